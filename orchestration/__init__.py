@@ -1,0 +1,1 @@
+"""Where work runs: durable jobs, the reconciler, the runners. Never imports pygeoapi."""

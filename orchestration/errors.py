@@ -1,0 +1,21 @@
+"""What can be wrong with an order, named for the caller."""
+
+
+class OrchestrationError(Exception):
+    """Something of an order failed; the message is fit for the caller."""
+
+
+class IdempotencyConflict(OrchestrationError):
+    """The idempotency key was used before with another request."""
+
+
+class StoreUnavailable(OrchestrationError):
+    """The database of the orders cannot be reached or written."""
+
+
+class WorkFailed(OrchestrationError):
+    """The work itself found that it cannot be done; the message is the reason the caller reads."""
+
+
+class ReferenceRefused(OrchestrationError):
+    """An input by reference is not fetched: its address, size, time or answer is not allowed."""

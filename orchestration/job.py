@@ -1,0 +1,114 @@
+"""The values of an order: what was asked, how it stands, what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class Status(StrEnum):
+    """The statuses of OGC API Processes 1.0 (18-062r2, statusCode)."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+
+
+UNFINISHED = frozenset({Status.ACCEPTED, Status.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked, checked before it is stored.
+
+    `inputs` and `outputs` are JSON values; `outputs` is None where all outputs are asked for. `request_hash`
+    is the SHA-256 of the request's body, which tells a repeated `idempotency_key` from a reused one.
+    """
+
+    process: str
+    inputs: Mapping[str, Any]
+    owner: str
+    outputs: Mapping[str, Any] | None = None
+    response: Literal["raw", "document"] = "raw"
+    email: str | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A file of a result: `path` is relative to the results folder, `sha256` in hexadecimal, `size` in bytes."""
+
+    name: str
+    path: str
+    media_type: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a process: a JSON value, or a file."""
+
+    id: str
+    value: Any = None
+    media_type: str = "application/json"
+    file: ResultFile | None = None
+
+
+Manifest = tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stored order and how it stands; times are UTC.
+
+    `attempt` numbers every start; `failures` counts those that ended without a word (three at most).
+    `progress` is 0 to 100. `files_until` is when the files go, None while there are none or once they are gone.
+    """
+
+    id: str
+    order: Order
+    status: Status
+    created: datetime
+    updated: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    attempt: int = 0
+    failures: int = 0
+    progress: int = 0
+    message: str = ""
+    manifest: Manifest = field(default=())
+    files_until: datetime | None = None
+    expired: bool = False
+    """The result's files were removed at the end of their time."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs to list, newest first; an empty tuple or None leaves that filter out.
+
+    `begin` and `end` bound the creation time, inclusive. Durations are in seconds: finished less started for a
+    finished job, now less started for a running one (18-062r2 /req/job-list/duration-definition).
+    """
+
+    owner: str | None = None
+    processes: tuple[str, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    begin: datetime | None = None
+    end: datetime | None = None
+    min_duration: float | None = None
+    max_duration: float | None = None
+    limit: int = 10
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page of the list and the number of all that match."""
+
+    jobs: tuple[Job, ...]
+    matched: int

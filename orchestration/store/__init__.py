@@ -1,0 +1,64 @@
+"""The durable orders: one interface, one module a database."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
+
+
+class JobStore(Protocol):
+    """Keep orders; every method is one transaction, safe from several processes and threads.
+
+    A method that changes a job does so only from the state it names (compare and set) and says whether it did.
+    Raises StoreUnavailable when the database cannot be reached.
+    """
+
+    def add(self, order: Order) -> tuple[Job, bool]:
+        """Store an order durably; return its job and whether it is new.
+
+        The same owner's `idempotency_key` with the same `request_hash` returns the job there is; with another
+        one it raises IdempotencyConflict.
+        """
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, None where it is unknown or deleted."""
+
+    def find(self, query: JobQuery) -> JobPage:
+        """Return one page of jobs, newest first."""
+
+    def unfinished(self) -> tuple[Job, ...]:
+        """Return every accepted and running job, oldest first."""
+
+    def begin(self, job_id: str) -> Job | None:
+        """Take an accepted job to running with the next attempt; None when it is accepted no more."""
+
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
+        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+
+    def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
+        """Make a running attempt's result the result; False when the attempt is not the running one."""
+
+    def fail(self, job_id: str, attempt: int, reason: str) -> bool:
+        """End a running attempt's job as failed."""
+
+    def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
+        """Take a running attempt's job back to accepted; `counted` adds to its failures."""
+
+    def dismiss(self, job_id: str) -> Job | None:
+        """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
+
+    def files_to_remove(self, now: datetime) -> Iterable[Job]:
+        """Return the jobs whose files must go: their time has ended, or they are dismissed or deleted."""
+
+    def files_removed(self, job_id: str) -> None:
+        """Note that a job's files are gone."""
+
+    def purge(self, before: datetime) -> int:
+        """Remove the rows of finished jobs last touched before; return how many."""
+
+    def changed(self) -> bool:
+        """Say whether anything was written since the last call, cheaply."""
+
+    def close(self) -> None:
+        """Give the connections back."""

@@ -1,0 +1,1 @@
+"""What pygeoapi loads: providers and the process manager."""

@@ -1,0 +1,90 @@
+"""The configuration file as data, and the products that can be ordered from it."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+class InvalidConfiguration(Exception):
+    """The configuration file is missing, no YAML, or lacks what is asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One land-cover product: its sources, year and what must be said where it is shown."""
+
+    id: str
+    title: str
+    year: int
+    raster: Path
+    vector: Path
+    attribution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The products of one configuration; the first is the default."""
+
+    products: tuple[Product, ...]
+
+    @property
+    def default(self) -> Product:
+        """The product that an order gets which names none."""
+        return self.products[0]
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Return the configuration with `${NAME:-default}` replaced and each provider's `data` an absolute path.
+
+    Relative paths are relative to the file's own folder. Raises InvalidConfiguration.
+    """
+    try:
+        document = yaml.safe_load(_expand(path.read_text()))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidConfiguration(f"{path}: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidConfiguration(f"{path}: not a mapping")
+    for resource in (document.get("resources") or {}).values():
+        for provider in (resource or {}).get("providers") or ():
+            if isinstance(provider.get("data"), str):
+                provider["data"] = str((path.parent / provider["data"]).absolute())
+    return document
+
+
+def _expand(text: str) -> str:
+    return _VARIABLE.sub(lambda found: os.environ.get(found[1], found[2] or ""), text)
+
+
+def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
+    """Return the products that the configuration lists under `products`. Raises InvalidConfiguration."""
+    products = tuple(
+        _product(name, entry, configuration["resources"]) for name, entry in configuration.get("products", {}).items()
+    )
+    if not products:
+        raise InvalidConfiguration("products: none is configured")
+    return Catalogue(products)
+
+
+def _product(name: str, entry: Mapping[str, Any], resources: Mapping[str, Any]) -> Product:
+    try:
+        return Product(
+            id=name,
+            title=str(entry["title"]),
+            year=int(entry["year"]),
+            raster=_source(resources, entry["raster"]),
+            vector=_source(resources, entry["vector"]),
+            attribution=str(entry["attribution"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidConfiguration(f"products.{name}: {error!r}") from error
+
+
+def _source(resources: Mapping[str, Any], collection: str) -> Path:
+    return Path(resources[collection]["providers"][0]["data"])

@@ -1,0 +1,37 @@
+"""The classes of the CLC+ Backbone raster: value, name, colour."""
+
+from dataclasses import dataclass
+
+NODATA = 255
+
+
+@dataclass(frozen=True, slots=True)
+class LandCoverClass:
+    """One class: pixel value, English name, colour as (red, green, blue) bytes."""
+
+    value: int
+    name: str
+    rgb: tuple[int, int, int]
+
+    @property
+    def hex(self) -> str:
+        """The colour as `#rrggbb`."""
+        return "#{:02x}{:02x}{:02x}".format(*self.rgb)
+
+
+CLASSES = (
+    LandCoverClass(1, "Sealed", (255, 0, 0)),
+    LandCoverClass(2, "Woody needle leaved trees", (34, 139, 34)),
+    LandCoverClass(3, "Woody broadleaved deciduous trees", (128, 255, 0)),
+    LandCoverClass(4, "Woody broadleaved evergreen trees", (0, 255, 8)),
+    LandCoverClass(5, "Low-growing woody plants", (128, 64, 0)),
+    LandCoverClass(6, "Permanent herbaceous", (204, 242, 77)),
+    LandCoverClass(7, "Periodically herbaceous", (255, 255, 128)),
+    LandCoverClass(8, "Lichens and mosses", (255, 128, 255)),
+    LandCoverClass(9, "Non and sparsely vegetated", (191, 191, 191)),
+    LandCoverClass(10, "Water", (0, 128, 255)),
+    LandCoverClass(11, "Snow and ice", (0, 255, 255)),
+    LandCoverClass(253, "Coastal seawater buffer", (191, 223, 255)),
+    LandCoverClass(254, "Outside area", (230, 230, 230)),
+)
+BY_VALUE = {land_cover.value: land_cover for land_cover in CLASSES}

@@ -1,0 +1,25 @@
+"""What can be wrong with an input or a file of a product, named for the caller."""
+
+
+class ProductError(Exception):
+    """Something of a product failed; the message is fit for the caller."""
+
+
+class InvalidArea(ProductError):
+    """The area cannot be read or is not a valid polygon."""
+
+
+class AreaTooLarge(ProductError):
+    """The area is above the limit of an order."""
+
+
+class NothingInside(ProductError):
+    """The product has no data inside the area."""
+
+
+class BrokenSource(ProductError):
+    """A file of the product is missing or malformed."""
+
+
+class RequestTooLarge(ProductError):
+    """The request would read more pixels or features than the bound allows."""

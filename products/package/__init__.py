@@ -1,0 +1,1 @@
+"""What is delivered: the members of a package and the archive itself."""

@@ -1,0 +1,1 @@
+"""The vector product: a GeoPackage of polygons, one a connected area of equal class."""

@@ -1,0 +1,1 @@
+"""Our own endpoints, and those that call pygeoapi."""

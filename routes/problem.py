@@ -1,0 +1,55 @@
+"""Every refusal and failure as RFC 9457 problem+json."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+_EXCEPTIONS = "http://www.opengis.net/def/exceptions"
+NO_SUCH_PROCESS = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/no-such-process"
+NO_SUCH_JOB = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/no-such-job"
+RESULT_NOT_READY = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/result-not-ready"
+INVALID_PARAMETER = f"{_EXCEPTIONS}/ogcapi-features-1/1.0/invalid-parameter-value"
+NOT_FOUND = f"{_EXCEPTIONS}/ogcapi-common-1/1.0/not-found"
+
+
+class Problem(Exception):
+    """Raise it anywhere in a route to answer with it; `detail` says what was wrong, where, and what is allowed."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        type_: str = "about:blank",
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.type = type_
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def document(self, instance: str, request_id: str) -> dict[str, Any]:
+        """Return the body: type, title, status, detail, instance, requestId and what was added."""
+        return {
+            "type": self.type,
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            "instance": instance,
+            "requestId": request_id,
+            **self.members,
+        }
+
+
+def bad_parameter(name: str, value: str, allowed: str) -> Problem:
+    """Return the 400 for a query parameter: which, what it was, what is allowed."""
+    return Problem(
+        HTTPStatus.BAD_REQUEST,
+        f"parameter {name}={value!r}: {allowed}",
+        type_=INVALID_PARAMETER,
+        parameter=name,
+        value=value,
+    )

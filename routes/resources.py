@@ -1,0 +1,35 @@
+"""What every route works with, built by the application factory."""
+
+from dataclasses import dataclass
+
+from anyio import CapacityLimiter
+from pygeoapi.api import API
+from starlette.requests import Request
+
+from orchestration.results import Results
+from orchestration.store import JobStore
+from products.catalogue import Catalogue
+
+
+@dataclass(slots=True)
+class Resources:
+    """The collaborators of the routes; `url` is the public address without a slash at its end.
+
+    `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
+    `wait` is how many seconds a synchronous execution waits at most.
+    """
+
+    api: API
+    url: str
+    catalogue: Catalogue
+    store: JobStore
+    results: Results
+    light: CapacityLimiter
+    heavy: CapacityLimiter
+    wait: float
+
+
+def resources_of(request: Request) -> Resources:
+    """Return the resources of the application that serves this request."""
+    resources: Resources = request.app.state.resources
+    return resources

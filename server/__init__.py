@@ -1,0 +1,1 @@
+"""Assemble: application factory, settings, command line, logs. Nothing else."""

@@ -1,0 +1,110 @@
+"""The settings: environment variables `LANDCAST_<CONCERN>_<NAME>`, one class a concern."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, UrlConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServerSettings(BaseSettings):
+    """How the server is reached and where it keeps its state."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LANDCAST_SERVER_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    bind: str = Field("127.0.0.1:5000", pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")
+    """Address and port to listen on."""
+    url: Annotated[AnyHttpUrl, UrlConstraints(max_length=500)] | None = None
+    """Public address, path prefix included; the only source of links. Default: http:// and the bind address."""
+    workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=256)
+    """Server processes. Default: one a core, four at most."""
+    requests: int = Field(100, ge=1, le=10_000)
+    """Requests that one server process works on at once; more get 503."""
+    request_timeout: float = Field(90, gt=0, le=3600)
+    """Seconds after which a request is given up with 503."""
+
+    @property
+    def public_url(self) -> str:
+        """The public address without a slash at its end."""
+        return str(self.url or f"http://{self.bind}").rstrip("/")
+
+
+class StateSettings(BaseSettings):
+    """Where the server keeps what it must not lose."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LANDCAST_STATE_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    dir: Path = Path("var")
+    """Folder of the orders' database, their results and the made sample."""
+
+
+class JobsSettings(BaseSettings):
+    """How orders are run and how long they are remembered."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LANDCAST_JOBS_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    retention: int = Field(365, ge=1, le=3650)
+    """Days after which the entry of a finished or deleted job is removed."""
+    parallel: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
+    """Product orders that run at once. Default: one a core."""
+    wait: float = Field(60, ge=1, le=600)
+    """Seconds that a synchronous execution waits at most, then 504; the job goes on."""
+    fetch_private: bool = False
+    """Whether inputs by reference may be fetched from private, loopback and link-local addresses."""
+
+
+class ResultsSettings(BaseSettings):
+    """Where results are kept, for how long, and how their links are signed."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LANDCAST_RESULTS_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    retention: int = Field(30, ge=1, le=3650)
+    """Days after which the files of a result are removed."""
+    link_days: int = Field(7, ge=1, le=7)
+    """Days after which a signed link ends."""
+    key: SecretStr | None = Field(None, min_length=32)
+    """Secret that signs links, shared by several servers. Default: made once, kept in the state folder."""
+
+
+class AuthSettings(BaseSettings):
+    """Who may: access control is not built yet, so the server runs open or not at all."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LANDCAST_AUTH_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    open: bool = False
+    """Say `yes` to serve everybody everything; without it the server refuses to start."""
+
+
+class LogSettings(BaseSettings):
+    """How the server writes its log."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LANDCAST_LOG_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """Least level that is written: DEBUG, INFO, WARNING or ERROR."""
+    format: str = Field("auto", pattern="^(auto|json|text)$")
+    """`json` lines, `text` for people, `auto`: text on a terminal."""
+
+
+CONCERNS: tuple[type[BaseSettings], ...] = (
+    ServerSettings,
+    StateSettings,
+    JobsSettings,
+    ResultsSettings,
+    AuthSettings,
+    LogSettings,
+)
