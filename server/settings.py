@@ -1,6 +1,7 @@
 """The settings: environment variables `LANDCAST_<CONCERN>_<NAME>`, one class a concern."""
 
 import os
+from dataclasses import dataclass
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -108,3 +109,15 @@ CONCERNS: tuple[type[BaseSettings], ...] = (
     AuthSettings,
     LogSettings,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process."""
+
+    server: ServerSettings
+    state: StateSettings
+    jobs: JobsSettings
+    results: ResultsSettings
+    auth: AuthSettings
+    log: LogSettings
