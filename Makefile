@@ -1,2 +1,31 @@
-SHELL := /bin/bash
+# run    install what is missing, make the sample, serve it on http://127.0.0.1:5000
+# test   install what the tests need, check, run every test
+# check  lint, format, types
+# bench  measure
+SHELL := /bin/sh
 .DEFAULT_GOAL := help
+.PHONY: help setup run check test bench
+PYTHON_RUN := .venv/bin/python
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@deploy/setup.sh
+
+run: setup
+	@$(PYTHON_RUN) -m server.cli sample
+	@echo "landcast: serving on http://127.0.0.1:5000 (Ctrl-C ends it)" >&2
+	@LANDCAST_AUTH_OPEN=yes exec $(PYTHON_RUN) -m server.cli serve
+
+check: setup
+	@$(PYTHON_RUN) -m ruff check
+	@$(PYTHON_RUN) -m ruff format --check
+	@$(PYTHON_RUN) -m mypy
+
+test: check
+	@deploy/test-services.sh
+	@$(PYTHON_RUN) -m pytest
+
+bench: setup
+	@$(PYTHON_RUN) -m bench

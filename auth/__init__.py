@@ -1,1 +1,1 @@
-"""Who is calling, and may they?"""
+"""Who is calling, and what they may do."""

@@ -2,31 +2,42 @@
 
 import os
 from dataclasses import dataclass
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, SecretStr, UrlConstraints
+from pydantic import AnyHttpUrl, Field, SecretStr, UrlConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_COMMON: SettingsConfigDict = {
+    "frozen": True,
+    "extra": "forbid",
+    "env_ignore_empty": True,
+    "use_attribute_docstrings": True,
+}
 
 
 class ServerSettings(BaseSettings):
     """How the server is reached and where it keeps its state."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LANDCAST_SERVER_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_SERVER_", **_COMMON)
 
     bind: str = Field("127.0.0.1:5000", pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")
     """Address and port to listen on."""
     url: Annotated[AnyHttpUrl, UrlConstraints(max_length=500)] | None = None
     """Public address, path prefix included; the only source of links. Default: http:// and the bind address."""
-    workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, le=256)
-    """Server processes. Default: one a core, four at most."""
+    workers: int = Field(default_factory=lambda: min(16, os.cpu_count() or 1), ge=1, le=256)
+    """Server processes. Default: one a core, 16 at most."""
     requests: int = Field(100, ge=1, le=10_000)
     """Requests that one server process works on at once; more get 503."""
     request_timeout: float = Field(90, gt=0, le=3600)
     """Seconds after which a request is given up with 503."""
+
+    @field_validator("url")
+    @classmethod
+    def _only_address_and_path(cls, url: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        if url is not None and (url.query is not None or url.fragment is not None or url.username is not None):
+            raise ValueError("an address and a path, without user, query or fragment")
+        return url
 
     @property
     def public_url(self) -> str:
@@ -37,9 +48,7 @@ class ServerSettings(BaseSettings):
 class StateSettings(BaseSettings):
     """Where the server keeps what it must not lose."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LANDCAST_STATE_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_STATE_", **_COMMON)
 
     dir: Path = Path("var")
     """Folder of the orders' database, their results and the made sample."""
@@ -48,9 +57,7 @@ class StateSettings(BaseSettings):
 class JobsSettings(BaseSettings):
     """How orders are run and how long they are remembered."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LANDCAST_JOBS_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_JOBS_", **_COMMON)
 
     retention: int = Field(365, ge=1, le=3650)
     """Days after which the entry of a finished or deleted job is removed."""
@@ -65,9 +72,7 @@ class JobsSettings(BaseSettings):
 class ResultsSettings(BaseSettings):
     """Where results are kept, for how long, and how their links are signed."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LANDCAST_RESULTS_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_RESULTS_", **_COMMON)
 
     retention: int = Field(30, ge=1, le=3650)
     """Days after which the files of a result are removed."""
@@ -80,9 +85,7 @@ class ResultsSettings(BaseSettings):
 class AuthSettings(BaseSettings):
     """Who may: access control is not built yet, so the server runs open or not at all."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LANDCAST_AUTH_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_AUTH_", **_COMMON)
 
     open: bool = False
     """Say `yes` to serve everybody everything; without it the server refuses to start."""
@@ -91,9 +94,7 @@ class AuthSettings(BaseSettings):
 class LogSettings(BaseSettings):
     """How the server writes its log."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LANDCAST_LOG_", frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_LOG_", **_COMMON)
 
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least level that is written: DEBUG, INFO, WARNING or ERROR."""

@@ -1,0 +1,127 @@
+"""`landcast check`: everything that is wrong, in plain words, all at once."""
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
+from server.environment import WrongSettings, read_settings
+from server.settings import Settings
+
+_METADATA = {
+    "identification": ("title", "description", "keywords", "terms_of_service", "url"),
+    "license": ("name", "url"),
+    "provider": ("name", "url"),
+    "contact": ("name",),
+}
+_COLLECTION = ("title", "description", "keywords", "extents", "providers")
+
+
+def find_problems(configuration: Path) -> list[str]:
+    """Return what is wrong with the settings, the configuration, its files and its plugins; empty when all is well."""
+    problems: list[str] = []
+    try:
+        problems += _of_settings(read_settings())
+    except WrongSettings as error:
+        problems += error.problems
+    try:
+        problems += _of_configuration(read_configuration(configuration))
+    except InvalidConfiguration as error:
+        problems.append(str(error))
+    return problems
+
+
+def refusals(settings: Settings) -> list[str]:
+    """Return why the server must not start with these settings."""
+    if settings.auth.open:
+        return []
+    return ["LANDCAST_AUTH_OPEN: there is no access control yet; set it to yes to let everybody do everything"]
+
+
+def _of_settings(settings: Settings) -> Iterator[str]:
+    yield from refusals(settings)
+    folder = settings.state.dir
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        yield f"LANDCAST_STATE_DIR: {folder}: cannot be written"
+
+
+def _of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
+    yield from _missing("metadata", configuration.get("metadata"), _METADATA)
+    resources = configuration.get("resources")
+    if not isinstance(resources, Mapping) or not resources:
+        yield "resources: no collection and no process is configured"
+        return
+    for name, resource in resources.items():
+        yield from _of_resource(f"resources.{name}", resource)
+    try:
+        catalogue_of(configuration)
+    except InvalidConfiguration as error:
+        yield str(error)
+
+
+def _missing(place: str, given: Any, expected: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    if not isinstance(given, Mapping):
+        yield f"{place}: missing"
+        return
+    for section, names in expected.items():
+        members = given.get(section)
+        if not isinstance(members, Mapping):
+            yield f"{place}.{section}: missing"
+        else:
+            yield from (f"{place}.{section}.{name}: missing" for name in names if members.get(name) in (None, ""))
+
+
+def _of_resource(place: str, resource: Any) -> Iterator[str]:
+    kind = resource.get("type") if isinstance(resource, Mapping) else None
+    if kind == "collection":
+        yield from (f"{place}.{name}: missing" for name in _COLLECTION if not resource.get(name))
+        for number, provider in enumerate(resource.get("providers") or ()):
+            yield from _of_provider(f"{place}.providers[{number}]", provider)
+    elif kind == "process":
+        yield from _of_process(f"{place}.processor", resource.get("processor"))
+    else:
+        yield f"{place}.type: {kind!r} is neither collection nor process"
+
+
+def _of_provider(place: str, provider: Any) -> Iterator[str]:
+    plugin, problem = _plugin(place, provider)
+    if plugin is None:
+        yield problem
+        return
+    source = Path(str(provider.get("data")))
+    if not source.is_file():
+        hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""
+        yield f"{place}.data: no such file: {source}{hint}"
+        return
+    if error := _failure(lambda: plugin(provider).get_fields()):
+        yield f"{place}.data: {source}: {error}"
+
+
+def _of_process(place: str, processor: Any) -> Iterator[str]:
+    plugin, problem = _plugin(place, processor)
+    if plugin is None:
+        yield problem
+    elif error := _failure(lambda: plugin(processor)):
+        yield f"{place}.name: {error}"
+
+
+def _plugin(place: str, definition: Any) -> tuple[Any, str]:
+    name = definition.get("name") if isinstance(definition, Mapping) else None
+    if not isinstance(name, str) or "." not in name:
+        return None, f"{place}.name: {name!r} is no dotted name of a plugin"
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute), ""
+    except (ImportError, AttributeError) as error:
+        return None, f"{place}.name: {name}: {error}"
+
+
+def _failure(attempt: Any) -> str:
+    try:
+        attempt()
+    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and each is to be named
+        return f"{error}" or type(error).__name__
+    return ""

@@ -1,0 +1,168 @@
+"""The program `landcast`. Heavy modules are imported by the command that needs them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+_CONFIG = click.option(
+    "--config",
+    "configuration",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="pygeoapi-config.yml",
+    show_default=True,
+    help="The configuration of collections and processes.",
+)
+
+
+def _settings_help() -> str:
+    from server.environment import variables
+
+    return "\b\nSettings (environment variables):\n" + "\n".join(
+        f"  {name}\n      {meaning}" for name, meaning in variables().items()
+    )
+
+
+class _WithSettings(click.Command):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.epilog = _settings_help()
+        super().format_epilog(ctx, formatter)
+
+
+def _settings() -> "Settings":
+    from server.environment import WrongSettings, read_settings
+    from server.logs import start_logging
+
+    try:
+        settings = read_settings()
+    except WrongSettings as error:
+        _refuse(error.problems)
+    start_logging(level=settings.log.level, form=settings.log.format)
+    return settings
+
+
+def _refuse(problems: list[str]) -> None:
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="landcast")
+def main() -> None:
+    """Serve land-cover products over OGC API standards: browse them, order them, fetch them."""
+
+
+@main.command(cls=_WithSettings)
+@_CONFIG
+def serve(configuration: Path) -> None:
+    """Serve, and run the orders: server processes and worker, watched."""
+    from products.catalogue import InvalidConfiguration, read_configuration
+    from server.check import refusals
+    from server.supervise import Child, landcast, listen, supervise
+
+    settings = _settings()
+    problems = refusals(settings)
+    try:
+        read_configuration(configuration)
+    except InvalidConfiguration as error:
+        problems.append(str(error))
+    if problems:
+        _refuse(problems)
+    try:
+        socket = listen(settings.server.bind)
+    except OSError as error:
+        _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
+    number = str(socket.fileno())
+    supervise(
+        [
+            Child("server", landcast("web", "--config", str(configuration), "--socket", number), (socket.fileno(),)),
+            Child("worker", landcast("work", "--config", str(configuration))),
+        ]
+    )
+
+
+@main.command(hidden=True)
+@_CONFIG
+@click.option("--socket", type=int, required=True, help="File descriptor of the listening socket.")
+def web(configuration: Path, socket: int) -> None:
+    """Run the server processes on an open socket; `serve` starts it."""
+    from server.web import serve_web
+
+    serve_web(_settings(), configuration, socket=socket)
+
+
+@main.command()
+@_CONFIG
+def work(configuration: Path) -> None:
+    """Run the orders; `serve` starts it, run it alone to work without a server."""
+    from orchestration.service import run_work
+
+    settings = _settings()
+    run_work(
+        state_dir=settings.state.dir,
+        config=configuration,
+        parallel=settings.jobs.parallel,
+        results_days=settings.results.retention,
+        jobs_days=settings.jobs.retention,
+        allow_private_fetch=settings.jobs.fetch_private,
+    )
+
+
+@main.command()
+@_CONFIG
+def check(configuration: Path) -> None:
+    """Name every wrong setting, collection, file and process; exit 1 if there is one."""
+    from server.check import find_problems
+
+    if problems := find_problems(configuration):
+        _refuse(problems)
+    click.echo("all is well")
+
+
+@main.command()
+@click.option(
+    "--source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="sample",
+    show_default=True,
+    help="The folder of the raster and the parks.",
+)
+def sample(source: Path) -> None:
+    """Make the sample's vector products, once, below the state folder."""
+    from products.vector.sample import make_sample
+
+    target = _settings().state.dir / "sample"
+    with click.progressbar(length=1000, label="making the sample", file=sys.stderr) as bar:
+        done = 0
+
+        def report(fraction: float, message: str) -> None:
+            nonlocal done
+            bar.label = message
+            now = round(fraction * 1000)
+            bar.update(now - done)
+            done = now
+
+        made = make_sample(source, target, report=report)
+    for path in made:
+        click.echo(path)
+
+
+@main.command()
+@_CONFIG
+def openapi(configuration: Path) -> None:
+    """Print the OpenAPI document."""
+    from products.catalogue import read_configuration
+    from server.app import create_app
+
+    app = create_app(read_configuration(configuration), _settings())
+    click.echo(json.dumps(app.state.openapi, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The log: JSON lines for machines, readable lines on a terminal; UTC and the request's id in both."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, override
+
+from routes.middleware import request_id
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, requestId, what was added, and the traceback."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        if (current := request_id.get(None)) is not None:
+            line["requestId"] = current
+        line |= _extra(record)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """One readable line: time, level, request id, message, what was added."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        current = request_id.get(None)
+        parts = [
+            _time(record)[11:],
+            f"{record.levelname:7}",
+            f"[{current[:8]}]" if current else "",
+            record.getMessage(),
+        ]
+        parts += [f"{name}={value}" for name, value in _extra(record).items()]
+        if record.exc_info:
+            parts.append("\n" + self.formatException(record.exc_info))
+        return " ".join(part for part in parts if part)
+
+
+def start_logging(*, level: str, form: str) -> None:
+    """Send every log record of this process to standard error in `form`: json, text, or auto."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
+    for noisy in ("pygeoapi", "rasterio", "fiona", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,64 @@
+"""The server processes: gunicorn around the application, loaded once and then forked."""
+
+import logging
+from pathlib import Path
+from typing import Any, override
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from starlette.applications import Starlette
+
+from products.catalogue import read_configuration
+from server.app import create_app
+from server.settings import Settings
+
+_MAX_REQUESTS = 50_000
+_GRACE_SECONDS = 2
+
+
+class RootLogger(Logger):
+    """gunicorn's messages in our own log."""
+
+    @override
+    def setup(self, cfg: Any) -> None:
+        self.error_log = logging.getLogger("gunicorn")
+        self.access_log = logging.getLogger("gunicorn.access")
+        self.error_log.setLevel(logging.WARNING)
+
+
+class Web(BaseApplication):
+    """Serve the application on a socket that is already open."""
+
+    def __init__(self, settings: Settings, configuration: Path, *, socket: int) -> None:
+        self._settings = settings
+        self._configuration = configuration
+        self._socket = socket
+        super().__init__()
+
+    @override
+    def load_config(self) -> None:
+        options = {
+            "bind": f"fd://{self._socket}",
+            "workers": self._settings.server.workers,
+            "worker_class": "asgi",
+            "preload_app": True,
+            "logger_class": RootLogger,
+            "max_requests": _MAX_REQUESTS,
+            "max_requests_jitter": _MAX_REQUESTS // 10,
+            "graceful_timeout": _GRACE_SECONDS,
+            "keepalive": 15,
+            "asgi_lifespan": "on",
+            "control_socket_disable": True,
+            "forwarder_headers": "",
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)  # type: ignore[union-attr] # gunicorn has made it by then
+
+    @override
+    def load(self) -> Starlette:
+        return create_app(read_configuration(self._configuration), self._settings)
+
+
+def serve_web(settings: Settings, configuration: Path, *, socket: int) -> None:
+    """Run the server processes until SIGTERM."""
+    Web(settings, configuration, socket=socket).run()
