@@ -1,0 +1,116 @@
+"""Every error as an answer: one table from exceptions to statuses, one form of body."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pygeoapi.error import GenericError
+from pygeoapi.provider.base import ProviderConnectionError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from orchestration.errors import (
+    IdempotencyConflict,
+    OrchestrationError,
+    ReferenceRefused,
+    StoreUnavailable,
+)
+from products.errors import (
+    AreaTooLarge,
+    BrokenSource,
+    InvalidArea,
+    NothingInside,
+    ProductError,
+    RequestTooLarge,
+)
+from routes.pages import render
+from routes.problem import NOT_FOUND, Problem
+from routes.request_id import current_request_id
+
+_LOGGER = logging.getLogger(__name__)
+
+STATUSES: Mapping[type[Exception], HTTPStatus] = {
+    InvalidArea: HTTPStatus.BAD_REQUEST,
+    AreaTooLarge: HTTPStatus.BAD_REQUEST,
+    NothingInside: HTTPStatus.BAD_REQUEST,
+    BrokenSource: HTTPStatus.SERVICE_UNAVAILABLE,
+    RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    ProviderConnectionError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""An exception that is not here is a failure of ours: 500, unless pygeoapi's own class says otherwise."""
+
+_RETRY = {"Retry-After": "5"}
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """Answer with the problem: problem+json, or a page where a GET prefers one."""
+    if problem.status is HTTPStatus.NO_CONTENT:
+        return Response(status_code=problem.status, headers=problem.headers)
+    document = problem.document(request.url.path, current_request_id.get("-"))
+    headers = {"Vary": "Accept", "Cache-Control": "no-store", **problem.headers}
+    if _prefers_page(request):
+        return Response(render(request, "error.html", document), problem.status, headers, media_type="text/html")
+    return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that a caller is told for an error; what is a failure of ours is logged and not told."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        return _routing(error)
+    status = _status(error)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        _LOGGER.error("request failed", exc_info=error)
+        return Problem(status, "the server failed on this request; its log names the request id")
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        _LOGGER.error("unavailable: %s", error)
+        return Problem(status, _told(error), headers=_RETRY)
+    return Problem(status, _told(error))
+
+
+def _status(error: Exception) -> HTTPStatus:
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    if isinstance(error, GenericError):
+        return HTTPStatus(error.http_status_code)
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _told(error: Exception) -> str:
+    """Ours are made for the caller; pygeoapi's keep that part apart."""
+    return str(error.message) if isinstance(error, GenericError) else str(error)
+
+
+def _routing(error: HTTPException) -> Problem:
+    status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.NOT_FOUND:
+        return Problem(status, "there is nothing at this address", type_=NOT_FOUND, headers=error.headers)
+    return Problem(status, error.detail, headers=error.headers)
+
+
+def _prefers_page(request: Request) -> bool:
+    if request.method != "GET" or "f" in request.query_params:
+        return request.method == "GET" and request.query_params.get("f") == "html"
+    accept = parse_accept_header(request.headers.get("accept"), MIMEAccept)
+    return accept.best_match(["application/json", "text/html"], default="application/json") == "text/html"
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    return answer(request, problem_of(error))
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+HANDLERS: Mapping[Any, Handler] = dict.fromkeys(
+    (Problem, HTTPException, ProductError, OrchestrationError, GenericError), _handle
+)
+"""For Starlette; what is in none of these classes ends in `routes.middleware.failures`."""

@@ -1,0 +1,45 @@
+"""Pages for people, made from the same document that programs get."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+
+from routes.resources import resources_of
+
+
+def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
+    """Return the template `page` filled in with the members of `document`.
+
+    Every template also knows `url` (the public address), `title` (the document's, else its `id`, else the site's),
+    `site` (the site's title) and `path` (what was asked for).
+    """
+    resources = resources_of(request)
+    site = resources.api.config["metadata"]["identification"]["title"]
+    return (
+        _environment()
+        .get_template(page)
+        .render(
+            {
+                **document,
+                "document": document,
+                "url": resources.url,
+                "site": site,
+                "title": document.get("title") or document.get("id") or site,
+                "path": request.url.path,
+            }
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("routes"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

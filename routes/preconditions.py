@@ -1,0 +1,61 @@
+"""Conditional requests as RFC 9110, section 13, orders them."""
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from starlette.requests import Request
+
+from routes.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one state of a file from another: a strong `etag` and the second it was `modified` in."""
+
+    etag: str
+    modified: int
+
+
+def check_preconditions(request: Request, validators: Validators) -> HTTPStatus:
+    """Return 200, or 304 where the caller's copy is current; raises Problem 412 (RFC 9110 13.2.2)."""
+    headers = request.headers
+    if "if-match" in headers:
+        if not _names(headers["if-match"], validators.etag, weak=False):
+            raise _failed("If-Match")
+    elif (since := _seconds(headers.get("if-unmodified-since"))) is not None and validators.modified > since:
+        raise _failed("If-Unmodified-Since")
+    if "if-none-match" in headers:
+        current = _names(headers["if-none-match"], validators.etag, weak=True)
+    else:
+        since = _seconds(headers.get("if-modified-since"))
+        current = since is not None and validators.modified <= since
+    return HTTPStatus.NOT_MODIFIED if current else HTTPStatus.OK
+
+
+def range_applies(request: Request, validators: Validators) -> bool:
+    """Say whether Range is to be honoured: a GET, and If-Range, where sent, names this very state (13.1.5)."""
+    if request.method != "GET" or "range" not in request.headers:
+        return False
+    if_range = request.headers.get("if-range")
+    if if_range is None or if_range.strip() == validators.etag:
+        return True
+    return _seconds(if_range) == validators.modified
+
+
+def _names(header: str, etag: str, *, weak: bool) -> bool:
+    tags = [tag.strip() for tag in header.split(",")]
+    if weak:
+        tags = [tag.removeprefix("W/") for tag in tags]
+    return "*" in tags or etag in tags
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(header).timestamp() if header else None
+    except ValueError:
+        return None
+
+
+def _failed(header: str) -> Problem:
+    return Problem(HTTPStatus.PRECONDITION_FAILED, f"{header}: the file is in another state by now")
