@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, override
 
-from routes.middleware import request_id
+from routes.request_id import current_request_id
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
             "process": record.process,
             "message": record.getMessage(),
         }
-        if (current := request_id.get(None)) is not None:
+        if (current := current_current_request_id.get(None)) is not None:
             line["requestId"] = current
         line |= _extra(record)
         if record.exc_info:
@@ -44,7 +44,7 @@ class TextFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        current = request_id.get(None)
+        current = current_current_request_id.get(None)
         parts = [
             _time(record)[11:],
             f"{record.levelname:7}",

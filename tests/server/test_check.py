@@ -1,0 +1,92 @@
+"""`landcast check` as an operator runs it, on real and on broken configurations."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONFIGURATION = Path("pygeoapi-config.yml")
+
+
+def check(configuration: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
+    return subprocess.run(
+        [sys.executable, "-m", "server.cli", "check", "--config", str(configuration)],
+        env={**clean, "LANDCAST_AUTH_OPEN": "yes", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> dict[str, object]:
+    """Return the sample's configuration with absolute paths, to be broken."""
+    text = CONFIGURATION.read_text().replace("data: sample/", f"data: {Path('sample').resolve()}/")
+    document: dict[str, object] = yaml.safe_load(
+        text.replace("data: products/", f"data: {Path('products').resolve()}/").replace(
+            "${LANDCAST_STATE_DIR:-var}", str(tmp_path)
+        )
+    )
+    return document
+
+
+def test_the_sample_is_well(sample_state: Path) -> None:
+    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(sample_state))
+    assert (done.returncode, done.stdout.strip()) == (0, "all is well"), done.stderr
+
+
+def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[str, object]) -> None:
+    resources = configuration["resources"]
+    assert isinstance(resources, dict)
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"II*\0 no raster")
+    resources["clcplus-raster"]["providers"][0]["data"] = str(broken)
+    resources["parks"]["providers"][0]["name"] = "plugins.nowhere.Provider"
+    resources["nations"]["title"] = ""
+    resources["echo"]["processor"]["name"] = "processes.echo.Ecco"
+    resources["odd"] = {"type": "oddity"}
+    configuration["metadata"]["contact"] = {}  # type: ignore[index]
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump(configuration))
+    done = check(path, LANDCAST_SERVER_WORKERS="-1", LANDCAST_FOO="bar")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for place in (
+        "LANDCAST_FOO: ",
+        "LANDCAST_SERVER_WORKERS: ",
+        "metadata.contact.name: missing",
+        "resources.clcplus-raster.providers[0].data: ",
+        "resources.clcplus-vector.providers[0].data: no such file",
+        "resources.parks.providers[0].name: ",
+        "resources.nations.title: missing",
+        "resources.echo.processor.name: ",
+        "resources.odd.type: ",
+    ):
+        assert any(line.startswith(place) for line in done.stderr.splitlines()), (place, done.stderr)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "\0", "resources: {}", "resources: 7"])
+def test_a_configuration_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text(text)
+    done = check(path)
+    assert done.returncode == 1
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    done = check(tmp_path / "none.yml")
+    assert done.returncode == 1
+    assert "none.yml" in done.stderr
+
+
+def test_without_access_control_the_server_must_be_opened_on_purpose(sample_state: Path) -> None:
+    done = check(CONFIGURATION, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample_state))
+    assert done.returncode == 1
+    assert done.stderr.startswith("LANDCAST_AUTH_OPEN: ")

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from server.environment import WrongSettings, read_settings, variables
+
+
+def problems_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings) as caught:
+        read_settings()
+    return caught.value.problems
+
+
+def test_defaults_serve_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LANDCAST_AUTH_OPEN", raising=False)
+    settings = read_settings()
+    assert settings.server.public_url == "http://127.0.0.1:5000"
+    assert not settings.auth.open
+    assert settings.state.dir == Path("var")
+
+
+def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = problems_with(
+        monkeypatch, LANDCAST_SERVER_WORKERS="none", LANDCAST_JOBS_RETENTION="0", LANDCAST_SERVRE_BIND="x"
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        "LANDCAST_SERVRE_BIND",
+        "LANDCAST_SERVER_WORKERS",
+        "LANDCAST_JOBS_RETENTION",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LANDCAST_SERVER_BIND", "5000"),
+        ("LANDCAST_SERVER_BIND", "a b:5000"),
+        ("LANDCAST_SERVER_URL", "example.org"),
+        ("LANDCAST_SERVER_URL", "ftp://example.org"),
+        ("LANDCAST_SERVER_URL", "https://user@example.org/"),
+        ("LANDCAST_SERVER_URL", "https://example.org/?a=b"),
+        ("LANDCAST_RESULTS_KEY", "short"),
+        ("LANDCAST_RESULTS_LINK_DAYS", "8"),
+        ("LANDCAST_LOG_LEVEL", "loud"),
+        ("LANDCAST_AUTH_OPEN", "perhaps"),
+    ],
+)
+def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    (problem,) = problems_with(monkeypatch, **{name: value})
+    assert problem.startswith(f"{name}: ")
+
+
+def test_an_issuer_is_refused_until_access_control_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    (problem,) = problems_with(monkeypatch, LANDCAST_AUTH_ISSUER="https://keycloak.example.org/realms/land")
+    assert "not built yet" in problem
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "0123456789abcdef0123456789abcdef-secret"  # noqa: S105 - made up
+    monkeypatch.setenv("LANDCAST_RESULTS_KEY", secret)
+    assert secret not in repr(read_settings())
+    monkeypatch.setenv("LANDCAST_RESULTS_KEY", secret[:10])
+    assert secret[:10] not in str(problems_with(monkeypatch))
+
+
+def test_public_url_keeps_its_path_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCAST_SERVER_URL", "https://example.org/land/")
+    assert read_settings().server.public_url == "https://example.org/land"
+
+
+def test_every_setting_is_documented() -> None:
+    documented = Path("docs/settings.md").read_text()
+    for name, meaning in variables().items():
+        assert meaning, name
+        assert f"`{name}`" in documented
+        assert meaning.split(". ")[0].rstrip(".") in documented, name

@@ -1,0 +1,47 @@
+import json
+import logging
+import sys
+
+import pytest
+
+from routes.request_id import current_request_id
+from server.logs import JsonFormatter, TextFormatter
+
+
+def record(message: str, **extra: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"name": "a", "levelname": "INFO", "msg": message, "created": 0.5})
+    vars(made).update(extra)
+    return made
+
+
+def test_a_json_line_has_utc_time_request_id_and_what_was_added() -> None:
+    token = current_request_id.set("abc")
+    try:
+        line = json.loads(JsonFormatter().format(record("öne\nline", path="/jobs")))
+    finally:
+        current_request_id.reset(token)
+    assert line["time"] == "1970-01-01T00:00:00.500Z"
+    assert (line["message"], line["path"], line["requestId"]) == ("öne\nline", "/jobs", "abc")
+
+
+def test_a_json_line_is_one_line_even_with_a_traceback() -> None:
+    try:
+        int("two\nlines")
+    except ValueError:
+        made = record("failed", exc_info=sys.exc_info())
+    text = JsonFormatter().format(made)
+    assert "\n" not in text
+    assert "ValueError" in json.loads(text)["traceback"]
+
+
+@pytest.mark.parametrize("request_id", [None, "0123456789"])
+def test_a_text_line_is_readable(request_id: str | None) -> None:
+    token = current_request_id.set(request_id) if request_id else None
+    try:
+        text = TextFormatter().format(record("done", ms=3))
+    finally:
+        if token:
+            current_request_id.reset(token)
+    assert text.startswith("00:00:00.500Z INFO")
+    assert text.endswith("done ms=3")
+    assert ("[01234567]" in text) == bool(request_id)

@@ -1,0 +1,196 @@
+"""`landcast serve` as an operator runs it: real processes, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from shutil import copytree
+from socket import create_server
+
+import psutil
+import pytest
+
+
+def free_port() -> int:
+    with closing(create_server(("127.0.0.1", 0))) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+class Served:
+    """One running `landcast serve` on a free port."""
+
+    def __init__(self, state: Path, log: Path) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log = log
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "server.cli", "serve"],
+                env={
+                    **clean,
+                    "LANDCAST_AUTH_OPEN": "yes",
+                    "LANDCAST_STATE_DIR": str(state),
+                    "LANDCAST_SERVER_BIND": self.url.removeprefix("http://"),
+                    "LANDCAST_SERVER_WORKERS": "2",
+                },
+                stderr=stream,
+            )
+
+    def get(self, path: str, **headers: str) -> dict[str, object]:
+        request = urllib.request.Request(self.url + path, headers={"Accept": "application/json", **headers})  # noqa: S310 - ours
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
+            document: dict[str, object] = json.load(answer)
+            return document
+
+    def post(self, path: str, body: object, **headers: str) -> dict[str, object]:
+        return self.get_with_body(path, json.dumps(body).encode(), headers)
+
+    def get_with_body(self, path: str, body: bytes, headers: dict[str, str]) -> dict[str, object]:
+        request = urllib.request.Request(  # noqa: S310 - ours
+            self.url + path, body, {"Content-Type": "application/json", **headers}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
+            document: dict[str, object] = json.load(answer)
+            return document
+
+    def ready(self, seconds: float = 15) -> None:
+        eventually(lambda: self.answers("/health/ready"), seconds)
+
+    def answers(self, path: str) -> bool:
+        try:
+            self.get(path)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+        return True
+
+    def tree(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+
+def eventually(holds: Callable[[], object], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != "zombie" for process in processes)
+
+
+@pytest.fixture
+def state(sample_state: Path, tmp_path: Path) -> Path:
+    copytree(sample_state / "sample", tmp_path / "state" / "sample")
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def serve(state: Path, tmp_path: Path) -> Iterator[Callable[[], Served]]:
+    started: list[Served] = []
+
+    def start() -> Served:
+        started.append(Served(state, tmp_path / "log"))
+        return started[-1]
+
+    yield start
+    for served in started:
+        if served.process.poll() is None:
+            tree = served.tree()
+            for process in tree:
+                process.kill()
+        served.process.wait()
+
+
+def test_it_serves_and_sigterm_ends_all_within_five_seconds(serve: Callable[[], Served]) -> None:
+    served = serve()
+    served.ready()
+    tree = served.tree()
+    assert len(tree) >= 5  # supervisor, gunicorn and two of its workers, worker
+    began = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(6) == 0
+    assert time.monotonic() - began < 5
+    eventually(lambda: gone(tree), 1)
+
+
+def test_each_killed_process_comes_back(serve: Callable[[], Served]) -> None:
+    served = serve()
+    served.ready()
+    for victim in served.tree()[1:]:
+        victim.kill()
+        eventually(lambda: served.answers("/conformance"))
+    served.ready()
+
+
+def test_running_work_is_handed_back_and_done_after_a_restart(serve: Callable[[], Served]) -> None:
+    served = serve()
+    served.ready()
+    job = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x", "pause": 3}}, Prefer="respond-async")
+    eventually(lambda: served.get(f"/jobs/{job['jobID']}")["status"] == "running")
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(6)
+    again = serve()
+    again.ready()
+    eventually(lambda: again.get(f"/jobs/{job['jobID']}")["status"] == "successful", 20)
+
+
+def test_no_order_is_lost_when_all_is_killed(serve: Callable[[], Served]) -> None:
+    served = serve()
+    served.ready()
+    jobs = [
+        served.post("/processes/echo/execution", {"inputs": {"stringInput": str(number)}}, Prefer="respond-async")
+        for number in range(5)
+    ]
+    tree = served.tree()
+    for process in tree:
+        process.kill()
+    served.process.wait()
+    eventually(lambda: gone(tree))
+    again = serve()
+    again.ready()
+    for job in jobs:
+        eventually(lambda job=job: again.get(f"/jobs/{job['jobID']}")["status"] == "successful", 20)  # type: ignore[misc]
+
+
+def test_every_log_line_is_json_with_a_request_id_for_a_request(serve: Callable[[], Served]) -> None:
+    served = serve()
+    served.ready()
+    served.get("/collections", **{"X-Request-Id": "my-own-request"})
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(6)
+    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
+    assert any(line.get("requestId") == "my-own-request" for line in lines)
+    assert all(line["time"].endswith("Z") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({}, "LANDCAST_AUTH_OPEN"),
+        ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_AUTH_ISSUER": "https://example.org"}, "LANDCAST_AUTH_ISSUER"),
+        ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_TYPO": "1"}, "LANDCAST_TYPO"),
+        ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_BIND": "203.0.113.1:1"}, "LANDCAST_SERVER_BIND"),
+    ],
+)
+def test_it_refuses_to_start_and_says_why(environment: dict[str, str], named: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", "serve"],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,62 @@
+"""The folders import only what the architecture lets them."""
+
+import ast
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+OURS = ("auth", "orchestration", "plugins", "processes", "products", "routes", "server", "sql")
+MAY_IMPORT = {
+    "products": set(),
+    "sql": set(),
+    "auth": {"products", "sql"},
+    "orchestration": {"products", "sql"},
+    "plugins": {"products", "orchestration", "auth"},
+    "processes": {"products", "orchestration", "auth"},
+    "routes": {"plugins", "processes", "orchestration", "products", "auth"},
+    "server": set(OURS),
+}
+WITHOUT_PYGEOAPI = ("products", "sql", "auth", "orchestration")
+
+
+def imports_of(folder: str) -> dict[str, set[str]]:
+    """Return the top-level packages that each module of the folder imports, wherever in it."""
+    found: dict[str, set[str]] = {}
+    for path in Path(folder).rglob("*.py"):
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split(".")[0])
+        found[str(path)] = names
+    return found
+
+
+@pytest.mark.parametrize("folder", OURS)
+def test_a_folder_imports_only_what_it_may(folder: str) -> None:
+    modules = imports_of(folder)
+    assert modules
+    for path, names in modules.items():
+        assert names & set(OURS) <= MAY_IMPORT[folder] | {folder}, path
+        if folder in WITHOUT_PYGEOAPI:
+            assert "pygeoapi" not in names, path
+
+
+def test_the_work_does_not_load_pygeoapi() -> None:
+    code = "import sys, orchestration.work; sys.exit('pygeoapi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_a_package_is_ours(package: str) -> None:
+    """The names are generic: a foreign package of the same name would hide ours."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    assert Path(spec.origin).resolve() == Path(package, "__init__.py").resolve()
+    assert importlib.metadata.version("landcast")
