@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,7 +140,33 @@ def sample(source: Path) -> None:
     from products.vector.sample import make_sample
 
     target = _settings().state.dir / "sample"
-    with click.progressbar(length=1000, label="making the sample", file=sys.stderr) as bar:
+    with _progress("making the sample") as report:
+        made = make_sample(source, target, report=report)
+    for path in made:
+        click.echo(path)
+
+
+@main.group()
+def product() -> None:
+    """Make the files of a product."""
+
+
+@product.command()
+@click.argument("raster", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--year", type=click.IntRange(1900, 2200), required=True, help="The year that the product describes.")
+def polygonize(raster: Path, target: Path, year: int) -> None:
+    """Make the vector product TARGET (GeoPackage) from the class RASTER."""
+    from products.vector.polygonize import polygonize as make
+
+    with _progress("polygons") as report:
+        count = make(raster, target, year=year, report=report)
+    click.echo(f"{target}: {count} polygons")
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[float, str], None]]:
+    with click.progressbar(length=1000, label=label, file=sys.stderr) as bar:
         done = 0
 
         def report(fraction: float, message: str) -> None:
@@ -148,9 +176,7 @@ def sample(source: Path) -> None:
             bar.update(now - done)
             done = now
 
-        made = make_sample(source, target, report=report)
-    for path in made:
-        click.echo(path)
+        yield report
 
 
 @main.command()

@@ -1,0 +1,18 @@
+"""Run the named measurements, or all: `python -m bench [startup] [orders] [sample]`."""
+
+import importlib
+import sys
+
+NAMES = ("startup", "sample", "orders")
+
+
+def main(names: list[str]) -> None:
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        sys.exit(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for name in names or NAMES:
+        print(f"== {name}")
+        importlib.import_module(f"bench.{name}").measure()
+
+
+main(sys.argv[1:])
