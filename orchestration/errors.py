@@ -19,3 +19,7 @@ class WorkFailed(OrchestrationError):
 
 class ReferenceRefused(OrchestrationError):
     """An input by reference is not fetched: its address, size, time or answer is not allowed."""
+
+
+class ResultMissing(OrchestrationError):
+    """A file of a result is not where it must be."""

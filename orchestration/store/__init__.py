@@ -25,7 +25,7 @@ class JobStore(Protocol):
         """Return the job, None where it is unknown or deleted."""
 
     def find(self, query: JobQuery) -> JobPage:
-        """Return one page of jobs, newest first."""
+        """Return one page of jobs, newest first; no job of a list carries its inputs or its result."""
 
     def unfinished(self) -> tuple[Job, ...]:
         """Return every accepted and running job, oldest first."""
@@ -49,16 +49,16 @@ class JobStore(Protocol):
         """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
 
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
-        """Return the jobs whose files must go: their time has ended, or they are dismissed or deleted."""
+        """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted."""
 
     def files_removed(self, job_id: str) -> None:
         """Note that a job's files are gone."""
 
     def purge(self, before: datetime) -> int:
-        """Remove the rows of finished jobs last touched before; return how many."""
+        """Remove the rows of finished jobs last touched before, whose files are gone; return how many."""
 
     def changed(self) -> bool:
-        """Say whether anything was written since the last call, cheaply."""
+        """Say whether anything was written since the last call, cheaply; for one listener a store."""
 
     def close(self) -> None:
         """Give the connections back."""

@@ -1,0 +1,120 @@
+"""The files of results: where they lie, links to them that end, and what is swept."""
+
+import hmac
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from secrets import token_bytes
+from tempfile import NamedTemporaryFile
+from typing import Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from orchestration.errors import ResultMissing
+from orchestration.job import Job, ResultFile, Status
+
+
+class Results:
+    """The folder of results, `{job}/{attempt}/{try}/…`, and the signed links to its files.
+
+    `url` is the public address without a slash at its end; a link ends after `link_days` days at most.
+    """
+
+    def __init__(self, root: Path, *, key: bytes, url: str, link_days: int = 7) -> None:
+        self.root = root
+        self._key = key
+        self._url = url
+        self._link_time = timedelta(days=link_days)
+
+    def folder(self, job_id: str, attempt: int, try_: int) -> Path:
+        """Return where one try stages what it makes."""
+        return self.root / job_id / str(attempt) / str(try_)
+
+    def path_of(self, file: ResultFile) -> Path:
+        """Return the file's path, always inside the folder of results. Raises ResultMissing for any other."""
+        path = (self.root / file.path).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise ResultMissing(f"{file.name} is not in the folder of results")
+        return path
+
+    def link(self, job_id: str, file: ResultFile, *, now: datetime, until: datetime | None = None) -> str:
+        """Return a link to the file that needs no identity; it ends with `until`, the job's `files_until`, at last."""
+        end = now + self._link_time
+        exp = str(int(min(end, until or end).timestamp()))
+        sig = self._sign(job_id, file.name, exp)
+        return f"{self._url}/results/{quote(job_id, safe='')}/{quote(file.name, safe='')}?exp={exp}&sig={sig}"
+
+    def verify(
+        self, job_id: str, name: str, exp: str, sig: str, *, now: datetime
+    ) -> Literal["valid", "expired", "invalid"]:
+        """Judge a link in constant time; only one that we signed can be 'expired'."""
+        if not hmac.compare_digest(self._sign(job_id, name, exp).encode(), sig.encode(errors="replace")):
+            return "invalid"
+        return "valid" if now.timestamp() < int(exp) else "expired"
+
+    def _sign(self, job_id: str, name: str, exp: str) -> str:
+        return hmac.digest(self._key, json.dumps([job_id, name, exp]).encode(), "sha256").hex()
+
+    def remove(self, job_id: str) -> None:
+        """Remove everything of the job."""
+        shutil.rmtree(self.root / job_id, ignore_errors=True)
+
+    def tidy(self, job: Job) -> None:
+        """Remove what the job's state does not need: half-written files, other attempts, the loser's files."""
+        if job.status is Status.RUNNING:
+            self._keep(job.id, {self.root / job.id / str(job.attempt)})
+        elif job.status is Status.SUCCESSFUL:
+            self._keep(job.id, {self.root / output.file.path for output in job.manifest if output.file})
+        else:
+            self.remove(job.id)
+
+    def _keep(self, job_id: str, kept: set[Path]) -> None:
+        above = {parent for path in kept for parent in path.parents}
+        for folder, folders, names in os.walk(self.root / job_id):
+            for path in [Path(folder, name) for name in folders if Path(folder, name) not in above | kept]:
+                shutil.rmtree(path, ignore_errors=True)
+            folders[:] = [name for name in folders if Path(folder, name) in above - kept]
+            for path in [Path(folder, name) for name in names if Path(folder, name) not in kept]:
+                path.unlink(missing_ok=True)
+        if not kept:
+            self.remove(job_id)
+
+    def sweep(self, job_of: Callable[[str], Job | None]) -> None:
+        """Tidy every job's folder and remove those of jobs that are not there."""
+        for folder in [entry for entry in self.root.glob("*") if _is_id(entry.name)]:
+            job = job_of(folder.name)
+            if job is None:
+                self.remove(folder.name)
+            else:
+                self.tidy(job)
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def results_key(state_dir: Path) -> bytes:
+    """Return the key that signs links, made once for all processes, readable by their user only."""
+    path = state_dir / "results.key"
+    if not path.exists():
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=state_dir, prefix="results.key.") as draft:
+            draft.write(token_bytes(32))
+            draft.flush()
+            os.fsync(draft.fileno())
+            _link_if_first(Path(draft.name), path)
+    return path.read_bytes()
+
+
+def _link_if_first(draft: Path, path: Path) -> None:
+    """Give the complete draft its name, unless another process was first."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return

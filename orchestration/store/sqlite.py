@@ -1,0 +1,184 @@
+"""The durable orders in a SQLite database."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from orchestration.errors import IdempotencyConflict, StoreUnavailable
+from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
+from orchestration.manifest import encode
+from orchestration.store import statements
+from orchestration.store.listing import page_of
+from orchestration.store.rows import job_of, microseconds, now
+from sql.connect import NewerSchema, Pool, connect, migrate
+
+
+class SqliteStore:
+    """Keep orders in the database at `path`, a JobStore; made when it is not there.
+
+    A result's files are kept `files_days` days from its publication. Raises StoreUnavailable when the database cannot
+    be opened, is locked for longer than `busy_seconds`, is full, or was written by a newer version.
+    """
+
+    def __init__(self, path: Path, *, files_days: int = 30, busy_seconds: float = 5) -> None:
+        self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
+        self._pool = Pool(path, busy_seconds=busy_seconds)
+        self._watch = _Watch(path, busy_seconds=busy_seconds)
+        with _unavailable():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(connect(path, busy_seconds=busy_seconds)) as connection:
+                migrate(connection)
+
+    def add(self, order: Order) -> tuple[Job, bool]:
+        """Store an order durably; return its job and whether it is new. Raises IdempotencyConflict."""
+        values = _values(order)
+        with self._writing() as connection:
+            known = connection.execute(statements.KNOWN, values).fetchone()
+            if known is None:
+                return job_of(connection.execute(statements.ADD, values).fetchone()), True
+        if known["request_hash"] != order.request_hash:
+            raise IdempotencyConflict("the idempotency key was used before with another request")
+        return job_of(known), False
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, None where it is unknown or deleted."""
+        with self._reading() as connection:
+            row = connection.execute(statements.GET, {"id": job_id}).fetchone()
+        return job_of(row) if row else None
+
+    def find(self, query: JobQuery) -> JobPage:
+        """Return one page of jobs, newest first."""
+        page, count, values = page_of(query, now=now())
+        with self._reading() as connection:
+            rows = connection.execute(page, values).fetchall()
+            matched = connection.execute(count, values).fetchone()[0]
+        return JobPage(tuple(map(job_of, rows)), matched)
+
+    def unfinished(self) -> tuple[Job, ...]:
+        """Return every accepted and running job, oldest first."""
+        with self._reading() as connection:
+            return tuple(map(job_of, connection.execute(statements.UNFINISHED)))
+
+    def begin(self, job_id: str) -> Job | None:
+        """Take an accepted job to running with the next attempt; None when it is accepted no more."""
+        with self._writing() as connection:
+            row = connection.execute(statements.BEGIN, {"id": job_id, "now": now()}).fetchone()
+        return job_of(row) if row else None
+
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
+        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+        self._change(statements.REPORT, job_id, attempt=attempt, percent=percent, message=message)
+
+    def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
+        """Make a running attempt's result the result; False when the attempt is not the running one."""
+        files = any(output.file for output in manifest)
+        until = now() + self._files_kept if files else None
+        values = {"manifest": encode(manifest), "files": files, "until": until}
+        return self._change(statements.PUBLISH, job_id, attempt=attempt, **values)
+
+    def fail(self, job_id: str, attempt: int, reason: str) -> bool:
+        """End a running attempt's job as failed."""
+        return self._change(statements.FAIL, job_id, attempt=attempt, reason=reason)
+
+    def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
+        """Take a running attempt's job back to accepted; `counted` adds to its failures."""
+        return self._change(statements.HAND_BACK, job_id, attempt=attempt, counted=counted)
+
+    def dismiss(self, job_id: str) -> Job | None:
+        """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
+        with self._writing() as connection:
+            row = connection.execute(statements.DISMISS, {"id": job_id, "now": now()}).fetchone()
+        return job_of(row) if row else None
+
+    def files_to_remove(self, now: datetime) -> tuple[Job, ...]:
+        """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted."""
+        with self._reading() as connection:
+            return tuple(map(job_of, connection.execute(statements.FILES_TO_REMOVE, {"now": microseconds(now)})))
+
+    def files_removed(self, job_id: str) -> None:
+        """Note that a job's files are gone."""
+        self._change(statements.FILES_REMOVED, job_id)
+
+    def purge(self, before: datetime) -> int:
+        """Remove the rows of finished jobs last touched before, whose files are gone; return how many."""
+        with self._writing() as connection:
+            return connection.execute(statements.PURGE, {"before": microseconds(before)}).rowcount
+
+    def changed(self) -> bool:
+        """Say whether anything was written since the last call, by whichever process; True at first."""
+        with _unavailable():
+            return self._watch.changed()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._pool.close()
+        self._watch.close()
+
+    def _change(self, statement: str, job_id: str, **values: Any) -> bool:
+        with self._writing() as connection:
+            return connection.execute(statement, {"id": job_id, "now": now(), **values}).rowcount == 1
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with _unavailable(), self._pool.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _unavailable(), self._pool.reading() as connection:
+            yield connection
+
+
+class _Watch:
+    """Notices commits by SQLite's own counter, on a connection that never writes and so sees every one."""
+
+    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._seen: int | None = None
+
+    def changed(self) -> bool:
+        """Compare the counter with that of the last call."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = connect(self._path, busy_seconds=self._busy_seconds)
+            before, self._seen = self._seen, self._connection.execute("pragma data_version").fetchone()[0]
+            return before != self._seen
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._seen = None
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError, NewerSchema) as error:
+        raise StoreUnavailable(f"the database of the orders: {error}") from error
+
+
+def _values(order: Order) -> dict[str, Any]:
+    return {
+        "id": str(uuid4()),
+        "owner": order.owner,
+        "email": order.email,
+        "process": order.process,
+        "inputs": json.dumps(order.inputs),
+        "outputs": None if order.outputs is None else json.dumps(order.outputs),
+        "response": order.response,
+        "key": order.idempotency_key,
+        "hash": order.request_hash,
+        "now": now(),
+    }

@@ -1,0 +1,54 @@
+"""What the store says to SQLite. Every change names the state it starts from, so that a late one changes nothing."""
+
+LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
+    status, attempt, failures, progress, message, null as manifest, created, updated, started, finished, deleted,
+    files_until, expired"""
+"""Every column but the inputs and the result, which may be megabytes each and which no list shows."""
+
+ADD = """insert into jobs (
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, created, updated)
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now)
+    returning *"""
+
+KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and deleted is null"
+
+GET = "select * from jobs where id = :id and deleted is null"
+
+UNFINISHED = f"select {LISTED} from jobs where finished is null order by number"  # noqa: S608  a constant
+
+BEGIN = """update jobs set
+        status = 'running', attempt = attempt + 1, started = :now, updated = :now, progress = 0, message = '', files = 1
+    where id = :id and status = 'accepted'
+    returning *"""
+
+REPORT = """update jobs set progress = min(max(:percent, 0), 100), message = :message, updated = :now
+    where id = :id and attempt = :attempt and status = 'running'"""
+
+PUBLISH = """update jobs set
+        status = 'successful', finished = :now, updated = :now, progress = 100, message = '',
+        manifest = :manifest, files = :files, files_until = :until
+    where id = :id and attempt = :attempt and status = 'running'"""
+
+FAIL = """update jobs set status = 'failed', finished = :now, updated = :now, message = :reason
+    where id = :id and attempt = :attempt and status = 'running'"""
+
+HAND_BACK = """update jobs set
+        status = 'accepted', started = null, updated = :now, progress = 0, message = 'waits to be run again',
+        failures = failures + :counted
+    where id = :id and attempt = :attempt and status = 'running'"""
+
+DISMISS = """update jobs set
+        status = iif(finished is null, 'dismissed', status), deleted = iif(finished is null, null, :now),
+        finished = coalesce(finished, :now), updated = :now
+    where id = :id and deleted is null
+    returning *"""
+
+FILES_TO_REMOVE = f"""select {LISTED} from jobs
+    where files = 1 and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed'))
+    order by number"""  # noqa: S608  a constant
+
+FILES_REMOVED = """update jobs set
+        files = 0, files_until = null, expired = (status = 'successful' and deleted is null)
+    where id = :id and files = 1"""
+
+PURGE = "delete from jobs where finished is not null and files = 0 and updated < :before"

@@ -1,0 +1,103 @@
+"""Connections to a SQLite database that loses nothing, and its schema."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from queue import Empty, LifoQueue
+
+SCHEMA_VERSION = 1
+"""The version that the numbered files lead to, as the last of them writes it."""
+
+_IDLE = 4
+"""Connections kept open while nobody uses them."""
+
+
+class NewerSchema(Exception):
+    """The database was written by a newer version of the program."""
+
+
+def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:
+    """Open a database: write-ahead log, synced at every commit, waiting for locks; rows are read by column name.
+
+    Transactions are begun explicitly. The connection may pass from thread to thread. Raises sqlite3.Error.
+    """
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma foreign_keys = on")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema to SCHEMA_VERSION in one transaction. Raises NewerSchema, sqlite3.Error."""
+    version = _version(connection)
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(f"the schema has version {version}, this program knows {SCHEMA_VERSION}")
+    if version < SCHEMA_VERSION:
+        connection.executescript(f"begin immediate;\n{_schema()}\ncommit;")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def _schema() -> str:
+    scripts = (entry for entry in files("sql").joinpath("sqlite").iterdir() if entry.name.endswith(".sql"))
+    return "\n".join(script.read_text("utf-8") for script in sorted(scripts, key=lambda script: script.name))
+
+
+class Pool:
+    """Connections to one database for many threads; opened when needed, so a pool may be made before a fork."""
+
+    def __init__(self, path: Path, *, busy_seconds: float = 5) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection in a transaction that alone may write; committed at the end, or nothing of it is."""
+        with self._transaction("begin immediate") as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one state of the database."""
+        with self._transaction("begin") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection = self._take()
+        try:
+            connection.execute(begin)
+            yield connection
+            connection.execute("commit")
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return connect(self._path, busy_seconds=self._busy_seconds)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._idle.qsize() < _IDLE:
+            self._idle.put(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()

@@ -1,0 +1,32 @@
+-- The orders. One row an order, kept as deleted until its retention ends. Times are microseconds since 1970 UTC.
+-- `number` is the order of arrival; `attempt` numbers every start, `failures` counts those that ended without a word.
+-- `files` is 1 while something of the order may lie in the results folder; `deleted` is null while callers see it.
+create table if not exists jobs (
+    number          integer primary key autoincrement,
+    id              text    not null unique,
+    owner           text    not null,
+    email           text,
+    process         text    not null,
+    inputs          text    not null check (json_valid(inputs)),
+    outputs         text    check (outputs is null or json_valid(outputs)),
+    response        text    not null check (response in ('raw', 'document')),
+    idempotency_key text,
+    request_hash    text,
+    status          text    not null default 'accepted'
+                    check (status in ('accepted', 'running', 'successful', 'failed', 'dismissed')),
+    attempt         integer not null default 0 check (attempt >= 0),
+    failures        integer not null default 0 check (failures >= 0),
+    progress        integer not null default 0 check (progress between 0 and 100),
+    message         text    not null default '',
+    manifest        text    check (manifest is null or json_valid(manifest)),
+    created         integer not null,
+    updated         integer not null,
+    started         integer,
+    finished        integer,
+    deleted         integer,
+    files           integer not null default 0 check (files in (0, 1)),
+    files_until     integer,
+    expired         integer not null default 0 check (expired in (0, 1)),
+    check ((status in ('accepted', 'running')) = (finished is null)),
+    check (deleted is null or finished is not null)
+);
