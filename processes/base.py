@@ -1,0 +1,28 @@
+"""What every process of ours has: a description, and a check of an execution against it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pygeoapi.process.base import BaseProcessor
+
+from processes.inputs import check_inputs
+from products.catalogue import Catalogue
+
+
+class Processor(BaseProcessor):
+    """A process as pygeoapi loads it; the work itself runs in `orchestration.work`, never in a request."""
+
+    description: ClassVar[Mapping[str, Any]]
+    """Id, version, title, inputs, outputs and so on, as 18-062r2's process.yaml; its schemas are what is enforced."""
+
+    def __init__(self, processor_def: dict[str, Any]) -> None:
+        super().__init__(processor_def, dict(self.description))
+
+    def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+        """Return the inputs as they are stored: checked, with defaults. Raises InvalidInput; reads no file twice."""
+        checked = check_inputs(self.description["inputs"], inputs)
+        self.check_more(checked, catalogue)
+        return checked
+
+    def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
+        """Check what a schema cannot say; may read the products, so never call it on the event loop."""

@@ -1,0 +1,149 @@
+"""Give every input back: each kind that OGC API Processes 1.0 knows, for clients and tests to try."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from processes.base import Processor
+
+_BY_REFERENCE = {"valuePassing": ["byValue", "byReference"]}
+_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+_CRS84H = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
+_GEOMETRIES = ["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
+
+_INPUTS: Mapping[str, Mapping[str, Any]] = {
+    "stringInput": {"title": "String", "schema": {"type": "string"}},
+    "numberInput": {"title": "Number", "schema": {"type": "number", "format": "double"}},
+    "booleanInput": {"title": "Boolean", "schema": {"type": "boolean"}},
+    "arrayInput": {
+        "title": "Array, one value",
+        "schema": {"type": "array", "minItems": 2, "maxItems": 10, "items": {"type": "integer"}},
+    },
+    "boundingBoxInput": {
+        "title": "Bounding box",
+        "schema": {
+            "type": "object",
+            "format": "ogc-bbox",
+            "required": ["bbox"],
+            "properties": {
+                "bbox": {
+                    "title": "an array of 4 or 6 numbers",
+                    "type": "array",
+                    "items": {"type": "number"},
+                    "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}],
+                },
+                "crs": {"type": "string", "default": _CRS84, "enum": [_CRS84, _CRS84H]},
+            },
+            "additionalProperties": False,
+        },
+    },
+    "complexObjectInput": {
+        "title": "Object",
+        "schema": {
+            "type": "object",
+            "required": ["property1", "property5"],
+            "properties": {
+                "property1": {"type": "string"},
+                "property2": {"type": "string", "format": "uri"},
+                "property3": {"type": "number"},
+                "property4": {"type": "string", "format": "date-time"},
+                "property5": {"type": "boolean"},
+            },
+        },
+        **_BY_REFERENCE,
+    },
+    "geometryInput": {
+        "title": "Geometry",
+        "schema": {
+            "oneOf": [
+                {
+                    "title": "WKT",
+                    "type": "string",
+                    "format": "wkt",
+                    "pattern": r"^\s*[A-Za-z]+( Z| M| ZM)?\s*(\(|EMPTY)",
+                },
+                {
+                    "title": "a GeoJSON geometry",
+                    "type": "object",
+                    "format": "geojson-geometry",
+                    "required": ["type", "coordinates"],
+                    "properties": {
+                        "type": {"type": "string", "enum": _GEOMETRIES},
+                        "coordinates": {"type": "array", "items": {}},
+                    },
+                },
+            ]
+        },
+        **_BY_REFERENCE,
+    },
+    "dateInput": {"title": "Date and time", "schema": {"type": "string", "format": "date-time"}},
+    "measureInput": {
+        "title": "Number with its unit",
+        "schema": {
+            "type": "object",
+            "required": ["measurement", "uom"],
+            "properties": {
+                "measurement": {"type": "number"},
+                "uom": {"type": "string"},
+                "reference": {"type": "string", "format": "uri"},
+            },
+        },
+    },
+    "imagesInput": {
+        "title": "Images, 1 to 150",
+        "maxOccurs": 150,
+        "schema": {"type": "string", "format": "byte"},
+        **_BY_REFERENCE,
+    },
+    "featureCollectionInput": {
+        "title": "Feature collection",
+        "schema": {
+            "title": "a GeoJSON FeatureCollection",
+            "type": "object",
+            "format": "geojson-feature-collection",
+            "required": ["type", "features"],
+            "properties": {
+                "type": {"type": "string", "enum": ["FeatureCollection"]},
+                "features": {"type": "array", "items": {}},
+            },
+        },
+        **_BY_REFERENCE,
+    },
+    "mixedInput": {
+        "title": "String, number or object",
+        "schema": {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "object"}]},
+    },
+    "pause": {
+        "title": "Pause in seconds",
+        "description": "How long the process waits before it answers.",
+        "schema": {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+    },
+}
+
+
+def _output(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
+    schema = description["schema"]
+    if "maxOccurs" in description:
+        schema = {"type": "array", "minItems": 1, "maxItems": description["maxOccurs"], "items": schema}
+    return {"title": description["title"], "description": f"What {name} was.", "schema": schema}
+
+
+class Echo(Processor):
+    """Each input comes back as the output of its name: stringInput as stringOutput."""
+
+    description: ClassVar[Mapping[str, Any]] = {
+        "id": "echo",
+        "version": "1.0.0",
+        "title": "Echo",
+        "description": "Gives back what it was given, after a pause: an input named stringInput comes back as "
+        "stringOutput. It costs nothing and is meant for trying out clients.",
+        "keywords": ["echo", "test"],
+        "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+        "outputTransmission": ["value", "reference"],
+        "inputs": {name: {"minOccurs": 0, **description} for name, description in _INPUTS.items()},
+        "outputs": {
+            name.replace("Input", "Output"): _output(name, description)
+            for name, description in _INPUTS.items()
+            if name != "pause"
+        },
+        "example": {"inputs": {"stringInput": "hello", "pause": 1}},
+    }

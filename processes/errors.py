@@ -1,0 +1,17 @@
+"""What can be wrong with an execution, named for the caller."""
+
+from http import HTTPStatus
+
+from pygeoapi.error import GenericError
+
+
+class InvalidInput(GenericError):
+    """An input is missing, unknown, or not what the description of the process allows."""
+
+    ogc_exception_code = "InvalidParameterValue"
+    http_status_code = HTTPStatus.BAD_REQUEST
+    default_msg = "an input is not allowed"
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message, user_msg=message)
+        self.input = name

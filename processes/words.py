@@ -1,0 +1,64 @@
+"""The schema of an input in words."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_KINDS = {
+    "string": "a string",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "an array",
+    "object": "an object",
+}
+_FORMATS = {
+    "date-time": "a date and time as in 2026-11-23T12:00:00Z",
+    "date": "a date as in 2026-11-23",
+    "byte": "base64",
+}
+_LONGEST = 80
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """Say what a schema allows; its `title`, where it has one, says it itself."""
+    if "title" in schema:
+        return str(schema["title"])
+    if "oneOf" in schema and "type" not in schema:
+        return " or ".join(allowed(alternative) for alternative in schema["oneOf"])
+    if "enum" in schema:
+        return ", ".join(json.dumps(value) for value in schema["enum"])
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
+    return _KINDS[schema["type"]] + _bounds(schema) + _members(schema)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    items = f" of {schema['minItems']} to {schema['maxItems']} items" if "maxItems" in schema else ""
+    length = f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+    numbers = f" from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else ""
+    return items + length + numbers
+
+
+def _members(schema: Mapping[str, Any]) -> str:
+    if "properties" in schema:
+        members = (f"{name} ({allowed(member)})" for name, member in schema["properties"].items())
+        return f" with {', '.join(members)}"
+    return f", each {allowed(schema['items'])}" if schema.get("items") else ""
+
+
+def shown(value: object) -> str:
+    """Return a value as JSON, cut short."""
+    text = json.dumps(_cut(value), ensure_ascii=False, default=repr)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _cut(value: object, depth: int = 3) -> object:
+    """Return so much of a value as can be shown, whatever its size."""
+    if isinstance(value, str):
+        return value[: _LONGEST + 1]
+    if isinstance(value, list):
+        return [_cut(item, depth - 1) for item in value[:8]] if depth else []
+    if isinstance(value, dict):
+        return {key[:_LONGEST]: _cut(item, depth - 1) for key, item in list(value.items())[:8]} if depth else {}
+    return value

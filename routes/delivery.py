@@ -1,0 +1,151 @@
+"""What a successful job answers with: table 11 of 18-062r2, by what its order asked for."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
+from routes.multipart import Part, related
+from routes.own_job import waiting
+from routes.problem import RESULT_NOT_READY, Problem
+from routes.resources import Resources, resources_of
+from routes.result_document import result_document
+from routes.sendfile import send_file
+
+PRIVATE = {"Cache-Control": "private", "Referrer-Policy": "no-referrer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One output that was asked for, by value or by reference to `href`."""
+
+    output: Output
+    by_reference: bool
+    href: str
+
+
+def check_delivered(job: Job) -> None:
+    """Raise the Problem where the job has no result to give: not yet, never, or no more."""
+    if job.status in UNFINISHED:
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            f"the job is {job.status}; its results are not there yet",
+            type_=RESULT_NOT_READY,
+            headers=waiting(job),
+        )
+    if job.status is Status.FAILED:
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, job.message or "the job failed", jobID=job.id)
+    if job.status is Status.DISMISSED:
+        raise Problem(HTTPStatus.GONE, "the job was dismissed; it has no results")
+    if job.expired and any(output.file for output in job.manifest):
+        raise _expired()
+
+
+def deliveries(job: Job, resources: Resources) -> list[Delivery]:
+    """Return the outputs that the order asked for, in its order; all of them where it named none."""
+    made = {output.id: output for output in job.manifest}
+    asked = made if job.order.outputs is None else job.order.outputs
+    return [
+        Delivery(made[name], _by_reference(job, name), href_of(job, made[name], resources))
+        for name in asked
+        if name in made
+    ]
+
+
+def _by_reference(job: Job, name: str) -> bool:
+    return bool((job.order.outputs or {}).get(name, {}).get("transmissionMode") == "reference")
+
+
+def href_of(job: Job, output: Output, resources: Resources) -> str:
+    """Return the address of one output: a signed link to its file, or the value below the job."""
+    if output.file is None:
+        return f"{resources.url}/jobs/{job.id}/results/{quote(output.id, safe='')}"
+    return resources.results.link(job.id, output.file, now=datetime.now(UTC), until=job.files_until)
+
+
+async def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with the job's results as its order asked for them. Raises Problem where there are none."""
+    check_delivered(job)
+    resources = resources_of(request)
+    outputs = deliveries(job, resources)
+    all_headers = {**PRIVATE, **(headers or {})}
+    if job.order.response == "document":
+        return await deliver_document(request, outputs, all_headers)
+    if all(delivery.by_reference for delivery in outputs):
+        return _linked(outputs, all_headers)
+    if len(outputs) == 1:
+        return deliver_one(request, outputs[0].output, all_headers)
+    parts = [_part(delivery, resources) for delivery in outputs]
+    return related(parts, all_headers)
+
+
+async def deliver_document(request: Request, outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
+    """Answer with the results as one JSON object by the outputs' id (results.yaml)."""
+    resources = resources_of(request)
+    document = await anyio.to_thread.run_sync(
+        result_document, outputs, resources.results.path_of, limiter=resources.heavy
+    )
+    return JSONResponse(document, headers=headers)
+
+
+def _linked(outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
+    response = Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+    for delivery in outputs:
+        link = f'<{delivery.href}>; rel="related"; title="{delivery.output.id}"; type="{media_type(delivery.output)}"'
+        response.headers.append("Link", link)
+    return response
+
+
+def deliver_one(request: Request, output: Output, headers: Mapping[str, str]) -> Response:
+    """Answer with the output itself: its file, by range, or its value."""
+    if output.file is not None:
+        return send_result(request, output.file, headers)
+    return Response(value_bytes(output), headers=headers, media_type=output.media_type)
+
+
+def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a file of a result, by range. Raises the 410 Problem where it was removed."""
+    path = resources_of(request).results.path_of(file)
+    if not path.is_file():
+        raise _expired()
+    return send_file(
+        request,
+        path,
+        media_type=file.media_type,
+        filename=file.name,
+        sha256=file.sha256,
+        headers={**PRIVATE, **(headers or {})},
+    )
+
+
+def _part(delivery: Delivery, resources: Resources) -> Part:
+    output = delivery.output
+    head = {"Content-ID": output.id, "Content-Type": media_type(output)}
+    if delivery.by_reference:
+        return Part({**head, "Content-Location": delivery.href})
+    if output.file is None:
+        return Part(head, content=value_bytes(output))
+    return Part(head, file=resources.results.path_of(output.file), size=output.file.size)
+
+
+def media_type(output: Output) -> str:
+    """Return the media type of the output's file or value."""
+    return output.file.media_type if output.file else output.media_type
+
+
+def value_bytes(output: Output) -> bytes:
+    """Return the value as its media type has it: JSON, or text as it is."""
+    if isinstance(output.value, str) and not output.media_type.endswith("json"):
+        return output.value.encode()
+    return json.dumps(output.value, ensure_ascii=False).encode()
+
+
+def _expired() -> Problem:
+    return Problem(HTTPStatus.GONE, "the files of this result were removed at the end of their time; order again")

@@ -1,0 +1,98 @@
+"""The body of an execution (18-062r2, execute.yaml), read and checked."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from auth.identity import Identity
+from orchestration.job import Order
+from processes.base import Processor
+from processes.errors import InvalidInput
+from processes.words import shown
+from products.catalogue import Catalogue
+from routes.body import parse_object
+from routes.problem import INVALID_PARAMETER, Problem
+
+_MEMBERS = ("inputs", "outputs", "response")
+_RESPONSES = ("raw", "document")
+_MODES = ("value", "reference")
+_KEY = re.compile(r"[!-~]{1,255}")
+
+
+def read_order(
+    body: bytes, processor: Processor, *, catalogue: Catalogue, identity: Identity, key: str | None
+) -> Order:
+    """Return the order that an execution asks for, checked down to the area. Raises the 400 Problem; BrokenSource."""
+    document = parse_object(body)
+    _check_members(document)
+    outputs = _member(document, "outputs")
+    _check_outputs(processor, outputs)
+    process = str(processor.metadata["id"])
+    return Order(
+        process=process,
+        inputs=_inputs(processor, _member(document, "inputs"), catalogue),
+        owner=identity.owner,
+        outputs=outputs or None,
+        response=document.get("response", "raw"),
+        email=identity.email,
+        idempotency_key=_checked_key(key),
+        request_hash=hashlib.sha256(process.encode() + b"\n" + body).hexdigest(),
+    )
+
+
+def _inputs(processor: Processor, inputs: Mapping[str, Any], catalogue: Catalogue) -> Mapping[str, Any]:
+    try:
+        return processor.check(inputs, catalogue)
+    except InvalidInput as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, error.message, type_=INVALID_PARAMETER, input=error.input) from error
+
+
+def _refused(name: str, value: object, allowed: str) -> Problem:
+    return Problem(
+        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
+    )
+
+
+def _check_members(document: Mapping[str, Any]) -> None:
+    if "subscriber" in document:
+        raise _refused("subscriber", document["subscriber"], "nothing; callbacks are not supported, ask the job")
+    unknown = next((name for name in document if name not in _MEMBERS), None)
+    if unknown is not None:
+        raise _refused(shown(unknown), document[unknown], f"the members {', '.join(_MEMBERS)}")
+    if document.get("response", "raw") not in _RESPONSES:
+        raise _refused("response", document["response"], " or ".join(_RESPONSES))
+
+
+def _member(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise _refused(name, value, f"an object of {name} by their id")
+    return value
+
+
+def _check_outputs(processor: Processor, outputs: Mapping[str, Any]) -> None:
+    described = processor.metadata["outputs"]
+    for name, output in outputs.items():
+        if name not in described:
+            raise _refused(f"outputs.{shown(name)}", output, ", ".join(described))
+        if not isinstance(output, dict) or not output.keys() <= {"transmissionMode", "format"}:
+            raise _refused(f"outputs.{name}", output, "an object with transmissionMode, format")
+        if output.get("transmissionMode", "value") not in _MODES:
+            raise _refused(f"outputs.{name}.transmissionMode", output["transmissionMode"], " or ".join(_MODES))
+        _check_format(name, described[name]["schema"], output.get("format", {}))
+
+
+def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
+    there_is = {"mediaType": schema.get("contentMediaType", "application/json")}
+    if "contentMediaType" in schema:
+        there_is["encoding"] = "base64"
+    if not isinstance(asked, dict) or any(there_is.get(member) != value for member, value in asked.items()):
+        raise _refused(f"outputs.{name}.format", asked, shown(there_is))
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and not _KEY.fullmatch(key):
+        raise _refused("Idempotency-Key", key, "1 to 255 visible ASCII characters")
+    return key

@@ -1,0 +1,77 @@
+"""The filters of the job list (18-062r2, clause 12)."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from starlette.requests import Request
+
+from auth.identity import current_identity
+from orchestration.job import JobQuery, Status
+from routes.paging import read_page
+from routes.parameters import allow_parameters
+from routes.problem import bad_parameter
+
+_LISTS = ("type", "processID", "status")
+_SINGLE = ("limit", "offset", "datetime", "minDuration", "maxDuration")
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
+_INSTANT = "an RFC 3339 time, or an interval of two such as 2026-11-01T00:00:00Z/.."
+_WHOLE_SECOND = timedelta(seconds=1) - timedelta(microseconds=1)
+
+
+def read_job_query(request: Request) -> JobQuery:
+    """Return the query that the request asks for, of the caller's own jobs. Raises the 400 Problem."""
+    allow_parameters(request, *_SINGLE, repeatable=_LISTS)
+    page = read_page(request)
+    begin, end = _interval(request)
+    _check_words(request, "type", ("process",))
+    return JobQuery(
+        owner=current_identity.get().owner,
+        processes=_words(request, "processID"),
+        statuses=tuple(Status(word) for word in _check_words(request, "status", tuple(Status))),
+        begin=begin,
+        end=end,
+        min_duration=_duration(request, "minDuration"),
+        max_duration=_duration(request, "maxDuration"),
+        limit=page.limit,
+        offset=page.offset,
+    )
+
+
+def _words(request: Request, name: str) -> tuple[str, ...]:
+    return tuple(word for value in request.query_params.getlist(name) for word in value.split(","))
+
+
+def _check_words(request: Request, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    words = _words(request, name)
+    wrong = next((word for word in words if word not in allowed), None)
+    if wrong is not None:
+        raise bad_parameter(name, wrong, f"allowed: {', '.join(allowed)}")
+    return words
+
+
+def _duration(request: Request, name: str) -> float | None:
+    text = request.query_params.get(name)
+    if text is not None and not _SECONDS.fullmatch(text):
+        raise bad_parameter(name, text, "allowed: seconds, from 0")
+    return None if text is None else float(text)
+
+
+def _interval(request: Request) -> tuple[datetime | None, datetime | None]:
+    """Return the bounds of `datetime`, inclusive; an instant is the whole second that a job's times are told in."""
+    text = request.query_params.get("datetime")
+    if text is None:
+        return None, None
+    first, slash, last = text.partition("/")
+    begin, end = _instant(first, text), _instant(last if slash else first, text)
+    if (begin is None and end is None) or (begin and end and begin > end):
+        raise bad_parameter("datetime", text, f"allowed: {_INSTANT}")
+    return begin, end + _WHOLE_SECOND if end and not end.microsecond else end
+
+
+def _instant(word: str, text: str) -> datetime | None:
+    if word in {"", ".."}:
+        return None
+    try:
+        return datetime.fromisoformat(word.replace(" ", "+")).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise bad_parameter("datetime", text, f"allowed: {_INSTANT}") from error

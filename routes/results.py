@@ -1,0 +1,119 @@
+"""The results of a job, and the signed links to their files (18-062r2, 7.13)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.job import Job, ResultFile
+from processes.words import shown
+from routes.accept import choose
+from routes.delivery import (
+    PRIVATE,
+    Delivery,
+    check_delivered,
+    deliver,
+    deliver_document,
+    deliver_one,
+    deliveries,
+    media_type,
+    send_result,
+)
+from routes.own_job import instant, no_such_job, own_job
+from routes.pages import render
+from routes.parameters import allow_parameters
+from routes.problem import NOT_FOUND, Problem, bad_parameter
+from routes.resources import resources_of
+
+
+async def results(request: Request) -> Response:
+    """Answer as the order asked; `f=json` is the document, `f=html` a page, which a browser gets by itself."""
+    allow_parameters(request)
+    form = request.query_params.get("f")
+    if form not in {None, "json", "html"}:
+        raise bad_parameter("f", str(form), "allowed: json, html")
+    job = await own_job(request)
+    check_delivered(job)
+    if form == "html" or (form is None and _is_browser(request)):
+        return Response(render(request, "results.html", _page(request, job)), headers=PRIVATE, media_type="text/html")
+    if form == "json":
+        return await deliver_document(request, deliveries(job, resources_of(request)), PRIVATE)
+    return await deliver(request, job)
+
+
+def _is_browser(request: Request) -> bool:
+    return choose(request.headers.get("accept"), ("application/octet-stream", "text/html")) == "text/html"
+
+
+def _page(request: Request, job: Job) -> Mapping[str, Any]:
+    outputs = [_row(delivery) for delivery in deliveries(job, resources_of(request))]
+    until = instant(job.files_until) if job.files_until else None
+    return {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+
+
+def _row(delivery: Delivery) -> Mapping[str, Any]:
+    output = delivery.output
+    ends = parse_qs(urlsplit(delivery.href).query).get("exp")
+    return {
+        "id": output.id,
+        "href": delivery.href,
+        "media_type": media_type(output),
+        "shown": shown(output.value),
+        "file": output.file,
+        "link_until": instant(datetime.fromtimestamp(int(ends[0]), UTC)) if ends else None,
+    }
+
+
+async def one_output(request: Request) -> Response:
+    """Answer with one output by itself, whatever the order asked for."""
+    allow_parameters(request)
+    job = await own_job(request)
+    check_delivered(job)
+    name = request.path_params["output_id"]
+    output = next((output for output in job.manifest if output.id == name), None)
+    if output is None:
+        there = ", ".join(output.id for output in job.manifest)
+        raise Problem(HTTPStatus.NOT_FOUND, f"the job has no output {name[:80]!r}; it has {there}", type_=NOT_FOUND)
+    return deliver_one(request, output, PRIVATE)
+
+
+async def result_file(request: Request) -> Response:
+    """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended, 404 unknown."""
+    allow_parameters(request, "exp", "sig")
+    resources = resources_of(request)
+    job_id, name = request.path_params["job_id"], request.path_params["name"]
+    _check_link(request, job_id, name)
+    job = await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light)
+    if job is None:
+        raise no_such_job(job_id)
+    check_delivered(job)
+    return send_result(request, _file(job, name))
+
+
+def _check_link(request: Request, job_id: str, name: str) -> None:
+    exp, sig = request.query_params.get("exp", ""), request.query_params.get("sig", "")
+    verdict = resources_of(request).results.verify(job_id, name, exp, sig, now=datetime.now(UTC))
+    if verdict == "invalid":
+        raise Problem(HTTPStatus.FORBIDDEN, "this link was not made by this server, or was changed", headers=PRIVATE)
+    if verdict == "expired":
+        raise Problem(HTTPStatus.GONE, "this link has ended; the results of the job link anew", headers=PRIVATE)
+
+
+def _file(job: Job, name: str) -> ResultFile:
+    for output in job.manifest:
+        if output.file and output.file.name == name:
+            return output.file
+    raise Problem(HTTPStatus.NOT_FOUND, f"the job has no file {name[:80]!r}", type_=NOT_FOUND)
+
+
+routes = [
+    Route("/jobs/{job_id}/results", results),
+    Route("/jobs/{job_id}/results/{output_id}", one_output),
+    Route("/results/{job_id}/{name}", result_file),
+]
