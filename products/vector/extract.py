@@ -1,0 +1,87 @@
+"""The vector product cut at an area."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from products.area import Area
+from products.errors import BrokenSource, NothingInside
+from products.progress import Report, unheard
+from products.vector.blob import Geometries
+from products.vector.geopackage import Batch, Reader, Writer, read_geopackage, write_geopackage
+from products.vector.layer import Layer
+from products.vector.polygonize import EPSG
+from products.vector.style import COLUMN, legend, qml, sld
+
+_AREA = "area_m2"
+
+
+def extract_vector(source: Path, area: Area, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
+    """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
+
+    Polygons on the edge are cut, areas measured anew; every feature keeps its number. Holds some thousand polygons
+    at a time. Raises NothingInside, BrokenSource.
+    """
+    geopackage, style, classes = (folder / f"{name}.{suffix}" for suffix in ("gpkg", "sld", "txt"))
+    with read_geopackage(source) as reader:
+        layer = _land_cover(reader.layer)
+        with write_geopackage(geopackage, layer) as writer:
+            if not sum(_add(writer, batch) for batch in _inside(reader, area, report)):
+                raise NothingInside("the product has no data inside the area")
+            writer.style("Land cover", qml=qml(), sld=sld(layer.table))
+    style.write_text(sld(layer.table))
+    classes.write_text(legend())
+    return geopackage, style, classes
+
+
+def has_features(source: Path, area: Area) -> bool:
+    """Say whether the product has anything inside the area; ends at the first find. Raises BrokenSource."""
+    with read_geopackage(source) as reader:
+        _land_cover(reader.layer)
+        return any(batch.keys for batch in _inside(reader, area, unheard, size=200))
+
+
+def _land_cover(layer: Layer) -> Layer:
+    if layer.epsg != EPSG or not {COLUMN, _AREA} <= set(layer.names):
+        raise BrokenSource(f"table {layer.table} is no land cover: it needs {COLUMN}, {_AREA} and EPSG:{EPSG}")
+    return replace(layer, geometry_type="MULTIPOLYGON")
+
+
+def _inside(reader: Reader, area: Area, report: Report, *, size: int = 2_000) -> Iterator[Batch]:
+    outline = area.project(reader.layer.epsg)
+    shapely.prepare(outline)
+    total, done = reader.count(outline.bounds), 0
+    for batch in reader.features(outline.bounds, size=size):
+        yield _cut(batch, outline)
+        done += len(batch.keys)
+        report(done / total, f"{done:,} of {total:,} polygons")
+
+
+def _cut(batch: Batch, outline: Any) -> Batch:
+    """Return what of the features lies inside the outline, as multipolygons."""
+    geometries = batch.geometries.copy()
+    edge = ~shapely.covers(outline, geometries)
+    geometries[edge] = shapely.intersection(geometries[edge], outline)
+    geometries = _multipolygons(geometries)
+    kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
+    return Batch([batch.keys[i] for i in kept], geometries[kept], [batch.rows[i] for i in kept])
+
+
+def _multipolygons(geometries: Geometries) -> Geometries:
+    """Return the polygons of each geometry together; lines and points, where a cut only touches, are left out."""
+    parts, owners = shapely.get_parts(geometries, return_index=True)
+    polygons = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    collected = np.full(len(geometries), shapely.MultiPolygon(), dtype=object)
+    return np.asarray(shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected))
+
+
+def _add(writer: Writer, batch: Batch) -> int:
+    place = writer.layer.names.index(_AREA)
+    areas = shapely.area(batch.geometries).tolist()
+    rows = [(*row[:place], area, *row[place + 1 :]) for row, area in zip(batch.rows, areas, strict=True)]
+    writer.add(batch.keys, batch.geometries, rows)
+    return len(rows)

@@ -1,0 +1,172 @@
+"""GeoPackages (OGC 12-128r17, version 1.3) of one layer, written and read with sqlite3 and shapely."""
+
+# ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import shapely
+from pyproj import CRS
+
+from products.errors import BrokenSource
+from products.vector.blob import Geometries, decode, encode
+from products.vector.layer import Bounds, Layer, quote, read_layer
+from products.whole import whole_file
+
+_RTREE = "http://www.geopackage.org/spec120/#extension_rtree"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A GeoPackage that is being written."""
+
+    layer: Layer
+    connection: sqlite3.Connection
+
+    def add(self, keys: Sequence[int], geometries: Geometries, rows: Sequence[Sequence[Any]]) -> None:
+        """Add features: their keys, geometries (none empty) and attributes in the order of the layer's columns."""
+        if not len(keys):
+            return
+        places = ", ".join("?" * (2 + len(self.layer.columns)))
+        blobs = encode(geometries, self.layer.epsg)
+        features = ((key, blob, *row) for key, blob, row in zip(keys, blobs, rows, strict=True))
+        self.connection.executemany(f"INSERT INTO {quote(self.layer.table)} VALUES ({places})", features)
+        boxes = zip(keys, *shapely.bounds(geometries)[:, [0, 2, 1, 3]].T.tolist(), strict=True)
+        self.connection.executemany(f"INSERT INTO {quote(self.layer.index)} VALUES (?, ?, ?, ?, ?)", boxes)
+
+    def style(self, name: str, *, qml: str, sld: str) -> None:
+        """Put the style inside that QGIS applies when it opens the layer."""
+        self.connection.executescript(_script("styles.sql"))
+        self.connection.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
+            " styleQML, styleSLD, useAsDefault, description, owner) VALUES ('', '', ?, ?, ?, ?, ?, 1, ?, '')",
+            (self.layer.table, self.layer.geometry, name, qml, sld, self.layer.title),
+        )
+
+
+@contextmanager
+def write_geopackage(target: Path, layer: Layer) -> Iterator[Writer]:
+    """Write a GeoPackage; it appears under its name whole and fsynced when the context ends without an error."""
+    with whole_file(target) as part:
+        with closing(sqlite3.connect(part, autocommit=True)) as connection:
+            connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;")
+            connection.executescript(f"BEGIN; {_script('schema.sql')}")
+            _create(connection, layer)
+            yield Writer(layer, connection)
+            _finish(connection, layer)
+            connection.execute("COMMIT")
+        part.chmod(0o644)
+
+
+def _create(connection: sqlite3.Connection, layer: Layer) -> None:
+    crs = CRS.from_epsg(layer.epsg)
+    connection.execute(
+        "INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)",
+        (crs.name, layer.epsg, layer.epsg, crs.to_wkt("WKT1_GDAL")),
+    )
+    connection.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, srs_id)"
+        " VALUES (?, 'features', ?, ?, ?)",
+        (layer.table, layer.title or layer.table, layer.description, layer.epsg),
+    )
+    connection.execute(
+        "INSERT INTO gpkg_geometry_columns VALUES (?, ?, ?, ?, 0, 0)",
+        (layer.table, layer.geometry, layer.geometry_type, layer.epsg),
+    )
+    connection.execute(
+        "INSERT INTO gpkg_extensions VALUES (?, ?, 'gpkg_rtree_index', ?, 'write-only')",
+        (layer.table, layer.geometry, _RTREE),
+    )
+    columns = "".join(f", {quote(column.name)} {column.type}" for column in layer.columns)
+    connection.execute(
+        f"CREATE TABLE {quote(layer.table)} ({quote(layer.key)} INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,"
+        f" {quote(layer.geometry)} {layer.geometry_type}{columns})"
+    )
+    connection.execute(f"CREATE VIRTUAL TABLE {quote(layer.index)} USING rtree(id, minx, maxx, miny, maxy)")
+
+
+def _finish(connection: sqlite3.Connection, layer: Layer) -> None:
+    names = {"t": layer.table, "g": layer.geometry, "k": layer.key, "r": layer.index}
+    connection.executescript(Template(_script("index.sql")).substitute(names))
+    connection.execute(
+        "UPDATE gpkg_contents SET (min_x, min_y, max_x, max_y) ="
+        f" (SELECT min(minx), min(miny), max(maxx), max(maxy) FROM {quote(layer.index)}) WHERE table_name = ?",
+        (layer.table,),
+    )
+
+
+def _script(name: str) -> str:
+    return (files("products.vector") / name).read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some features of a layer; `rows` are their attributes in the order of its columns."""
+
+    keys: Sequence[int]
+    geometries: Geometries
+    rows: Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A GeoPackage that is being read; its methods raise BrokenSource where it is damaged."""
+
+    source: Path
+    layer: Layer
+    connection: sqlite3.Connection
+
+    def count(self, bounds: Bounds) -> int:
+        """Return how many features have an envelope that meets the bounds."""
+        with readable(self.source):
+            (count,) = self.connection.execute(f"SELECT count(*) FROM {self._meeting}", _corners(bounds)).fetchone()
+        return int(count)
+
+    def features(self, bounds: Bounds, *, size: int = 2_000) -> Iterator[Batch]:
+        """Yield the features whose envelopes meet the bounds, `size` at a time, in no particular order."""
+        columns = ", ".join(f"f.{quote(name)}" for name in (self.layer.key, self.layer.geometry, *self.layer.names))
+        table, key = quote(self.layer.table), quote(self.layer.key)
+        query = f"SELECT {columns} FROM (SELECT id FROM {self._meeting}) r JOIN {table} f ON f.{key} = r.id"
+        with readable(self.source):
+            cursor = self.connection.execute(query, _corners(bounds))
+        while rows := self._fetch(cursor, size):
+            yield Batch([row[0] for row in rows], decode([row[1] for row in rows]), [row[2:] for row in rows])
+
+    def _fetch(self, cursor: sqlite3.Cursor, size: int) -> list[tuple[Any, ...]]:
+        with readable(self.source):
+            return cursor.fetchmany(size)
+
+    @property
+    def _meeting(self) -> str:
+        return f"{quote(self.layer.index)} WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?"
+
+
+@contextmanager
+def read_geopackage(source: Path) -> Iterator[Reader]:
+    """Open a GeoPackage for reading only. Raises BrokenSource where it is missing or malformed."""
+    with readable(source):
+        connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    with closing(connection):
+        with readable(source):
+            layer = read_layer(connection)
+        yield Reader(source, layer, connection)
+
+
+@contextmanager
+def readable(source: Path) -> Iterator[None]:
+    """Turn what SQLite says of an unreadable file into BrokenSource."""
+    try:
+        yield
+    except (sqlite3.Error, BrokenSource) as error:
+        raise BrokenSource(f"{source.name}: {error}") from error
+
+
+def _corners(bounds: Bounds) -> tuple[float, ...]:
+    west, south, east, north = bounds
+    return west, east, south, north
