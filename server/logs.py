@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
             "process": record.process,
             "message": record.getMessage(),
         }
-        if (current := current_current_request_id.get(None)) is not None:
+        if (current := current_request_id.get(None)) is not None:
             line["requestId"] = current
         line |= _extra(record)
         if record.exc_info:
@@ -44,7 +44,7 @@ class TextFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        current = current_current_request_id.get(None)
+        current = current_request_id.get(None)
         parts = [
             _time(record)[11:],
             f"{record.levelname:7}",
