@@ -23,3 +23,7 @@ class ReferenceRefused(OrchestrationError):
 
 class ResultMissing(OrchestrationError):
     """A file of a result is not where it must be."""
+
+
+class RunnerUnavailable(OrchestrationError):
+    """No run can be started now; the order waits."""

@@ -8,8 +8,8 @@ from orchestration.job import Manifest, Output, ResultFile
 
 
 def encode(manifest: Manifest) -> str:
-    """Return the manifest as JSON."""
-    return json.dumps([asdict(output) for output in manifest])
+    """Return the manifest as JSON. Raises ValueError where a value is not JSON."""
+    return json.dumps([asdict(output) for output in manifest], allow_nan=False)
 
 
 def decode(text: str) -> Manifest:

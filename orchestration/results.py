@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_bytes
@@ -17,17 +18,11 @@ from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
 
 
-class Results:
-    """The folder of results, `{job}/{attempt}/{try}/…`, and the signed links to its files.
+class ResultFiles:
+    """The folder of results: `{job}/{attempt}/{try}/…`, of which only what is published stays."""
 
-    `url` is the public address without a slash at its end; a link ends after `link_days` days at most.
-    """
-
-    def __init__(self, root: Path, *, key: bytes, url: str, link_days: int = 7) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self._key = key
-        self._url = url
-        self._link_time = timedelta(days=link_days)
 
     def folder(self, job_id: str, attempt: int, try_: int) -> Path:
         """Return where one try stages what it makes."""
@@ -39,6 +34,43 @@ class Results:
         if not path.is_relative_to(self.root.resolve()):
             raise ResultMissing(f"{file.name} is not in the folder of results")
         return path
+
+    def remove(self, job_id: str) -> None:
+        """Remove everything of the job."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.root / job_id)
+
+    def tidy(self, job: Job) -> None:
+        """Remove what the job's state does not need: half-written files, other attempts, the loser's files."""
+        files = {self.root / output.file.path for output in job.manifest if output.file}
+        if job.status is Status.RUNNING:
+            _keep_only({self.root / job.id / str(job.attempt)}, self.root / job.id)
+        elif job.status is Status.SUCCESSFUL and files:
+            _keep_only(files, self.root / job.id)
+        else:
+            self.remove(job.id)
+
+    def sweep(self, job_of: Callable[[str], Job | None]) -> None:
+        """Tidy every job's folder and remove those of jobs that are not there."""
+        for folder in [entry for entry in self.root.glob("*") if _is_id(entry.name)]:
+            job = job_of(folder.name)
+            if job is None:
+                self.remove(folder.name)
+            else:
+                self.tidy(job)
+
+
+class Results(ResultFiles):
+    """The folder of results and signed links to its files.
+
+    `url` is the public address without a slash at its end; a link ends after `link_days` days at most.
+    """
+
+    def __init__(self, root: Path, *, key: bytes, url: str, link_days: int = 7) -> None:
+        super().__init__(root)
+        self._key = key
+        self._url = url
+        self._link_time = timedelta(days=link_days)
 
     def link(self, job_id: str, file: ResultFile, *, now: datetime, until: datetime | None = None) -> str:
         """Return a link to the file that needs no identity; it ends with `until`, the job's `files_until`, at last."""
@@ -58,38 +90,19 @@ class Results:
     def _sign(self, job_id: str, name: str, exp: str) -> str:
         return hmac.digest(self._key, json.dumps([job_id, name, exp]).encode(), "sha256").hex()
 
-    def remove(self, job_id: str) -> None:
-        """Remove everything of the job."""
-        shutil.rmtree(self.root / job_id, ignore_errors=True)
 
-    def tidy(self, job: Job) -> None:
-        """Remove what the job's state does not need: half-written files, other attempts, the loser's files."""
-        if job.status is Status.RUNNING:
-            self._keep(job.id, {self.root / job.id / str(job.attempt)})
-        elif job.status is Status.SUCCESSFUL:
-            self._keep(job.id, {self.root / output.file.path for output in job.manifest if output.file})
+def _keep_only(kept: set[Path], folder: Path) -> None:
+    """Remove everything in the folder that is neither kept nor on the way to it."""
+    on_the_way = {parent for path in kept for parent in path.parents}
+    for entry in list(folder.glob("*")):
+        if entry in kept:
+            continue
+        if entry in on_the_way:
+            _keep_only(kept, entry)
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
         else:
-            self.remove(job.id)
-
-    def _keep(self, job_id: str, kept: set[Path]) -> None:
-        above = {parent for path in kept for parent in path.parents}
-        for folder, folders, names in os.walk(self.root / job_id):
-            for path in [Path(folder, name) for name in folders if Path(folder, name) not in above | kept]:
-                shutil.rmtree(path, ignore_errors=True)
-            folders[:] = [name for name in folders if Path(folder, name) in above - kept]
-            for path in [Path(folder, name) for name in names if Path(folder, name) not in kept]:
-                path.unlink(missing_ok=True)
-        if not kept:
-            self.remove(job_id)
-
-    def sweep(self, job_of: Callable[[str], Job | None]) -> None:
-        """Tidy every job's folder and remove those of jobs that are not there."""
-        for folder in [entry for entry in self.root.glob("*") if _is_id(entry.name)]:
-            job = job_of(folder.name)
-            if job is None:
-                self.remove(folder.name)
-            else:
-                self.tidy(job)
+            entry.unlink()
 
 
 def _is_id(name: str) -> bool:
@@ -114,7 +127,5 @@ def results_key(state_dir: Path) -> bytes:
 
 def _link_if_first(draft: Path, path: Path) -> None:
     """Give the complete draft its name, unless another process was first."""
-    try:
+    with suppress(FileExistsError):
         path.hardlink_to(draft)
-    except FileExistsError:
-        return

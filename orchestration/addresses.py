@@ -1,0 +1,72 @@
+"""Which network addresses may be fetched from on behalf of a caller."""
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TookTooLong
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from threading import Thread
+
+from orchestration.errors import ReferenceRefused
+
+_PUBLIC_IPV6 = ip_network("2000::/3")
+_NAT64 = ip_network("64:ff9b::/96")
+_NEVER = tuple(
+    map(
+        ip_network,
+        (
+            "100.64.0.0/10",  # shared by a provider's customers (RFC 6598); a cloud's metadata too
+            "168.63.129.16/32",  # a cloud's metadata at a public address
+            "192.88.99.0/24",  # 6to4 relays
+            "2001::/32",  # Teredo: carries IPv4
+            "2002::/16",  # 6to4: carries IPv4
+        ),
+    )
+)
+
+Resolve = Callable[[str, int], list[str]]
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return the host's addresses, as the system resolves it; decimal, octal and hexadecimal IPv4 included."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def is_public(address: str) -> bool:
+    """Say whether the address is one of the public internet; an address within an address counts."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        carried = ip.ipv4_mapped or (IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
+        if carried is not None:
+            return is_public(str(carried))
+        if ip not in _PUBLIC_IPV6:
+            return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER)
+
+
+def addresses_of(host: str, port: int, *, seconds: float, allow_private: bool, resolve: Resolve = resolve) -> list[str]:
+    """Return addresses that may be connected to. Raises ReferenceRefused when one is not public, none or late."""
+    try:
+        addresses = _within(seconds, lambda: resolve(host, port))
+    except (OSError, UnicodeError) as error:
+        raise ReferenceRefused(f"{host}: the name cannot be resolved") from error
+    except TookTooLong as error:
+        raise ReferenceRefused(f"{host}: the name was not resolved in time") from error
+    if not allow_private and not all(map(is_public, addresses)):
+        raise ReferenceRefused(f"{host}: not an address of the public internet")
+    return addresses
+
+
+def _within(seconds: float, act: Callable[[], list[str]]) -> list[str]:
+    """Return what `act` does, or raise when it takes longer: a resolver has no time limit of its own."""
+    future: Future[list[str]] = Future()
+    Thread(target=_settle, args=(future, act), daemon=True).start()
+    return future.result(max(0, seconds))
+
+
+def _settle(future: Future[list[str]], act: Callable[[], list[str]]) -> None:
+    try:
+        future.set_result(act())
+    except (OSError, UnicodeError) as error:
+        future.set_exception(error)

@@ -1,0 +1,61 @@
+"""The last act of a try: its result or its failure as one file, complete or not there."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from orchestration import manifest
+from orchestration.runners import Done, Failed
+
+_DONE = "manifest.json"
+_FAILED = "failure.json"
+_LEVELS = 4
+"""The try's folder, the attempt's, the job's and that of all results: the names in them are made durable."""
+
+
+def write_ending(folder: Path, ending: Done | Failed) -> None:
+    """Write the ending durably; nobody reads half of it. Raises ValueError where a value is not JSON."""
+    if isinstance(ending, Done):
+        _write(folder / _DONE, manifest.encode(ending.manifest))
+    else:
+        _write(folder / _FAILED, json.dumps({"reason": ending.reason, "detail": ending.detail}))
+
+
+def read_ending(folder: Path) -> Done | Failed | None:
+    """Return how the try in the folder ended, None while or where it did not."""
+    if (text := _read(folder / _DONE)) is not None:
+        return Done(manifest.decode(text))
+    if (text := _read(folder / _FAILED)) is not None:
+        return Failed(**{name: _printable(value) for name, value in json.loads(text).items()})
+    return None
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_suffix(".draft")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    for folder in path.parents[:_LEVELS]:
+        _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _printable(text: Any) -> str:
+    return str(text).encode(errors="replace").decode()

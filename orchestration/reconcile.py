@@ -1,0 +1,229 @@
+"""Bring what runs into line with what was ordered: the one place that starts, follows and ends runs."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from orchestration.errors import RunnerUnavailable, StoreUnavailable
+from orchestration.job import Job, Manifest, Status
+from orchestration.results import ResultFiles
+from orchestration.runners import Done, Failed, Gone, Queued, Runner, Running, run_id
+from orchestration.store import JobStore
+from orchestration.work import QUICK
+
+_log = logging.getLogger(__name__)
+
+_TICK = 0.05
+_PATIENCE = 1.0
+"""Seconds to wait after the store, the disk or the runner failed us."""
+_CHORES = 60.0
+"""Seconds between two looks for what has become too old."""
+_END = 3.0
+"""Seconds that running work is given to end when we are stopped."""
+_QUICK_PLACES = 2
+_MOST_FAILURES = 3
+_HEARTBEAT = "heartbeat"
+
+
+class Reconciler:
+    """Start, follow and end the runs of all orders; only one may work on a store at a time.
+
+    At most `parallel` orders run at once, beside those of the processes `quick`, which have two places of their own.
+    Entries of finished jobs are removed after `jobs_days` days. Runs that this reconciler did not start itself were
+    lost to a stop of ours and are not counted as failures.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        runner: Runner,
+        files: ResultFiles,
+        *,
+        parallel: int,
+        jobs_days: float,
+        quick: frozenset[str] = QUICK,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._files = files
+        self._places = {True: _QUICK_PLACES, False: parallel}
+        self._jobs_time = timedelta(days=jobs_days)
+        self._quick = quick
+        self._started: set[str] = set()
+        self._jobs: tuple[Job, ...] = ()
+        self._stale = True
+        self._ending = False
+        self._next_chores = 0.0
+        self._next_start = 0.0
+
+    def run(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
+        """Reconcile until `stop`, then end what runs and hand it back; `beat` is called on every round."""
+        while not stop():
+            beat()
+            time.sleep(_TICK if self._try(self._round) else _PATIENCE)
+        self._try(self._hand_back)
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        """Do it; a store or a disk that fails us now is tried again later, from what the store says then."""
+        try:
+            act()
+        except (StoreUnavailable, OSError) as error:
+            _log.warning("orders wait: %s", error)
+            self._stale = True
+            return False
+        return True
+
+    def _round(self) -> None:
+        changed = self._store.changed()
+        self._stale = self._stale or changed
+        if self._stale:
+            self._jobs = self._store.unfinished()
+        self._follow_all()
+        self._start_all()
+        if self._stale or self._ending or time.monotonic() >= self._next_chores:
+            self._remove_files()
+        if time.monotonic() >= self._next_chores:
+            self._do_chores()
+        self._stale = False
+
+    def _follow_all(self) -> None:
+        for job in self._jobs:
+            if job.status is Status.RUNNING:
+                self._follow(job)
+
+    def _follow(self, job: Job) -> None:
+        match self._runner.look(run_id(job.id, job.attempt)):
+            case Running(int(percent), message):
+                self._store.report(job.id, job.attempt, percent, message)
+            case Done(manifest):
+                self._publish(job, manifest)
+            case Failed(reason, detail):
+                self._fail(job, reason, detail)
+            case Gone(how):
+                self._lost(job, how)
+
+    def _publish(self, job: Job, manifest: Manifest) -> None:
+        published = self._store.publish(job.id, job.attempt, manifest)
+        _log.info("result published" if published else "result dropped", extra=_names(job))
+        self._over(job)
+
+    def _fail(self, job: Job, reason: str, detail: str) -> None:
+        self._store.fail(job.id, job.attempt, reason)
+        _log.log(logging.ERROR if detail else logging.INFO, "order failed: %s\n%s", reason, detail, extra=_names(job))
+        self._over(job)
+
+    def _lost(self, job: Job, how: str) -> None:
+        """Give the order its next attempt, or end it when three attempts of ours ended without a word."""
+        counted = run_id(job.id, job.attempt) in self._started
+        _log.warning("attempt lost: %s", how or "by a stop or restart of ours", extra=_names(job))
+        if counted and job.failures + 1 >= _MOST_FAILURES:
+            self._fail(job, f"The work ended {_MOST_FAILURES} times without a result; the last time {how}.", "")
+            return
+        self._store.hand_back(job.id, job.attempt, counted=counted)
+        self._over(job)
+
+    def _over(self, job: Job) -> None:
+        self._started.discard(run_id(job.id, job.attempt))
+        now = self._store.get(job.id)
+        if now is None:
+            self._files.remove(job.id)
+        else:
+            self._files.tidy(now)
+
+    def _start_all(self) -> None:
+        free = dict(self._places)
+        for job in self._jobs:
+            free[self._is_quick(job)] -= job.status is Status.RUNNING
+        for job in self._jobs:
+            quick = self._is_quick(job)
+            if job.status is Status.ACCEPTED and free[quick] > 0 and time.monotonic() >= self._next_start:
+                free[quick] -= 1
+                self._start(job)
+
+    def _is_quick(self, job: Job) -> bool:
+        return job.order.process in self._quick
+
+    def _start(self, accepted: Job) -> None:
+        job = self._store.begin(accepted.id)
+        if job is None:
+            return
+        try:
+            self._runner.start(job, job.attempt)
+        except RunnerUnavailable as error:
+            _log.warning("orders wait: %s", error, extra=_names(job))
+            self._next_start = time.monotonic() + _PATIENCE
+            self._store.hand_back(job.id, job.attempt, counted=False)
+        else:
+            self._started.add(run_id(job.id, job.attempt))
+            _log.info("attempt started", extra=_names(job))
+
+    def _remove_files(self) -> None:
+        """Remove the files that must go; work on them is ended first, which may take some rounds."""
+        self._ending = False
+        for job in self._store.files_to_remove(datetime.now(UTC)):
+            run = run_id(job.id, job.attempt)
+            if isinstance(self._runner.look(run), Queued | Running):
+                self._runner.stop(run)
+                self._ending = True
+            else:
+                self._started.discard(run)
+                self._files.remove(job.id)
+                self._store.files_removed(job.id)
+
+    def _do_chores(self) -> None:
+        self._next_chores = time.monotonic() + _CHORES
+        self._store.purge(datetime.now(UTC) - self._jobs_time)
+        self._files.sweep(self._store.get)
+
+    def _hand_back(self) -> None:
+        """End what we started; publish what was done by then, hand back the rest uncounted."""
+        deadline = time.monotonic() + _END
+        while time.monotonic() < deadline and [run for run in self._started if self._is_ending(run)]:
+            time.sleep(_TICK)
+        for job in self._store.unfinished():
+            if job.status is Status.RUNNING:
+                self._leave(job)
+
+    def _is_ending(self, run: str) -> bool:
+        alive = isinstance(self._runner.look(run), Queued | Running)
+        if alive:
+            self._runner.stop(run)
+        return alive
+
+    def _leave(self, job: Job) -> None:
+        match self._runner.look(run_id(job.id, job.attempt)):
+            case Done(manifest):
+                self._publish(job, manifest)
+            case Failed() | Gone():
+                self._store.hand_back(job.id, job.attempt, counted=False)
+                self._over(job)
+
+
+def _names(job: Job) -> dict[str, str | int]:
+    return {"job": job.id, "attempt": job.attempt}
+
+
+class Heartbeat:
+    """A file whose age says whether the reconciler goes round."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / _HEARTBEAT
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """Touch the file, once a second at most."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + 1
+            with suppress(OSError):
+                self._path.touch()
+
+
+def heartbeat_age(state_dir: Path) -> float | None:
+    """Return the seconds since a reconciler last went round, None where none ever did."""
+    try:
+        return max(0.0, time.time() - (state_dir / _HEARTBEAT).stat().st_mtime)
+    except OSError:
+        return None

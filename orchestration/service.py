@@ -1,0 +1,86 @@
+"""The worker: the one reconciler of a state folder, until it is told to stop."""
+
+import fcntl
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from orchestration.errors import StoreUnavailable
+from orchestration.reconcile import Heartbeat, Reconciler
+from orchestration.results import ResultFiles
+from orchestration.runners.embedded import WORK, EmbeddedRunner
+from orchestration.store.sqlite import SqliteStore
+
+_SOON = 0.2
+
+
+def run_work(
+    *,
+    state_dir: Path,
+    config: Path,
+    parallel: int,
+    results_days: int,
+    jobs_days: int,
+    allow_private_fetch: bool,
+    work: Sequence[str] = WORK,
+) -> None:
+    """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
+
+    Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
+    """
+    state_dir = state_dir.absolute()
+    state_dir.mkdir(parents=True, exist_ok=True)
+    arguments = ["--state-dir", str(state_dir), "--config", str(config.absolute())]
+    arguments += ["--fetch-private"] if allow_private_fetch else []
+    stop = _Stop()
+    with _turn(state_dir / "work.lock", stop) as ours:
+        if ours and (store := _open(state_dir / "orders.sqlite", min(results_days, jobs_days), stop)):
+            files = ResultFiles(state_dir / "results")
+            runner = EmbeddedRunner(files.root, arguments, work=work)
+            with closing(store):
+                Reconciler(store, runner, files, parallel=parallel, jobs_days=jobs_days).run(
+                    stop, beat=Heartbeat(state_dir)
+                )
+
+
+class _Stop:
+    """Says whether SIGTERM or SIGINT has come; a plain flag, as a signal may arrive anywhere."""
+
+    def __init__(self) -> None:
+        self._come = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self._come = True
+
+    def __call__(self) -> bool:
+        return self._come
+
+
+@contextmanager
+def _turn(path: Path, stop: _Stop) -> Iterator[bool]:
+    """Wait for the lock, which ends with the process that holds it; False when we are stopped before."""
+    with path.open("w") as lock:
+        while not stop():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_SOON)
+            else:
+                yield True
+                return
+        yield False
+
+
+def _open(path: Path, files_days: int, stop: _Stop) -> SqliteStore | None:
+    """Open the store as soon as it can be opened; None when we are stopped before."""
+    while not stop():
+        try:
+            return SqliteStore(path, files_days=files_days)
+        except StoreUnavailable:
+            time.sleep(_SOON)
+    return None

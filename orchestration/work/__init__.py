@@ -1,0 +1,68 @@
+"""What is done for an order: plan it, make its parts, assemble the pieces."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.job import Manifest, Order, ResultFile
+from products.progress import Report
+
+if TYPE_CHECKING:
+    from orchestration.fetch import Fetched
+
+Part = Mapping[str, Any]
+Piece = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where one try of an order works, and what with.
+
+    `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
+    by reference; `report` tells how far the step at hand is.
+    """
+
+    job_id: str
+    order: Order
+    results: Path
+    folder: Path
+    configuration: Path
+    fetch: "Callable[[str], Fetched]"
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a process does, in functions of their arguments only.
+
+    Parts and pieces are JSON values, so that each step may run in a process, or on a machine, of its own.
+    Raises ProductError and OrchestrationError with a reason for the caller.
+    """
+
+    plan: Callable[[Bench], Sequence[Part]]
+    make: Callable[[Part, Bench], Piece]
+    assemble: Callable[[Sequence[Piece], Bench], Manifest]
+
+
+_MODULES = {"extract-product": "orchestration.work.extract_product", "echo": "orchestration.work.echo"}
+
+QUICK = frozenset({"echo"})
+"""The processes that have places of their own, so that long orders never starve them."""
+
+
+def work_of(process: str) -> Work:
+    """Return the work of a process; its module is imported only now. Raises KeyError."""
+    work: Work = import_module(_MODULES[process]).WORK
+    return work
+
+
+def result_file(path: Path, bench: Bench, *, media_type: str) -> ResultFile:
+    """Return a file that is complete as part of a result; it is durable from then on."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return ResultFile(path.name, str(path.relative_to(bench.results)), media_type, path.stat().st_size, digest)

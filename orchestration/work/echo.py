@@ -1,0 +1,85 @@
+"""Give every input back as the output of its name, after a pause."""
+
+import json
+import time
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from orchestration.errors import WorkFailed
+from orchestration.job import Manifest, Output
+from orchestration.work import Bench, Part, Piece, Work
+
+if TYPE_CHECKING:
+    from orchestration.fetch import Fetched
+
+_DOCUMENTS = frozenset({"complexObjectInput", "geometryInput", "featureCollectionInput"})
+_IMAGES = "imagesInput"
+_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema"})
+_JSON = "application/json"
+
+
+def _plan(bench: Bench) -> Sequence[Part]:
+    return [{"input": name, "value": value} for name, value in bench.order.inputs.items()]
+
+
+def _make(part: Part, bench: Bench) -> Piece:
+    name, value = part["input"], part["value"]
+    if name == "pause":
+        _pause(float(value), bench)
+        return {}
+    output = {"id": name.replace("Input", "Output")}
+    if name == _IMAGES:
+        images = value if isinstance(value, list) else [value]
+        return output | {"value": [_image(image, bench) for image in images]}
+    if name in _DOCUMENTS and _is_reference(value):
+        return output | {"value": _document(bench.fetch(value["href"]))}
+    return output | _unqualified(value)
+
+
+def _pause(seconds: float, bench: Bench) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        bench.report(1 - left / seconds, "pausing")
+        time.sleep(min(left, 0.2))
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("href"), str)
+
+
+def _image(value: Any, bench: Bench) -> Any:
+    if not _is_reference(value):
+        return value
+    image = bench.fetch(value["href"])
+    return {"value": b64encode(image.body).decode(), "encoding": "base64", "mediaType": image.media_type}
+
+
+def _document(fetched: "Fetched") -> Any:
+    """Return what was fetched: JSON as its value, other text as a string."""
+    try:
+        text = fetched.body.decode()
+    except UnicodeDecodeError as error:
+        raise WorkFailed(f"{fetched.url}: not text in UTF-8") from error
+    try:
+        return json.loads(text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _unqualified(value: Any) -> dict[str, Any]:
+    """Take `{"value": …, "mediaType": …}` apart (18-062r2, qualifiedInputValue)."""
+    if isinstance(value, Mapping) and "value" in value and value.keys() <= _QUALIFIED:
+        return {"value": value["value"], "media_type": value.get("mediaType", _JSON)}
+    return {"value": value}
+
+
+def _assemble(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+    return tuple(Output(**piece) for piece in pieces if piece)
+
+
+WORK = Work(_plan, _make, _assemble)

@@ -1,0 +1,46 @@
+"""Cut the raster or the vector product at an area."""
+
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from products.package.archive import pack
+
+from orchestration.job import Manifest, Output
+from orchestration.work import Bench, Part, Piece, Work, result_file
+from products.area import read_area
+from products.catalogue import Product, catalogue_of, read_configuration
+
+_MEDIA_TYPE = "application/zip"
+
+
+def _plan(bench: Bench) -> Sequence[Part]:
+    product = catalogue_of(read_configuration(bench.configuration)).default
+    kind = bench.order.inputs["product"]
+    return [{"kind": kind, "source": str(_source(product, kind)), "aoi": bench.order.inputs["aoi"]}]
+
+
+def _source(product: Product, kind: str) -> Path:
+    return {"Raster": product.raster, "Vector": product.vector}[kind]
+
+
+def _make(part: Part, bench: Bench) -> Piece:
+    kind = part["kind"]
+    extract = getattr(import_module(f"products.{kind.lower()}.extract"), f"extract_{kind.lower()}")
+    folder = bench.folder / "members"
+    folder.mkdir()
+    name = f"{kind}_{bench.job_id}"
+    members = extract(Path(part["source"]), read_area(part["aoi"]), folder, name=name, report=bench.report)
+    return {"name": name, "folder": str(folder), "members": [str(member) for member in members]}
+
+
+def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+    (piece,) = pieces
+    target = bench.folder / f"{piece['name']}.zip"
+    pack([Path(member) for member in piece["members"]], target, report=bench.report)
+    shutil.rmtree(piece["folder"])
+    return (Output("result", None, _MEDIA_TYPE, result_file(target, bench, media_type=_MEDIA_TYPE)),)
+
+
+WORK = Work(_plan, _make, _assemble)
