@@ -75,7 +75,7 @@ def _multipolygons(geometries: Geometries) -> Geometries:
     """Return the polygons of each geometry together; lines and points, where a cut only touches, are left out."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
     polygons = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    collected = np.full(len(geometries), shapely.MultiPolygon(), dtype=object)
+    collected = shapely.empty(len(geometries), geom_type=shapely.GeometryType.MULTIPOLYGON)
     return np.asarray(shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected))
 
 
