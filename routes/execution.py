@@ -1,6 +1,5 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -33,19 +32,17 @@ class Mode:
 
     wait: float
     gives_up: bool
-    applied: str | None = None
 
 
 def choose_mode(process: Processor, preferences: Preferences, most: float) -> Mode:
     """Return the mode of /req/core/process-execute-default-execution-mode and …-auto-execution-mode."""
     options = process.metadata["jobControlOptions"]
-    asked = "respond-async" if preferences.respond_async else None
     if "sync-execute" not in options:
-        return Mode(0, gives_up=False, applied=asked)
+        return Mode(0, gives_up=False)
     wait = most if preferences.wait is None else min(most, preferences.wait)
     if "async-execute" not in options or not preferences.respond_async:
-        return Mode(wait, gives_up=True, applied=None if preferences.wait is None else f"wait={preferences.wait}")
-    return Mode(0 if preferences.wait is None else wait, gives_up=False, applied=asked)
+        return Mode(wait, gives_up=True)
+    return Mode(0 if preferences.wait is None else wait, gives_up=False)
 
 
 async def execute(request: Request) -> Response:
@@ -54,14 +51,16 @@ async def execute(request: Request) -> Response:
     resources = resources_of(request)
     process = processor_of(resources.api, request.path_params["process_id"])
     job = await _ordered(request, process)
-    mode = choose_mode(process, read_preferences(request), resources.wait)
+    preferences = read_preferences(request)
+    mode = choose_mode(process, preferences, resources.wait)
     job = await _look(resources, job, mode.wait)
-    headers = {"Preference-Applied": mode.applied} if mode.applied else {}
     if job.status not in UNFINISHED and (mode.wait or mode.gives_up):
-        return await deliver(request, job, headers={**headers, **_monitor(job, resources.url)})
+        headers = {**_applied(mode, preferences), **_monitor(job, resources.url)}
+        return await deliver(request, job, headers=headers)
     if mode.gives_up:
         raise _too_long(job, resources)
-    return _accepted(job, resources.url, headers)
+    headers = {**_applied(mode, preferences, accepted=True), "Location": f"{resources.url}/jobs/{job.id}"}
+    return JSONResponse(status_info(job, resources.url), HTTPStatus.CREATED, headers)
 
 
 async def _ordered(request: Request, process: Processor) -> Job:
@@ -92,8 +91,11 @@ async def _look(resources: Resources, job: Job, seconds: float) -> Job:
     return job
 
 
-def _accepted(job: Job, url: str, headers: Mapping[str, str]) -> Response:
-    return JSONResponse(status_info(job, url), HTTPStatus.CREATED, {**headers, "Location": f"{url}/jobs/{job.id}"})
+def _applied(mode: Mode, preferences: Preferences, *, accepted: bool = False) -> dict[str, str]:
+    """Name the preferences that were honoured in full (RFC 7240, section 3)."""
+    asynchronous = ["respond-async"] if accepted and preferences.respond_async else []
+    waited = [f"wait={preferences.wait}"] if mode.wait == preferences.wait else []
+    return {"Preference-Applied": ", ".join(asynchronous + waited)} if asynchronous or waited else {}
 
 
 def _monitor(job: Job, url: str) -> dict[str, str]:

@@ -10,10 +10,11 @@ _LONGEST = 9
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """The preferences that an execution honours: `respond-async` and `wait` in seconds."""
+    """The preferences that are honoured: `respond-async`, `wait` in seconds, `handling=strict`."""
 
     respond_async: bool = False
     wait: int | None = None
+    strict: bool = False
 
 
 def read_preferences(request: Request) -> Preferences:
@@ -23,7 +24,11 @@ def read_preferences(request: Request) -> Preferences:
         for preference in parse_http_list(header):
             name, _, value = preference.partition(";")[0].partition("=")
             said.setdefault(name.strip().lower(), value.strip().strip('"'))
-    return Preferences(said.get("respond-async") == "", _seconds(said.get("wait", "")))
+    return Preferences(
+        respond_async=said.get("respond-async") == "",
+        wait=_seconds(said.get("wait", "")),
+        strict=said.get("handling", "").lower() == "strict",
+    )
 
 
 def _seconds(value: str) -> int | None:

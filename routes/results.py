@@ -1,6 +1,7 @@
 """The results of a job, and the signed links to their files (18-062r2, 7.13)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -33,7 +34,7 @@ from routes.resources import resources_of
 
 
 async def results(request: Request) -> Response:
-    """Answer as the order asked; `f=json` is the document, `f=html` a page, which a browser gets by itself."""
+    """Answer as the order asked; `f=json` is a document that links files, `f=html` a page, which browsers get."""
     allow_parameters(request)
     form = request.query_params.get("f")
     if form not in {None, "json", "html"}:
@@ -42,9 +43,13 @@ async def results(request: Request) -> Response:
     check_delivered(job)
     if form == "html" or (form is None and _is_browser(request)):
         return Response(render(request, "results.html", _page(request, job)), headers=PRIVATE, media_type="text/html")
-    if form == "json":
-        return await deliver_document(request, deliveries(job, resources_of(request)), PRIVATE)
+    if form == "json" and job.order.response == "raw":
+        return await deliver_document(request, _linked(deliveries(job, resources_of(request))), PRIVATE)
     return await deliver(request, job)
+
+
+def _linked(outputs: list[Delivery]) -> list[Delivery]:
+    return [replace(delivery, by_reference=True) if delivery.output.file else delivery for delivery in outputs]
 
 
 def _is_browser(request: Request) -> bool:

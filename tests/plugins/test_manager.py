@@ -1,0 +1,46 @@
+"""pygeoapi finds our processes by the manager of the configuration, and no job."""
+
+from pathlib import Path
+
+import pytest
+from pygeoapi.process.base import JobNotFoundError, UnknownProcessError
+from pygeoapi.process.manager.base import get_manager
+
+from plugins.manager import Manager
+from processes.echo import Echo
+from products.catalogue import read_configuration
+
+CONFIGURATION = Path(__file__).parents[2] / "pygeoapi-config.yml"
+
+
+def manager() -> Manager:
+    found = get_manager(read_configuration(CONFIGURATION))
+    assert isinstance(found, Manager)
+    return found
+
+
+def test_the_configured_processes_are_there() -> None:
+    assert list(manager().processes) == ["extract-product", "echo"]
+    assert isinstance(manager().get_processor("echo"), Echo)
+
+
+def test_the_id_of_each_process_is_the_configured_one() -> None:
+    for name in manager().processes:
+        assert manager().get_processor(name).metadata["id"] == name
+
+
+def test_an_unknown_process_is_unknown() -> None:
+    with pytest.raises(UnknownProcessError):
+        manager().get_processor("nothing")
+
+
+def test_it_runs_asynchronously_and_calls_nobody_back() -> None:
+    assert manager().is_async
+    assert not manager().supports_subscribing
+
+
+def test_jobs_are_not_pygeoapis() -> None:
+    with pytest.raises(JobNotFoundError):
+        manager().get_job("x")
+    with pytest.raises(NotImplementedError):
+        manager().get_jobs()

@@ -1,0 +1,189 @@
+"""Jobs are told as 18-062r2 says: their list, how each stands, their end."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from auth import identity
+from orchestration.job import Order, Output
+
+if TYPE_CHECKING:
+    from tests.routes.conftest import Bureau
+
+URL = "https://maps.example.org/land"
+NO_SUCH_JOB = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-job"
+RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+
+
+def ids(bureau: "Bureau", query: str = "") -> list[str]:
+    answer = bureau.client.get(f"/jobs?{query}")
+    assert answer.status_code == 200, answer.text
+    return [job["jobID"] for job in answer.json()["jobs"]]
+
+
+def rels(job: dict[str, Any]) -> set[str]:
+    return {link["rel"] for link in job["links"]}
+
+
+def test_a_job_is_told_from_its_order_to_its_result(bureau: "Bureau") -> None:
+    job_id = bureau.order()
+    path = f"/jobs/{job_id}"
+    accepted = bureau.client.get(path)
+    bureau.resources.store.begin(job_id)
+    bureau.resources.store.report(job_id, 1, 40, "cutting")
+    running = bureau.client.get(path)
+    bureau.resources.store.publish(job_id, 1, (Output("stringOutput", "x"),))
+    done = bureau.client.get(path)
+    assert [answer.json()["status"] for answer in (accepted, running, done)] == ["accepted", "running", "successful"]
+    assert [answer.json()["progress"] for answer in (accepted, running, done)] == [0, 40, 100]
+    assert running.json()["message"] == "cutting"
+    assert all(answer.json()["message"] for answer in (accepted, done))
+    assert ["retry-after" in answer.headers for answer in (accepted, running, done)] == [True, True, False]
+    assert [RESULTS in rels(answer.json()) for answer in (accepted, running, done)] == [False, False, True]
+    assert {"created", "started", "finished", "updated"} <= done.json().keys()
+    assert "started" not in accepted.json()
+
+
+def test_a_failed_job_tells_its_reason_and_offers_no_results(bureau: "Bureau") -> None:
+    job_id = bureau.order()
+    bureau.fail(job_id, "the source is broken")
+    job = bureau.client.get(f"/jobs/{job_id}").json()
+    assert (job["status"], job["message"]) == ("failed", "the source is broken")
+    assert RESULTS not in rels(job)
+
+
+@pytest.mark.parametrize("job_id", ["nothing", "00000000-0000-4000-8000-000000000000", "%00", "%27%20or%201=1"])
+def test_an_unknown_job_is_404_for_every_question(bureau: "Bureau", job_id: str) -> None:
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/results"), ("GET", "/results/x"), ("HEAD", "")):
+        answer = bureau.client.request(method, f"/jobs/{job_id}{path}")
+        assert answer.status_code == 404
+        if method != "HEAD":
+            assert answer.json()["type"] == NO_SUCH_JOB
+
+
+def test_somebody_elses_job_is_not_there(bureau: "Bureau", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: read, dismiss or fetch the order of another by its id."""
+    foreign, _ = bureau.resources.store.add(Order("echo", {}, "issuer|somebody"))
+    mine = bureau.order()
+    assert ids(bureau) == [mine]
+    assert bureau.client.get(f"/jobs/{foreign.id}").status_code == 404
+    assert bureau.client.get(f"/jobs/{foreign.id}/results").status_code == 404
+    assert bureau.client.delete(f"/jobs/{foreign.id}").status_code == 404
+    monkeypatch.setattr("routes.middleware.caller.LOCAL", identity.Identity("issuer|somebody"))
+    assert ids(bureau) == [foreign.id]
+    assert bureau.client.get(f"/jobs/{foreign.id}").status_code == 200
+
+
+def test_an_unfinished_job_is_dismissed_and_stays(bureau: "Bureau") -> None:
+    job_id = bureau.order()
+    first = bureau.client.delete(f"/jobs/{job_id}")
+    assert (first.status_code, first.json()["status"]) == (200, "dismissed")
+    assert ids(bureau) == [job_id]
+    assert bureau.client.get(f"/jobs/{job_id}/results").status_code == 410
+    second = bureau.client.delete(f"/jobs/{job_id}")
+    assert (second.status_code, second.json()["status"]) == (200, "dismissed")
+    assert bureau.client.get(f"/jobs/{job_id}").status_code == 404
+    assert bureau.client.delete(f"/jobs/{job_id}").status_code == 404
+    assert ids(bureau) == []
+
+
+def test_a_finished_job_is_deleted(bureau: "Bureau") -> None:
+    job_id = bureau.order()
+    bureau.serve(job_id, Output("stringOutput", "x"))
+    answer = bureau.client.delete(f"/jobs/{job_id}")
+    assert (answer.status_code, answer.json()["status"]) == (200, "dismissed")
+    assert RESULTS not in rels(answer.json())
+    for path in ("", "/results", "/results/stringOutput"):
+        assert bureau.client.get(f"/jobs/{job_id}{path}").status_code == 404
+
+
+def test_the_list_is_newest_first_and_comes_in_pages(bureau: "Bureau") -> None:
+    made = [bureau.order() for _ in range(5)][::-1]
+    listed: list[str] = []
+    path: str | None = "/jobs?limit=2&processID=echo"
+    pages = []
+    while path:
+        page = bureau.client.get(path).json()
+        pages.append(page)
+        listed += [job["jobID"] for job in page["jobs"]]
+        path = next((link["href"].removeprefix(URL) for link in page["links"] if link["rel"] == "next"), None)
+    assert listed == made
+    assert [page["numberMatched"] for page in pages] == [5, 5, 5]
+    [back] = [link["href"].removeprefix(URL) for link in pages[-1]["links"] if link["rel"] == "prev"]
+    assert bureau.client.get(back).json()["jobs"] == pages[1]["jobs"]
+
+
+def test_ten_are_listed_where_nothing_is_said(bureau: "Bureau") -> None:
+    for _ in range(11):
+        bureau.order()
+    assert len(ids(bureau)) == 10
+    assert len(ids(bureau, "limit=10001")) == 11
+
+
+def test_the_filters(bureau: "Bureau") -> None:
+    waiting, failed = bureau.order(), bureau.order()
+    bureau.fail(failed, "no")
+    other, _ = bureau.resources.store.add(Order("extract-product", {}, "local"))
+    everything = [other.id, failed, waiting]
+    now = datetime.now(UTC)
+    before, after = (f"{now + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}" for minutes in (-1, 1))
+    created = bureau.client.get(f"/jobs/{waiting}").json()["created"]
+    expected = {
+        "type=process": everything,
+        "processID=echo": [failed, waiting],
+        "processID=echo,extract-product": everything,
+        "processID=echo&processID=extract-product": everything,
+        "processID=nothing": [],
+        "status=failed": [failed],
+        "status=accepted,failed": everything,
+        "status=accepted&processID=echo": [waiting],
+        f"datetime={before}/{after}": everything,
+        f"datetime={before}/..": everything,
+        f"datetime=../{before}": [],
+        f"datetime=/{after}": everything,
+        f"datetime={after}/": [],
+        f"datetime={before}": [],
+        f"datetime={before.replace('Z', '%2B00:00')}/..": everything,
+        "minDuration=0": [failed],
+        "minDuration=60": [],
+        "maxDuration=60": [failed],
+    }
+    assert {query: ids(bureau, query) for query in expected} == expected
+    assert waiting in ids(bureau, f"datetime={created}")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0", "limit=ten", "limit=1&limit=2", "offset=-1", "type=job", "status=done", "status=", "datetime=",
+        "datetime=yesterday", "datetime=../..", "datetime=/", "datetime=2026-11-23T00:00:00Z/2026-11-22T00:00:00Z",
+        "datetime=2026-11-23T00:00:00Z/x", "datetime=0001-01-01T00:00:00%2B23:00", "minDuration=-1", "minDuration=x",
+        "maxDuration=1e9", "maxDuration=nan", "process=echo", "f=xml",
+    ],
+)  # fmt: skip
+def test_a_wrong_filter_is_400_by_name(bureau: "Bureau", query: str) -> None:
+    answer = bureau.client.get(f"/jobs?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["parameter"] == query.partition("=")[0]
+
+
+def test_the_page_of_an_unfinished_job_looks_again_by_itself(bureau: "Bureau") -> None:
+    job_id = bureau.order({"stringInput": "<script>alert(1)</script>"})
+    page = bureau.client.get(f"/jobs/{job_id}?f=html").text
+    assert '<meta http-equiv="refresh"' in page
+    assert "<progress" in page
+    assert "<script" not in page
+    bureau.serve(job_id, bureau.file(job_id, b"x" * 2000))
+    done = bureau.client.get(f"/jobs/{job_id}?f=html").text
+    assert "refresh" not in done
+    assert "Raster.zip</a>, 2.0 kB" in done
+    assert f"{URL}/jobs/{job_id}/results/result" in done
+
+
+def test_the_list_is_a_table(bureau: "Bureau") -> None:
+    assert "No job matches" in bureau.client.get("/jobs?f=html").text
+    job_id = bureau.order()
+    page = bureau.client.get("/jobs?f=html&limit=1").text
+    assert f'href="{URL}/jobs/{job_id}?f=html"' in page
+    assert "<table" in page

@@ -1,0 +1,81 @@
+"""Processes are described as 18-062r2 asks, for programs and for people."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.routes.conftest import Bureau
+
+URL = "https://maps.example.org/land"
+EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
+
+
+def test_the_list_has_each_process_without_its_inputs(bureau: "Bureau") -> None:
+    answer = bureau.client.get("/processes")
+    listed = answer.json()["processes"]
+    assert [process["id"] for process in listed] == ["extract-product", "echo"]
+    assert all("inputs" not in process for process in listed)
+    assert all(process["version"] and process["title"] for process in listed)
+
+
+def test_a_description_is_whole(bureau: "Bureau") -> None:
+    process = bureau.client.get("/processes/extract-product").json()
+    assert process["jobControlOptions"] == ["async-execute", "dismiss"]
+    assert process["outputTransmission"] == ["value", "reference"]
+    assert list(process["inputs"]) == ["product", "aoi", "project", "test", "send_mail"]
+    assert process["inputs"]["product"]["schema"]["enum"] == ["Raster", "Vector"]
+    assert list(process["outputs"]) == ["result"]
+
+
+def test_every_link_is_ours_and_leads_somewhere(bureau: "Bureau") -> None:
+    for path in ("/processes", "/processes/echo"):
+        document = bureau.client.get(path).json()
+        for link in document["links"]:
+            assert link["href"].startswith(f"{URL}/")
+            if link["rel"] != EXECUTE:
+                assert bureau.client.get(link["href"].removeprefix(URL)).status_code == 200
+    [execute] = [link["href"] for link in document["links"] if link["rel"] == EXECUTE]
+    assert execute == f"{URL}/processes/echo/execution"
+
+
+def test_the_list_comes_in_pages(bureau: "Bureau") -> None:
+    first = bureau.client.get("/processes?limit=1").json()
+    [following] = [link["href"] for link in first["links"] if link["rel"] == "next"]
+    second = bureau.client.get(following.removeprefix(URL)).json()
+    assert [process["id"] for process in first["processes"] + second["processes"]] == ["extract-product", "echo"]
+    assert not [link for link in second["links"] if link["rel"] == "next"]
+    assert bureau.client.get("/processes?limit=99999").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "limit=", "offset=-1", "limt=1", "f=xml", "f="])
+def test_a_wrong_parameter_is_400(bureau: "Bureau", query: str) -> None:
+    answer = bureau.client.get(f"/processes?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize("name", ["nothing", "ECHO", "%00", "%3Cb%3E", "..%2Fecho"])
+def test_an_unknown_process_is_404(bureau: "Bureau", name: str) -> None:
+    assert bureau.client.get(f"/processes/{name}").status_code == 404
+
+
+def test_the_page_says_what_is_allowed_and_gives_a_command_that_works(bureau: "Bureau") -> None:
+    page = bureau.client.get("/processes/echo?f=html").text
+    assert "a number from 0 to 60" in page
+    assert "<script" not in page
+    [body] = re.findall(r"-d &#39;(.*?)&#39;</code>", page)
+    assert f"curl -i -X POST {URL}/processes/echo/execution" in page
+    content = body.replace("&#34;", '"')
+    answer = bureau.client.post(
+        "/processes/echo/execution",
+        content=content,
+        headers={"Content-Type": "application/json", "Prefer": "respond-async"},
+    )
+    assert answer.status_code == 201
+
+
+def test_the_list_is_a_page_too(bureau: "Bureau") -> None:
+    page = bureau.client.get("/processes", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert f'href="{URL}/processes/extract-product?f=html"' in page.text
