@@ -1,0 +1,127 @@
+"""Which pixels of a raster an area takes: those whose centre lies inside, found by quarters, empty blocks skipped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from products.area import Area, polygonal
+from products.classes import NODATA
+from products.outline import Polygonal
+from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
+
+BLOCK = 512
+"""Side of a tile at level 0, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile of a pyramid over the cut: at `level` n its pixels are 2**n times as wide as those of the raster.
+
+    `part` is what of the area lies in it; `share` is the fraction of all the work that is below it.
+    """
+
+    level: int
+    column: int
+    row: int
+    part: Polygonal
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An area in a raster: `window` holds it tightly, `stored[row, column]` tells which blocks may have data."""
+
+    dataset: DatasetReader
+    grid: Grid
+    window: Window
+    geometry: Polygonal
+    stored: NDArray[np.bool_]
+
+    @property
+    def top(self) -> Tile:
+        """The tile that holds all."""
+        side = max(self.window.width, self.window.height)
+        return Tile(max(0, (int(side) - 1).bit_length() - BLOCK.bit_length() + 1), 0, 0, self.geometry)
+
+    def quarters(self, tile: Tile) -> Iterator[Tile]:
+        """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
+        places = [(2 * tile.column + column, 2 * tile.row + row) for row in (0, 1) for column in (0, 1)]
+        blocks = [self._stored_in(tile.level - 1, *place) for place in places]
+        for place, count in zip(places, blocks, strict=True):
+            part = _part(tile.part, self._box(tile.level - 1, *place)) if count else None
+            if part:
+                yield Tile(tile.level - 1, *place, part, tile.share * count / sum(blocks))
+
+    def read(self, tile: Tile) -> Pixels:
+        """Return the 512 x 512 pixels of a tile of level 0, 255 outside of the area and of the window."""
+        window = self._window(tile)
+        pixels = np.full((BLOCK, BLOCK), NODATA, np.uint8)
+        view = pixels[: int(window.height), : int(window.width)]
+        self.dataset.read(1, window=window, out=view)
+        box = self._box(0, tile.column, tile.row)
+        if not shapely.covers(tile.part, box):
+            transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
+            view[geometry_mask([tile.part], view.shape, transform)] = NODATA
+        return pixels
+
+    def _window(self, tile: Tile) -> Window:
+        left, top = tile.column * BLOCK, tile.row * BLOCK
+        width, height = min(BLOCK, self.window.width - left), min(BLOCK, self.window.height - top)
+        return Window(self.window.col_off + left, self.window.row_off + top, width, height)
+
+    def _box(self, level: int, column: int, row: int) -> shapely.Polygon:
+        side = BLOCK << level
+        left, top = self.window.col_off + column * side, self.window.row_off + row * side
+        west, north = self.grid.transform * (left, top)
+        east, south = self.grid.transform * (left + side, top + side)
+        box: shapely.Polygon = shapely.box(west, south, east, north)
+        return box
+
+    def _stored_in(self, level: int, column: int, row: int) -> int:
+        side, block = BLOCK << level, self.grid.block
+        left, top = self.window.col_off % block + column * side, self.window.row_off % block + row * side
+        right, bottom = left + side, top + side
+        return int(
+            np.count_nonzero(self.stored[top // block : -(-bottom // block), left // block : -(-right // block)])
+        )
+
+
+@contextmanager
+def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
+    """Yield the area's cut of a raster, None where they do not meet. Raises BrokenSource, InvalidArea."""
+    with open_cog(source) as dataset:
+        grid = grid_of(dataset)
+        geometry = area.project(grid.epsg)
+        window = None if geometry.is_empty else window_in(grid, geometry.bounds)
+        yield Cut(dataset, grid, window, geometry, _stored(dataset, grid, window)) if window else None
+
+
+def _part(geometry: Polygonal, box: shapely.Polygon) -> Polygonal | None:
+    """Return what of a geometry lies in a box, None where nothing does."""
+    if shapely.covers(geometry, box):
+        return box
+    if not shapely.intersects(geometry, box):
+        return None
+    part = polygonal(shapely.intersection(geometry, box))
+    return None if part.is_empty else part
+
+
+def _stored(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:
+    """Return which blocks that the window touches are stored; one that a sparse file leaves out has no data."""
+    first_column, first_row = int(window.col_off) // grid.block, int(window.row_off) // grid.block
+    last_column = (int(window.col_off + window.width) - 1) // grid.block
+    last_row = (int(window.row_off + window.height) - 1) // grid.block
+    columns, rows = range(first_column, last_column + 1), range(first_row, last_row + 1)
+    offset = dataset.get_tag_item
+    return np.array(
+        [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in rows], dtype=bool
+    )

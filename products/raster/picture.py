@@ -1,0 +1,33 @@
+"""Classes as a picture in their colours."""
+
+import struct
+import zlib
+
+import numpy as np
+
+from products.classes import BY_VALUE, NODATA
+from products.raster.cog import Pixels
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BLACK = (0, 0, 0)
+
+
+def picture(pixels: Pixels, *, background: tuple[int, int, int] | None = None) -> bytes:
+    """Return a palette PNG of `pixels[row, column]`; no data is transparent, or has the background's colour."""
+    height, width = pixels.shape
+    colours = [BY_VALUE[value].rgb if value in BY_VALUE else _BLACK for value in range(NODATA)]
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    lines = np.zeros((height, width + 1), np.uint8)
+    lines[:, 1:] = pixels
+    return (
+        _SIGNATURE
+        + _chunk(b"IHDR", header)
+        + _chunk(b"PLTE", bytes(np.array([*colours, background or _BLACK], np.uint8)))
+        + (b"" if background else _chunk(b"tRNS", b"\xff" * NODATA + b"\0"))
+        + _chunk(b"IDAT", zlib.compress(lines, 6))
+        + _chunk(b"IEND", b"")
+    )
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
