@@ -10,8 +10,6 @@ from pygeoapi.provider.base import ProviderConnectionError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from orchestration.errors import (
     IdempotencyConflict,
@@ -27,6 +25,8 @@ from products.errors import (
     ProductError,
     RequestTooLarge,
 )
+from routes.accept import choose
+from routes.middleware.place import allowed_methods
 from routes.pages import render
 from routes.problem import NOT_FOUND, Problem
 from routes.request_id import current_request_id
@@ -86,7 +86,9 @@ def _status(error: Exception) -> HTTPStatus:
 
 
 def _told(error: Exception) -> str:
-    """Ours are made for the caller; pygeoapi's keep that part apart."""
+    """Ours are made for the caller, but for what names files; pygeoapi's keep that part apart."""
+    if isinstance(error, BrokenSource):
+        return "what this is read from is missing or malformed at present"
     return str(error.message) if isinstance(error, GenericError) else str(error)
 
 
@@ -98,14 +100,18 @@ def _routing(error: HTTPException) -> Problem:
 
 
 def _prefers_page(request: Request) -> bool:
-    if request.method != "GET" or "f" in request.query_params:
-        return request.method == "GET" and request.query_params.get("f") == "html"
-    accept = parse_accept_header(request.headers.get("accept"), MIMEAccept)
-    return accept.best_match(["application/json", "text/html"], default="application/json") == "text/html"
+    if request.method != "GET":
+        return False
+    if "f" in request.query_params:
+        return request.query_params["f"] == "html"
+    return choose(request.headers.get("accept"), ("application/problem+json", "text/html")) == "text/html"
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    return answer(request, problem_of(error))
+    problem = problem_of(error)
+    if problem.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        problem.headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.scope))
+    return answer(request, problem)
 
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 
+from products.classes import CLASSES
 from routes.resources import resources_of
 
 
@@ -14,7 +15,7 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
     """Return the template `page` filled in with the members of `document`.
 
     Every template also knows `url` (the public address), `title` (the document's, else its `id`, else the site's),
-    `site` (the site's title) and `path` (what was asked for).
+    `site` (the site's title), `path` (what was asked for) and `classes` (of land cover).
     """
     resources = resources_of(request)
     site = resources.api.config["metadata"]["identification"]["title"]
@@ -36,10 +37,12 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("routes"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["classes"] = CLASSES
+    return environment

@@ -6,9 +6,8 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
+from routes.accept import choose
 from routes.pages import render
 from routes.problem import Problem, bad_parameter
 
@@ -26,13 +25,10 @@ def negotiate(request: Request, offered: Mapping[str, str] = JSON_AND_PAGE) -> s
         if wanted not in offered:
             raise bad_parameter("f", wanted, f"allowed: {', '.join(offered)}")
         return wanted
-    accept = parse_accept_header(request.headers.get("accept"), MIMEAccept)
-    if not accept:
-        return next(iter(offered))
-    best = accept.best_match([media_type.split(";")[0] for media_type in offered.values()])
+    best = choose(request.headers.get("accept"), tuple(offered.values()))
     if best is None:
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, f"Accept: allowed: {', '.join(offered.values())}")
-    return next(key for key, media_type in offered.items() if media_type.split(";")[0] == best)
+    return next(key for key, media_type in offered.items() if media_type == best)
 
 
 def respond(
@@ -43,9 +39,15 @@ def respond(
     media_type: str = "application/json",
     status: HTTPStatus = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
+    only_page: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Answer with the document, as JSON of `media_type` or as the template `page`, as the caller wants."""
+    """Answer with the document, as JSON of `media_type` or as the template `page`, as the caller wants.
+
+    `only_page` is what the template is told besides.
+    """
     all_headers = {"Vary": "Accept", **(headers or {})}
     if negotiate(request, {"json": media_type, "html": "text/html"}) == "html":
-        return Response(render(request, page, document), status, all_headers, media_type="text/html")
+        return Response(
+            render(request, page, {**document, **(only_page or {})}), status, all_headers, media_type="text/html"
+        )
     return JSONResponse(document, status, all_headers, media_type=media_type)

@@ -1,0 +1,87 @@
+"""Coordinate reference systems as the OGC names them, and the order of their axes."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+_NAME = re.compile(
+    r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)(EPSG|OGC)[/:][\d.]*[/:]?(\w+?)\]?", re.IGNORECASE
+)
+
+
+BBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Crs:
+    """One system: its URI, its EPSG code, and whether coordinates are written northing (latitude) first."""
+
+    uri: str
+    epsg: int
+    northing_first: bool
+
+    def as_xy(self, bbox: BBox) -> BBox:
+        """Return a bbox that is written in the order of this system's axes as west, south, east, north."""
+        a, b, c, d = bbox
+        return (b, a, d, c) if self.northing_first else bbox
+
+
+CRS84 = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, northing_first=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """West, south, east, north in the units of a system."""
+
+    bbox: BBox
+    crs: Crs
+
+    def to(self, crs: Crs) -> "Box":
+        """Return the box around this one in another system, edges followed. Raises ValueError where it cannot be."""
+        if crs.epsg == self.crs.epsg:
+            return Box(self.bbox, crs)
+        try:
+            bbox = _transformer(self.crs.epsg, crs.epsg).transform_bounds(*self.bbox, densify_pts=21)
+        except ProjError as error:
+            raise ValueError(str(error)) from error
+        if not all(map(math.isfinite, bbox)):
+            raise ValueError("outside of where the system can be used")
+        return Box(bbox, crs)
+
+    def cut(self, other: "Box") -> "Box | None":
+        """Return what two boxes of the same system share, None where that is nothing."""
+        west, south = max(self.bbox[0], other.bbox[0]), max(self.bbox[1], other.bbox[1])
+        east, north = min(self.bbox[2], other.bbox[2]), min(self.bbox[3], other.bbox[3])
+        return Box((west, south, east, north), self.crs) if west < east and south < north else None
+
+
+@cache
+def _transformer(source: int, target: int) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+@cache
+def crs_of(epsg: int) -> Crs:
+    """Return the system of an EPSG code, with the order of axes that its definition says. Raises ValueError."""
+    try:
+        first = CRS.from_epsg(epsg).axis_info[0]
+    except CRSError as error:
+        raise ValueError(f"EPSG:{epsg}: {error}") from error
+    uri = f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
+    return Crs(uri, epsg, northing_first=first.direction.lower() == "north")
+
+
+def find_crs(name: str, offered: Sequence[Crs]) -> Crs | None:
+    """Return the offered system of that URI, URN or safe CURIE (`[EPSG:3035]`), None where it is not offered."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    authority, code = match[1].upper(), match[2].upper()
+    if authority == "OGC":
+        return CRS84 if code == "CRS84" and CRS84 in offered else None
+    return next((crs for crs in offered if crs.uri.endswith(f"/EPSG/0/{code}")), None)

@@ -1,0 +1,26 @@
+"""The style of the pages."""
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from routes.sendfile import send_file
+
+_FOLDER = Path(__file__).parent / "static"
+_TYPES = {"landcast.css": "text/css; charset=utf-8", "landcast.svg": "image/svg+xml"}
+
+
+async def get_static(request: Request) -> Response:
+    """Answer with one of our own files."""
+    name = request.path_params["name"]
+    return send_file(
+        request,
+        _FOLDER / name if name in _TYPES else _FOLDER / "-",
+        media_type=_TYPES.get(name, ""),
+        headers={"Cache-Control": "public, max-age=3600"},
+    )
+
+
+routes = [Route("/static/{name}", get_static, include_in_schema=False)]

@@ -1,0 +1,51 @@
+"""Boxes that a query asks for, in any offered system and either order of axes."""
+
+import math
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from plugins.crs import CRS84, Box, Crs, find_crs
+from routes.problem import bad_parameter
+
+
+def read_crs(request: Request, name: str, offered: Sequence[Crs], default: Crs) -> Crs:
+    """Return the system that the parameter names. Raises the 400 Problem."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    crs = find_crs(text, offered)
+    if crs is None:
+        raise bad_parameter(name, text, f"allowed: {', '.join(crs.uri for crs in offered)}")
+    return crs
+
+
+def read_box(request: Request, offered: Sequence[Crs]) -> Box | None:
+    """Return what `bbox` and `bbox-crs` say, None without a bbox. Raises the 400 Problem."""
+    crs = read_crs(request, "bbox-crs", offered, CRS84)
+    text = request.query_params.get("bbox")
+    if text is None:
+        return None
+    numbers = [_number(part, text) for part in text.split(",")]
+    if len(numbers) == 6:  # noqa: PLR2004 - heights, which land cover does not have
+        numbers = [*numbers[:2], *numbers[3:5]]
+    if len(numbers) != 4:  # noqa: PLR2004 - a box
+        raise _refused(text)
+    west, south, east, north = crs.as_xy((numbers[0], numbers[1], numbers[2], numbers[3]))
+    if west >= east or south >= north:
+        raise _refused(text)
+    return Box((west, south, east, north), crs)
+
+
+def _number(part: str, text: str) -> float:
+    try:
+        number = float(part)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise _refused(text)
+    return number
+
+
+def _refused(text: str) -> Exception:
+    return bad_parameter("bbox", text, "allowed: four numbers, the lower corner before the upper one, not empty")

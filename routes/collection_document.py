@@ -1,0 +1,91 @@
+"""What is said of one collection."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pygeoapi.api import describe_collections
+
+from plugins.cog import CogProvider
+from routes.ask import ask
+from routes.links import OGC, both_forms, link
+from routes.providers import collection_of, coverage_of, failure_of, kinds_of, provider_of
+from routes.resources import Resources
+
+GEOTIFF = "image/tiff; application=geotiff"
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+COVERAGE_JSON = "application/prs.coverage+json"
+_SCHEMA = "application/schema+json"
+
+
+def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
+    """Return the collection's document; call it in a thread.
+
+    A broken collection is described by its configuration alone, without a link to data. Raises Problem 404.
+    """
+    configured = collection_of(resources.api, collection_id)
+    if failure_of(resources.api, collection_id) is not None:
+        return _broken(resources, collection_id)
+    document = ask(resources.api, describe_collections, collection_id)
+    place = f"{resources.url}/collections/{collection_id}"
+    document["links"] = [*_general(resources.url, place), *configured.get("links", ())]
+    kinds = kinds_of(configured)
+    if "feature" in kinds:
+        _add_feature(resources, document, place)
+    if "coverage" in kinds:
+        _add_coverage(resources, document, place)
+    return document
+
+
+def _broken(resources: Resources, collection_id: str) -> dict[str, Any]:
+    configured = collection_of(resources.api, collection_id)
+    place = f"{resources.url}/collections/{collection_id}"
+    spatial = configured["extents"]["spatial"]
+    return {
+        "id": collection_id,
+        "title": configured["title"],
+        "description": f"{configured['description']} (It cannot be read at present.)",
+        "extent": {"spatial": {**spatial, "bbox": [spatial["bbox"]]}},
+        "links": [*_general(resources.url, place), *configured.get("links", ())],
+    }
+
+
+def _general(url: str, place: str) -> list[dict[str, Any]]:
+    return [*both_forms(place), link(f"{url}/", "root", "application/json", "The start of this server")]
+
+
+def _add_feature(resources: Resources, document: dict[str, Any], place: str) -> None:
+    """GDAL puts `/{id}` behind the GeoJSON link, so that has no query string."""
+    provider = provider_of(resources.api, document["id"], "feature")
+    document["itemType"] = "feature"
+    document["crs"] = list(provider.crs_list)
+    document["storageCrs"] = provider.storage_crs_uri
+    document["links"] += [
+        link(f"{place}/items", "items", "application/geo+json", "The items as GeoJSON"),
+        link(f"{place}/items?f=html", "items", "text/html", "The items as a page"),
+        link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the items"),
+        link(f"{place}/queryables", f"{OGC}/queryables", _SCHEMA, "What items can be asked for by"),
+    ]
+
+
+def _add_coverage(resources: Resources, document: dict[str, Any], place: str) -> None:
+    """GDAL asks even coverages for items, but for `layerDataType`; its maps need `scaleDenominator`."""
+    provider = coverage_of(resources.api, document["id"])
+    document["dataType"] = "coverage"
+    document["layerDataType"] = "Coverage"
+    document["crs"] = list(provider.crs_list)
+    document["storageCrs"] = provider.storage_crs_uri
+    document["scaleDenominator"] = provider.scale_denominator
+    document["links"] += list(_coverage_links(provider, place))
+
+
+def _coverage_links(provider: CogProvider, place: str) -> Iterator[dict[str, Any]]:
+    yield link(f"{place}/coverage?f=tiff", f"{OGC}/coverage", GEOTIFF, "The coverage as GeoTIFF")
+    yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
+    yield link(f"{place}/coverage/domainset", f"{OGC}/coverage-domainset", "application/json", "Its grid")
+    yield link(f"{place}/coverage/rangetype", f"{OGC}/coverage-rangetype", "application/json", "Its values")
+    yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in the colours of the classes")
+    yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
+    yield link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the pixels")
+    source = Path(provider.data)
+    yield link(f"{place}/files/{source.name}", "enclosure", COG, "The whole as one file", length=source.stat().st_size)

@@ -1,0 +1,50 @@
+"""The standards that this server conforms to; a class is claimed when a test shows it."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from routes.links import both_forms
+from routes.parameters import allow_parameters
+from routes.resources import resources_of
+from routes.respond import respond
+
+_SPEC = "http://www.opengis.net/spec"
+
+CLASSES = (
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/landing-page",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/json",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/html",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/oas30",
+    f"{_SPEC}/ogcapi-common-2/1.0/conf/collections",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/geojson",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/html",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/oas30",
+    f"{_SPEC}/ogcapi-features-2/1.0/conf/crs",
+    f"{_SPEC}/ogcapi-coverages-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-maps-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-maps-1/1.0/conf/png",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/json",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/html",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/oas30",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/ogc-process-description",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/job-list",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/dismiss",
+)
+
+
+async def get_conformance(request: Request) -> Response:
+    """Answer with the list."""
+    allow_parameters(request)
+    document = {
+        "title": "Conformance",
+        "links": both_forms(f"{resources_of(request).url}/conformance"),
+        "conformsTo": CLASSES,
+    }
+    return respond(request, document, page="conformance.html")
+
+
+routes = [Route("/conformance", get_conformance)]

@@ -1,0 +1,32 @@
+"""The files of a collection, as they are, by range."""
+
+from http import HTTPStatus
+from pathlib import Path
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from routes.collection_document import COG
+from routes.parameters import allow_parameters
+from routes.problem import NOT_FOUND, Problem
+from routes.providers import coverage_of, require_readable
+from routes.resources import resources_of
+from routes.sendfile import send_file
+
+
+async def get_file(request: Request) -> Response:
+    """Answer with the Cloud-Optimized GeoTIFF that the coverage is read from; no other name leads to a file."""
+    allow_parameters(request)
+    collection_id, name = request.path_params["collection_id"], request.path_params["name"]
+    resources = resources_of(request)
+    source = Path(coverage_of(resources.api, collection_id).data)
+    if name != source.name:
+        raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} has no file {name!r}", type_=NOT_FOUND)
+    if "range" not in request.headers:
+        await anyio.to_thread.run_sync(require_readable, resources.api, collection_id, limiter=resources.light)
+    return send_file(request, source, media_type=COG, filename=name)
+
+
+routes = [Route("/collections/{collection_id}/files/{name}", get_file)]

@@ -1,0 +1,77 @@
+"""Whether the server lives and whether it can do its work."""
+
+from http import HTTPStatus
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from orchestration.errors import StoreUnavailable
+from orchestration.job import JobQuery
+from orchestration.reconcile import heartbeat_age
+from routes.parameters import allow_parameters
+from routes.providers import collections_of, failure_of
+from routes.resources import resources_of
+
+_LATE = 15
+"""Seconds without a sign of the worker after which it is not well."""
+
+
+async def get_live(request: Request) -> Response:
+    """Answer 200 as long as this process answers at all."""
+    allow_parameters(request)
+    return _answer({"status": "ok"}, HTTPStatus.OK)
+
+
+async def get_ready(request: Request) -> Response:
+    """Answer with each dependency by name: 200, or 503 when orders cannot be taken."""
+    allow_parameters(request)
+    resources = resources_of(request)
+    checks = await anyio.to_thread.run_sync(_checks, request, limiter=resources.light)
+    down = checks["orders"]["status"] != "ok"
+    well = all(check["status"] == "ok" for check in checks.values())
+    document = {
+        "status": "unavailable" if down else "ok" if well else "degraded",
+        "open": request.app.state.settings.auth.open,
+        "checks": checks,
+    }
+    return _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
+
+
+def _checks(request: Request) -> dict[str, dict[str, Any]]:
+    api = resources_of(request).api
+    return {
+        "orders": _orders(request),
+        "worker": _worker(request),
+        **{f"collection:{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
+    }
+
+
+def _orders(request: Request) -> dict[str, Any]:
+    try:
+        resources_of(request).store.find(JobQuery(limit=1))
+    except StoreUnavailable as error:
+        return {"status": "unavailable", "detail": str(error)}
+    return {"status": "ok"}
+
+
+def _worker(request: Request) -> dict[str, Any]:
+    age = heartbeat_age(request.app.state.settings.state.dir)
+    if age is None:
+        return {"status": "unavailable", "detail": "no worker has been seen"}
+    if age > _LATE:
+        return {"status": "unavailable", "detail": f"the worker has not been seen for {age:.0f} seconds"}
+    return {"status": "ok"}
+
+
+def _collection(failure: str | None) -> dict[str, Any]:
+    return {"status": "ok"} if failure is None else {"status": "unavailable", "detail": failure}
+
+
+def _answer(document: dict[str, Any], status: HTTPStatus) -> Response:
+    return JSONResponse(document, status, {"Cache-Control": "no-store"})
+
+
+routes = [Route("/health/live", get_live), Route("/health/ready", get_ready)]

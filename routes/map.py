@@ -1,0 +1,79 @@
+"""A picture of the coverage in the colours of its classes."""
+
+import re
+from http import HTTPStatus
+
+import anyio
+from products.raster.picture import picture
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from plugins.cog import Size
+from plugins.crs import CRS84
+from products.limits import MAX_PIXELS
+from routes.boxes import read_box, read_crs
+from routes.coverage import coverage_provider
+from routes.coverage_request import read_side, side_by_aspect, to_system
+from routes.parameters import allow_parameters
+from routes.problem import Problem, bad_parameter
+from routes.providers import collection_of
+from routes.resources import resources_of
+from routes.respond import negotiate
+from routes.timespan import meets_time
+
+_WIDTH = 800
+_COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
+_PARAMETERS = ("bbox", "bbox-crs", "crs", "width", "height", "datetime", "transparent", "bgcolor")
+
+
+async def get_map(request: Request) -> Response:
+    """Answer with a PNG of exactly the box and size asked for: 800 pixels wide, longitude and latitude without them."""
+    allow_parameters(request, *_PARAMETERS)
+    negotiate(request, {"png": "image/png"})
+    limiter = resources_of(request).heavy
+    return await anyio.to_thread.run_sync(_answer, request, limiter=limiter)
+
+
+def _answer(request: Request) -> Response:
+    provider = coverage_provider(request)
+    crs = read_crs(request, "crs", provider.systems, CRS84)
+    box = to_system(read_box(request, provider.systems) or provider.whole, crs)
+    size = _size(request, provider.size_of(box))
+    background = _background(request)
+    if not meets_time(request, collection_of(resources_of(request).api, request.path_params["collection_id"])):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    image = picture(provider.read(box, size).values, background=background)
+    headers = {"Content-Crs": f"<{crs.uri}>", "Cache-Control": "public, max-age=3600"}
+    return Response(image, headers=headers, media_type="image/png")
+
+
+def _size(request: Request, full: Size) -> Size:
+    size = side_by_aspect(full, read_side(request, "width"), read_side(request, "height")) or (
+        _WIDTH,
+        max(1, min(4 * _WIDTH, round(_WIDTH * full[1] / full[0]))),
+    )
+    if size[0] * size[1] > MAX_PIXELS:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"width x height: {size[0]} x {size[1]}: at most {MAX_PIXELS} pixels are drawn",
+        )
+    return size
+
+
+def _background(request: Request) -> tuple[int, int, int] | None:
+    """Return the colour of what has no data, None for transparent: the default, unless there is a bgcolor."""
+    colour = request.query_params.get("bgcolor")
+    match = _COLOUR.fullmatch(colour) if colour is not None else None
+    if colour is not None and match is None:
+        raise bad_parameter("bgcolor", colour, "allowed: 0xRRGGBB")
+    transparent = request.query_params.get("transparent", "false" if match else "true").lower()
+    if transparent not in {"true", "false"}:
+        raise bad_parameter("transparent", transparent, "allowed: true, false")
+    if transparent == "true":
+        return None
+    red, green, blue = bytes.fromhex(match[1]) if match else (255, 255, 255)
+    return red, green, blue
+
+
+routes = [Route("/collections/{collection_id}/map", get_map)]

@@ -1,0 +1,200 @@
+"""The operations of one collection."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pygeoapi.api import API
+
+from routes.collection_document import COG, COVERAGE_JSON, GEOTIFF
+from routes.openapi.operation import binary, content, document, form, operation, path, query, ref
+from routes.openapi.schema import as_openapi
+from routes.providers import collection_of, coverage_of, failure_of, kinds_of, provider_of
+
+Value = dict[str, Any]
+_SCHEMA = "application/schema+json"
+_URI: Value = {"type": "string", "format": "uri"}
+_NAMES: Value = {"type": "array", "items": {"type": "string"}}
+_SIZE: Value = {"type": "integer", "minimum": 1}
+_BROKEN = (400, 404, 406, 503)
+
+
+def collection_paths(api: API, collection_id: str) -> Value:
+    """Return the paths of one collection, as its providers make them."""
+    place = f"/collections/{collection_id}"
+    kinds = kinds_of(collection_of(api, collection_id))
+    paths = {
+        place: {"get": _document(collection_id, "", "The collection", "collection")},
+        f"{place}/schema": {"get": _document(collection_id, "Schema", "The schema of its data", "schema", _SCHEMA)},
+    }
+    if "feature" in kinds:
+        paths |= _feature_paths(api, collection_id, place)
+    if "coverage" in kinds:
+        paths |= _coverage_paths(api, collection_id, place)
+    return paths
+
+
+def _name(what: str, collection_id: str) -> str:
+    return f"{what}.{collection_id}"
+
+
+def _document(collection_id: str, what: str, summary: str, schema: str, media_type: str = "application/json") -> Value:
+    return operation(
+        _name(f"describe{what}", collection_id),
+        summary,
+        tag=collection_id,
+        parameters=[form("json", "html")],
+        responses=document(schema, f"{summary}.", media_type),
+        errors=_BROKEN,
+    )
+
+
+def _feature_paths(api: API, collection_id: str, place: str) -> Value:
+    queryables = "What its items can be asked for by"
+    return {
+        f"{place}/queryables": {"get": _document(collection_id, "Queryables", queryables, "schema", _SCHEMA)},
+        f"{place}/items": {
+            "get": operation(
+                _name("getItems", collection_id),
+                "Its items",
+                tag=collection_id,
+                parameters=[*_item_parameters(), *_filters(api, collection_id)],
+                responses=document("features", "One page of items.", "application/geo+json"),
+                errors=_BROKEN,
+            )
+        },
+        f"{place}/items/{{item_id}}": {
+            "get": operation(
+                _name("getItem", collection_id),
+                "One item",
+                tag=collection_id,
+                parameters=[
+                    path("item_id", "The item's identifier."),
+                    form("json", "html"),
+                    query("crs", "The coordinate reference system of the answer.", _URI),
+                ],
+                responses=document("feature", "The item.", "application/geo+json"),
+                errors=_BROKEN,
+            )
+        },
+    }
+
+
+def _item_parameters() -> list[Value]:
+    return [
+        *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime", "limit")),
+        query("crs", "The coordinate reference system of the answer.", _URI),
+        query("offset", "How many items to leave out first.", {"type": "integer", "minimum": 0, "default": 0}),
+        query("properties", "The properties to answer with.", _NAMES, style="form", explode=False),
+        query("skipGeometry", "Leave the geometry out.", {"type": "boolean", "default": False}),
+        query("sortby", "Properties to order by, `-` in front for the other way.", _NAMES, style="form", explode=False),
+        form("json", "html"),
+    ]
+
+
+def _filters(api: API, collection_id: str) -> Iterator[Value]:
+    if failure_of(api, collection_id) is not None:
+        return
+    for name, field in provider_of(api, collection_id, "feature").get_fields().items():
+        schema = {key: value for key, value in field.items() if key not in {"title", "x-ogc-role"}}
+        yield query(name, f"Only items whose {name} is this.", as_openapi(schema))
+
+
+def _coverage_paths(api: API, collection_id: str, place: str) -> Value:
+    coverage: Value = {
+        "200": {
+            "description": "The coverage, scaled down where it would be too large.",
+            "content": {
+                **binary("", GEOTIFF, "image/png")["content"],
+                **content(ref("schemas", "coverage"), COVERAGE_JSON),
+            },
+        },
+        "204": {"description": "There is nothing inside of what was asked for."},
+    }
+    picture = {"200": binary("A map in the colours of the classes.", "image/png")}
+    file_name = coverage_of(api, collection_id).data.rpartition("/")[2]
+    ranged = {
+        "200": binary("The file.", COG),
+        "206": binary("A part of it.", COG),
+        "304": {"description": "Unchanged."},
+    }
+    return {
+        f"{place}/coverage": {
+            "get": operation(
+                _name("getCoverage", collection_id),
+                "Its pixels, by window and scale",
+                tag=collection_id,
+                parameters=_coverage_parameters(),
+                responses=coverage,
+                errors=(*_BROKEN, 413),
+            )
+        },
+        f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},
+        f"{place}/coverage/rangetype": {"get": _part(collection_id, "rangetype", "The values of its pixels")},
+        f"{place}/map": {
+            "get": operation(
+                _name("getMap", collection_id),
+                "A picture of it",
+                tag=collection_id,
+                parameters=_map_parameters(),
+                responses=picture,
+                errors=(*_BROKEN, 413),
+            )
+        },
+        f"{place}/files/{file_name}": {
+            "get": operation(
+                _name("getFile", collection_id),
+                "The whole as one file, by range",
+                tag=collection_id,
+                responses=ranged,
+                errors=(404, 412, 416, 503),
+            )
+        },
+    }
+
+
+def _part(collection_id: str, name: str, summary: str) -> Value:
+    answer = {"200": {"description": f"{summary}.", "content": content(ref("schemas", name), "application/json")}}
+    return operation(
+        _name(f"get{name.capitalize()}", collection_id),
+        summary,
+        tag=collection_id,
+        parameters=[form("json")],
+        responses=answer,
+        errors=_BROKEN,
+    )
+
+
+def _coverage_parameters() -> list[Value]:
+    axes = {"type": "string"}
+    return [
+        *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
+        query("subset", "`Lat(a:b),Lon(c:d)`, or `N(a:b),E(c:d)` in metres.", axes),
+        query("crs", "The coordinate reference system of the answer.", _URI),
+        query("scale-factor", "How many times fewer pixels along each axis.", {"type": "number", "minimum": 1}),
+        query("scale-axes", "The same by axis: `Lat(2),Lon(2)`.", axes),
+        query("scale-size", "Pixels along each axis: `Lon(256),Lat(256)`; also `scaleSize`.", axes),
+        query("scaleSize", "An older name of `scale-size`.", axes, deprecated=True),
+        query("width", "Pixels from west to east.", _SIZE),
+        query("height", "Pixels from north to south.", _SIZE),
+        form("tiff", "png", "json", "html"),
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": "`handling=strict`: 413 instead of fewer pixels than asked for.",
+            "schema": {"type": "string"},
+        },
+    ]
+
+
+def _map_parameters() -> list[Value]:
+    return [
+        *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
+        query("crs", "The coordinate reference system of the picture.", _URI),
+        query("width", "Pixels from west to east.", _SIZE),
+        query("height", "Pixels from north to south.", _SIZE),
+        query("transparent", "Whether pixels without data are transparent.", {"type": "boolean", "default": True}),
+        query(
+            "bgcolor", "The colour without data: `0xRRGGBB`.", {"type": "string", "pattern": "^(0x|#)?[0-9A-Fa-f]{6}$"}
+        ),
+        form("png"),
+    ]

@@ -1,0 +1,118 @@
+"""What many operations share."""
+
+from http import HTTPStatus
+from typing import Any
+
+from routes.openapi.operation import query, ref
+
+Value = dict[str, Any]
+_TEXT: Value = {"type": "string"}
+_NUMBER: Value = {"type": "number"}
+_WHOLE: Value = {"type": "integer"}
+_TIME: Value = {"type": "string", "format": "date-time"}
+
+DATETIME = "An instant or an interval as RFC 3339 says, `..` for an open end."
+BBOX_CRS = "The coordinate reference system of `bbox`; longitude and latitude without it."
+
+
+def components(*, max_items: int, default_items: int) -> Value:
+    """Return the components; `limit` is where QGIS reads how many items it may ask for."""
+    limit = {"type": "integer", "minimum": 1, "maximum": max_items, "default": default_items}
+    return {
+        "schemas": SCHEMAS,
+        "parameters": {
+            "limit": query("limit", "How many at most.", limit),
+            "bbox": query(
+                "bbox",
+                "West, south, east, north.",
+                {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 6},
+                style="form",
+                explode=False,
+            ),
+            "bbox-crs": query("bbox-crs", BBOX_CRS, {"type": "string", "format": "uri"}),
+            "datetime": query("datetime", DATETIME, _TEXT),
+        },
+        "responses": {
+            "problem": _problem("Something went wrong; the body says what."),
+            **{f"problem{status.value}": _problem(status.phrase) for status in HTTPStatus if status >= 400},  # noqa: PLR2004 - where errors begin
+        },
+    }
+
+
+def _problem(description: str) -> Value:
+    return {"description": description, "content": {"application/problem+json": {"schema": ref("schemas", "problem")}}}
+
+
+def _object(required: list[str], **properties: Value) -> Value:
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def _list(of: str | Value) -> Value:
+    return {"type": "array", "items": ref("schemas", of) if isinstance(of, str) else of}
+
+
+SCHEMAS: Value = {
+    "problem": _object(
+        ["type", "title", "status"],
+        type=_TEXT, title=_TEXT, status=_WHOLE, detail=_TEXT, instance=_TEXT, requestId=_TEXT,
+    ),
+    "link": _object(
+        ["href", "rel"],
+        href=_TEXT, rel=_TEXT, type=_TEXT, title=_TEXT, hreflang=_TEXT, length=_WHOLE,
+    ),
+    "landing": _object(["links"], title=_TEXT, description=_TEXT, attribution=_TEXT, links=_list("link")),
+    "conformance": _object(["conformsTo"], conformsTo=_list(_TEXT)),
+    "collection": _object(
+        ["id", "links"],
+        id=_TEXT, title=_TEXT, description=_TEXT, keywords=_list(_TEXT), links=_list("link"), extent={"type": "object"},
+        itemType=_TEXT, dataType=_TEXT, crs=_list(_TEXT), storageCrs=_TEXT, scaleDenominator=_NUMBER,
+    ),
+    "collections": _object(["links", "collections"], links=_list("link"), collections=_list("collection")),
+    "schema": _object(["type", "properties"], type=_TEXT, title=_TEXT, properties={"type": "object"}),
+    "geometry": {"type": "object", "nullable": True, "required": ["type"], "properties": {"type": _TEXT}},
+    "feature": _object(
+        ["type", "geometry", "properties"],
+        type={"type": "string", "enum": ["Feature"]},
+        id={"oneOf": [_TEXT, _WHOLE]},
+        geometry=ref("schemas", "geometry"),
+        properties={"type": "object", "nullable": True},
+        links=_list("link"),
+    ),
+    "features": _object(
+        ["type", "features"],
+        type={"type": "string", "enum": ["FeatureCollection"]},
+        features=_list("feature"),
+        links=_list("link"),
+        timeStamp=_TIME,
+        numberMatched=_WHOLE,
+        numberReturned=_WHOLE,
+    ),
+    "coverage": _object(["type", "domain", "ranges"], type=_TEXT, domain={"type": "object"}, ranges={"type": "object"}),
+    "domainset": _object(["type", "generalGrid"], type=_TEXT, generalGrid={"type": "object"}),
+    "rangetype": _object(["type", "field"], type=_TEXT, field=_list({"type": "object"})),
+    "processSummary": _object(
+        ["id", "version"],
+        id=_TEXT, version=_TEXT, title=_TEXT, description=_TEXT, keywords=_list(_TEXT),
+        jobControlOptions=_list(_TEXT), outputTransmission=_list(_TEXT), links=_list("link"),
+    ),
+    "processes": _object(["processes", "links"], processes=_list("processSummary"), links=_list("link")),
+    "process": {
+        "allOf": [
+            ref("schemas", "processSummary"),
+            _object([], inputs={"type": "object"}, outputs={"type": "object"}),
+        ]
+    },
+    "job": _object(
+        ["jobID", "status", "type"],
+        jobID=_TEXT,
+        processID=_TEXT,
+        type={"type": "string", "enum": ["process"]},
+        status={"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]},
+        message=_TEXT, created=_TIME, started=_TIME, finished=_TIME, updated=_TIME,
+        progress={"type": "integer", "minimum": 0, "maximum": 100},
+        links=_list("link"),
+    ),
+    "jobs": _object(["jobs", "links"], jobs=_list("job"), links=_list("link"), numberMatched=_WHOLE),
+    "results": {"type": "object", "additionalProperties": {}},
+    "health": _object(["status"], status=_TEXT, open={"type": "boolean"}, checks={"type": "object"}),
+}  # fmt: skip

@@ -1,0 +1,52 @@
+"""The definition as a whole."""
+
+from importlib.metadata import version
+from typing import Any
+
+from pygeoapi.api import API
+
+from routes.openapi.collections import collection_paths
+from routes.openapi.components import components
+from routes.openapi.general import general_paths
+from routes.openapi.processes import job_paths, process_paths
+from routes.providers import collections_of
+
+
+def build(api: API) -> dict[str, Any]:
+    """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself."""
+    paths = general_paths()
+    for collection_id in collections_of(api):
+        paths |= collection_paths(api, collection_id)
+    paths |= process_paths(api) | job_paths()
+    limits = api.config["server"].get("limits", {})
+    return {
+        "openapi": "3.0.3",
+        "info": _info(api.config["metadata"]),
+        "servers": [{"url": api.base_url}],
+        "tags": _tags(api),
+        "paths": paths,
+        "components": components(
+            max_items=limits.get("max_items", 10_000), default_items=limits.get("default_items", 10)
+        ),
+    }
+
+
+def _info(metadata: dict[str, Any]) -> dict[str, Any]:
+    identification, contact = metadata["identification"], metadata.get("contact", {})
+    return {
+        "title": identification["title"],
+        "description": identification["description"],
+        "termsOfService": identification["terms_of_service"],
+        "contact": {name: contact[name] for name in ("name", "email", "url") if contact.get(name)},
+        "license": {name: metadata["license"][name] for name in ("name", "url")},
+        "version": version("landcast"),
+    }
+
+
+def _tags(api: API) -> list[dict[str, str]]:
+    return [
+        {"name": "server", "description": "What is here"},
+        *({"name": name, "description": entry["title"]} for name, entry in collections_of(api).items()),
+        {"name": "processes", "description": "What can be run"},
+        {"name": "jobs", "description": "What was ordered, and its results"},
+    ]

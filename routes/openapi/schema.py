@@ -1,0 +1,64 @@
+"""JSON schemas as OpenAPI 3.0 can say them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_KEPT = frozenset(
+    {
+        "title", "description", "type", "format", "enum", "default", "nullable", "example", "pattern", "required",
+        "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
+        "minProperties", "maxProperties", "readOnly", "writeOnly", "deprecated",
+    }
+)  # fmt: skip
+
+
+def as_openapi(schema: Any) -> Any:
+    """Return the schema with `const`, type lists, numeric bounds and references said in OpenAPI 3.0's older words.
+
+    What 3.0 has no word for is left out, so the result accepts no less than the schema.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    said: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in _KEPT and not (name == "type" and isinstance(value, list)):
+            said[name] = value
+        elif name in _TRANSLATIONS:
+            said |= _TRANSLATIONS[name](value)
+    return said
+
+
+def _const(value: Any) -> dict[str, Any]:
+    return {"enum": [value]}
+
+
+def _types(value: Any) -> dict[str, Any]:
+    names = [name for name in value if name != "null"] if isinstance(value, list) else [value]
+    nullable = {"nullable": True} if isinstance(value, list) and "null" in value else {}
+    if len(names) == 1:
+        return {"type": names[0], **nullable}
+    return {"anyOf": [{"type": name, **({"items": {}} if name == "array" else {})} for name in names], **nullable}
+
+
+def _each(name: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda value: {name: [as_openapi(entry) for entry in value]}
+
+
+def _items(value: Any) -> dict[str, Any]:
+    return {"items": as_openapi(value) if isinstance(value, Mapping) else {}}
+
+
+_TRANSLATIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "const": _const,
+    "type": _types,
+    "oneOf": _each("oneOf"),
+    "anyOf": _each("anyOf"),
+    "allOf": _each("allOf"),
+    "items": _items,
+    "not": lambda value: {"not": as_openapi(value)},
+    "properties": lambda value: {"properties": {name: as_openapi(entry) for name, entry in value.items()}},
+    "additionalProperties": lambda value: {"additionalProperties": as_openapi(value)},
+    "exclusiveMinimum": lambda value: {"minimum": value, "exclusiveMinimum": True},
+    "exclusiveMaximum": lambda value: {"maximum": value, "exclusiveMaximum": True},
+    "examples": lambda value: {"example": value[0]} if value else {},
+}

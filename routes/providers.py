@@ -1,0 +1,91 @@
+"""The collections of the configuration and what reads them."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Protocol, cast
+
+from pygeoapi.api import API
+from pygeoapi.error import GenericError
+from pygeoapi.plugin import load_plugin
+
+from plugins.cog import CogProvider
+from products.errors import ProductError
+from routes.problem import NOT_FOUND, Problem
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Provider(Protocol):
+    """What every provider of ours tells, whatever it reads."""
+
+    data: str
+    crs_list: list[str]
+    storage_crs_uri: str
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; raises for a source that cannot be read."""
+
+
+def collections_of(api: API) -> Mapping[str, Mapping[str, Any]]:
+    """Return the configured collections by id."""
+    return {name: entry for name, entry in api.config["resources"].items() if entry["type"] == "collection"}
+
+
+def collection_of(api: API, collection_id: str) -> Mapping[str, Any]:
+    """Return one collection's configuration. Raises Problem 404."""
+    try:
+        return collections_of(api)[collection_id]
+    except KeyError as error:
+        raise Problem(HTTPStatus.NOT_FOUND, f"there is no collection {collection_id!r}", type_=NOT_FOUND) from error
+
+
+def kinds_of(collection: Mapping[str, Any]) -> frozenset[str]:
+    """Return what the collection offers: `feature`, `coverage`."""
+    return frozenset(provider["type"] for provider in collection["providers"])
+
+
+def provider_of(api: API, collection_id: str, kind: str) -> Provider:
+    """Return the collection's provider of that kind. Raises Problem 404 where it has none."""
+    for definition in collection_of(api, collection_id)["providers"]:
+        if definition["type"] == kind:
+            return cast("Provider", load_plugin("provider", definition))
+    raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} is no {kind}", type_=NOT_FOUND)
+
+
+def coverage_of(api: API, collection_id: str) -> CogProvider:
+    """Return what reads the collection's coverage. Raises Problem 404 where it has none."""
+    return cast("CogProvider", provider_of(api, collection_id, "coverage"))
+
+
+def failure_of(api: API, collection_id: str) -> str | None:
+    """Return why the collection cannot be read, None while it can."""
+    try:
+        for kind in kinds_of(collection_of(api, collection_id)):
+            provider_of(api, collection_id, kind).get_fields()
+    except (ProductError, GenericError, OSError, ImportError) as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def require_readable(api: API, collection_id: str) -> None:
+    """Raise Problem: 404 for an unknown collection, 503 for one whose source is missing or malformed."""
+    if (reason := failure_of(api, collection_id)) is not None:
+        _LOGGER.error("collection %s: %s", collection_id, reason)
+        raise unavailable(collection_id)
+
+
+def unavailable(collection_id: str) -> Problem:
+    """Return the 503 of a broken collection; the reason, which may name files, is for the log."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"collection {collection_id!r} cannot be read at present",
+        headers={"Retry-After": "60"},
+    )
+
+
+def log_failures(api: API) -> None:
+    """Name every broken collection in the log; they do not keep the others from being served."""
+    for collection_id in collections_of(api):
+        if (reason := failure_of(api, collection_id)) is not None:
+            _LOGGER.error("collection %s is broken and answers 503: %s", collection_id, reason)

@@ -1,0 +1,53 @@
+"""The parameter `datetime`: an instant or an interval."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+
+from routes.problem import bad_parameter
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_ALLOWED = "allowed: an RFC 3339 time or date, or an interval of two such as 2023-01-01/.."
+
+
+def meets_time(request: Request, collection: Mapping[str, Any]) -> bool:
+    """Say whether the collection's time and `datetime` have anything in common. Raises the 400 Problem."""
+    text = request.query_params.get("datetime")
+    if text is None:
+        return True
+    begin, slash, end = text.partition("/")
+    if text in {"..", "../..", "/", "../", "/.."}:
+        raise bad_parameter("datetime", text, _ALLOWED)
+    asked = _begin(begin, text), _end(end if slash else begin, text)
+    if asked[0] > asked[1]:
+        raise bad_parameter("datetime", text, _ALLOWED)
+    extent = collection["extents"].get("temporal") or {}
+    return asked[0] <= (_aware(extent.get("end")) or _LAST) and asked[1] >= (_aware(extent.get("begin")) or _FIRST)
+
+
+def _begin(word: str, text: str) -> datetime:
+    return _FIRST if word in {"", ".."} else _instant(word, text)
+
+
+def _end(word: str, text: str) -> datetime:
+    """Return the last moment that is meant: a date alone lasts to its end."""
+    if word in {"", ".."}:
+        return _LAST
+    instant = _instant(word, text)
+    return instant if "T" in word.upper() else instant + timedelta(days=1, microseconds=-1)
+
+
+def _instant(word: str, text: str) -> datetime:
+    try:
+        return _aware(datetime.fromisoformat(word.upper().replace(" ", "+"))) or _FIRST
+    except (ValueError, OverflowError) as error:
+        raise bad_parameter("datetime", text, _ALLOWED) from error
+
+
+def _aware(instant: datetime | None) -> datetime | None:
+    if instant is None:
+        return None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

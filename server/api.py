@@ -1,0 +1,31 @@
+"""pygeoapi's API object, as our application uses it."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from pygeoapi.api import API
+
+from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
+
+_TYPES = {"NotFound": NOT_FOUND, "InvalidParameterValue": INVALID_PARAMETER}
+
+
+class RaisingAPI(API):
+    """Raises our Problem where pygeoapi would log a traceback and write an exception of its own."""
+
+    def get_exception(
+        self, status: int, headers: dict[str, str], format_: str | None, code: str, description: str
+    ) -> NoReturn:
+        """Raise the Problem with pygeoapi's status and words."""
+        del headers, format_
+        raise Problem(HTTPStatus(status), description, type_=_TYPES.get(code, "about:blank"))
+
+
+def make_api(configuration: Mapping[str, Any], url: str) -> RaisingAPI:
+    """Return the API of this configuration at the public address; the configuration itself stays as it is."""
+    config = deepcopy(dict(configuration))
+    config["server"] = {**config.get("server", {}), "url": url, "bind": {"host": "127.0.0.1", "port": 0}}
+    config.setdefault("logging", {"level": "WARNING"})
+    return RaisingAPI(config, {})

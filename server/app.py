@@ -1,0 +1,126 @@
+"""The application factory."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from anyio import CapacityLimiter
+from pygeoapi.api import API
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from orchestration.results import Results, results_key
+from orchestration.store.sqlite import SqliteStore
+from plugins.patches import apply_patches
+from products.catalogue import catalogue_of
+from routes import (
+    assets,
+    collections,
+    conformance,
+    coverage,
+    execution,
+    files,
+    health,
+    jobs,
+    landing,
+    processes,
+    results,
+)
+from routes import map as map_
+from routes.errors import HANDLERS
+from routes.middleware.bounds import Bounds
+from routes.middleware.caller import Caller
+from routes.middleware.failures import Failures
+from routes.middleware.place import Place
+from routes.middleware.request_log import RequestLog
+from routes.middleware.response_headers import ResponseHeaders
+from routes.openapi import endpoint
+from routes.openapi.document import build
+from routes.providers import log_failures
+from routes.resources import Resources
+from server.api import make_api
+from server.settings import Settings
+
+_LIGHT_THREADS = 32
+
+ROUTES: tuple[Route, ...] = (
+    *landing.routes,
+    *conformance.routes,
+    *collections.routes,
+    *coverage.routes,
+    *map_.routes,
+    *files.routes,
+    *processes.routes,
+    *execution.routes,
+    *jobs.routes,
+    *results.routes,
+    *endpoint.routes,
+    *health.routes,
+    *assets.routes,
+)
+
+
+def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
+    """Return the application; databases and threads begin in its lifespan, so it may be made before a fork."""
+    apply_patches()
+    url = settings.server.public_url
+    api = make_api(configuration, url)
+    app = Starlette(
+        routes=ROUTES,
+        middleware=_middleware(settings),
+        exception_handlers=HANDLERS,
+        lifespan=_lifespan(configuration, settings, api),
+    )
+    app.router.redirect_slashes = False
+    app.state.settings = settings
+    app.state.openapi = build(api)
+    return app
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """In the order that `routes.middleware` explains."""
+    url = settings.server.public_url
+    return [
+        Middleware(RequestLog),
+        Middleware(ResponseHeaders, url=url),
+        Middleware(Place, url=url, routes=ROUTES),
+        Middleware(Bounds, requests=settings.server.requests, seconds=settings.server.request_timeout),
+        Middleware(Failures),
+        Middleware(Caller),
+    ]
+
+
+def _lifespan(
+    configuration: Mapping[str, Any], settings: Settings, api: API
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        resources = open_resources(configuration, settings, api)
+        app.state.resources = resources
+        log_failures(api)
+        try:
+            yield
+        finally:
+            resources.store.close()
+
+    return lifespan
+
+
+def open_resources(configuration: Mapping[str, Any], settings: Settings, api: API) -> Resources:
+    """Open what the routes work with."""
+    folder = settings.state.dir
+    folder.mkdir(parents=True, exist_ok=True)
+    url = settings.server.public_url
+    key = settings.results.key.get_secret_value().encode() if settings.results.key else results_key(folder)
+    return Resources(
+        api=api,
+        url=url,
+        catalogue=catalogue_of(configuration),
+        store=SqliteStore(folder / "orders.sqlite"),
+        results=Results(folder / "results", key=key, url=url, link_days=settings.results.link_days),
+        light=CapacityLimiter(_LIGHT_THREADS),
+        heavy=CapacityLimiter(os.cpu_count() or 1),
+        wait=settings.jobs.wait,
+    )

@@ -1,0 +1,119 @@
+"""The application on the real sample, in a state folder of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from products.catalogue import read_configuration
+from products.progress import unheard
+from products.vector.sample import make_sample
+from server.app import create_app
+from server.settings import CONCERNS, Settings
+from server.supervise import listen
+
+ROOT = Path(__file__).parents[1]
+URL = "https://maps.example.org/land"
+
+MakeApp = Callable[..., Starlette]
+StartServer = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a state folder with the sample's products in it, made once."""
+    state = tmp_path_factory.mktemp("sample state")
+    make_sample(ROOT / "sample", state / "sample", report=unheard)
+    return state
+
+
+@pytest.fixture
+def configuration(sample: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the committed configuration, on the sample."""
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
+    return read_configuration(ROOT / "pygeoapi-config.yml")
+
+
+@pytest.fixture
+def make_app(configuration: dict[str, Any], tmp_path: Path) -> MakeApp:
+    """Return a factory: each keyword is a concern with its settings, such as `server={"requests": 1}`."""
+
+    def make(given: dict[str, Any] | None = None, **settings: dict[str, Any]) -> Starlette:
+        chosen: dict[str, dict[str, Any]] = {
+            "server": {"url": URL},
+            "state": {"dir": tmp_path / "state"},
+            "auth": {"open": True},
+        }
+        for concern, changed in settings.items():
+            chosen[concern] = {**chosen.get(concern, {}), **changed}
+        kinds = {kind.__name__.removesuffix("Settings").lower(): kind for kind in CONCERNS}
+        values: Any = {name: kind(**chosen.get(name, {})) for name, kind in kinds.items()}
+        return create_app(given or configuration, Settings(**values))
+
+    return make
+
+
+@pytest.fixture
+def client(make_app: MakeApp) -> Iterator[TestClient]:
+    """Return a client of the application; it follows no redirect and asks by another host than the public one."""
+    app = make_app()
+    with TestClient(app, base_url="http://inside.invalid", follow_redirects=False, headers={"accept": "*/*"}) as made:
+        yield made
+
+
+@pytest.fixture
+def live_server(sample: Path, tmp_path: Path) -> Iterator[StartServer]:
+    """Return a function that starts a real server with these environment variables and returns its address."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(**environment: str) -> str:
+        socket = listen("127.0.0.1:0")
+        url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+        chosen = {
+            "LANDCAST_SERVER_URL": url,
+            "LANDCAST_SERVER_WORKERS": "1",
+            "LANDCAST_STATE_DIR": str(sample),
+            "LANDCAST_AUTH_OPEN": "yes",
+            **environment,
+        }
+        command = [sys.executable, "-m", "server.cli", "web", "--socket", str(socket.fileno())]
+        log = (tmp_path / "server.log").open("wb")
+        running.append(
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **chosen},
+                pass_fds=[socket.fileno()],
+                stdout=log,
+                stderr=log,
+            )
+        )
+        log.close()
+        socket.close()
+        _wait(url, running[-1], tmp_path / "server.log")
+        return url
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            httpx.get(f"{url}/health/live", timeout=10)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"the server did not start: {log.read_text()}")
