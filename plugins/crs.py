@@ -46,7 +46,7 @@ class Box:
         if crs.epsg == self.crs.epsg:
             return Box(self.bbox, crs)
         try:
-            bbox = _transformer(self.crs.epsg, crs.epsg).transform_bounds(*self.bbox, densify_pts=21)
+            bbox = transformer(self.crs.epsg, crs.epsg).transform_bounds(*self.bbox, densify_pts=21)
         except ProjError as error:
             raise ValueError(str(error)) from error
         if not all(map(math.isfinite, bbox)):
@@ -61,8 +61,9 @@ class Box:
 
 
 @cache
-def _transformer(source: int, target: int) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)
+def transformer(source: int, target: int) -> Transformer:
+    """Return what takes x and y from one EPSG code to another, by PROJ's best operation, never a ballpark one."""
+    return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
 
 
 @cache
