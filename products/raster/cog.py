@@ -172,6 +172,7 @@ def _check(dataset: DatasetReader) -> None:
     name = Path(dataset.name).name
     faults = {
         f"it has {dataset.count} bands of {dataset.dtypes[0]}, not one of uint8": dataset.dtypes != ("uint8",),
+        "it is not stored in square blocks": dataset.block_shapes[0][0] != dataset.block_shapes[0][1],
         "it has no CRS with an EPSG code": dataset.crs is None or dataset.crs.to_epsg() is None,
         "its pixels are not square, north up": not _is_north_up(dataset.transform),
     }

@@ -116,12 +116,29 @@ def _part(geometry: Polygonal, box: shapely.Polygon) -> Polygonal | None:
 
 
 def _stored(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:
-    """Return which blocks that the window touches are stored; one that a sparse file leaves out has no data."""
-    first_column, first_row = int(window.col_off) // grid.block, int(window.row_off) // grid.block
-    last_column = (int(window.col_off + window.width) - 1) // grid.block
-    last_row = (int(window.row_off + window.height) - 1) // grid.block
-    columns, rows = range(first_column, last_column + 1), range(first_row, last_row + 1)
-    offset = dataset.get_tag_item
-    return np.array(
-        [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in rows], dtype=bool
+    """Return which blocks that the window touches may have data.
+
+    One that a sparse file leaves out has none. Nor has one whose overview is empty: the mode ignores no data.
+    """
+    left, right = int(window.col_off) // grid.block, -(-int(window.col_off + window.width) // grid.block)
+    top, bottom = int(window.row_off) // grid.block, -(-int(window.row_off + window.height) // grid.block)
+    offset, columns = dataset.get_tag_item, range(left, right)
+    stored = np.array(
+        [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in range(top, bottom)]
     )
+    usable = [index for index, factor in enumerate(grid.overviews) if grid.block % factor == 0]
+    if not usable or dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING") != "MODE":
+        return stored
+    side = grid.block // grid.overviews[usable[-1]]
+    return stored & _filled(Path(dataset.name), usable[-1], Window(left, top, right - left, bottom - top), side)
+
+
+def _filled(source: Path, overview: int, blocks: Window, side: int) -> NDArray[np.bool_]:
+    """Return which blocks have data in an overview, in which each is `side` pixels wide."""
+    filled = np.zeros((blocks.height * side, blocks.width * side), bool)
+    with open_cog(source, overview) as dataset:
+        left, top = blocks.col_off * side, blocks.row_off * side
+        width, height = min(filled.shape[1], dataset.width - left), min(filled.shape[0], dataset.height - top)
+        filled[:height, :width] = dataset.read(1, window=Window(left, top, width, height)) != NODATA
+    tiles: NDArray[np.bool_] = filled.reshape(blocks.height, side, blocks.width, side).any(axis=(1, 3))
+    return tiles

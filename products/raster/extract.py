@@ -1,0 +1,100 @@
+"""The raster product inside an area, as files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from products.area import Area
+from products.classes import NODATA
+from products.errors import NothingInside
+from products.progress import Report, between
+from products.raster.cog import Pixels
+from products.raster.cut import Cut, Tile, open_cut
+from products.raster.pyramid import Pyramid, halve
+from products.raster.sidecars import attribute_table, auxiliary, colour_map, qgis_style, world_file
+from products.raster.tiff import TILE
+from products.vector.style import legend
+
+_CUT = 0.9
+_NOTHING = "The product has no data inside the area."
+
+
+@dataclass(slots=True)
+class _Extraction:
+    """One extraction under way: what is done of it, from 0 to 1, and the pixels counted by value."""
+
+    cut: Cut
+    pyramid: Pyramid
+    report: Report
+    done: float = 0.0
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+
+    def add(self, tile: Tile) -> Pixels | None:
+        """Put a tile and all below it into the pyramid; return its pixels, None where it has no data."""
+        pixels = self._merged(tile) if tile.level else self._cut(tile)
+        if pixels is not None:
+            self.pyramid.add(tile.level, tile.column, tile.row, pixels)
+        return pixels
+
+    def _cut(self, tile: Tile) -> Pixels | None:
+        pixels = self.cut.read(tile)
+        self.counts += np.bincount(pixels.ravel(), minlength=256)
+        self.done += tile.share
+        self.report(min(self.done, 1), "Cutting the raster")
+        return pixels if (pixels != NODATA).any() else None
+
+    def _merged(self, tile: Tile) -> Pixels | None:
+        whole = np.full((2 * TILE, 2 * TILE), NODATA, np.uint8)
+        found = False
+        for quarter in self.cut.quarters(tile):
+            pixels = self.add(quarter)
+            if pixels is not None:
+                found = True
+                row, column = quarter.row % 2 * TILE, quarter.column % 2 * TILE
+                whole[row : row + TILE, column : column + TILE] = pixels
+        return halve(whole) if found else None
+
+
+def extract_raster(source: Path, area: Area, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
+    """Write the raster inside the area: `{name}.tif`, a Cloud-Optimized GeoTIFF, and the files beside it.
+
+    A pixel belongs to the area when its centre does; outside it is 255. Holds a few tiles at a time, reads no empty
+    block. Raises NothingInside, BrokenSource, InvalidArea.
+    """
+    image = folder / f"{name}.tif"
+    with open_cut(source, area) as cut, TemporaryFile(dir=folder) as scratch:
+        if cut is None:
+            raise NothingInside(_NOTHING)
+        pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level)
+        extraction = _Extraction(cut, pyramid, between(report, 0, _CUT))
+        if extraction.add(cut.top) is None:
+            raise NothingInside(_NOTHING)
+        transform = cut.grid.transform @ Affine.translation(cut.window.col_off, cut.window.row_off)
+        pyramid.write(image, transform, cut.grid.epsg, report=between(report, _CUT, 1))
+        counts = [int(count) for count in extraction.counts[:NODATA]] + [0]
+    report(1, "The raster is written")
+    return image, *_write_sidecars(folder, name, _sidecars(transform, counts))
+
+
+def _sidecars(transform: Affine, counts: list[int]) -> Mapping[str, bytes | str]:
+    return {
+        "tfw": world_file(transform),
+        "tif.vat.dbf": attribute_table(counts),
+        "tif.vat.cpg": "UTF-8",
+        "tif.clr": colour_map(),
+        "tif.aux.xml": auxiliary(counts),
+        "qml": qgis_style(),
+        "txt": legend(),
+    }
+
+
+def _write_sidecars(folder: Path, name: str, contents: Mapping[str, bytes | str]) -> list[Path]:
+    paths = [folder / f"{name}.{suffix}" for suffix in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return paths
