@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TookTooLong
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Thread
 
@@ -17,6 +16,7 @@ _NEVER = tuple(
         (
             "100.64.0.0/10",  # shared by a provider's customers (RFC 6598); a cloud's metadata too
             "168.63.129.16/32",  # a cloud's metadata at a public address
+            "192.0.0.0/24",  # protocol assignments; a cloud's metadata too
             "192.88.99.0/24",  # 6to4 relays
             "2001::/32",  # Teredo: carries IPv4
             "2002::/16",  # 6to4: carries IPv4
@@ -24,6 +24,7 @@ _NEVER = tuple(
     )
 )
 
+Allowed = Callable[[str], bool]
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -45,15 +46,24 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER)
 
 
-def addresses_of(host: str, port: int, *, seconds: float, allow_private: bool, resolve: Resolve = resolve) -> list[str]:
-    """Return addresses that may be connected to. Raises ReferenceRefused when one is not public, none or late."""
+def any_address(_address: str) -> bool:
+    """Allow every address, as an operator may choose to."""
+    return True
+
+
+def addresses_of(
+    host: str, port: int, *, seconds: float, allowed: Allowed = is_public, resolve: Resolve = resolve
+) -> list[str]:
+    """Return the host's addresses. Raises ReferenceRefused when there is none, none in time, or one not allowed."""
     try:
         addresses = _within(seconds, lambda: resolve(host, port))
+    except TimeoutError as error:
+        raise ReferenceRefused(f"{host}: the name was not resolved in time") from error
     except (OSError, UnicodeError) as error:
         raise ReferenceRefused(f"{host}: the name cannot be resolved") from error
-    except TookTooLong as error:
-        raise ReferenceRefused(f"{host}: the name was not resolved in time") from error
-    if not allow_private and not all(map(is_public, addresses)):
+    if not addresses:
+        raise ReferenceRefused(f"{host}: the name cannot be resolved")
+    if not all(map(allowed, addresses)):
         raise ReferenceRefused(f"{host}: not an address of the public internet")
     return addresses
 

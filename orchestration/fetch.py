@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, override
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from orchestration.addresses import Resolve, addresses_of, resolve
+from orchestration.addresses import Allowed, Resolve, addresses_of, is_public, resolve
 from orchestration.errors import ReferenceRefused
 
 _PORTS = {"http": 80, "https": 443}
@@ -41,13 +41,13 @@ class Fetcher:
     def __init__(
         self,
         *,
-        allow_private: bool = False,
+        allowed: Allowed = is_public,
         size: int = 10_000_000,
         seconds: float = 60,
         redirects: int = 3,
         resolve: Resolve = resolve,
     ) -> None:
-        self._allow_private = allow_private
+        self._allowed = allowed
         self._size = self._left = size
         self._seconds = self._time = seconds
         self._redirects = redirects
@@ -83,7 +83,7 @@ class Fetcher:
             host,
             port,
             seconds=deadline - time.monotonic(),
-            allow_private=self._allow_private,
+            allowed=self._allowed,
             resolve=self._resolve,
         )
         return _Pinned(parts, addresses, deadline)

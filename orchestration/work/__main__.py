@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from orchestration.addresses import any_address, is_public
 from orchestration.fetch import Fetcher
 from orchestration.job import Job, Status
 from orchestration.store.sqlite import SqliteStore
@@ -61,7 +62,7 @@ def _bench(options: Namespace, job: Job, report: Report) -> Bench:
         results=results,
         folder=results / job.id / str(options.attempt) / str(options.try_),
         configuration=options.config,
-        fetch=Fetcher(allow_private=options.fetch_private),
+        fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
         report=report,
     )
 

@@ -1,0 +1,304 @@
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orchestration.errors import RunnerUnavailable
+from orchestration.job import Job, Order, Output, Status
+from orchestration.reconcile import Heartbeat, Reconciler, heartbeat_age
+from orchestration.results import ResultFiles
+from orchestration.runners import Done, Failed, Gone, Queued, Running, RunState, run_id
+from orchestration.store.sqlite import SqliteStore
+
+_LONG = "extract-product"
+
+
+class Stage:
+    """A runner whose runs stand as the test says; it notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunState] = {}
+        self.stopped: list[str] = []
+        self.refuses = False
+
+    def start(self, job: Job, attempt: int) -> None:
+        if self.refuses:
+            raise RunnerUnavailable("no more processes")
+        self.runs[run_id(job.id, attempt)] = Queued()
+
+    def look(self, run: str) -> RunState:
+        return self.runs.get(run, Gone())
+
+    def stop(self, run: str) -> None:
+        self.stopped.append(run)
+
+
+class Scene:
+    """A real store and real files, a staged runner, and the reconciler between them."""
+
+    def __init__(self, state_dir: Path, store: SqliteStore) -> None:
+        self.state_dir = state_dir
+        self.store = store
+        self.stage = Stage()
+        self.files = ResultFiles(state_dir / "results")
+        self.restart()
+
+    def restart(self, jobs_days: float = 365) -> None:
+        self.reconciler = Reconciler(self.store, self.stage, self.files, parallel=2, jobs_days=jobs_days)
+
+    def order(self, process: str = _LONG) -> str:
+        return self.store.add(Order(process, {}, "local"))[0].id
+
+    def go_round(self) -> bool:
+        return self.reconciler._try(self.reconciler._round)
+
+    def running(self, process: str = _LONG) -> str:
+        job_id = self.order(process)
+        self.go_round()
+        return job_id
+
+    def set(self, job_id: str, state: RunState, attempt: int = 1) -> None:
+        self.stage.runs[run_id(job_id, attempt)] = state
+        self.go_round()
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.get(job_id)
+        assert job is not None
+        return job
+
+    def stand(self, job_id: str) -> tuple[str, int, int]:
+        job = self.job(job_id)
+        return job.status.value, job.attempt, job.failures
+
+    def write(self, path: str) -> Path:
+        target = self.files.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        return target
+
+
+@pytest.fixture
+def scene(state_dir: Path, make_store: Callable[..., SqliteStore]) -> Scene:
+    return Scene(state_dir, make_store(busy_seconds=0.1))
+
+
+def test_so_many_orders_run_at_once_oldest_first(scene: Scene) -> None:
+    ids = [scene.order() for _ in range(4)]
+    scene.go_round()
+    scene.go_round()
+    assert list(scene.stage.runs) == [f"{ids[0]}.1", f"{ids[1]}.1"]
+    scene.set(ids[0], Done(()))
+    scene.go_round()
+    assert list(scene.stage.runs)[2:] == [f"{ids[2]}.1"]
+
+
+def test_quick_orders_have_places_of_their_own(scene: Scene) -> None:
+    for _ in range(3):
+        scene.order()
+    quick = [scene.order("echo") for _ in range(3)]
+    scene.go_round()
+    assert [scene.job(job_id).status for job_id in quick] == [Status.RUNNING, Status.RUNNING, Status.ACCEPTED]
+    assert len(scene.stage.runs) == 4
+
+
+def test_a_result_is_published_and_everything_else_swept(scene: Scene, make_output: Callable[[str], Output]) -> None:
+    job_id = scene.running()
+    kept = scene.write(f"{job_id}/1/1/r.zip")
+    for path in ("1/1/manifest.json", "1/1/members/a.tif", "1/run.lock", "1/2/r.zip"):
+        scene.write(f"{job_id}/{path}")
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    job = scene.job(job_id)
+    assert (job.status, job.progress, len(job.manifest)) == (Status.SUCCESSFUL, 100, 1)
+    assert [path for path in scene.files.root.rglob("*") if path.is_file()] == [kept]
+
+
+def test_the_loser_is_not_published_and_its_files_go(scene: Scene, make_output: Callable[[str], Output]) -> None:
+    """An attempt that was taken for lost and finishes after all, while the next one runs."""
+    job_id = scene.running()
+    loser = scene.job(job_id)
+    scene.set(job_id, Gone("lost from sight"))
+    scene.go_round()
+    assert scene.stand(job_id) == ("running", 2, 1)
+    late = scene.write(f"{job_id}/1/1/r.zip")
+    current = scene.write(f"{job_id}/2/1/half.zip")
+    scene.reconciler._publish(loser, (make_output(f"{job_id}/1/1/r.zip"),))
+    assert scene.stand(job_id) == ("running", 2, 1)
+    assert not late.exists()
+    assert current.exists()
+
+
+def test_a_failure_ends_the_order_with_its_reason(scene: Scene) -> None:
+    job_id = scene.running()
+    half = scene.write(f"{job_id}/1/1/half.zip")
+    scene.set(job_id, Failed("nothing but sea"))
+    assert (scene.job(job_id).status, scene.job(job_id).message) == (Status.FAILED, "nothing but sea")
+    assert not half.exists()
+
+
+def test_three_attempts_that_leave_no_word_are_enough(scene: Scene) -> None:
+    job_id = scene.running()
+    for attempt in (1, 2):
+        assert scene.stand(job_id) == ("running", attempt, attempt - 1)
+        scene.set(job_id, Gone("its process was ended by signal SIGKILL"), attempt)
+        scene.go_round()
+    scene.set(job_id, Gone("its process was ended by signal SIGKILL"), 3)
+    assert scene.stand(job_id)[:2] == ("failed", 3)
+    assert scene.job(job_id).message == (
+        "The work ended 3 times without a result; the last time its process was ended by signal SIGKILL."
+    )
+
+
+def test_attempts_lost_to_a_restart_are_numbered_but_not_counted(scene: Scene) -> None:
+    job_id = scene.running()
+    for attempt in range(1, 6):
+        assert scene.stand(job_id) == ("running", attempt, 0)
+        scene.stage.runs.clear()
+        scene.restart()
+        scene.go_round()
+        scene.go_round()
+
+
+def test_a_run_that_outlived_a_restart_is_followed_not_started_again(scene: Scene) -> None:
+    job_id = scene.running()
+    scene.restart()
+    scene.go_round()
+    assert scene.stand(job_id) == ("running", 1, 0)
+    scene.set(job_id, Done(()))
+    assert scene.stand(job_id) == ("successful", 1, 0)
+
+
+def test_a_runner_s_own_figures_are_the_order_s_progress(scene: Scene) -> None:
+    job_id = scene.running()
+    scene.set(job_id, Running(30, "in the queue of a cluster"))
+    assert (scene.job(job_id).progress, scene.job(job_id).message) == (30, "in the queue of a cluster")
+    scene.set(job_id, Running())
+    assert scene.job(job_id).progress == 30
+
+
+def test_an_order_waits_while_the_runner_is_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.reconcile._PATIENCE", 0)
+    scene.stage.refuses = True
+    job_id = scene.order()
+    scene.go_round()
+    assert scene.stand(job_id) == ("accepted", 1, 0)
+    scene.stage.refuses = False
+    scene.go_round()
+    assert scene.stand(job_id) == ("running", 2, 0)
+
+
+def test_dismissed_work_is_stopped_before_its_files_go(scene: Scene) -> None:
+    job_id = scene.running()
+    half = scene.write(f"{job_id}/1/1/half.zip")
+    scene.store.dismiss(job_id)
+    scene.go_round()
+    scene.go_round()
+    assert scene.stage.stopped == [f"{job_id}.1", f"{job_id}.1"]
+    assert half.exists()
+    scene.set(job_id, Gone())
+    assert not half.exists()
+    scene.go_round()
+    assert len(scene.stage.stopped) == 2
+    assert scene.job(job_id).status is Status.DISMISSED
+
+
+def test_a_result_that_came_too_late_for_a_dismissed_order_goes(
+    scene: Scene, make_output: Callable[[str], Output]
+) -> None:
+    job_id = scene.running()
+    late = scene.write(f"{job_id}/1/1/r.zip")
+    scene.store.dismiss(job_id)
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    assert scene.job(job_id).status is Status.DISMISSED
+    assert not late.exists()
+
+
+def test_deleting_a_finished_order_removes_its_files(scene: Scene, make_output: Callable[[str], Output]) -> None:
+    job_id = scene.running()
+    result = scene.write(f"{job_id}/1/1/r.zip")
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    scene.store.dismiss(job_id)
+    scene.go_round()
+    assert not result.exists()
+
+
+def test_files_end_with_their_time_and_entries_with_theirs(
+    scene: Scene, make_output: Callable[[str], Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = scene.running()
+    result = scene.write(f"{job_id}/1/1/r.zip")
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    monkeypatch.setattr("orchestration.reconcile._CHORES", 0)
+    scene.restart(jobs_days=1)
+    scene.go_round()
+    assert result.exists()
+    with closing(sqlite3.connect(scene.state_dir / "orders.sqlite")) as connection, connection:
+        connection.execute("update jobs set files_until = 1")
+    scene.go_round()
+    assert not result.exists()
+    assert scene.job(job_id).expired
+    with closing(sqlite3.connect(scene.state_dir / "orders.sqlite")) as connection, connection:
+        connection.execute("update jobs set updated = 1")
+    scene.go_round()
+    assert scene.store.get(job_id) is None
+
+
+def test_a_locked_store_is_waited_for(scene: Scene, make_output: Callable[[str], Output]) -> None:
+    job_id = scene.running()
+    waiting = scene.order()
+    result = scene.write(f"{job_id}/1/1/r.zip")
+    with closing(sqlite3.connect(scene.state_dir / "orders.sqlite", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        scene.stage.runs[f"{job_id}.1"] = Done((make_output(f"{job_id}/1/1/r.zip"),))
+        assert not scene.go_round()
+        assert scene.job(job_id).status is Status.RUNNING
+    assert scene.go_round()
+    assert scene.job(job_id).status is Status.SUCCESSFUL
+    assert result.exists()
+    assert scene.job(waiting).status is Status.RUNNING
+
+
+def test_a_stop_hands_back_what_runs_and_publishes_what_is_done(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.reconcile._END", 0.2)
+    done, lost, failed = scene.running(), scene.running(), scene.running("echo")
+
+    def stop(run: str) -> None:
+        ends: dict[str, RunState] = {done: Done(()), failed: Failed("stopped")}
+        scene.stage.runs[run] = ends.get(run[:-2], Gone())
+
+    monkeypatch.setattr(scene.stage, "stop", stop)
+    scene.reconciler.run(lambda: True, beat=lambda: None)
+    assert scene.stand(done) == ("successful", 1, 0)
+    assert scene.stand(lost) == ("accepted", 1, 0)
+    assert scene.stand(failed) == ("accepted", 1, 0), "a stop makes work fail that would have gone well"
+
+
+def test_a_new_order_starts_at_once(scene: Scene, until: Callable[..., None]) -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=scene.reconciler.run, args=(over.is_set,), kwargs={"beat": lambda: None})
+    thread.start()
+    try:
+        time.sleep(0.3)
+        delays = []
+        for _ in range(2):
+            begin = time.monotonic()
+            job_id = scene.order()
+            until(lambda job_id=job_id: f"{job_id}.1" in scene.stage.runs)
+            delays.append(time.monotonic() - begin)
+        assert min(delays) < 0.2
+    finally:
+        over.set()
+        for run in scene.stage.runs:
+            scene.stage.runs[run] = Gone()
+        thread.join()
+
+
+def test_the_heartbeat_tells_its_age(state_dir: Path) -> None:
+    assert heartbeat_age(state_dir) is None
+    Heartbeat(state_dir)()
+    age = heartbeat_age(state_dir)
+    assert age is not None
+    assert 0 <= age < 5

@@ -1,0 +1,197 @@
+"""The worker as a real process, with real children: it is killed, stopped, doubled, and nothing is lost."""
+
+import hashlib
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from orchestration.job import Job, JobQuery, Order, Status
+from orchestration.reconcile import heartbeat_age
+from orchestration.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    import subprocess
+
+MakeStore = Callable[..., SqliteStore]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+Finished = Callable[..., Job]
+Until = Callable[..., None]
+
+
+def _children(worker: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    try:
+        return psutil.Process(worker.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: SqliteStore) -> list[psutil.Process]:
+    """Return the children whose order may lose one more attempt without being given up."""
+    spare = {job.id for job in store.unfinished() if job.failures == 0}
+    found = []
+    for child in _children(worker):
+        try:
+            if spare & set(child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _assert_whole(job: Job, results: Path) -> None:
+    """One result, of the last attempt, complete, and nothing else in the order's folder."""
+    assert job.status is Status.SUCCESSFUL, job.message
+    (output,) = job.manifest
+    assert output.file is not None
+    path = results / output.file.path
+    assert output.file.path.split("/")[:2] == [job.id, str(job.attempt)]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == output.file.sha256
+    assert path.stat().st_size == output.file.size
+    assert [entry for entry in (results / job.id).rglob("*") if entry.is_file()] == [path]
+
+
+def test_no_kill_at_any_moment_loses_halves_or_doubles_an_order(
+    make_store: MakeStore, start_worker: Start, finished: Finished, state_dir: Path
+) -> None:
+    seed = time.time_ns()
+    sys.stdout.write(f"seed {seed}\n")
+    dice = random.Random(seed)  # noqa: S311  no secret
+    store = make_store()
+    jobs = [store.add(Order("files", {"steps": 40}, "local"))[0] for _ in range(6)]
+    worker = start_worker(parallel=3)
+    lost = 0
+    for _ in range(20):
+        time.sleep(dice.uniform(0.05, 0.6))
+        victim = dice.choice(["worker", "child", "both"])
+        if victim in {"child", "both"}:
+            for child in _children_of_fewer_failures(worker, store)[:1]:
+                child.kill()
+                lost += 1
+        if victim in {"worker", "both"}:
+            worker.kill()
+            worker.wait()
+            worker = start_worker(parallel=3)
+        if not store.unfinished():
+            jobs.append(store.add(Order("files", {"steps": 40}, "local"))[0])
+    for job in jobs:
+        _assert_whole(finished(job, seconds=40), state_dir / "results")
+    assert store.find(JobQuery()).matched == len(jobs)
+    assert {entry.name for entry in (state_dir / "results").iterdir()} == {job.id for job in jobs}
+    assert lost, "no child was ever killed: the test shows nothing"
+
+
+def test_work_that_kills_its_own_process_fails_after_three_attempts(
+    start_worker: Start, finished: Finished, make_store: MakeStore
+) -> None:
+    job, _ = make_store().add(Order("crash", {}, "local"))
+    start_worker()
+    end = finished(job)
+    assert (end.status, end.attempt) == (Status.FAILED, 3)
+    assert "3 times without a result" in end.message
+    assert "SIGKILL" in end.message
+
+
+def test_dismissed_work_is_gone_in_two_seconds_grandchildren_and_files_included(
+    start_worker: Start, make_store: MakeStore, state_dir: Path, until: Until
+) -> None:
+    store = make_store()
+    job, _ = store.add(Order("family", {}, "local"))
+    worker = start_worker()
+    family = state_dir / "results" / job.id / "1" / "1" / "family"
+    until(lambda: family.exists() and len(family.read_text().split()) == 2)
+    assert len(_children(worker)) == 2
+    begin = time.monotonic()
+    store.dismiss(job.id)
+    until(lambda: not _children(worker) and not (state_dir / "results" / job.id).exists())
+    assert time.monotonic() - begin < 2
+    now = store.get(job.id)
+    assert now is not None
+    assert now.status is Status.DISMISSED
+
+
+def test_a_stop_hands_the_work_back_and_the_next_worker_goes_on(
+    start_worker: Start, make_store: MakeStore, finished: Finished, state_dir: Path, until: Until
+) -> None:
+    store = make_store()
+    job, _ = store.add(Order("files", {"steps": 30}, "local"))
+    worker = start_worker()
+    until(lambda: (now := store.get(job.id)) and now.progress > 10)
+    begin = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(5) == 0
+    assert time.monotonic() - begin < 5
+    back = store.get(job.id)
+    assert back is not None
+    assert (back.status, back.attempt, back.failures) == (Status.ACCEPTED, 1, 0)
+    assert list((state_dir / "results").iterdir()) == []
+    start_worker()
+    _assert_whole(finished(job), state_dir / "results")
+
+
+def test_a_second_worker_stands_by_until_the_first_is_gone(
+    start_worker: Start, make_store: MakeStore, finished: Finished, until: Until, state_dir: Path
+) -> None:
+    store = make_store()
+    first = start_worker()
+    until(lambda: heartbeat_age(state_dir) is not None)
+    second = start_worker()
+    finished(store.add(Order("echo", {}, "local"))[0])
+    job, _ = store.add(Order("echo", {"pause": 1}, "local"))
+    until(lambda: _children(first))
+    assert _children(second) == []
+    first.kill()
+    first.wait()
+    until(lambda: _children(second))
+    assert finished(job).status is Status.SUCCESSFUL
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(5) == 0
+
+
+def test_standing_by_ends_at_a_signal(start_worker: Start, until: Until, state_dir: Path) -> None:
+    start_worker()
+    until(lambda: heartbeat_age(state_dir) is not None)
+    second = start_worker()
+    time.sleep(0.5)
+    second.send_signal(signal.SIGINT)
+    assert second.wait(5) == 0
+
+
+def test_an_idle_worker_costs_nearly_nothing(start_worker: Start, until: Until, state_dir: Path) -> None:
+    worker = start_worker()
+    until(lambda: heartbeat_age(state_dir) is not None)
+    time.sleep(0.3)
+    before = sum(psutil.Process(worker.pid).cpu_times()[:2])
+    time.sleep(3)
+    assert sum(psutil.Process(worker.pid).cpu_times()[:2]) - before < 0.02 * 3
+    assert (heartbeat_age(state_dir) or 0) < 5
+
+
+def test_a_real_order_of_echo_from_start_to_end(start_worker: Start, make_store: MakeStore, finished: Finished) -> None:
+    job, _ = make_store().add(Order("echo", {"stringInput": "é", "pause": 0.2}, "local"))
+    start_worker()
+    end = finished(job)
+    assert (end.status, end.progress) == (Status.SUCCESSFUL, 100)
+    assert [(output.id, output.value) for output in end.manifest] == [("stringOutput", "é")]
+    assert end.started is not None
+    assert end.finished is not None
+    assert (end.finished - end.started).total_seconds() >= 0.2
+
+
+def test_no_descriptor_of_ours_reaches_a_grandchild(
+    start_worker: Start, make_store: MakeStore, state_dir: Path, until: Until
+) -> None:
+    """A lock that a grandchild inherits would keep a dead run alive."""
+    job, _ = make_store().add(Order("family", {}, "local"))
+    start_worker()
+    family = state_dir / "results" / job.id / "1" / "1" / "family"
+    until(lambda: family.exists() and len(family.read_text().split()) == 2)
+    grandchild = family.read_text().split()[1]
+    open_files = [os.readlink(entry) for entry in Path(f"/proc/{grandchild}/fd").iterdir()]  # noqa: PTH115  pipes too
+    assert not [path for path in open_files if path.startswith(str(state_dir))]

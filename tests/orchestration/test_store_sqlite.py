@@ -1,0 +1,391 @@
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from orchestration.errors import IdempotencyConflict, StoreUnavailable
+from orchestration.job import Job, JobQuery, Order, Output, Status
+from orchestration.store import JobStore
+from orchestration.store.sqlite import SqliteStore
+
+MakeStore = Callable[..., SqliteStore]
+MakeOrder = Callable[..., Order]
+
+_VALUE = (Output("stringOutput", "x"),)
+
+
+def _accepted(store: JobStore) -> Job:
+    return store.add(Order("echo", {}, "local"))[0]
+
+
+def _running(store: JobStore) -> Job:
+    job = store.begin(_accepted(store).id)
+    assert job is not None
+    return job
+
+
+def _successful(store: JobStore) -> Job:
+    job = _running(store)
+    store.publish(job.id, 1, _VALUE)
+    return job
+
+
+def _failed(store: JobStore) -> Job:
+    job = _running(store)
+    store.fail(job.id, 1, "no")
+    return job
+
+
+def _dismissed(store: JobStore) -> Job:
+    job = _running(store)
+    store.dismiss(job.id)
+    return job
+
+
+def _deleted(store: JobStore) -> Job:
+    job = _dismissed(store)
+    store.dismiss(job.id)
+    return job
+
+
+_STATES = {
+    "accepted": _accepted,
+    "running": _running,
+    "successful": _successful,
+    "failed": _failed,
+    "dismissed": _dismissed,
+    "deleted": _deleted,
+}
+_CHANGES: dict[str, Callable[[JobStore, str], object]] = {
+    "begin": lambda store, job_id: store.begin(job_id) is not None,
+    "publish": lambda store, job_id: store.publish(job_id, 1, _VALUE),
+    "publish stale": lambda store, job_id: store.publish(job_id, 0, _VALUE),
+    "fail": lambda store, job_id: store.fail(job_id, 1, "why"),
+    "fail stale": lambda store, job_id: store.fail(job_id, 2, "why"),
+    "hand back": lambda store, job_id: store.hand_back(job_id, 1, counted=True),
+    "hand back stale": lambda store, job_id: store.hand_back(job_id, 2, counted=True),
+    "dismiss": lambda store, job_id: store.dismiss(job_id) is not None,
+}
+_ONLY_FROM = {
+    ("accepted", "begin"): "running",
+    ("accepted", "dismiss"): "dismissed",
+    ("running", "publish"): "successful",
+    ("running", "fail"): "failed",
+    ("running", "hand back"): "accepted",
+    ("running", "dismiss"): "dismissed",
+    ("successful", "dismiss"): "deleted",
+    ("failed", "dismiss"): "deleted",
+    ("dismissed", "dismiss"): "deleted",
+}
+
+
+@pytest.mark.parametrize("state", _STATES)
+@pytest.mark.parametrize("change", _CHANGES)
+def test_a_change_happens_only_from_the_state_it_names(make_store: MakeStore, state: str, change: str) -> None:
+    store = make_store()
+    job = _STATES[state](store)
+    expected = _ONLY_FROM.get((state, change))
+    assert _CHANGES[change](store, job.id) is (expected is not None)
+    now = store.get(job.id)
+    assert (now.status if now else "deleted") == (expected or state)
+
+
+def test_an_order_comes_back_as_it_was_given(make_store: MakeStore) -> None:
+    order = Order(
+        "extract-product",
+        {"aoi": "POLYGON((…))", "n": [1, 2.5, None, {"ä": "\x00'\";--"}]},
+        "https://issuer|sub",
+        outputs={"result": {"transmissionMode": "reference"}},
+        response="document",
+        email="a@example.org",
+        idempotency_key="k",
+        request_hash="h",
+    )
+    store = make_store()
+    job, new = store.add(order)
+    assert new
+    assert UUID(job.id).version == 4
+    assert make_store().get(job.id) == job
+    assert job.order == order
+    assert (job.status, job.attempt, job.progress, job.started) == (Status.ACCEPTED, 0, 0, None)
+    assert job.created.tzinfo == UTC
+
+
+def test_unknown_jobs_are_not_there(make_store: MakeStore) -> None:
+    store = make_store()
+    assert (store.get("x"), store.begin("x"), store.dismiss("x")) == (None, None, None)
+    assert not store.publish("x", 1, ())
+
+
+def test_attempts_and_failures_are_counted_apart(make_store: MakeStore) -> None:
+    store = make_store()
+    job = _running(store)
+    store.hand_back(job.id, 1, counted=False)
+    store.begin(job.id)
+    store.hand_back(job.id, 2, counted=True)
+    again = store.begin(job.id)
+    assert again is not None
+    assert (again.attempt, again.failures) == (3, 1)
+
+
+def test_progress_is_told_by_the_running_attempt_only(make_store: MakeStore) -> None:
+    store = make_store()
+    job = _running(store)
+    store.report(job.id, 1, 40, "reading")
+    store.report(job.id, 2, 90, "a stale one")
+    now = store.get(job.id)
+    assert now is not None
+    assert (now.progress, now.message) == (40, "reading")
+    store.hand_back(job.id, 1, counted=False)
+    store.report(job.id, 1, 50, "late")
+    back = store.get(job.id)
+    assert back is not None
+    assert (back.progress, back.started) == (0, None)
+
+
+def test_a_deleted_job_is_returned_once_as_dismissed(make_store: MakeStore) -> None:
+    store = make_store()
+    job = _successful(store)
+    last = store.dismiss(job.id)
+    assert last is not None
+    assert last.status is Status.DISMISSED
+    assert store.dismiss(job.id) is None
+    assert store.find(JobQuery()).matched == 0
+
+
+def test_a_dismissed_job_stays_listed(make_store: MakeStore) -> None:
+    store = make_store()
+    job = _dismissed(store)
+    assert [found.id for found in store.find(JobQuery(statuses=(Status.DISMISSED,))).jobs] == [job.id]
+
+
+def test_a_repeated_request_is_the_same_job(make_store: MakeStore, make_order: MakeOrder) -> None:
+    store = make_store()
+    order = make_order(idempotency_key="k", request_hash="h")
+    first, _ = store.add(order)
+    assert store.add(order) == (first, False)
+    with pytest.raises(IdempotencyConflict):
+        store.add(make_order(idempotency_key="k", request_hash="other"))
+    assert store.add(make_order(owner="another", idempotency_key="k", request_hash="other"))[1]
+    store.dismiss(first.id)
+    assert store.add(order)[1] is False
+    store.dismiss(first.id)
+    assert store.add(order)[1], "the deleted job is not there any more"
+
+
+def test_threads_with_one_key_store_one_job(make_store: MakeStore, make_order: MakeOrder) -> None:
+    store = make_store()
+    order = make_order(idempotency_key="k", request_hash="h")
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: store.add(order), range(40)))
+    assert len({job.id for job, _ in answers}) == 1
+    assert sum(new for _, new in answers) == 1
+
+
+def test_processes_with_one_key_store_one_job(make_store: MakeStore, state_dir: Path) -> None:
+    store = make_store()
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from orchestration.job import Order
+        from orchestration.store.sqlite import SqliteStore
+        store = SqliteStore(Path(sys.argv[1]))
+        sys.stdin.readline()
+        order = Order("echo", {}, "local", idempotency_key="k", request_hash="h")
+        print(store.add(order)[0].id, end="")
+        store.close()"""
+    command = [sys.executable, "-c", program, str(state_dir / "orders.sqlite")]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    answers = {process.communicate("go\n")[0] for process in processes}
+    assert len(answers) == 1
+    assert store.find(JobQuery()).matched == 1
+
+
+def test_the_list_is_newest_first_and_paged(make_store: MakeStore, make_order: MakeOrder) -> None:
+    store = make_store()
+    ids = [store.add(make_order(inputs={"n": number}))[0].id for number in range(5)]
+    newest_first = ids[::-1]
+    page = store.find(JobQuery(limit=2, offset=1))
+    assert [job.id for job in page.jobs] == newest_first[1:3]
+    assert page.matched == 5
+    assert store.find(JobQuery(offset=10**30)).jobs == ()
+    assert [job.id for job in store.unfinished()] == ids
+
+
+def test_every_filter_filters(make_store: MakeStore, make_order: MakeOrder) -> None:
+    store = make_store()
+    mine, _ = store.add(make_order("extract-product", owner="me"))
+    done = _successful(store)
+    running = _running(store)
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    def found(**filters: Any) -> list[str]:
+        page = store.find(JobQuery(**filters))
+        assert page.matched == len(page.jobs)
+        return [job.id for job in page.jobs]
+
+    assert found() == [running.id, done.id, mine.id]
+    assert found(owner="me") == [mine.id]
+    assert found(owner="me' or '1'='1") == []
+    assert found(processes=("echo",)) == [running.id, done.id]
+    assert found(processes=("extract-product", "echo")) == [running.id, done.id, mine.id]
+    assert found(statuses=(Status.SUCCESSFUL, Status.ACCEPTED)) == [done.id, mine.id]
+    assert found(begin=mine.created, end=mine.created) == [mine.id]
+    assert found(begin=later) == []
+    assert found(end=later, owner="me") == [mine.id]
+    assert found(min_duration=0) == [running.id, done.id], "an order that was never started has no duration"
+    assert found(min_duration=3600) == []
+    assert found(max_duration=3600) == [running.id, done.id]
+    assert found(max_duration=float("inf"), min_duration=-1e300) == [running.id, done.id]
+
+
+def test_the_duration_of_a_running_job_grows(make_store: MakeStore, state_dir: Path) -> None:
+    store = make_store()
+    running, done = _running(store), _successful(store)
+    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection, connection:
+        connection.execute("update jobs set started = started - 100 * 1000000")
+    assert [job.id for job in store.find(JobQuery(min_duration=99, max_duration=110)).jobs] == [done.id, running.id]
+    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection, connection:
+        connection.execute("update jobs set finished = started + 1000000 where finished is not null")
+    assert [job.id for job in store.find(JobQuery(min_duration=99)).jobs] == [running.id]
+
+
+def test_an_owner_s_list_reads_an_index_in_its_order(make_store: MakeStore, state_dir: Path) -> None:
+    make_store()
+    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection:
+        plan = connection.execute(
+            "explain query plan select id from jobs where deleted is null and owner = ? order by number desc limit 10",
+            ["local"],
+        ).fetchall()
+    assert "jobs_owner" in str(plan)
+    assert "TEMP B-TREE" not in str(plan)
+
+
+def test_a_change_of_any_connection_is_noticed_once(make_store: MakeStore) -> None:
+    one, other = make_store(), make_store()
+    assert one.changed()
+    assert not one.changed()
+    job = _accepted(other)
+    assert one.changed()
+    assert not one.changed()
+    one.begin(job.id)
+    assert one.changed(), "its own writes too"
+    assert not one.changed()
+
+
+def test_a_locked_database_is_unavailable_and_loses_nothing(make_store: MakeStore, state_dir: Path) -> None:
+    store = make_store(busy_seconds=0.1)
+    job = _running(store)
+    with closing(sqlite3.connect(state_dir / "orders.sqlite", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            _accepted(store)
+        with pytest.raises(StoreUnavailable):
+            store.publish(job.id, 1, _VALUE)
+        assert store.find(JobQuery()).matched == 1, "reading goes on"
+    assert store.publish(job.id, 1, _VALUE)
+    assert store.find(JobQuery()).matched == 1
+
+
+def test_a_full_disk_is_unavailable_and_stores_nothing_half(make_store: MakeStore, state_dir: Path) -> None:
+    store = make_store()
+    job = _accepted(store)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((state_dir / "orders.sqlite-wal").stat().st_size + 5000, hard))
+    try:
+        with pytest.raises(StoreUnavailable):
+            store.add(Order("echo", {"stringInput": "x" * 100_000}, "local"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [found.id for found in make_store().find(JobQuery()).jobs] == [job.id]
+    assert store.add(Order("echo", {"stringInput": "x" * 100_000}, "local"))[1]
+
+
+def test_a_folder_that_is_none_and_a_newer_database_are_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable):
+        SqliteStore(tmp_path / "file" / "orders.sqlite")
+    with closing(sqlite3.connect(tmp_path / "newer.sqlite")) as connection:
+        connection.execute("pragma user_version = 99")
+    with pytest.raises(StoreUnavailable, match="99"):
+        SqliteStore(tmp_path / "newer.sqlite")
+
+
+def test_a_committed_order_survives_the_death_of_its_process(make_store: MakeStore, state_dir: Path) -> None:
+    program = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from orchestration.job import Order
+        from orchestration.store.sqlite import SqliteStore
+        print(SqliteStore(Path(sys.argv[1])).add(Order("echo", {"a": 1}, "local"))[0].id, end="", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)"""
+    command = [sys.executable, "-c", program, str(state_dir / "orders.sqlite")]
+    job_id = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    job = make_store().get(job_id)
+    assert job is not None
+    assert job.order.inputs == {"a": 1}
+
+
+def test_the_end_of_files(make_store: MakeStore, make_output: Callable[[str], Output]) -> None:
+    store = make_store(files_days=30)
+    job = _running(store)
+    store.publish(job.id, 1, (make_output(f"{job.id}/1/1/r.zip"),))
+    stored = store.get(job.id)
+    assert stored is not None
+    assert stored.files_until is not None
+    assert stored.finished is not None
+    assert timedelta(days=29, hours=23) < stored.files_until - stored.finished <= timedelta(days=30, seconds=1)
+    assert store.files_to_remove(stored.files_until - timedelta(seconds=1)) == ()
+    assert [due.id for due in store.files_to_remove(stored.files_until)] == [job.id]
+    store.files_removed(job.id)
+    assert store.files_to_remove(stored.files_until) == ()
+    expired = store.get(job.id)
+    assert expired is not None
+    assert (expired.status, expired.files_until, expired.expired) == (Status.SUCCESSFUL, None, True)
+    assert expired.updated == stored.updated
+
+
+@pytest.mark.parametrize("state", ["failed", "dismissed", "deleted"])
+def test_files_of_a_job_without_result_go_at_once(make_store: MakeStore, state: str) -> None:
+    store = make_store()
+    job = _STATES[state](store)
+    assert [due.id for due in store.files_to_remove(datetime.now(UTC))] == [job.id]
+    store.files_removed(job.id)
+    assert store.files_to_remove(datetime.now(UTC)) == ()
+    now = store.get(job.id)
+    assert now is None or not now.expired
+
+
+def test_values_alone_neither_expire_nor_hold_files(make_store: MakeStore) -> None:
+    store = make_store()
+    job = store.get(_successful(store).id)
+    assert job is not None
+    assert job.files_until is None
+    assert job.manifest == _VALUE
+    assert store.files_to_remove(datetime.now(UTC) + timedelta(days=9999)) == ()
+
+
+def test_purge_forgets_what_is_finished_and_has_no_files(make_store: MakeStore) -> None:
+    store = make_store()
+    kept = [_accepted(store).id, _running(store).id, _dismissed(store).id]
+    _successful(store)
+    assert store.purge(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert store.purge(datetime.now(UTC) + timedelta(seconds=1)) == 1
+    assert sorted(job.id for job in store.find(JobQuery()).jobs) == sorted(kept)
+
+
+def test_a_manifest_that_is_not_json_is_refused_before_it_is_stored(make_store: MakeStore) -> None:
+    store = make_store()
+    job = _running(store)
+    with pytest.raises(ValueError, match="JSON"):
+        store.publish(job.id, 1, (Output("x", float("nan")),))
+    assert store.publish(job.id, 1, _VALUE)

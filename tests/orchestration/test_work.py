@@ -1,0 +1,219 @@
+import errno
+import sqlite3
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.ending import read_ending
+from orchestration.errors import StoreUnavailable
+from orchestration.fetch import Fetched
+from orchestration.job import Manifest, Order, Output, Status
+from orchestration.runners import Done, Failed, RunState
+from orchestration.store.sqlite import SqliteStore
+from orchestration.work import Bench, Part, Piece, Work, work_of
+from orchestration.work.attempt import Progress, attempt
+from products.errors import NothingInside
+from products.progress import unheard
+
+MakeBench = Callable[..., Bench]
+
+_DOCUMENTS = {
+    "https://x.example/object": Fetched("https://x.example/object", b'{"property1": "a"}', "application/json"),
+    "https://x.example/wkt": Fetched("https://x.example/wkt", b"POINT(1 2)", "text/plain"),
+    "https://x.example/nan": Fetched("https://x.example/nan", b"NaN", "application/json"),
+    "https://x.example/image": Fetched("https://x.example/image", b"\x89PNG", "image/png"),
+}
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> MakeBench:
+    def make(inputs: Mapping[str, Any] | None = None, **members: Any) -> Bench:
+        folder = tmp_path / "job" / "1" / "1"
+        folder.mkdir(parents=True, exist_ok=True)
+        order = Order("echo", inputs or {}, "local", outputs=members.pop("outputs", None))
+        config = Path("pygeoapi-config.yml")
+        return Bench("job", order, tmp_path, folder, config, _DOCUMENTS.__getitem__, members.pop("report", unheard))
+
+    return make
+
+
+def _ending(bench: Bench, work: Callable[[], Work]) -> Done | Failed | None:
+    attempt(work, bench)
+    return read_ending(bench.folder)
+
+
+def test_the_work_does_not_import_pygeoapi_nor_start_slowly() -> None:
+    program = "import sys, orchestration.work.__main__, orchestration.work.echo; print('\\n'.join(sys.modules))"
+    begin = time.monotonic()
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert time.monotonic() - begin < 2, "0.15 s on an idle machine"
+    assert "orchestration.work" in loaded
+    heavy = {"pygeoapi", "rasterio", "numpy", "shapely", "pyproj", "pydantic", "starlette", "httpx"}
+    assert not heavy & set(loaded)
+
+
+@pytest.mark.parametrize("name", ["extract-product", "echo"])
+def test_every_work_is_without_pygeoapi(name: str) -> None:
+    program = f"import sys; from orchestration.work import work_of; work_of({name!r}); print('pygeoapi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
+
+
+_QUALIFIED = {"value": "<a/>", "mediaType": "application/xml"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value", "media_type"),
+    [
+        ("stringInput", "é < &", "é < &", "application/json"),
+        ("numberInput", 2.5, 2.5, "application/json"),
+        ("booleanInput", False, False, "application/json"),
+        ("arrayInput", [1, 2], [1, 2], "application/json"),
+        ("boundingBoxInput", {"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 4]}, "application/json"),
+        ("complexObjectInput", {"property1": "a", "value": 1}, {"property1": "a", "value": 1}, "application/json"),
+        ("complexObjectInput", {"value": {"property1": "a"}}, {"property1": "a"}, "application/json"),
+        ("complexObjectInput", _QUALIFIED, "<a/>", "application/xml"),
+        ("complexObjectInput", {"href": "https://x.example/object"}, {"property1": "a"}, "application/json"),
+        ("geometryInput", {"href": "https://x.example/wkt"}, "POINT(1 2)", "application/json"),
+        ("geometryInput", {"href": "https://x.example/nan"}, "NaN", "application/json"),
+        ("mixedInput", {"href": "https://x.example/image"}, {"href": "https://x.example/image"}, "application/json"),
+        ("imagesInput", ["aGk=", "aG8="], ["aGk=", "aG8="], "application/json"),
+    ],
+)
+def test_echo_gives_back_what_it_was_given(
+    make_bench: MakeBench, name: str, given: Any, value: Any, media_type: str
+) -> None:
+    ending = _ending(make_bench({name: given}), lambda: work_of("echo"))
+    assert ending == Done((Output(name.replace("Input", "Output"), value, media_type),))
+
+
+def test_echo_brings_images_from_their_addresses(make_bench: MakeBench) -> None:
+    bench = make_bench({"imagesInput": ["aGk=", {"href": "https://x.example/image"}]})
+    ending = _ending(bench, lambda: work_of("echo"))
+    image = {"value": b64encode(b"\x89PNG").decode(), "encoding": "base64", "mediaType": "image/png"}
+    assert ending == Done((Output("imagesOutput", ["aGk=", image]),))
+
+
+def test_echo_says_when_a_document_is_no_text(make_bench: MakeBench) -> None:
+    ending = _ending(make_bench({"geometryInput": {"href": "https://x.example/image"}}), lambda: work_of("echo"))
+    assert ending == Failed("https://x.example/image: not text in UTF-8")
+
+
+def test_echo_pauses_and_says_so(make_bench: MakeBench) -> None:
+    told: list[float] = []
+    begin = time.monotonic()
+    bench = make_bench({"pause": 0.5}, report=lambda fraction, _message: told.append(fraction))
+    assert _ending(bench, lambda: work_of("echo")) == Done(())
+    assert 0.5 <= time.monotonic() - begin < 1.5
+    assert told == sorted(told)
+    assert len(told) > 1
+
+
+def test_only_the_outputs_asked_for_are_given(make_bench: MakeBench) -> None:
+    inputs = {"stringInput": "a", "numberInput": 1}
+    ending = _ending(make_bench(inputs, outputs={"numberOutput": {}}), lambda: work_of("echo"))
+    assert ending == Done((Output("numberOutput", 1),))
+
+
+def _work(make: Callable[[Part, Bench], Piece], assemble: Callable[[Sequence[Piece], Bench], Manifest]) -> Work:
+    return Work(lambda _bench: [{"n": 0}, {"n": 1}], make, assemble)
+
+
+def _raising(error: Exception) -> Work:
+    def make(_part: Part, _bench: Bench) -> Piece:
+        raise error
+
+    return _work(make, lambda *_: ())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NothingInside("nothing but sea"), "nothing but sea"),
+        (StoreUnavailable("locked"), "locked"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left"),
+        (MemoryError(), "memory"),
+        (KeyError("secret"), "unexpected error"),
+    ],
+)
+def test_a_failure_has_a_reason_that_a_person_understands(make_bench: MakeBench, error: Exception, reason: str) -> None:
+    ending = _ending(make_bench(), lambda: _raising(error))
+    assert isinstance(ending, Failed)
+    assert reason in ending.reason
+    assert "secret" not in ending.reason
+
+
+def test_a_process_without_work_and_a_result_that_is_no_json_fail(make_bench: MakeBench) -> None:
+    assert isinstance(_ending(make_bench(), lambda: work_of("no-such")), Failed)
+    bench = make_bench()
+    nan = _work(lambda part, _bench: part, lambda *_: (Output("x", float("nan")),))
+    attempt(lambda: nan, bench)
+    assert "not JSON compliant" in (bench.folder / "failure.json").read_text()
+    assert not (bench.folder / "manifest.json").exists()
+
+
+def test_progress_runs_from_part_to_part_to_the_assembly(make_bench: MakeBench) -> None:
+    told: list[float] = []
+
+    def make(part: Part, bench: Bench) -> Piece:
+        bench.report(1, "made")
+        return part
+
+    def assemble(_pieces: Sequence[Piece], bench: Bench) -> Manifest:
+        bench.report(1, "assembled")
+        return ()
+
+    bench = make_bench(report=lambda fraction, _message: told.append(round(fraction, 3)))
+    assert _ending(bench, lambda: _work(make, assemble)) == Done(())
+    assert told == [0.45, 0.9, 1]
+
+
+def test_an_ending_is_there_whole_or_not_at_all(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    none: RunState | None = read_ending(bench.folder)
+    assert none is None
+    (bench.folder / "manifest.draft").write_text("[{")
+    assert read_ending(bench.folder) is None
+    (bench.folder / "failure.json").write_text('{"reason": "\\ud800 lone", "detail": ""}')
+    assert read_ending(bench.folder) == Failed("? lone", "")
+
+
+def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Callable[..., SqliteStore]) -> None:
+    store = make_store()
+    job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
+    assert job is not None
+    assert job.status is Status.RUNNING
+    store.changed()
+    progress = Progress(store, job)
+    progress(0.419, "cutting")
+    told = store.get(job.id)
+    assert told is not None
+    assert (told.progress, told.message) == (41, "cutting")
+    store.changed()
+    for step in range(1000):
+        progress(0.5 + step / 5000, "cutting")
+    assert not store.changed(), "within half a second nothing more is told"
+    time.sleep(0.55)
+    progress(1, "packing")
+    last = store.get(job.id)
+    assert last is not None
+    assert last.progress == 99, "100 is said when it is published"
+
+
+def test_a_store_that_is_away_does_not_stop_the_work(make_store: Callable[..., SqliteStore], state_dir: Path) -> None:
+    store = make_store(busy_seconds=0.1)
+    job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
+    assert job is not None
+    progress = Progress(store, job)
+    with closing(sqlite3.connect(state_dir / "orders.sqlite", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        begin = time.monotonic()
+        progress(0.5, "cutting")
+        progress(0.6, "cutting")
+        assert time.monotonic() - begin < 1

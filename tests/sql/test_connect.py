@@ -1,0 +1,76 @@
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from sql.connect import SCHEMA_VERSION, NewerSchema, Pool, connect, migrate
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"pragma {name}").fetchone()[0]
+
+
+def test_a_connection_loses_nothing_and_waits(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "a b.sqlite", busy_seconds=7)) as connection:
+        assert _pragma(connection, "journal_mode") == "wal"
+        assert _pragma(connection, "synchronous") == 2
+        assert _pragma(connection, "foreign_keys") == 1
+        assert _pragma(connection, "busy_timeout") == 7000
+
+
+def test_the_numbered_files_lead_to_the_version_that_the_program_knows(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        assert _pragma(connection, "user_version") == SCHEMA_VERSION
+
+
+def test_every_file_may_run_again(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        before = connection.execute("select sql from sqlite_schema order by name").fetchall()
+        connection.execute("pragma user_version = 0")
+        migrate(connection)
+        assert connection.execute("select sql from sqlite_schema order by name").fetchall() == before
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
+        with pytest.raises(NewerSchema, match=str(SCHEMA_VERSION + 1)):
+            migrate(connection)
+        assert connection.execute("select count(*) from sqlite_schema").fetchone()[0] == 0
+
+
+def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from sql.connect import *; migrate(connect(Path(sys.argv[1])))"
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "x.sqlite")]
+    processes = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+
+
+def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    pool = Pool(tmp_path / "x.sqlite")
+    with pool.writing() as connection:
+        connection.execute("create table t (x integer)")
+    with pytest.raises(sqlite3.OperationalError), pool.writing() as connection:
+        connection.executemany("insert into t values (abs(?))", [(1,), (-(2**63),)])
+    with pool.reading() as connection:
+        assert connection.execute("select count(*) from t").fetchone()[0] == 0
+    pool.close()
+
+
+def test_every_schema_file_says_what_it_promises() -> None:
+    scripts = [entry for entry in files("sql").joinpath("sqlite").iterdir() if entry.name.endswith(".sql")]
+    assert {script.name for script in scripts} >= {"000_jobs.sql", "900_version.sql"}
+    assert all(script.read_text().startswith("-- ") for script in scripts)
+
+
+def test_a_database_that_cannot_be_opened_is_an_error_of_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "x.sqlite").write_bytes(os.urandom(4096))
+    with pytest.raises(sqlite3.DatabaseError):
+        connect(tmp_path / "x.sqlite")
