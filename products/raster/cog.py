@@ -60,7 +60,8 @@ def open_cog(source: Path, overview: int | None = None) -> Iterator[DatasetReade
                 _check(dataset)
                 yield dataset
         except (RasterioError, CRSError) as error:
-            raise BrokenSource(f"{source.name} cannot be read as a GeoTIFF: {error}") from error
+            reason = str(error).replace(str(source), source.name)
+            raise BrokenSource(f"{source.name} cannot be read as a GeoTIFF: {reason}") from error
 
 
 def read_grid(source: Path) -> Grid:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,7 @@ from products.area import Area, polygonal
 from products.classes import NODATA
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
-
-BLOCK = 512
-"""Side of a tile at level 0, in pixels."""
+from products.raster.tiff import TILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +49,24 @@ class Cut:
     def top(self) -> Tile:
         """The tile that holds all."""
         side = max(self.window.width, self.window.height)
-        return Tile(max(0, (int(side) - 1).bit_length() - BLOCK.bit_length() + 1), 0, 0, self.geometry)
+        return Tile(max(0, (int(side) - 1).bit_length() - TILE.bit_length() + 1), 0, 0, self.geometry)
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
-        places = [(2 * tile.column + column, 2 * tile.row + row) for row in (0, 1) for column in (0, 1)]
-        blocks = [self._stored_in(tile.level - 1, *place) for place in places]
-        for place, count in zip(places, blocks, strict=True):
-            part = _part(tile.part, self._box(tile.level - 1, *place)) if count else None
+        found = []
+        for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
+            count = self._stored_in(tile.level - 1, column, row)
+            part = _part(tile.part, self._box(tile.level - 1, column, row)) if count else None
             if part:
-                yield Tile(tile.level - 1, *place, part, tile.share * count / sum(blocks))
+                found.append((column, row, part, count))
+        total = sum(count for *_, count in found)
+        for column, row, part, count in found:
+            yield Tile(tile.level - 1, column, row, part, tile.share * count / total)
 
     def read(self, tile: Tile) -> Pixels:
         """Return the 512 x 512 pixels of a tile of level 0, 255 outside of the area and of the window."""
         window = self._window(tile)
-        pixels = np.full((BLOCK, BLOCK), NODATA, np.uint8)
+        pixels = np.full((TILE, TILE), NODATA, np.uint8)
         view = pixels[: int(window.height), : int(window.width)]
         self.dataset.read(1, window=window, out=view)
         box = self._box(0, tile.column, tile.row)
@@ -74,12 +76,12 @@ class Cut:
         return pixels
 
     def _window(self, tile: Tile) -> Window:
-        left, top = tile.column * BLOCK, tile.row * BLOCK
-        width, height = min(BLOCK, self.window.width - left), min(BLOCK, self.window.height - top)
+        left, top = tile.column * TILE, tile.row * TILE
+        width, height = min(TILE, self.window.width - left), min(TILE, self.window.height - top)
         return Window(self.window.col_off + left, self.window.row_off + top, width, height)
 
     def _box(self, level: int, column: int, row: int) -> shapely.Polygon:
-        side = BLOCK << level
+        side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side
         west, north = self.grid.transform * (left, top)
         east, south = self.grid.transform * (left + side, top + side)
@@ -87,7 +89,7 @@ class Cut:
         return box
 
     def _stored_in(self, level: int, column: int, row: int) -> int:
-        side, block = BLOCK << level, self.grid.block
+        side, block = TILE << level, self.grid.block
         left, top = self.window.col_off % block + column * side, self.window.row_off % block + row * side
         right, bottom = left + side, top + side
         return int(
@@ -126,19 +128,23 @@ def _stored(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bo
     stored = np.array(
         [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in range(top, bottom)]
     )
-    usable = [index for index, factor in enumerate(grid.overviews) if grid.block % factor == 0]
-    if not usable or dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING") != "MODE":
-        return stored
-    side = grid.block // grid.overviews[usable[-1]]
-    return stored & _filled(Path(dataset.name), usable[-1], Window(left, top, right - left, bottom - top), side)
+    exact = [index for index, factor in enumerate(grid.overviews) if _is_exact(grid, factor)]
+    if exact and dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING") == "MODE":
+        side = grid.block // grid.overviews[exact[-1]]
+        with open_cog(Path(dataset.name), exact[-1]) as overview:
+            for index, row in enumerate(range(top, bottom)):
+                stored[index] &= _filled(overview, row * side, left * side, stored.shape[1], side)
+    return stored
 
 
-def _filled(source: Path, overview: int, blocks: Window, side: int) -> NDArray[np.bool_]:
-    """Return which blocks have data in an overview, in which each is `side` pixels wide."""
-    filled = np.zeros((blocks.height * side, blocks.width * side), bool)
-    with open_cog(source, overview) as dataset:
-        left, top = blocks.col_off * side, blocks.row_off * side
-        width, height = min(filled.shape[1], dataset.width - left), min(filled.shape[0], dataset.height - top)
-        filled[:height, :width] = dataset.read(1, window=Window(left, top, width, height)) != NODATA
-    tiles: NDArray[np.bool_] = filled.reshape(blocks.height, side, blocks.width, side).any(axis=(1, 3))
-    return tiles
+def _is_exact(grid: Grid, factor: int) -> bool:
+    return grid.block % factor == grid.width % factor == grid.height % factor == 0
+
+
+def _filled(overview: DatasetReader, top: int, left: int, columns: int, side: int) -> NDArray[np.bool_]:
+    """Return which of a row of blocks have data in an overview, in which each block is `side` pixels wide."""
+    pixels = np.full((side, columns * side), NODATA, np.uint8)
+    height, width = min(side, overview.height - top), min(columns * side, overview.width - left)
+    pixels[:height, :width] = overview.read(1, window=Window(left, top, width, height))
+    filled: NDArray[np.bool_] = (pixels != NODATA).reshape(side, columns, side).any(axis=(0, 2))
+    return filled

@@ -11,7 +11,7 @@ from affine import Affine
 from products.classes import NODATA
 from products.progress import Report
 from products.raster.cog import Pixels
-from products.raster.tiff import Image, Place, header
+from products.raster.tiff import Image, Place, framed, header
 
 _LEVEL = 6
 _TOLD = 256
@@ -32,9 +32,9 @@ class Pyramid:
 
     def add(self, level: int, column: int, row: int, pixels: Pixels) -> None:
         """Keep the 512 x 512 pixels of a tile; one that is never added has no data."""
-        compressed = zlib.compress(pixels, _LEVEL)
-        self._tiles[level, row, column] = self.scratch.tell(), len(compressed)
-        self.scratch.write(compressed)
+        tile = framed(zlib.compress(pixels, _LEVEL))
+        self._tiles[level, row, column] = self.scratch.tell(), len(tile)
+        self.scratch.write(tile)
 
     def write(self, target: Path, transform: Affine, epsg: int, *, report: Report) -> None:
         """Write the GeoTIFF: the tiles by row, the coarsest overview first."""

@@ -15,20 +15,24 @@ TILE = 512
 """Side of a tile in pixels."""
 
 type Place = tuple[int, int]
-"""Offset, from where the tiles begin, and size of a compressed tile, in bytes."""
+"""Offset, from where the tiles begin, and size of a framed tile, in bytes."""
 
-_LAYOUT = b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
+_LAYOUT = (
+    b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
+    b"BLOCK_TRAILER=LAST_4_BYTES_REPEATED\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
+)
 _STRUCTURE = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_LAYOUT) + _LAYOUT
 _HEADER = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + len(_STRUCTURE)) + _STRUCTURE
 _METADATA = b'<GDALMetadata><Item name="OVERVIEW_RESAMPLING" domain="IMAGE_STRUCTURE">MODE</Item></GDALMetadata>'
 _INLINE = 8
+_FRAME = 8
 _DEFLATE, _PALETTE = 8, 3
 _TYPES = {"S": 2, "H": 3, "I": 4, "d": 12, "Q": 16}
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One level of the pyramid: its size in pixels and where its tiles are, by row and column; one left out is empty."""
+    """One level of the pyramid: its size in pixels and where its tiles are, by row and column; left out is empty."""
 
     width: int
     height: int
@@ -41,6 +45,11 @@ class _Tag(NamedTuple):
     number: int
     letter: str
     value: bytes
+
+
+def framed(compressed: bytes) -> bytes:
+    """Return a tile as it stands in the file: its size before it and its last four bytes again, as GDAL's COGs do."""
+    return struct.pack("<I", len(compressed)) + compressed + compressed[-4:]
 
 
 def header(images: Sequence[Image], transform: Affine, epsg: int) -> bytes:
@@ -62,7 +71,7 @@ def _image_tags(image: Image, begin: int, *, is_overview: bool) -> Iterator[_Tag
     columns, rows = -(-image.width // TILE), -(-image.height // TILE)
     offsets, sizes = np.zeros((rows, columns), "<u8"), np.zeros((rows, columns), "<u4")
     for place, (offset, size) in image.tiles.items():
-        offsets[place], sizes[place] = begin + offset, size
+        offsets[place], sizes[place] = begin + offset + _FRAME // 2, size - _FRAME
     yield _tag(254, "I", int(is_overview))
     yield _tag(256, "I", image.width)
     yield _tag(257, "I", image.height)
