@@ -22,6 +22,33 @@ def read_crs(request: Request, name: str, offered: Sequence[Crs], default: Crs) 
 
 def read_box(request: Request, offered: Sequence[Crs]) -> Box | None:
     """Return what `bbox` and `bbox-crs` say, None without a bbox. Raises the 400 Problem."""
+    box = _read(request, offered)
+    if box is None:
+        return None
+    west, south, east, north = box.bbox
+    if west >= east or south >= north:
+        raise _refused(request.query_params["bbox"])
+    return box
+
+
+def read_boxes(request: Request, offered: Sequence[Crs]) -> tuple[Box, ...] | None:
+    """Return what `bbox` and `bbox-crs` say, None without a bbox: two boxes where it crosses the antimeridian.
+
+    A box may be as small as a point. Raises the 400 Problem.
+    """
+    box = _read(request, offered)
+    if box is None:
+        return None
+    west, south, east, north = box.bbox
+    crossing = west > east and box.crs.epsg == CRS84.epsg
+    if south > north or (west > east and not crossing):
+        raise _refused(request.query_params["bbox"])
+    if crossing:
+        return Box((west, south, 180, north), box.crs), Box((-180, south, east, north), box.crs)
+    return (box,)
+
+
+def _read(request: Request, offered: Sequence[Crs]) -> Box | None:
     crs = read_crs(request, "bbox-crs", offered, CRS84)
     text = request.query_params.get("bbox")
     if text is None:
@@ -31,10 +58,7 @@ def read_box(request: Request, offered: Sequence[Crs]) -> Box | None:
         numbers = [*numbers[:2], *numbers[3:5]]
     if len(numbers) != 4:  # noqa: PLR2004 - a box
         raise _refused(text)
-    west, south, east, north = crs.as_xy((numbers[0], numbers[1], numbers[2], numbers[3]))
-    if west >= east or south >= north:
-        raise _refused(text)
-    return Box((west, south, east, north), crs)
+    return Box(crs.as_xy((numbers[0], numbers[1], numbers[2], numbers[3])), crs)
 
 
 def _number(part: str, text: str) -> float:

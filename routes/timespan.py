@@ -15,17 +15,25 @@ _ALLOWED = "allowed: an RFC 3339 time or date, or an interval of two such as 202
 
 def meets_time(request: Request, collection: Mapping[str, Any]) -> bool:
     """Say whether the collection's time and `datetime` have anything in common. Raises the 400 Problem."""
+    asked = read_time(request)
+    if asked is None:
+        return True
+    extent = collection["extents"].get("temporal") or {}
+    return asked[0] <= (_aware(extent.get("end")) or _LAST) and asked[1] >= (_aware(extent.get("begin")) or _FIRST)
+
+
+def read_time(request: Request) -> tuple[datetime, datetime] | None:
+    """Return the first and last moment of `datetime`, None without it. Raises the 400 Problem."""
     text = request.query_params.get("datetime")
     if text is None:
-        return True
+        return None
     begin, slash, end = text.partition("/")
     if text in {"..", "../..", "/", "../", "/.."}:
         raise bad_parameter("datetime", text, _ALLOWED)
     asked = _begin(begin, text), _end(end if slash else begin, text)
     if asked[0] > asked[1]:
         raise bad_parameter("datetime", text, _ALLOWED)
-    extent = collection["extents"].get("temporal") or {}
-    return asked[0] <= (_aware(extent.get("end")) or _LAST) and asked[1] >= (_aware(extent.get("begin")) or _FIRST)
+    return asked
 
 
 def _begin(word: str, text: str) -> datetime:

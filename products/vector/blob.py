@@ -30,10 +30,10 @@ def encode(geometries: Geometries, srs: int) -> list[bytes]:
     return [header.tobytes() + body for header, body in zip(headers, bodies, strict=True)]
 
 
-def decode(blobs: Sequence[bytes]) -> Geometries:
-    """Return the geometries of the blobs. Raises BrokenSource."""
+def decode(blobs: Sequence[bytes | None]) -> Geometries:
+    """Return the geometries of the blobs, None for None. Raises BrokenSource."""
     try:
-        bodies = [blob[_FIXED_BYTES + _ENVELOPE_BYTES[blob[3] >> 1 & 0b111] :] for blob in blobs]
+        bodies = [blob and blob[_FIXED_BYTES + _ENVELOPE_BYTES[blob[3] >> 1 & 0b111] :] for blob in blobs]
         return np.asarray(shapely.from_wkb(np.array(bodies, dtype=object)))
     except (IndexError, TypeError, ShapelyError) as error:
         raise BrokenSource(f"a geometry cannot be read: {error}") from error

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,15 +12,20 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
 import shapely
 from pyproj import CRS
 
-from products.errors import BrokenSource
+from products.errors import BrokenSource, RequestTooLarge
 from products.vector.blob import Geometries, decode, encode
 from products.vector.layer import Bounds, Layer, quote, read_layer
 from products.whole import whole_file
 
 _RTREE = "http://www.geopackage.org/spec120/#extension_rtree"
+_CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
+"""What SQLite writes of each part of an R-tree's node, after depth and number of parts in two bytes each."""
+_STEPS = 10_000
+"""Steps of SQLite's machine, some tenths of a millisecond, between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +128,20 @@ class Reader:
     layer: Layer
     connection: sqlite3.Connection
 
+    def extent(self) -> Bounds | None:
+        """Return bounds that hold every feature, None where there are none."""
+        with readable(self.source):
+            (root,) = self.connection.execute(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")
+        count = int.from_bytes(root[0][2:4])
+        if not count:
+            return None
+        west, east, south, north = np.frombuffer(root[0], _CELL, count, 4)["box"].T.tolist()
+        return min(west), min(south), max(east), max(north)
+
     def count(self, bounds: Bounds) -> int:
         """Return how many features have an envelope that meets the bounds."""
         with readable(self.source):
-            (count,) = self.connection.execute(f"SELECT count(*) FROM {self._meeting}", _corners(bounds)).fetchone()
+            (count,) = self.connection.execute(f"SELECT count(*) FROM {self._meeting}", corners(bounds)).fetchone()
         return int(count)
 
     def features(self, bounds: Bounds, *, size: int = 2_000) -> Iterator[Batch]:
@@ -134,7 +150,7 @@ class Reader:
         table, key = quote(self.layer.table), quote(self.layer.key)
         query = f"SELECT {columns} FROM (SELECT id FROM {self._meeting}) r JOIN {table} f ON f.{key} = r.id"
         with readable(self.source):
-            cursor = self.connection.execute(query, _corners(bounds))
+            cursor = self.connection.execute(query, corners(bounds))
         while rows := self._fetch(cursor, size):
             yield Batch([row[0] for row in rows], decode([row[1] for row in rows]), [row[2:] for row in rows])
 
@@ -148,11 +164,17 @@ class Reader:
 
 
 @contextmanager
-def read_geopackage(source: Path) -> Iterator[Reader]:
-    """Open a GeoPackage for reading only. Raises BrokenSource where it is missing or malformed."""
+def read_geopackage(source: Path, *, seconds: float | None = None) -> Iterator[Reader]:
+    """Open a GeoPackage for reading only. Raises BrokenSource where it is missing or malformed.
+
+    After so many seconds no query goes on: RequestTooLarge.
+    """
     with readable(source):
         connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     with closing(connection):
+        if seconds is not None:
+            end = time.monotonic() + seconds
+            connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
         with readable(source):
             layer = read_layer(connection)
         yield Reader(source, layer, connection)
@@ -160,13 +182,16 @@ def read_geopackage(source: Path) -> Iterator[Reader]:
 
 @contextmanager
 def readable(source: Path) -> Iterator[None]:
-    """Turn what SQLite says of an unreadable file into BrokenSource."""
+    """Turn what SQLite says of an unreadable file into BrokenSource, of an interruption into RequestTooLarge."""
     try:
         yield
     except (sqlite3.Error, BrokenSource) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise RequestTooLarge("the query takes too long; ask for less") from error
         raise BrokenSource(f"{source.name}: {error}") from error
 
 
-def _corners(bounds: Bounds) -> tuple[float, ...]:
+def corners(bounds: Bounds) -> tuple[float, ...]:
+    """Return the bounds in the order in which an R-tree is asked: maxx >= ?, minx <= ?, maxy >= ?, miny <= ?."""
     west, south, east, north = bounds
     return west, east, south, north

@@ -35,7 +35,7 @@ def make_sample(source: Path, target: Path, *, report: Report) -> tuple[Path, ..
 
 
 def make_parks(source: Path, target: Path) -> None:
-    """Make a GeoPackage of a GeoJSON file of areas, in longitude and latitude, with all attributes and its ids."""
+    """Make a GeoPackage of the parks' GeoJSON, in longitude and latitude: all attributes, its ids, valid areas."""
     features = json.loads(source.read_text())["features"]
     columns = [Column(name, _TYPES.get(type(value), "TEXT")) for name, value in features[0]["properties"].items()]
     with write_geopackage(target, Layer(target.stem, 4326, tuple(columns), title="National parks")) as writer:
@@ -45,7 +45,8 @@ def make_parks(source: Path, target: Path) -> None:
 
 
 def _areas(geometry: dict[str, Any]) -> Any:
-    return shapely.multipolygons(shapely.get_parts(shapely.from_geojson(json.dumps(geometry))))
+    valid = shapely.make_valid(shapely.from_geojson(json.dumps(geometry)), method="structure", keep_collapsed=False)
+    return shapely.multipolygons(shapely.get_parts(valid))
 
 
 def _outdated(target: Path, source: Path) -> bool:

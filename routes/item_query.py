@@ -1,0 +1,92 @@
+"""What an items request asks for, checked against the collection."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from plugins.crs import CRS84
+from plugins.geopackage import GeoPackageProvider, ItemQuery
+from products.limits import MAX_FEATURES
+from products.vector.query import Order, Selection
+from routes.boxes import read_boxes, read_crs
+from routes.paging import read_page
+from routes.parameters import allow_parameters
+from routes.problem import bad_parameter
+from routes.timespan import read_time
+
+_PARAMETERS = (
+    "bbox", "bbox-crs", "crs", "datetime", "limit", "offset", "properties", "skipGeometry", "sortby",
+)  # fmt: skip
+_FLAGS = {"true": True, "false": False}
+_TYPES: Mapping[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _FLAGS.__getitem__}
+_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false"}
+
+
+def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[str, int]) -> ItemQuery:
+    """Return the query. Raises the 400 Problem for a parameter that is unknown, repeated or wrong.
+
+    `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response).
+    """
+    fields = provider.get_fields()
+    allow_parameters(request, *_PARAMETERS, *fields)
+    page = read_page(request)
+    asked = page.limit if "limit" in request.query_params else limits["default_items"]
+    return ItemQuery(
+        boxes=read_boxes(request, provider.systems),
+        selection=Selection(equal=_equal(request, fields), years=_years(request), order=_order(request, fields)),
+        limit=min(asked, limits["max_items"], MAX_FEATURES),
+        offset=page.offset,
+        crs=read_crs(request, "crs", provider.systems, CRS84),
+        properties=_properties(request, fields),
+        geometry=not _flag(request, "skipGeometry"),
+    )
+
+
+def _equal(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(name, text, fields[name]) for name, text in request.query_params.items() if name in fields}
+
+
+def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
+    kind = field["type"]
+    try:
+        value = _TYPES.get(kind, str)(text)
+    except (ValueError, KeyError) as error:
+        raise bad_parameter(name, text, f"allowed: {_WORDS[kind]}") from error
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise bad_parameter(name, text, "allowed: whole numbers of 64 bits")
+    return value
+
+
+def _years(request: Request) -> tuple[int, int] | None:
+    time = read_time(request)
+    return None if time is None else (time[0].year, time[1].year)
+
+
+def _order(request: Request, fields: Mapping[str, Any]) -> tuple[Order, ...]:
+    """Return what `sortby` says; a `+` in a query arrives as a space."""
+    words = [word.lstrip("+ ") for word in request.query_params.get("sortby", "").split(",") if word]
+    for word in words:
+        _require(request, "sortby", word.removeprefix("-"), fields)
+    return tuple(Order(word.removeprefix("-"), descending=word.startswith("-")) for word in words)
+
+
+def _properties(request: Request, fields: Mapping[str, Any]) -> frozenset[str] | None:
+    if "properties" not in request.query_params:
+        return None
+    names = frozenset(request.query_params["properties"].split(","))
+    for name in sorted(names):
+        _require(request, "properties", name, fields)
+    return names
+
+
+def _require(request: Request, parameter: str, name: str, fields: Mapping[str, Any]) -> None:
+    if name not in fields:
+        raise bad_parameter(parameter, request.query_params[parameter], f"allowed: {', '.join(fields)}")
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false").lower()
+    if text not in _FLAGS:
+        raise bad_parameter(name, text, "allowed: true, false")
+    return _FLAGS[text]
