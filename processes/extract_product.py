@@ -11,6 +11,7 @@ from products.errors import AreaTooLarge, InvalidArea
 from products.raster.cover import has_data
 from products.vector.extract import has_features
 
+_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _AREA = {
     "oneOf": [
         {
@@ -38,8 +39,8 @@ _AREA = {
                 "bbox": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
                 "crs": {
                     "type": "string",
-                    "enum": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84"],
-                    "default": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+                    "enum": [_CRS84, "http://www.opengis.net/def/crs/EPSG/0/4326"],
+                    "default": _CRS84,
                 },
             },
             "additionalProperties": False,
@@ -114,8 +115,11 @@ class ExtractProduct(Processor):
         kind = inputs["product"]
         some = has_data(product.raster, area) if kind == "Raster" else has_features(product.vector, area)
         if not some:
+            west, south, east, north = area.geometry.bounds
             raise InvalidInput(
-                "aoi", f"input 'aoi': the area of {area.km2:,.0f} km2 has no data of {product.title} ({kind}) inside"
+                "aoi",
+                f"input 'aoi': there is nothing of {product.title} ({kind}) inside the area, which lies between "
+                f"{west:.6g} {south:.6g} and {east:.6g} {north:.6g}; allowed: an area that has some of it",
             )
 
 

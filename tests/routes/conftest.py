@@ -1,29 +1,16 @@
 """Orders over HTTP, and their worker played by the test: real routes, real store, real files."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio import CapacityLimiter
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from orchestration.job import Output, ResultFile
-from orchestration.results import Results
-from orchestration.store.sqlite import SqliteStore
-from products.catalogue import catalogue_of, read_configuration
-from routes import execution, jobs, processes, results
-from routes.errors import HANDLERS
-from routes.middleware.caller import Caller
 from routes.resources import Resources
-from server.api import make_api
-
-CONFIGURATION = Path(__file__).parents[2] / "pygeoapi-config.yml"
-URL = "https://maps.example.org/land"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +52,8 @@ class Bureau:
 
 
 @pytest.fixture
-def bureau(tmp_path: Path) -> Iterator[Bureau]:
-    """A bureau of its own for each test."""
-    configuration = read_configuration(CONFIGURATION)
-    resources = Resources(
-        api=make_api(configuration, URL),
-        url=URL,
-        catalogue=catalogue_of(configuration),
-        store=SqliteStore(tmp_path / "orders.sqlite"),
-        results=Results(tmp_path / "results", key=b"k" * 32, url=URL),
-        light=CapacityLimiter(8),
-        heavy=CapacityLimiter(2),
-        wait=0.4,
-    )
-    app = Starlette(
-        routes=[*processes.routes, *execution.routes, *jobs.routes, *results.routes],
-        middleware=[Middleware(Caller)],
-        exception_handlers=HANDLERS,
-    )
-    app.state.resources = resources
-    with TestClient(app, base_url=URL) as client:
-        client.base_url = "http://anything.invalid"
-        yield Bureau(client, resources)
-    resources.store.close()
+def bureau(make_app: Callable[..., Starlette]) -> Iterator[Bureau]:
+    """Return a bureau of its own for each test; it waits a second for a result."""
+    app = make_app(jobs={"wait": 1})
+    with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
+        yield Bureau(client, app.state.resources)

@@ -230,7 +230,8 @@ def test_a_wrong_body_is_400_and_leaves_nothing(bureau: "Bureau", body: Any, tol
     assert count(bureau) == 0
 
 
-NONSENSE: list[Any] = [None, True, 0, -1, 1.5, "", "x", [], {}, [[]], {"a": 1}, {"value": None}, {"href": None}, {"bbox": None}]
+NULLS: list[Any] = [{"value": None}, {"href": None}, {"bbox": None}]
+NONSENSE: list[Any] = [None, True, -1, 1.5, "", "x", [], {}, [[]], {"a": 1}, *NULLS]
 MEMBERS = ["inputs", "outputs", "response", "subscriber", "", "\x00"]
 
 
