@@ -23,7 +23,14 @@ def write_ending(folder: Path, ending: Done | Failed) -> None:
 
 
 def read_ending(folder: Path) -> Done | Failed | None:
-    """Return how the try in the folder ended, None while or where it did not."""
+    """Return how the try in the folder ended, None while or where it did not; what cannot be read is a failure."""
+    try:
+        return _read_ending(folder)
+    except (ValueError, TypeError, AttributeError) as error:
+        return Failed("The work's result cannot be read.", f"{folder}: {error!r}")
+
+
+def _read_ending(folder: Path) -> Done | Failed | None:
     if (text := _read(folder / _DONE)) is not None:
         return Done(manifest.decode(text))
     if (text := _read(folder / _FAILED)) is not None:

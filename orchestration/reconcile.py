@@ -19,8 +19,10 @@ _log = logging.getLogger(__name__)
 _TICK = 0.05
 _PATIENCE = 1.0
 """Seconds to wait after the store, the disk or the runner failed us."""
-_CHORES = 60.0
-"""Seconds between two looks for what has become too old."""
+_EXPIRY = 60.0
+"""Seconds between two looks for files whose time has ended."""
+_CHORES = 3600.0
+"""Seconds between two rounds through everything that is kept."""
 _END = 3.0
 """Seconds that running work is given to end when we are stopped."""
 _QUICK_PLACES = 2
@@ -56,8 +58,7 @@ class Reconciler:
         self._jobs: tuple[Job, ...] = ()
         self._stale = True
         self._ending = False
-        self._next_chores = 0.0
-        self._next_start = 0.0
+        self._next = {"start": 0.0, "expiry": 0.0, "chores": 0.0}
 
     def run(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
         """Reconcile until `stop`, then end what runs and hand it back; `beat` is called on every round."""
@@ -83,11 +84,14 @@ class Reconciler:
             self._jobs = self._store.unfinished()
         self._follow_all()
         self._start_all()
-        if self._stale or self._ending or time.monotonic() >= self._next_chores:
+        if self._stale or self._ending or self._is_time("expiry"):
             self._remove_files()
-        if time.monotonic() >= self._next_chores:
+        if self._is_time("chores"):
             self._do_chores()
         self._stale = False
+
+    def _is_time(self, name: str) -> bool:
+        return time.monotonic() >= self._next[name]
 
     def _follow_all(self) -> None:
         for job in self._jobs:
@@ -139,7 +143,7 @@ class Reconciler:
             free[self._is_quick(job)] -= job.status is Status.RUNNING
         for job in self._jobs:
             quick = self._is_quick(job)
-            if job.status is Status.ACCEPTED and free[quick] > 0 and time.monotonic() >= self._next_start:
+            if job.status is Status.ACCEPTED and free[quick] > 0 and self._is_time("start"):
                 free[quick] -= 1
                 self._start(job)
 
@@ -154,7 +158,7 @@ class Reconciler:
             self._runner.start(job, job.attempt)
         except RunnerUnavailable as error:
             _log.warning("orders wait: %s", error, extra=_names(job))
-            self._next_start = time.monotonic() + _PATIENCE
+            self._next["start"] = time.monotonic() + _PATIENCE
             self._store.hand_back(job.id, job.attempt, counted=False)
         else:
             self._started.add(run_id(job.id, job.attempt))
@@ -163,6 +167,7 @@ class Reconciler:
     def _remove_files(self) -> None:
         """Remove the files that must go; work on them is ended first, which may take some rounds."""
         self._ending = False
+        self._next["expiry"] = time.monotonic() + _EXPIRY
         for job in self._store.files_to_remove(datetime.now(UTC)):
             run = run_id(job.id, job.attempt)
             if isinstance(self._runner.look(run), Queued | Running):
@@ -174,9 +179,9 @@ class Reconciler:
                 self._store.files_removed(job.id)
 
     def _do_chores(self) -> None:
-        self._next_chores = time.monotonic() + _CHORES
         self._store.purge(datetime.now(UTC) - self._jobs_time)
         self._files.sweep(self._store.get)
+        self._next["chores"] = time.monotonic() + _CHORES
 
     def _hand_back(self) -> None:
         """End what we started; publish what was done by then, hand back the rest uncounted."""

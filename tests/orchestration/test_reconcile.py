@@ -232,6 +232,7 @@ def test_files_end_with_their_time_and_entries_with_theirs(
     result = scene.write(f"{job_id}/1/1/r.zip")
     scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
     monkeypatch.setattr("orchestration.reconcile._CHORES", 0)
+    monkeypatch.setattr("orchestration.reconcile._EXPIRY", 0)
     scene.restart(jobs_days=1)
     scene.go_round()
     assert result.exists()

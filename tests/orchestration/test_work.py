@@ -1,4 +1,5 @@
 import errno
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.ending import read_ending
+from orchestration.ending import read_ending, write_ending
 from orchestration.errors import StoreUnavailable
 from orchestration.fetch import Fetched
 from orchestration.job import Manifest, Order, Output, Status
@@ -174,12 +175,35 @@ def test_progress_runs_from_part_to_part_to_the_assembly(make_bench: MakeBench) 
     assert told == [0.45, 0.9, 1]
 
 
-def test_an_ending_is_there_whole_or_not_at_all(make_bench: MakeBench) -> None:
+def test_an_ending_is_there_whole_or_not_at_all(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = make_bench()
     none: RunState | None = read_ending(bench.folder)
     assert none is None
     (bench.folder / "manifest.draft").write_text("[{")
     assert read_ending(bench.folder) is None
+    draft_only: list[bool] = []
+    sync = os.fsync
+
+    def at_sync(descriptor: int) -> None:
+        draft_only.append(not (bench.folder / "manifest.json").exists())
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", at_sync)
+    write_ending(bench.folder, Done((Output("x", 1),)))
+    assert draft_only[0], "it has its name before it is durable"
+    assert len(draft_only) == 5, "the file, and the names on the way to it"
+    assert read_ending(bench.folder) == Done((Output("x", 1),))
+
+
+@pytest.mark.parametrize("text", ["", "[{", "[1]", '[{"id": "x", "no": 1, "file": null}]', "null"])
+def test_an_ending_that_cannot_be_read_is_a_failure(make_bench: MakeBench, text: str) -> None:
+    bench = make_bench()
+    (bench.folder / "manifest.json").write_text(text)
+    assert isinstance(read_ending(bench.folder), Failed)
+
+
+def test_a_reason_can_be_stored_whatever_is_in_it(make_bench: MakeBench) -> None:
+    bench = make_bench()
     (bench.folder / "failure.json").write_text('{"reason": "\\ud800 lone", "detail": ""}')
     assert read_ending(bench.folder) == Failed("? lone", "")
 

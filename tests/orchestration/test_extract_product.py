@@ -1,0 +1,62 @@
+"""An order of the real product for a real park, by the worker as an operator runs it."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestration.job import Job, Order, Status
+from orchestration.runners.embedded import WORK
+from orchestration.store.sqlite import SqliteStore
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _smallest_park() -> object:
+    parks = json.loads((_ROOT / "sample" / "parks.geojson").read_text())["features"]
+    return min((park["geometry"] for park in parks), key=lambda geometry: len(json.dumps(geometry)))
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("Raster", ".tif"), ("Vector", ".gpkg")])
+def test_a_park_is_ordered_and_delivered(  # noqa: PLR0917  fixtures
+    make_store: Callable[..., SqliteStore],
+    start_worker: Callable[..., object],
+    finished: Callable[..., Job],
+    state_dir: Path,
+    sample: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    suffix: str,
+) -> None:
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
+    inputs = {"product": kind, "aoi": {"value": _smallest_park()}, "project": "x", "test": False, "send_mail": False}
+    job, _ = make_store().add(Order("extract-product", inputs, "local"))
+    start_worker(work=list(WORK))
+    end = finished(job, seconds=60)
+    assert end.status is Status.SUCCESSFUL, end.message
+    (output,) = end.manifest
+    assert (output.id, output.media_type) == ("result", "application/zip")
+    assert output.file is not None
+    assert output.file.name == f"{kind}_{job.id}.zip"
+    path = state_dir / "results" / output.file.path
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == output.file.sha256
+    names = zipfile.ZipFile(path).namelist()
+    assert f"{kind}_{job.id}{suffix}" in names
+    assert {name.split(".", 1)[0] for name in names} == {f"{kind}_{job.id}"}
+    assert [entry for entry in (state_dir / "results" / job.id).rglob("*") if entry.is_file()] == [path]
+
+
+def test_an_area_without_land_cover_fails_with_the_reason(
+    make_store: Callable[..., SqliteStore],
+    start_worker: Callable[..., object],
+    finished: Callable[..., Job],
+) -> None:
+    sea = "POLYGON((4 56, 4.1 56, 4.1 56.1, 4 56.1, 4 56))"
+    job, _ = make_store().add(Order("extract-product", {"product": "Raster", "aoi": sea}, "local"))
+    start_worker(work=list(WORK))
+    end = finished(job)
+    assert end.status is Status.FAILED
+    assert "operator" not in end.message, "a reason of the product, not of the program"
