@@ -12,8 +12,8 @@ from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
 from products.outline import Polygonal, outline
 
-_STEP = 0.01
-"""Degrees between the points of a densified edge: its chord strays 2 cm at most in Europe."""
+_STEP = 0.002
+"""Degrees between the points of a densified edge: its chords stray less than a millimetre in Europe."""
 _MARGIN = 20
 """Degrees round a CRS's area of use beyond which an area is cut before it is projected."""
 _MAX_OVERLAPS = 40_000_000

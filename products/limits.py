@@ -12,5 +12,5 @@ MAX_FEATURES = 10_000
 MAX_VERTICES = 200_000
 """Vertices of an area that is ordered, at most: what checking it costs can grow with their square."""
 
-MAX_OUTLINE_DEGREES = 10_000
+MAX_OUTLINE_DEGREES = 5_000
 """Length of an area's outline in degrees at most; the outline of Norway's mainland is about 1,500."""

@@ -67,7 +67,7 @@ def _from_json(value: Mapping[str, Any]) -> Polygonal:
         2 * MAX_VERTICES
     ):
         raise _refusal(f"it has more than {MAX_VERTICES:,} vertices", value)
-    geometry: Polygonal = _polygon(parts[0]) if kind == "Polygon" else shapely.multipolygons([*map(_polygon, parts)])
+    geometry: Polygonal = _polygon(parts[0]) if kind == "Polygon" else MultiPolygon([*map(_polygon, parts)])
     return geometry
 
 

@@ -122,8 +122,8 @@ def window_in(grid: Grid, bounds: Bounds) -> Window | None:
     seen = _intersection(bounds, grid.bounds)
     if not seen:
         return None
-    left, top = ~grid.transform * (seen[0], seen[3])
-    right, bottom = ~grid.transform * (seen[2], seen[1])
+    left, top = ~grid.transform @ (seen[0], seen[3])
+    right, bottom = ~grid.transform @ (seen[2], seen[1])
     column, row = math.floor(left), math.floor(top)
     return Window(column, row, min(math.ceil(right), grid.width) - column, min(math.ceil(bottom), grid.height) - row)
 

@@ -83,8 +83,8 @@ class Cut:
     def _box(self, level: int, column: int, row: int) -> shapely.Polygon:
         side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side
-        west, north = self.grid.transform * (left, top)
-        east, south = self.grid.transform * (left + side, top + side)
+        west, north = self.grid.transform @ (left, top)
+        east, south = self.grid.transform @ (left + side, top + side)
         box: shapely.Polygon = shapely.box(west, south, east, north)
         return box
 

@@ -1,0 +1,204 @@
+import json
+import math
+import random
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import Geod, Transformer
+from shapely.geometry import mapping
+
+from products.area import Area, read_area
+from products.errors import AreaTooLarge, InvalidArea
+from products.limits import MAX_VERTICES
+
+SQUARE = "POLYGON ((19 49, 20 49, 20 50, 19 50, 19 49))"
+RING = [[19, 49], [20, 49], [20, 50], [19, 50], [19, 49]]
+POLYGON = {"type": "Polygon", "coordinates": [RING]}
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+EPSG_4326 = "http://www.opengis.net/def/crs/EPSG/0/4326"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SQUARE,
+        "  multipolygon(((19 49, 20 49, 20 50, 19 50, 19 49)))",
+        "POLYGON Z ((19 49 7, 20 49 7, 20 50 7, 19 50 7, 19 49 7))",
+        POLYGON,
+        {"type": "MultiPolygon", "coordinates": [[RING]]},
+        {"type": "Polygon", "coordinates": [[[*position, 7] for position in RING]]},
+        {"type": "Feature", "properties": {}, "geometry": POLYGON},
+        {"value": POLYGON, "mediaType": "application/geo+json"},
+        {"value": SQUARE},
+        {"bbox": [19, 49, 20, 50]},
+        {"bbox": [19, 49, 20, 50], "crs": CRS84},
+        {"bbox": [49, 19, 50, 20], "crs": EPSG_4326},
+    ],
+)
+def test_reads_the_same_square_however_it_is_written(value: object) -> None:
+    area = read_area(value)
+    assert shapely.equals(area.geometry, shapely.box(19, 49, 20, 50))
+    assert not shapely.has_z(area.geometry)
+
+
+def test_keeps_holes() -> None:
+    area = read_area("POLYGON ((19 49, 20 49, 20 50, 19 50, 19 49), (19.4 49.4, 19.6 49.4, 19.6 49.6, 19.4 49.4))")
+    assert area.km2 == pytest.approx(
+        read_area(SQUARE).km2 - read_area("POLYGON ((19.4 49.4, 19.6 49.4, 19.6 49.6, 19.4 49.4))").km2
+    )
+
+
+def test_a_bbox_may_lie_over_the_antimeridian() -> None:
+    assert read_area({"bbox": [179, 0, -179, 1]}).km2 == pytest.approx(2 * read_area({"bbox": [0, 0, 1, 1]}).km2)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("", "no WKT of a polygon"),
+        ("POINT (19 49)", "POINT"),
+        ("GEOMETRYCOLLECTION (POLYGON ((0 0, 1 0, 1 1, 0 0)))", "POLYGON or MULTIPOLYGON"),
+        ("SRID=4326;" + SQUARE, "SRID=4326"),
+        ("POLYGON EMPTY", "empty"),
+        ("MULTIPOLYGON EMPTY", "empty"),
+        ("POLYGON ((19 49, 20 49, 20 50))", "closed"),
+        ("POLYGON ((19 49, 20 49, 20 50, 19 49)) and more", "readable"),
+        ("POLYGON ((19 49, 20 50, 20 49, 19 50, 19 49))", "crosses itself at 19.5 49.5"),
+        ("POLYGON ((19 49, 20 49, 19 49, 19 49))", "not valid"),
+        ("POLYGON ((19 49, nan 49, 20 50, 19 49))", "finite"),
+        ("POLYGON ((19 49, inf 49, 20 50, 19 49))", "finite"),
+        ("POLYGON ((190 49, 191 49, 191 50, 190 49))", "190 49"),
+        ("POLYGON ((5000000 3000000, 5000010 3000000, 5000010 3000010, 5000000 3000000))", "5000000 3000000"),
+        ("POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), (20 20, 21 20, 21 21, 20 20))", "hole lies outside shell"),
+        pytest.param("POLYGON ((\ud800", "readable", id="half a character"),
+        pytest.param("POLYGON ((19 49\0", "readable", id="a null character"),
+        ({"type": "Point", "coordinates": [19, 49]}, "Point"),
+        ({"type": "Polygon", "coordinates": [[[19, 49], [20, 49], [20, 50]]]}, "four positions"),
+        ({"type": "Polygon", "coordinates": [[*RING[:-1], [19.1, 49]]]}, "ends where it begins"),
+        ({"type": "Polygon", "coordinates": [[["19", "49"], *RING[1:]]]}, "'19'"),
+        ({"type": "Polygon", "coordinates": [[[True, 49], *RING[1:]]]}, "True"),
+        pytest.param({"type": "Polygon", "coordinates": [[[10**400, 49], *RING[1:]]]}, "readable", id="no float"),
+        ({"type": "MultiPolygon", "coordinates": []}, "empty"),
+        ({"value": {"value": {"value": POLYGON}}}, "readable"),
+        ({"bbox": [19, 49, 20]}, "four numbers"),
+        ({"bbox": [19, 50, 20, 49]}, "inside"),
+        ({"bbox": [19, math.nan, 20, 49]}, "inside"),
+        ({"bbox": [19, 49, 20, 50], "crs": "http://www.opengis.net/def/crs/EPSG/0/3035"}, "CRS84"),
+        ([19, 49, 20, 50], "neither text nor an object"),
+        (None, "None"),
+        pytest.param(10**5000, "neither text", id="a number that Python does not write"),
+    ],
+)
+def test_refuses_with_what_is_wrong_and_what_is_allowed(value: object, words: str) -> None:
+    with pytest.raises(InvalidArea) as refused:
+        read_area(value)
+    assert words in str(refused.value)
+    assert "Allowed" in str(refused.value) or "finite" in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+def test_refuses_what_is_larger_than_an_order_may_be() -> None:
+    with pytest.raises(AreaTooLarge, match=r"510,065,622 km2.*5,000,000 km2"):
+        read_area({"bbox": [-180, -90, 180, 90]})
+    with pytest.raises(AreaTooLarge):
+        read_area({"bbox": [0, 40, 32, 60]})
+    assert read_area({"bbox": [0, 42, 28, 60]}).km2 < 5_000_000
+
+
+def test_measures_on_the_ellipsoid_as_an_independent_library_does(parks: dict[str, Area]) -> None:
+    geod = Geod(ellps="GRS80")
+    for area in [
+        *parks.values(),
+        read_area({"bbox": [0, 42, 28, 60]}),
+        read_area("POLYGON ((0 40, 20 60, 20 40, 0 40))"),
+    ]:
+        fine = shapely.segmentize(shapely.orient_polygons(area.geometry), 0.002)
+        assert area.km2 == pytest.approx(geod.geometry_area_perimeter(fine)[0] / 1e6, rel=1e-7)
+
+
+def test_projects_edges_that_are_straight_in_longitude_and_latitude() -> None:
+    projected = read_area({"bbox": [10, 50, 30, 55]}).project(3035)
+    x, y = Transformer.from_crs("OGC:CRS84", 3035, always_xy=True).transform(20, 50)
+    assert projected.exterior.distance(shapely.Point(x, y)) < 0.05
+    assert projected.area / 1e6 == pytest.approx(read_area({"bbox": [10, 50, 30, 55]}).km2, rel=1e-6)
+
+
+def test_projects_x_before_y() -> None:
+    west, south, _, _ = read_area(SQUARE).project(3035).bounds
+    assert 4_900_000 < west < 5_100_000
+    assert 2_900_000 < south < 3_100_000
+
+
+def test_an_area_at_the_antipode_of_the_projection_is_not_turned_inside_out() -> None:
+    assert read_area({"bbox": [-172, -54, -168, -50]}).project(3035).is_empty
+
+
+def test_the_best_operation_is_taken_never_a_ballpark_one() -> None:
+    area = read_area({"bbox": [-2, 52, -1, 53]})
+    x, y = area.project(27700).exterior.coords[0]
+    expected = Transformer.from_crs("EPSG:4326", 27700, always_xy=True, allow_ballpark=False).transform(
+        *area.geometry.exterior.coords[0]
+    )
+    assert (x, y) == pytest.approx(expected, abs=0.01)
+
+
+def _teeth(count: int) -> list[list[float]]:
+    low = [[index * 1e-4, 0.0] for index in range(count)]
+    high = [[index * 1e-4 + 0.3, 0.3] for index in range(count)]
+    teeth = [position for pair in zip(low, high, strict=True) for position in pair]
+    return [*teeth, [count * 1e-4 + 1, -1], [-1, -1], teeth[0]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param({"type": "Polygon", "coordinates": [_teeth(25_000)]}, id="all edges over each other"),
+        pytest.param({"type": "Polygon", "coordinates": [RING * MAX_VERTICES]}, id="a million vertices"),
+        pytest.param({"type": "MultiPolygon", "coordinates": [[RING]] * MAX_VERTICES}, id="many parts"),
+        pytest.param("POLYGON ((" + "0 0," * 2_500_000 + "0 0))", id="10 MB of text"),
+        pytest.param("POLYGON (" * 1_000_000, id="deep text"),
+        pytest.param("GEOMETRYCOLLECTION (" * 500_000, id="nested collections, which end GEOS's stack"),
+        pytest.param(
+            {"type": "Polygon", "coordinates": [[[0, 0], *[[150 * (n % 2), n / 1e4] for n in range(9_999)], [0, 0]]]},
+            id="an outline round the world many times",
+        ),
+    ],
+)
+def test_hostile_outlines_are_refused_within_seconds(value: object) -> None:
+    begin = time.perf_counter()
+    with pytest.raises(InvalidArea):
+        read_area(value)
+    assert time.perf_counter() - begin < 3
+
+
+def test_a_real_outline_with_many_vertices_is_read() -> None:
+    angle = np.linspace(0, 2 * np.pi, 150_000, endpoint=False)
+    radius = 2 + 0.05 * np.sin(200 * angle)
+    ring = np.column_stack([15 + radius * np.cos(angle), 50 + radius * np.sin(angle)])
+    assert (
+        read_area(mapping(shapely.polygons(ring)) | {"coordinates": [[*ring.tolist(), ring[0].tolist()]]}).km2 > 10_000
+    )
+
+
+def test_whatever_json_is_given_the_answer_is_an_area_or_a_refusal() -> None:
+    chance = random.Random(20260714)  # noqa: S311 -- to be repeatable, not secret
+    texts = [SQUARE, json.dumps(POLYGON), '{"bbox": [19, 49, 20, 50]}']
+    for _ in range(3000):
+        text = list(chance.choice(texts))
+        for _ in range(chance.randint(1, 6)):
+            text[chance.randrange(len(text))] = chance.choice('0123456789.-eE,()[]{}":naNiftyPOLGM \0é')
+        for value in _readings("".join(text)):
+            try:
+                read_area(value)
+            except (InvalidArea, AreaTooLarge) as refused:
+                assert len(str(refused)) < 600  # noqa: PT017 -- either outcome is right
+
+
+def _readings(text: str) -> list[Any]:
+    try:
+        return [text, json.loads(text), {"value": json.loads(text)}]
+    except ValueError:
+        return [text]

@@ -1,0 +1,125 @@
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from pyproj import Transformer
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from products.classes import CLASSES, NODATA
+from products.errors import BrokenSource, InvalidArea, RequestTooLarge
+from products.raster.cog import read_grid, read_scaled
+from products.raster.picture import picture
+
+OJCOW = (19.77, 50.19, 19.87, 50.24)
+PROFILE: dict[str, Any] = {
+    "driver": "GTiff",
+    "width": 1024,
+    "height": 1024,
+    "count": 1,
+    "dtype": "uint8",
+    "tiled": True,
+    "blockxsize": 512,
+    "blockysize": 512,
+    "crs": "EPSG:3035",
+    "transform": from_origin(4_900_000, 3_100_000, 10, 10),
+}
+
+
+def test_the_grid_is_told(raster: Path) -> None:
+    grid = read_grid(raster)
+    assert (grid.width, grid.height, grid.epsg, grid.block, grid.resolution) == (58_880, 47_104, 3035, 512, 10)
+    assert grid.bounds == (4_669_440, 2_969_600, 5_258_240, 3_440_640)
+    assert grid.overviews == (2, 4, 8, 16, 32, 64, 128)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"count": 3}, "3 bands"),
+        ({"dtype": "int16"}, "int16"),
+        ({"crs": None}, "no CRS"),
+        ({"transform": from_origin(0, 0, 10, 20)}, "square, north up"),
+        ({"blockysize": 256}, "square blocks"),
+    ],
+)
+def test_what_is_no_class_raster_is_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    with rasterio.open(tmp_path / "odd.tif", "w", **PROFILE | changed):
+        pass
+    with pytest.raises(BrokenSource, match=words):
+        read_grid(tmp_path / "odd.tif")
+
+
+def test_a_file_that_is_cut_short_is_broken(raster: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.tif").write_bytes(raster.read_bytes()[:190_000])
+    with pytest.raises(BrokenSource, match=r"half\.tif"):
+        read_scaled(tmp_path / "half.tif", read_grid(raster).bounds, 3035, (4096, 3277))
+
+
+def test_the_sources_own_pixels_come_unchanged(raster: Path) -> None:
+    window = Window(42_700, 45_500, 300, 200)
+    with rasterio.open(raster) as source:
+        expected, bounds = source.read(1, window=window), source.window_bounds(window)
+    pixels, transform, epsg = read_scaled(raster, bounds, 3035, (300, 200))
+    assert (pixels == expected).all()
+    assert (transform.a, transform.c, transform.f, epsg) == (10, bounds[0], bounds[3], 3035)
+
+
+@pytest.mark.parametrize("epsg", [4326, 3857])
+def test_a_warped_pixel_is_the_sources_nearest(raster: Path, epsg: int) -> None:
+    west, south, east, north = Transformer.from_crs(4326, epsg, always_xy=True).transform_bounds(*OJCOW)
+    pixels, transform, _ = read_scaled(raster, (west, south, east, north), epsg, (900, 700))
+    columns, rows = np.meshgrid(np.arange(900) + 0.5, np.arange(700) + 0.5)
+    x, y = Transformer.from_crs(epsg, 3035, always_xy=True).transform(*(transform @ (columns, rows)))
+    with rasterio.open(raster) as source:
+        column, row = ~source.transform @ (x, y)
+        left, top = int(column.min()), int(row.min())
+        original = source.read(1, window=Window(left, top, int(column.max()) - left + 1, int(row.max()) - top + 1))
+    expected = original[row.astype(int) - top, column.astype(int) - left]
+    assert (expected != NODATA).sum() > 100_000
+    assert (pixels == expected).mean() > 0.97
+
+
+@pytest.mark.parametrize(("bbox", "epsg"), [((-180, -90, 180, 90), 4326), ((-2e7, -2e7, 2e7, 2e7), 3857)])
+def test_the_world_is_drawn_at_once(raster: Path, bbox: tuple[float, float, float, float], epsg: int) -> None:
+    begin = time.perf_counter()
+    pixels, _, _ = read_scaled(raster, bbox, epsg, (4096, 4096))
+    assert pixels.shape == (4096, 4096)
+    assert 0 < (pixels != NODATA).sum() < 50_000
+    assert time.perf_counter() - begin < 5
+
+
+def test_outside_of_the_source_is_no_data(raster: Path) -> None:
+    pixels, _, _ = read_scaled(raster, (0, 0, 1, 1), 4326, (30, 20))
+    assert pixels.shape == (20, 30)
+    assert (pixels == NODATA).all()
+
+
+def test_more_pixels_than_the_bound_are_refused_before_one_is_read(raster: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestTooLarge, match=r"5000 x 5000.*16,777,216"):
+        read_scaled(raster, OJCOW, 4326, (5000, 5000))
+    with rasterio.open(tmp_path / "giant.tif", "w", **PROFILE | {"width": 60_000, "height": 60_000, "sparse_ok": True}):
+        pass
+    with pytest.raises(RequestTooLarge, match="no overview"):
+        read_scaled(tmp_path / "giant.tif", read_grid(tmp_path / "giant.tif").bounds, 3035, (100, 100))
+
+
+def test_a_bbox_that_has_no_place_in_the_sources_system_is_refused(raster: Path) -> None:
+    with pytest.raises(InvalidArea, match="999999"):
+        read_scaled(raster, OJCOW, 999_999, (10, 10))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_picture_has_the_classes_colours_and_is_clear_where_there_is_nothing() -> None:
+    values = np.array([[*(entry.value for entry in CLASSES), NODATA]], np.uint8)
+    with MemoryFile(picture(values)) as file, file.open(driver="PNG") as image:
+        assert (image.read(1) == values).all()
+        colours = image.colormap(1)
+    assert [colours[entry.value] for entry in CLASSES] == [(*entry.rgb, 255) for entry in CLASSES]
+    assert colours[NODATA][3] == 0
+    with MemoryFile(picture(values, background=(1, 2, 3))) as file, file.open(driver="PNG") as image:
+        assert image.colormap(1)[NODATA] == (1, 2, 3, 255)
