@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.warp import transform as transform_points
 
@@ -45,9 +46,9 @@ def test_one_pixel_is_found_whatever_the_file_is_like(tmp_path: Path, options: d
     pixels = np.full((side, side), 255, np.uint8)
     pixels[777, 511] = 10
     transform = from_origin(4_900_000, 3_100_000, 10, 10)
-    profile = {"crs": "EPSG:3035", "transform": transform, "nodata": 255, "dtype": "uint8", "count": 1, "blocksize": 512}
+    profile = {"crs": "EPSG:3035", "transform": transform, "nodata": 255, "dtype": "uint8", "count": 1}
     cog = tmp_path / "cog.tif"
-    settings = profile | {"overview_resampling": "mode"} | options
+    settings = profile | {"blocksize": 512, "overview_resampling": "mode"} | options
     with rasterio.open(cog, "w", driver="COG", width=side, height=side, **settings) as target:
         target.write(pixels, 1)
     x, y = transform @ (511.5, 777.5)
@@ -59,9 +60,11 @@ def test_one_pixel_is_found_whatever_the_file_is_like(tmp_path: Path, options: d
 def _around(x: float, y: float, distance: float) -> Area:
     """Return a square round a point of EPSG:3035 as an area; its edges bend by less than a metre."""
     square = shapely.segmentize(shapely.Point(x, y).buffer(distance, cap_style="square"), 100)
-        return Area(
-        shapely.transform(square, lambda points: np.column_stack(transform_points("EPSG:3035", "EPSG:4326", *points.T)))
-    )
+    return Area(shapely.transform(square, _to_degrees))
+
+
+def _to_degrees(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.column_stack(transform_points("EPSG:3035", "EPSG:4326", *points.T))
 
 
 def test_a_broken_source_is_named_without_its_folder(tmp_path: Path) -> None:
