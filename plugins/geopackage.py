@@ -124,11 +124,12 @@ class GeoPackageProvider(BaseProvider):
         return {"type": "FeatureCollection", "features": page.features, "numberMatched": page.matched}
 
     def _selection(self, reader: Reader, query: ItemQuery) -> Selection:
-        if query.boxes is None:
-            return query.selection
         extent = reader.extent()
-        whole = Box(extent, self.native) if extent else None
-        return replace(query.selection, area=area_of(query.boxes, whole) if whole else shapely.Polygon())
+        if query.boxes is None or extent is None:
+            return query.selection
+        area = area_of(query.boxes, Box(extent, self.native))
+        everything = shapely.contains(area, shapely.box(*extent))
+        return query.selection if everything else replace(query.selection, area=area)
 
     def _features(self, batch: Batch, query: ItemQuery) -> list[Feature]:
         names = self.layer.names

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from products.errors import BrokenSource, RequestTooLarge
@@ -34,6 +35,8 @@ class Writer:
 
     layer: Layer
     connection: sqlite3.Connection
+    extent: NDArray[np.float64] = field(default_factory=lambda: np.array([np.inf, np.inf, -np.inf, -np.inf]))
+    """The bounds of what was added."""
 
     def add(self, keys: Sequence[int], geometries: Geometries, rows: Sequence[Sequence[Any]]) -> None:
         """Add features: their keys, geometries (none empty) and attributes in the order of the layer's columns."""
@@ -43,7 +46,10 @@ class Writer:
         blobs = encode(geometries, self.layer.epsg)
         features = ((key, blob, *row) for key, blob, row in zip(keys, blobs, rows, strict=True))
         self.connection.executemany(f"INSERT INTO {quote(self.layer.table)} VALUES ({places})", features)
-        boxes = zip(keys, *shapely.bounds(geometries)[:, [0, 2, 1, 3]].T.tolist(), strict=True)
+        bounds = shapely.bounds(geometries)
+        self.extent[:2] = np.minimum(self.extent[:2], bounds[:, :2].min(axis=0))
+        self.extent[2:] = np.maximum(self.extent[2:], bounds[:, 2:].max(axis=0))
+        boxes = zip(keys, *bounds[:, [0, 2, 1, 3]].T.tolist(), strict=True)
         self.connection.executemany(f"INSERT INTO {quote(self.layer.index)} VALUES (?, ?, ?, ?, ?)", boxes)
 
     def style(self, name: str, *, qml: str, sld: str) -> None:
@@ -64,8 +70,8 @@ def write_geopackage(target: Path, layer: Layer) -> Iterator[Writer]:
             connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;")
             connection.executescript(f"BEGIN; {_script('schema.sql')}")
             _create(connection, layer)
-            yield Writer(layer, connection)
-            _finish(connection, layer)
+            yield (writer := Writer(layer, connection))
+            _finish(writer)
             connection.execute("COMMIT")
         part.chmod(0o644)
 
@@ -97,14 +103,15 @@ def _create(connection: sqlite3.Connection, layer: Layer) -> None:
     connection.execute(f"CREATE VIRTUAL TABLE {quote(layer.index)} USING rtree(id, minx, maxx, miny, maxy)")
 
 
-def _finish(connection: sqlite3.Connection, layer: Layer) -> None:
+def _finish(writer: Writer) -> None:
+    layer = writer.layer
     names = {"t": layer.table, "g": layer.geometry, "k": layer.key, "r": layer.index}
-    connection.executescript(Template(_script("index.sql")).substitute(names))
-    connection.execute(
-        "UPDATE gpkg_contents SET (min_x, min_y, max_x, max_y) ="
-        f" (SELECT min(minx), min(miny), max(maxx), max(maxy) FROM {quote(layer.index)}) WHERE table_name = ?",
-        (layer.table,),
-    )
+    writer.connection.executescript(Template(_script("index.sql")).substitute(names))
+    if np.isfinite(writer.extent).all():
+        writer.connection.execute(
+            "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
+            (*writer.extent.tolist(), layer.table),
+        )
 
 
 def _script(name: str) -> str:

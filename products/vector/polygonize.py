@@ -82,7 +82,7 @@ def _components(raster: Path) -> Iterator[tuple[Areas, float]]:
 
 
 def _rows(source: Any) -> list[list[Window]]:
-    """Return the windows of `_BLOCKS` x `_BLOCKS` blocks of which one holds data, row by row; rows may be empty."""
+    """Return the windows of `_BLOCKS` x `_BLOCKS` blocks of which one holds data, row by row; the last row is empty."""
     height, width = (size * _BLOCKS for size in source.block_shapes[0])
     full = set()
     for (row, column), _ in source.block_windows(1):
@@ -92,4 +92,4 @@ def _rows(source: Any) -> list[list[Window]]:
     rows: dict[int, list[Window]] = {y: [] for y in range(0, source.height, height)}
     for y, x in sorted(full):
         rows[y].append(Window(x, y, width, height).intersection(whole))
-    return list(rows.values())
+    return [*rows.values(), []]

@@ -1,0 +1,182 @@
+import re
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from products.errors import BrokenSource, RequestTooLarge
+from products.vector.blob import decode, encode
+from products.vector.geopackage import read_geopackage, write_geopackage
+from products.vector.layer import Column, Layer, quote
+
+LAYER = Layer("plots", 3035, (Column("name", "TEXT"), Column("height", "DOUBLE")), title='Plots "of" land')
+
+
+def squares(count: int) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+    x = np.arange(count) * 10.0
+    return np.asarray(shapely.multipolygons(shapely.box(x, 0, x + 10, 10)[:, None]))
+
+
+def write(path: Path, *, count: int = 5, style: bool = False) -> None:
+    with write_geopackage(path, LAYER) as writer:
+        writer.add(range(1, count + 1), squares(count), [(f"plot {n}", n / 2) for n in range(count)])
+        if style:
+            writer.style("plain", qml="<qgis/>", sld="<sld/>")
+
+
+def schema(path: Path) -> dict[str, str]:
+    """Return the SQL of the GeoPackage's own tables and triggers, without what differs in spelling only."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL").fetchall()
+    return {name: re.sub(r"[\s;\"']+", "", sql).lower() for name, sql in rows}
+
+
+def test_tables_and_triggers_are_those_that_gdal_writes(tmp_path: Path) -> None:
+    write(tmp_path / "ours.gpkg")
+    ours_and_theirs = [str(tmp_path / "gdal.gpkg"), str(tmp_path / "ours.gpkg")]
+    subprocess.run(["ogr2ogr", "-f", "GPKG", *ours_and_theirs, "plots", "-lco", "GEOMETRY_NAME=geometry"], check=True)
+    ours, gdal = schema(tmp_path / "ours.gpkg"), schema(tmp_path / "gdal.gpkg")
+    names = {name for name in gdal if name.startswith("rtree_")} | {"gpkg_geometry_columns", "gpkg_contents"}
+    assert len(names) == 12
+    for name in names - {"gpkg_extensions"}:
+        assert ours[name] == gdal[name]
+
+
+def test_it_says_what_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg", style=True)
+    with sqlite3.connect(tmp_path / "x.gpkg") as connection:
+        values = {name: connection.execute(f"PRAGMA {name}").fetchall() for name in ("application_id", "user_version")}
+        assert values == {"application_id": [(0x47504B47,)], "user_version": [(10300,)]}
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT rtreecheck('rtree_plots_geometry')").fetchall() == [("ok",)]
+        srs = connection.execute("SELECT srs_id FROM gpkg_spatial_ref_sys ORDER BY 1").fetchall()
+        assert srs == [(-1,), (0,), (3035,)]
+        extent = connection.execute("SELECT min_x, min_y, max_x, max_y FROM gpkg_contents WHERE srs_id").fetchall()
+        assert extent == [(0, 0, 50, 10)]
+
+
+def test_gdal_reads_it_without_a_warning(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg", style=True)
+    told = subprocess.run(["ogrinfo", "-al", tmp_path / "x.gpkg", "plots"], check=True, capture_output=True, text=True)
+    assert told.stderr == ""
+    assert "Feature Count: 5" in told.stdout
+    assert 'ID["EPSG",3035]' in told.stdout
+    assert "MULTIPOLYGON (((20 0" in told.stdout.replace("30 0,30 10,20 10,", "20 0,")
+
+
+def test_gdal_can_edit_it_and_the_index_follows(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg")
+    for statement in ("DELETE FROM plots WHERE fid = 1", "UPDATE plots SET fid = 77 WHERE fid = 2"):
+        subprocess.run(["ogrinfo", tmp_path / "x.gpkg", "-sql", statement], check=True, capture_output=True)
+    with read_geopackage(tmp_path / "x.gpkg") as reader:
+        keys = [key for batch in reader.features((0, 0, 100, 100)) for key in batch.keys]
+    assert sorted(keys) == [3, 4, 5, 77]
+
+
+def test_blobs_are_as_the_specification_says() -> None:
+    (blob,) = encode(np.array([shapely.box(1, 2, 3, 4)]), 3035)
+    assert blob[:8] == b"GP\x00\x03" + (3035).to_bytes(4, "little")
+    assert np.frombuffer(blob[8:40], "<f8").tolist() == [1, 3, 2, 4]
+    assert shapely.from_wkb(blob[40:]).equals(shapely.box(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(("flags", "envelope"), [(0b1, 0), (0b11, 32), (0b101, 48), (0b111, 48), (0b1001, 64)])
+def test_blobs_of_others_are_read_with_any_envelope(flags: int, envelope: int) -> None:
+    body = shapely.to_wkb(shapely.Point(1, 2))
+    (point,) = decode([b"GP\x00" + bytes([flags]) + b"\x00" * (4 + envelope) + body])
+    assert point == shapely.Point(1, 2)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg", count=100)
+    with read_geopackage(tmp_path / "x.gpkg") as reader:
+        assert reader.layer == LAYER
+        assert reader.count((101, 1, 149, 2)) == 5
+        assert reader.extent() == (0, 0, 1000, 10)
+        batches = list(reader.features((101, 1, 149, 2), size=2))
+    assert [len(batch.keys) for batch in batches] == [2, 2, 1]
+    found = {key: (geometry, row) for batch in batches for key, geometry, row in zip(*astuple(batch), strict=True)}
+    assert sorted(found) == [11, 12, 13, 14, 15]
+    assert found[11] == (squares(11)[10], ("plot 10", 5.0))
+
+
+def astuple(batch: object) -> tuple[list[object], ...]:
+    return tuple(list(getattr(batch, name)) for name in ("keys", "geometries", "rows"))
+
+
+def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg")
+    before = (tmp_path / "x.gpkg").read_bytes()
+    with pytest.raises(KeyError), write_geopackage(tmp_path / "x.gpkg", LAYER) as writer:  # noqa: PT012
+        writer.add([1], squares(1), [("a", 1.0)])
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["x.gpkg"]
+    assert (tmp_path / "x.gpkg").read_bytes() == before
+
+
+def without_index(path: Path) -> None:
+    write(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM gpkg_extensions")
+
+
+def without_layer(path: Path) -> None:
+    write(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM gpkg_geometry_columns")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda _: None,
+        lambda path: path.write_text("no database"),
+        lambda path: path.touch(),
+        lambda path: path.mkdir(),
+        without_index,
+        without_layer,
+    ],
+    ids=["missing", "text", "empty", "folder", "no index", "no layer"],
+)
+def test_a_broken_file_is_named(tmp_path: Path, break_it: object) -> None:
+    assert callable(break_it)
+    break_it(tmp_path / "x.gpkg")
+    with pytest.raises(BrokenSource, match=r"x\.gpkg"), read_geopackage(tmp_path / "x.gpkg"):
+        pass
+
+
+def test_a_damaged_geometry_is_a_broken_source(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg")
+    with sqlite3.connect(tmp_path / "x.gpkg") as connection:
+        connection.create_function("ST_IsEmpty", 1, lambda _: 0)
+        for name in ("ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
+            connection.create_function(name, 1, lambda _: 0)
+        connection.execute("UPDATE plots SET geometry = x'00' WHERE fid = 1")
+    with read_geopackage(tmp_path / "x.gpkg") as reader, pytest.raises(BrokenSource):
+        list(reader.features((0, 0, 100, 100)))
+
+
+def test_reading_never_writes(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg")
+    with (
+        read_geopackage(tmp_path / "x.gpkg") as reader,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        reader.connection.execute("DELETE FROM plots")
+
+
+def test_a_query_ends_in_time(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg", count=5_000)
+    with (
+        read_geopackage(tmp_path / "x.gpkg", seconds=0) as reader,
+        pytest.raises(RequestTooLarge, match="too long"),
+    ):
+        list(reader.features((0, 0, 1e9, 1e9)))
+
+
+def test_a_name_cannot_leave_its_quotes() -> None:
+    assert quote('a" OR 1=1 --') == '"a"" OR 1=1 --"'
