@@ -116,13 +116,14 @@ class Reconciler:
 
     def _fail(self, job: Job, reason: str, detail: str) -> None:
         self._store.fail(job.id, job.attempt, reason)
-        _log.log(logging.ERROR if detail else logging.INFO, "order failed: %s\n%s", reason, detail, extra=_names(job))
+        log = _log.error if detail else _log.info
+        log("order failed: %s", "\n".join(filter(None, (reason, detail))), extra=_names(job))
         self._over(job)
 
     def _lost(self, job: Job, how: str) -> None:
         """Give the order its next attempt, or end it when three attempts of ours ended without a word."""
         counted = run_id(job.id, job.attempt) in self._started
-        _log.warning("attempt lost: %s", how or "by a stop or restart of ours", extra=_names(job))
+        _log.warning("attempt lost: %s", how if counted else "to a stop or restart of ours", extra=_names(job))
         if counted and job.failures + 1 >= _MOST_FAILURES:
             self._fail(job, f"The work ended {_MOST_FAILURES} times without a result; the last time {how}.", "")
             return
