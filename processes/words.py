@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 _KINDS = {
@@ -17,7 +18,7 @@ _FORMATS = {
     "date": "a date as in 2026-11-23",
     "byte": "base64",
 }
-_LONGEST = 80
+_LONGEST, _MOST = 80, 6
 
 
 def allowed(schema: Mapping[str, Any]) -> str:
@@ -53,12 +54,14 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _cut(value: object, depth: int = 3) -> object:
+def _cut(value: object, depth: int = 6) -> object:
     """Return so much of a value as can be shown, whatever its size."""
     if isinstance(value, str):
         return value[: _LONGEST + 1]
+    if isinstance(value, list | dict) and not depth:
+        return "…"
     if isinstance(value, list):
-        return [_cut(item, depth - 1) for item in value[:8]] if depth else []
+        return [_cut(item, depth - 1) for item in value[:_MOST]] + ["…"] * (len(value) > _MOST)
     if isinstance(value, dict):
-        return {key[:_LONGEST]: _cut(item, depth - 1) for key, item in list(value.items())[:8]} if depth else {}
+        return {key[:_LONGEST]: _cut(item, depth - 1) for key, item in islice(value.items(), _MOST)}
     return value

@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS30Validator
 
 from processes.errors import InvalidInput
 from processes.extract_product import ExtractProduct
-from products.area import Area
+from products.area import Area, polygonal
 from products.catalogue import Catalogue, Product
 from products.errors import BrokenSource
 from products.vector.polygonize import polygonize
@@ -72,7 +72,7 @@ def check(catalogue: Catalogue, inputs: Any) -> dict[str, Any]:
         {"bbox": [23.8, 52.68, 23.9, 52.75], "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
         {"bbox": [52.68, 23.8, 52.75, 23.9], "crs": "http://www.opengis.net/def/crs/EPSG/0/4326"},
         "POLYGON((10 45, 30 45, 30 58, 10 58, 10 45))",
-        *[park["geometry"] for park in PARKS],
+        *[park["geometry"] for park in PARKS if shapely.is_valid(shapely.geometry.shape(park["geometry"]))],
     ],
 )
 def test_an_area_is_taken_however_it_is_written(catalogue: Catalogue, aoi: Any) -> None:
@@ -150,6 +150,17 @@ def test_a_wrong_area_is_refused_by_name(catalogue: Catalogue, aoi: Any, told: s
     assert told in refused.value.message
     assert "llowed" in refused.value.message or "at most" in refused.value.message
     assert len(refused.value.message) < 500
+
+
+def test_a_park_whose_source_is_not_valid_is_refused_where_it_crosses_itself(catalogue: Catalogue) -> None:
+    crossing = [park["geometry"] for park in PARKS if not shapely.is_valid(shapely.geometry.shape(park["geometry"]))]
+    assert len(crossing) == 2
+    for aoi in crossing:
+        with pytest.raises(InvalidInput, match=r"crosses itself at 2\d\.\d+ \d+"):
+            check(catalogue, {"product": "Raster", "aoi": aoi})
+        assert check(
+            catalogue, {"product": "Raster", "aoi": polygonal(shapely.make_valid(shapely.geometry.shape(aoi))).wkt}
+        )
 
 
 def test_a_vector_is_refused_where_it_has_nothing(catalogue: Catalogue) -> None:
