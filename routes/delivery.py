@@ -49,14 +49,16 @@ def check_delivered(job: Job) -> None:
 
 
 def deliveries(job: Job, resources: Resources) -> list[Delivery]:
-    """Return the outputs that the order asked for, in its order; all of them where it named none."""
+    """Return the outputs that the order asked for, in its order; all of them where it named none.
+
+    Raises the 410 Problem where a file was removed.
+    """
     made = {output.id: output for output in job.manifest}
     asked = made if job.order.outputs is None else job.order.outputs
-    return [
-        Delivery(made[name], _by_reference(job, name), href_of(job, made[name], resources))
-        for name in asked
-        if name in made
-    ]
+    outputs = [made[name] for name in asked if name in made]
+    if not all(resources.results.path_of(output.file).is_file() for output in outputs if output.file):
+        raise _expired()
+    return [Delivery(output, _by_reference(job, output.id), href_of(job, output, resources)) for output in outputs]
 
 
 def _by_reference(job: Job, name: str) -> bool:

@@ -171,7 +171,12 @@ def test_a_failed_job_answers_its_reason(bureau: "Bureau") -> None:
 def test_expired_files_are_410_everywhere(bureau: "Bureau") -> None:
     job_id = ordered_file(bureau)
     link = link_of(bureau, job_id)
-    bureau.resources.results.remove(job_id)
+    several = bureau.order()
+    bureau.serve(several, WORD, bureau.file(several, CONTENT))
+    document = ordered_file(bureau, response="document")
+    for removed in (job_id, several, document):
+        bureau.resources.results.remove(removed)
+        assert [fetch(bureau, removed, query).status_code for query in ("", "?f=html", "?f=json")] == [410] * 3
     assert [bureau.client.get(path).status_code for path in (f"/jobs/{job_id}/results", link)] == [410, 410]
     bureau.resources.store.files_removed(job_id)
     assert [bureau.client.get(path).status_code for path in (f"/jobs/{job_id}/results", link)] == [410, 410]
