@@ -13,7 +13,8 @@ def choose(accept: str | None, offered: Sequence[str]) -> str | None:
     ranges: dict[str, float] = {}
     for value, quality in parse_accept_header(accept):
         name = _bare(value)
-        ranges[name] = max(quality, ranges.get(name, 0))
+        if "/" in name:
+            ranges[name] = max(quality, ranges.get(name, 0))
     if not ranges:
         return offered[0]
     best = max(offered, key=lambda media_type: _quality(_bare(media_type), ranges))

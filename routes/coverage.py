@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from products.raster.picture import picture
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from plugins.cog import CogProvider, Pixels, Size
 from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
 from products.limits import MAX_PIXELS
+from products.raster.picture import picture
 from routes.collection_document import COVERAGE_JSON, GEOTIFF
 from routes.coverage_request import PARAMETERS, Wanted, read_wanted, shrink
 from routes.pages import render

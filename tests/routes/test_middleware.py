@@ -1,0 +1,282 @@
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from anyio import CapacityLimiter
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from auth.identity import LOCAL, current_identity
+from products.errors import AreaTooLarge, BrokenSource
+from routes.errors import HANDLERS
+from routes.middleware.bounds import MAX_BODY, Bounds
+from routes.middleware.caller import Caller
+from routes.middleware.failures import Failures
+from routes.middleware.place import Place
+from routes.middleware.request_log import RequestLog
+from routes.middleware.response_headers import ResponseHeaders
+
+Endpoint = Callable[[Request], Any]
+PUBLIC = "https://maps.example.org/land"
+
+
+def _client(endpoint: Endpoint, *, url: str = PUBLIC, requests: int = 5, seconds: float = 30) -> TestClient:
+    routes = [
+        Route("/", endpoint),
+        Route("/thing", endpoint, methods=["GET"]),
+        Route("/thing", endpoint, methods=["DELETE", "POST"]),
+        Route("/health/live", endpoint),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(ResponseHeaders, url=url),
+            Middleware(Place, url=url, routes=routes),
+            Middleware(Bounds, requests=requests, seconds=seconds),
+            Middleware(Failures),
+            Middleware(Caller),
+        ],
+        exception_handlers=HANDLERS,
+    )
+    return TestClient(app, base_url="http://inside.invalid", follow_redirects=False)
+
+
+async def _path(request: Request) -> Response:
+    return JSONResponse({"path": request.scope["path"], "owner": current_identity.get().owner})
+
+
+async def _body(request: Request) -> Response:
+    return JSONResponse({"length": len(await request.body())})
+
+
+@pytest.mark.parametrize(
+    ("inbound", "kept"),
+    [
+        ("a1b2c3d4-e5f6", True),
+        ("short", False),
+        ("x" * 65, False),
+        ('evil"\\n{"level"', False),
+        ("spaces are not sane", False),
+    ],
+)
+def test_a_sane_request_id_is_kept_and_another_replaced(inbound: str, kept: bool) -> None:  # noqa: FBT001
+    told = _client(_path).get("/thing", headers={"x-request-id": inbound}).headers["x-request-id"]
+    assert (told == inbound) is kept
+    assert len(told) >= 8
+
+
+def test_the_problem_names_the_same_request_id() -> None:
+    answer = _client(_path).get("/nowhere")
+    assert answer.json()["requestId"] == answer.headers["x-request-id"]
+
+
+def test_the_log_has_a_line_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "landcast.access"):
+        _client(_path).get("/thing?exp=1&sig=abcdef&SIG=ghijkl&f=json")
+    [record] = [entry for entry in caplog.records if entry.name == "landcast.access"]
+    assert record.getMessage() == "GET /thing?exp=1&sig=…&SIG=…&f=json"
+    assert vars(record)["status"] == 200
+    assert vars(record)["ms"] >= 0
+
+
+def test_the_identity_reaches_threads() -> None:
+    async def owner(_request: Request) -> Response:
+        return JSONResponse(await anyio.to_thread.run_sync(lambda: current_identity.get().owner))
+
+    assert _client(owner).get("/thing").json() == LOCAL.owner
+
+
+def test_every_answer_is_guarded_and_readable_by_a_web_map() -> None:
+    client = _client(_path)
+    for answer in (client.get("/thing"), client.get("/nowhere"), client.put("/thing"), client.options("/thing")):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+        exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+        assert {"Link", "Location", "Content-Crs", "ETag", "Content-Range", "Retry-After", "X-Request-Id"} <= exposed
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "x-powered-by" not in answer.headers
+
+
+def test_preflight_allows_what_clients_send() -> None:
+    headers = {
+        "origin": "https://map.example.com",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "prefer",
+    }
+    answer = _client(_path).options("/thing", headers=headers)
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-methods"] == "DELETE, GET, HEAD, OPTIONS, POST"
+    allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
+    assert {"prefer", "idempotency-key", "range", "content-type", "authorization"} <= allowed
+
+
+def test_a_method_that_no_route_has_is_405_with_all_that_there_are() -> None:
+    answer = _client(_path).put("/thing")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_head_has_the_length_and_no_body() -> None:
+    client = _client(_path)
+    head = client.head("/thing")
+    assert head.content == b""
+    assert head.headers["content-length"] == client.get("/thing").headers["content-length"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [("/thing", "/thing"), ("/land/thing", "/thing"), ("/land", "/"), ("/land/", "/"), ("/", "/")],
+)
+def test_the_prefix_may_be_stripped_by_the_proxy_or_not(asked: str, path: str) -> None:
+    assert _client(_path).get(asked).json()["path"] == path
+
+
+def test_a_path_that_only_begins_like_the_prefix_is_not_stripped() -> None:
+    assert _client(_path).get("/landing").status_code == 404
+
+
+@pytest.mark.parametrize("asked", ["/thing/?a=b", "/land/thing/?a=b", "/thing//?a=b"])
+def test_a_slash_at_the_end_leads_to_the_public_address(asked: str) -> None:
+    headers = {"host": "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "gopher"}
+    answer = _client(_path).get(asked, headers=headers)
+    assert answer.status_code == 308
+    assert answer.headers["location"] == f"{PUBLIC}/thing?a=b"
+
+
+def test_two_slashes_in_front_are_no_way_to_another_host() -> None:
+    answer = _client(_path).get("http://inside.invalid//evil.example/")
+    assert answer.headers["location"].startswith(f"{PUBLIC}/")
+
+
+def test_a_body_above_the_bound_is_refused_by_its_length() -> None:
+    answer = _client(_body).post("/thing", content=b"x" * (MAX_BODY + 1))
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_chunked_body_is_refused_before_all_of_it_is_read() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield from [b"x" * 1_000_000] * 11
+
+    async def count(request: Request) -> Response:
+        async for _ in request.stream():
+            pass
+        return Response()
+
+    assert _client(count).post("/thing", content=chunks()).status_code == 413
+
+
+def test_a_body_at_the_bound_is_taken() -> None:
+    assert _client(_body).post("/thing", content=b"x" * MAX_BODY).json() == {"length": MAX_BODY}
+
+
+def test_more_requests_than_allowed_are_503_and_the_health_is_told_all_the_same() -> None:
+    go, inside = threading.Event(), threading.Event()
+
+    async def wait(request: Request) -> Response:
+        if request.url.path == "/thing":
+            inside.set()
+            await anyio.to_thread.run_sync(go.wait)
+        return Response()
+
+    with _client(wait, requests=1) as client:
+        first = threading.Thread(target=client.get, args=("/thing",))
+        first.start()
+        assert inside.wait(5)
+        refused, live = client.get("/"), client.get("/health/live")
+        go.set()
+        first.join()
+        after = client.get("/")
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert live.status_code == 200
+    assert after.status_code == 200
+
+
+def test_a_request_that_takes_too_long_is_given_up() -> None:
+    async def sleep(_request: Request) -> Response:
+        await anyio.sleep(30)
+        return Response()
+
+    began = time.monotonic()
+    answer = _client(sleep, seconds=0.2).get("/thing")
+    assert time.monotonic() - began < 5
+    assert answer.status_code == 503
+    assert "0.2 seconds" in answer.json()["detail"]
+    assert answer.headers["retry-after"]
+
+
+def test_a_thread_of_a_request_given_up_keeps_its_place() -> None:
+    go = threading.Event()
+    limiter: list[CapacityLimiter] = []
+
+    async def work(_request: Request) -> Response:
+        limiter.append(CapacityLimiter(1))
+        await anyio.to_thread.run_sync(go.wait, limiter=limiter[0])
+        return Response()
+
+    answers = []
+    with _client(work, requests=1, seconds=0.2) as client:
+        late = threading.Thread(target=lambda: answers.append(client.get("/thing")))
+        late.start()
+        time.sleep(1)
+        busy = client.get("/")
+        go.set()
+        late.join()
+    assert busy.status_code == 503
+    assert "busy" in busy.json()["detail"]
+    assert answers[0].status_code == 503
+
+
+def test_an_answer_that_has_begun_is_not_cut_off() -> None:
+    async def slowly() -> Any:
+        for _ in range(5):
+            yield b"x"
+            await anyio.sleep(0.1)
+
+    async def stream(_request: Request) -> Response:
+        return StreamingResponse(slowly())
+
+    assert _client(stream, seconds=0.2).get("/thing").content == b"xxxxx"
+
+
+def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_request: Request) -> Response:
+        raise RuntimeError("the password is hunter2")
+
+    answer = _client(fail).get("/thing")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "hunter2" not in answer.text
+    assert "Traceback" not in answer.text
+    assert "hunter2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (AreaTooLarge("the area has 6,000,000 km2"), 400, "6,000,000"),
+        (BrokenSource("/secret/place.tif is malformed"), 503, "missing or malformed"),
+        (KeyError("x"), 500, "log"),
+    ],
+)
+def test_the_table_turns_errors_into_statuses(error: Exception, status: int, told: str) -> None:
+    async def fail(_request: Request) -> Response:
+        raise error
+
+    answer = _client(fail).get("/thing")
+    assert answer.status_code == status
+    assert told in answer.json()["detail"]
+    assert "/secret" not in answer.text
