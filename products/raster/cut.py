@@ -129,7 +129,7 @@ def _stored(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bo
         [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in range(top, bottom)]
     )
     exact = [index for index, factor in enumerate(grid.overviews) if _is_exact(grid, factor)]
-    if exact and dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING") == "MODE":
+    if exact and dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", "").upper() == "MODE":
         side = grid.block // grid.overviews[exact[-1]]
         with open_cog(Path(dataset.name), exact[-1]) as overview:
             for index, row in enumerate(range(top, bottom)):

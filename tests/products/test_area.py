@@ -146,10 +146,10 @@ def test_the_best_operation_is_taken_never_a_ballpark_one() -> None:
 
 
 def _teeth(count: int) -> list[list[float]]:
-    low = [[index * 1e-4, 0.0] for index in range(count)]
-    high = [[index * 1e-4 + 0.3, 0.3] for index in range(count)]
+    low = [[index * 1e-6, 0.0] for index in range(count)]
+    high = [[index * 1e-6 + 0.05, 0.05] for index in range(count)]
     teeth = [position for pair in zip(low, high, strict=True) for position in pair]
-    return [*teeth, [count * 1e-4 + 1, -1], [-1, -1], teeth[0]]
+    return [*teeth, [count * 1e-6 + 1, -1], [-1, -1], teeth[0]]
 
 
 @pytest.mark.parametrize(

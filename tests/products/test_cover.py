@@ -40,21 +40,21 @@ def test_five_million_square_kilometres_are_told_within_two_seconds(raster: Path
 @pytest.mark.parametrize(
     "options", [{}, {"overviews": "none"}, {"overview_resampling": "nearest"}, {"sparse_ok": True}]
 )
-@pytest.mark.parametrize("side", [2048, 2011])
+@pytest.mark.parametrize("side", [2048, 1537])
 def test_one_pixel_is_found_whatever_the_file_is_like(tmp_path: Path, options: dict[str, object], side: int) -> None:
     """An overview by the nearest pixel, or of an odd size, misses a pixel: it must not be believed."""
     pixels = np.full((side, side), 255, np.uint8)
-    pixels[777, 511] = 10
+    pixels[777, 1536] = 10
     transform = from_origin(4_900_000, 3_100_000, 10, 10)
     profile = {"crs": "EPSG:3035", "transform": transform, "nodata": 255, "dtype": "uint8", "count": 1}
     cog = tmp_path / "cog.tif"
     settings = profile | {"blocksize": 512, "overview_resampling": "mode"} | options
     with rasterio.open(cog, "w", driver="COG", width=side, height=side, **settings) as target:
         target.write(pixels, 1)
-    x, y = transform @ (511.5, 777.5)
+    x, y = transform @ (1536.5, 777.5)
     assert has_data(cog, _around(x, y, 4))
     assert has_data(cog, _around(x, y, 9000))
-    assert not has_data(cog, _around(x + 10, y, 4))
+    assert not has_data(cog, _around(x - 10, y, 4))
 
 
 def _around(x: float, y: float, distance: float) -> Area:
