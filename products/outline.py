@@ -13,7 +13,7 @@ from shapely.errors import ShapelyError
 from products.errors import InvalidArea
 from products.limits import MAX_VERTICES
 
-type Polygonal = Polygon | MultiPolygon
+Polygonal = Polygon | MultiPolygon
 
 _ALLOWED = (
     "Allowed is a POLYGON or MULTIPOLYGON as WKT, as GeoJSON, or a bbox, in longitude and latitude"

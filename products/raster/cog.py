@@ -22,10 +22,10 @@ from products.classes import NODATA
 from products.errors import BrokenSource, InvalidArea, RequestTooLarge
 from products.limits import MAX_PIXELS
 
-type Bounds = tuple[float, float, float, float]
+Bounds = tuple[float, float, float, float]
 """West, south, east, north: x before y in every CRS."""
-type Pixels = NDArray[np.uint8]
-type _Target = tuple[Affine, int, int]
+Pixels = NDArray[np.uint8]
+_Target = tuple[Affine, int, int]
 
 _CACHE_MB = 64
 _READ_AHEAD = 4

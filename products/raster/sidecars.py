@@ -8,7 +8,7 @@ from affine import Affine
 
 from products.classes import BY_VALUE, CLASSES
 
-type Counts = Sequence[int]
+Counts = Sequence[int]
 """Number of pixels by value, 256 of them."""
 
 _COLUMNS = (

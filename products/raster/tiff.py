@@ -14,7 +14,7 @@ from products.classes import CLASSES, NODATA
 TILE = 512
 """Side of a tile in pixels."""
 
-type Place = tuple[int, int]
+Place = tuple[int, int]
 """Offset, from where the tiles begin, and size of a framed tile, in bytes."""
 
 _LAYOUT = (
