@@ -95,7 +95,7 @@ def _ring(positions: object) -> LinearRing:
 def _from_bbox(value: Mapping[str, Any]) -> Polygonal:
     """Return the box of OGC API Processes 1.0, bbox.yaml; one over the antimeridian is given west before east."""
     corners, crs = value["bbox"], value.get("crs", "[OGC:CRS84]")
-    if not isinstance(corners, list) or len(corners) != 4 or not all(map(_is_number, corners)):  # noqa: PLR2004
+    if not isinstance(corners, list) or len(corners) != 4 or not all(map(_is_number, corners)):  # noqa: PLR2004 -- a box has four sides
         raise _refusal("a bbox is a list of four numbers: west, south, east, north", value)
     if not isinstance(crs, str) or not (_CRS84.fullmatch(crs) or _EPSG_4326.fullmatch(crs)):
         raise _refusal("the crs of a bbox is CRS84 or EPSG:4326, as a URI", value)
