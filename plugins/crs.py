@@ -10,7 +10,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 _NAME = re.compile(
-    r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)(EPSG|OGC)[/:][\d.]*[/:]?(\w+?)\]?", re.IGNORECASE
+    r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)(EPSG|OGC)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
 )
 
 

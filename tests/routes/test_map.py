@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.io import MemoryFile
+from starlette.testclient import TestClient
+
+from products.classes import BY_VALUE
+from products.raster.cog import Pixels
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # a PNG has no place
+
+MAP = "/collections/clcplus-raster/map"
+BABIA = "19.47,49.56,19.6,49.64"
+EPSG = "http://www.opengis.net/def/crs/EPSG/0"
+
+
+def _read(content: bytes) -> tuple[Pixels, dict[int, tuple[int, ...]]]:
+    with MemoryFile(content) as memory, memory.open(driver="PNG") as dataset:
+        return dataset.read(1), dataset.colormap(1)
+
+
+def test_without_parameters_it_is_800_wide_in_the_right_shape(client: TestClient) -> None:
+    answer = client.get(MAP)
+    assert answer.headers["content-type"] == "image/png"
+    values, _ = _read(answer.content)
+    assert values.shape[1] == 800
+    assert values.shape[0] / 800 == pytest.approx(47_104 / 58_880, rel=0.15)
+    assert (values != 255).any()
+
+
+@pytest.mark.parametrize(
+    ("query", "shape"),
+    [
+        (f"bbox={BABIA}&width=200&height=100", (100, 200)),
+        (f"bbox={BABIA}&width=200", None),
+        (f"bbox={BABIA}&height=64&width=64&crs={EPSG}/3857", (64, 64)),
+        (f"bbox={BABIA}&height=64&width=64&crs={EPSG}/3035", (64, 64)),
+        ("bbox=-10,40,0,50&width=32&height=32", (32, 32)),
+    ],
+)
+def test_box_and_size_are_as_asked(client: TestClient, query: str, shape: tuple[int, int] | None) -> None:
+    answer = client.get(f"{MAP}?{query}")
+    assert answer.status_code == 200, answer.text
+    values, _ = _read(answer.content)
+    assert values.shape == (shape or (values.shape[0], 200))
+    assert (values != 255).any() == ("-10" not in query)
+
+
+def test_the_colours_are_those_of_the_classes(client: TestClient) -> None:
+    """A box of four pixels in the source's own system is drawn in the colour of the class that is there."""
+    path = Path(__file__).parents[2] / "sample" / "clcplus_2023_parks.tif"
+    with rasterio.open(path) as source:
+        bounds = 5_006_000, 2_986_000, 5_010_560, 2_989_330
+        window = rasterio.windows.from_bounds(*bounds, transform=source.transform)
+        expected = source.read(1, window=window)
+    west, south, east, north = bounds
+    answer = client.get(
+        MAP,
+        params={
+            "bbox": f"{south},{west},{north},{east}",
+            "bbox-crs": f"{EPSG}/3035",
+            "crs": f"{EPSG}/3035",
+            "width": str(expected.shape[1]),
+            "height": str(expected.shape[0]),
+        },
+    )
+    values, colours = _read(answer.content)
+    assert np.array_equal(values, expected)
+    for value in set(np.unique(values)) - {255}:
+        assert colours[value][:3] == BY_VALUE[value].rgb
+
+
+@pytest.mark.parametrize(
+    ("query", "colour"),
+    [
+        ("", (0, 0, 0, 0)),
+        ("&transparent=true", (0, 0, 0, 0)),
+        ("&transparent=false", (255, 255, 255, 255)),
+        ("&bgcolor=0x102030", (16, 32, 48, 255)),
+        ("&bgcolor=0x102030&transparent=true", (0, 0, 0, 0)),
+    ],
+)
+def test_the_background(client: TestClient, query: str, colour: tuple[int, ...]) -> None:
+    _, colours = _read(client.get(f"{MAP}?width=50{query}").content)
+    assert colours[255] == colour
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("width=5000&height=5000", 413),
+        ("width=0", 400),
+        ("bgcolor=red", 400),
+        ("transparent=maybe", 400),
+        ("f=jpeg", 400),
+        ("crs=x", 400),
+        ("bbox=1,2", 400),
+        ("datetime=1999-01-01", 204),
+    ],
+)
+def test_what_cannot_be_drawn(client: TestClient, query: str, status: int) -> None:
+    assert client.get(f"{MAP}?{query}").status_code == status
