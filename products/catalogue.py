@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,18 @@ def read_configuration(path: Path) -> dict[str, Any]:
         raise InvalidConfiguration(f"{path}: {error}") from error
     if not isinstance(document, dict):
         raise InvalidConfiguration(f"{path}: not a mapping")
-    for resource in (document.get("resources") or {}).values():
-        for provider in (resource or {}).get("providers") or ():
-            if isinstance(provider.get("data"), str):
-                provider["data"] = str((path.parent / provider["data"]).absolute())
+    for provider in _providers(document):
+        if isinstance(provider.get("data"), str):
+            provider["data"] = str((path.parent / provider["data"]).absolute())
     return document
+
+
+def _providers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what has the shape of a provider; what has another shape is `landcast check`'s to name."""
+    resources = document.get("resources")
+    for resource in resources.values() if isinstance(resources, dict) else ():
+        providers = resource.get("providers") if isinstance(resource, dict) else None
+        yield from (each for each in providers if isinstance(each, dict)) if isinstance(providers, list) else ()
 
 
 def _expand(text: str) -> str:
@@ -64,12 +71,10 @@ def _expand(text: str) -> str:
 
 def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     """Return the products that the configuration lists under `products`. Raises InvalidConfiguration."""
-    products = tuple(
-        _product(name, entry, configuration["resources"]) for name, entry in configuration.get("products", {}).items()
-    )
-    if not products:
+    entries = configuration.get("products")
+    if not isinstance(entries, dict) or not entries:
         raise InvalidConfiguration("products: none is configured")
-    return Catalogue(products)
+    return Catalogue(tuple(_product(name, entry, configuration["resources"]) for name, entry in entries.items()))
 
 
 def _product(name: str, entry: Mapping[str, Any], resources: Mapping[str, Any]) -> Product:

@@ -35,9 +35,14 @@ def find_problems(configuration: Path) -> list[str]:
 
 def refusals(settings: Settings) -> list[str]:
     """Return why the server must not start with these settings."""
-    if settings.auth.open:
-        return []
-    return ["LANDCAST_AUTH_OPEN: there is no access control yet; set it to yes to let everybody do everything"]
+    problems = []
+    if not settings.auth.open:
+        problems.append(
+            "LANDCAST_AUTH_OPEN: there is no access control yet; set it to yes to let everybody do everything"
+        )
+    if settings.jobs.wait >= settings.server.request_timeout:
+        problems.append("LANDCAST_JOBS_WAIT: must be below LANDCAST_SERVER_REQUEST_TIMEOUT, which ends the wait before")
+    return problems
 
 
 def _of_settings(settings: Settings) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -111,8 +111,8 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until and process.poll() is None:
         try:
-            httpx.get(f"{url}/health/live", timeout=10)
-        except httpx.TransportError:
+            httpx2.get(f"{url}/health/live", timeout=10)
+        except httpx2.TransportError:
             time.sleep(0.1)
         else:
             return

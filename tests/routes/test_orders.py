@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ OJCOW = next(park["geometry"] for park in PARKS if park["properties"]["cdda_id"]
 
 
 @pytest.fixture(scope="module")
-def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """Return a client of a real server with its worker."""
     url = f"127.0.0.1:{_free_port()}"
     settings = {
@@ -36,7 +36,7 @@ def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     command = [sys.executable, "-m", "server.cli", "serve"]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=out, stderr=out)
-    with httpx.Client(base_url=f"http://{url}", timeout=90) as client:
+    with httpx2.Client(base_url=f"http://{url}", timeout=90) as client:
         _wait(client, process, log)
         yield client
     process.terminate()
@@ -49,23 +49,23 @@ def _free_port() -> int:
         return port
 
 
-def _wait(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait(client: httpx2.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until and process.poll() is None:
         try:
             client.get("/health/live")
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.1)
         else:
             return
     pytest.fail(f"the server did not start: {log.read_text()}")
 
 
-def order(server: httpx.Client, process: str, inputs: dict[str, Any], **headers: str) -> httpx.Response:
+def order(server: httpx2.Client, process: str, inputs: dict[str, Any], **headers: str) -> httpx2.Response:
     return server.post(f"/processes/{process}/execution", json={"inputs": inputs}, headers=headers)
 
 
-def finished(server: httpx.Client, location: str) -> dict[str, Any]:
+def finished(server: httpx2.Client, location: str) -> dict[str, Any]:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         job: dict[str, Any] = server.get(location).raise_for_status().json()
@@ -76,7 +76,7 @@ def finished(server: httpx.Client, location: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("product", ["Raster", "Vector"])
-def test_a_park_is_ordered_and_fetched_in_two_pieces(server: httpx.Client, product: str) -> None:
+def test_a_park_is_ordered_and_fetched_in_two_pieces(server: httpx2.Client, product: str) -> None:
     ordered = order(server, "extract-product", {"product": product, "aoi": {"value": OJCOW}})
     assert ordered.status_code == 201, ordered.text
     job = finished(server, ordered.headers["location"])
@@ -100,7 +100,7 @@ def test_a_park_is_ordered_and_fetched_in_two_pieces(server: httpx.Client, produ
     assert link["title"] == f"{name}.zip"
 
 
-def test_echo_answers_at_once(server: httpx.Client) -> None:
+def test_echo_answers_at_once(server: httpx2.Client) -> None:
     inputs = {"stringInput": "Größe <&>", "boundingBoxInput": {"bbox": [1, 2, 3, 4]}, "mixedInput": {"a": [1, None]}}
     body = {"inputs": inputs, "response": "document"}
     answer = server.post("/processes/echo/execution", json=body).raise_for_status()
@@ -112,14 +112,14 @@ def test_echo_answers_at_once(server: httpx.Client) -> None:
     assert server.get(answer.links["monitor"]["url"]).json()["status"] == "successful"
 
 
-def test_a_reference_to_the_machine_itself_fails_with_its_reason(server: httpx.Client) -> None:
+def test_a_reference_to_the_machine_itself_fails_with_its_reason(server: httpx2.Client) -> None:
     """Attack: make the server fetch what only it can reach."""
     answer = order(server, "echo", {"complexObjectInput": {"href": f"{server.base_url}health/ready"}})
     assert answer.status_code == 500
     assert "127.0.0.1" in answer.json()["detail"]
 
 
-def test_running_work_is_dismissed(server: httpx.Client) -> None:
+def test_running_work_is_dismissed(server: httpx2.Client) -> None:
     location = order(server, "echo", {"pause": 60}, Prefer="respond-async").headers["location"]
     until = time.monotonic() + 20
     while server.get(location).json()["status"] != "running" and time.monotonic() < until:
@@ -129,5 +129,5 @@ def test_running_work_is_dismissed(server: httpx.Client) -> None:
     assert finished(server, location)["status"] == "dismissed"
 
 
-def test_an_oversized_body_is_413(server: httpx.Client) -> None:
+def test_an_oversized_body_is_413(server: httpx2.Client) -> None:
     assert order(server, "echo", {"stringInput": "x" * 10_000_001}).status_code == 413

@@ -34,8 +34,8 @@ def configuration(tmp_path: Path) -> dict[str, object]:
     return document
 
 
-def test_the_sample_is_well(sample_state: Path) -> None:
-    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(sample_state))
+def test_the_sample_is_well(sample: Path) -> None:
+    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(sample))
     assert (done.returncode, done.stdout.strip()) == (0, "all is well"), done.stderr
 
 
@@ -86,7 +86,18 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     assert "none.yml" in done.stderr
 
 
-def test_without_access_control_the_server_must_be_opened_on_purpose(sample_state: Path) -> None:
-    done = check(CONFIGURATION, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample_state))
+def test_without_access_control_the_server_must_be_opened_on_purpose(sample: Path) -> None:
+    done = check(CONFIGURATION, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample))
     assert done.returncode == 1
     assert done.stderr.startswith("LANDCAST_AUTH_OPEN: ")
+
+
+def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path) -> None:
+    done = check(
+        CONFIGURATION,
+        LANDCAST_STATE_DIR=str(sample),
+        LANDCAST_JOBS_WAIT="60",
+        LANDCAST_SERVER_REQUEST_TIMEOUT="60",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("LANDCAST_JOBS_WAIT: ")

@@ -88,8 +88,8 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.fixture
-def state(sample_state: Path, tmp_path: Path) -> Path:
-    copytree(sample_state / "sample", tmp_path / "state" / "sample")
+def state(sample: Path, tmp_path: Path) -> Path:
+    copytree(sample / "sample", tmp_path / "state" / "sample")
     return tmp_path / "state"
 
 
