@@ -63,8 +63,9 @@ def _inside(reader: Reader, area: Area, report: Report, *, size: int = 2_000) ->
 
 def _cut(batch: Batch, outline: Any) -> Batch:
     """Return what of the features lies inside the outline, as multipolygons."""
-    geometries = batch.geometries.copy()
-    edge = ~shapely.covers(outline, geometries)
+    meeting = shapely.intersects(outline, batch.geometries)
+    edge = meeting & ~shapely.covers(outline, batch.geometries)
+    geometries = np.where(meeting, batch.geometries, shapely.MultiPolygon())
     geometries[edge] = shapely.intersection(geometries[edge], outline)
     geometries = _multipolygons(geometries)
     kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
