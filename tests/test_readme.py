@@ -56,8 +56,9 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
         _wait(f"http://{bind}/health/ready", process)
         yield f"http://{bind}", folder
     finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(10)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(10)
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
