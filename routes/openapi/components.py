@@ -44,7 +44,7 @@ def _problem(description: str) -> Value:
 
 
 def _object(required: list[str], **properties: Value) -> Value:
-    return {"type": "object", "required": required, "properties": properties}
+    return {"type": "object", **({"required": required} if required else {}), "properties": properties}
 
 
 def _list(of: str | Value) -> Value:

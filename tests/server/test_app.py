@@ -1,0 +1,84 @@
+import ast
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from routes.problem import Problem
+from server.api import make_api
+
+ROOT = Path(__file__).parents[2]
+CALLED = {
+    "pygeoapi.api": {"API", "APIRequest", "describe_collections", "get_collection_schema", "landing_page"},
+    "pygeoapi.api.itemtypes": {"get_collection_queryables"},
+    "pygeoapi.error": {"GenericError"},
+    "pygeoapi.plugin": {"load_plugin"},
+    "pygeoapi.process.base": {"UnknownProcessError"},
+    "pygeoapi.provider.base": {"ProviderConnectionError", "ProviderItemNotFoundError"},
+}
+
+
+def test_what_the_server_takes_from_pygeoapi_is_listed() -> None:
+    """So that an upgrade knows what to look at."""
+    found: dict[str, set[str]] = {}
+    for path in [*(ROOT / "routes").rglob("*.py"), *(ROOT / "server").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pygeoapi"):
+                found.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
+    assert found == CALLED
+
+
+def test_two_applications_do_not_know_each_other(make_app: Callable[..., Starlette], tmp_path: Path) -> None:
+    one = make_app(server={"url": "https://one.example"}, state={"dir": tmp_path / "1"})
+    other = make_app(server={"url": "https://other.example"}, state={"dir": tmp_path / "2"})
+    with TestClient(one) as first, TestClient(other) as second:
+        assert "other.example" not in first.get("/collections").text
+        assert "https://other.example/collections/parks" in second.get("/collections").text
+
+
+def test_making_it_leaves_the_configuration_as_it_is(
+    make_app: Callable[..., Starlette], configuration: dict[str, Any]
+) -> None:
+    before = repr(configuration)
+    make_app(configuration)
+    assert repr(configuration) == before
+
+
+def test_making_it_opens_nothing(make_app: Callable[..., Starlette], tmp_path: Path) -> None:
+    """It is made before the fork: databases and threads are opened after it."""
+    app = make_app()
+    assert not (tmp_path / "state").exists()
+    assert not hasattr(app.state, "resources")
+
+
+def test_an_exception_of_pygeoapi_is_raised_as_a_problem(configuration: dict[str, Any]) -> None:
+    api = make_api(configuration, "https://maps.example.org")
+    with pytest.raises(Problem) as caught:
+        api.get_exception(404, {}, "json", "NotFound", "no such thing")
+    assert caught.value.status == 404
+    assert caught.value.detail == "no such thing"
+
+
+def test_pygeoapis_own_application_is_not_loaded(make_app: Callable[..., Starlette]) -> None:
+    make_app()
+    assert "pygeoapi.starlette_app" not in sys.modules
+    assert "pygeoapi.flask_app" not in sys.modules
+
+
+def test_the_real_server_serves(live_server: Callable[..., str]) -> None:
+    began = time.monotonic()
+    url = live_server()
+    took = time.monotonic() - began
+    answer = httpx2.get(f"{url}/collections")
+    assert answer.status_code == 200
+    assert answer.json()["links"][0]["href"] == f"{url}/collections?f=json"
+    head = httpx2.head(f"{url}/collections/clcplus-raster/files/clcplus_2023_parks.tif")
+    assert head.headers["content-length"] == str((ROOT / "sample" / "clcplus_2023_parks.tif").stat().st_size)
+    assert "x-powered-by" not in answer.headers
+    assert took < 20
