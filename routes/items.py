@@ -94,7 +94,9 @@ def _limits(request: Request) -> Mapping[str, int]:
 
 def _page_links(request: Request, query: ItemQuery, page: ItemPage) -> list[dict[str, Any]]:
     """Return the links; a page of very large items is shorter than its limit, the next one begins where it ends."""
-    links = page_links(request, Page(len(page.features) or query.limit, query.offset), page.matched)
+    end = query.offset + len(page.features)
+    limit = len(page.features) if page.features and end < page.matched else query.limit
+    links = page_links(request, Page(limit, query.offset), page.matched)
     types = {"application/json": _GEOJSON}
     return [
         *({**entry, "type": types.get(entry["type"], entry["type"])} for entry in links),

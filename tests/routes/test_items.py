@@ -1,0 +1,316 @@
+"""Items over HTTP, on the real sample."""
+
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from pyproj import Transformer
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+URL = "https://maps.example.org/land"
+LAND_COVER = "/collections/clcplus-vector/items"
+EPSG = "http://www.opengis.net/def/crs/EPSG/0"
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+PLACE = (20.33, 49.40, 20.37, 49.43)
+"""A box inside a park."""
+BBOX = ",".join(map(str, PLACE))
+
+
+def get(client: TestClient, path: str, **parameters: Any) -> Any:
+    answer = client.get(path, params=parameters or None)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(document: Any) -> list[Any]:
+    return [feature["id"] for feature in document["features"]]
+
+
+def outlines(sample: Path) -> dict[int, Any]:
+    """Return every polygon of the product by its number, read without our own code."""
+    with sqlite3.connect(sample / "sample" / "clcplus_2023_parks.gpkg") as connection:
+        rows = connection.execute(
+            "SELECT fid, geometry FROM land_cover f JOIN rtree_land_cover_geometry r ON r.id = f.fid"
+            " WHERE minx > 5050000 AND maxx < 5080000 AND miny > 2970000 AND maxy < 3010000"
+        ).fetchall()
+    return {fid: shapely.from_wkb(blob[40:]) for fid, blob in rows}
+
+
+def in_metres(box: tuple[float, float, float, float]) -> Any:
+    transformer = Transformer.from_crs("OGC:CRS84", 3035, always_xy=True)
+    outline = shapely.segmentize(shapely.box(*box), 0.0001)
+    return shapely.transform(outline, lambda xy: shapely.get_coordinates(shapely.points(*transformer.transform(*xy.T))))
+
+
+def test_a_page_says_what_it_is(client: TestClient) -> None:
+    answer = client.get("/collections/parks/items", params={"limit": 2})
+    document = answer.json()
+    assert answer.headers["content-type"] == "application/geo+json"
+    assert answer.headers["content-crs"] == f"<{CRS84}>"
+    assert document["type"] == "FeatureCollection"
+    assert (document["numberMatched"], document["numberReturned"]) == (9, 2)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["timeStamp"])
+    assert {link["rel"] for link in document["links"]} == {"self", "alternate", "next", "collection"}
+    assert all(link["href"].startswith(f"{URL}/collections/parks") for link in document["links"])
+    assert document["features"][0]["properties"].keys() == {"cdda_id", "name", "country", "designated"}
+
+
+def test_next_leads_through_every_item_once(client: TestClient) -> None:
+    seen, address = [], f"{URL}/collections/nations/items?limit=7"
+    while address and len(seen) < 100:
+        document = get(client, address.removeprefix(URL))
+        seen += ids(document)
+        address = next((link["href"] for link in document["links"] if link["rel"] == "next"), "")
+    assert len(seen) == len(set(seen)) == 46
+    prev = next(link["href"] for link in document["links"] if link["rel"] == "prev")
+    assert ids(get(client, prev.removeprefix(URL))) == seen[35:42]
+
+
+def test_a_box_gives_what_meets_it_and_not_what_only_its_envelope_does(client: TestClient, sample: Path) -> None:
+    asked = in_metres(PLACE)
+    shapely.prepare(asked)
+    polygons = outlines(sample)
+    expected = {fid for fid, polygon in polygons.items() if asked.intersects(polygon)}
+    document = get(client, LAND_COVER, bbox=BBOX, limit=10_000, skipGeometry="true")
+    assert len(expected) > 100
+    assert len(expected) < sum(asked.intersects(shapely.box(*polygon.bounds)) for polygon in polygons.values())
+    assert set(ids(document)) == expected
+    assert document["numberMatched"] == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("crs", "bbox"),
+    [
+        (f"{EPSG}/4326", (49.40, 20.33, 49.43, 20.37)),
+        (CRS84, (20.33, 49.40, 0, 20.37, 49.43, 100)),
+    ],
+)
+def test_a_box_is_read_in_the_order_of_its_axes(client: TestClient, crs: str, bbox: tuple[float, ...]) -> None:
+    text = ",".join(map(str, bbox))
+    expected = get(client, LAND_COVER, bbox=BBOX, limit=1)["numberMatched"]
+    assert get(client, LAND_COVER, **{"bbox": text, "bbox-crs": crs, "limit": 1})["numberMatched"] == expected
+
+
+def test_a_box_in_the_storage_crs_is_northing_first(client: TestClient, sample: Path) -> None:
+    box = (5_066_000, 2_975_000, 5_070_000, 2_977_500)
+    expected = {fid for fid, polygon in outlines(sample).items() if polygon.intersects(shapely.box(*box))}
+    text = "2975000,5066000,2977500,5070000"
+    parameters = {"bbox": text, "bbox-crs": f"{EPSG}/3035", "limit": 10_000, "skipGeometry": "true"}
+    assert expected
+    assert set(ids(get(client, LAND_COVER, **parameters))) == expected
+
+
+@pytest.mark.parametrize(
+    ("bbox", "count"),
+    [
+        ("-180,-90,180,90", 147_857),
+        ("170,-90,-170,90", 0),
+        ("15,-90,-170,90", 147_857),
+        ("0,0,1,1", 0),
+    ],
+)
+def test_boxes_of_the_world_and_across_the_antimeridian(client: TestClient, bbox: str, count: int) -> None:
+    assert get(client, LAND_COVER, bbox=bbox, limit=1)["numberMatched"] == count
+
+
+def test_a_point_finds_the_nation_that_it_is_in(client: TestClient) -> None:
+    assert ids(get(client, "/collections/nations/items", bbox="21,52.2,21,52.2")) == ["PL_2180"]
+
+
+def test_geometry_in_other_systems(client: TestClient, sample: Path) -> None:
+    stored = outlines(sample)
+    first = ids(get(client, LAND_COVER, bbox=BBOX, limit=1))[0]
+    item = f"{LAND_COVER}/{first}"
+    x, y = stored[first].geoms[0].exterior.coords[0]
+    metres = client.get(item, params={"crs": f"{EPSG}/3035"})
+    assert metres.headers["content-crs"] == f"<{EPSG}/3035>"
+    assert [y, x] in metres.json()["geometry"]["coordinates"][0][0]
+    degrees = Transformer.from_crs(3035, 4326).transform(y, x)
+    ring = get(client, item, crs=f"{EPSG}/4326")["geometry"]["coordinates"][0][0]
+    assert [round(number, 7) for number in degrees] in ring
+    assert [round(number, 7) for number in degrees[::-1]] in get(client, item)["geometry"]["coordinates"][0][0]
+
+
+def test_coordinates_are_short_and_rings_right_handed(client: TestClient) -> None:
+    for name in ("parks", "nations", "clcplus-vector"):
+        for feature in get(client, f"/collections/{name}/items", limit=50)["features"]:
+            for polygon in feature["geometry"]["coordinates"]:
+                assert shapely.LinearRing(polygon[0]).is_ccw
+                assert not any(
+                    shapely.LinearRing(hole).is_ccw for hole in polygon[1:] if len(set(map(tuple, hole))) > 3
+                )
+                assert all(round(number, 7) == number for point in polygon[0] for number in point)
+
+
+def test_filters_order_and_selection(client: TestClient) -> None:
+    document = get(client, LAND_COVER, class_code=10, sortby="-area_m2,class_name", properties="area_m2", limit=20)
+    areas = [feature["properties"]["area_m2"] for feature in document["features"]]
+    assert areas == sorted(areas, reverse=True)
+    assert all(feature["properties"].keys() == {"area_m2"} for feature in document["features"])
+    assert document["numberMatched"] == get(client, LAND_COVER, class_name="Water", limit=1)["numberMatched"]
+    assert 0 < document["numberMatched"] < 147_857
+    assert get(client, LAND_COVER, class_name="' OR 1=1 --", limit=1)["numberMatched"] == 0
+    assert get(client, LAND_COVER, bbox=BBOX, class_code=1, limit=1)["numberMatched"] > 0
+
+
+@pytest.mark.parametrize(
+    ("time", "count"),
+    [
+        ("2023-06-01T00:00:00Z", 147_857),
+        ("2023-06-01", 147_857),
+        ("2022-01-01/2023-01-01", 147_857),
+        ("../2022-12-31", 0),
+        ("2024-01-01T00:00:00Z/..", 0),
+    ],
+)
+def test_the_year_is_the_time_of_an_item(client: TestClient, time: str, count: int) -> None:
+    assert get(client, LAND_COVER, datetime=time, limit=1)["numberMatched"] == count
+
+
+def test_items_without_a_time_match_every_time(client: TestClient) -> None:
+    assert get(client, "/collections/parks/items", datetime="1800-01-01")["numberMatched"] == 9
+
+
+def test_without_geometry(client: TestClient) -> None:
+    document = get(client, "/collections/parks/items", skipGeometry="true")
+    assert {feature["geometry"] for feature in document["features"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("foo=1", "foo"),
+        ("Limit=1", "Limit"),
+        ("limit=1&limit=2", "limit"),
+        ("limit=0", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=99999999999999999999", "limit"),
+        ("offset=-1", "offset"),
+        ("bbox=1,2,3", "bbox"),
+        ("bbox=1,2,3,x", "bbox"),
+        ("bbox=1,2,3,nan", "bbox"),
+        ("bbox=1,4,3,2", "bbox"),
+        ("bbox=3,2,1,4&bbox-crs=http://www.opengis.net/def/crs/EPSG/0/3857", "bbox"),
+        ("bbox-crs=http://www.opengis.net/def/crs/EPSG/0/2154", "bbox-crs"),
+        ("crs=EPSG:3035;DROP", "crs"),
+        ("class_code=water", "class_code"),
+        ("class_code=9223372036854775808", "class_code"),
+        ("area_m2=big", "area_m2"),
+        ("properties=secret", "properties"),
+        ("properties=", "properties"),
+        ("sortby=fid;DROP TABLE land_cover", "sortby"),
+        ("skipGeometry=perhaps", "skipGeometry"),
+        ("datetime=yesterday", "datetime"),
+        ("datetime=2024-01-01/2023-01-01", "datetime"),
+        ("f=shp", "f"),
+    ],
+)
+def test_what_is_wrong_is_named(client: TestClient, query: str, said: str) -> None:
+    answer = client.get(f"{LAND_COVER}?{query}")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["parameter"] == said
+    assert "allowed" in answer.json()["detail"]
+
+
+def test_an_unknown_parameter_is_told_what_is_allowed(client: TestClient) -> None:
+    detail = client.get(f"{LAND_COVER}?foo=1").json()["detail"]
+    assert all(name in detail for name in ("bbox", "class_code", "sortby"))
+
+
+def test_a_large_limit_is_cut_not_refused(client: TestClient) -> None:
+    document = get(client, LAND_COVER, limit=1_000_000, skipGeometry="true")
+    assert document["numberReturned"] == 10_000
+    assert any(link["rel"] == "next" for link in document["links"])
+
+
+def test_one_item(client: TestClient) -> None:
+    answer = client.get("/collections/nations/items/AL_2462")
+    assert answer.headers["content-type"] == "application/geo+json"
+    document = answer.json()
+    assert (document["id"], document["type"]) == ("AL_2462", "Feature")
+    assert document["properties"] == {"name": "ALBANIA", "title": "Albania", "code": "AL", "epsg": 2462}
+    assert {link["rel"] for link in document["links"]} == {"self", "alternate", "collection"}
+    assert get(client, "/collections/parks/items/852")["properties"]["name"] == "Karkonoski National Park"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nations/items/XX_1", "parks/items/0", "parks/items/x", "parks/items/1e9", "parks/items/99999999999999999999",
+        "clcplus-vector/items/-1", "clcplus-raster/items", "clcplus-raster/items/1", "nothing/items",
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
+    answer = client.get(f"/collections/{path}")
+    assert answer.status_code == 404
+    assert answer.json()["type"].startswith("http://www.opengis.net/def/exceptions/")
+
+
+def test_a_missing_file_is_503_and_the_others_are_served(
+    make_app: Callable[..., Starlette], configuration: dict[str, Any], tmp_path: Path
+) -> None:
+    configuration["resources"]["parks"]["providers"][0]["data"] = str(tmp_path / "gone.gpkg")
+    with TestClient(make_app(configuration), base_url="http://inside.invalid") as client:
+        for path in ("/collections/parks/items", "/collections/parks/items/852"):
+            answer = client.get(path)
+            assert answer.status_code == 503
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "gone" not in answer.text
+        assert client.get("/collections/nations/items").status_code == 200
+
+
+def test_pages_for_people_are_plain_and_escape_what_they_show(
+    make_app: Callable[..., Starlette], configuration: dict[str, Any], sample: Path, tmp_path: Path
+) -> None:
+    wicked = tmp_path / "wicked.gpkg"
+    wicked.write_bytes((sample / "sample" / "parks.gpkg").read_bytes())
+    with sqlite3.connect(wicked) as connection:
+        for trigger in ("update3", "update4"):
+            connection.execute(f"DROP TRIGGER rtree_parks_geometry_{trigger}")
+        connection.execute("UPDATE parks SET name = '<script>alert(1)</script>' WHERE fid = 852")
+    configuration["resources"]["parks"]["providers"][0]["data"] = str(wicked)
+    with TestClient(make_app(configuration), base_url="http://inside.invalid") as client:
+        for path in ("/collections/parks/items?f=html&limit=5", "/collections/parks/items/852?f=html"):
+            answer = client.get(path)
+            assert answer.headers["content-type"].startswith("text/html")
+            assert "<script" not in answer.text
+            hosts = re.findall(r"(?:src|href)=\"(https?://[^/\"]+)", answer.text)
+            assert set(hosts) == {"https://maps.example.org"}
+        assert "&lt;script&gt;" in answer.text
+
+
+def test_pages_link_items_and_the_next_page(client: TestClient) -> None:
+    page = client.get("/collections/nations/items", headers={"accept": "text/html"}).text
+    assert f'href="{URL}/collections/nations/items/AL_2462?f=html"' in page
+    assert 'rel="next"' in page
+    assert "<dt>epsg</dt><dd>2462</dd>" in client.get("/collections/nations/items/AL_2462?f=html").text
+
+
+def test_gdal_reads_the_collections(live_server: Callable[..., str]) -> None:
+    url = live_server()
+    for name, arguments, expected in (
+        ("parks", ["-al"], "Białowieski National Park"),
+        ("nations", ["-al", "-where", "code = 'PL'"], "POLAND"),
+        ("clcplus-vector", ["-al", "-spat", "20.37", "49.41", "20.371", "49.411"], "class_name (String)"),
+    ):
+        command = ["ogrinfo", "-ro", f"OAPIF:{url}/collections/{name}", *arguments]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert told.returncode == 0, told.stderr
+        assert "ERROR" not in told.stderr
+        assert expected in told.stdout
+
+
+def test_the_answer_is_strict_json(client: TestClient) -> None:
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is no JSON")
+
+    json.loads(client.get(LAND_COVER).text, parse_constant=refuse)
