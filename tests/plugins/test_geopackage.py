@@ -1,0 +1,104 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pygeoapi.provider.base import ProviderConnectionError, ProviderItemNotFoundError
+
+from plugins.crs import CRS84, Box, crs_of
+from plugins.geopackage import GeoPackageProvider, ItemQuery
+from products.errors import RequestTooLarge
+from products.nations import NATIONS_FILE
+from products.vector import query
+from products.vector.query import Selection
+
+
+def provider_of(path: Path, **definition: Any) -> GeoPackageProvider:
+    return GeoPackageProvider({"name": "x", "type": "feature", "data": str(path), **definition})
+
+
+@pytest.fixture
+def nations() -> GeoPackageProvider:
+    return provider_of(NATIONS_FILE, id_field="id")
+
+
+@pytest.fixture
+def land_cover(sample: Path) -> GeoPackageProvider:
+    return provider_of(sample / "sample" / "clcplus_2023_parks.gpkg")
+
+
+def test_a_missing_file_is_no_error_until_it_is_used(tmp_path: Path) -> None:
+    provider = provider_of(tmp_path / "gone.gpkg")
+    for use in (provider.get_fields, provider.query, lambda: provider.get("1"), lambda: provider.crs_list):
+        with pytest.raises(ProviderConnectionError):
+            use()
+
+
+def test_an_id_field_that_there_is_not_is_a_broken_source() -> None:
+    with pytest.raises(ProviderConnectionError):
+        provider_of(NATIONS_FILE, id_field="iso").get_fields()
+
+
+def test_fields_have_json_types_and_the_values_of_classes(
+    land_cover: GeoPackageProvider, nations: GeoPackageProvider
+) -> None:
+    fields = land_cover.fields
+    assert {name: field["type"] for name, field in fields.items()} == {
+        "class_code": "integer", "class_name": "string", "area_m2": "number", "year": "integer",
+    }  # fmt: skip
+    assert fields["class_name"]["enum"][9] == "Water"
+    assert 254 in fields["class_code"]["enum"]
+    assert "id" not in nations.fields
+
+
+def test_systems_hold_the_default_and_the_storage_crs(
+    land_cover: GeoPackageProvider, nations: GeoPackageProvider
+) -> None:
+    assert land_cover.storage_crs_uri == "http://www.opengis.net/def/crs/EPSG/0/3035"
+    assert nations.storage_crs_uri == CRS84.uri
+    for provider in (land_cover, nations):
+        assert provider.crs_list[0] == CRS84.uri
+        assert provider.storage_crs_uri in provider.crs_list
+
+
+def test_items_by_text_and_by_number(nations: GeoPackageProvider, land_cover: GeoPackageProvider) -> None:
+    assert nations.get("TR_3035")["properties"]["name"] == "TURKEY"
+    assert land_cover.get("77")["id"] == 77
+    for provider, identifier in ((nations, "1"), (nations, "' OR '1'='1"), (land_cover, "TR"), (land_cover, "77.0")):
+        with pytest.raises(ProviderItemNotFoundError):
+            provider.get(identifier)
+
+
+def test_query_is_a_page_of_all(nations: GeoPackageProvider) -> None:
+    page = nations.query(offset=44, limit=10)
+    assert [feature["id"] for feature in page["features"]] == ["TR_3035", "XK_3909"]
+    assert page["numberMatched"] == 46
+
+
+def test_a_page_ends_where_it_becomes_too_large_but_never_without_an_item(
+    nations: GeoPackageProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "_MAX_BYTES", 20_000)
+    assert 1 < len(nations.find(ItemQuery(limit=46)).features) < 46
+    monkeypatch.setattr(query, "_MAX_BYTES", 1)
+    page = nations.find(ItemQuery(limit=46, offset=33))
+    assert [feature["id"] for feature in page.features] == ["NO_25833"]
+    assert page.matched == 46
+
+
+def test_an_area_that_meets_too_much_is_refused(
+    land_cover: GeoPackageProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "_MAX_CANDIDATES", 1_000)
+    with pytest.raises(RequestTooLarge, match="smaller"):
+        land_cover.find(ItemQuery(boxes=[Box((20, 49, 21, 50), CRS84)]))
+
+
+def test_boxes_in_web_mercator(nations: GeoPackageProvider) -> None:
+    box = Box((2_337_000, 6_841_000, 2_338_000, 6_842_000), crs_of(3857))
+    assert [feature["id"] for feature in nations.find(ItemQuery(boxes=[box])).features] == ["PL_2180"]
+
+
+def test_a_filter_holds_together_with_a_box(nations: GeoPackageProvider) -> None:
+    box = Box((-10, 48, 3, 56), CRS84)
+    found = nations.find(ItemQuery(boxes=[box], selection=Selection(equal={"code": "GB"}), limit=50))
+    assert {feature["id"] for feature in found.features} == {"GB_27700", "GB_3108", "GB_3109"}
