@@ -28,6 +28,7 @@ def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
         return _broken(resources, collection_id)
     document = ask(resources.api, describe_collections, collection_id)
     place = f"{resources.url}/collections/{collection_id}"
+    _write_times(document)
     document["links"] = [*_general(resources.url, place), *configured.get("links", ())]
     kinds = kinds_of(configured)
     if "feature" in kinds:
@@ -35,6 +36,14 @@ def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
     if "coverage" in kinds:
         _add_coverage(resources, document, place)
     return document
+
+
+def _write_times(document: dict[str, Any]) -> None:
+    """Write times of UTC with the Z that the standards' examples and older clients have."""
+    if temporal := document["extent"].get("temporal"):
+        temporal["interval"] = [
+            [instant and instant.replace("+00:00", "Z") for instant in interval] for interval in temporal["interval"]
+        ]
 
 
 def _broken(resources: Resources, collection_id: str) -> dict[str, Any]:

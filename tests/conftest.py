@@ -21,6 +21,13 @@ from server.settings import CONCERNS, Settings
 from server.supervise import listen
 
 ROOT = Path(__file__).parents[1]
+_SERVE = """
+import sys
+from pathlib import Path
+from server.environment import read_settings
+from server.web import serve_web
+serve_web(read_settings(), Path("pygeoapi-config.yml"), socket=int(sys.argv[1]))
+"""
 URL = "https://maps.example.org/land"
 
 MakeApp = Callable[..., Starlette]
@@ -84,7 +91,7 @@ def live_server(sample: Path, tmp_path: Path) -> Iterator[StartServer]:
             "LANDCAST_AUTH_OPEN": "yes",
             **environment,
         }
-        command = [sys.executable, "-m", "server.cli", "web", "--socket", str(socket.fileno())]
+        command = [sys.executable, "-c", _SERVE, str(socket.fileno())]
         log = (tmp_path / "server.log").open("wb")
         running.append(
             subprocess.Popen(

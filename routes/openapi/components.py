@@ -11,6 +11,7 @@ _NUMBER: Value = {"type": "number"}
 _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
 
+PROBLEMS = (400, 403, 404, 406, 410, 412, 413, 415, 416, 422, 503, 504)
 DATETIME = "An instant or an interval as RFC 3339 says, `..` for an open end."
 BBOX_CRS = "The coordinate reference system of `bbox`; longitude and latitude without it."
 
@@ -34,7 +35,7 @@ def components(*, max_items: int, default_items: int) -> Value:
         },
         "responses": {
             "problem": _problem("Something went wrong; the body says what."),
-            **{f"problem{status.value}": _problem(status.phrase) for status in HTTPStatus if status >= 400},  # noqa: PLR2004 - where errors begin
+            **{f"problem{status}": _problem(HTTPStatus(status).phrase) for status in PROBLEMS},
         },
     }
 

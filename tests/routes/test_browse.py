@@ -122,6 +122,11 @@ def test_the_coverage_says_what_gdal_asks_for(client: TestClient) -> None:
     assert not links_of(document, "items")
 
 
+def test_times_are_those_of_the_configuration(client: TestClient) -> None:
+    extent = client.get("/collections/clcplus-raster").json()["extent"]
+    assert extent["temporal"]["interval"] == [["2023-01-01T00:00:00Z", "2023-12-31T23:59:59Z"]]
+
+
 def test_the_whole_file_is_linked_with_its_length(client: TestClient) -> None:
     [link] = links_of(client.get("/collections/clcplus-raster").json(), "enclosure")
     source = Path(__file__).parents[2] / "sample" / "clcplus_2023_parks.tif"

@@ -41,6 +41,12 @@ def test_it_refers_to_nothing_outside_of_itself(document: dict[str, Any]) -> Non
     assert document["servers"] == [{"url": URL}]
 
 
+def test_every_component_is_needed_and_there(document: dict[str, Any]) -> None:
+    referred = set(re.findall(r'"\$ref": "#/components/(\w+/[\w-]+)"', json.dumps(document)))
+    there = {f"{kind}/{name}" for kind, entries in document["components"].items() for name in entries}
+    assert referred == there
+
+
 def test_every_operation_has_its_route(document: dict[str, Any]) -> None:
     for path, method, _ in _operations(document):
         assert _route_of(path, method) is not None, f"{method} {path}"

@@ -1,0 +1,65 @@
+"""Each class that is claimed, and a request that shows it; what a standard asks beyond is tested with its route."""
+
+import json
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+_SPEC = "http://www.opengis.net/spec"
+_JSON = "application/json"
+_GEOJSON = "application/geo+json"
+_HTML = "text/html"
+_OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
+_RASTER = "/collections/clcplus-raster"
+SHOWN = {
+    "ogcapi-common-1/1.0/conf/core": ("/", "application/json"),
+    "ogcapi-common-1/1.0/conf/landing-page": ("/", _JSON),
+    "ogcapi-common-1/1.0/conf/json": ("/conformance", _JSON),
+    "ogcapi-common-1/1.0/conf/html": ("/?f=html", _HTML),
+    "ogcapi-common-1/1.0/conf/oas30": ("/openapi", _OPENAPI),
+    "ogcapi-common-2/1.0/conf/collections": ("/collections", _JSON),
+    "ogcapi-features-1/1.0/conf/core": ("/collections/parks/items?limit=1&bbox=19,49,21,51", _GEOJSON),
+    "ogcapi-features-1/1.0/conf/geojson": ("/collections/parks/items", _GEOJSON),
+    "ogcapi-features-1/1.0/conf/html": ("/collections/parks/items?f=html", _HTML),
+    "ogcapi-features-1/1.0/conf/oas30": ("/openapi", _OPENAPI),
+    "ogcapi-features-2/1.0/conf/crs": (
+        "/collections/parks/items?crs=http://www.opengis.net/def/crs/EPSG/0/3035",
+        _GEOJSON,
+    ),
+    "ogcapi-coverages-1/1.0/conf/core": (f"{_RASTER}/coverage?scale-factor=64", "image/tiff; application=geotiff"),
+    "ogcapi-maps-1/1.0/conf/core": (f"{_RASTER}/map?width=50", "image/png"),
+    "ogcapi-maps-1/1.0/conf/png": (f"{_RASTER}/map?width=50", "image/png"),
+    "ogcapi-processes-1/1.0/conf/core": ("/processes", _JSON),
+    "ogcapi-processes-1/1.0/conf/json": ("/processes/echo", _JSON),
+    "ogcapi-processes-1/1.0/conf/html": ("/processes/echo?f=html", _HTML),
+    "ogcapi-processes-1/1.0/conf/oas30": ("/openapi", _OPENAPI),
+    "ogcapi-processes-1/1.0/conf/ogc-process-description": ("/processes/extract-product", _JSON),
+    "ogcapi-processes-1/1.0/conf/job-list": ("/jobs?status=successful&limit=1", _JSON),
+}
+ELSEWHERE = {"ogcapi-processes-1/1.0/conf/dismiss"}
+
+
+def test_what_is_claimed_is_what_is_shown(client: TestClient) -> None:
+    claimed = {name.removeprefix(f"{_SPEC}/") for name in client.get("/conformance").json()["conformsTo"]}
+    assert claimed == set(SHOWN) | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_it_is_shown(client: TestClient, name: str) -> None:
+    path, media_type = SHOWN[name]
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].removesuffix("; charset=utf-8") == media_type
+
+
+def test_a_job_can_be_dismissed(client: TestClient) -> None:
+    order: Any = client.post(
+        "/processes/echo/execution",
+        content=json.dumps({"inputs": {"pause": 30}}),
+        headers={"content-type": "application/json", "prefer": "respond-async"},
+    )
+    assert order.status_code == 201, order.text
+    dismissed = client.delete(f"/jobs/{order.json()['jobID']}")
+    assert dismissed.status_code == 200
+    assert dismissed.json()["status"] == "dismissed"
