@@ -60,9 +60,6 @@ class GeoPackageProvider(BaseProvider):
     An item's id is the value of the configured `id_field`, else of the primary key.
     """
 
-    def __init__(self, definition: dict[str, Any]) -> None:
-        super().__init__(definition)
-
     @cached_property
     def layer(self) -> Layer:
         """The layer that is read."""

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pygeoapi.plugin import load_plugin
 from pygeoapi.provider.base import ProviderConnectionError, ProviderItemNotFoundError
 
 from plugins.crs import CRS84, Box, crs_of
@@ -13,7 +14,11 @@ from products.vector.query import Selection
 
 
 def provider_of(path: Path, **definition: Any) -> GeoPackageProvider:
-    return GeoPackageProvider({"name": "x", "type": "feature", "data": str(path), **definition})
+    provider: GeoPackageProvider = load_plugin(
+        "provider",
+        {"name": "plugins.geopackage.GeoPackageProvider", "type": "feature", "data": str(path), **definition},
+    )
+    return provider
 
 
 @pytest.fixture
