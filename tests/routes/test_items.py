@@ -63,7 +63,8 @@ def test_a_page_says_what_it_is(client: TestClient) -> None:
 
 
 def test_next_leads_through_every_item_once(client: TestClient) -> None:
-    seen, address = [], f"{URL}/collections/nations/items?limit=7"
+    seen: list[str] = []
+    address = f"{URL}/collections/nations/items?limit=7"
     while address and len(seen) < 100:
         document = get(client, address.removeprefix(URL))
         seen += ids(document)
