@@ -144,7 +144,9 @@ def test_the_prefix_may_be_stripped_by_the_proxy_or_not(asked: str, path: str) -
 
 
 def test_a_path_that_only_begins_like_the_prefix_is_not_stripped() -> None:
-    assert _client(_path).get("/landing").status_code == 404
+    answer = _client(_path).get("/landing")
+    assert answer.status_code == 404
+    assert answer.json()["instance"] == "/landing"
 
 
 @pytest.mark.parametrize("asked", ["/thing/?a=b", "/land/thing/?a=b", "/thing//?a=b"])
