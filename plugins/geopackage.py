@@ -152,8 +152,8 @@ class GeoPackageProvider(BaseProvider):
 
 
 def _values(name: str) -> dict[str, Any]:
-    """Return the values twice: what the schema hands on as `enum` is `values` to pygeoapi's queryables."""
-    return {"enum": _VALUES[name], "values": _VALUES[name]} if name in _VALUES else {}
+    """Return the values that there are, where they are known."""
+    return {"enum": _VALUES[name]} if name in _VALUES else {}
 
 
 def _key(identifier: str, *, integer: bool) -> str | int | None:

@@ -1,8 +1,9 @@
 """The Accept header (RFC 9110, section 12.5.1)."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
-from werkzeug.http import parse_accept_header
+_WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 def choose(accept: str | None, offered: Sequence[str]) -> str | None:
@@ -11,14 +12,20 @@ def choose(accept: str | None, offered: Sequence[str]) -> str | None:
     Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`.
     """
     ranges: dict[str, float] = {}
-    for value, quality in parse_accept_header(accept):
-        name = _bare(value)
-        if "/" in name:
-            ranges[name] = max(quality, ranges.get(name, 0))
+    for name, quality in _ranges(accept or ""):
+        ranges[name] = max(quality, ranges.get(name, 0))
     if not ranges:
         return offered[0]
     best = max(offered, key=lambda media_type: _quality(_bare(media_type), ranges))
     return best if _quality(_bare(best), ranges) > 0 else None
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    for part in accept.split(","):
+        name, *parameters = (word.strip().lower() for word in part.split(";"))
+        weight = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+        if "/" in name and _WEIGHT.fullmatch(weight):
+            yield name, float(weight)
 
 
 def _bare(media_type: str) -> str:

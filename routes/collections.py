@@ -5,7 +5,6 @@ from typing import Any
 
 import anyio
 from pygeoapi.api import get_collection_schema
-from pygeoapi.api.itemtypes import get_collection_queryables
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -81,10 +80,9 @@ def _schema_document(resources: Resources, collection_id: str) -> dict[str, Any]
 
 
 def _queryables_document(resources: Resources, collection_id: str) -> dict[str, Any]:
-    """Our queryables say where they are complete, and never point to another host's schema."""
-    require_readable(resources.api, collection_id)
+    """Every property of an item can be asked for, and nothing else; pygeoapi's own take 0.5 s to import."""
     provider_of(resources.api, collection_id, "feature")
-    return {**ask(resources.api, get_collection_queryables, collection_id), "additionalProperties": False}
+    return {**_schema_document(resources, collection_id), "additionalProperties": False}
 
 
 routes = [
