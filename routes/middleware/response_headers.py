@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _EXPOSED = (
     "Link, Location, Content-Crs, Content-Disposition, Content-Range, Accept-Ranges, Allow, ETag, Last-Modified, "
-    "Preference-Applied, Repr-Digest, Retry-After, X-Request-Id"
+    "Preference-Applied, Repr-Digest, Retry-After, Scale-Factor, X-Request-Id"
 )
 
 

@@ -100,56 +100,58 @@ def _filters(api: API, collection_id: str) -> Iterator[Value]:
 
 
 def _coverage_paths(api: API, collection_id: str, place: str) -> Value:
-    coverage: Value = {
-        "200": {
-            "description": "The coverage, scaled down where it would be too large.",
-            "content": {
-                **binary("", GEOTIFF, "image/png")["content"],
-                **content(ref("schemas", "coverage"), COVERAGE_JSON),
-            },
-        },
-        "204": {"description": "There is nothing inside of what was asked for."},
-    }
-    picture = {"200": binary("A map in the colours of the classes.", "image/png")}
     file_name = coverage_of(api, collection_id).data.rpartition("/")[2]
-    ranged = {
-        "200": binary("The file.", COG),
-        "206": binary("A part of it.", COG),
-        "304": {"description": "Unchanged."},
-    }
     return {
-        f"{place}/coverage": {
-            "get": operation(
-                _name("getCoverage", collection_id),
-                "Its pixels, by window and scale",
-                tag=collection_id,
-                parameters=_coverage_parameters(),
-                responses=coverage,
-                errors=(*_BROKEN, 413),
-            )
-        },
+        f"{place}/coverage": {"get": _coverage(collection_id)},
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},
         f"{place}/coverage/rangetype": {"get": _part(collection_id, "rangetype", "The values of its pixels")},
-        f"{place}/map": {
-            "get": operation(
-                _name("getMap", collection_id),
-                "A picture of it",
-                tag=collection_id,
-                parameters=_map_parameters(),
-                responses=picture,
-                errors=(*_BROKEN, 413),
-            )
-        },
-        f"{place}/files/{file_name}": {
-            "get": operation(
-                _name("getFile", collection_id),
-                "The whole as one file, by range",
-                tag=collection_id,
-                responses=ranged,
-                errors=(404, 412, 416, 503),
-            )
-        },
+        f"{place}/map": {"get": _map(collection_id)},
+        f"{place}/files/{file_name}": {"get": _file(collection_id)},
     }
+
+
+def _coverage(collection_id: str) -> Value:
+    forms = binary("", GEOTIFF, "image/png")["content"] | content(
+        ref("schemas", "coverage"), COVERAGE_JSON, "text/html"
+    )
+    return operation(
+        _name("getCoverage", collection_id),
+        "Its pixels, by window and scale",
+        tag=collection_id,
+        description="Where no size is asked for and it would be too large, it is scaled down: `Scale-Factor` tells by "
+        "how much, and `Link` where every pixel is.",
+        parameters=_coverage_parameters(),
+        responses={
+            "200": {"description": "The coverage.", "content": forms},
+            "204": {"description": "There is nothing inside of what was asked for."},
+        },
+        errors=(*_BROKEN, 413),
+    )
+
+
+def _map(collection_id: str) -> Value:
+    return operation(
+        _name("getMap", collection_id),
+        "A picture of it",
+        tag=collection_id,
+        parameters=_map_parameters(),
+        responses={"200": binary("A map in the colours of the classes.", "image/png")},
+        errors=(*_BROKEN, 413),
+    )
+
+
+def _file(collection_id: str) -> Value:
+    return operation(
+        _name("getFile", collection_id),
+        "The whole as one file, by range",
+        tag=collection_id,
+        responses={
+            "200": binary("The file.", COG),
+            "206": binary("A part of it.", COG),
+            "304": {"description": "Unchanged."},
+        },
+        errors=(404, 412, 416, 503),
+    )
 
 
 def _part(collection_id: str, name: str, summary: str) -> Value:

@@ -122,7 +122,8 @@ def test_the_two_orders_of_axes_give_the_same(client: TestClient) -> None:
 
 
 def test_partly_outside_is_filled_with_no_data_where_the_size_is_asked_for(client: TestClient) -> None:
-    with opened(client.get(f"{COVERAGE}?subset=Long(10:25),Lat(45:55)&scale-size=Lon(900),Lat(600)").content) as dataset:
+    answer = client.get(f"{COVERAGE}?subset=Long(10:25),Lat(45:55)&scale-size=Lon(900),Lat(600)")
+    with opened(answer.content) as dataset:
         assert dataset.shape == (600, 900)
         values = dataset.read(1)
     assert (values[:, :280] == 255).all()
