@@ -45,7 +45,7 @@ def _wait(path: str, began: float) -> float:
 
 def _answers(path: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{_PORT}{path}", timeout=5):
+        with urllib.request.urlopen(f"http://127.0.0.1:{_PORT}{path}", timeout=30):
             return True
     except (urllib.error.URLError, ConnectionError):
         return False

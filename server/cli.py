@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
     from products.catalogue import InvalidConfiguration, read_configuration
     from server.check import refusals
-    from server.supervise import Child, landcast, listen, supervise
+    from server.supervise import Child, listen, supervise
 
     settings = _settings()
     problems = refusals(settings)
@@ -80,32 +81,25 @@ def serve(configuration: Path) -> None:
         socket = listen(settings.server.bind)
     except OSError as error:
         _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
-    number = str(socket.fileno())
-    supervise(
-        [
-            Child("server", landcast("web", "--config", str(configuration), "--socket", number), (socket.fileno(),)),
-            Child("worker", landcast("work", "--config", str(configuration))),
-        ]
-    )
 
+    def serve_web() -> None:
+        from server.web import serve_web
 
-@main.command(hidden=True)
-@_CONFIG
-@click.option("--socket", type=int, required=True, help="File descriptor of the listening socket.")
-def web(configuration: Path, socket: int) -> None:
-    """Run the server processes on an open socket; `serve` starts it."""
-    from server.web import serve_web
+        serve_web(settings, configuration, socket=socket.fileno())
 
-    serve_web(_settings(), configuration, socket=socket)
+    supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))])
 
 
 @main.command()
 @_CONFIG
 def work(configuration: Path) -> None:
     """Run the orders; `serve` starts it, run it alone to work without a server."""
+    _work(_settings(), configuration)
+
+
+def _work(settings: "Settings", configuration: Path) -> None:
     from orchestration.service import run_work
 
-    settings = _settings()
     run_work(
         state_dir=settings.state.dir,
         config=configuration,

@@ -5,23 +5,25 @@ The parent holds the listening socket, so that a server process that is restarte
 
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkProcess
 from types import FrameType
 
 _log = logging.getLogger(__name__)
+_fork = multiprocessing.get_context("fork")
+_libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 4.0
+_TICK_SECONDS = 0.05
 _BACKLOG = 2048
 _STEADY_SECONDS = 30.0
 _LONGEST_PAUSE = 10.0
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def listen(bind: str) -> socket.socket:
@@ -34,18 +36,16 @@ def listen(bind: str) -> socket.socket:
     return listening
 
 
-def _end_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 @dataclass(slots=True)
 class Child:
-    """One watched process: restarted when it ends, after a pause that grows while it keeps ending."""
+    """One watched process: restarted when it ends, after a pause that grows while it keeps ending.
+
+    It is forked, so that what the parent has imported is not imported again; it leads a process group of its own.
+    """
 
     name: str
-    command: Sequence[str]
-    sockets: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    run: Callable[[], None]
+    process: ForkProcess | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _pause: float = field(default=0.0, init=False)
     _next: float = field(default=0.0, init=False)
@@ -55,17 +55,21 @@ class Child:
         if self.process is None:
             if now >= self._next:
                 self._start(now)
-        elif (code := self.process.poll()) is not None:
+        elif (code := self.process.exitcode) is not None:
             self._ended(code, now)
 
     def _start(self, now: float) -> None:
         self._started = now
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
-            self.command,
-            pass_fds=self.sockets,
-            process_group=0,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
-        )
+        self.process = _fork.Process(target=self._run, args=(os.getpid(),), name=self.name)
+        self.process.start()
+
+    def _run(self, parent: int) -> None:
+        os.setpgid(0, 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() == parent:
+            self.run()
 
     def _ended(self, code: int, now: float) -> None:
         steady = now - self._started > _STEADY_SECONDS
@@ -74,21 +78,21 @@ class Child:
         self.process = None
         _log.error("%s ended with %s, starting it again in %.1f s", self.name, code, self._pause)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send the signal to the process, where it runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
+    def stop(self) -> None:
+        """Ask the process to end, where it runs."""
+        if self.process is not None:
+            self.process.terminate()
 
     def end(self, deadline: float) -> None:
         """Wait until the process has ended; past the deadline kill it with all that it started."""
         if self.process is None:
             return
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        while self.process.exitcode is None and time.monotonic() < deadline:
+            time.sleep(_TICK_SECONDS)
+        if self.process.exitcode is None:
             _log.warning("%s did not end in time, killing it", self.name)
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            self.process.join()
 
 
 def supervise(children: Sequence[Child]) -> None:
@@ -104,15 +108,10 @@ def supervise(children: Sequence[Child]) -> None:
     while not stopping:
         for child in children:
             child.tend(time.monotonic())
-        time.sleep(0.1)
+        time.sleep(_TICK_SECONDS)
     _log.info("stopping")
     deadline = time.monotonic() + _GRACE_SECONDS
     for child in children:
-        child.signal(signal.SIGTERM)
+        child.stop()
     for child in children:
         child.end(deadline)
-
-
-def landcast(*arguments: str) -> list[str]:
-    """Return the command that runs this program with the arguments."""
-    return [sys.executable, "-m", "server.cli", *arguments]
