@@ -27,7 +27,7 @@ class ServerSettings(BaseSettings):
     """Public address, path prefix included; the only source of links. Default: http:// and the bind address."""
     workers: int = Field(default_factory=lambda: min(16, os.cpu_count() or 1), ge=1, le=256)
     """Server processes. Default: one a core, 16 at most."""
-    requests: int = Field(100, ge=1, le=10_000)
+    requests: int = Field(1000, ge=1, le=100_000)
     """Requests that one server process works on at once; more get 503."""
     request_timeout: float = Field(90, gt=0, le=3600)
     """Seconds after which a request is given up with 503."""
