@@ -165,7 +165,8 @@ def _progress(label: str) -> Iterator[Callable[[float, str], None]]:
 
         def report(fraction: float, message: str) -> None:
             nonlocal done
-            bar.label = message
+            if sys.stderr.isatty():
+                bar.label = message
             now = round(fraction * 1000)
             bar.update(now - done)
             done = now
