@@ -8,7 +8,7 @@ say() { printf '%s\n' "landcast: $*" >&2; }
 qgis=${QGIS_PYTHON:-/usr/bin/python3}
 missing=
 command -v gdalinfo >/dev/null 2>&1 || missing="$missing gdal-bin"
-command -v curl >/dev/null 2>&1 || missing="$missing curl"
+for tool in curl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
