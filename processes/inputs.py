@@ -60,12 +60,19 @@ def _value(name: str, description: Mapping[str, Any], value: Any) -> Any:
     if not _is_qualified(value):
         _validate(name, schema, value)
         return value
+    _check_qualifiers(name, value)
     _validate(name, schema, value["value"])
     return value if schema.get("format") == "byte" else value["value"]
 
 
 def _is_qualified(value: Any) -> bool:
     return isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIED
+
+
+def _check_qualifiers(name: str, value: Mapping[str, Any]) -> None:
+    for member in ("mediaType", "encoding"):
+        if not isinstance(value.get(member, ""), str):
+            raise InvalidInput(name, f"input '{name}.{member}': {shown(value[member])}; allowed: a string")
 
 
 def _is_reference(value: Any) -> bool:

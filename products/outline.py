@@ -49,7 +49,7 @@ def _unwrapped(value: object) -> object:
 
 
 def _from_wkt(text: str) -> Polygonal:
-    if not _WKT.match(text):
+    if not _WKT.match(text) or "\0" in text:  # where C would stop reading
         raise _refusal("it is no WKT of a polygon", text)
     if text.count(",") > 2 * MAX_VERTICES:
         raise _refusal(f"it has more than {MAX_VERTICES:,} vertices", text)

@@ -1,7 +1,7 @@
 """The filters of the job list (18-062r2, clause 12)."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from starlette.requests import Request
 
@@ -10,11 +10,11 @@ from orchestration.job import JobQuery, Status
 from routes.paging import read_page
 from routes.parameters import allow_parameters
 from routes.problem import bad_parameter
+from routes.timespan import read_time
 
 _LISTS = ("type", "processID", "status")
 _SINGLE = ("limit", "offset", "datetime", "minDuration", "maxDuration")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
-_INSTANT = "an RFC 3339 time, or an interval of two such as 2026-11-01T00:00:00Z/.."
 _WHOLE_SECOND = timedelta(seconds=1) - timedelta(microseconds=1)
 
 
@@ -58,20 +58,8 @@ def _duration(request: Request, name: str) -> float | None:
 
 def _interval(request: Request) -> tuple[datetime | None, datetime | None]:
     """Return the bounds of `datetime`, inclusive; an instant is the whole second that a job's times are told in."""
-    text = request.query_params.get("datetime")
-    if text is None:
+    asked = read_time(request)
+    if asked is None:
         return None, None
-    first, slash, last = text.partition("/")
-    begin, end = _instant(first, text), _instant(last if slash else first, text)
-    if (begin is None and end is None) or (begin and end and begin > end):
-        raise bad_parameter("datetime", text, f"allowed: {_INSTANT}")
-    return begin, end + _WHOLE_SECOND if end and not end.microsecond else end
-
-
-def _instant(word: str, text: str) -> datetime | None:
-    if word in {"", ".."}:
-        return None
-    try:
-        return datetime.fromisoformat(word.replace(" ", "+")).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise bad_parameter("datetime", text, f"allowed: {_INSTANT}") from error
+    begin, end = asked
+    return begin, end if end.microsecond else end + _WHOLE_SECOND

@@ -28,7 +28,7 @@ def read_time(request: Request) -> tuple[datetime, datetime] | None:
     if text is None:
         return None
     begin, slash, end = text.partition("/")
-    if text in {"..", "../..", "/", "../", "/.."}:
+    if text in {"", "..", "../..", "/", "../", "/.."}:
         raise bad_parameter("datetime", text, _ALLOWED)
     asked = _begin(begin, text), _end(end if slash else begin, text)
     if asked[0] > asked[1]:

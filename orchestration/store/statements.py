@@ -39,7 +39,7 @@ HAND_BACK = """update jobs set
 
 DISMISS = """update jobs set
         status = iif(finished is null, 'dismissed', status), deleted = iif(finished is null, null, :now),
-        finished = coalesce(finished, :now), updated = :now
+        message = iif(finished is null, '', message), finished = coalesce(finished, :now), updated = :now
     where id = :id and deleted is null
     returning *"""
 

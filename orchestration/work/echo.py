@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 _DOCUMENTS = frozenset({"complexObjectInput", "geometryInput", "featureCollectionInput"})
 _IMAGES = "imagesInput"
-_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema"})
-_JSON = "application/json"
+_LINK = frozenset({"href", "rel", "type", "hreflang", "title"})
 
 
 def _plan(bench: Bench) -> Sequence[Part]:
@@ -34,7 +33,7 @@ def _make(part: Part, bench: Bench) -> Piece:
         return output | {"value": [_image(image, bench) for image in images]}
     if name in _DOCUMENTS and _is_reference(value):
         return output | {"value": _document(bench.fetch(value["href"]))}
-    return output | _unqualified(value)
+    return output | {"value": value}
 
 
 def _pause(seconds: float, bench: Bench) -> None:
@@ -45,7 +44,8 @@ def _pause(seconds: float, bench: Bench) -> None:
 
 
 def _is_reference(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("href"), str)
+    """Tell a link (18-062r2, link.yaml) from an object that has an `href` among other members."""
+    return isinstance(value, Mapping) and isinstance(value.get("href"), str) and value.keys() <= _LINK
 
 
 def _image(value: Any, bench: Bench) -> Any:
@@ -69,13 +69,6 @@ def _document(fetched: "Fetched") -> Any:
 
 def _no_json(constant: str) -> NoReturn:
     raise ValueError(constant)
-
-
-def _unqualified(value: Any) -> dict[str, Any]:
-    """Take `{"value": …, "mediaType": …}` apart (18-062r2, qualifiedInputValue)."""
-    if isinstance(value, Mapping) and "value" in value and value.keys() <= _QUALIFIED:
-        return {"value": value["value"], "media_type": value.get("mediaType", _JSON)}
-    return {"value": value}
 
 
 def _assemble(pieces: Sequence[Piece], _bench: Bench) -> Manifest:

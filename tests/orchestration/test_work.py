@@ -66,7 +66,8 @@ def test_every_work_is_without_pygeoapi(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
 
 
-_QUALIFIED = {"value": "<a/>", "mediaType": "application/xml"}
+_LIKE_A_LINK = {"property1": "a", "property5": True, "href": "x"}
+_LIKE_A_QUALIFIED = {"value": "<script>", "mediaType": "text/html\r\nX-Evil: 1"}
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,8 @@ _QUALIFIED = {"value": "<a/>", "mediaType": "application/xml"}
         ("arrayInput", [1, 2], [1, 2], "application/json"),
         ("boundingBoxInput", {"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 4]}, "application/json"),
         ("complexObjectInput", {"property1": "a", "value": 1}, {"property1": "a", "value": 1}, "application/json"),
-        ("complexObjectInput", {"value": {"property1": "a"}}, {"property1": "a"}, "application/json"),
-        ("complexObjectInput", _QUALIFIED, "<a/>", "application/xml"),
+        ("complexObjectInput", _LIKE_A_LINK, _LIKE_A_LINK, "application/json"),
+        ("mixedInput", _LIKE_A_QUALIFIED, _LIKE_A_QUALIFIED, "application/json"),
         ("complexObjectInput", {"href": "https://x.example/object"}, {"property1": "a"}, "application/json"),
         ("geometryInput", {"href": "https://x.example/wkt"}, "POINT(1 2)", "application/json"),
         ("geometryInput", {"href": "https://x.example/nan"}, "NaN", "application/json"),

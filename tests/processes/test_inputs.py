@@ -56,6 +56,7 @@ def test_what_is_allowed_is_stored_with_its_defaults(given: dict[str, Any], stor
     [
         ({}, "word", 'input \'word\' is missing; allowed: "one", "two"'),
         ({"word": "three"}, "word", 'input \'word\': "three"; allowed: "one", "two"'),
+        ({"word": {"value": "one", "mediaType": 5}}, "word", "input 'word.mediaType': 5; allowed: a string"),
         ({"word": None}, "word", 'input \'word\': null; allowed: "one", "two"'),
         ({"word": "one", "wrod": 1}, "wrod", 'input "wrod" is unknown; allowed: word, count, date'),
         ({"word": "one", "count": 10}, "count", "input 'count': 10; allowed: a whole number from 1 to 9"),

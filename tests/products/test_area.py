@@ -75,6 +75,7 @@ def test_a_bbox_may_lie_over_the_antimeridian() -> None:
         ("POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0), (20 20, 21 20, 21 21, 20 20))", "hole lies outside shell"),
         pytest.param("POLYGON ((\ud800", "readable", id="half a character"),
         pytest.param("POLYGON ((19 49\0", "readable", id="a null character"),
+        pytest.param(SQUARE + "\0 and more", "no WKT", id="more after a null character"),
         ({"type": "Point", "coordinates": [19, 49]}, "Point"),
         ({"type": "Polygon", "coordinates": [[[19, 49], [20, 49], [20, 50]]]}, "four positions"),
         ({"type": "Polygon", "coordinates": [[*RING[:-1], [19.1, 49]]]}, "ends where it begins"),

@@ -1,5 +1,6 @@
 """Jobs are told as 18-062r2 says: their list, how each stands, their end."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,11 @@ def test_somebody_elses_job_is_not_there(bureau: "Bureau", monkeypatch: pytest.M
 
 def test_an_unfinished_job_is_dismissed_and_stays(bureau: "Bureau") -> None:
     job_id = bureau.order()
+    bureau.resources.store.begin(job_id)
+    bureau.resources.store.report(job_id, 1, 40, "cutting")
     first = bureau.client.delete(f"/jobs/{job_id}")
     assert (first.status_code, first.json()["status"]) == (200, "dismissed")
+    assert first.json()["message"] == "Dismissed."
     assert ids(bureau) == [job_id]
     assert bureau.client.get(f"/jobs/{job_id}/results").status_code == 410
     second = bureau.client.delete(f"/jobs/{job_id}")
@@ -121,6 +125,21 @@ def test_ten_are_listed_where_nothing_is_said(bureau: "Bureau") -> None:
     assert len(ids(bureau, "limit=10001")) == 11
 
 
+def test_a_time_without_a_zone_is_utc_wherever_the_server_stands(
+    bureau: "Bureau", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    try:
+        job_id = bureau.order()
+        soon = datetime.now(UTC) + timedelta(minutes=1)
+        assert ids(bureau, f"datetime={soon:%Y-%m-%dT%H:%M:%S}/..") == []
+        assert ids(bureau, f"datetime=../{soon:%Y-%m-%dT%H:%M:%S}") == [job_id]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_the_filters(bureau: "Bureau") -> None:
     waiting, failed = bureau.order(), bureau.order()
     bureau.fail(failed, "no")
@@ -145,6 +164,9 @@ def test_the_filters(bureau: "Bureau") -> None:
         f"datetime={after}/": [],
         f"datetime={before}": [],
         f"datetime={before.replace('Z', '%2B00:00')}/..": everything,
+        "datetime=0001-01-01T00:00:00%2B23:00": [],
+        f"datetime={now:%Y-%m-%d}": everything,
+        f"datetime={now + timedelta(days=1):%Y-%m-%d}/..": [],
         "minDuration=0": [failed],
         "minDuration=60": [],
         "maxDuration=60": [failed],
@@ -158,7 +180,7 @@ def test_the_filters(bureau: "Bureau") -> None:
     [
         "limit=0", "limit=ten", "limit=1&limit=2", "offset=-1", "type=job", "status=done", "status=", "datetime=",
         "datetime=yesterday", "datetime=../..", "datetime=/", "datetime=2026-11-23T00:00:00Z/2026-11-22T00:00:00Z",
-        "datetime=2026-11-23T00:00:00Z/x", "datetime=0001-01-01T00:00:00%2B23:00", "minDuration=-1", "minDuration=x",
+        "datetime=2026-11-23T00:00:00Z/x", "minDuration=-1", "minDuration=x",
         "maxDuration=1e9", "maxDuration=nan", "process=echo", "f=xml",
     ],
 )  # fmt: skip
