@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def write_ending(folder: Path, ending: Done | Failed) -> None:
     if isinstance(ending, Done):
         _write(folder / _DONE, manifest.encode(ending.manifest))
     else:
-        _write(folder / _FAILED, json.dumps({"reason": ending.reason, "detail": ending.detail}))
+        _write(folder / _FAILED, json.dumps(asdict(ending)))
 
 
 def read_ending(folder: Path) -> Done | Failed | None:

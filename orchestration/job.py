@@ -81,6 +81,8 @@ class Job:
     failures: int = 0
     progress: int = 0
     message: str = ""
+    fault: str = ""
+    """The class of the error that a failed job ended with, empty where it was a failure of ours."""
     manifest: Manifest = field(default=())
     files_until: datetime | None = None
     expired: bool = False

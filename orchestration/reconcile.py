@@ -104,8 +104,8 @@ class Reconciler:
                 self._store.report(job.id, job.attempt, percent, message)
             case Done(manifest):
                 self._publish(job, manifest)
-            case Failed(reason, detail):
-                self._fail(job, reason, detail)
+            case Failed() as failure:
+                self._fail(job, failure)
             case Gone(how):
                 self._lost(job, how)
 
@@ -114,10 +114,10 @@ class Reconciler:
         _log.info("result published" if published else "result dropped", extra=_names(job))
         self._over(job)
 
-    def _fail(self, job: Job, reason: str, detail: str) -> None:
-        self._store.fail(job.id, job.attempt, reason)
-        log = _log.error if detail else _log.info
-        log("order failed: %s", "\n".join(filter(None, (reason, detail))), extra=_names(job))
+    def _fail(self, job: Job, failure: Failed) -> None:
+        self._store.fail(job.id, job.attempt, failure.reason, fault=failure.fault)
+        log = _log.error if failure.detail else _log.info
+        log("order failed: %s", "\n".join(filter(None, (failure.reason, failure.detail))), extra=_names(job))
         self._over(job)
 
     def _lost(self, job: Job, how: str) -> None:
@@ -125,7 +125,8 @@ class Reconciler:
         counted = run_id(job.id, job.attempt) in self._started
         _log.warning("attempt lost: %s", how if counted else "to a stop or restart of ours", extra=_names(job))
         if counted and job.failures + 1 >= _MOST_FAILURES:
-            self._fail(job, f"The work ended {_MOST_FAILURES} times without a result; the last time {how}.", "")
+            reason = f"The work ended {_MOST_FAILURES} times without a result; the last time {how}."
+            self._fail(job, Failed(reason))
             return
         self._store.hand_back(job.id, job.attempt, counted=counted)
         self._over(job)

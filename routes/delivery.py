@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
+from routes.errors import problem_of_failure
 from routes.multipart import Part, related
 from routes.own_job import waiting
 from routes.problem import RESULT_NOT_READY, Problem
@@ -41,7 +42,7 @@ def check_delivered(job: Job) -> None:
             headers=waiting(job),
         )
     if job.status is Status.FAILED:
-        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, job.message or "the job failed", jobID=job.id)
+        raise problem_of_failure(job)
     if job.status is Status.DISMISSED:
         raise Problem(HTTPStatus.GONE, "the job was dismissed; it has no results")
     if job.expired and any(output.file for output in job.manifest):

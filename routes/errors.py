@@ -16,7 +16,9 @@ from orchestration.errors import (
     OrchestrationError,
     ReferenceRefused,
     StoreUnavailable,
+    WorkFailed,
 )
+from orchestration.job import Job
 from products.errors import (
     AreaTooLarge,
     BrokenSource,
@@ -28,7 +30,7 @@ from products.errors import (
 from routes.accept import choose
 from routes.middleware.place import allowed_methods
 from routes.pages import render
-from routes.problem import NOT_FOUND, Problem
+from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 from routes.request_id import current_request_id
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,9 +44,12 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    WorkFailed: HTTPStatus.BAD_REQUEST,
     ProviderConnectionError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """An exception that is not here is a failure of ours: 500, unless pygeoapi's own class says otherwise."""
+
+_FAULTS = {kind.__name__: status for kind, status in STATUSES.items()}
 
 _RETRY = {"Retry-After": "5"}
 
@@ -74,6 +79,13 @@ def problem_of(error: Exception) -> Problem:
         _LOGGER.error("unavailable: %s", error)
         return Problem(status, _told(error), headers=_RETRY)
     return Problem(status, _told(error))
+
+
+def problem_of_failure(job: Job) -> Problem:
+    """Return what a failed job's results answer: the status and type fit its reason (18-062r2, job-results-failed)."""
+    status = _FAULTS.get(job.fault, HTTPStatus.INTERNAL_SERVER_ERROR)
+    type_ = INVALID_PARAMETER if status is HTTPStatus.BAD_REQUEST else "about:blank"
+    return Problem(status, job.message or "the job failed", type_=type_, jobID=job.id)
 
 
 def _status(error: Exception) -> HTTPStatus:

@@ -7,8 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version that the numbered files lead to, as the last of them writes it."""
+
+_STEPS = {1: "alter table jobs add column fault text not null default '';"}
+"""What a database of a version lacks and no file that may run again can bring."""
 
 _IDLE = 4
 """Connections kept open while nobody uses them."""
@@ -41,11 +44,20 @@ def migrate(connection: sqlite3.Connection) -> None:
     if version > SCHEMA_VERSION:
         raise NewerSchema(f"the schema has version {version}, this program knows {SCHEMA_VERSION}")
     if version < SCHEMA_VERSION:
-        connection.executescript(f"begin immediate;\n{_schema()}\ncommit;")
+        try:
+            connection.executescript(f"begin immediate;\n{_steps(version)}\n{_schema()}\ncommit;")
+        except sqlite3.OperationalError:
+            connection.rollback()
+            if _version(connection) != SCHEMA_VERSION:  # else another process was first
+                raise
 
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def _steps(version: int) -> str:
+    return "\n".join(step for since, step in _STEPS.items() if 0 < version <= since)
 
 
 def _schema() -> str:

@@ -28,10 +28,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The work said that it cannot be done: `reason` is for the caller, `detail` for the log."""
+    """The work said that it cannot be done: `reason` is for the caller, `detail` for the log.
+
+    `fault` names the class of the error, empty where it was unexpected.
+    """
 
     reason: str
     detail: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ class JobStore(Protocol):
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""
 
-    def fail(self, job_id: str, attempt: int, reason: str) -> bool:
-        """End a running attempt's job as failed."""
+    def fail(self, job_id: str, attempt: int, reason: str, *, fault: str = "") -> bool:
+        """End a running attempt's job as failed; `fault` names the class of the error."""
 
     def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
         """Take a running attempt's job back to accepted; `counted` adds to its failures."""

@@ -36,6 +36,7 @@ def job_of(row: Mapping[str, Any]) -> Job:
         failures=row["failures"],
         progress=row["progress"],
         message=row["message"],
+        fault=row["fault"],
         manifest=decode(row["manifest"] or "[]"),
         files_until=_time(row["files_until"]),
         expired=bool(row["expired"]),

@@ -82,9 +82,9 @@ class SqliteStore:
         values = {"manifest": encode(manifest), "files": files, "until": until}
         return self._change(statements.PUBLISH, job_id, attempt=attempt, **values)
 
-    def fail(self, job_id: str, attempt: int, reason: str) -> bool:
-        """End a running attempt's job as failed."""
-        return self._change(statements.FAIL, job_id, attempt=attempt, reason=reason)
+    def fail(self, job_id: str, attempt: int, reason: str, *, fault: str = "") -> bool:
+        """End a running attempt's job as failed; `fault` names the class of the error."""
+        return self._change(statements.FAIL, job_id, attempt=attempt, reason=reason, fault=fault)
 
     def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
         """Take a running attempt's job back to accepted; `counted` adds to its failures."""

@@ -1,7 +1,7 @@
 """What the store says to SQLite. Every change names the state it starts from, so that a late one changes nothing."""
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
-    status, attempt, failures, progress, message, null as manifest, created, updated, started, finished, deleted,
+    status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
     files_until, expired"""
 """Every column but the inputs and the result, which may be megabytes each and which no list shows."""
 
@@ -29,7 +29,7 @@ PUBLISH = """update jobs set
         manifest = :manifest, files = :files, files_until = :until
     where id = :id and attempt = :attempt and status = 'running'"""
 
-FAIL = """update jobs set status = 'failed', finished = :now, updated = :now, message = :reason
+FAIL = """update jobs set status = 'failed', finished = :now, updated = :now, message = :reason, fault = :fault
     where id = :id and attempt = :attempt and status = 'running'"""
 
 HAND_BACK = """update jobs set

@@ -27,7 +27,7 @@ def attempt(work: Callable[[], Work], bench: Bench) -> None:
         ending: Done | Failed = Done(_perform(work(), bench))
         write_ending(bench.folder, ending)
     except (ProductError, OrchestrationError) as error:
-        write_ending(bench.folder, Failed(str(error)))
+        write_ending(bench.folder, Failed(str(error), fault=type(error).__name__))
     except Exception as error:  # noqa: BLE001  the outermost handler of the process: whatever it is becomes the order's end
         write_ending(bench.folder, Failed(_reason(error), traceback.format_exc()))
 

@@ -1,5 +1,6 @@
 -- The orders. One row an order, kept as deleted until its retention ends. Times are microseconds since 1970 UTC.
 -- `number` is the order of arrival; `attempt` numbers every start, `failures` counts those that ended without a word.
+-- `fault` is the class of the error that a failed order ended with, empty where it was ours.
 -- `files` is 1 while something of the order may lie in the results folder; `deleted` is null while callers see it.
 create table if not exists jobs (
     number          integer primary key autoincrement,
@@ -18,6 +19,7 @@ create table if not exists jobs (
     failures        integer not null default 0 check (failures >= 0),
     progress        integer not null default 0 check (progress between 0 and 100),
     message         text    not null default '',
+    fault           text    not null default '',
     manifest        text,
     created         integer not null,
     updated         integer not null,

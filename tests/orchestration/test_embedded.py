@@ -68,7 +68,7 @@ def test_a_run_ends_with_the_work_s_own_word(site: Site) -> None:
     done = site.end_of(site.start("echo", {"stringInput": "x"}))
     assert isinstance(done, Done)
     assert [(output.id, output.value) for output in done.manifest] == [("stringOutput", "x")]
-    assert site.end_of(site.start("refuse")) == Failed("the moon is not covered")
+    assert site.end_of(site.start("refuse")) == Failed("the moon is not covered", fault="WorkFailed")
 
 
 def test_an_unexpected_error_is_told_to_the_log_not_to_the_caller(site: Site) -> None:

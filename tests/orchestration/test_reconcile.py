@@ -134,8 +134,9 @@ def test_the_loser_is_not_published_and_its_files_go(scene: Scene, make_output: 
 def test_a_failure_ends_the_order_with_its_reason(scene: Scene) -> None:
     job_id = scene.running()
     half = scene.write(f"{job_id}/1/1/half.zip")
-    scene.set(job_id, Failed("nothing but sea"))
+    scene.set(job_id, Failed("nothing but sea", fault="NothingInside"))
     assert (scene.job(job_id).status, scene.job(job_id).message) == (Status.FAILED, "nothing but sea")
+    assert scene.job(job_id).fault == "NothingInside"
     assert not half.exists()
 
 

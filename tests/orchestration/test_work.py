@@ -104,7 +104,7 @@ def test_echo_brings_images_from_their_addresses(make_bench: MakeBench) -> None:
 
 def test_echo_says_when_a_document_is_no_text(make_bench: MakeBench) -> None:
     ending = _ending(make_bench({"geometryInput": {"href": "https://x.example/image"}}), lambda: work_of("echo"))
-    assert ending == Failed("https://x.example/image: not text in UTF-8")
+    assert ending == Failed("https://x.example/image: not text in UTF-8", fault="WorkFailed")
 
 
 def test_echo_pauses_and_says_so(make_bench: MakeBench) -> None:

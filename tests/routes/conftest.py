@@ -33,11 +33,11 @@ class Bureau:
         assert job is not None
         assert self.resources.store.publish(job_id, job.attempt, outputs)
 
-    def fail(self, job_id: str, reason: str) -> None:
+    def fail(self, job_id: str, reason: str, fault: str = "") -> None:
         """End the job as failed."""
         job = self.resources.store.begin(job_id)
         assert job is not None
-        assert self.resources.store.fail(job_id, job.attempt, reason)
+        assert self.resources.store.fail(job_id, job.attempt, reason, fault=fault)
 
     def file(self, job_id: str, content: bytes, name: str = "Raster.zip") -> Output:
         """Return an output that is this file, written where the worker would."""

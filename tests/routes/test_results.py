@@ -168,6 +168,18 @@ def test_a_failed_job_answers_its_reason(bureau: "Bureau") -> None:
         assert (answer.status_code, answer.json()["detail"]) == (500, "there is no space left")
 
 
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("ReferenceRefused", 400), ("WorkFailed", 400), ("BrokenSource", 503), ("NothingInside", 400), ("Unheard", 500)],
+)
+def test_a_failed_jobs_status_fits_its_reason(bureau: "Bureau", fault: str, status: int) -> None:
+    job_id = bureau.order()
+    bureau.fail(job_id, "not fetched", fault)
+    answer = fetch(bureau, job_id)
+    assert (answer.status_code, answer.json()["detail"], answer.json()["jobID"]) == (status, "not fetched", job_id)
+    assert answer.json()["type"].endswith("invalid-parameter-value") is (status == 400)
+
+
 def test_expired_files_are_410_everywhere(bureau: "Bureau") -> None:
     job_id = ordered_file(bureau)
     link = link_of(bureau, job_id)

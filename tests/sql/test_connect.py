@@ -38,6 +38,22 @@ def test_every_file_may_run_again(tmp_path: Path) -> None:
         assert connection.execute("select sql from sqlite_schema order by name").fetchall() == before
 
 
+_VERSION_1 = """create table jobs (number integer primary key, id text unique, owner text, idempotency_key text,
+    updated integer, finished integer, deleted integer, files_until integer, files integer);
+    insert into jobs (id) values ('first'); pragma user_version = 1;"""
+
+
+def test_a_database_of_the_first_version_is_brought_up_by_several_at_once(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from sql.connect import *; migrate(connect(Path(sys.argv[1])))"
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "x.sqlite")]
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        connection.executescript(_VERSION_1)
+        processes = [subprocess.Popen(command) for _ in range(4)]
+        assert [process.wait() for process in processes] == [0, 0, 0, 0]
+        assert _pragma(connection, "user_version") == SCHEMA_VERSION
+        assert connection.execute("select fault from jobs where id = 'first'").fetchone()[0] == ""
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
