@@ -120,9 +120,9 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
         api=api,
         url=url,
         catalogue=catalogue_of(configuration),
-        store=SqliteStore(folder / "orders.sqlite"),
+        store=SqliteStore(folder / "orders.sqlite", lazy=True),
         results=Results(folder / "results", key=key, url=url, link_days=settings.results.link_days),
         light=CapacityLimiter(_LIGHT_THREADS),
-        heavy=CapacityLimiter(os.cpu_count() or 1),
+        heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,
     )
