@@ -1,6 +1,7 @@
 """The worker: the one reconciler of a state folder, until it is told to stop."""
 
 import fcntl
+import logging
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,11 @@ from orchestration.results import ResultFiles
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.store.sqlite import SqliteStore
 
+_log = logging.getLogger(__name__)
+
 _SOON = 0.2
+_PATIENCE = 5.0
+"""Seconds between two attempts to open a store that cannot be opened."""
 
 
 def run_work(
@@ -76,11 +81,19 @@ def _turn(path: Path, stop: _Stop) -> Iterator[bool]:
         yield False
 
 
+def _pause(seconds: float, stop: _Stop) -> None:
+    """Wait, but not for longer than until we are stopped."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stop():
+        time.sleep(_SOON)
+
+
 def _open(path: Path, files_days: int, stop: _Stop) -> SqliteStore | None:
     """Open the store as soon as it can be opened; None when we are stopped before."""
     while not stop():
         try:
             return SqliteStore(path, files_days=files_days)
-        except StoreUnavailable:
-            time.sleep(_SOON)
+        except StoreUnavailable as error:
+            _log.warning("orders wait: %s", error)
+            _pause(_PATIENCE, stop)
     return None

@@ -16,18 +16,20 @@ _METADATA = {
     "provider": ("name", "url"),
     "contact": ("name",),
 }
-_COLLECTION = ("title", "description", "keywords", "extents", "providers")
+_COLLECTION = ("title", "description", "keywords", "extents")
+_KINDS = ("feature", "coverage")
 
 
 def find_problems(configuration: Path) -> list[str]:
     """Return what is wrong with the settings, the configuration, its files and its plugins; empty when all is well."""
     problems: list[str] = []
     try:
-        problems += _of_settings(read_settings())
+        problems += refusals(read_settings())
     except WrongSettings as error:
         problems += error.problems
     try:
-        problems += _of_configuration(read_configuration(configuration))
+        document = read_configuration(configuration)
+        problems += [*flaws(document), *_of_plugins(document)]
     except InvalidConfiguration as error:
         problems.append(str(error))
     return problems
@@ -42,29 +44,36 @@ def refusals(settings: Settings) -> list[str]:
         )
     if settings.jobs.wait >= settings.server.request_timeout:
         problems.append("LANDCAST_JOBS_WAIT: must be below LANDCAST_SERVER_REQUEST_TIMEOUT, which ends the wait before")
-    return problems
-
-
-def _of_settings(settings: Settings) -> Iterator[str]:
-    yield from refusals(settings)
     folder = settings.state.dir
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        yield f"LANDCAST_STATE_DIR: {folder}: cannot be written"
+        problems.append(f"LANDCAST_STATE_DIR: {folder}: cannot be written")
+    return problems
 
 
-def _of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
+def flaws(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps the server from starting with the configuration; no file and no plugin is opened for it."""
+    server = configuration.get("server")
+    if not isinstance(server, Mapping) or not server.get("languages"):
+        yield "server.languages: missing"
     yield from _missing("metadata", configuration.get("metadata"), _METADATA)
     resources = configuration.get("resources")
     if not isinstance(resources, Mapping) or not resources:
         yield "resources: no collection and no process is configured"
         return
     for name, resource in resources.items():
-        yield from _of_resource(f"resources.{name}", resource)
+        yield from _shape_of(f"resources.{name}", resource)
     try:
         catalogue_of(configuration)
     except InvalidConfiguration as error:
         yield str(error)
+
+
+def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
+    resources = configuration.get("resources")
+    for name, resource in resources.items() if isinstance(resources, Mapping) else ():
+        if not list(_shape_of("", resource)):
+            yield from _of_resource(f"resources.{name}", resource)
 
 
 def _missing(place: str, given: Any, expected: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -79,16 +88,47 @@ def _missing(place: str, given: Any, expected: Mapping[str, tuple[str, ...]]) ->
             yield from (f"{place}.{section}.{name}: missing" for name in names if members.get(name) in (None, ""))
 
 
-def _of_resource(place: str, resource: Any) -> Iterator[str]:
+def _shape_of(place: str, resource: Any) -> Iterator[str]:
     kind = resource.get("type") if isinstance(resource, Mapping) else None
     if kind == "collection":
-        yield from (f"{place}.{name}: missing" for name in _COLLECTION if not resource.get(name))
-        for number, provider in enumerate(resource.get("providers") or ()):
-            yield from _of_provider(f"{place}.providers[{number}]", provider)
-    elif kind == "process":
-        yield from _of_process(f"{place}.processor", resource.get("processor"))
-    else:
+        yield from _shape_of_collection(place, resource)
+    elif kind != "process":
         yield f"{place}.type: {kind!r} is neither collection nor process"
+    elif not isinstance(resource.get("processor"), Mapping):
+        yield f"{place}.processor: missing"
+
+
+def _shape_of_collection(place: str, collection: Mapping[str, Any]) -> Iterator[str]:
+    for name, shape, article in (
+        ("extents", dict, "a mapping"),
+        ("links", list, "a list"),
+        ("providers", list, "a list"),
+    ):
+        if collection.get(name) and not isinstance(collection[name], shape):
+            yield f"{place}.{name}: must be {article}"
+    providers = collection.get("providers")
+    if not providers:
+        yield f"{place}.providers: missing"
+    for number, provider in enumerate(providers if isinstance(providers, list) else ()):
+        yield from _shape_of_provider(f"{place}.providers[{number}]", provider)
+
+
+def _shape_of_provider(place: str, provider: Any) -> Iterator[str]:
+    if not isinstance(provider, Mapping):
+        yield f"{place}: must be a mapping"
+        return
+    if provider.get("type") not in _KINDS:
+        yield f"{place}.type: {provider.get('type')!r} is none of {', '.join(_KINDS)}"
+    yield from (f"{place}.{name}: missing" for name in ("name", "data") if not provider.get(name))
+
+
+def _of_resource(place: str, resource: Mapping[str, Any]) -> Iterator[str]:
+    if resource["type"] == "process":
+        yield from _of_process(f"{place}.processor", resource["processor"])
+        return
+    yield from (f"{place}.{name}: missing" for name in _COLLECTION if not resource.get(name))
+    for number, provider in enumerate(resource["providers"]):
+        yield from _of_provider(f"{place}.providers[{number}]", provider)
 
 
 def _of_provider(place: str, provider: Any) -> Iterator[str]:
@@ -120,7 +160,7 @@ def _plugin(place: str, definition: Any) -> tuple[Any, str]:
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute), ""
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - a module may fail in any way while it is imported
         return None, f"{place}.name: {name}: {error}"
 
 

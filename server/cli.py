@@ -1,6 +1,7 @@
 """The program `landcast`. Heavy modules are imported by the command that needs them."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from server.settings import Settings
 
+_log = logging.getLogger("landcast")
 _CONFIG = click.option(
     "--config",
     "configuration",
@@ -66,13 +68,13 @@ def main() -> None:
 def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
     from products.catalogue import InvalidConfiguration, read_configuration
-    from server.check import refusals
+    from server.check import flaws, refusals
     from server.supervise import Child, listen, supervise
 
     settings = _settings()
     problems = refusals(settings)
     try:
-        read_configuration(configuration)
+        problems += flaws(read_configuration(configuration))
     except InvalidConfiguration as error:
         problems.append(str(error))
     if problems:
@@ -81,6 +83,9 @@ def serve(configuration: Path) -> None:
         socket = listen(settings.server.bind)
     except OSError as error:
         _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
+
+    _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
+    _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
 
     def serve_web() -> None:
         from server.web import serve_web

@@ -61,4 +61,4 @@ def _unknown(environment: Mapping[str, str]) -> list[str]:
 
 def _describe(concern: type[BaseSettings], detail: Any) -> str:
     field = str(detail["loc"][0]) if detail["loc"] else ""
-    return f"{concern.model_config['env_prefix']}{field.upper()}: {detail['msg']}"
+    return f"{concern.model_config['env_prefix']}{field.upper()}: {detail['msg'].removeprefix('Value error, ')}"

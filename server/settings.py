@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AnyHttpUrl, Field, SecretStr, UrlConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_LARGEST_PORT = 65_535
 _COMMON: SettingsConfigDict = {
     "frozen": True,
     "extra": "forbid",
@@ -31,6 +32,13 @@ class ServerSettings(BaseSettings):
     """Requests that one server process works on at once; more get 503."""
     request_timeout: float = Field(90, gt=0, le=3600)
     """Seconds after which a request is given up with 503."""
+
+    @field_validator("bind")
+    @classmethod
+    def _port_there_can_be(cls, bind: str) -> str:
+        if int(bind.rpartition(":")[2]) > _LARGEST_PORT:
+            raise ValueError(f"a port is at most {_LARGEST_PORT}")
+        return bind
 
     @field_validator("url")
     @classmethod

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -60,8 +61,13 @@ class Child:
 
     def _start(self, now: float) -> None:
         self._started = now
-        self.process = _fork.Process(target=self._run, args=(os.getpid(),), name=self.name)
-        self.process.start()
+        process = _fork.Process(target=self._run, args=(os.getpid(),), name=self.name)
+        try:
+            process.start()
+        except OSError as error:
+            self._ended(f"{error}, before it began", now)
+        else:
+            self.process = process
 
     def _run(self, parent: int) -> None:
         os.setpgid(0, 0)
@@ -69,14 +75,22 @@ class Child:
             signal.signal(number, signal.SIG_DFL)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == parent:
-            self.run()
+            self._run_logged()
 
-    def _ended(self, code: int, now: float) -> None:
+    def _run_logged(self) -> None:
+        """Run; what it fails with goes to the log, as one entry, and not to standard error beside it."""
+        try:
+            self.run()
+        except Exception:  # noqa: BLE001 - the outermost handler of the process
+            _log.exception("%s failed", self.name)
+            sys.exit(1)
+
+    def _ended(self, how: int | str, now: float) -> None:
         steady = now - self._started > _STEADY_SECONDS
         self._pause = 0.2 if steady else min(max(self._pause * 2, 0.2), _LONGEST_PAUSE)
         self._next = now + self._pause
         self.process = None
-        _log.error("%s ended with %s, starting it again in %.1f s", self.name, code, self._pause)
+        _log.error("%s ended with %s, starting it again in %.1f s", self.name, how, self._pause)
 
     def stop(self) -> None:
         """Ask the process to end, where it runs."""

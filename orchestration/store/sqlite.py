@@ -23,17 +23,29 @@ class SqliteStore:
     """Keep orders in the database at `path`, a JobStore; made when it is not there.
 
     A result's files are kept `files_days` days from its publication. Raises StoreUnavailable when the database cannot
-    be opened, is locked for longer than `busy_seconds`, is full, or was written by a newer version.
+    be opened, is locked for longer than `busy_seconds`, is full, or was written by a newer version: when it is made, or
+    with `lazy` when it is used, so that what needs no orders goes on without it.
     """
 
-    def __init__(self, path: Path, *, files_days: int = 30, busy_seconds: float = 5) -> None:
+    def __init__(self, path: Path, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._prepared = False
         self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
         self._pool = Pool(path, busy_seconds=busy_seconds)
         self._watch = _Watch(path, busy_seconds=busy_seconds)
+        if not lazy:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the database and its schema, once; several threads may, as a second time changes nothing."""
+        if self._prepared:
+            return
         with _unavailable():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(connect(path, busy_seconds=busy_seconds)) as connection:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
                 migrate(connection)
+        self._prepared = True
 
     def add(self, order: Order) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new. Raises IdempotencyConflict."""
@@ -126,11 +138,13 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        self._prepare()
         with _unavailable(), self._pool.writing() as connection:
             yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        self._prepare()
         with _unavailable(), self._pool.reading() as connection:
             yield connection
 

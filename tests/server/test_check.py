@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from server.check import find_problems, flaws
 
 CONFIGURATION = Path("pygeoapi-config.yml")
 
@@ -68,6 +71,54 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
         "resources.odd.type: ",
     ):
         assert any(line.startswith(place) for line in done.stderr.splitlines()), (place, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "problem"),
+    [
+        ("resources.parks.providers", 5, "resources.parks.providers: must be a list"),
+        ("resources.parks.providers", {"type": "feature"}, "resources.parks.providers: must be a list"),
+        ("resources.parks.providers", [None], "resources.parks.providers[0]: must be a mapping"),
+        (
+            "resources.parks.providers",
+            [{"type": "feature", "name": "a.B"}],
+            "resources.parks.providers[0].data: missing",
+        ),
+        (
+            "resources.parks.providers",
+            [{"type": "map", "name": "a.B", "data": "x"}],
+            "resources.parks.providers[0].type: ",
+        ),
+        ("resources.parks.extents", "Europe", "resources.parks.extents: must be a mapping"),
+        ("resources.parks.links", "https://example.org", "resources.parks.links: must be a list"),
+        ("resources.echo.processor", None, "resources.echo.processor: missing"),
+        ("resources.parks", None, "resources.parks.type: "),
+        ("server", None, "server.languages: missing"),
+        ("metadata", None, "metadata: missing"),
+        ("products", [], "products: "),
+    ],
+)
+def test_what_no_server_could_start_from_is_named(
+    configuration: dict[str, object], place: str, wrong: object, problem: str
+) -> None:
+    *parents, last = place.split(".")
+    broken: Any = configuration
+    for parent in parents:
+        broken = broken[parent]
+    broken[last] = wrong
+    assert [flaw for flaw in flaws(configuration) if flaw.startswith(problem)]
+
+
+def test_the_sample_has_no_flaw(configuration: dict[str, object]) -> None:
+    assert not list(flaws(configuration))
+
+
+@pytest.mark.parametrize("name", ["..", ".x", "os.system", "plugins.nowhere.Provider"])
+def test_a_plugin_that_is_none_is_named(tmp_path: Path, configuration: dict[str, Any], name: str) -> None:
+    configuration["resources"]["parks"]["providers"][0]["name"] = name
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump(configuration))
+    assert any(problem.startswith("resources.parks.providers[0].") for problem in find_problems(path))
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "\0", "resources: {}", "resources: 7"])

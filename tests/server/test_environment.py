@@ -37,6 +37,7 @@ def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("LANDCAST_SERVER_BIND", "5000"),
         ("LANDCAST_SERVER_BIND", "a b:5000"),
+        ("LANDCAST_SERVER_BIND", "127.0.0.1:65536"),
         ("LANDCAST_SERVER_URL", "example.org"),
         ("LANDCAST_SERVER_URL", "ftp://example.org"),
         ("LANDCAST_SERVER_URL", "https://user@example.org/"),

@@ -172,6 +172,21 @@ def test_every_log_line_is_json_with_a_request_id_for_a_request(serve: Callable[
     assert all(line["time"].endswith("Z") for line in lines)
 
 
+def test_a_database_that_is_none_stops_orders_and_nothing_else(serve: Callable[[], Served], state: Path) -> None:
+    (state / "orders.sqlite").write_bytes(b"no database" * 1000)
+    served = serve()
+    eventually(lambda: served.answers("/collections/parks"), 15)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        served.get("/health/ready")
+    assert refused.value.code == 503
+    assert json.load(refused.value)["checks"]["orders"]["status"] == "unavailable"
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(6) == 0
+    messages = [json.loads(line)["message"] for line in served.log.read_text().splitlines()]
+    assert any(message.startswith("open: ") for message in messages)
+    assert any(message.startswith("orders wait: ") for message in messages)
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
@@ -179,6 +194,8 @@ def test_every_log_line_is_json_with_a_request_id_for_a_request(serve: Callable[
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_AUTH_ISSUER": "https://example.org"}, "LANDCAST_AUTH_ISSUER"),
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_TYPO": "1"}, "LANDCAST_TYPO"),
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_BIND": "203.0.113.1:1"}, "LANDCAST_SERVER_BIND"),
+        ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_BIND": "127.0.0.1:99999"}, "LANDCAST_SERVER_BIND"),
+        ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_STATE_DIR": "/etc/passwd"}, "LANDCAST_STATE_DIR"),
     ],
 )
 def test_it_refuses_to_start_and_says_why(environment: dict[str, str], named: str) -> None:

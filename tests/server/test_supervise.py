@@ -1,5 +1,6 @@
 """The supervisor as a real process over real children."""
 
+import json
 import os
 import signal
 import socket
@@ -96,6 +97,26 @@ def test_a_child_that_keeps_ending_is_started_ever_more_slowly(tmp_path: Path) -
     parent.terminate()
     parent.wait()
     assert 3 <= len(note.read_text()) <= 6
+
+
+FAILING = """
+import sys
+from server.logs import start_logging
+from server.supervise import Child, supervise
+start_logging(level="INFO", form="json")
+def fail():
+    raise OSError("no disk")
+supervise([Child("worker", fail)])
+"""
+
+
+def test_what_a_child_fails_with_is_one_entry_of_the_log() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", FAILING], stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    parent.terminate()
+    lines = [json.loads(line) for line in parent.communicate(timeout=6)[1].splitlines()]
+    failed = next(line for line in lines if line["message"] == "worker failed")
+    assert "OSError: no disk" in failed["traceback"]
 
 
 @pytest.mark.parametrize(("bind", "family"), [("127.0.0.1:0", socket.AF_INET), ("[::1]:0", socket.AF_INET6)])
