@@ -4,6 +4,7 @@ The parent holds the listening socket, so that a server process that is restarte
 """
 
 import ctypes
+import errno
 import logging
 import multiprocessing
 import os
@@ -28,13 +29,24 @@ _LONGEST_PAUSE = 10.0
 
 
 def listen(bind: str) -> socket.socket:
-    """Return a socket that listens on `host:port`, inheritable. Raises OSError."""
+    """Return a socket that listens on `host:port`, inheritable. Raises OSError.
+
+    An address in use is waited for as long as the server processes of a supervisor that was killed take to end.
+    """
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
-    listening.set_inheritable(True)
-    return listening
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while True:
+        try:
+            listening = socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise
+            time.sleep(_TICK_SECONDS)
+        else:
+            listening.set_inheritable(True)
+            return listening
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """One try of an order, from its plan to its last act."""
 
 import errno
+import sqlite3
 import time
 import traceback
 from collections.abc import Callable
@@ -44,11 +45,18 @@ def _perform(work: Work, bench: Bench) -> Manifest:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+    if _is_full(error):
         return "There is no space left on the server's disk; try again later."
     if isinstance(error, MemoryError):
         return "The work needed more memory than the server gives an order; try a smaller area."
     return _UNEXPECTED
+
+
+def _is_full(error: Exception) -> bool:
+    """Say whether the disk was full, whoever wrote to it."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 class Progress:

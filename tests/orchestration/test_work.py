@@ -134,12 +134,22 @@ def _raising(error: Exception) -> Work:
     return _work(make, lambda *_: ())
 
 
+def _full_database() -> sqlite3.Error:
+    """Return what SQLite raises when it cannot write another page."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("pragma max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connection.execute("create table full (it)")
+    return caught.value
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
         (NothingInside("nothing but sea"), "nothing but sea"),
         (StoreUnavailable("locked"), "locked"),
         (OSError(errno.ENOSPC, "No space left on device"), "no space left"),
+        (_full_database(), "no space left"),
         (MemoryError(), "memory"),
         (KeyError("secret"), "unexpected error"),
     ],

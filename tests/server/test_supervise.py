@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 
 import psutil
 import pytest
@@ -128,3 +129,16 @@ def test_the_socket_listens_and_can_be_handed_on(bind: str, family: int) -> None
         assert os.get_inheritable(listening.fileno())
         with socket.create_connection(listening.getsockname()[:2], timeout=2):
             pass
+
+
+def test_an_address_is_waited_for_while_what_held_it_ends() -> None:
+    held = socket.create_server(("127.0.0.1", 0))
+    port = held.getsockname()[1]
+    Timer(0.5, held.close).start()
+    with listen(f"127.0.0.1:{port}") as listening:
+        assert listening.getsockname()[1] == port
+
+
+def test_an_address_that_stays_in_use_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held, pytest.raises(OSError, match="in use"):
+        listen(f"127.0.0.1:{held.getsockname()[1]}")
