@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -57,7 +57,22 @@ def _refuse(problems: list[str]) -> None:
     sys.exit(1)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _InPlainWords(click.Group):
+    """Commands whose ordinary failures (a file, a folder, a configuration) are one line and exit 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from products.catalogue import InvalidConfiguration
+        from products.errors import ProductError
+
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (InvalidConfiguration, ProductError, OSError) as error:
+            _refuse([str(error)])
+
+
+@click.group(cls=_InPlainWords, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="landcast")
 def main() -> None:
     """Serve land-cover products over OGC API standards: browse them, order them, fetch them."""
