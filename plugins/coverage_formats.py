@@ -126,13 +126,14 @@ def domain_set(provider: CogProvider) -> dict[str, Any]:
 
 
 def range_type(_provider: CogProvider) -> dict[str, Any]:
-    """Return the type of the values."""
+    """Return the type of the values; GDAL reads it from `definition`, without which it takes them for floats."""
     return {
         "type": "DataRecord",
         "field": [
             {
                 "type": "Quantity",
                 "name": "class",
+                "definition": "ogcType:unsignedByte",
                 "description": "Land-cover class",
                 "encodingInfo": {"dataType": "ogcType:unsignedByte"},
                 "nilValues": [{"value": NODATA, "reason": "no data"}],

@@ -41,6 +41,11 @@ class Box:
     bbox: BBox
     crs: Crs
 
+    @property
+    def as_written(self) -> BBox:
+        """The box in the order of its system's axes."""
+        return self.crs.as_xy(self.bbox)
+
     def to(self, crs: Crs) -> "Box":
         """Return the box around this one in another system, edges followed. Raises ValueError where it cannot be."""
         if crs.epsg == self.crs.epsg:

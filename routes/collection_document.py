@@ -85,6 +85,7 @@ def _add_coverage(resources: Resources, document: dict[str, Any], place: str) ->
     document["crs"] = list(provider.crs_list)
     document["storageCrs"] = provider.storage_crs_uri
     document["scaleDenominator"] = provider.scale_denominator
+    document["extent"]["spatial"]["storageCrsBbox"] = [provider.whole.as_written]
     document["links"] += list(_coverage_links(provider, place))
 
 

@@ -17,6 +17,7 @@ from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_t
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection_document import COVERAGE_JSON, GEOTIFF
+from routes.content import content_headers
 from routes.coverage_request import PARAMETERS, Wanted, read_wanted, shrink
 from routes.pages import render
 from routes.parameters import allow_parameters
@@ -58,12 +59,17 @@ def coverage_provider(request: Request) -> CogProvider:
 def _answer(request: Request, form: str) -> Response:
     collection_id = request.path_params["collection_id"]
     provider = coverage_provider(request)
-    in_time = meets_time(request, collection_of(resources_of(request).api, collection_id))
+    collection = collection_of(resources_of(request).api, collection_id)
+    in_time = meets_time(request, collection)
     wanted = read_wanted(request, provider)
     if wanted is None or not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     size = _bounded(request, wanted, _AS_TEXT if form == "json" else MAX_PIXELS)
-    headers = {"Vary": "Accept, Prefer", "Content-Crs": f"<{wanted.box.crs.uri}>", **_scaled(request, wanted, size)}
+    headers = {
+        "Vary": "Accept, Prefer",
+        **content_headers(wanted.box, collection),
+        **_scaled(request, wanted, size),
+    }
     if form == "html":
         return Response(_page(request, wanted, size), headers=headers, media_type="text/html")
     pixels = provider.read(wanted.box, size)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from pygeoapi.error import GenericError
 from pygeoapi.provider.base import ProviderConnectionError
@@ -58,7 +59,9 @@ def answer(request: Request, problem: Problem) -> Response:
     """Answer with the problem: problem+json, or a page where a GET prefers one."""
     if problem.status is HTTPStatus.NO_CONTENT:
         return Response(status_code=problem.status, headers=problem.headers)
-    document = problem.document(request.url.path, current_request_id.get("-"))
+    document = problem.document(
+        quote(request.scope.get("public_path", request.scope["path"])), current_request_id.get("-")
+    )
     headers = {"Vary": "Accept", "Cache-Control": "no-store", **problem.headers}
     if _prefers_page(request):
         return Response(render(request, "error.html", document), problem.status, headers, media_type="text/html")

@@ -18,7 +18,7 @@ from routes.sendfile import send_file
 
 async def get_file(request: Request) -> Response:
     """Answer with the Cloud-Optimized GeoTIFF that the coverage is read from; no other name leads to a file."""
-    allow_parameters(request)
+    allow_parameters(request, one_form=True)
     collection_id, name = request.path_params["collection_id"], request.path_params["name"]
     resources = resources_of(request)
     source = Path(coverage_of(resources.api, collection_id).data)

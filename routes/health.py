@@ -21,13 +21,13 @@ _LATE = 15
 
 async def get_live(request: Request) -> Response:
     """Answer 200 as long as this process answers at all."""
-    allow_parameters(request)
+    allow_parameters(request, one_form=True)
     return _answer({"status": "ok"}, HTTPStatus.OK)
 
 
 async def get_ready(request: Request) -> Response:
     """Answer with each dependency by name: 200, or 503 when orders cannot be taken."""
-    allow_parameters(request)
+    allow_parameters(request, one_form=True)
     resources = resources_of(request)
     checks = await anyio.to_thread.run_sync(_checks, request, limiter=resources.light)
     down = checks["orders"]["status"] != "ok"

@@ -4,7 +4,6 @@ import re
 from http import HTTPStatus
 
 import anyio
-from products.raster.picture import picture
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,7 +11,9 @@ from starlette.routing import Route
 from plugins.cog import Size
 from plugins.crs import CRS84
 from products.limits import MAX_PIXELS
+from products.raster.picture import picture
 from routes.boxes import read_box, read_crs
+from routes.content import content_headers
 from routes.coverage import coverage_provider
 from routes.coverage_request import read_side, side_by_aspect, to_system
 from routes.parameters import allow_parameters
@@ -41,10 +42,11 @@ def _answer(request: Request) -> Response:
     box = to_system(read_box(request, provider.systems) or provider.whole, crs)
     size = _size(request, provider.size_of(box))
     background = _background(request)
-    if not meets_time(request, collection_of(resources_of(request).api, request.path_params["collection_id"])):
+    collection = collection_of(resources_of(request).api, request.path_params["collection_id"])
+    if not meets_time(request, collection):
         return Response(status_code=HTTPStatus.NO_CONTENT)
     image = picture(provider.read(box, size).values, background=background)
-    headers = {"Content-Crs": f"<{crs.uri}>", "Cache-Control": "public, max-age=3600"}
+    headers = {**content_headers(box, collection), "Cache-Control": "public, max-age=3600"}
     return Response(image, headers=headers, media_type="image/png")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -15,9 +16,10 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
     """Return the template `page` filled in with the members of `document`.
 
     Every template also knows `url` (the public address), `title` (the document's, else its `id`, else the site's),
-    `site` (the site's title), `path` (what was asked for) and `classes` (of land cover).
+    `site` (the site's title), `as_json` (where the same is JSON) and `classes` (of land cover).
     """
     resources = resources_of(request)
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
     site = resources.api.config["metadata"]["identification"]["title"]
     return (
         _environment()
@@ -29,7 +31,7 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
                 "url": resources.url,
                 "site": site,
                 "title": document.get("title") or document.get("id") or site,
-                "path": request.url.path,
+                "as_json": f"?{urlencode([*kept, ('f', 'json')])}",
             }
         )
     )

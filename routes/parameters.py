@@ -7,15 +7,15 @@ from starlette.requests import Request
 from routes.problem import bad_parameter
 
 
-def allow_parameters(request: Request, *names: str, repeatable: Collection[str] = ()) -> None:
-    """Raise the 400 Problem for a parameter that is not among `names` (`f` always is), or is given twice.
+def allow_parameters(request: Request, *names: str, repeatable: Collection[str] = (), one_form: bool = False) -> None:
+    """Raise the 400 Problem for a parameter that is not among `names`, or is given twice.
 
-    Those in `repeatable` are allowed, and allowed more than once.
+    `f` is one of them, unless there is only `one_form`. Those in `repeatable` are allowed, and allowed more than once.
     """
-    allowed = {"f", *names, *repeatable}
+    allowed = {*names, *repeatable, *(() if one_form else ("f",))}
     for name in request.query_params:
         values = request.query_params.getlist(name)
         if name not in allowed:
-            raise bad_parameter(name, values[0], f"unknown parameter; allowed: {', '.join(sorted(allowed))}")
+            raise bad_parameter(name, values[0], f"unknown parameter; allowed: {', '.join(sorted(allowed)) or 'none'}")
         if len(values) > 1 and name not in repeatable:
             raise bad_parameter(name, ", ".join(values), "allowed once")

@@ -77,7 +77,7 @@ def _row(delivery: Delivery) -> Mapping[str, Any]:
 
 async def one_output(request: Request) -> Response:
     """Answer with one output by itself, whatever the order asked for."""
-    allow_parameters(request)
+    allow_parameters(request, one_form=True)
     job = await own_job(request)
     check_delivered(job)
     name = request.path_params["output_id"]
@@ -90,7 +90,7 @@ async def one_output(request: Request) -> Response:
 
 async def result_file(request: Request) -> Response:
     """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended, 404 unknown."""
-    allow_parameters(request, "exp", "sig")
+    allow_parameters(request, "exp", "sig", one_form=True)
     resources = resources_of(request)
     job_id, name = request.path_params["job_id"], request.path_params["name"]
     _check_link(request, job_id, name)

@@ -1,7 +1,7 @@
 """The parameter `datetime`: an instant or an interval."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -18,8 +18,20 @@ def meets_time(request: Request, collection: Mapping[str, Any]) -> bool:
     asked = read_time(request)
     if asked is None:
         return True
+    begin, end = extent_of(collection)
+    return asked[0] <= (end or _LAST) and asked[1] >= (begin or _FIRST)
+
+
+def extent_of(collection: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """Return when the collection's time begins and ends, None for open; YAML reads a day alone as a date."""
     extent = collection["extents"].get("temporal") or {}
-    return asked[0] <= (_aware(extent.get("end")) or _LAST) and asked[1] >= (_aware(extent.get("begin")) or _FIRST)
+    return _moment(extent.get("begin"), time.min), _moment(extent.get("end"), time.max)
+
+
+def _moment(configured: date | None, at: time) -> datetime | None:
+    if configured is None or isinstance(configured, datetime):
+        return _aware(configured)
+    return datetime.combine(configured, at, UTC)
 
 
 def read_time(request: Request) -> tuple[datetime, datetime] | None:

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 import anyio
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,12 +33,14 @@ class Bounds:
         if scope["type"] != "http" or scope["path"] in _ALWAYS:
             await self._app(scope, receive, send)
             return
+        body = _Body(scope, receive)
+        send = _closing(body, send)
         if (problem := self._refusal(scope)) is not None:
             await answer(Request(scope), problem)(scope, receive, send)
             return
         self._running += 1
         try:
-            await self._in_time(scope, _bounded(receive), send)
+            await self._in_time(scope, body.receive, send)
         finally:
             self._running -= 1
 
@@ -82,24 +84,38 @@ class Bounds:
                 group.cancel_scope.cancel()
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Count what a chunked body brings, since no header says it before."""
-    received = 0
+class _Body:
+    """A request's body: counted, since no header says how large a chunked one is; `unread` until its end."""
 
-    async def count() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_BODY:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        headers = Headers(scope=scope)
+        self.unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._receive = receive
+        self._received = 0
+
+    async def receive(self) -> Message:
+        """Return the next part. Raises Problem 413."""
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > MAX_BODY:
             raise _too_large()
+        self.unread = message.get("more_body", False)
         return message
 
-    return count
+
+def _closing(body: _Body, send: Send) -> Send:
+    """Say that the connection ends with an answer before the body's end, as gunicorn ends it (RFC 9112, 9.6)."""
+
+    async def say(message: Message) -> None:
+        if message["type"] == "http.response.start" and body.unread:
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return say
 
 
 def _too_large() -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"the body is larger than {MAX_BODY} bytes",
-        headers={"Connection": "close"},
     )

@@ -22,7 +22,8 @@ class Place:
     """Accept requests with the path prefix of the public address and without it: a proxy may strip it or not.
 
     An address with a slash at its end is sent to the one without it (308), at the public address; Host and
-    X-Forwarded-* are never read. OPTIONS says what a route allows, to CORS preflights too.
+    X-Forwarded-* are never read. `public_path` in the scope is the path that the public knows. OPTIONS says what a
+    route allows, to CORS preflights too.
     """
 
     def __init__(self, app: ASGIApp, *, url: str, routes: Sequence[BaseRoute]) -> None:
@@ -37,7 +38,7 @@ class Place:
             await self._app(scope, receive, send)
             return
         path = self._stripped(scope["path"])
-        scope = {**scope, "root_path": "", "path": path}
+        scope = {**scope, "root_path": "", "path": path, "public_path": f"{self._prefix}{path}"}
         if path.endswith("/") and path != "/":
             await self._without_slash(scope)(scope, receive, send)
         elif scope["method"] == "OPTIONS" and (methods := allowed_methods(self._routes, scope)):

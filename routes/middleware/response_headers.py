@@ -6,8 +6,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _EXPOSED = (
-    "Link, Location, Content-Crs, Content-Disposition, Content-Range, Accept-Ranges, Allow, ETag, Last-Modified, "
-    "Preference-Applied, Repr-Digest, Retry-After, Scale-Factor, X-Request-Id"
+    "Link, Location, Content-Bbox, Content-Crs, Content-Datetime, Content-Disposition, Content-Range, Accept-Ranges, "
+    "Allow, ETag, Last-Modified, Preference-Applied, Repr-Digest, Retry-After, Scale-Factor, X-Request-Id"
 )
 
 

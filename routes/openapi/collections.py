@@ -172,7 +172,11 @@ def _coverage_parameters() -> list[Value]:
         *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
         query("subset", "`Lat(a:b),Lon(c:d)`, or `N(a:b),E(c:d)` in metres.", axes),
         query("crs", "The coordinate reference system of the answer.", _URI),
-        query("scale-factor", "How many times fewer pixels along each axis.", {"type": "number", "minimum": 1}),
+        query(
+            "scale-factor",
+            "How many times fewer pixels along each axis.",
+            {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+        ),
         query("scale-axes", "The same by axis: `Lat(2),Lon(2)`.", axes),
         query("scale-size", "Pixels along each axis: `Lon(256),Lat(256)`; also `scaleSize`.", axes),
         query("scaleSize", "An older name of `scale-size`.", axes, deprecated=True),

@@ -28,8 +28,6 @@ SHOWN = {
         _GEOJSON,
     ),
     "ogcapi-coverages-1/1.0/conf/core": (f"{_RASTER}/coverage?scale-factor=64", "image/tiff; application=geotiff"),
-    "ogcapi-maps-1/1.0/conf/core": (f"{_RASTER}/map?width=50", "image/png"),
-    "ogcapi-maps-1/1.0/conf/png": (f"{_RASTER}/map?width=50", "image/png"),
     "ogcapi-processes-1/1.0/conf/core": ("/processes", _JSON),
     "ogcapi-processes-1/1.0/conf/json": ("/processes/echo", _JSON),
     "ogcapi-processes-1/1.0/conf/html": ("/processes/echo?f=html", _HTML),

@@ -2,6 +2,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import rasterio
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import from_bounds
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from products.classes import CLASSES
@@ -238,7 +240,8 @@ def test_the_parts_that_gdal_reads(client: TestClient) -> None:
     grid = client.get(f"{COVERAGE}/domainset").json()["generalGrid"]
     assert grid["axisLabels"] == ["Long", "Lat"]
     assert grid["srsName"] == CRS84
-    assert client.get(f"{COVERAGE}/rangetype").json()["field"][0]["encodingInfo"]["dataType"] == "ogcType:unsignedByte"
+    field = client.get(f"{COVERAGE}/rangetype").json()["field"][0]
+    assert field["definition"] == field["encodingInfo"]["dataType"] == "ogcType:unsignedByte"
 
 
 def test_gdal_reads_the_coverage(live_server: Callable[..., str]) -> None:
@@ -246,6 +249,7 @@ def test_gdal_reads_the_coverage(live_server: Callable[..., str]) -> None:
     address = f"OGCAPI:{live_server()}/collections/clcplus-raster"
     info = _run("gdalinfo", "-json", "-oo", "API=COVERAGE", address)
     document: dict[str, Any] = json.loads(info)
+    assert document["bands"][0]["type"] == "Byte"
     west, south = document["cornerCoordinates"]["lowerLeft"]
     east, north = document["cornerCoordinates"]["upperRight"]
     assert west < 15.6
@@ -256,3 +260,30 @@ def test_gdal_reads_the_coverage(live_server: Callable[..., str]) -> None:
 
 def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_it_says_its_place_and_time(client: TestClient) -> None:
+    """Requirement response-headers of OGC API Coverages; northing before easting."""
+    headers = client.get(f"{COVERAGE}?subset=E(5006000:5006100),N(2986000:2986200)").headers
+    assert [float(number) for number in headers["content-bbox"].split(",")] == [2986000, 5006000, 2986200, 5006100]
+    assert headers["content-datetime"] == "2023-01-01T00:00:00Z/2023-12-31T23:59:59Z"
+
+
+def test_the_collection_says_its_box_in_its_own_system(client: TestClient) -> None:
+    """Requirement collection-description D of OGC API Coverages; northing before easting."""
+    spatial = client.get("/collections/clcplus-raster").json()["extent"]["spatial"]
+    assert spatial["storageCrsBbox"] == [[2969600, 4669440, 3440640, 5258240]]
+
+
+def test_days_alone_are_whole_in_a_configured_extent(
+    make_app: Callable[..., Starlette], configuration: dict[str, Any]
+) -> None:
+    """YAML reads `begin: 2023-01-01` as a date."""
+    temporal = {"begin": date(2023, 1, 1), "end": date(2023, 12, 31)}
+    configuration["resources"]["clcplus-raster"]["extents"]["temporal"] = temporal
+    with TestClient(make_app(configuration), base_url="http://inside.invalid") as client:
+        assert client.get(f"{COVERAGE}?scale-factor=64&datetime=2023-12-31T23:00:00Z").status_code == 200
+        assert client.get(f"{COVERAGE}?scale-factor=64&datetime=2024-01-01").status_code == 204
+        assert client.get("/collections/clcplus-raster").status_code == 200
+        assert client.get("/collections/clcplus-raster?f=html").status_code == 200
+        assert client.get("/collections").status_code == 200

@@ -102,3 +102,14 @@ def test_the_background(client: TestClient, query: str, colour: tuple[int, ...])
 )
 def test_what_cannot_be_drawn(client: TestClient, query: str, status: int) -> None:
     assert client.get(f"{MAP}?{query}").status_code == status
+
+
+def test_it_says_its_place_and_time(client: TestClient) -> None:
+    """Requirement map-response of OGC API Maps; northing before easting."""
+    headers = client.get(f"{MAP}?bbox={BABIA}&width=20&height=20").headers
+    assert [float(number) for number in headers["content-bbox"].split(",")] == [19.47, 49.56, 19.6, 49.64]
+    assert headers["content-datetime"] == "2023-01-01T00:00:00Z/2023-12-31T23:59:59Z"
+    box = "2986000,5006000,2989000,5009000"
+    system = f"{EPSG}/3035"
+    headers = client.get(f"{MAP}?bbox={box}&bbox-crs={system}&crs={system}&width=20&height=20").headers
+    assert [float(number) for number in headers["content-bbox"].split(",")] == [2986000, 5006000, 2989000, 5009000]

@@ -146,7 +146,7 @@ def test_the_prefix_may_be_stripped_by_the_proxy_or_not(asked: str, path: str) -
 def test_a_path_that_only_begins_like_the_prefix_is_not_stripped() -> None:
     answer = _client(_path).get("/landing")
     assert answer.status_code == 404
-    assert answer.json()["instance"] == "/landing"
+    assert answer.json()["instance"] == "/land/landing"
 
 
 @pytest.mark.parametrize("asked", ["/thing/?a=b", "/land/thing/?a=b", "/thing//?a=b"])
@@ -166,6 +166,12 @@ def test_a_body_above_the_bound_is_refused_by_its_length() -> None:
     answer = _client(_body).post("/thing", content=b"x" * (MAX_BODY + 1))
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("method", "told"), [("PUT", "close"), ("POST", None)])
+def test_an_answer_before_the_end_of_the_body_says_that_the_connection_ends(method: str, told: str | None) -> None:
+    """A client that is not told sends its next request into a connection that is closed."""
+    assert _client(_body).request(method, "/thing", content=b"x").headers.get("connection") == told
 
 
 def test_a_chunked_body_is_refused_before_all_of_it_is_read() -> None:

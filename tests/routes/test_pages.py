@@ -138,3 +138,8 @@ def test_the_style_is_served_by_us(client: TestClient) -> None:
     assert "url(" not in answer.text
     assert client.get("/static/../app.py").status_code == 404
     assert client.get("/static/base.html").status_code == 404
+
+
+def test_the_json_of_a_page_is_of_the_same_question(client: TestClient) -> None:
+    page = Page(client.get("/collections/parks/items?limit=2&offset=4&f=html").text)
+    assert "?limit=2&offset=4&f=json" in page.followed
