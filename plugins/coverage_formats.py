@@ -9,11 +9,15 @@ from plugins.cog import CogProvider, Pixels
 from plugins.crs import CRS84
 from products.classes import CLASSES, NODATA
 
-_UNIT = {4326: "deg"}
+_SIDE = 256
+_TILES = {"tiled": True, "blockxsize": _SIDE, "blockysize": _SIDE}
 
 
 def geotiff(pixels: Pixels) -> bytes:
-    """Return a tiled, deflated GeoTIFF with the colours of the classes and 255 as no data."""
+    """Return a deflated GeoTIFF with the colours of the classes and 255 as no data.
+
+    It is tiled unless it is narrower than a tile: a single row would be filled up to 256 times its size.
+    """
     height, width = pixels.values.shape
     with MemoryFile() as memory:
         with memory.open(
@@ -26,9 +30,7 @@ def geotiff(pixels: Pixels) -> bytes:
             transform=pixels.transform,
             nodata=NODATA,
             compress="deflate",
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
+            **_TILES if min(width, height) >= _SIDE else {},
         ) as dataset:
             dataset.write(pixels.values, 1)
             dataset.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in CLASSES} | {NODATA: (0, 0, 0, 0)})

@@ -287,3 +287,12 @@ def test_days_alone_are_whole_in_a_configured_extent(
         assert client.get("/collections/clcplus-raster").status_code == 200
         assert client.get("/collections/clcplus-raster?f=html").status_code == 200
         assert client.get("/collections").status_code == 200
+
+
+def test_a_single_row_is_not_filled_up_to_tiles(client: TestClient) -> None:
+    """16 million pixels in one row would be 4 GB of tiles, and took 7 s."""
+    with opened(client.get(f"{COVERAGE}?bbox={BABIA}&width=100000&height=1").content) as dataset:
+        assert dataset.shape == (1, 100_000)
+        assert dataset.block_shapes[0][0] == 1
+    with opened(client.get(f"{COVERAGE}?bbox={BABIA}&width=256&height=256").content) as dataset:
+        assert dataset.block_shapes == [(256, 256)]
