@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pygeoapi.api import describe_collections
 
@@ -27,7 +28,7 @@ def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
     if failure_of(resources.api, collection_id) is not None:
         return _broken(resources, collection_id)
     document = ask(resources.api, describe_collections, collection_id)
-    place = f"{resources.url}/collections/{collection_id}"
+    place = f"{resources.url}/collections/{quote(collection_id)}"
     _write_times(document)
     document["links"] = [*_general(resources.url, place), *configured.get("links", ())]
     kinds = kinds_of(configured)
@@ -48,7 +49,7 @@ def _write_times(document: dict[str, Any]) -> None:
 
 def _broken(resources: Resources, collection_id: str) -> dict[str, Any]:
     configured = collection_of(resources.api, collection_id)
-    place = f"{resources.url}/collections/{collection_id}"
+    place = f"{resources.url}/collections/{quote(collection_id)}"
     spatial = configured["extents"]["spatial"]
     return {
         "id": collection_id,
@@ -98,4 +99,6 @@ def _coverage_links(provider: CogProvider, place: str) -> Iterator[dict[str, Any
     yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
     yield link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the pixels")
     source = Path(provider.data)
-    yield link(f"{place}/files/{source.name}", "enclosure", COG, "The whole as one file", length=source.stat().st_size)
+    yield link(
+        f"{place}/files/{quote(source.name)}", "enclosure", COG, "The whole as one file", length=source.stat().st_size
+    )

@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 from starlette.requests import Request
@@ -104,7 +105,7 @@ def _bounded(request: Request, wanted: Wanted, bound: int) -> Size:
 
 def _too_large(request: Request, size: Size, bound: int) -> Problem:
     step = math.ceil(math.sqrt(size[0] * size[1] / bound))
-    place = f"{resources_of(request).url}/collections/{request.path_params['collection_id']}"
+    place = f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"{size[0]} x {size[1]} pixels were asked for, at most {bound} are answered: ask for a smaller bbox or fewer "
@@ -120,8 +121,8 @@ def _scaled(request: Request, wanted: Wanted, size: Size) -> dict[str, str]:
     """Say that, and how much, the answer is scaled down where the caller has not asked for it."""
     if wanted.size is not None or size == wanted.full:
         return {}
-    place = f"{resources_of(request).url}/collections/{request.path_params['collection_id']}"
-    source = Path(coverage_provider(request).data).name
+    place = f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
+    source = quote(Path(coverage_provider(request).data).name)
     return {
         "Link": f'<{place}/files/{source}>; rel="enclosure"; title="every pixel"',
         "Scale-Factor": f"{wanted.full[0] / size[0]:.0f}",

@@ -1,7 +1,7 @@
 """A page of a list: which one is asked for, and the links to those around it."""
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
@@ -55,4 +55,4 @@ def _link(request: Request, offset: int, *, rel: str, title: str, form: str) -> 
     query = urlencode([*kept, *([("offset", str(offset))] if offset else []), ("f", form)])
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     media_type = "text/html" if form == "html" else "application/json"
-    return {"rel": rel, "type": media_type, "title": title, "href": f"{resources_of(request).url}{path}?{query}"}
+    return {"rel": rel, "type": media_type, "title": title, "href": f"{resources_of(request).url}{quote(path)}?{query}"}

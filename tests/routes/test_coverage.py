@@ -296,3 +296,19 @@ def test_a_single_row_is_not_filled_up_to_tiles(client: TestClient) -> None:
         assert dataset.block_shapes[0][0] == 1
     with opened(client.get(f"{COVERAGE}?bbox={BABIA}&width=256&height=256").content) as dataset:
         assert dataset.block_shapes == [(256, 256)]
+
+
+def test_a_file_of_any_name_is_linked(
+    make_app: Callable[..., Starlette], configuration: dict[str, Any], tmp_path: Path
+) -> None:
+    """A header is Latin-1 and an address has no space; a product of one's own may be called as it likes."""
+    source = tmp_path / "Łódź 2023.tif"
+    source.symlink_to(SOURCE)
+    configuration["resources"]["clcplus-raster"]["providers"][0]["data"] = str(source)
+    with TestClient(make_app(configuration), base_url="http://inside.invalid") as client:
+        told = client.get(COVERAGE).headers["link"]
+        links = client.get("/collections/clcplus-raster").json()["links"]
+        [link] = [entry["href"] for entry in links if entry["rel"] == "enclosure"]
+        assert link.endswith("/files/%C5%81%C3%B3d%C5%BA%202023.tif")
+        assert f"<{link}>" in told
+        assert client.head(link).status_code == 200
