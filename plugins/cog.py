@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from affine import Affine
@@ -34,6 +34,8 @@ class Pixels:
 
 class CogProvider(BaseProvider):
     """Reads windows and overviews; opens nothing until it is used, then raises ProviderConnectionError."""
+
+    reads: ClassVar = "coverage"
 
     @cached_property
     def grid(self) -> Grid:

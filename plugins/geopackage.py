@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import shapely
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
@@ -59,6 +59,8 @@ class GeoPackageProvider(BaseProvider):
 
     An item's id is the value of the configured `id_field`, else of the primary key.
     """
+
+    reads: ClassVar = "feature"
 
     @cached_property
     def layer(self) -> Layer:

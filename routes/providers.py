@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from pygeoapi.api import API
 from pygeoapi.error import GenericError
 from pygeoapi.plugin import load_plugin
 
 from plugins.cog import CogProvider
-from products.errors import ProductError
+from products.errors import BrokenSource, ProductError
 from routes.problem import NOT_FOUND, Problem
 
 _LOGGER = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 class Provider(Protocol):
     """What every provider of ours tells, whatever it reads."""
 
+    reads: ClassVar[str]
     data: str
     crs_list: list[str]
     storage_crs_uri: str
@@ -45,12 +46,28 @@ def kinds_of(collection: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(provider["type"] for provider in collection["providers"])
 
 
-def provider_of(api: API, collection_id: str, kind: str) -> Provider:
-    """Return the collection's provider of that kind. Raises Problem 404 where it has none."""
+def definition_of(api: API, collection_id: str, kind: str) -> Mapping[str, Any]:
+    """Return the configuration of the collection's provider of that kind. Raises Problem 404 where it has none."""
     for definition in collection_of(api, collection_id)["providers"]:
         if definition["type"] == kind:
-            return cast("Provider", load_plugin("provider", definition))
+            return cast("Mapping[str, Any]", definition)
     raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} is no {kind}", type_=NOT_FOUND)
+
+
+def provider_of(api: API, collection_id: str, kind: str) -> Provider:
+    """Return the collection's provider of that kind. Raises Problem 404 where it has none, BrokenSource."""
+    return _load(definition_of(api, collection_id, kind))
+
+
+def _load(definition: Mapping[str, Any]) -> Provider:
+    """Return the provider of a definition. Raises BrokenSource where there is none or it reads another kind."""
+    try:
+        provider = load_plugin("provider", dict(definition))
+    except (ImportError, AttributeError) as error:
+        raise BrokenSource(str(error)) from error
+    if (reads := getattr(provider, "reads", None)) != definition["type"]:
+        raise BrokenSource(f"{definition['name']} reads {reads}, not {definition['type']}")
+    return cast("Provider", provider)
 
 
 def coverage_of(api: API, collection_id: str) -> CogProvider:
@@ -63,7 +80,7 @@ def failure_of(api: API, collection_id: str) -> str | None:
     try:
         for kind in kinds_of(collection_of(api, collection_id)):
             provider_of(api, collection_id, kind).get_fields()
-    except (ProductError, GenericError, OSError, ImportError) as error:
+    except (ProductError, GenericError, OSError) as error:
         return str(error) or type(error).__name__
     return None
 

@@ -136,6 +136,8 @@ def _of_provider(place: str, provider: Any) -> Iterator[str]:
     if plugin is None:
         yield problem
         return
+    if (reads := getattr(plugin, "reads", None)) != provider.get("type"):
+        yield f"{place}.type: {provider['name']} reads {reads}, not {provider.get('type')}"
     source = Path(str(provider.get("data")))
     if not source.is_file():
         hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""

@@ -107,7 +107,8 @@ def serve(configuration: Path) -> None:
 
         serve_web(settings, configuration, socket=socket.fileno())
 
-    supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))])
+    if not supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))]):
+        sys.exit(1)
 
 
 @main.command()

@@ -49,6 +49,10 @@ def listen(bind: str) -> socket.socket:
             return listening
 
 
+class Hopeless(Exception):
+    """What starting again cannot mend; the message tells the operator what is wrong."""
+
+
 @dataclass(slots=True)
 class Child:
     """One watched process: restarted when it ends, after a pause that grows while it keeps ending.
@@ -59,6 +63,7 @@ class Child:
     name: str
     run: Callable[[], None]
     process: ForkProcess | None = field(default=None, init=False)
+    hopeless: bool = field(default=False, init=False)
     _started: float = field(default=0.0, init=False)
     _pause: float = field(default=0.0, init=False)
     _next: float = field(default=0.0, init=False)
@@ -93,11 +98,15 @@ class Child:
         """Run; what it fails with goes to the log, as one entry, and not to standard error beside it."""
         try:
             self.run()
+        except Hopeless as error:
+            _log.error("%s cannot be started: %s", self.name, error)
+            sys.exit(os.EX_CONFIG)
         except Exception:  # noqa: BLE001 - the outermost handler of the process
             _log.exception("%s failed", self.name)
             sys.exit(1)
 
     def _ended(self, how: int | str, now: float) -> None:
+        self.hopeless = how == os.EX_CONFIG
         steady = now - self._started > _STEADY_SECONDS
         self._pause = 0.2 if steady else min(max(self._pause * 2, 0.2), _LONGEST_PAUSE)
         self._next = now + self._pause
@@ -121,8 +130,11 @@ class Child:
             self.process.join()
 
 
-def supervise(children: Sequence[Child]) -> None:
-    """Run the children until SIGTERM or SIGINT, then end them within five seconds."""
+def supervise(children: Sequence[Child]) -> bool:
+    """Run the children until SIGTERM or SIGINT, or until one is hopeless, then end them within five seconds.
+
+    Says whether it was asked to end.
+    """
     stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -131,7 +143,7 @@ def supervise(children: Sequence[Child]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    while not stopping:
+    while not stopping and not any(child.hopeless for child in children):
         for child in children:
             child.tend(time.monotonic())
         time.sleep(_TICK_SECONDS)
@@ -141,3 +153,4 @@ def supervise(children: Sequence[Child]) -> None:
         child.stop()
     for child in children:
         child.end(deadline)
+    return stopping

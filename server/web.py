@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from products.catalogue import read_configuration
 from server.app import create_app
 from server.settings import Settings
+from server.supervise import Hopeless
 
 _MAX_REQUESTS = 50_000
 _GRACE_SECONDS = 2
@@ -29,9 +30,9 @@ class RootLogger(Logger):
 class Web(BaseApplication):
     """Serve the application on a socket that is already open."""
 
-    def __init__(self, settings: Settings, configuration: Path, *, socket: int) -> None:
-        self._settings = settings
-        self._configuration = configuration
+    def __init__(self, app: Starlette, *, workers: int, socket: int) -> None:
+        self._app = app
+        self._workers = workers
         self._socket = socket
         super().__init__()
 
@@ -39,7 +40,7 @@ class Web(BaseApplication):
     def load_config(self) -> None:
         options = {
             "bind": f"fd://{self._socket}",
-            "workers": self._settings.server.workers,
+            "workers": self._workers,
             "worker_class": "asgi",
             "preload_app": True,
             "logger_class": RootLogger,
@@ -56,9 +57,13 @@ class Web(BaseApplication):
 
     @override
     def load(self) -> Starlette:
-        return create_app(read_configuration(self._configuration), self._settings)
+        return self._app
 
 
 def serve_web(settings: Settings, configuration: Path, *, socket: int) -> None:
-    """Run the server processes until SIGTERM."""
-    Web(settings, configuration, socket=socket).run()
+    """Run the server processes until SIGTERM. Raises Hopeless for a configuration that cannot be served."""
+    try:
+        app = create_app(read_configuration(configuration), settings)
+    except Exception as error:
+        raise Hopeless(f"{configuration}: {error}; `landcast check` names all that is wrong") from error
+    Web(app, workers=settings.server.workers, socket=socket).run()

@@ -1,6 +1,7 @@
 """The operations of one collection."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pygeoapi.api import API
@@ -8,7 +9,7 @@ from pygeoapi.api import API
 from routes.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.openapi.operation import binary, content, document, form, operation, path, query, ref
 from routes.openapi.schema import as_openapi
-from routes.providers import collection_of, coverage_of, failure_of, kinds_of, provider_of
+from routes.providers import collection_of, definition_of, failure_of, kinds_of, provider_of
 
 Value = dict[str, Any]
 _SCHEMA = "application/schema+json"
@@ -100,7 +101,7 @@ def _filters(api: API, collection_id: str) -> Iterator[Value]:
 
 
 def _coverage_paths(api: API, collection_id: str, place: str) -> Value:
-    file_name = coverage_of(api, collection_id).data.rpartition("/")[2]
+    file_name = Path(definition_of(api, collection_id, "coverage")["data"]).name
     return {
         f"{place}/coverage": {"get": _coverage(collection_id)},
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},

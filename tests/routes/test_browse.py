@@ -265,3 +265,25 @@ def test_a_collection_that_is_repaired_is_served_again(
         assert client.get("/collections/parks").status_code == 503
         (tmp_path / "missing.gpkg").write_bytes((sample / "sample" / "parks.gpkg").read_bytes())
         assert client.get("/collections/parks").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        {"name": "plugins.cog.CogProvider"},
+        {"type": "coverage"},
+        {"name": "plugins.nowhere.Provider"},
+        {"name": "plugins.geopackage.Nobody"},
+    ],
+)
+def test_a_collection_whose_provider_does_not_fit_is_a_broken_one(
+    make_app: Any, configuration: dict[str, Any], provider: dict[str, str]
+) -> None:
+    configuration["resources"]["parks"]["providers"][0].update(provider)
+    with TestClient(make_app(configuration)) as client:
+        assert client.get("/collections").status_code == 200
+        assert client.get("/collections/parks").status_code == 503
+        assert client.get("/collections/parks/items").status_code in {404, 503}
+        assert client.get("/collections/parks/coverage").status_code in {404, 503}
+        assert client.get("/collections/nations/items").status_code == 200
+        assert client.get("/health/ready").json()["checks"]["collection:parks"]["status"] == "unavailable"

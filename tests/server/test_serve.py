@@ -211,3 +211,26 @@ def test_it_refuses_to_start_and_says_why(environment: dict[str, str], named: st
     assert done.returncode == 1
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_process_that_cannot_be_loaded_ends_it_with_a_plain_word(tmp_path: Path, sample: Path) -> None:
+    text = Path("pygeoapi-config.yml").read_text().replace("processes.echo.Echo", "processes.nowhere.Echo")
+    configuration = tmp_path / "config.yml"
+    configuration.write_text(text)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", "serve", "--config", str(configuration)],
+        env={
+            **clean,
+            "LANDCAST_AUTH_OPEN": "yes",
+            "LANDCAST_STATE_DIR": str(sample),
+            "LANDCAST_SERVER_BIND": f"127.0.0.1:{free_port()}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "No module named 'processes.nowhere'" in done.stderr
+    assert "Traceback" not in done.stderr
