@@ -12,6 +12,8 @@ from routes.problem import Problem
 
 MAX_BODY = 10_000_000
 """Bytes that the body of a request may have."""
+_DRAINED_BYTES = 100_000_000
+_DRAINED_SECONDS = 5.0
 _ALWAYS = frozenset({"/health/live"})
 
 
@@ -90,6 +92,7 @@ class _Body:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         headers = Headers(scope=scope)
         self.unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._awaited = "expect" not in headers
         self._receive = receive
         self._received = 0
 
@@ -102,6 +105,17 @@ class _Body:
         self.unread = message.get("more_body", False)
         return message
 
+    async def drain(self) -> None:
+        """Read on, within bounds: a client that sends all before it listens gets the answer, not a broken pipe.
+
+        One that waits for `100 Continue` listens already.
+        """
+        with anyio.move_on_after(_DRAINED_SECONDS):
+            while self._awaited and self.unread and self._received < _DRAINED_BYTES:
+                message = await self._receive()
+                self._received += len(message.get("body", b""))
+                self.unread = message.get("more_body", False)
+
 
 def _closing(body: _Body, send: Send) -> Send:
     """Say that the connection ends with an answer before the body's end, as gunicorn ends it (RFC 9112, 9.6)."""
@@ -109,6 +123,7 @@ def _closing(body: _Body, send: Send) -> Send:
     async def say(message: Message) -> None:
         if message["type"] == "http.response.start" and body.unread:
             MutableHeaders(scope=message)["Connection"] = "close"
+            await body.drain()
         await send(message)
 
     return say
