@@ -15,6 +15,8 @@ _NAME = re.compile(
 
 
 BBox = tuple[float, float, float, float]
+_BEYOND = 1e9
+"""More than any place has, in degrees or metres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Crs:
 
 
 CRS84 = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, northing_first=False)
+
+
+def within_reach(number: float) -> float:
+    """Return a coordinate that can be calculated with, just as far beyond every place: 1e308 becomes 1e9."""
+    return max(-_BEYOND, min(number, _BEYOND))
 
 
 @dataclass(frozen=True, slots=True)

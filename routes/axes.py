@@ -24,6 +24,7 @@ _AXES: Mapping[str, tuple[Literal["x", "y"], bool]] = {
     "northing": ("y", False),
     "y": ("y", False),
 }
+_LEAST_FACTOR = 1e-9
 _NAMES = "Lat and Lon, or N and E"
 
 
@@ -77,8 +78,8 @@ def pixels(text: str) -> int:
 
 
 def factor(text: str) -> float:
-    """Return a scale factor above 0. Raises ValueError."""
+    """Return a scale factor above 0 by which sides can be divided: 1e-320 is above 0 too. Raises ValueError."""
     number = float(text)
-    if not 0 < number < math.inf:
+    if not _LEAST_FACTOR <= number < math.inf:
         raise ValueError(text)
     return number

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
-from plugins.crs import CRS84, Box, Crs, find_crs
+from plugins.crs import CRS84, Box, Crs, find_crs, within_reach
 from routes.problem import bad_parameter
 
 
@@ -68,7 +68,7 @@ def _number(part: str, text: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise _refused(text)
-    return number
+    return within_reach(number)
 
 
 def _refused(text: str) -> Exception:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from plugins.cog import CogProvider, Size
-from plugins.crs import CRS84, BBox, Box, Crs
+from plugins.crs import CRS84, BBox, Box, Crs, within_reach
 from routes.axes import ByAxis, factor, interval, pixels, read_axes
 from routes.boxes import read_box, read_crs
 from routes.problem import Problem, bad_parameter
@@ -77,7 +77,7 @@ def _subset(request: Request, provider: CogProvider) -> Box | None:
 
 
 def _finite(value: float, otherwise: float) -> float:
-    return value if math.isfinite(value) else otherwise
+    return within_reach(value) if math.isfinite(value) else otherwise
 
 
 def _beside(bbox: BBox) -> BBox:

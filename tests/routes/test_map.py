@@ -113,3 +113,19 @@ def test_it_says_its_place_and_time(client: TestClient) -> None:
     system = f"{EPSG}/3035"
     headers = client.get(f"{MAP}?bbox={box}&bbox-crs={system}&crs={system}&width=20&height=20").headers
     assert [float(number) for number in headers["content-bbox"].split(",")] == [2986000, 5006000, 2989000, 5009000]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "map?bbox=-1e308,-1e308,1e308,1e308",
+        "map?bbox=-1e308,0,1e308,1e-320&width=10",
+        f"map?bbox=0,1e10,1,1e11&bbox-crs={EPSG}/3857&crs={EPSG}/3857&width=10&height=10",
+        f"map?bbox=-1e308,-1e308,1e308,1e308&bbox-crs={EPSG}/3035&crs={EPSG}/3035&width=5&height=5",
+        f"coverage?bbox=0,-1e11,1e7,1e12&bbox-crs={EPSG}/3857&crs={EPSG}/3857&width=10",
+        "coverage?subset=Lon(-1e308:1e308),Lat(-1e308:1e308)&width=10",
+    ],
+)
+def test_no_box_is_too_large_to_be_understood(client: TestClient, query: str) -> None:
+    """Sums of such numbers are infinite, which was a 500."""
+    assert client.get(f"/collections/clcplus-raster/{query}").status_code < 500
