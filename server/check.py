@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from products.catalogue import InvalidConfiguration, catalogue_of, read_configur
 from server.environment import WrongSettings, read_settings
 from server.settings import Settings
 
+_ID = re.compile(r"[A-Za-z0-9._-]+")
 _METADATA = {
     "identification": ("title", "description", "keywords", "terms_of_service", "url"),
     "license": ("name", "url"),
@@ -62,6 +64,8 @@ def flaws(configuration: Mapping[str, Any]) -> Iterator[str]:
         yield "resources: no collection and no process is configured"
         return
     for name, resource in resources.items():
+        if not _ID.fullmatch(str(name)):
+            yield f"resources.{name}: a name has letters, digits, `.`, `_` and `-`, since it stands in addresses"
         yield from _shape_of(f"resources.{name}", resource)
     try:
         catalogue_of(configuration)

@@ -52,6 +52,7 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
     resources["nations"]["title"] = ""
     resources["echo"]["processor"]["name"] = "processes.echo.Ecco"
     resources["odd"] = {"type": "oddity"}
+    resources["a b"] = resources["echo"]
     configuration["metadata"]["contact"] = {}  # type: ignore[index]
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(configuration))
@@ -69,6 +70,7 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
         "resources.nations.title: missing",
         "resources.echo.processor.name: ",
         "resources.odd.type: ",
+        "resources.a b: ",
     ):
         assert any(line.startswith(place) for line in done.stderr.splitlines()), (place, done.stderr)
 
