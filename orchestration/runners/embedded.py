@@ -119,7 +119,10 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
+_NAMES = {number.value: number.name for number in signal.Signals}
+
+
 def _how(code: int) -> str:
     if code >= 0:
         return f"its process ended with code {code}"
-    return f"its process was ended by signal {signal.Signals(-code).name}"
+    return f"its process was ended by signal {_NAMES.get(-code, -code)}"

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from products.package.archive import pack
-
 from orchestration.job import Manifest, Output
 from orchestration.work import Bench, Part, Piece, Work, result_file
 from products.area import read_area
 from products.catalogue import Product, catalogue_of, read_configuration
+from products.package.archive import pack
 
 _MEDIA_TYPE = "application/zip"
 
