@@ -33,6 +33,7 @@ def test_a_worker_that_was_seen_is_well(make_app: Any, tmp_path: Path) -> None:
 
 def test_without_the_orders_it_is_not_ready(make_app: Any, tmp_path: Path) -> None:
     with TestClient(make_app()) as client:
+        assert client.get("/health/ready").status_code == 200
         for path in (tmp_path / "state").glob("orders.sqlite*"):
             path.write_bytes(b"no database any more" * 1000)
         answer = client.get("/health/ready")
