@@ -77,19 +77,26 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     return Catalogue(tuple(_product(name, entry, configuration["resources"]) for name, entry in entries.items()))
 
 
-def _product(name: str, entry: Mapping[str, Any], resources: Mapping[str, Any]) -> Product:
+def _product(name: str, entry: Any, resources: Mapping[str, Any]) -> Product:
+    place = f"products.{name}"
+    if not isinstance(entry, dict):
+        raise InvalidConfiguration(f"{place}: no mapping")
+    if missing := [field for field in ("title", "year", "raster", "vector", "attribution") if not entry.get(field)]:
+        raise InvalidConfiguration(f"{place}: {', '.join(missing)} missing")
+    if not isinstance(entry["year"], int):
+        raise InvalidConfiguration(f"{place}.year: {entry['year']!r} is no year")
+    return Product(
+        id=name,
+        title=str(entry["title"]),
+        year=entry["year"],
+        raster=_source(f"{place}.raster", resources, entry["raster"]),
+        vector=_source(f"{place}.vector", resources, entry["vector"]),
+        attribution=str(entry["attribution"]),
+    )
+
+
+def _source(place: str, resources: Mapping[str, Any], collection: str) -> Path:
     try:
-        return Product(
-            id=name,
-            title=str(entry["title"]),
-            year=int(entry["year"]),
-            raster=_source(resources, entry["raster"]),
-            vector=_source(resources, entry["vector"]),
-            attribution=str(entry["attribution"]),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InvalidConfiguration(f"products.{name}: {error!r}") from error
-
-
-def _source(resources: Mapping[str, Any], collection: str) -> Path:
-    return Path(resources[collection]["providers"][0]["data"])
+        return Path(resources[collection]["providers"][0]["data"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise InvalidConfiguration(f"{place}: {collection!r} is no collection with a source") from error
