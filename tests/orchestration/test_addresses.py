@@ -49,6 +49,7 @@ def test_public_addresses_are_public(address: str) -> None:
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         "2002:7f00:1::",
         "2001:db8::1",
+        "3fff::1",
         "fe80::1",
         "fe80::1%eth0",
         "fc00::1",
