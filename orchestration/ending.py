@@ -1,13 +1,13 @@
 """The last act of a try: its result or its failure as one file, complete or not there."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from orchestration import manifest
 from orchestration.runners import Done, Failed
+from products.whole import make_durable
 
 _DONE = "manifest.json"
 _FAILED = "failure.json"
@@ -41,21 +41,11 @@ def _read_ending(folder: Path) -> Done | Failed | None:
 
 def _write(path: Path, text: str) -> None:
     draft = path.with_suffix(".draft")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    draft.write_text(text)
+    make_durable(draft)
     draft.replace(path)
     for folder in path.parents[:_LEVELS]:
-        _sync(folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        make_durable(folder)
 
 
 def _read(path: Path) -> str | None:

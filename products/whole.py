@@ -14,14 +14,15 @@ def whole_file(target: Path) -> Iterator[Path]:
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
-        _sync(part)
+        make_durable(part)
         part.replace(target)
-        _sync(target.parent)
+        make_durable(target.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def make_durable(path: Path) -> None:
+    """Return once the file, or the names in the folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
