@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pygeoapi.process.base import BaseProcessor
 
 from processes.inputs import check_inputs
+from processes.which import product_of
 from products.catalogue import Catalogue
 
 
@@ -19,8 +20,14 @@ class Processor(BaseProcessor):
         super().__init__(processor_def, dict(self.description))
 
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they are stored: checked, with defaults. Raises InvalidInput; reads no file twice."""
+        """Return the inputs as they are stored: checked, with defaults. Raises InvalidInput; reads no file twice.
+
+        The product is named by series and year, so that one that is added later changes no order that waits.
+        """
         checked = check_inputs(self.description["inputs"], inputs)
+        if "year" in self.description["inputs"]:
+            product = product_of(checked, catalogue)
+            checked |= {"series": product.series, "year": product.year}
         self.check_more(checked, catalogue)
         return checked
 

@@ -5,48 +5,11 @@ from typing import Any, ClassVar
 
 from processes.base import Processor
 from processes.errors import InvalidInput
-from products.area import Area, read_area
+from processes.where import AREA, area_of
+from processes.which import WHICH, product_of, source_of
 from products.catalogue import Catalogue
-from products.errors import AreaTooLarge, InvalidArea
 from products.raster.cover import has_data
 from products.vector.extract import has_features
-
-_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-_AREA = {
-    "oneOf": [
-        {
-            "title": "a POLYGON or MULTIPOLYGON as WKT, longitude latitude",
-            "type": "string",
-            "format": "wkt",
-            "minLength": 1,
-        },
-        {
-            "title": "a GeoJSON Polygon or MultiPolygon",
-            "type": "object",
-            "format": "geojson-geometry",
-            "required": ["type", "coordinates"],
-            "properties": {
-                "type": {"type": "string", "enum": ["Polygon", "MultiPolygon"]},
-                "coordinates": {"type": "array", "items": {}},
-            },
-        },
-        {
-            "title": 'a box as {"bbox": [west, south, east, north]}',
-            "type": "object",
-            "format": "ogc-bbox",
-            "required": ["bbox"],
-            "properties": {
-                "bbox": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
-                "crs": {
-                    "type": "string",
-                    "enum": [_CRS84, "http://www.opengis.net/def/crs/EPSG/0/4326"],
-                    "default": _CRS84,
-                },
-            },
-            "additionalProperties": False,
-        },
-    ]
-}
 
 
 class ExtractProduct(Processor):
@@ -72,8 +35,9 @@ class ExtractProduct(Processor):
                 "title": "Area of interest",
                 "description": "The area, at most 5,000,000 km2, in longitude and latitude (WGS 84). Edges are "
                 "straight in longitude and latitude; a pixel belongs to the area when its centre does.",
-                "schema": _AREA,
+                "schema": AREA,
             },
+            **WHICH,
             "project": {
                 "title": "Project",
                 "description": "What the order is for; it is kept with the order.",
@@ -110,10 +74,11 @@ class ExtractProduct(Processor):
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
         """Refuse an area that is invalid, too large, or has nothing of the product inside. Raises BrokenSource."""
-        area = _area(inputs["aoi"])
-        product = catalogue.default
+        area = area_of(inputs["aoi"])
+        product = product_of(inputs, catalogue)
         kind = inputs["product"]
-        some = has_data(product.raster, area) if kind == "Raster" else has_features(product.vector, area)
+        source = source_of(product, kind)
+        some = has_data(source, area) if kind == "Raster" else has_features(source, area)
         if not some:
             west, south, east, north = area.geometry.bounds
             raise InvalidInput(
@@ -121,10 +86,3 @@ class ExtractProduct(Processor):
                 f"input 'aoi': there is nothing of {product.title} ({kind}) inside the area, which lies between "
                 f"{west:.6g} {south:.6g} and {east:.6g} {north:.6g}; allowed: an area that has some of it",
             )
-
-
-def _area(value: Any) -> Area:
-    try:
-        return read_area(value)
-    except (InvalidArea, AreaTooLarge) as error:
-        raise InvalidInput("aoi", f"input 'aoi': {error}") from error

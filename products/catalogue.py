@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from products.classes import CLASSES, NODATA, Classes, LandCoverClass
+from products.errors import UnknownProduct
+
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -18,26 +21,58 @@ class InvalidConfiguration(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One land-cover product: its sources, year and what must be said where it is shown."""
+    """One land-cover product of one year: its sources and what must be said where it is delivered.
+
+    Products of one `series` differ by their year. `vector` is None where there is none; `collections` are the ids under
+    which raster and vector are shown. `licence` is an address; `version` stands in file names.
+    """
 
     id: str
     title: str
     year: int
     raster: Path
-    vector: Path
+    vector: Path | None
     attribution: str
+    series: str = "clcplus"
+    version: str = "V1_1"
+    abstract: str = ""
+    lineage: str = ""
+    source: str = ""
+    licence: str = ""
+    classes: Classes = CLASSES
+    collections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The products of one configuration; the first is the default."""
+    """The products of one configuration."""
 
     products: tuple[Product, ...]
 
     @property
     def default(self) -> Product:
-        """The product that an order gets which names none."""
-        return self.products[0]
+        """The product that an order gets which names none: the newest of the first series."""
+        return self.find()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names of the series, as configured."""
+        return tuple(dict.fromkeys(product.series for product in self.products))
+
+    def years(self, series: str) -> tuple[int, ...]:
+        """Return the years of a series, newest first."""
+        return tuple(sorted((product.year for product in self.products if product.series == series), reverse=True))
+
+    def find(self, series: str | None = None, year: int | None = None) -> Product:
+        """Return the product of a series (default: the first) and year (default: the newest). Raises UnknownProduct."""
+        series = series or self.series[0]
+        years = self.years(series)
+        if not years:
+            raise UnknownProduct(f"there is no series '{series}'; allowed: {', '.join(self.series)}")
+        for product in self.products:
+            if (product.series, product.year) == (series, year or years[0]):
+                return product
+        raise UnknownProduct(f"there is no year {year} of {series}; allowed: {', '.join(map(str, years))}")
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
@@ -74,25 +109,64 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     entries = configuration.get("products")
     if not isinstance(entries, dict) or not entries:
         raise InvalidConfiguration("products: none is configured")
-    return Catalogue(tuple(_product(name, entry, configuration["resources"]) for name, entry in entries.items()))
+    products = tuple(_product(name, entry, configuration["resources"]) for name, entry in entries.items())
+    for number, product in enumerate(products):
+        if any((product.series, product.year) == (other.series, other.year) for other in products[:number]):
+            raise InvalidConfiguration(f"products.{product.id}: {product.series} has the year {product.year} twice")
+    return Catalogue(products)
+
+
+_REQUIRED = ("title", "year", "raster", "attribution")
+_TEXTS = ("title", "attribution", "series", "version", "abstract", "lineage", "source", "licence")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def _product(name: str, entry: Any, resources: Mapping[str, Any]) -> Product:
     place = f"products.{name}"
     if not isinstance(entry, dict):
         raise InvalidConfiguration(f"{place}: no mapping")
-    if missing := [field for field in ("title", "year", "raster", "vector", "attribution") if not entry.get(field)]:
+    if missing := [field for field in _REQUIRED if not entry.get(field)]:
         raise InvalidConfiguration(f"{place}: {', '.join(missing)} missing")
+    if unknown := entry.keys() - {*_TEXTS, *_REQUIRED, "vector", "classes"}:
+        raise InvalidConfiguration(f"{place}: {', '.join(sorted(map(str, unknown)))} unknown")
     if not isinstance(entry["year"], int):
         raise InvalidConfiguration(f"{place}.year: {entry['year']!r} is no year")
+    for field in ("series", "version"):
+        if field in entry and not _NAME.fullmatch(str(entry[field])):
+            raise InvalidConfiguration(f"{place}.{field}: letters, digits, `.`, `_` and `-`, as it stands in names")
+    shown = [entry[kind] for kind in ("raster", "vector") if entry.get(kind)]
     return Product(
-        id=name,
-        title=str(entry["title"]),
+        id=str(name),
         year=entry["year"],
         raster=_source(f"{place}.raster", resources, entry["raster"]),
-        vector=_source(f"{place}.vector", resources, entry["vector"]),
-        attribution=str(entry["attribution"]),
+        vector=_source(f"{place}.vector", resources, entry["vector"]) if entry.get("vector") else None,
+        classes=_classes(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES,
+        collections=tuple(map(str, shown)),
+        **{field: str(entry[field]) for field in _TEXTS if field in entry},
     )
+
+
+def _classes(place: str, entries: Any) -> Classes:
+    """Return classes that are configured as a list of `{value, name, colour}`, colour `"#rrggbb"`."""
+    if not isinstance(entries, list) or not entries:
+        raise InvalidConfiguration(f"{place}: must be a list of classes")
+    classes = tuple(sorted((_class(place, entry) for entry in entries), key=lambda each: each.value))
+    if len({each.value for each in classes}) < len(classes):
+        raise InvalidConfiguration(f"{place}: a value stands twice")
+    return classes
+
+
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
+
+
+def _class(place: str, entry: Any) -> LandCoverClass:
+    match entry:
+        case {"value": int(value), "name": str(name), "colour": str(colour)} if (
+            0 <= value < NODATA and name and _COLOUR.fullmatch(colour)
+        ):
+            red, green, blue = bytes.fromhex(colour[1:])
+            return LandCoverClass(value, name, (red, green, blue))
+    raise InvalidConfiguration(f'{place}: {entry!r} is no class; allowed: {{value: 0 to 254, name, colour: "#rrggbb"}}')
 
 
 def _source(place: str, resources: Mapping[str, Any], collection: str) -> Path:

@@ -19,7 +19,10 @@ class LandCoverClass:
         return "#{:02x}{:02x}{:02x}".format(*self.rgb)
 
 
-CLASSES = (
+Classes = tuple[LandCoverClass, ...]
+"""The classes of one product, in the order of their values."""
+
+CLASSES: Classes = (
     LandCoverClass(1, "Sealed", (255, 0, 0)),
     LandCoverClass(2, "Woody needle leaved trees", (34, 139, 34)),
     LandCoverClass(3, "Woody broadleaved deciduous trees", (128, 255, 0)),

@@ -23,3 +23,7 @@ class BrokenSource(ProductError):
 
 class RequestTooLarge(ProductError):
     """The request would read more pixels or features than the bound allows."""
+
+
+class UnknownProduct(ProductError):
+    """No product of that series and year is configured."""

@@ -27,6 +27,7 @@ from products.errors import (
     NothingInside,
     ProductError,
     RequestTooLarge,
+    UnknownProduct,
 )
 from routes.accept import choose
 from routes.middleware.place import allowed_methods
@@ -40,6 +41,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     InvalidArea: HTTPStatus.BAD_REQUEST,
     AreaTooLarge: HTTPStatus.BAD_REQUEST,
     NothingInside: HTTPStatus.BAD_REQUEST,
+    UnknownProduct: HTTPStatus.BAD_REQUEST,
     BrokenSource: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,

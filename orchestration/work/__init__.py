@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.job import Manifest, Order, ResultFile
+from products.catalogue import Product, catalogue_of, read_configuration
 from products.progress import Report
 
 if TYPE_CHECKING:
@@ -66,3 +67,9 @@ def result_file(path: Path, bench: Bench, *, media_type: str) -> ResultFile:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     return ResultFile(path.name, str(path.relative_to(bench.results)), media_type, path.stat().st_size, digest)
+
+
+def product_of(bench: Bench) -> Product:
+    """Return the product that the order names by `series` and `year`. Raises UnknownProduct where it is no more."""
+    inputs = bench.order.inputs
+    return catalogue_of(read_configuration(bench.configuration)).find(inputs.get("series"), inputs.get("year"))

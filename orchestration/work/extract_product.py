@@ -6,22 +6,26 @@ from importlib import import_module
 from pathlib import Path
 
 from orchestration.job import Manifest, Output
-from orchestration.work import Bench, Part, Piece, Work, result_file
+from orchestration.work import Bench, Part, Piece, Work, product_of, result_file
 from products.area import read_area
-from products.catalogue import Product, catalogue_of, read_configuration
+from products.catalogue import Product
+from products.errors import UnknownProduct
 from products.package.archive import pack
 
 _MEDIA_TYPE = "application/zip"
 
 
 def _plan(bench: Bench) -> Sequence[Part]:
-    product = catalogue_of(read_configuration(bench.configuration)).default
+    product = product_of(bench)
     kind = bench.order.inputs["product"]
     return [{"kind": kind, "source": str(_source(product, kind)), "aoi": bench.order.inputs["aoi"]}]
 
 
 def _source(product: Product, kind: str) -> Path:
-    return {"Raster": product.raster, "Vector": product.vector}[kind]
+    source = {"Raster": product.raster, "Vector": product.vector}[kind]
+    if source is None:
+        raise UnknownProduct(f"{product.title} has no {kind} any more")
+    return source
 
 
 def _make(part: Part, bench: Bench) -> Piece:

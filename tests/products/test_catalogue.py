@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from products.catalogue import InvalidConfiguration, catalogue_of
+from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of
+from products.classes import LandCoverClass
+from products.errors import UnknownProduct
 
 ENTRY = {"title": "Land", "year": 2023, "raster": "pixels", "vector": "polygons", "attribution": "Somebody"}
 RESOURCES = {"pixels": {"providers": [{"data": "a.tif"}]}, "polygons": {"providers": [{"data": "b.gpkg"}]}}
@@ -14,16 +16,58 @@ def configuration(**changed: Any) -> dict[str, Any]:
 
 def test_the_first_product_is_the_default() -> None:
     product = catalogue_of(configuration()).default
-    assert (product.id, product.year, product.raster.name, product.vector.name) == ("land", 2023, "a.tif", "b.gpkg")
+    assert (product.id, product.year, product.raster.name) == ("land", 2023, "a.tif")
+    assert product.vector is not None
+    assert product.vector.name == "b.gpkg"
+
+
+def several() -> Catalogue:
+    products = {
+        "old": {**ENTRY, "year": 2018, "version": "V1_0"},
+        "land": {**ENTRY, "vector": None},
+        "ice": {**ENTRY, "series": "ice", "classes": [{"value": 2, "name": "Ice", "colour": "#00ffff"}]},
+    }
+    return catalogue_of({"products": products, "resources": RESOURCES})
+
+
+def test_a_product_is_found_by_series_and_year_the_newest_if_none_is_named() -> None:
+    catalogue = several()
+    assert catalogue.default.id == "land"
+    assert catalogue.find("clcplus", 2018).id == "old"
+    assert catalogue.find("ice").classes == (LandCoverClass(2, "Ice", (0, 255, 255)),)
+    assert catalogue.default.vector is None
+    assert catalogue.years("clcplus") == (2023, 2018)
+
+
+@pytest.mark.parametrize(
+    ("series", "year", "told"),
+    [("snow", None, "allowed: clcplus, ice"), ("ice", 2018, "allowed: 2023"), (None, 1999, "allowed: 2023, 2018")],
+)
+def test_an_unknown_product_is_told_what_there_is(series: str | None, year: int | None, told: str) -> None:
+    with pytest.raises(UnknownProduct, match=told):
+        several().find(series, year)
+
+
+def test_a_series_has_a_year_once() -> None:
+    products = {"land": ENTRY, "again": ENTRY}
+    with pytest.raises(InvalidConfiguration, match="2023 twice"):
+        catalogue_of({"products": products, "resources": RESOURCES})
 
 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
         ({"title": ""}, "products.land: title missing"),
-        ({"year": None, "vector": None}, "products.land: year, vector missing"),
+        ({"year": None, "title": None}, "products.land: title, year missing"),
         ({"year": "soon"}, "products.land.year: 'soon' is no year"),
         ({"raster": "zz"}, "products.land.raster: 'zz' is no collection with a source"),
+        ({"colour": "red"}, "products.land: colour unknown"),
+        ({"classes": []}, "products.land.classes: must be a list of classes"),
+        (
+            {"classes": [{"value": 255, "name": "Ice", "colour": "#00ffff"}]},
+            "products.land.classes: {'value': 255, 'name': 'Ice', 'colour': '#00ffff'} is no class; "
+            'allowed: {value: 0 to 254, name, colour: "#rrggbb"}',
+        ),
         ({"raster": ["pixels"]}, "products.land.raster: ['pixels'] is no collection with a source"),
     ],
 )

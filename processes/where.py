@@ -1,0 +1,70 @@
+"""The inputs that say where: an area, or a nation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from processes.errors import InvalidInput
+from processes.words import shown
+from products.area import Area, read_area
+from products.errors import AreaTooLarge, InvalidArea
+from products.nations import NATIONS, Nation, find_nation
+
+_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+AREA: Mapping[str, Any] = {
+    "oneOf": [
+        {
+            "title": "a POLYGON or MULTIPOLYGON as WKT, longitude latitude",
+            "type": "string",
+            "format": "wkt",
+            "minLength": 1,
+        },
+        {
+            "title": "a GeoJSON Polygon or MultiPolygon",
+            "type": "object",
+            "format": "geojson-geometry",
+            "required": ["type", "coordinates"],
+            "properties": {
+                "type": {"type": "string", "enum": ["Polygon", "MultiPolygon"]},
+                "coordinates": {"type": "array", "items": {}},
+            },
+        },
+        {
+            "title": 'a box as {"bbox": [west, south, east, north]}',
+            "type": "object",
+            "format": "ogc-bbox",
+            "required": ["bbox"],
+            "properties": {
+                "bbox": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
+                "crs": {
+                    "type": "string",
+                    "enum": [_CRS84, "http://www.opengis.net/def/crs/EPSG/0/4326"],
+                    "default": _CRS84,
+                },
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
+
+NATION: Mapping[str, Any] = {
+    "title": "Nation",
+    "description": "The name of the nation in any case, as the collection of nations has it.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 100},
+}
+
+
+def area_of(value: Any, name: str = "aoi") -> Area:
+    """Return the area that an input gives. Raises InvalidInput."""
+    try:
+        return read_area(value)
+    except (InvalidArea, AreaTooLarge) as error:
+        raise InvalidInput(name, f"input '{name}': {error}") from error
+
+
+def nation_of(value: str, name: str = "nation") -> Nation:
+    """Return the nation that an input names. Raises InvalidInput."""
+    nation = find_nation(value)
+    if nation is None:
+        names = ", ".join(each.title for each in NATIONS)
+        raise InvalidInput(name, f"input '{name}': {shown(value)} is no nation; allowed: {names}")
+    return nation
