@@ -21,11 +21,21 @@ UNFINISHED = frozenset({Status.ACCEPTED, Status.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Who is told once the order comes to a status: a callback goes to an address of the web, a mail to a mailbox."""
+
+    kind: Literal["callback", "mail"]
+    event: Status
+    address: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What was asked, checked before it is stored.
 
     `inputs` and `outputs` are JSON values; `outputs` is None where all outputs are asked for. `request_hash`
     is the SHA-256 of the request's body, which tells a repeated `idempotency_key` from a reused one.
+    `notices` go into the store's outbox with the order; an order that is read back has none.
     """
 
     process: str
@@ -36,6 +46,7 @@ class Order:
     email: str | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version that the numbered files lead to, as the last of them writes it."""
 
 _STEPS = {1: "alter table jobs add column fault text not null default '';"}

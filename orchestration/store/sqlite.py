@@ -1,25 +1,26 @@
 """The durable orders in a SQLite database."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, override
 from uuid import uuid4
 
-from orchestration.errors import IdempotencyConflict, StoreUnavailable
+from orchestration.errors import IdempotencyConflict
 from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
 from orchestration.manifest import encode
 from orchestration.store import statements
+from orchestration.store.database import Database, unavailable
 from orchestration.store.listing import page_of
 from orchestration.store.rows import job_of, microseconds, now
-from sql.connect import NewerSchema, Pool, connect, migrate
+from sql.connect import connect
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
-class SqliteStore:
+class SqliteStore(Database):
     """Keep orders in the database at `path`, a JobStore; made when it is not there.
 
     A result's files are kept `files_days` days from its publication. Raises StoreUnavailable when the database cannot
@@ -28,24 +29,9 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._prepared = False
+        super().__init__(path, busy_seconds=busy_seconds, lazy=lazy)
         self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
-        self._pool = Pool(path, busy_seconds=busy_seconds)
         self._watch = _Watch(path, busy_seconds=busy_seconds)
-        if not lazy:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        """Make the database and its schema, once; several threads may, as a second time changes nothing."""
-        if self._prepared:
-            return
-        with _unavailable():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
-                migrate(connection)
-        self._prepared = True
 
     def add(self, order: Order) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new. Raises IdempotencyConflict."""
@@ -53,6 +39,7 @@ class SqliteStore:
         with self._writing() as connection:
             known = connection.execute(statements.KNOWN, values).fetchone()
             if known is None:
+                connection.executemany(statements.NOTICE, _entries(order, values["id"]))
                 return job_of(connection.execute(statements.ADD, values).fetchone()), True
         if known["request_hash"] != order.request_hash:
             raise IdempotencyConflict("the idempotency key was used before with another request")
@@ -124,29 +111,18 @@ class SqliteStore:
 
     def changed(self) -> bool:
         """Say whether anything was written since the last call, by whichever process; True at first."""
-        with _unavailable():
+        with unavailable():
             return self._watch.changed()
 
+    @override
     def close(self) -> None:
         """Give the connections back."""
-        self._pool.close()
+        super().close()
         self._watch.close()
 
     def _change(self, statement: str, job_id: str, **values: Any) -> bool:
         with self._writing() as connection:
             return connection.execute(statement, {"id": job_id, "now": now(), **values}).rowcount == 1
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._prepare()
-        with _unavailable(), self._pool.writing() as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        self._prepare()
-        with _unavailable(), self._pool.reading() as connection:
-            yield connection
 
 
 class _Watch:
@@ -175,14 +151,6 @@ class _Watch:
             self._connection = self._seen = None
 
 
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError, NewerSchema) as error:
-        raise StoreUnavailable(f"the database of the orders: {error}") from error
-
-
 def _values(order: Order) -> dict[str, Any]:
     return {
         "id": str(uuid4()),
@@ -196,3 +164,11 @@ def _values(order: Order) -> dict[str, Any]:
         "hash": order.request_hash,
         "now": now(),
     }
+
+
+def _entries(order: Order, job_id: str) -> list[dict[str, str]]:
+    """Return the order's entries of the outbox, which are there before it: one that is born finished is due at once."""
+    return [
+        {"job": job_id, "kind": notice.kind, "event": notice.event, "address": notice.address}
+        for notice in order.notices
+    ]

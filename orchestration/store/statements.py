@@ -52,3 +52,25 @@ FILES_REMOVED = """update jobs set
     where id = :id and files = 1"""
 
 PURGE = "delete from jobs where finished is not null and files = 0 and updated < :before"
+
+NOTICE = "insert into outbox (job, kind, event, address) values (:job, :kind, :event, :address)"
+
+ANY_DUE = "select 1 from outbox where kind = :kind and state = 'due' and due <= :now limit 1"
+
+TAKE = """update outbox set state = 'sending', due = null, tries = tries + 1
+    where number = (
+        select number from outbox as entry where kind = :kind and state = 'due' and due <= :now and not exists (
+            select 1 from outbox as earlier
+            where earlier.job = entry.job and earlier.kind = entry.kind and earlier.number < entry.number
+            and (earlier.state = 'sending' or earlier.state = 'due' and earlier.tries = 0))
+        order by due, number limit 1)
+    returning *"""
+"""What an order came to is told in that order, as far as the first try goes."""
+
+SETTLE = "update outbox set state = :state, due = :due where number = :number and state = 'sending'"
+
+LEFT_CALLBACKS = "update outbox set state = 'due', due = :now where kind = 'callback' and state = 'sending'"
+
+LEFT_MAILS = "update outbox set state = 'unknown' where kind = 'mail' and state = 'sending'"
+
+NOTIFICATIONS = "select kind, event, state, tries from outbox where job = :id order by number"

@@ -54,6 +54,22 @@ def test_a_database_of_the_first_version_is_brought_up_by_several_at_once(tmp_pa
         assert connection.execute("select fault from jobs where id = 'first'").fetchone()[0] == ""
 
 
+_VERSION_2 = """create table jobs (number integer primary key, id text not null unique, owner text, process text,
+    idempotency_key text, status text, updated integer, finished integer, deleted integer, files_until integer,
+    files integer, fault text not null default '');
+    insert into jobs (id, status) values ('first', 'running'); pragma user_version = 2;"""
+
+
+def test_a_database_of_the_second_version_gets_its_outbox(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        connection.executescript(_VERSION_2)
+        migrate(connection)
+        assert _pragma(connection, "user_version") == SCHEMA_VERSION
+        connection.execute("insert into outbox (job, kind, event, address) values ('first', 'mail', 'failed', 'x')")
+        connection.execute("update jobs set status = 'failed', finished = 7, updated = 7 where id = 'first'")
+        assert tuple(connection.execute("select state, due from outbox").fetchone()) == ("due", 7)
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")

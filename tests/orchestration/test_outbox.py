@@ -1,0 +1,154 @@
+"""The outbox of the orders: due with the change of the order, taken once, and what a crash leaves."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestration.errors import StoreUnavailable
+from orchestration.job import Notice, Order, Status
+from orchestration.store.outbox import Notification, Outbox, State
+from orchestration.store.sqlite import SqliteStore
+
+MakeStore = Callable[..., SqliteStore]
+NOTICES = (
+    Notice("callback", Status.RUNNING, "https://example.org/running"),
+    Notice("callback", Status.SUCCESSFUL, "https://example.org/done"),
+    Notice("callback", Status.FAILED, "https://example.org/failed"),
+    Notice("mail", Status.SUCCESSFUL, "a@example.org"),
+)
+
+
+@pytest.fixture
+def outbox(state_dir: Path, make_store: MakeStore) -> Outbox:
+    make_store()
+    return Outbox(state_dir / "orders.sqlite")
+
+
+def states(outbox: Outbox, job_id: str) -> list[tuple[str, str, str]]:
+    return [(found.kind, found.event, found.state) for found in outbox.notifications(job_id)]
+
+
+def ordered(store: SqliteStore) -> str:
+    return store.add(Order("echo", {}, "local", notices=NOTICES))[0].id
+
+
+def test_nothing_is_due_before_the_order_comes_to_it(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    job = ordered(store)
+    assert outbox.take("callback") is None
+    assert {state for _, _, state in states(outbox, job)} == {"waiting"}
+    store.begin(job)
+    entry = outbox.take("callback")
+    assert entry is not None
+    assert (entry.job_id, entry.event, entry.address, entry.tries) == (job, "running", NOTICES[0].address, 1)
+    assert outbox.take("callback") is None
+
+
+def test_what_the_order_can_come_to_no_more_is_forgotten(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    done, failed, dismissed = ordered(store), ordered(store), ordered(store)
+    for job in (done, failed):
+        store.begin(job)
+    assert store.publish(done, 1, ())
+    assert store.fail(failed, 1, "no")
+    store.dismiss(dismissed)
+    callbacks = ("callback", "running", "due")
+    assert states(outbox, done) == [callbacks, ("callback", "successful", "due"), ("mail", "successful", "due")]
+    assert states(outbox, failed) == [callbacks, ("callback", "failed", "due")]
+    assert states(outbox, dismissed) == []
+
+
+def test_a_result_that_is_dropped_tells_nobody(make_store: MakeStore, outbox: Outbox) -> None:
+    """The same compare-and-set decides on the result and on the news of it."""
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    assert not store.publish(job, 2, ())
+    assert states(outbox, job)[1:] == [(notice.kind, notice.event, "waiting") for notice in NOTICES[1:]]
+
+
+def test_the_second_attempt_is_no_news(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    entry = outbox.take("callback")
+    assert entry is not None
+    outbox.settle(entry, State.DELIVERED)
+    store.hand_back(job, 1, counted=True)
+    store.begin(job)
+    assert outbox.take("callback") is None
+
+
+def test_an_order_s_news_are_told_in_their_order(make_store: MakeStore, outbox: Outbox) -> None:
+    """The success is not told while the first word of the beginning is on its way; a retry holds nothing up."""
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    store.publish(job, 1, ())
+    first = outbox.take("callback")
+    assert first is not None
+    assert first.event == "running"
+    assert outbox.take("callback") is None
+    outbox.postpone(first, 60)
+    second = outbox.take("callback")
+    assert second is not None
+    assert second.event == "successful"
+
+
+def test_what_is_postponed_is_due_later(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    entry = outbox.take("callback")
+    assert entry is not None
+    outbox.postpone(entry, 60)
+    assert outbox.take("callback") is None
+    assert outbox.notifications(job)[0] == Notification("callback", Status.RUNNING, State.DUE, 1)
+
+
+def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
+    make_store: MakeStore, outbox: Outbox, state_dir: Path
+) -> None:
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    store.publish(job, 1, ())
+    assert outbox.take("callback")
+    mail = outbox.take("mail")
+    assert mail is not None
+    after = Outbox(state_dir / "orders.sqlite")
+    after.recover()
+    assert after.take("mail") is None
+    assert after.take("callback") is not None
+    assert states(after, job)[-1] == ("mail", "successful", "unknown")
+    outbox.settle(mail, State.DELIVERED)
+    assert states(after, job)[-1] == ("mail", "successful", "unknown")
+
+
+def test_a_deleted_or_purged_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    store.publish(job, 1, ())
+    store.dismiss(job)
+    assert outbox.notifications(job) == ()
+    assert outbox.take("mail") is None
+
+
+def test_a_repeated_order_is_told_of_once(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    order = Order("echo", {}, "local", notices=NOTICES, idempotency_key="k", request_hash="h")
+    job, _ = store.add(order)
+    assert store.add(order) == (job, False)
+    assert len(outbox.notifications(job.id)) == len(NOTICES)
+
+
+def test_an_outbox_that_is_away_says_so(tmp_path: Path) -> None:
+    (tmp_path / "orders.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreUnavailable):
+        Outbox(tmp_path / "orders.sqlite", lazy=True).take("mail")
+
+
+def test_no_address_is_in_a_repr() -> None:
+    assert "example.org" not in repr(Order("echo", {}, "local", notices=NOTICES))
