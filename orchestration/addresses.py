@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Thread
 
-from orchestration.errors import ReferenceRefused
+from orchestration.errors import AddressRefused, ReferenceRefused
 
 _PUBLIC_IPV6 = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
@@ -65,7 +65,7 @@ def addresses_of(
     if not addresses:
         raise ReferenceRefused(f"{host}: the name cannot be resolved")
     if not all(map(allowed, addresses)):
-        raise ReferenceRefused(f"{host}: not an address of the public internet")
+        raise AddressRefused(f"{host}: not an address of the public internet")
     return addresses
 
 

@@ -21,6 +21,14 @@ class ReferenceRefused(OrchestrationError):
     """An input by reference is not fetched: its address, size, time or answer is not allowed."""
 
 
+class AddressRefused(ReferenceRefused):
+    """An address that is none of the public internet."""
+
+
+class Unreachable(OrchestrationError):
+    """An address that is to be told something gave no answer."""
+
+
 class ResultMissing(OrchestrationError):
     """A file of a result is not where it must be."""
 

@@ -2,34 +2,24 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
-from urllib.parse import quote
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from orchestration import result_document
+from orchestration.errors import ResultMissing
 from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
+from orchestration.result_document import Delivery
 from routes.errors import problem_of_failure
 from routes.multipart import Part, related
 from routes.own_job import waiting
 from routes.problem import RESULT_NOT_READY, Problem
 from routes.resources import Resources, resources_of
-from routes.result_document import result_document
 from routes.sendfile import send_file
 
 PRIVATE = {"Cache-Control": "private", "Referrer-Policy": "no-referrer"}
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One output that was asked for, by value or by reference to `href`."""
-
-    output: Output
-    by_reference: bool
-    href: str
 
 
 def check_delivered(job: Job) -> None:
@@ -50,27 +40,11 @@ def check_delivered(job: Job) -> None:
 
 
 def deliveries(job: Job, resources: Resources) -> list[Delivery]:
-    """Return the outputs that the order asked for, in its order; all of them where it named none.
-
-    Raises the 410 Problem where a file was removed.
-    """
-    made = {output.id: output for output in job.manifest}
-    asked = made if job.order.outputs is None else job.order.outputs
-    outputs = [made[name] for name in asked if name in made]
-    if not all(resources.results.path_of(output.file).is_file() for output in outputs if output.file):
-        raise _expired()
-    return [Delivery(output, _by_reference(job, output.id), href_of(job, output, resources)) for output in outputs]
-
-
-def _by_reference(job: Job, name: str) -> bool:
-    return bool((job.order.outputs or {}).get(name, {}).get("transmissionMode") == "reference")
-
-
-def href_of(job: Job, output: Output, resources: Resources) -> str:
-    """Return the address of one output: a signed link to its file, or the value below the job."""
-    if output.file is None:
-        return f"{resources.url}/jobs/{job.id}/results/{quote(output.id, safe='')}"
-    return resources.results.link(job.id, output.file, now=datetime.now(UTC), until=job.files_until)
+    """Return the outputs that the order asked for, in its order. Raises the 410 Problem where a file was removed."""
+    try:
+        return result_document.deliveries(job, resources.results, resources.url)
+    except ResultMissing as error:
+        raise _expired() from error
 
 
 async def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -93,7 +67,7 @@ async def deliver_document(request: Request, outputs: list[Delivery], headers: M
     """Answer with the results as one JSON object by the outputs' id (results.yaml)."""
     resources = resources_of(request)
     document = await anyio.to_thread.run_sync(
-        result_document, outputs, resources.results.path_of, limiter=resources.heavy
+        result_document.result_document, outputs, resources.results.path_of, limiter=resources.heavy
     )
     return JSONResponse(document, headers=headers)
 

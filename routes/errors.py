@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from orchestration.errors import (
+    AddressRefused,
     IdempotencyConflict,
     OrchestrationError,
     ReferenceRefused,
@@ -47,6 +48,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
+    AddressRefused: HTTPStatus.BAD_REQUEST,
     WorkFailed: HTTPStatus.BAD_REQUEST,
     ProviderConnectionError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -11,11 +11,12 @@ from starlette.routing import Route
 
 from auth.identity import current_identity
 from orchestration.job import UNFINISHED, Job
+from orchestration.status_info import status_info
 from processes.base import Processor
 from routes.body import read_json
 from routes.delivery import deliver
 from routes.execution_request import read_order
-from routes.own_job import no_such_job, status_info
+from routes.own_job import no_such_job
 from routes.parameters import allow_parameters
 from routes.prefer import Preferences, read_preferences
 from routes.problem import Problem

@@ -10,9 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.job import UNFINISHED, Job, Status
+from orchestration.status_info import instant, status_info
 from processes.words import shown
 from routes.job_query import read_job_query
-from routes.own_job import instant, no_such_job, own_job, status_info, waiting
+from routes.own_job import no_such_job, own_job, waiting
 from routes.paging import Page, page_links
 from routes.parameters import allow_parameters
 from routes.resources import resources_of

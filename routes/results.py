@@ -13,11 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.job import Job, ResultFile
+from orchestration.result_document import Delivery
+from orchestration.status_info import instant
 from processes.words import shown
 from routes.accept import choose
 from routes.delivery import (
     PRIVATE,
-    Delivery,
     check_delivered,
     deliver,
     deliver_document,
@@ -26,7 +27,7 @@ from routes.delivery import (
     media_type,
     send_result,
 )
-from routes.own_job import instant, no_such_job, own_job
+from routes.own_job import no_such_job, own_job
 from routes.pages import render
 from routes.parameters import allow_parameters
 from routes.problem import NOT_FOUND, Problem, bad_parameter

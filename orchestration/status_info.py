@@ -1,0 +1,58 @@
+"""How a job stands, and why it failed, as the documents of OGC API Processes."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from orchestration.job import Job, Status
+
+_RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+_MESSAGES: Mapping[Status, str] = {
+    Status.ACCEPTED: "Waiting for its turn.",
+    Status.RUNNING: "At work.",
+    Status.SUCCESSFUL: "Done; the result is there.",
+    Status.FAILED: "Failed.",
+    Status.DISMISSED: "Dismissed.",
+}
+
+
+def status_info(job: Job, url: str) -> dict[str, Any]:
+    """Return the job as 18-062r2's statusInfo.yaml."""
+    return {
+        "processID": job.order.process,
+        "type": "process",
+        "jobID": job.id,
+        "status": str(job.status),
+        "message": job.message or _MESSAGES[job.status],
+        "created": instant(job.created),
+        **({"started": instant(job.started)} if job.started else {}),
+        **({"finished": instant(job.finished)} if job.finished else {}),
+        "updated": instant(job.updated),
+        "progress": job.progress,
+        "links": _links(job, f"{url}/jobs/{job.id}"),
+    }
+
+
+def instant(time: datetime) -> str:
+    """Return the time as the standard writes it, in whole seconds of UTC."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _links(job: Job, address: str) -> list[dict[str, str]]:
+    links = [
+        {"rel": "self", "type": "application/json", "title": "This job", "href": f"{address}?f=json"},
+        {"rel": "alternate", "type": "text/html", "title": "This job as a page", "href": f"{address}?f=html"},
+    ]
+    if job.status is Status.SUCCESSFUL:
+        links.append({"rel": _RESULTS, "title": "The results", "href": f"{address}/results"})
+    return links
+
+
+def failure(job: Job) -> dict[str, Any]:
+    """Return why the job failed as 18-062r2's exception.yaml."""
+    return {
+        "type": "about:blank",
+        "title": "The job failed",
+        "detail": job.message or "the job failed",
+        "jobID": job.id,
+    }
