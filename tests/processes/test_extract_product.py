@@ -88,7 +88,7 @@ def test_an_area_is_taken_however_it_is_written(catalogue: Catalogue, aoi: Any) 
 
 def test_what_is_said_besides_is_kept(catalogue: Catalogue) -> None:
     said = {"product": "Raster", "aoi": BOX, "project": "mine", "test": True, "send_mail": True}
-    assert check(catalogue, said) == said
+    assert check(catalogue, said) == {**said, "series": "clcplus", "year": 2023}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,10 @@ def test_what_is_said_besides_is_kept(catalogue: Catalogue) -> None:
         ({"product": "Raster", "aoi": BOX, "send_mail": 1}, "send_mail", "1; allowed: true or false"),
         ({"product": "Raster", "aoi": BOX, "project": 1}, "project", "1; allowed: a string of at most 200"),
         ({"product": "Raster", "aoi": BOX, "project": "x" * 201}, "project", "at most 200 characters"),
-        ({"product": "Raster", "aoi": BOX, "area": 1}, "area", "unknown; allowed: product, aoi, project"),
+        ({"product": "Raster", "aoi": BOX, "year": "2023"}, "year", '"2023"; allowed: a whole number'),
+        ({"product": "Raster", "aoi": BOX, "year": 1999}, "year", "no year 1999 of clcplus; allowed: 2023"),
+        ({"product": "Raster", "aoi": BOX, "series": "snow"}, "series", "no series 'snow'; allowed: clcplus"),
+        ({"product": "Raster", "aoi": BOX, "area": 1}, "area", "unknown; allowed: product, aoi, series, year, project"),
     ],
 )  # fmt: skip
 def test_other_inputs_are_refused(catalogue: Catalogue, inputs: Any, name: str, told: str) -> None:
