@@ -9,13 +9,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_bytes
-from tempfile import NamedTemporaryFile
 from typing import Literal
 from urllib.parse import quote
 from uuid import UUID
 
 from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
+from orchestration.keys import kept_key
+from orchestration.kept import HOUSE, kept_file
 
 
 class ResultFiles:
@@ -29,10 +30,23 @@ class ResultFiles:
         return self.root / job_id / str(attempt) / str(try_)
 
     def path_of(self, file: ResultFile) -> Path:
-        """Return the file's path, always inside the folder of results. Raises ResultMissing for any other."""
+        """Return the file's path, always inside the folder of results. Raises ResultMissing for any other.
+
+        Only a complete file of the house may itself be a link that leads outside: to the product it is made from.
+        """
+        if Path(file.path).parts[:1] == (HOUSE,):
+            return self._house_path(file)
         path = (self.root / file.path).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise ResultMissing(f"{file.name} is not in the folder of results")
+        return path
+
+    def _house_path(self, file: ResultFile) -> Path:
+        path = Path(os.path.normpath(self.root / file.path))
+        if path.parent.resolve().parent != self.root.resolve() / HOUSE:
+            raise ResultMissing(f"{file.name} is not in the house")
+        if kept_file(path) != file:
+            raise ResultMissing(f"{file.name} was removed or changed")
         return path
 
     def remove(self, job_id: str) -> None:
@@ -43,6 +57,7 @@ class ResultFiles:
     def tidy(self, job: Job) -> None:
         """Remove what the job's state does not need: half-written files, other attempts, the loser's files."""
         files = {self.root / output.file.path for output in job.manifest if output.file}
+        files = {path for path in files if path.is_relative_to(self.root / job.id)}
         if job.status is Status.RUNNING:
             _keep_only({self.root / job.id / str(job.attempt)}, self.root / job.id)
         elif job.status is Status.SUCCESSFUL and files:
@@ -114,18 +129,4 @@ def _is_id(name: str) -> bool:
 
 def results_key(state_dir: Path) -> bytes:
     """Return the key that signs links, made once for all processes, readable by their user only."""
-    path = state_dir / "results.key"
-    if not path.exists():
-        state_dir.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=state_dir, prefix="results.key.") as draft:
-            draft.write(token_bytes(32))
-            draft.flush()
-            os.fsync(draft.fileno())
-            _link_if_first(Path(draft.name), path)
-    return path.read_bytes()
-
-
-def _link_if_first(draft: Path, path: Path) -> None:
-    """Give the complete draft its name, unless another process was first."""
-    with suppress(FileExistsError):
-        path.hardlink_to(draft)
+    return kept_key(state_dir / "results.key", lambda: token_bytes(32))

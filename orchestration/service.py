@@ -5,11 +5,12 @@ import logging
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 from orchestration.errors import StoreUnavailable
+from orchestration.outbox.desk import Desk, delivering
 from orchestration.reconcile import Heartbeat, Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import WORK, EmbeddedRunner
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 _SOON = 0.2
 _PATIENCE = 5.0
 """Seconds between two attempts to open a store that cannot be opened."""
+_GRACE = 2.0
+"""Seconds after the signal that what is being told is given to end."""
 
 
 def run_work(
@@ -31,8 +34,11 @@ def run_work(
     jobs_days: int,
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
+    desk: Desk | None = None,
 ) -> None:
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
+
+    What orders have to tell goes out from the `desk`; without one it waits.
 
     Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
     """
@@ -45,7 +51,8 @@ def run_work(
         if ours and (store := _open(state_dir / "orders.sqlite", min(results_days, jobs_days), stop)):
             files = ResultFiles(state_dir / "results")
             runner = EmbeddedRunner(files.root, arguments, work=work)
-            with closing(store):
+            telling = delivering(desk, state_dir / "orders.sqlite", stop, left=stop.left) if desk else nullcontext()
+            with closing(store), telling:
                 Reconciler(store, runner, files, parallel=parallel, jobs_days=jobs_days).run(
                     stop, beat=Heartbeat(state_dir)
                 )
@@ -55,15 +62,19 @@ class _Stop:
     """Says whether SIGTERM or SIGINT has come; a plain flag, as a signal may arrive anywhere."""
 
     def __init__(self) -> None:
-        self._come = False
+        self._come: float | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
 
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        self._come = True
+        self._come = self._come or time.monotonic()
 
     def __call__(self) -> bool:
-        return self._come
+        return self._come is not None
+
+    def left(self) -> float:
+        """Return what is left of the grace after the signal."""
+        return _GRACE if self._come is None else max(0.0, self._come + _GRACE - time.monotonic())
 
 
 @contextmanager

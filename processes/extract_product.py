@@ -52,7 +52,8 @@ class ExtractProduct(Processor):
             },
             "send_mail": {
                 "title": "Send mail",
-                "description": "Whether a mail is wanted once the result is there; it is kept with the order.",
+                "description": "Whether a mail is wanted once the result is there or the order failed; refused where none "
+                "can be sent.",
                 "minOccurs": 0,
                 "schema": {"type": "boolean", "default": False},
             },

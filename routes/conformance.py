@@ -34,6 +34,7 @@ CLASSES = (
     f"{_SPEC}/ogcapi-processes-1/1.0/conf/ogc-process-description",
     f"{_SPEC}/ogcapi-processes-1/1.0/conf/job-list",
     f"{_SPEC}/ogcapi-processes-1/1.0/conf/dismiss",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/callback",
 )
 
 

@@ -74,7 +74,7 @@ async def _ordered(request: Request, process: Processor) -> Job:
         identity=current_identity.get(),
         key=request.headers.get("idempotency-key"),
     )
-    order = await anyio.to_thread.run_sync(read, limiter=resources.heavy)
+    order = resources.mailing.add_to(await anyio.to_thread.run_sync(read, limiter=resources.heavy))
     job, _ = await anyio.to_thread.run_sync(resources.store.add, order, limiter=resources.light)
     return job
 

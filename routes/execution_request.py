@@ -13,9 +13,10 @@ from processes.errors import InvalidInput
 from processes.words import shown
 from products.catalogue import Catalogue
 from routes.body import parse_object
+from routes.notices import callbacks_of
 from routes.problem import INVALID_PARAMETER, Problem
 
-_MEMBERS = ("inputs", "outputs", "response")
+_MEMBERS = ("inputs", "outputs", "response", "subscriber")
 _RESPONSES = ("raw", "document")
 _MODES = ("value", "reference")
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -29,6 +30,7 @@ def read_order(
     _check_members(document)
     outputs = _member(document, "outputs")
     _check_outputs(processor, outputs)
+    notices = callbacks_of(document)
     process = str(processor.metadata["id"])
     return Order(
         process=process,
@@ -39,6 +41,7 @@ def read_order(
         email=identity.email,
         idempotency_key=_checked_key(key),
         request_hash=hashlib.sha256(process.encode() + b"\n" + body).hexdigest(),
+        notices=notices,
     )
 
 
@@ -56,8 +59,6 @@ def _refused(name: str, value: object, allowed: str) -> Problem:
 
 
 def _check_members(document: Mapping[str, Any]) -> None:
-    if "subscriber" in document:
-        raise _refused("subscriber", document["subscriber"], "nothing; callbacks are not supported, ask the job")
     unknown = next((name for name in document if name not in _MEMBERS), None)
     if unknown is not None:
         raise _refused(shown(unknown), document[unknown], f"the members {', '.join(_MEMBERS)}")

@@ -1,7 +1,7 @@
 """The jobs: their list, how each stands, and its end (18-062r2, 7.12, clauses 12 and 14)."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import anyio
@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from orchestration.job import UNFINISHED, Job, Status
 from orchestration.status_info import instant, status_info
+from orchestration.store.outbox import Notification
 from processes.words import shown
 from routes.job_query import read_job_query
 from routes.own_job import no_such_job, own_job, waiting
@@ -41,7 +42,9 @@ async def job(request: Request) -> Response:
     """Tell how the job stands."""
     allow_parameters(request)
     found = await own_job(request)
-    return _answer(request, found)
+    resources = resources_of(request)
+    told = await anyio.to_thread.run_sync(resources.outbox.notifications, found.id, limiter=resources.light)
+    return _answer(request, found, told)
 
 
 async def dismiss(request: Request) -> Response:
@@ -55,8 +58,10 @@ async def dismiss(request: Request) -> Response:
     return _answer(request, replace(gone, status=Status.DISMISSED))
 
 
-def _answer(request: Request, found: Job) -> Response:
+def _answer(request: Request, found: Job, told: Sequence[Notification] = ()) -> Response:
     document = status_info(found, resources_of(request).url)
+    if told:
+        document["notifications"] = [asdict(notification) for notification in told]
     headers = {**_PRIVATE, **waiting(found)}
     return respond(request, document, page="job.html", headers=headers, only_page=_in_words(found))
 

@@ -8,7 +8,9 @@ from starlette.requests import Request
 
 from orchestration.results import Results
 from orchestration.store import JobStore
+from orchestration.store.outbox import Outbox
 from products.catalogue import Catalogue
+from routes.notices import Mailing
 
 
 @dataclass(slots=True)
@@ -16,13 +18,15 @@ class Resources:
     """The collaborators of the routes; `url` is the public address without a slash at its end.
 
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
-    `wait` is how many seconds a synchronous execution waits at most.
+    `mailing` says which orders get a mail. `wait` is how many seconds a synchronous execution waits at most.
     """
 
     api: API
     url: str
     catalogue: Catalogue
     store: JobStore
+    outbox: Outbox
+    mailing: Mailing
     results: Results
     light: CapacityLimiter
     heavy: CapacityLimiter

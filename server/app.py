@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from orchestration.results import Results, results_key
+from orchestration.store.outbox import Outbox
 from orchestration.store.sqlite import SqliteStore
 from plugins.patches import apply_patches
 from products.catalogue import catalogue_of
@@ -37,11 +37,13 @@ from routes.middleware.failures import Failures
 from routes.middleware.place import Place
 from routes.middleware.request_log import RequestLog
 from routes.middleware.response_headers import ResponseHeaders
+from routes.notices import Mailing
 from routes.openapi import endpoint
 from routes.openapi.document import build
 from routes.providers import log_failures
 from routes.resources import Resources
 from server.api import make_api
+from server.desk import make_results
 from server.settings import Settings
 
 _LIGHT_THREADS = 32
@@ -106,6 +108,7 @@ def _lifespan(
             yield
         finally:
             resources.store.close()
+            resources.outbox.close()
 
     return lifespan
 
@@ -115,13 +118,14 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
-    key = settings.results.key.get_secret_value().encode() if settings.results.key else results_key(folder)
     return Resources(
         api=api,
         url=url,
         catalogue=catalogue_of(configuration),
         store=SqliteStore(folder / "orders.sqlite", lazy=True),
-        results=Results(folder / "results", key=key, url=url, link_days=settings.results.link_days),
+        outbox=Outbox(folder / "orders.sqlite", lazy=True),
+        mailing=Mailing(settings.mail.url is not None, settings.mail.to),
+        results=make_results(settings),
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,

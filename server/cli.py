@@ -120,6 +120,7 @@ def work(configuration: Path) -> None:
 
 def _work(settings: "Settings", configuration: Path) -> None:
     from orchestration.service import run_work
+    from server.desk import make_desk
 
     run_work(
         state_dir=settings.state.dir,
@@ -128,6 +129,7 @@ def _work(settings: "Settings", configuration: Path) -> None:
         results_days=settings.results.retention,
         jobs_days=settings.jobs.retention,
         allow_private_fetch=settings.jobs.fetch_private,
+        desk=make_desk(settings),
     )
 
 

@@ -8,6 +8,9 @@ from typing import Annotated
 from pydantic import AnyHttpUrl, Field, SecretStr, UrlConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestration.outbox.mailbox import is_mailbox, mail_server
+from orchestration.outbox.signature import key_of
+
 _LARGEST_PORT = 65_535
 _COMMON: SettingsConfigDict = {
     "frozen": True,
@@ -90,6 +93,57 @@ class ResultsSettings(BaseSettings):
     """Secret that signs links, shared by several servers. Default: made once, kept in the state folder."""
 
 
+class CallbacksSettings(BaseSettings):
+    """How the addresses that an order names are told of it."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **_COMMON)
+
+    tries: int = Field(8, ge=1, le=20)
+    """How often a callback or a mail is tried."""
+    pause: float = Field(10, gt=0, le=3600)
+    """Seconds before the second try; each further pause is three times as long, an hour at most."""
+    timeout: float = Field(10, gt=0, le=60)
+    """Seconds that a receiver is given to answer."""
+    key: SecretStr | None = Field(None, min_length=32)
+    """Secret that signs callbacks, as text or `whsec_` and base64. Default: made once, kept in the state folder."""
+
+    @field_validator("key")
+    @classmethod
+    def _readable(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            key_of(key.get_secret_value())
+        return key
+
+
+class MailSettings(BaseSettings):
+    """Where mail about orders is handed over; without a server an order that wants one is refused."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_MAIL_", **_COMMON)
+
+    url: SecretStr | None = None
+    """The mail server: smtp://user:password@host:port, with ?starttls=yes, or smtps://."""
+    to: str | None = None
+    """Address that gets the mail of an order whose owner has none."""
+    sender: str | None = None
+    """Address that mail comes from. Default: landcast@ and the host of the public address."""
+    timeout: float = Field(30, gt=0, le=300)
+    """Seconds that each answer of the mail server is waited for."""
+
+    @field_validator("url")
+    @classmethod
+    def _a_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            mail_server(url.get_secret_value())
+        return url
+
+    @field_validator("to", "sender")
+    @classmethod
+    def _one_address(cls, address: str | None) -> str | None:
+        if address is not None and not is_mailbox(address):
+            raise ValueError("one address of mail in ASCII, such as a@example.org")
+        return address
+
+
 class AuthSettings(BaseSettings):
     """Who may: access control is not built yet, so the server runs open or not at all."""
 
@@ -115,6 +169,8 @@ CONCERNS: tuple[type[BaseSettings], ...] = (
     StateSettings,
     JobsSettings,
     ResultsSettings,
+    CallbacksSettings,
+    MailSettings,
     AuthSettings,
     LogSettings,
 )
@@ -128,5 +184,7 @@ class Settings:
     state: StateSettings
     jobs: JobsSettings
     results: ResultsSettings
+    callbacks: CallbacksSettings
+    mail: MailSettings
     auth: AuthSettings
     log: LogSettings

@@ -10,6 +10,7 @@ _TEXT: Value = {"type": "string"}
 _NUMBER: Value = {"type": "number"}
 _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
+_WEB: Value = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": 2000}
 
 PROBLEMS = (400, 403, 404, 406, 410, 412, 413, 415, 416, 422, 503, 504)
 DATETIME = "An instant or an interval as RFC 3339 says, `..` for an open end."
@@ -111,7 +112,19 @@ SCHEMAS: Value = {
         status={"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]},
         message=_TEXT, created=_TIME, started=_TIME, finished=_TIME, updated=_TIME,
         progress={"type": "integer", "minimum": 0, "maximum": 100},
+        notifications=_list("notification"),
         links=_list("link"),
+    ),
+    "subscriber": {
+        **_object(["successUri"], successUri=_WEB, inProgressUri=_WEB, failedUri=_WEB),
+        "additionalProperties": False,
+    },
+    "notification": _object(
+        ["kind", "event", "state"],
+        kind={"type": "string", "enum": ["callback", "mail"]},
+        event={"type": "string", "enum": ["running", "successful", "failed"]},
+        state={"type": "string", "enum": ["waiting", "due", "sending", "delivered", "failed", "unknown"]},
+        tries=_WHOLE,
     ),
     "jobs": _object(["jobs", "links"], jobs=_list("job"), links=_list("link"), numberMatched=_WHOLE),
     "results": {"type": "object", "additionalProperties": {}},

@@ -106,6 +106,7 @@ def _request(metadata: Mapping[str, Any]) -> Value:
             "inputs": asked,
             "outputs": {"type": "object", "additionalProperties": {"type": "object"}},
             "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"},
+            "subscriber": ref("schemas", "subscriber"),
         },
         **({"required": ["inputs"]} if required else {}),
     }

@@ -35,7 +35,7 @@ SHOWN = {
     "ogcapi-processes-1/1.0/conf/ogc-process-description": ("/processes/extract-product", _JSON),
     "ogcapi-processes-1/1.0/conf/job-list": ("/jobs?status=successful&limit=1", _JSON),
 }
-ELSEWHERE = {"ogcapi-processes-1/1.0/conf/dismiss"}
+ELSEWHERE = {"ogcapi-processes-1/1.0/conf/dismiss", "ogcapi-processes-1/1.0/conf/callback"}
 
 
 def test_what_is_claimed_is_what_is_shown(client: TestClient) -> None:

@@ -1,0 +1,1 @@
+"""What is told of orders: callbacks and mails, taken from the outbox by couriers."""

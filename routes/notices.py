@@ -1,0 +1,84 @@
+"""Who is told of an order: the `subscriber` of an execution (18-062r2, subscriber.yaml), and its mail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+from orchestration.connection import parse_address
+from orchestration.errors import ReferenceRefused
+from orchestration.job import Notice, Order, Status
+from orchestration.outbox.mailbox import is_mailbox
+from processes.words import shown
+from routes.problem import INVALID_PARAMETER, Problem
+
+_EVENTS: Mapping[str, Status] = {
+    "inProgressUri": Status.RUNNING,
+    "successUri": Status.SUCCESSFUL,
+    "failedUri": Status.FAILED,
+}
+_REQUIRED = "successUri"
+_SEND_MAIL = "send_mail"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailing:
+    """Whether mail can be sent, and who gets it where the owner of an order has no address."""
+
+    possible: bool
+    to: str | None = field(default=None, repr=False)
+
+    def add_to(self, order: Order) -> Order:
+        """Return the order with the mail that it asks for. Raises the 400 Problem where there can be none."""
+        if order.inputs.get(_SEND_MAIL) is not True:
+            return order
+        if not self.possible:
+            raise _no_mail("this server sends no mail (LANDCAST_MAIL_URL is not set)")
+        address = order.email or self.to
+        if address is None:
+            raise _no_mail("there is no address to send it to: the caller has none and LANDCAST_MAIL_TO is not set")
+        if not is_mailbox(address):
+            raise _no_mail("the caller's address is none that mail can be sent to")
+        mails = tuple(Notice("mail", event, address) for event in (Status.SUCCESSFUL, Status.FAILED))
+        return replace(order, notices=order.notices + mails)
+
+
+def callbacks_of(document: Mapping[str, Any]) -> tuple[Notice, ...]:
+    """Return the callbacks that an execution asks for. Raises the 400 Problem."""
+    if "subscriber" not in document:
+        return ()
+    subscriber = document["subscriber"]
+    if not isinstance(subscriber, dict):
+        raise _refused("subscriber", subscriber, f"an object with {', '.join(_EVENTS)}")
+    unknown = next((name for name in subscriber if name not in _EVENTS), None)
+    if unknown is not None:
+        raise _refused(f"subscriber.{shown(unknown)}", subscriber[unknown], f"the members {', '.join(_EVENTS)}")
+    if _REQUIRED not in subscriber:
+        raise _refused("subscriber", subscriber, f"an object that has {_REQUIRED}")
+    return tuple(
+        Notice("callback", event, _address(f"subscriber.{name}", subscriber[name]))
+        for name, event in _EVENTS.items()
+        if name in subscriber
+    )
+
+
+def _address(name: str, value: Any) -> str:
+    allowed = "an address that begins with http:// or https://, without user name or password, of 2000 characters"
+    if not isinstance(value, str):
+        raise _refused(name, value, allowed)
+    try:
+        parse_address(value)
+    except ReferenceRefused as error:
+        raise _refused(name, value, allowed) from error
+    return value
+
+
+def _no_mail(reason: str) -> Problem:
+    detail = f"input {_SEND_MAIL!r}: true; {reason}; allowed: false"
+    return Problem(HTTPStatus.BAD_REQUEST, detail, type_=INVALID_PARAMETER, input=_SEND_MAIL)
+
+
+def _refused(name: str, value: object, allowed: str) -> Problem:
+    return Problem(
+        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
+    )
