@@ -15,8 +15,8 @@ from uuid import UUID
 
 from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
-from orchestration.keys import kept_key
 from orchestration.kept import HOUSE, kept_file
+from orchestration.keys import kept_key
 
 
 class ResultFiles:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from processes.base import Processor
 from processes.errors import InvalidInput
+from processes.order import ORDER
 from processes.where import AREA, area_of
 from processes.which import WHICH, product_of, source_of
 from products.catalogue import Catalogue
@@ -38,25 +39,7 @@ class ExtractProduct(Processor):
                 "schema": AREA,
             },
             **WHICH,
-            "project": {
-                "title": "Project",
-                "description": "What the order is for; it is kept with the order.",
-                "minOccurs": 0,
-                "schema": {"type": "string", "maxLength": 200, "default": "CLC-Backbone-Products"},
-            },
-            "test": {
-                "title": "Test",
-                "description": "Whether the order is a test; it is kept with the order.",
-                "minOccurs": 0,
-                "schema": {"type": "boolean", "default": False},
-            },
-            "send_mail": {
-                "title": "Send mail",
-                "description": "Whether a mail is wanted once the result is there or the order failed; refused where none "
-                "can be sent.",
-                "minOccurs": 0,
-                "schema": {"type": "boolean", "default": False},
-            },
+            **ORDER,
         },
         "outputs": {
             "result": {

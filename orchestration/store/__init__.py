@@ -14,8 +14,8 @@ class JobStore(Protocol):
     Raises StoreUnavailable when the database cannot be reached.
     """
 
-    def add(self, order: Order) -> tuple[Job, bool]:
-        """Store an order durably; return its job and whether it is new.
+    def add(self, order: Order, manifest: Manifest | None = None) -> tuple[Job, bool]:
+        """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
 
         The same owner's `idempotency_key` with the same `request_hash` returns the job there is; with another
         one it raises IdempotencyConflict.
@@ -50,6 +50,9 @@ class JobStore(Protocol):
 
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
         """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted."""
+
+    def kept_paths(self) -> frozenset[str]:
+        """Return the paths of all files that stand in results and whose time has not ended."""
 
     def files_removed(self, job_id: str) -> None:
         """Note that a job's files are gone."""

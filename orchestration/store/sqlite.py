@@ -33,14 +33,18 @@ class SqliteStore(Database):
         self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
         self._watch = _Watch(path, busy_seconds=busy_seconds)
 
-    def add(self, order: Order) -> tuple[Job, bool]:
-        """Store an order durably; return its job and whether it is new. Raises IdempotencyConflict."""
-        values = _values(order)
+    def add(self, order: Order, manifest: Manifest | None = None) -> tuple[Job, bool]:
+        """Store an order durably; return its job and whether it is new. Raises IdempotencyConflict.
+
+        With a `manifest` it is successful at once.
+        """
+        values = _values(order) | self._result(manifest or ())
+        statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
         with self._writing() as connection:
             known = connection.execute(statements.KNOWN, values).fetchone()
             if known is None:
                 connection.executemany(statements.NOTICE, _entries(order, values["id"]))
-                return job_of(connection.execute(statements.ADD, values).fetchone()), True
+                return job_of(connection.execute(statement, values).fetchone()), True
         if known["request_hash"] != order.request_hash:
             raise IdempotencyConflict("the idempotency key was used before with another request")
         return job_of(known), False
@@ -76,10 +80,7 @@ class SqliteStore(Database):
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""
-        files = any(output.file for output in manifest)
-        until = now() + self._files_kept if files else None
-        values = {"manifest": encode(manifest), "files": files, "until": until}
-        return self._change(statements.PUBLISH, job_id, attempt=attempt, **values)
+        return self._change(statements.PUBLISH, job_id, attempt=attempt, **self._result(manifest))
 
     def fail(self, job_id: str, attempt: int, reason: str, *, fault: str = "") -> bool:
         """End a running attempt's job as failed; `fault` names the class of the error."""
@@ -100,6 +101,11 @@ class SqliteStore(Database):
         with self._reading() as connection:
             return tuple(map(job_of, connection.execute(statements.FILES_TO_REMOVE, {"now": microseconds(now)})))
 
+    def kept_paths(self) -> frozenset[str]:
+        """Return the paths of all files that stand in results and whose time has not ended."""
+        with self._reading() as connection:
+            return frozenset(row[0] for row in connection.execute(statements.KEPT_PATHS))
+
     def files_removed(self, job_id: str) -> None:
         """Note that a job's files are gone."""
         self._change(statements.FILES_REMOVED, job_id)
@@ -119,6 +125,12 @@ class SqliteStore(Database):
         """Give the connections back."""
         super().close()
         self._watch.close()
+
+    def _result(self, manifest: Manifest) -> dict[str, Any]:
+        """Return what the row of a job with this result says."""
+        files = any(output.file for output in manifest)
+        until = now() + self._files_kept if files else None
+        return {"manifest": encode(manifest), "files": files, "until": until}
 
     def _change(self, statement: str, job_id: str, **values: Any) -> bool:
         with self._writing() as connection:

@@ -10,6 +10,13 @@ ADD = """insert into jobs (
     values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now)
     returning *"""
 
+ADD_SUCCESSFUL = """insert into jobs (
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, created, updated,
+        status, progress, started, finished, manifest, files, files_until)
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now,
+        'successful', 100, :now, :now, :manifest, :files, :until)
+    returning *"""
+
 KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and deleted is null"
 
 GET = "select * from jobs where id = :id and deleted is null"
@@ -46,6 +53,9 @@ DISMISS = """update jobs set
 FILES_TO_REMOVE = f"""select {LISTED} from jobs
     where files = 1 and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed'))
     order by number"""  # noqa: S608  a constant
+
+KEPT_PATHS = """select distinct json_extract(output.value, '$.file.path') from jobs, json_each(manifest) as output
+    where files = 1 and manifest is not null and json_extract(output.value, '$.file.path') is not null"""
 
 FILES_REMOVED = """update jobs set
         files = 0, files_until = null, expired = (status = 'successful' and deleted is null)

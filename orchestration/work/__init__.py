@@ -49,7 +49,12 @@ class Work:
     assemble: Callable[[Sequence[Piece], Bench], Manifest]
 
 
-_MODULES = {"extract-product": "orchestration.work.extract_product", "echo": "orchestration.work.echo"}
+_MODULES = {
+    "extract-product": "orchestration.work.extract_product",
+    "national-product": "orchestration.work.national_product",
+    "european-product": "orchestration.work.european_product",
+    "echo": "orchestration.work.echo",
+}
 
 QUICK = frozenset({"echo"})
 """The processes that have places of their own, so that long orders never starve them."""

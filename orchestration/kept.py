@@ -1,0 +1,32 @@
+"""A file of the house is complete once its record lies beside it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from orchestration.job import ResultFile
+from products.whole import whole_file
+
+HOUSE = "house"
+"""The folder of the house below that of results; no job's id can be its name."""
+
+
+def write_record(path: Path, file: ResultFile) -> None:
+    """Say durably that the file at the path is complete, and how old it is."""
+    with whole_file(_beside(path)) as part:
+        part.write_text(json.dumps({**asdict(file), "modified": path.stat().st_mtime_ns}))
+
+
+def kept_file(path: Path) -> ResultFile | None:
+    """Return the complete file at the path, None where it is not there or was changed since."""
+    try:
+        record = json.loads(_beside(path).read_text())
+        status = path.stat()
+        unchanged = (status.st_size, status.st_mtime_ns) == (record["size"], record.pop("modified"))
+        return ResultFile(**record) if unchanged else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")

@@ -1,0 +1,55 @@
+"""Order the product of all Europe."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, override
+
+from orchestration.house import COG, Edition, House
+from orchestration.job import Manifest
+from processes.base import Processor
+from processes.order import ORDER
+from processes.which import WHICH, product_of
+from products.catalogue import Catalogue
+from products.raster.cog import open_cog
+
+
+class EuropeanProduct(Processor):
+    """Give the raster of all Europe, the product's own file."""
+
+    description: ClassVar[Mapping[str, Any]] = {
+        "id": "european-product",
+        "version": "1.0.0",
+        "title": "Order the European product",
+        "description": "The land cover of all that the product covers, as one Cloud-Optimized GeoTIFF in EPSG:3035. "
+        "From the second order on it is answered at once.",
+        "keywords": ["land cover", "CLC+ Backbone", "order", "raster", "Europe"],
+        "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+        "outputTransmission": ["value", "reference"],
+        "inputs": {
+            "product": {
+                "title": "Product",
+                "description": "What to deliver.",
+                "schema": {"type": "string", "enum": ["Raster"]},
+            },
+            **WHICH,
+            **ORDER,
+        },
+        "outputs": {
+            "result": {
+                "title": "The product",
+                "description": "A Cloud-Optimized GeoTIFF, CLMS_CLCplus_RASTER_{year}_010m_eu_03035_{version}.tif.",
+                "schema": {"type": "string", "format": "binary", "contentMediaType": COG},
+            }
+        },
+        "example": {"inputs": {"product": "Raster"}},
+    }
+
+    @override
+    def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
+        """Open the product's file, so that one that is missing or broken is known before there is an order."""
+        with open_cog(product_of(inputs, catalogue).raster):
+            pass
+
+    @override
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
+        """Return the file that was linked for an earlier order."""
+        return house.ready(Edition(product_of(inputs, catalogue), "Raster"))

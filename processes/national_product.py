@@ -1,0 +1,72 @@
+"""Order the product of a nation, in the nation's own coordinates."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, override
+
+from orchestration.house import Edition, House
+from orchestration.job import Manifest
+from processes.base import Processor
+from processes.errors import InvalidInput
+from processes.order import ORDER
+from processes.where import NATION, nation_of
+from processes.which import WHICH, product_of, source_of
+from products.catalogue import Catalogue
+from products.nations.outline import outline_of
+from products.raster.cover import has_data
+from products.vector.extract import has_features
+
+
+class NationalProduct(Processor):
+    """Give the raster or the vector of a nation, made once and kept."""
+
+    description: ClassVar[Mapping[str, Any]] = {
+        "id": "national-product",
+        "version": "1.0.0",
+        "title": "Order the product of a nation",
+        "description": "The land cover of a nation as raster (Cloud-Optimized GeoTIFF, 10 m) or vector (GeoPackage), "
+        "in the nation's own coordinates. It is made on the first order, kept, and answered at once from then on.",
+        "keywords": ["land cover", "CLC+ Backbone", "order", "raster", "vector", "nation"],
+        "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+        "outputTransmission": ["value", "reference"],
+        "inputs": {
+            "product": {
+                "title": "Product",
+                "description": "What to deliver.",
+                "schema": {"type": "string", "enum": ["Raster", "Vector"]},
+            },
+            "nation": NATION,
+            **WHICH,
+            **ORDER,
+        },
+        "outputs": {
+            "result": {
+                "title": "The product",
+                "description": "A ZIP archive, CLMS_CLCplus_RASTER_{year}_010m_{code}_{epsg}_{version}.zip or "
+                "CLMS_CLCplus_VECTOR_{year}_{CODE}_{epsg}_{version}.zip.",
+                "schema": {"type": "string", "format": "binary", "contentMediaType": "application/zip"},
+            }
+        },
+        "example": {"inputs": {"product": "Raster", "nation": "Poland"}},
+    }
+
+    @override
+    def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
+        """Refuse a nation that is none, or where there is nothing of the product. Raises BrokenSource."""
+        nation = nation_of(inputs["nation"])
+        product = product_of(inputs, catalogue)
+        kind = inputs["product"]
+        source = source_of(product, kind)
+        area = outline_of(nation)
+        some = has_data(source, area) if kind == "Raster" else has_features(source, area)
+        if not some:
+            raise InvalidInput(
+                "nation",
+                f"input 'nation': there is nothing of {product.title} ({kind}) in {nation.title}; "
+                "allowed: a nation that has some of it",
+            )
+
+    @override
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
+        """Return the file that was made for an earlier order."""
+        product = product_of(inputs, catalogue)
+        return house.ready(Edition(product, inputs["product"], nation_of(inputs["nation"])))

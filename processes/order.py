@@ -1,0 +1,26 @@
+"""The inputs that every order of a product has besides: what it is for, and who is told."""
+
+from collections.abc import Mapping
+from typing import Any
+
+ORDER: Mapping[str, Mapping[str, Any]] = {
+    "project": {
+        "title": "Project",
+        "description": "What the order is for; it is kept with the order.",
+        "minOccurs": 0,
+        "schema": {"type": "string", "maxLength": 200, "default": "CLC-Backbone-Products"},
+    },
+    "test": {
+        "title": "Test",
+        "description": "Whether the order is a test; it is kept with the order.",
+        "minOccurs": 0,
+        "schema": {"type": "boolean", "default": False},
+    },
+    "send_mail": {
+        "title": "Send mail",
+        "description": "Whether a mail is wanted once the result is there or the order failed; refused where "
+        "none can be sent.",
+        "minOccurs": 0,
+        "schema": {"type": "boolean", "default": False},
+    },
+}
