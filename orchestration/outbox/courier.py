@@ -73,12 +73,13 @@ class Courier:
 
     def _note(self, entry: Entry, outcome: Outcome) -> None:
         again = outcome.state is State.DUE and entry.tries < self._retry.tries
+        ends = State.FAILED if outcome.state is State.DUE else outcome.state
         if again:
             self._outbox.postpone(entry, self._retry.pause_after(entry.tries))
         else:
-            self._outbox.settle(entry, State.FAILED if outcome.state is State.DUE else outcome.state)
+            self._outbox.settle(entry, ends)
         log = _log.info if outcome.state is State.DELIVERED else _log.warning
-        word = "is tried again" if again else str(outcome.state)
+        word = "is tried again" if again else str(ends)
         log("%s of %s, try %d: %s: %s", entry.kind, entry.event, entry.tries, word, outcome.why, extra=_names(entry))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from orchestration.job import Job, Status
+from orchestration.outbox.mailbox import is_mailbox
 from orchestration.result_document import Delivery
 from orchestration.status_info import instant
 
@@ -23,7 +24,9 @@ Line = tuple[str, str]
 
 
 def compose(job: Job, outputs: list[Delivery], *, url: str, sender: str, to: str) -> EmailMessage:
-    """Return the mail that tells of a finished job. Raises ValueError where an address is none."""
+    """Return the mail that tells of a finished job. Raises ValueError where `to` is no address."""
+    if not is_mailbox(to):
+        raise ValueError("not one address of mail")
     done = job.status is Status.SUCCESSFUL
     opening = "Your order is done." if done else f"Your order failed: {job.message or 'the log says why'}"
     message = EmailMessage(_POLICY)
