@@ -154,3 +154,18 @@ def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path) -> N
     )
     assert done.returncode == 1
     assert done.stderr.startswith("LANDCAST_JOBS_WAIT: ")
+
+
+def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path) -> None:
+    done = check(
+        CONFIGURATION,
+        LANDCAST_STATE_DIR=str(sample),
+        LANDCAST_CALLBACKS_TRIES="many",
+        LANDCAST_CALLBACKS_KEY="hidden",
+        LANDCAST_MAIL_URL="smtp://me:hidden@example.org/path",
+        LANDCAST_MAIL_TO="nobody",
+    )
+    assert done.returncode == 1
+    for name in ("CALLBACKS_TRIES", "CALLBACKS_KEY", "MAIL_URL", "MAIL_TO"):
+        assert f"LANDCAST_{name}: " in done.stderr
+    assert "hidden" not in done.stderr

@@ -44,6 +44,17 @@ def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         ("LANDCAST_SERVER_URL", "https://example.org/?a=b"),
         ("LANDCAST_RESULTS_KEY", "short"),
         ("LANDCAST_RESULTS_LINK_DAYS", "8"),
+        ("LANDCAST_CALLBACKS_TRIES", "0"),
+        ("LANDCAST_CALLBACKS_PAUSE", "0"),
+        ("LANDCAST_CALLBACKS_TIMEOUT", "61"),
+        ("LANDCAST_CALLBACKS_KEY", "short"),
+        ("LANDCAST_CALLBACKS_KEY", "whsec_no base64, however long it may be"),
+        ("LANDCAST_MAIL_URL", "http://example.org"),
+        ("LANDCAST_MAIL_URL", "smtp://me:secret@example.org:x"),
+        ("LANDCAST_MAIL_TO", "nobody"),
+        ("LANDCAST_MAIL_TO", "a@example.org, b@example.org"),
+        ("LANDCAST_MAIL_SENDER", "a@example.org\r\nBcc: b@example.org"),
+        ("LANDCAST_MAIL_TIMEOUT", "0"),
         ("LANDCAST_LOG_LEVEL", "loud"),
         ("LANDCAST_AUTH_OPEN", "perhaps"),
     ],
@@ -64,6 +75,13 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert secret not in repr(read_settings())
     monkeypatch.setenv("LANDCAST_RESULTS_KEY", secret[:10])
     assert secret[:10] not in str(problems_with(monkeypatch))
+
+
+def test_a_mail_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://me:hidden@example.org")
+    assert "hidden" not in repr(read_settings())
+    monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://me:hidden@example.org:x")
+    assert "hidden" not in str(problems_with(monkeypatch))
 
 
 def test_public_url_keeps_its_path_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
