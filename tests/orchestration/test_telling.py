@@ -121,7 +121,7 @@ def test_a_kill_between_claim_and_sending_leaves_a_mail_unknown_and_unsent(
         work(LANDCAST_MAIL_URL=f"smtp://127.0.0.1:{port}")
         until(lambda: states(outbox, later) == [State.DELIVERED])
         assert states(outbox, job) == [State.UNKNOWN]
-        assert [later in envelope.content.decode() for envelope in postman.taken] == [True]
+        assert [later in str(envelope.content) for envelope in postman.taken] == [True]
     assert status(store, job) is Status.SUCCESSFUL
     assert "pass" not in (state_dir / "work.log").read_text()
 
