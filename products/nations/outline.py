@@ -1,19 +1,20 @@
-"""The outline of a nation as an area."""
+"""The outline of a nation, read from the file of all nations."""
 
 from products.area import Area
-from products.errors import BrokenSource
 from products.nations import NATIONS_FILE, Nation
+from products.operation import Operation, operation_between
 from products.vector.geopackage import read_geopackage
-
-_WORLD = (-180, -90, 180, 90)
+from products.vector.query import Selection, search
 
 
 def outline_of(nation: Nation) -> Area:
-    """Return the area of a nation. Raises BrokenSource."""
+    """Return the nation's outline in longitude and latitude. Raises BrokenSource."""
     with read_geopackage(NATIONS_FILE) as reader:
-        place = reader.layer.names.index("id")
-        for batch in reader.features(_WORLD):
-            for geometry, row in zip(batch.geometries, batch.rows, strict=True):
-                if row[place] == nation.id:
-                    return Area(geometry)
-    raise BrokenSource(f"{NATIONS_FILE.name}: {nation.title} is not in it")
+        batch = search(reader, Selection(equal={"id": nation.id})).page(1, 0)
+    return Area(batch.geometries[0])
+
+
+def operation_to(nation: Nation, source: int) -> Operation:
+    """Return the operation that all products of a nation use, from the EPSG code of their source."""
+    west, south, east, north = outline_of(nation).geometry.bounds
+    return operation_between(source, nation.crs, (west, south, east, north))

@@ -46,6 +46,16 @@ class Cut:
     stored: NDArray[np.bool_]
 
     @property
+    def transform(self) -> Affine:
+        """From pixels to coordinates."""
+        return self.grid.transform @ Affine.translation(self.window.col_off, self.window.row_off)
+
+    @property
+    def epsg(self) -> int:
+        """The code of its CRS."""
+        return self.grid.epsg
+
+    @property
     def top(self) -> Tile:
         """The tile that holds all."""
         side = max(self.window.width, self.window.height)
@@ -56,7 +66,7 @@ class Cut:
         found = []
         for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
             count = self._stored_in(tile.level - 1, column, row)
-            part = _part(tile.part, self._box(tile.level - 1, column, row)) if count else None
+            part = part_in(tile.part, self._box(tile.level - 1, column, row)) if count else None
             if part:
                 found.append((column, row, part, count))
         total = sum(count for *_, count in found)
@@ -104,10 +114,10 @@ def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
         grid = grid_of(dataset)
         geometry = area.project(grid.epsg)
         window = None if geometry.is_empty else window_in(grid, geometry.bounds)
-        yield Cut(dataset, grid, window, geometry, _stored(dataset, grid, window)) if window else None
+        yield Cut(dataset, grid, window, geometry, stored_blocks(dataset, grid, window)) if window else None
 
 
-def _part(geometry: Polygonal, box: shapely.Polygon) -> Polygonal | None:
+def part_in(geometry: Polygonal, box: shapely.Polygon) -> Polygonal | None:
     """Return what of a geometry lies in a box, None where nothing does."""
     if shapely.covers(geometry, box):
         return box
@@ -117,7 +127,7 @@ def _part(geometry: Polygonal, box: shapely.Polygon) -> Polygonal | None:
     return None if part.is_empty else part
 
 
-def _stored(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:
+def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:
     """Return which blocks that the window touches may have data.
 
     One that a sparse file leaves out has none. Nor has one whose overview is empty: the mode ignores no data.

@@ -18,6 +18,7 @@ from products.raster.cut import Cut, Tile, open_cut
 from products.raster.pyramid import Pyramid, halve
 from products.raster.sidecars import attribute_table, auxiliary, colour_map, qgis_style, world_file
 from products.raster.tiff import TILE
+from products.raster.warp import Warp
 from products.vector.style import legend
 
 _CUT = 0.9
@@ -28,7 +29,7 @@ _NOTHING = "The product has no data inside the area."
 class _Extraction:
     """One extraction under way: what is done of it, from 0 to 1, and the pixels counted by value."""
 
-    cut: Cut
+    cut: Cut | Warp
     pyramid: Pyramid
     report: Report
     done: float = 0.0
@@ -66,16 +67,22 @@ def extract_raster(source: Path, area: Area, folder: Path, *, name: str, report:
     A pixel belongs to the area when its centre does; outside it is 255. Holds a few tiles at a time, reads no empty
     block. Raises NothingInside, BrokenSource, InvalidArea.
     """
+    with open_cut(source, area) as cut:
+        return write_raster(cut, folder, name=name, report=report)
+
+
+def write_raster(cut: Cut | Warp | None, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
+    """Write what an open cut holds, as `extract_raster` says. Raises NothingInside."""
     image = folder / f"{name}.tif"
-    with open_cut(source, area) as cut, TemporaryFile(dir=folder) as scratch:
+    with TemporaryFile(dir=folder) as scratch:
         if cut is None:
             raise NothingInside(_NOTHING)
         pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level)
         extraction = _Extraction(cut, pyramid, between(report, 0, _CUT))
         if extraction.add(cut.top) is None:
             raise NothingInside(_NOTHING)
-        transform = cut.grid.transform @ Affine.translation(cut.window.col_off, cut.window.row_off)
-        pyramid.write(image, transform, cut.grid.epsg, report=between(report, _CUT, 1))
+        transform = cut.transform
+        pyramid.write(image, transform, cut.epsg, report=between(report, _CUT, 1))
         counts = [int(count) for count in extraction.counts[:NODATA]] + [0]
     report(1, "The raster is written")
     return image, *_write_sidecars(folder, name, _sidecars(transform, counts))

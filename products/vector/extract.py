@@ -1,7 +1,7 @@
 """The vector product cut at an area."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,28 @@ from products.vector.style import COLUMN, legend, qml, sld
 _AREA = "area_m2"
 
 
-def extract_vector(source: Path, area: Area, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The coordinates that polygons are delivered in: an EPSG code, and what puts them there from the source's."""
+
+    epsg: int
+    project: Callable[[Geometries], Geometries]
+
+
+def extract_vector(
+    source: Path, area: Area, folder: Path, *, name: str, report: Report, delivery: Delivery | None = None
+) -> tuple[Path, ...]:
     """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
 
-    Polygons on the edge are cut, areas measured anew; every feature keeps its number. Holds some thousand polygons
-    at a time. Raises NothingInside, BrokenSource.
+    Polygons on the edge are cut, areas measured anew, in the source's coordinates, which keep areas; every feature
+    keeps its number. Holds some thousand polygons at a time. Raises NothingInside, BrokenSource.
     """
     geopackage, style, classes = (folder / f"{name}.{suffix}" for suffix in ("gpkg", "sld", "txt"))
     with read_geopackage(source) as reader:
         layer = _land_cover(reader.layer)
-        with write_geopackage(geopackage, layer) as writer:
-            if not sum(_add(writer, batch) for batch in _inside(reader, area, report)):
+        target = replace(layer, epsg=delivery.epsg) if delivery else layer
+        with write_geopackage(geopackage, target) as writer:
+            if not sum(_add(writer, batch, delivery) for batch in _inside(reader, area, report)):
                 raise NothingInside("the product has no data inside the area")
             writer.style("Land cover", qml=qml(), sld=sld(layer.table))
     style.write_text(sld(layer.table))
@@ -80,9 +91,9 @@ def _multipolygons(geometries: Geometries) -> Geometries:
     return np.asarray(shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected))
 
 
-def _add(writer: Writer, batch: Batch) -> int:
+def _add(writer: Writer, batch: Batch, delivery: Delivery | None) -> int:
     place = writer.layer.names.index(_AREA)
     areas = shapely.area(batch.geometries).tolist()
     rows = [(*row[:place], area, *row[place + 1 :]) for row, area in zip(batch.rows, areas, strict=True)]
-    writer.add(batch.keys, batch.geometries, rows)
+    writer.add(batch.keys, delivery.project(batch.geometries) if delivery else batch.geometries, rows)
     return len(rows)

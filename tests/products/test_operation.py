@@ -1,0 +1,50 @@
+"""For every nation a real operation of stated accuracy, the same for rasters and vectors."""
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import Transformer
+
+from products.errors import InvalidArea
+from products.nations import NATIONS, Nation
+from products.nations.outline import operation_to, outline_of
+from products.operation import MAX_ACCURACY, operation_between
+
+SOURCE = 3035
+BY_WAY_OF_WGS84 = {27700, 5014, 5015}
+
+
+@pytest.mark.parametrize("nation", NATIONS, ids=lambda nation: nation.id + nation.name[:12])
+def test_a_nation_has_a_real_operation_that_goes_forth_and_back(nation: Nation) -> None:
+    operation = operation_to(nation, SOURCE)
+    assert 0 <= operation.accuracy <= (MAX_ACCURACY if nation.code == "MT" else 10)
+    assert "ballpark" not in operation.name.lower()
+    assert len(operation.steps) == (0 if nation.crs == SOURCE else 2 if nation.crs in BY_WAY_OF_WGS84 else 1)
+    assert all("ballpark" not in step.definition.lower() and step.accuracy >= 0 for step in operation.steps)
+
+    points = shapely.get_coordinates(outline_of(nation).project(SOURCE))
+    chosen = points[np.linspace(0, len(points) - 1, 200).astype(int)]
+    x, y = operation.transform(*chosen.T)
+    back = np.column_stack(operation.back(x, y))
+    assert np.abs(back - chosen).max() < 0.02
+    assert np.isfinite(x).all()
+
+
+def test_britain_is_where_britain_is() -> None:
+    """A ballpark operation puts the Greenwich observatory 100 m off."""
+    to_europe = Transformer.from_crs("OGC:CRS84", SOURCE, always_xy=True)
+    x, y = operation_between(SOURCE, 27700).transform(*map(np.atleast_1d, to_europe.transform(-0.0014748, 51.4778885)))
+    assert np.hypot(x - 538883, y - 177323)[0] < 10
+
+
+def test_what_cannot_be_transformed_well_is_refused() -> None:
+    with pytest.raises(InvalidArea, match="no operation from EPSG:3035 to EPSG:4001"):
+        operation_between(SOURCE, 4001)
+
+
+def test_an_operation_is_one_for_the_place() -> None:
+    """Without the place PROJ's first for 5514 is Czechia's, and for Malta's it is one for the north of Norway."""
+    names = {nation.code: operation_to(nation, SOURCE).name for nation in NATIONS}
+    assert "S-JTSK to ETRS89 (1)" in names["CZ"]
+    assert "S-JTSK to ETRS89 (3)" in names["SK"]
+    assert "ED50 to WGS 84 (1)" in names["MT"]
