@@ -308,6 +308,17 @@ def test_the_mail_server_is_told_who_we_are(
     assert password not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("orch"))
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
+def test_no_password_is_said_where_the_connection_cannot_be_made_secure(office: Office) -> None:
+    """Somebody in between takes STARTTLS out of what the mail server offers, to hear the password."""
+    store, postman = office.store, office.serve(Postman(login=True))
+    job = mailed(store)
+    done(store, job)
+    server = MailServer("127.0.0.1", postman.port, "starttls", "me", "pass word")
+    assert office.deliver("mail", Mail(server, SENDER, office.results, URL, 5), job, tries=1) == [State.FAILED]
+    assert (postman.logins, postman.taken) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("answers", "state", "tries"),
     [

@@ -1,6 +1,7 @@
 """The outbox of the orders: due with the change of the order, taken once, and what a crash leaves."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def test_what_the_order_can_come_to_no_more_is_forgotten(make_store: MakeStore, 
     assert states(outbox, done) == [callbacks, ("callback", "successful", "due"), ("mail", "successful", "due")]
     assert states(outbox, failed) == [callbacks, ("callback", "failed", "due")]
     assert states(outbox, dismissed) == []
+
+
+def test_an_order_that_is_answered_from_what_is_kept_is_told_of_at_once(make_store: MakeStore, outbox: Outbox) -> None:
+    job, _ = make_store().add(Order("echo", {}, "local", notices=NOTICES), ())
+    assert states(outbox, job.id) == [("callback", "successful", "due"), ("mail", "successful", "due")]
 
 
 def test_a_result_that_is_dropped_tells_nobody(make_store: MakeStore, outbox: Outbox) -> None:
@@ -126,7 +132,17 @@ def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
     assert states(after, job)[-1] == ("mail", "successful", "unknown")
 
 
-def test_a_deleted_or_purged_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_forgotten_order_takes_its_entries_along(make_store: MakeStore, outbox: Outbox) -> None:
+    store = make_store()
+    job = ordered(store)
+    store.begin(job)
+    store.publish(job, 1, ())
+    store.files_removed(job)
+    assert store.purge(datetime.now(UTC) + timedelta(seconds=1)) == 1
+    assert outbox.notifications(job) == ()
+
+
+def test_a_deleted_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
     store.begin(job)
