@@ -1,9 +1,9 @@
-"""Run the named measurements, or all: `python -m bench [startup] [orders] [sample]`."""
+"""Run the named measurements, or all: `python -m bench [startup] [sample] [orders] [nations]`."""
 
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders")
+NAMES = ("startup", "sample", "orders", "nations")
 
 
 def main(names: list[str]) -> None:
