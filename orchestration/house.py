@@ -24,7 +24,7 @@ from products.whole import make_durable
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _CHUNK = 1 << 22
-_LOCK = ".lock"
+LOCK = ".lock"
 _LOOK = 0.2
 """Seconds between two looks whether the other order is done."""
 _MADE = 0.8
@@ -143,9 +143,9 @@ def _turn(folder: Path, report: Report) -> Iterator[None]:
     """Wait for the folder's lock, which ends with the process that holds it."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _LOCK).open("w") as lock:
+        with (folder / LOCK).open("w") as lock:
             _wait(lock, report)
-            if _is_at(lock, folder / _LOCK):
+            if _is_at(lock, folder / LOCK):
                 yield
                 return
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ class Reconciler:
 
     At most `parallel` orders run at once, beside those of the processes `quick`, which have two places of their own.
     Entries of finished jobs are removed after `jobs_days` days. Runs that this reconciler did not start itself were
-    lost to a stop of ours and are not counted as failures.
+    lost to a stop of ours and are not counted as failures. `chores` are done besides its own, once an hour.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Reconciler:
         parallel: int,
         jobs_days: float,
         quick: frozenset[str] = QUICK,
+        chores: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._store = store
         self._runner = runner
@@ -54,6 +55,7 @@ class Reconciler:
         self._places = {True: _QUICK_PLACES, False: parallel}
         self._jobs_time = timedelta(days=jobs_days)
         self._quick = quick
+        self._chores = chores
         self._started: set[str] = set()
         self._jobs: tuple[Job, ...] = ()
         self._stale = True
@@ -183,6 +185,8 @@ class Reconciler:
     def _do_chores(self) -> None:
         self._store.purge(datetime.now(UTC) - self._jobs_time)
         self._files.sweep(self._store.get)
+        for chore in self._chores:
+            chore()
         self._next["chores"] = time.monotonic() + _CHORES
 
     def _hand_back(self) -> None:

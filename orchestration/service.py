@@ -6,10 +6,12 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from orchestration.errors import StoreUnavailable
+from orchestration.housekeeping import sweep_house
 from orchestration.outbox.desk import Desk, delivering
 from orchestration.reconcile import Heartbeat, Reconciler
 from orchestration.results import ResultFiles
@@ -51,9 +53,10 @@ def run_work(
         if ours and (store := _open(state_dir / "orders.sqlite", min(results_days, jobs_days), stop)):
             files = ResultFiles(state_dir / "results")
             runner = EmbeddedRunner(files.root, arguments, work=work)
+            sweep = partial(sweep_house, files.root, store, config.absolute())
             telling = delivering(desk, state_dir / "orders.sqlite", stop, left=stop.left) if desk else nullcontext()
             with closing(store), telling:
-                Reconciler(store, runner, files, parallel=parallel, jobs_days=jobs_days).run(
+                Reconciler(store, runner, files, parallel=parallel, jobs_days=jobs_days, chores=[sweep]).run(
                     stop, beat=Heartbeat(state_dir)
                 )
 

@@ -89,7 +89,10 @@ def deliver_one(request: Request, output: Output, headers: Mapping[str, str]) ->
 
 def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a file of a result, by range. Raises the 410 Problem where it was removed."""
-    path = resources_of(request).results.path_of(file)
+    try:
+        path = resources_of(request).results.path_of(file)
+    except ResultMissing as error:
+        raise _expired() from error
     if not path.is_file():
         raise _expired()
     return send_file(

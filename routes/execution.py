@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from auth.identity import current_identity
+from orchestration.house import House
 from orchestration.job import UNFINISHED, Job
 from orchestration.status_info import status_info
 from processes.base import Processor
@@ -75,7 +76,9 @@ async def _ordered(request: Request, process: Processor) -> Job:
         key=request.headers.get("idempotency-key"),
     )
     order = resources.mailing.add_to(await anyio.to_thread.run_sync(read, limiter=resources.heavy))
-    job, _ = await anyio.to_thread.run_sync(resources.store.add, order, limiter=resources.light)
+    ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
+    manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
+    job, _ = await anyio.to_thread.run_sync(resources.store.add, order, manifest, limiter=resources.light)
     return job
 
 

@@ -118,11 +118,12 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
+    files_days = min(settings.results.retention, settings.jobs.retention)
     return Resources(
         api=api,
         url=url,
         catalogue=catalogue_of(configuration),
-        store=SqliteStore(folder / "orders.sqlite", lazy=True),
+        store=SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True),
         outbox=Outbox(folder / "orders.sqlite", lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
         results=make_results(settings),

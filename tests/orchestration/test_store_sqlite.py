@@ -389,3 +389,29 @@ def test_a_manifest_that_is_not_json_is_refused_before_it_is_stored(make_store: 
     with pytest.raises(ValueError, match="JSON"):
         store.publish(job.id, 1, (Output("x", float("nan")),))
     assert store.publish(job.id, 1, _VALUE)
+
+
+def test_an_order_whose_result_is_there_is_born_successful(
+    make_store: MakeStore, make_output: Callable[[str], Output]
+) -> None:
+    store = make_store(files_days=3)
+    output = make_output("house/key/r.zip")
+    order = Order("echo", {}, "local", idempotency_key="k", request_hash="h")
+    job, new = store.add(order, (output,))
+    assert new
+    assert (job.status, job.progress, job.attempt, job.manifest) == (Status.SUCCESSFUL, 100, 0, (output,))
+    assert job.created == job.started == job.finished
+    assert job.files_until is not None
+    assert timedelta(days=3) <= job.files_until - job.created < timedelta(days=3, minutes=1)
+    assert store.unfinished() == ()
+    assert store.begin(job.id) is None
+    assert store.add(order) == (job, False)
+    assert store.kept_paths() == {"house/key/r.zip"}
+    assert [each.id for each in store.files_to_remove(job.files_until)] == [job.id]
+    store.files_removed(job.id)
+    after = store.get(job.id)
+    assert after is not None
+    assert after.expired
+    assert store.kept_paths() == frozenset()
+    value, _ = store.add(Order("echo", {}, "local"), _VALUE)
+    assert (value.status, value.files_until) == (Status.SUCCESSFUL, None)

@@ -107,7 +107,15 @@ def test_the_described_parameters_are_those_that_are_allowed(client: TestClient,
 def test_an_execution_says_its_inputs(document: dict[str, Any]) -> None:
     operation = document["paths"]["/processes/extract-product/execution"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]["inputs"]["properties"]) == {"product", "aoi", "project", "test", "send_mail"}
+    assert set(schema["properties"]["inputs"]["properties"]) == {
+        "product",
+        "aoi",
+        "series",
+        "year",
+        "project",
+        "test",
+        "send_mail",
+    }
     assert set(schema["properties"]["inputs"]["required"]) == {"product", "aoi"}
     assert "201" in operation["responses"]
     assert "200" not in operation["responses"]
@@ -135,3 +143,16 @@ def test_the_page_names_every_operation(client: TestClient, document: dict[str, 
 )
 def test_schemas_are_said_in_the_words_of_3_0(schema: Any, said: Any) -> None:
     assert as_openapi(schema) == said
+
+
+def test_an_execution_says_who_may_be_told_and_what(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/processes/echo/execution"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["subscriber"] == {"$ref": "#/components/schemas/subscriber"}
+    subscriber = document["components"]["schemas"]["subscriber"]
+    assert (set(subscriber["properties"]), subscriber["required"]) == (
+        {"successUri", "inProgressUri", "failedUri"},
+        ["successUri"],
+    )
+    told = {expression for callback in operation["callbacks"].values() for expression in callback}
+    assert told == {f"{{$request.body#/subscriber/{name}}}" for name in subscriber["properties"]}
