@@ -6,6 +6,7 @@ from typing import Any
 from pygeoapi.api import API
 
 from routes.openapi.components import DATETIME
+from routes.openapi.news import CALLBACKS
 from routes.openapi.operation import binary, content, document, form, operation, path, query, ref
 from routes.openapi.schema import as_openapi
 
@@ -71,6 +72,7 @@ def _execution(process_id: str, metadata: Mapping[str, Any]) -> Value:
         responses=dict(_answers(metadata)),
         errors=(400, 413, 415, 422, 503),
         requestBody={"required": True, "content": {"application/json": body}},
+        callbacks=CALLBACKS,
     )
 
 
