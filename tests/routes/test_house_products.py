@@ -1,11 +1,13 @@
 """National and European products from start to downloaded file: a real server, a real worker, a raster of ours."""
 
+import io
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -153,6 +155,33 @@ def test_two_at_once_are_made_once(shop: Shop) -> None:
     assert len(set((shop.state / "results" / "house").iterdir()) - houses) == 1
 
 
+def test_a_nation_is_made_on_the_first_order_and_answered_at_once_from_then_on(shop: Shop) -> None:
+    for kind, name in (
+        ("Raster", "CLMS_CLCplus_RASTER_2023_010m_cz_05514_V1_1"),
+        ("Vector", "CLMS_CLCplus_VECTOR_2023_CZ_05514_V1_1"),
+    ):
+        first = shop.order("national-product", {"product": kind, "nation": "Czech Republic"})
+        assert first.status_code == 200, first.text
+        assert first.headers["content-disposition"] == f'attachment; filename="{name}.zip"'
+        with zipfile.ZipFile(io.BytesIO(first.content)) as archive:
+            assert archive.testzip() is None
+            assert {member.partition(".")[0] for member in archive.namelist()} == {name}
+        second = shop.order("national-product", {"product": kind, "nation": "czech republic"})
+        assert (shop.runs(first), shop.runs(second)) == (1, 0)
+        assert second.content == first.content
+        [folder] = [path.parent for path in (shop.state / "results" / "house").glob(f"*/{name}.zip")]
+        assert {path.name for path in folder.iterdir()} == {".lock", f"{name}.zip", f"{name}.zip.json"}
+
+
+def test_two_orders_of_a_nation_at_once_are_made_once(shop: Shop) -> None:
+    inputs = {"product": "Raster", "nation": "SLOVAKIA"}
+    with ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(lambda _: shop.order("national-product", inputs), range(2))
+    assert (one.status_code, two.status_code) == (200, 200)
+    assert one.content == two.content
+    assert len(list((shop.state / "results" / "house").glob("*/*_sk_05514_*.zip"))) == 1
+
+
 _WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("european-product", {}, "product", "is missing; allowed"),
     ("european-product", {"product": "Vector"}, "product", '"Vector"; allowed: "Raster"'),
@@ -164,6 +193,19 @@ _WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("european-product", {"product": "Raster", "project": 1}, "project", "allowed: a string"),
     ("european-product", {"product": "Raster", "test": "yes"}, "test", "allowed: true or false"),
     ("european-product", {"product": "Raster", "send_mail": 1}, "send_mail", "allowed: true or false"),
+    ("national-product", {"nation": "Poland"}, "product", "is missing; allowed"),
+    ("national-product", {"product": "raster", "nation": "Poland"}, "product", 'allowed: "Raster", "Vector"'),
+    ("national-product", {"product": "Raster"}, "nation", "is missing; allowed"),
+    ("national-product", {"product": "Raster", "nation": ""}, "nation", "allowed: a string"),
+    ("national-product", {"product": "Raster", "nation": 1}, "nation", "allowed: a string"),
+    ("national-product", {"product": "Raster", "nation": ["Poland"]}, "nation", "allowed: a string"),
+    ("national-product", {"product": "Raster", "nation": "Atlantis"}, "nation", "allowed: Albania, Austria"),
+    ("national-product", {"product": "Raster", "nation": "PL_2180"}, "nation", "allowed: Albania, Austria"),
+    ("national-product", {"product": "Raster", "nation": "france"}, "nation", "in France; allowed: a nation that has"),
+    ("national-product", {"product": "Vector", "nation": "Turkey"}, "nation", "(Vector) in Turkey; allowed"),
+    ("national-product", {"product": "Raster", "nation": "Poland", "year": 1}, "year", "allowed: 2023"),
+    ("national-product", {"product": "Raster", "nation": "Poland", "aoi": 1}, "aoi", "unknown; allowed: product"),
+    ("national-product", {"product": "Raster", "nation": "Poland", "test": 1}, "test", "allowed: true or false"),
 ]
 
 
