@@ -109,7 +109,7 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     entries = configuration.get("products")
     if not isinstance(entries, dict) or not entries:
         raise InvalidConfiguration("products: none is configured")
-    products = tuple(_product(name, entry, configuration["resources"]) for name, entry in entries.items())
+    products = tuple(_product(name, entry, configuration.get("resources")) for name, entry in entries.items())
     for number, product in enumerate(products):
         if any((product.series, product.year) == (other.series, other.year) for other in products[:number]):
             raise InvalidConfiguration(f"products.{product.id}: {product.series} has the year {product.year} twice")
@@ -121,7 +121,7 @@ _TEXTS = ("title", "attribution", "series", "version", "abstract", "lineage", "s
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-def _product(name: str, entry: Any, resources: Mapping[str, Any]) -> Product:
+def _product(name: str, entry: Any, resources: Any) -> Product:
     place = f"products.{name}"
     if not isinstance(entry, dict):
         raise InvalidConfiguration(f"{place}: no mapping")
@@ -169,7 +169,7 @@ def _class(place: str, entry: Any) -> LandCoverClass:
     raise InvalidConfiguration(f'{place}: {entry!r} is no class; allowed: {{value: 0 to 254, name, colour: "#rrggbb"}}')
 
 
-def _source(place: str, resources: Mapping[str, Any], collection: str) -> Path:
+def _source(place: str, resources: Any, collection: str) -> Path:
     try:
         return Path(resources[collection]["providers"][0]["data"])
     except (KeyError, TypeError, IndexError) as error:

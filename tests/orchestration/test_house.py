@@ -16,7 +16,9 @@ from orchestration.errors import ResultMissing
 from orchestration.house import Edition, House, manifest_of
 from orchestration.housekeeping import sweep_house
 from orchestration.job import Order, ResultFile
+from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
+from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.sqlite import SqliteStore
 from orchestration.work.european_product import link
 from products.catalogue import Product
@@ -221,6 +223,20 @@ def test_no_end_of_a_job_takes_the_file(workshop: Workshop, make_store: MakeStor
     assert workshop.files.path_of(file).is_file()
 
 
+def test_a_result_whose_time_ends_leaves_the_file(workshop: Workshop, make_store: MakeStore) -> None:
+    file = workshop.provide()
+    store = make_store(files_days=0)
+    job, _ = store.add(Order("national-product", {}, "local"), manifest_of(file))
+    runner = EmbeddedRunner(workshop.files.root, ())
+    end = iter([False, False, True])
+    Reconciler(store, runner, workshop.files, parallel=1, jobs_days=365).run(lambda: next(end), beat=lambda: None)
+    after = store.get(job.id)
+    assert after is not None
+    assert after.expired
+    assert workshop.house.ready(workshop.edition) == manifest_of(file)
+    assert workshop.files.path_of(file).is_file()
+
+
 def _sweep(workshop: Workshop, store: SqliteStore, config: Path, *, days: float = 2) -> set[str]:
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     for folder in (workshop.files.root / "house").iterdir():
@@ -253,6 +269,8 @@ def test_only_what_is_stale_and_needed_by_no_result_is_swept(
     current = workshop.provide().path.split("/")[1]
     assert _sweep(workshop, store, config, days=0.5) == {stale, used, current}
     assert _sweep(workshop, store, tmp_path / "missing.yml") == {stale, used, current}
+    (tmp_path / "half.yml").write_text("products: {p: {title: A product, year: 2023, raster: r, attribution: C}}")
+    assert _sweep(workshop, store, tmp_path / "half.yml") == {stale, used, current}
     with (workshop.files.root / "house" / stale / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert _sweep(workshop, store, config) == {stale, used, current}
