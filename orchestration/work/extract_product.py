@@ -11,6 +11,7 @@ from products.area import read_area
 from products.catalogue import Product
 from products.errors import UnknownProduct
 from products.package.archive import pack
+from products.package.metadata import describe, write_metadata
 
 _MEDIA_TYPE = "application/zip"
 
@@ -34,7 +35,10 @@ def _make(part: Part, bench: Bench) -> Piece:
     folder = bench.folder / "members"
     folder.mkdir()
     name = f"{kind}_{bench.job_id}"
-    members = extract(Path(part["source"]), read_area(part["aoi"]), folder, name=name, report=bench.report)
+    area = read_area(part["aoi"])
+    members = extract(Path(part["source"]), area, folder, name=name, report=bench.report)
+    known = describe(members[0], product_of(bench), area.geometry, place=f"an area of {area.km2:,.2f} km2")
+    members += write_metadata(known, folder)
     return {"name": name, "folder": str(folder), "members": [str(member) for member in members]}
 
 

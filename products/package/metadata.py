@@ -1,0 +1,101 @@
+"""What is known of a delivered file, and the two documents that say it beside the file: ISO 19139 and STAC."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from products.catalogue import Product
+from products.classes import Classes
+from products.operation import Operation
+from products.outline import Polygonal
+from products.package.iso import iso_document
+from products.package.stac import stac_item
+from products.raster.cog import read_grid
+from products.vector.geopackage import read_geopackage
+
+MEDIA_TYPES: Mapping[str, str] = {
+    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+    ".gpkg": "application/geopackage+sqlite3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """One delivered file: `geometry` in longitude and latitude, `resolution` in metres, None for polygons.
+
+    `operation` says how its coordinates came from the source's, `accuracy` in metres, as PROJ states it.
+    """
+
+    name: str
+    title: str
+    abstract: str
+    geometry: Polygonal
+    epsg: int
+    resolution: float | None
+    year: int
+    lineage: str
+    source: str
+    attribution: str
+    licence: str
+    operation: str
+    accuracy: float
+    file: str
+    media_type: str
+    size: int
+    sha256: str
+    created: datetime
+    classes: Classes
+
+
+def describe(
+    main: Path, product: Product, geometry: Polygonal, *, place: str, operation: Operation | None = None
+) -> Metadata:
+    """Return what is known of a file that is complete; `place` says in words what it covers. Raises BrokenSource."""
+    epsg, resolution = _grid(main)
+    with main.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Metadata(
+        name=main.stem,
+        title=f"{product.title}, {place}",
+        abstract=product.abstract or f"{product.title}: land cover, {place}.",
+        geometry=geometry,
+        epsg=epsg,
+        resolution=resolution,
+        year=product.year,
+        lineage=product.lineage or f"Made from {product.title}.",
+        source=product.source or product.title,
+        attribution=product.attribution,
+        licence=product.licence,
+        operation=operation.name if operation else "none: the coordinates are the source's",
+        accuracy=operation.accuracy if operation else 0.0,
+        file=main.name,
+        media_type=MEDIA_TYPES[main.suffix],
+        size=main.stat().st_size,
+        sha256=digest,
+        created=datetime.now(UTC).replace(microsecond=0),
+        classes=product.classes,
+    )
+
+
+def write_metadata(metadata: Metadata, folder: Path) -> tuple[Path, ...]:
+    """Write `{name}.xml` (ISO 19139) and `{name}.json` (a STAC item)."""
+    xml, item = folder / f"{metadata.name}.xml", folder / f"{metadata.name}.json"
+    xml.write_bytes(iso_document(metadata))
+    item.write_text(_as_json(stac_item(metadata)))
+    return xml, item
+
+
+def _grid(main: Path) -> tuple[int, float | None]:
+    if main.suffix == ".tif":
+        grid = read_grid(main)
+        return grid.epsg, grid.resolution
+    with read_geopackage(main) as reader:
+        return reader.layer.epsg, None
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
