@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
+from time import monotonic, sleep
 
 SCHEMA_VERSION = 3
 """The version that the numbered files lead to, as the last of them writes it."""
@@ -15,6 +16,9 @@ _STEPS = {1: "alter table jobs add column fault text not null default '';"}
 
 _IDLE = 4
 """Connections kept open while nobody uses them."""
+
+_AGAIN = 0.02
+"""Seconds until a lock that SQLite does not wait for is asked again."""
 
 
 class NewerSchema(Exception):
@@ -29,13 +33,27 @@ def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
-        connection.execute("pragma journal_mode = wal")
+        _log_ahead(connection, busy_seconds)
         connection.execute("pragma synchronous = full")
         connection.execute("pragma foreign_keys = on")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _log_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Turn on the write-ahead log; SQLite does not wait for its lock where several processes turn it on at once."""
+    until = monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until:
+                raise
+            sleep(_AGAIN)
+        else:
+            return
 
 
 def migrate(connection: sqlite3.Connection) -> None:
