@@ -140,14 +140,14 @@ def _product(name: str, entry: Any, resources: Any) -> Product:
         year=entry["year"],
         raster=_source(f"{place}.raster", resources, entry["raster"]),
         vector=_source(f"{place}.vector", resources, entry["vector"]) if entry.get("vector") else None,
-        classes=_classes(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES,
+        classes=classes_of(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES,
         collections=tuple(map(str, shown)),
         **{field: str(entry[field]) for field in _TEXTS if field in entry},
     )
 
 
-def _classes(place: str, entries: Any) -> Classes:
-    """Return classes that are configured as a list of `{value, name, colour}`, colour `"#rrggbb"`."""
+def classes_of(place: str, entries: Any) -> Classes:
+    """Return the classes of a list of `{value, name, colour}`, colour `"#rrggbb"`. Raises InvalidConfiguration."""
     if not isinstance(entries, list) or not entries:
         raise InvalidConfiguration(f"{place}: must be a list of classes")
     classes = tuple(sorted((_class(place, entry) for entry in entries), key=lambda each: each.value))

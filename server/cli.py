@@ -3,26 +3,20 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.commands.orders import orders
+from server.commands.product import product
+from server.commands.shown import CONFIG, progress
+
 if TYPE_CHECKING:
     from server.settings import Settings
 
 _log = logging.getLogger("landcast")
-_CONFIG = click.option(
-    "--config",
-    "configuration",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="pygeoapi-config.yml",
-    show_default=True,
-    help="The configuration of collections and processes.",
-)
 
 
 def _settings_help() -> str:
@@ -79,7 +73,7 @@ def main() -> None:
 
 
 @main.command(cls=_WithSettings)
-@_CONFIG
+@CONFIG
 def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
     from products.catalogue import InvalidConfiguration, read_configuration
@@ -112,7 +106,7 @@ def serve(configuration: Path) -> None:
 
 
 @main.command()
-@_CONFIG
+@CONFIG
 def work(configuration: Path) -> None:
     """Run the orders; `serve` starts it, run it alone to work without a server."""
     _work(_settings(), configuration)
@@ -134,7 +128,7 @@ def _work(settings: "Settings", configuration: Path) -> None:
 
 
 @main.command()
-@_CONFIG
+@CONFIG
 def check(configuration: Path) -> None:
     """Name every wrong setting, collection, file and process; exit 1 if there is one."""
     from server.check import find_problems
@@ -157,48 +151,17 @@ def sample(source: Path) -> None:
     from products.vector.sample import make_sample
 
     target = _settings().state.dir / "sample"
-    with _progress("making the sample") as report:
+    with progress("making the sample") as report:
         made = make_sample(source, target, report=report)
     for path in made:
         click.echo(path)
 
 
-@main.group()
-def product() -> None:
-    """Make the files of a product."""
-
-
-@product.command()
-@click.argument("raster", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--year", type=click.IntRange(1900, 2200), required=True, help="The year that the product describes.")
-def polygonize(raster: Path, target: Path, year: int) -> None:
-    """Make the vector product TARGET (GeoPackage) from the class RASTER."""
-    from products.vector.polygonize import polygonize as make
-
-    with _progress("polygons") as report:
-        count = make(raster, target, year=year, report=report)
-    click.echo(f"{target}: {count} polygons")
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[float, str], None]]:
-    with click.progressbar(length=1000, label=label, file=sys.stderr) as bar:
-        done = 0
-
-        def report(fraction: float, message: str) -> None:
-            nonlocal done
-            if sys.stderr.isatty():
-                bar.label = message
-            now = round(fraction * 1000)
-            bar.update(now - done)
-            done = now
-
-        yield report
+main.add_command(product)
 
 
 @main.command()
-@_CONFIG
+@CONFIG
 def openapi(configuration: Path) -> None:
     """Print the OpenAPI document."""
     from products.catalogue import read_configuration
@@ -206,6 +169,9 @@ def openapi(configuration: Path) -> None:
 
     app = create_app(read_configuration(configuration), _settings())
     click.echo(json.dumps(app.state.openapi, indent=2, ensure_ascii=False))
+
+
+main.add_command(orders)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from affine import Affine
 
-from products.classes import NODATA
+from products.classes import CLASSES, NODATA, Classes
 from products.progress import Report
 from products.raster.cog import Pixels
 from products.raster.tiff import Image, Place, framed, header
@@ -28,6 +28,7 @@ class Pyramid:
     width: int
     height: int
     top: int
+    classes: Classes = CLASSES
     _tiles: dict[tuple[int, int, int], Place] = field(default_factory=dict)
 
     def add(self, level: int, column: int, row: int, pixels: Pixels) -> None:
@@ -40,7 +41,7 @@ class Pyramid:
         """Write the GeoTIFF: the tiles by row, the coarsest overview first."""
         order = sorted(self._tiles, key=lambda key: (-key[0], *key[1:]))
         with target.open("wb") as output:
-            output.write(header(self._images(order), transform, epsg))
+            output.write(header(self._images(order), transform, epsg, self.classes))
             for done, key in enumerate(order):
                 offset, size = self._tiles[key]
                 self.scratch.seek(offset)

@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
-from products.classes import CLASSES, NODATA
+from products.classes import CLASSES, NODATA, Classes
 
 TILE = 512
 """Side of a tile in pixels."""
@@ -52,16 +52,17 @@ def framed(compressed: bytes) -> bytes:
     return struct.pack("<I", len(compressed)) + compressed + compressed[-4:]
 
 
-def header(images: Sequence[Image], transform: Affine, epsg: int) -> bytes:
+def header(images: Sequence[Image], transform: Affine, epsg: int, classes: Classes = CLASSES) -> bytes:
     """Return all that stands before the tiles; `images` are the raster and its overviews by mode, ever coarser."""
-    length = len(_header(images, transform, epsg, begin=0))
-    return _header(images, transform, epsg, begin=length)
+    length = len(_header(images, transform, epsg, classes, begin=0))
+    return _header(images, transform, epsg, classes, begin=length)
 
 
-def _header(images: Sequence[Image], transform: Affine, epsg: int, *, begin: int) -> bytes:
+def _header(images: Sequence[Image], transform: Affine, epsg: int, classes: Classes, *, begin: int) -> bytes:
     content = bytearray(_HEADER)
+    palette = _Tag(320, "H", _colours(classes))
     for image in images:
-        tags = [*_image_tags(image, begin, is_overview=image is not images[0])]
+        tags = [palette, *_image_tags(image, begin, is_overview=image is not images[0])]
         tags += [*_place_tags(transform, epsg)] if image is images[0] else []
         content += _directory(sorted(tags), len(content), is_last=image is images[-1])
     return bytes(content)
@@ -80,7 +81,6 @@ def _image_tags(image: Image, begin: int, *, is_overview: bool) -> Iterator[_Tag
     yield _tag(262, "H", _PALETTE)
     yield _tag(277, "H", 1)
     yield _tag(284, "H", 1)
-    yield _Tag(320, "H", _colours())
     yield _tag(322, "I", TILE)
     yield _tag(323, "I", TILE)
     yield _Tag(324, "Q", offsets.tobytes())
@@ -102,9 +102,9 @@ def _tag(number: int, letter: str, *values: float) -> _Tag:
     return _Tag(number, letter, struct.pack(f"<{len(values)}{letter}", *values))
 
 
-def _colours() -> bytes:
+def _colours(classes: Classes) -> bytes:
     table = np.zeros((3, 256), "<u2")
-    for land_cover in CLASSES:
+    for land_cover in classes:
         table[:, land_cover.value] = np.multiply(land_cover.rgb, 257)
     return table.tobytes()
 

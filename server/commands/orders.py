@@ -1,0 +1,164 @@
+"""`landcast orders`: what was ordered, for the operator, against the store in the state folder."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.errors import OrchestrationError
+from orchestration.job import UNFINISHED, Job, JobQuery, Order, Status
+
+if TYPE_CHECKING:
+    from orchestration.store.sqlite import SqliteStore
+
+_COLUMNS: dict[str, Callable[[Job], str]] = {
+    "ID": lambda job: job.id,
+    "PROCESS": lambda job: job.order.process,
+    "STATUS": lambda job: job.status.value,
+    "DONE": lambda job: f"{job.progress} %",
+    "ORDERED": lambda job: f"{job.created:%Y-%m-%d %H:%M:%S}Z",
+    "OWNER": lambda job: job.order.owner,
+    "MESSAGE": lambda job: job.message,
+}
+_AGAIN = frozenset({Status.FAILED, Status.DISMISSED})
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.group()
+def orders() -> None:
+    """List orders, look at one, order one again, cancel one."""
+
+
+@orders.command("list")
+@click.option("--status", "statuses", multiple=True, type=click.Choice([status.value for status in Status]))
+@click.option("--process", "processes", multiple=True, help="Only orders of this process; may be repeated.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
+@_JSON
+def list_orders(statuses: Sequence[str], processes: Sequence[str], limit: int, *, as_json: bool) -> None:
+    """List the orders, newest first."""
+    query = JobQuery(statuses=tuple(map(Status, statuses)), processes=tuple(processes), limit=limit)
+    with _store() as store:
+        page = store.find(query)
+    if as_json:
+        click.echo(json.dumps([_summary(job) for job in page.jobs], indent=2))
+        return
+    rows = [tuple(_COLUMNS), *(tuple(_printable(text(job)) for text in _COLUMNS.values()) for job in page.jobs)]
+    for line in _table(rows):
+        click.echo(line)
+    click.echo(f"{len(page.jobs)} of {page.matched} orders", err=True)
+
+
+@orders.command()
+@click.argument("job_id", metavar="ID")
+@_JSON
+def show(job_id: str, *, as_json: bool) -> None:
+    """Show everything of one order."""
+    with _store() as store:
+        members = _details(_job(store, job_id))
+    if as_json:
+        click.echo(json.dumps(members, indent=2))
+        return
+    for name, value in members.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        click.echo(f"{name:10} {_printable(text)}".rstrip())
+
+
+@orders.command()
+@click.argument("job_id", metavar="ID")
+def retry(job_id: str) -> None:
+    """Order again what failed or was dismissed: same inputs and owner; prints the new order's ID.
+
+    Callbacks and mail that the first order asked for are not repeated.
+    """
+    with _store() as store:
+        job = _job(store, job_id)
+        if job.status not in _AGAIN:
+            raise click.ClickException(f"order {job.id} is {job.status}: only a failed or dismissed one is retried")
+        first = job.order
+        order = Order(first.process, first.inputs, first.owner, first.outputs, first.response, first.email)
+        new, _ = store.add(order)
+    click.echo(new.id)
+
+
+@orders.command()
+@click.argument("job_id", metavar="ID")
+def cancel(job_id: str) -> None:
+    """Dismiss an order that waits or runs."""
+    with _store() as store:
+        job = _job(store, job_id)
+        if job.status not in UNFINISHED:
+            raise click.ClickException(f"order {job.id} is {job.status}: only one that waits or runs is cancelled")
+        store.dismiss(job.id)
+    click.echo(f"{job.id} dismissed")
+
+
+@contextmanager
+def _store() -> Iterator["SqliteStore"]:
+    """Open the orders that there are; none are made, and what is wrong is one line."""
+    from orchestration.store.sqlite import SqliteStore
+    from server.environment import WrongSettings, read_settings
+
+    try:
+        path = read_settings().state.dir / "orders.sqlite"
+    except WrongSettings as error:
+        raise click.ClickException("\n".join(error.problems)) from error
+    if not path.exists():
+        raise click.ClickException(f"{path} is not there: nothing was ordered, or LANDCAST_STATE_DIR is another folder")
+    try:
+        with closing(SqliteStore(path)) as store:
+            yield store
+    except OrchestrationError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _job(store: "SqliteStore", job_id: str) -> Job:
+    job = store.get(job_id)
+    if job is None:
+        raise click.ClickException(f"there is no order {_printable(job_id)}, or it was deleted")
+    return job
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "process": job.order.process,
+        "status": job.status.value,
+        "progress": job.progress,
+        "owner": job.order.owner,
+        "created": _time(job.created),
+        "started": _time(job.started),
+        "finished": _time(job.finished),
+        "message": job.message,
+    }
+
+
+def _details(job: Job) -> dict[str, Any]:
+    files = [output.file for output in job.manifest if output.file]
+    return _summary(job) | {
+        "email": job.order.email,
+        "inputs": job.order.inputs,
+        "outputs": job.order.outputs,
+        "attempt": job.attempt,
+        "failures": job.failures,
+        "fault": job.fault,
+        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in files],
+        "until": _time(job.files_until),
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds")
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _printable(text: str) -> str:
+    """Return the text on one line that cannot steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,132 @@
+"""`landcast product`: make the files of a product, add it, list what is configured."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from server.commands.shown import CONFIG, progress
+
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_YEAR = click.IntRange(1900, 2200)
+
+
+def _id(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    if not _ID.fullmatch(given):
+        raise click.BadParameter(f"{given!r}: letters, digits, `.`, `_` and `-`, as it stands in addresses")
+    return given
+
+
+@click.group()
+def product() -> None:
+    """Make the files of a product, add it to the configuration, list what is there."""
+
+
+@product.command()
+@click.argument("raster", type=_FILE)
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
+def polygonize(raster: Path, target: Path, year: int) -> None:
+    """Make the vector product TARGET (GeoPackage) from the class RASTER."""
+    from products.vector.polygonize import polygonize as make
+
+    with progress("polygons") as report:
+        count = make(raster, target, year=year, report=report)
+    click.echo(f"{target}: {count} polygons")
+
+
+@product.command("list")
+@CONFIG
+def list_products(configuration: Path) -> None:
+    """Print the products: id, series, year, raster, its size in bytes."""
+    from products.catalogue import catalogue_of, read_configuration
+
+    for each in catalogue_of(read_configuration(configuration)).products:
+        size = str(each.raster.stat().st_size) if each.raster.is_file() else "missing"
+        click.echo("\t".join([each.id, each.series, str(each.year), str(each.raster), size]))
+
+
+@product.command()
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+@click.option("--id", required=True, callback=_id, help="The product's id; its collection is ID-raster.")
+@click.option("--title", required=True)
+@click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
+@click.option("--attribution", required=True, help="What must be said where the product is delivered.")
+@click.option("--series", default="clcplus", show_default=True, help="Products of one series differ by their year.")
+@click.option("--version", default="V1_1", show_default=True, help="Stands in file names.")
+@click.option("--source", help="Who made it.")
+@click.option("--licence", help="The address of the licence.")
+@click.option("--abstract")
+@click.option("--lineage")
+@click.option("--classes", type=_FILE, help="YAML or JSON, a list of {value, name, colour}; default: CLC+ Backbone.")
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Default: products in the state folder.")
+@CONFIG
+def add(files: tuple[Path, ...], into: Path | None, configuration: Path, classes: Path | None, **words: Any) -> None:
+    """Make one Cloud-Optimized GeoTIFF of FILES, the tiles of one raster, and add it to the configuration."""
+    from products.raster.build import build_raster
+    from server.enrolment import Enrolment, enrol, refuse_known
+
+    name = words.pop("id")
+    entry = {key: value for key, value in words.items() if value}
+    known = _classes(entry, classes)
+    added = Enrolment(name, entry)
+    refuse_known(configuration, added)
+    target = ((into or _products_folder()) / f"{name}.tif").absolute()
+    if target.exists():
+        raise FileExistsError(f"{target}: is there already")
+    with progress("the raster") as report:
+        built = build_raster(files, target, classes=known, report=report)
+    try:
+        enrol(configuration, added, _collection(entry, target, built.bounds))
+    except BaseException:
+        target.unlink()
+        raise
+    for value, count in built.unknown.items():
+        click.echo(f"warning: {count} pixels are {value}, which is no class", err=True)
+    click.echo(f"{target}: added to {configuration} as {name}; restart the server to serve it")
+
+
+def _products_folder() -> Path:
+    from server.environment import WrongSettings, read_settings
+
+    try:
+        return read_settings().state.dir / "products"
+    except WrongSettings as error:
+        raise click.ClickException("\n".join(error.problems)) from error
+
+
+def _classes(entry: dict[str, Any], file: Path | None) -> Any:
+    """Return the classes of the file, which become part of the entry, or those of the CLC+ Backbone."""
+    import yaml
+
+    from products.catalogue import InvalidConfiguration, classes_of
+    from products.classes import CLASSES
+
+    if file is None:
+        return CLASSES
+    try:
+        entry["classes"] = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidConfiguration(f"{file}: {error}") from error
+    return classes_of(str(file), entry["classes"])
+
+
+def _collection(entry: Mapping[str, Any], raster: Path, bounds: tuple[float, ...]) -> dict[str, Any]:
+    year = entry["year"]
+    return {
+        "type": "collection",
+        "title": f"{entry['title']}, raster",
+        "description": f"{entry.get('abstract') or entry['title']} {entry['attribution']}",
+        "keywords": ["land cover", "raster"],
+        "extents": {
+            "spatial": {
+                "bbox": [round(edge, 4) for edge in bounds],
+                "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+            },
+            "temporal": {"begin": f"{year}-01-01T00:00:00Z", "end": f"{year}-12-31T23:59:59Z"},
+        },
+        "providers": [{"type": "coverage", "name": "plugins.cog.CogProvider", "data": str(raster)}],
+    }

@@ -1,0 +1,184 @@
+"""`landcast product add`: from GeoTIFFs as they are delivered to a product that is served and ordered."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from click.testing import CliRunner, Result
+from rio_cogeo.cogeo import cog_validate
+from starlette.testclient import TestClient
+
+from products.catalogue import catalogue_of, read_configuration
+from products.raster.cog import Pixels
+from products.raster.pyramid import halve
+from server.check import find_problems
+from server.cli import main
+from tests.conftest import ROOT, MakeApp
+
+WORDS = ["--id", "made", "--title", "Made 2021", "--attribution", "Made here."]
+PLACE = Affine(10, 0, 5_200_000, 0, -10, 3_300_000)
+
+
+@pytest.fixture
+def config(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the committed configuration, on the sample."""
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
+    monkeypatch.setenv("LANDCAST_AUTH_OPEN", "yes")
+    path = tmp_path / "config.yml"
+    text = (ROOT / "pygeoapi-config.yml").read_text()
+    text = text.replace("data: sample/", f"data: {ROOT}/sample/").replace("data: products/", f"data: {ROOT}/products/")
+    path.write_text(text)
+    return path
+
+
+def add(config: Path, *files: Path, year: int = 2021, words: list[str] = WORDS) -> Result:
+    """Run the command; the raster is made beside the configuration."""
+    into = ["--into", str(config.parent / "made"), "--config", str(config), "--year", str(year)]
+    return CliRunner().invoke(main, ["product", "add", *map(str, files), *words, *into])
+
+
+def write(path: Path, pixels: Pixels, *, place: Affine = PLACE, bands: int = 1, **profile: Any) -> Path:
+    """Write a GeoTIFF as somebody delivers it."""
+    height, width = pixels.shape
+    given = {"crs": "EPSG:3035", "dtype": "uint8", "compress": "deflate", **profile}
+    with rasterio.open(path, "w", "GTiff", width, height, bands, transform=place, **given) as target:
+        for band in range(1, bands + 1):
+            target.write(pixels.astype(given["dtype"]), band)
+    return path
+
+
+def classes(height: int, width: int) -> Pixels:
+    pixels: Pixels = np.random.default_rng(4).integers(1, 12, (height, width), np.uint8)
+    pixels[: height // 3, : width // 2] = 255
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("shape", "profile"),
+    [
+        ((1111, 777), {}),
+        ((1300, 1030), {"tiled": True, "blockxsize": 256, "blockysize": 128}),
+        ((1024, 600), {"compress": "none"}),
+        ((3, 5), {}),
+    ],
+)
+def test_the_made_raster_has_the_pixels_and_overviews_by_mode(
+    config: Path, tmp_path: Path, shape: tuple[int, int], profile: dict[str, Any]
+) -> None:
+    pixels = classes(*shape)
+    done = add(config, write(tmp_path / "in.tif", pixels, **profile))
+    assert done.exit_code == 0, done.output
+    made = tmp_path / "made" / "made.tif"
+    valid, errors, _ = cog_validate(made, strict=False)
+    assert (valid, errors) == (True, [])
+    with rasterio.open(made) as raster:
+        np.testing.assert_array_equal(raster.read(1), pixels)
+        assert (raster.nodata, raster.transform, raster.colormap(1)[1]) == (255, PLACE, (255, 0, 0, 255))
+        factors = raster.overviews(1)
+    for level in range(len(factors)):
+        pixels = halve(np.pad(pixels, [(0, size % 2) for size in pixels.shape], constant_values=255))
+        with rasterio.open(made, overview_level=level) as overview:
+            np.testing.assert_array_equal(overview.read(1), pixels)
+
+
+def test_tiles_of_one_raster_are_one_product_with_no_data_in_the_gap(config: Path, tmp_path: Path) -> None:
+    pixels = classes(600, 500)
+    left = write(tmp_path / "left.tif", pixels)
+    right = write(tmp_path / "right.tif", pixels, place=PLACE @ Affine.translation(700, 100), nodata=3)
+    done = add(config, right, left)
+    assert done.exit_code == 0, done.output
+    with rasterio.open(tmp_path / "made" / "made.tif") as raster:
+        whole = raster.read(1)
+    assert whole.shape == (700, 1200)
+    np.testing.assert_array_equal(whole[:600, :500], pixels)
+    np.testing.assert_array_equal(whole[100:, 700:], np.where(pixels == 3, 255, pixels))
+    assert (whole[:, 500:700] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ({"crs": None}, "wrong.tif is no class raster: it has no CRS"),
+        ({"bands": 2}, "wrong.tif is no class raster: it has 2 bands"),
+        ({"dtype": "uint16"}, "wrong.tif is no class raster: it has 1 bands of uint16"),
+        ({"crs": "EPSG:3857"}, "wrong.tif is in EPSG:3857, right.tif in EPSG:3035"),
+        ({"place": PLACE @ Affine.translation(0.5, 0)}, "wrong.tif is not on the grid of right.tif"),
+        ({"place": PLACE @ Affine.scale(2)}, "wrong.tif has pixels of 20, right.tif of 10"),
+    ],
+)
+def test_a_file_that_differs_is_refused_by_name(
+    config: Path, tmp_path: Path, profile: dict[str, Any], said: str
+) -> None:
+    before = config.read_bytes()
+    right = write(tmp_path / "right.tif", classes(20, 20))
+    done = add(config, right, write(tmp_path / "wrong.tif", classes(20, 20), **profile))
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert config.read_bytes() == before
+    assert not list((tmp_path / "made").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "year", "said"),
+    [
+        (["--id", "clcplus-2023", *WORDS[2:]], 2021, "the product clcplus-2023 is there already"),
+        (WORDS, 2023, "clcplus has the year 2023 already"),
+    ],
+)
+def test_what_is_configured_already_is_refused(
+    config: Path, tmp_path: Path, words: list[str], year: int, said: str
+) -> None:
+    before = config.read_bytes()
+    done = add(config, write(tmp_path / "in.tif", classes(9, 9)), year=year, words=words)
+    assert (done.exit_code, config.read_bytes()) == (1, before)
+    assert said in done.stderr
+
+
+def test_a_write_that_fails_leaves_the_configuration_and_no_file(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = config.read_bytes()
+    monkeypatch.setattr("server.enrolment.flaws", lambda _: ["the disk is full"])
+    done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
+    assert (done.exit_code, config.read_bytes()) == (1, before)
+    assert "the disk is full" in done.stderr
+    assert not list((tmp_path / "made").glob("*"))
+    assert not list(tmp_path.glob(".config.yml*"))
+
+
+def test_values_that_are_no_class_are_told(config: Path, tmp_path: Path) -> None:
+    done = add(config, write(tmp_path / "in.tif", np.array([[1, 77], [77, 2]], np.uint8)))
+    assert done.exit_code == 0
+    assert "warning: 2 pixels are 77, which is no class" in done.stderr
+
+
+def test_the_product_is_checked_listed_served_and_ordered_by_year(
+    config: Path, tmp_path: Path, make_app: MakeApp
+) -> None:
+    own = tmp_path / "classes.yml"
+    own.write_text('[{value: 1, name: Wet, colour: "#0000ff"}, {value: 2, name: Dry, colour: "#ffee00"}]')
+    before = config.read_text()
+    pixels = np.full((300, 300), 2, np.uint8)
+    done = add(config, write(tmp_path / "in.tif", pixels), words=[*WORDS, "--classes", str(own)])
+    assert done.exit_code == 0, done.output
+    after = config.read_text()
+    assert [line for line in before.splitlines() if "#" in line and line.lstrip()[0] == "#"] == [
+        line for line in after.splitlines() if line.lstrip()[:1] == "#"
+    ]
+    assert after.count("${LANDCAST_STATE_DIR:-var}") == before.count("${LANDCAST_STATE_DIR:-var}")
+    assert find_problems(config) == []
+    listed = CliRunner().invoke(main, ["product", "list", "--config", str(config)])
+    assert f"made\tclcplus\t2021\t{tmp_path}/made/made.tif\t" in listed.stdout
+    document = read_configuration(config)
+    assert catalogue_of(document).find(year=2021).classes[1].name == "Dry"
+    with TestClient(make_app(document)) as client:
+        assert client.get("/collections/made-raster", params={"f": "json"}).json()["title"] == "Made 2021, raster"
+        with rasterio.open(tmp_path / "made" / "made.tif") as raster:
+            assert raster.colormap(1)[2][:3] == (255, 238, 0)
+        order = {"inputs": {"product": "Raster", "year": 2021, "aoi": "POLYGON((23 52,23.01 52,23.01 52.01,23 52))"}}
+        answer = client.post("/processes/extract-product/execution", json=order)
+        assert answer.status_code in (201, 400), answer.text
+        assert "year" not in answer.text or answer.status_code == 201
