@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
 
 from plugins.crs import CRS84, Box, Crs, crs_of
-from products.classes import CLASSES
+from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
 from products.raster.cog import Grid, read_grid, read_scaled
 
@@ -30,12 +30,17 @@ class Pixels:
     values: NDArray[np.uint8]
     transform: Affine
     crs: Crs
+    classes: Classes = CLASSES
 
 
 class CogProvider(BaseProvider):
     """Reads windows and overviews; opens nothing until it is used, then raises ProviderConnectionError."""
 
     reads: ClassVar = "coverage"
+
+    def __init__(self, provider_def: dict[str, Any]) -> None:
+        super().__init__(provider_def)  # type: ignore[no-untyped-call]
+        self.classes: Classes = provider_def.get("classes", CLASSES)
 
     @cached_property
     def grid(self) -> Grid:
@@ -80,7 +85,7 @@ class CogProvider(BaseProvider):
     def get_fields(self) -> dict[str, Any]:
         """Return the one field: the class, with codes and names."""
         _ = self.grid  # raises for a broken file
-        classes = [{"const": entry.value, "title": entry.name} for entry in CLASSES]
+        classes = [{"const": entry.value, "title": entry.name} for entry in self.classes]
         return {"class": {"type": "integer", "title": "Land-cover class", "oneOf": classes}}
 
     @property
@@ -122,7 +127,7 @@ class CogProvider(BaseProvider):
             values, transform, _ = read_scaled(Path(self.data), box.bbox, box.crs.epsg, size)
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
-        return Pixels(values, transform, box.crs)
+        return Pixels(values, transform, box.crs, self.classes)
 
 
 def _metres(crs: Crs, middle: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from rasterio.io import MemoryFile
 
 from plugins.cog import CogProvider, Pixels
 from plugins.crs import CRS84
-from products.classes import CLASSES, NODATA
+from products.classes import NODATA, Classes
 
 _SIDE = 256
 _TILES = {"tiled": True, "blockxsize": _SIDE, "blockysize": _SIDE}
@@ -33,7 +33,8 @@ def geotiff(pixels: Pixels) -> bytes:
             **_TILES if min(width, height) >= _SIDE else {},
         ) as dataset:
             dataset.write(pixels.values, 1)
-            dataset.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in CLASSES} | {NODATA: (0, 0, 0, 0)})
+            colours = {entry.value: (*entry.rgb, 255) for entry in pixels.classes}
+            dataset.write_colormap(1, colours | {NODATA: (0, 0, 0, 0)})
         return bytes(memory.read())
 
 
@@ -59,7 +60,7 @@ def coverage_json(pixels: Pixels) -> dict[str, Any]:
                 }
             ],
         },
-        "parameters": {"class": _parameter()},
+        "parameters": {"class": _parameter(pixels.classes)},
         "ranges": {
             "class": {
                 "type": "NdArray",
@@ -72,7 +73,7 @@ def coverage_json(pixels: Pixels) -> dict[str, Any]:
     }
 
 
-def _parameter() -> dict[str, Any]:
+def _parameter(classes: Classes) -> dict[str, Any]:
     return {
         "type": "Parameter",
         "description": {"en": "Land-cover class"},
@@ -80,10 +81,10 @@ def _parameter() -> dict[str, Any]:
             "label": {"en": "Land cover"},
             "categories": [
                 {"id": _category(entry.value), "label": {"en": entry.name}, "preferredColor": entry.hex}
-                for entry in CLASSES
+                for entry in classes
             ],
         },
-        "categoryEncoding": {_category(entry.value): entry.value for entry in CLASSES},
+        "categoryEncoding": {_category(entry.value): entry.value for entry in classes},
     }
 
 

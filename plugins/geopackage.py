@@ -14,7 +14,7 @@ from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, Provid
 
 from plugins.crs import CRS84, Box, Crs, crs_of
 from plugins.geojson import area_of, geojson_geometries
-from products.classes import CLASSES
+from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
 from products.vector.geopackage import Batch, Reader, read_geopackage
 from products.vector.layer import Layer
@@ -25,10 +25,6 @@ _SECONDS = 20
 """A query that takes longer is ended."""
 _TYPES = {"INT": "integer", "INTEGER": "integer", "MEDIUMINT": "integer", "SMALLINT": "integer", "TINYINT": "integer"}
 _TYPES |= {"DOUBLE": "number", "FLOAT": "number", "REAL": "number", "BOOLEAN": "boolean"}
-_VALUES = {
-    "class_code": [land_cover.value for land_cover in CLASSES],
-    "class_name": [land_cover.name for land_cover in CLASSES],
-}
 
 Feature = dict[str, Any]
 
@@ -62,6 +58,10 @@ class GeoPackageProvider(BaseProvider):
 
     reads: ClassVar = "feature"
 
+    def __init__(self, provider_def: dict[str, Any]) -> None:
+        super().__init__(provider_def)  # type: ignore[no-untyped-call]
+        self.classes: Classes = provider_def.get("classes", CLASSES)
+
     @cached_property
     def layer(self) -> Layer:
         """The layer that is read."""
@@ -93,8 +93,12 @@ class GeoPackageProvider(BaseProvider):
 
     def get_fields(self) -> dict[str, Any]:
         """Return the attributes with their JSON types; of land cover also the values there are."""
+        known: dict[str, dict[str, Any]] = {
+            "class_code": {"enum": [land_cover.value for land_cover in self.classes]},
+            "class_name": {"enum": [land_cover.name for land_cover in self.classes]},
+        }
         return {
-            column.name: {"type": _TYPES.get(column.type, "string"), **_values(column.name)}
+            column.name: {"type": _TYPES.get(column.type, "string"), **known.get(column.name, {})}
             for column in self.layer.columns
             if column.name != self.id_field
         }
@@ -151,11 +155,6 @@ class GeoPackageProvider(BaseProvider):
                 yield reader
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
-
-
-def _values(name: str) -> dict[str, Any]:
-    """Return the values that there are, where they are known."""
-    return {"enum": _VALUES[name]} if name in _VALUES else {}
 
 
 def _key(identifier: str, *, integer: bool) -> str | int | None:

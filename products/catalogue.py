@@ -63,6 +63,10 @@ class Catalogue:
         """Return the years of a series, newest first."""
         return tuple(sorted((product.year for product in self.products if product.series == series), reverse=True))
 
+    def classes(self, collection: str) -> Classes:
+        """Return the classes of the product that the collection shows; without one those of the CLC+ Backbone."""
+        return next((each.classes for each in self.products if collection in each.collections), CLASSES)
+
     def find(self, series: str | None = None, year: int | None = None) -> Product:
         """Return the product of a series (default: the first) and year (default: the newest). Raises UnknownProduct."""
         series = series or self.series[0]

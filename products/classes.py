@@ -1,5 +1,6 @@
 """The classes of the CLC+ Backbone raster: value, name, colour."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NODATA = 255
@@ -37,4 +38,8 @@ CLASSES: Classes = (
     LandCoverClass(253, "Coastal seawater buffer", (191, 223, 255)),
     LandCoverClass(254, "Outside area", (230, 230, 230)),
 )
-BY_VALUE = {land_cover.value: land_cover for land_cover in CLASSES}
+
+
+def by_value(classes: Classes) -> Mapping[int, LandCoverClass]:
+    """Return the classes by their pixel values."""
+    return {land_cover.value: land_cover for land_cover in classes}

@@ -87,7 +87,7 @@ def _written(pixels: Pixels, form: str) -> bytes:
         case "tiff":
             return geotiff(pixels)
         case "png":
-            return picture(pixels.values)
+            return picture(pixels.values, pixels.classes)
         case _:
             return json.dumps(coverage_json(pixels)).encode()
 

@@ -45,7 +45,7 @@ def _answer(request: Request) -> Response:
     collection = collection_of(resources_of(request).api, request.path_params["collection_id"])
     if not meets_time(request, collection):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    image = picture(provider.read(box, size).values, background=background)
+    image = picture(provider.read(box, size).values, provider.classes, background=background)
     headers = {**content_headers(box, collection), "Cache-Control": "public, max-age=3600"}
     return Response(image, headers=headers, media_type="image/png")
 

@@ -10,6 +10,7 @@ from routes.problem import bad_parameter
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
+_DAY = len("2023-12-31")
 _ALLOWED = "allowed: an RFC 3339 time or date, or an interval of two such as 2023-01-01/.."
 
 
@@ -23,12 +24,18 @@ def meets_time(request: Request, collection: Mapping[str, Any]) -> bool:
 
 
 def extent_of(collection: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
-    """Return when the collection's time begins and ends, None for open; YAML reads a day alone as a date."""
-    extent = collection["extents"].get("temporal") or {}
+    """Return when the collection's time begins and ends, None for open; YAML reads a day alone as a date.
+
+    In quotes it is text. Raises ValueError where that is no time.
+    """
+    extent = (collection["extents"] or {}).get("temporal") or {}
     return _moment(extent.get("begin"), time.min), _moment(extent.get("end"), time.max)
 
 
-def _moment(configured: date | None, at: time) -> datetime | None:
+def _moment(configured: date | str | None, at: time) -> datetime | None:
+    if isinstance(configured, str):
+        day = date.fromisoformat(configured) if len(configured) == _DAY else None
+        configured = day or datetime.fromisoformat(configured)
     if configured is None or isinstance(configured, datetime):
         return _aware(configured)
     return datetime.combine(configured, at, UTC)

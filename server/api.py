@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from pygeoapi.api import API
 
+from products.catalogue import catalogue_of
 from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 
 _TYPES = {"NotFound": NOT_FOUND, "InvalidParameterValue": INVALID_PARAMETER}
@@ -24,8 +25,15 @@ class RaisingAPI(API):
 
 
 def make_api(configuration: Mapping[str, Any], url: str) -> RaisingAPI:
-    """Return the API of this configuration at the public address; the configuration itself stays as it is."""
+    """Return the API of this configuration at the public address; the configuration itself stays as it is.
+
+    Every provider is told the `classes` of the product that it shows.
+    """
     config = deepcopy(dict(configuration))
     config["server"] = {**config.get("server", {}), "url": url, "bind": {"host": "127.0.0.1", "port": 0}}
     config.setdefault("logging", {"level": "WARNING"})
+    catalogue = catalogue_of(configuration)
+    for name, resource in config["resources"].items():
+        for provider in resource.get("providers", ()):
+            provider["classes"] = catalogue.classes(name)
     return RaisingAPI(config, {})

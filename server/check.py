@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
+from routes.timespan import extent_of
 from server.environment import WrongSettings, read_settings
 from server.settings import Settings
 
@@ -110,6 +111,10 @@ def _shape_of_collection(place: str, collection: Mapping[str, Any]) -> Iterator[
     ):
         if collection.get(name) and not isinstance(collection[name], shape):
             yield f"{place}.{name}: must be {article}"
+    try:
+        extent_of({"extents": {}, **collection})
+    except (ValueError, TypeError, AttributeError) as error:
+        yield f"{place}.extents.temporal: begin and end must be times, such as 2023-01-01T00:00:00Z: {error}"
     providers = collection.get("providers")
     if not providers:
         yield f"{place}.providers: missing"

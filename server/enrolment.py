@@ -17,31 +17,32 @@ from server.check import flaws
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A product to be added: its id and its entry under `products`, without the collection of its raster."""
+    """A product to be added: its id, its entry under `products`, and which of `raster` and `vector` it has."""
 
     id: str
     entry: Mapping[str, Any]
+    kinds: tuple[str, ...] = ("raster",)
 
     @property
-    def collection(self) -> str:
-        """The id of the collection that shows the raster."""
-        return f"{self.id}-raster"
+    def collections(self) -> Mapping[str, str]:
+        """The ids of the collections that show it, by kind."""
+        return {kind: f"{self.id}-{kind}" for kind in self.kinds}
 
 
 def refuse_known(configuration: Path, product: Enrolment) -> None:
-    """Raise InvalidConfiguration where the id, its collection, or the year of the series is there already."""
+    """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already."""
     document = read_configuration(configuration)
     if product.id in document.get("products", {}):
         raise InvalidConfiguration(f"{configuration}: the product {product.id} is there already")
-    if product.collection in document.get("resources", {}):
-        raise InvalidConfiguration(f"{configuration}: the collection {product.collection} is there already")
+    if known := document.get("resources", {}).keys() & product.collections.values():
+        raise InvalidConfiguration(f"{configuration}: the collection {min(known)} is there already")
     series, year = product.entry["series"], product.entry["year"]
     if year in catalogue_of(document).years(series):
         raise InvalidConfiguration(f"{configuration}: {series} has the year {year} already")
 
 
-def enrol(configuration: Path, product: Enrolment, collection: Mapping[str, Any]) -> None:
-    """Add a product and its collection to the file, whole or not at all. Raises InvalidConfiguration."""
+def enrol(configuration: Path, product: Enrolment, shown: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add a product and its collections, by kind, to the file, whole or not at all. Raises InvalidConfiguration."""
     refuse_known(configuration, product)
     path = configuration.resolve()
     yaml = YAML()
@@ -51,8 +52,9 @@ def enrol(configuration: Path, product: Enrolment, collection: Mapping[str, Any]
         document = yaml.load(path.read_text())
     except YAMLError as error:
         raise InvalidConfiguration(f"{configuration}: {error}") from error
-    document["products"][product.id] = {**product.entry, "raster": product.collection}
-    document["resources"][product.collection] = dict(collection)
+    document["products"][product.id] = {**product.entry, **product.collections}
+    for kind, name in product.collections.items():
+        document["resources"][name] = dict(shown[kind])
     text = io.StringIO()
     yaml.dump(document, text)
     with whole_file(path) as part:

@@ -36,8 +36,9 @@ def _make(part: Part, bench: Bench) -> Piece:
     folder.mkdir()
     name = f"{kind}_{bench.job_id}"
     area = read_area(part["aoi"])
-    members = extract(Path(part["source"]), area, folder, name=name, report=bench.report)
-    known = describe(members[0], product_of(bench), area.geometry, place=f"an area of {area.km2:,.2f} km2")
+    product = product_of(bench)
+    members = extract(Path(part["source"]), area, folder, name=name, report=bench.report, classes=product.classes)
+    known = describe(members[0], product, area.geometry, place=f"an area of {area.km2:,.2f} km2")
     members += write_metadata(known, folder)
     return {"name": name, "folder": str(folder), "members": [str(member) for member in members]}
 

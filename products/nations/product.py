@@ -27,7 +27,7 @@ def national_raster(product: Product, nation: Nation, folder: Path, *, name: str
     """
     operation = operation_to(nation, read_grid(product.raster).epsg)
     with open_warp(product.raster, outline_of(nation), operation, nation.crs) as warp:
-        return write_raster(warp, folder, name=name, report=report)
+        return write_raster(warp, folder, name=name, report=report, classes=product.classes)
 
 
 def national_vector(product: Product, nation: Nation, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
@@ -45,4 +45,6 @@ def national_vector(product: Product, nation: Nation, folder: Path, *, name: str
 
     delivery = Delivery(nation.crs, project)
     area = outline_of(nation)
-    return extract_vector(product.vector, area, folder, name=name, report=report, delivery=delivery)
+    return extract_vector(
+        product.vector, area, folder, name=name, report=report, delivery=delivery, classes=product.classes
+    )

@@ -10,7 +10,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from products.area import Area
-from products.classes import NODATA
+from products.classes import CLASSES, NODATA, Classes
 from products.errors import NothingInside
 from products.progress import Report, between
 from products.raster.cog import Pixels
@@ -61,23 +61,27 @@ class _Extraction:
         return halve(whole) if found else None
 
 
-def extract_raster(source: Path, area: Area, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
+def extract_raster(
+    source: Path, area: Area, folder: Path, *, name: str, report: Report, classes: Classes = CLASSES
+) -> tuple[Path, ...]:
     """Write the raster inside the area: `{name}.tif`, a Cloud-Optimized GeoTIFF, and the files beside it.
 
     A pixel belongs to the area when its centre does; outside it is 255. Holds a few tiles at a time, reads no empty
     block. Raises NothingInside, BrokenSource, InvalidArea.
     """
     with open_cut(source, area) as cut:
-        return write_raster(cut, folder, name=name, report=report)
+        return write_raster(cut, folder, name=name, report=report, classes=classes)
 
 
-def write_raster(cut: Cut | Warp | None, folder: Path, *, name: str, report: Report) -> tuple[Path, ...]:
+def write_raster(
+    cut: Cut | Warp | None, folder: Path, *, name: str, report: Report, classes: Classes = CLASSES
+) -> tuple[Path, ...]:
     """Write what an open cut holds, as `extract_raster` says. Raises NothingInside."""
     image = folder / f"{name}.tif"
     with TemporaryFile(dir=folder) as scratch:
         if cut is None:
             raise NothingInside(_NOTHING)
-        pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level)
+        pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level, classes)
         extraction = _Extraction(cut, pyramid, between(report, 0, _CUT))
         if extraction.add(cut.top) is None:
             raise NothingInside(_NOTHING)
@@ -85,18 +89,18 @@ def write_raster(cut: Cut | Warp | None, folder: Path, *, name: str, report: Rep
         pyramid.write(image, transform, cut.epsg, report=between(report, _CUT, 1))
         counts = [int(count) for count in extraction.counts[:NODATA]] + [0]
     report(1, "The raster is written")
-    return image, *_write_sidecars(folder, name, _sidecars(transform, counts))
+    return image, *_write_sidecars(folder, name, _sidecars(transform, counts, classes))
 
 
-def _sidecars(transform: Affine, counts: list[int]) -> Mapping[str, bytes | str]:
+def _sidecars(transform: Affine, counts: list[int], classes: Classes) -> Mapping[str, bytes | str]:
     return {
         "tfw": world_file(transform),
-        "tif.vat.dbf": attribute_table(counts),
+        "tif.vat.dbf": attribute_table(counts, classes),
         "tif.vat.cpg": "UTF-8",
-        "tif.clr": colour_map(),
-        "tif.aux.xml": auxiliary(counts),
-        "qml": qgis_style(),
-        "txt": legend(),
+        "tif.clr": colour_map(classes),
+        "tif.aux.xml": auxiliary(counts, classes),
+        "qml": qgis_style(classes),
+        "txt": legend(classes),
     }
 
 

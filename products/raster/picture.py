@@ -5,17 +5,21 @@ import zlib
 
 import numpy as np
 
-from products.classes import BY_VALUE, NODATA
+from products.classes import NODATA, Classes, by_value
 from products.raster.cog import Pixels
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BLACK = (0, 0, 0)
 
 
-def picture(pixels: Pixels, *, background: tuple[int, int, int] | None = None) -> bytes:
-    """Return a palette PNG of `pixels[row, column]`; no data is transparent, or has the background's colour."""
+def picture(pixels: Pixels, classes: Classes, *, background: tuple[int, int, int] | None = None) -> bytes:
+    """Return a palette PNG of `pixels[row, column]`; no data is transparent, or has the background's colour.
+
+    What is no class is black.
+    """
     height, width = pixels.shape
-    colours = [BY_VALUE[value].rgb if value in BY_VALUE else _BLACK for value in range(NODATA)]
+    known = by_value(classes)
+    colours = [known[value].rgb if value in known else _BLACK for value in range(NODATA)]
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     lines = np.zeros((height, width + 1), np.uint8)
     lines[:, 1:] = pixels

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from affine import Affine
 
-from products.classes import BY_VALUE, CLASSES
+from products.classes import Classes, by_value
 
 Counts = Sequence[int]
 """Number of pixels by value, 256 of them."""
@@ -32,17 +32,17 @@ def world_file(transform: Affine) -> str:
     return "".join(f"{term:.10f}\n" for term in terms)
 
 
-def colour_map() -> str:
+def colour_map(classes: Classes) -> str:
     """Return ESRI's colour map: value, red, green, blue."""
-    return "".join(f"{land_cover.value} {' '.join(map(str, land_cover.rgb))}\n" for land_cover in CLASSES)
+    return "".join(f"{land_cover.value} {' '.join(map(str, land_cover.rgb))}\n" for land_cover in classes)
 
 
-def qgis_style() -> str:
+def qgis_style(classes: Classes) -> str:
     """Return the QGIS style: a palette of all classes with their names."""
     entries = "".join(
         f'<paletteEntry value="{land_cover.value}" color="{land_cover.hex}" alpha="255"'
         f" label={quoteattr(land_cover.name)}/>\n"
-        for land_cover in CLASSES
+        for land_cover in classes
     )
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -53,9 +53,9 @@ def qgis_style() -> str:
     )
 
 
-def attribute_table(counts: Counts) -> bytes:
+def attribute_table(counts: Counts, classes: Classes) -> bytes:
     """Return the value attribute table as dBASE III in UTF-8: a record for each class that is there."""
-    records = [_record(row) for row in _rows(counts)]
+    records = [_record(row) for row in _rows(counts, classes)]
     length = 1 + sum(width for _, _, width in _COLUMNS)
     head = struct.pack(
         "<B3BIHH20x", _DBASE_3, *_EPOCH, len(records), 32 + 32 * len(_COLUMNS) + len(_HEADER_END), length
@@ -64,16 +64,19 @@ def attribute_table(counts: Counts) -> bytes:
     return b"".join([head, *columns, _HEADER_END, *records, _FILE_END])
 
 
-def auxiliary(counts: Counts) -> str:
+def auxiliary(counts: Counts, classes: Classes) -> str:
     """Return GDAL's `.aux.xml`: histogram, names of the values, and the attribute table."""
-    names = "".join(f"<Category>{escape(_name(value))}</Category>\n" for value in range(255))
+    known = by_value(classes)
+    names = "".join(
+        f"<Category>{escape(known[value].name if value in known else '')}</Category>\n" for value in range(255)
+    )
     columns = "".join(
         f'<FieldDefn index="{index}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>\n'
         for index, (name, kind, usage) in enumerate(_RAT_COLUMNS)
     )
     rows = "".join(
         f'<Row index="{index}">{"".join(f"<F>{escape(str(value))}</F>" for value in row)}</Row>\n'
-        for index, row in enumerate(_rows(counts))
+        for index, row in enumerate(_rows(counts, classes))
     )
     return (
         '<PAMDataset>\n<PAMRasterBand band="1">\n'
@@ -86,19 +89,14 @@ def auxiliary(counts: Counts) -> str:
     )
 
 
-def _rows(counts: Counts) -> Iterator[tuple[int, int, str, int, int, int]]:
-    """Yield value, count, name and colour of each value that is there."""
+def _rows(counts: Counts, classes: Classes) -> Iterator[tuple[int, int, str, int, int, int]]:
+    """Yield value, count, name and colour of each value that is there; one that is no class is nameless and black."""
+    known = by_value(classes)
     for value, count in enumerate(counts):
-        if count:
-            yield value, count, _name(value), *_colour(value)
-
-
-def _name(value: int) -> str:
-    return BY_VALUE[value].name if value in BY_VALUE else ""
-
-
-def _colour(value: int) -> tuple[int, int, int]:
-    return BY_VALUE[value].rgb if value in BY_VALUE else (0, 0, 0)
+        if count and (land_cover := known.get(value)):
+            yield value, count, land_cover.name, *land_cover.rgb
+        elif count:
+            yield value, count, "", 0, 0, 0
 
 
 def _record(row: Sequence[object]) -> bytes:

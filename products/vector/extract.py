@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from products.area import Area
+from products.classes import CLASSES, Classes
 from products.errors import BrokenSource, NothingInside
 from products.progress import Report, unheard
 from products.vector.blob import Geometries
@@ -29,24 +30,31 @@ class Delivery:
 
 
 def extract_vector(
-    source: Path, area: Area, folder: Path, *, name: str, report: Report, delivery: Delivery | None = None
+    source: Path,
+    area: Area,
+    folder: Path,
+    *,
+    name: str,
+    report: Report,
+    delivery: Delivery | None = None,
+    classes: Classes = CLASSES,
 ) -> tuple[Path, ...]:
     """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
 
     Polygons on the edge are cut, areas measured anew, in the source's coordinates, which keep areas; every feature
     keeps its number. Holds some thousand polygons at a time. Raises NothingInside, BrokenSource.
     """
-    geopackage, style, classes = (folder / f"{name}.{suffix}" for suffix in ("gpkg", "sld", "txt"))
+    geopackage, style, legend_text = (folder / f"{name}.{suffix}" for suffix in ("gpkg", "sld", "txt"))
     with read_geopackage(source) as reader:
         layer = _land_cover(reader.layer)
         target = replace(layer, epsg=delivery.epsg) if delivery else layer
         with write_geopackage(geopackage, target) as writer:
             if not sum(_add(writer, batch, delivery) for batch in _inside(reader, area, report)):
                 raise NothingInside("the product has no data inside the area")
-            writer.style("Land cover", qml=qml(), sld=sld(layer.table))
-    style.write_text(sld(layer.table))
-    classes.write_text(legend())
-    return geopackage, style, classes
+            writer.style("Land cover", qml=qml(classes), sld=sld(layer.table, classes))
+    style.write_text(sld(layer.table, classes))
+    legend_text.write_text(legend(classes))
+    return geopackage, style, legend_text
 
 
 def has_features(source: Path, area: Area) -> bool:

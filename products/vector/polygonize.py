@@ -1,6 +1,6 @@
 """The vector product from the class raster: one polygon a connected area of equal class."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import shapely
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
-from products.classes import BY_VALUE
+from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
 from products.progress import Report
 from products.vector.components import Areas, Block, Components
@@ -34,33 +34,36 @@ def land_cover_layer(*, title: str) -> Layer:
     return Layer("land_cover", EPSG, columns, title=title)
 
 
-def polygonize(raster: Path, target: Path, *, year: int, report: Report) -> int:
+def polygonize(raster: Path, target: Path, *, year: int, report: Report, classes: Classes = CLASSES) -> int:
     """Make the vector product of a class raster in EPSG:3035; return the number of its polygons.
 
     One polygon a 4-connected component of equal class. Holds one row of the raster's blocks at a time, the areas at
     their edges and the components that reach the next row. Raises BrokenSource.
     """
-    count = 0
+    count, names = 0, {each.value: each.name for each in classes}
     with write_geopackage(target, land_cover_layer(title=f"Land cover {year}")) as writer:
         for areas, fraction in _components(raster):
-            _add(writer, areas, count + 1, year)
+            _add(writer, areas, count + 1, year, names)
             count += len(areas.values)
             report(fraction, f"{count:,} polygons")
     report(1, f"{count:,} polygons")
     return count
 
 
-def _add(writer: Writer, areas: Areas, first: int, year: int) -> None:
+def _add(writer: Writer, areas: Areas, first: int, year: int, names: Mapping[int, str]) -> None:
     values = areas.values.tolist()
-    names = [_name(value) for value in values]
-    rows = list(zip(values, names, shapely.area(areas.polygons).tolist(), [year] * len(values), strict=True))
+    if unknown := set(values) - names.keys():
+        raise BrokenSource(f"{min(unknown)} is no class of the product")
+    rows = list(
+        zip(
+            values,
+            map(names.__getitem__, values),
+            shapely.area(areas.polygons).tolist(),
+            [year] * len(values),
+            strict=True,
+        )
+    )
     writer.add(range(first, first + len(values)), shapely.multipolygons(areas.polygons[:, None]), rows)
-
-
-def _name(value: int) -> str:
-    if value not in BY_VALUE:
-        raise BrokenSource(f"{value} is no class of the product")
-    return BY_VALUE[value].name
 
 
 def _components(raster: Path) -> Iterator[tuple[Areas, float]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
-from products.classes import CLASSES, LandCoverClass
+from products.classes import Classes, LandCoverClass
 
 COLUMN = "class_code"
 """The attribute that the styles go by."""
@@ -11,17 +11,17 @@ COLUMN = "class_code"
 _OPAQUE = "255"
 
 
-def qml() -> str:
+def qml(classes: Classes) -> str:
     """Return the QGIS style: one category a class."""
     categories = _each(
-        '<category symbol="{n}" value="{value}" label="{name}" render="true" type="long"/>', enumerate(CLASSES)
+        '<category symbol="{n}" value="{value}" label="{name}" render="true" type="long"/>', enumerate(classes)
     )
     symbols = _each(
         '<symbol name="{n}" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">'
         '<layer class="SimpleFill" enabled="1" locked="0" pass="0">'
         '<prop k="color" v="{rgba}"/><prop k="outline_style" v="no"/><prop k="style" v="solid"/>'
         "</layer></symbol>",
-        enumerate(CLASSES),
+        enumerate(classes),
     )
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -32,7 +32,7 @@ def qml() -> str:
     )
 
 
-def sld(layer: str) -> str:
+def sld(layer: str, classes: Classes) -> str:
     """Return the Styled Layer Descriptor 1.0: one rule a class."""
     rules = _each(
         "<Rule><Name>{name}</Name><Title>{name}</Title>"
@@ -40,7 +40,7 @@ def sld(layer: str) -> str:
         f"<ogc:PropertyName>{COLUMN}</ogc:PropertyName><ogc:Literal>{{value}}</ogc:Literal>"
         "</ogc:PropertyIsEqualTo></ogc:Filter>"
         '<PolygonSymbolizer><Fill><CssParameter name="fill">{hex}</CssParameter></Fill></PolygonSymbolizer></Rule>',
-        enumerate(CLASSES),
+        enumerate(classes),
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -52,12 +52,12 @@ def sld(layer: str) -> str:
     )
 
 
-def legend() -> str:
+def legend(classes: Classes) -> str:
     """Return the classes as text, one a line: code, tabulator, name."""
-    return "".join(f"{land_cover.value}\t{land_cover.name}\n" for land_cover in CLASSES)
+    return "".join(f"{land_cover.value}\t{land_cover.name}\n" for land_cover in classes)
 
 
-def _each(template: str, classes: Iterable[tuple[int, LandCoverClass]]) -> str:
+def _each(template: str, numbered: Iterable[tuple[int, LandCoverClass]]) -> str:
     return "\n".join(
         template.format(
             n=n,
@@ -66,5 +66,5 @@ def _each(template: str, classes: Iterable[tuple[int, LandCoverClass]]) -> str:
             hex=land_cover.hex,
             rgba=",".join(map(str, (*land_cover.rgb, _OPAQUE))),
         )
-        for n, land_cover in classes
+        for n, land_cover in numbered
     )

@@ -1,17 +1,29 @@
 """`landcast product`: make the files of a product, add it, list what is configured."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from server.commands.shown import CONFIG, progress
 
+if TYPE_CHECKING:
+    from server.enrolment import Enrolment
+
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SUFFIXES = {"raster": "tif", "vector": "gpkg"}
+_PROVIDERS = {
+    "raster": {"type": "coverage", "name": "plugins.cog.CogProvider"},
+    "vector": {"type": "feature", "name": "plugins.geopackage.GeoPackageProvider"},
+}
 _YEAR = click.IntRange(1900, 2200)
+_CLASSES = click.option(
+    "--classes", type=_FILE, help="YAML or JSON, a list of {value, name, colour}; default: CLC+ Backbone."
+)
 
 
 def _id(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
@@ -29,12 +41,13 @@ def product() -> None:
 @click.argument("raster", type=_FILE)
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
-def polygonize(raster: Path, target: Path, year: int) -> None:
+@_CLASSES
+def polygonize(raster: Path, target: Path, year: int, classes: Path | None) -> None:
     """Make the vector product TARGET (GeoPackage) from the class RASTER."""
     from products.vector.polygonize import polygonize as make
 
     with progress("polygons") as report:
-        count = make(raster, target, year=year, report=report)
+        count = make(raster, target, year=year, report=report, classes=_classes({}, classes))
     click.echo(f"{target}: {count} polygons")
 
 
@@ -51,7 +64,9 @@ def list_products(configuration: Path) -> None:
 
 @product.command()
 @click.argument("files", type=_FILE, nargs=-1, required=True)
-@click.option("--id", required=True, callback=_id, help="The product's id; its collection is ID-raster.")
+@click.option(
+    "--id", required=True, callback=_id, help="The product's id; its collections are ID-raster and ID-vector."
+)
 @click.option("--title", required=True)
 @click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
 @click.option("--attribution", required=True, help="What must be said where the product is delivered.")
@@ -61,32 +76,54 @@ def list_products(configuration: Path) -> None:
 @click.option("--licence", help="The address of the licence.")
 @click.option("--abstract")
 @click.option("--lineage")
-@click.option("--classes", type=_FILE, help="YAML or JSON, a list of {value, name, colour}; default: CLC+ Backbone.")
+@_CLASSES
+@click.option("--vector", is_flag=True, help="Make the polygons too; the raster must be in EPSG:3035.")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Default: products in the state folder.")
 @CONFIG
-def add(files: tuple[Path, ...], into: Path | None, configuration: Path, classes: Path | None, **words: Any) -> None:
+def add(
+    files: tuple[Path, ...], into: Path | None, configuration: Path, classes: Path | None, *, vector: bool, **words: Any
+) -> None:
     """Make one Cloud-Optimized GeoTIFF of FILES, the tiles of one raster, and add it to the configuration."""
     from products.raster.build import build_raster
+    from products.vector.polygonize import polygonize as make_polygons
     from server.enrolment import Enrolment, enrol, refuse_known
 
     name = words.pop("id")
     entry = {key: value for key, value in words.items() if value}
     known = _classes(entry, classes)
-    added = Enrolment(name, entry)
+    added = Enrolment(name, entry, ("raster", "vector") if vector else ("raster",))
     refuse_known(configuration, added)
-    target = ((into or _products_folder()) / f"{name}.tif").absolute()
-    if target.exists():
-        raise FileExistsError(f"{target}: is there already")
-    with progress("the raster") as report:
-        built = build_raster(files, target, classes=known, report=report)
-    try:
-        enrol(configuration, added, _collection(entry, target, built.bounds))
-    except BaseException:
-        target.unlink()
-        raise
+    targets = _targets(added, (into or _products_folder()).absolute())
+    with _all_or_none(targets):
+        with progress("the raster") as report:
+            built = build_raster(files, targets["raster"], classes=known, report=report)
+        if vector:
+            with progress("the polygons") as report:
+                make_polygons(targets["raster"], targets["vector"], year=entry["year"], report=report, classes=known)
+        enrol(configuration, added, {kind: _collection(entry, kind, targets[kind], built.bounds) for kind in targets})
     for value, count in built.unknown.items():
         click.echo(f"warning: {count} pixels are {value}, which is no class", err=True)
-    click.echo(f"{target}: added to {configuration} as {name}; restart the server to serve it")
+    click.echo(f"{targets['raster']}: added to {configuration} as {name}; restart the server to serve it")
+
+
+def _targets(added: "Enrolment", folder: Path) -> dict[str, Path]:
+    """Return the files to be made, by kind. Raises FileExistsError."""
+    targets = {kind: folder / f"{added.id}.{_SUFFIXES[kind]}" for kind in added.kinds}
+    for target in targets.values():
+        if target.exists():
+            raise FileExistsError(f"{target}: is there already")
+    return targets
+
+
+@contextmanager
+def _all_or_none(targets: Mapping[str, Path]) -> Iterator[None]:
+    """Remove what is made where the rest of it fails."""
+    try:
+        yield
+    except BaseException:
+        for target in targets.values():
+            target.unlink(missing_ok=True)
+        raise
 
 
 def _products_folder() -> Path:
@@ -114,13 +151,13 @@ def _classes(entry: dict[str, Any], file: Path | None) -> Any:
     return classes_of(str(file), entry["classes"])
 
 
-def _collection(entry: Mapping[str, Any], raster: Path, bounds: tuple[float, ...]) -> dict[str, Any]:
+def _collection(entry: Mapping[str, Any], kind: str, source: Path, bounds: tuple[float, ...]) -> dict[str, Any]:
     year = entry["year"]
     return {
         "type": "collection",
-        "title": f"{entry['title']}, raster",
+        "title": f"{entry['title']}, {kind}",
         "description": f"{entry.get('abstract') or entry['title']} {entry['attribution']}",
-        "keywords": ["land cover", "raster"],
+        "keywords": ["land cover", kind],
         "extents": {
             "spatial": {
                 "bbox": [round(edge, 4) for edge in bounds],
@@ -128,5 +165,5 @@ def _collection(entry: Mapping[str, Any], raster: Path, bounds: tuple[float, ...
             },
             "temporal": {"begin": f"{year}-01-01T00:00:00Z", "end": f"{year}-12-31T23:59:59Z"},
         },
-        "providers": [{"type": "coverage", "name": "plugins.cog.CogProvider", "data": str(raster)}],
+        "providers": [{**_PROVIDERS[kind], "data": str(source)}],
     }

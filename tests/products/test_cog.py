@@ -117,10 +117,10 @@ def test_a_bbox_that_has_no_place_in_the_sources_system_is_refused(raster: Path)
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_the_picture_has_the_classes_colours_and_is_clear_where_there_is_nothing() -> None:
     values = np.array([[*(entry.value for entry in CLASSES), NODATA]], np.uint8)
-    with MemoryFile(picture(values)) as file, file.open(driver="PNG") as image:
+    with MemoryFile(picture(values, CLASSES)) as file, file.open(driver="PNG") as image:
         assert (image.read(1) == values).all()
         colours = image.colormap(1)
     assert [colours[entry.value] for entry in CLASSES] == [(*entry.rgb, 255) for entry in CLASSES]
     assert colours[NODATA][3] == 0
-    with MemoryFile(picture(values, background=(1, 2, 3))) as file, file.open(driver="PNG") as image:
+    with MemoryFile(picture(values, CLASSES, background=(1, 2, 3))) as file, file.open(driver="PNG") as image:
         assert image.colormap(1)[NODATA] == (1, 2, 3, 255)

@@ -6,7 +6,7 @@ import rasterio
 from rasterio.io import MemoryFile
 from starlette.testclient import TestClient
 
-from products.classes import BY_VALUE
+from products.classes import CLASSES, by_value
 from products.raster.cog import Pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # a PNG has no place
@@ -69,7 +69,7 @@ def test_the_colours_are_those_of_the_classes(client: TestClient) -> None:
     values, colours = _read(answer.content)
     assert np.array_equal(values, expected)
     for value in set(np.unique(values)) - {255}:
-        assert colours[value][:3] == BY_VALUE[value].rgb
+        assert colours[value][:3] == by_value(CLASSES)[value].rgb
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,22 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner, Result
+from rasterio.io import MemoryFile
+from rasterio.warp import transform_bounds
 from rio_cogeo.cogeo import cog_validate
 from starlette.testclient import TestClient
 
+from orchestration.job import Manifest, Order
+from orchestration.work import Bench, work_of
 from products.catalogue import catalogue_of, read_configuration
+from products.progress import unheard
 from products.raster.cog import Pixels
 from products.raster.pyramid import halve
 from server.check import find_problems
@@ -32,6 +38,15 @@ def config(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     text = text.replace("data: sample/", f"data: {ROOT}/sample/").replace("data: products/", f"data: {ROOT}/products/")
     path.write_text(text)
     return path
+
+
+def run(results: Path, order: Order, config: Path) -> Manifest:
+    """Do the work of an order as the runner does, in this process."""
+    folder = results / "job"
+    folder.mkdir()
+    bench = Bench("job", order, results, folder, config, lambda _: pytest.fail("fetched"), unheard)
+    work = work_of(order.process)
+    return work.assemble([work.make(part, bench) for part in work.plan(bench)], bench)
 
 
 def add(config: Path, *files: Path, year: int = 2021, words: list[str] = WORDS) -> Result:
@@ -178,7 +193,71 @@ def test_the_product_is_checked_listed_served_and_ordered_by_year(
         assert client.get("/collections/made-raster", params={"f": "json"}).json()["title"] == "Made 2021, raster"
         with rasterio.open(tmp_path / "made" / "made.tif") as raster:
             assert raster.colormap(1)[2][:3] == (255, 238, 0)
-        order = {"inputs": {"product": "Raster", "year": 2021, "aoi": "POLYGON((23 52,23.01 52,23.01 52.01,23 52))"}}
+        order = {"inputs": {"product": "Raster", "year": 2020, "aoi": "POLYGON((23 52,23.01 52,23.01 52.01,23 52))"}}
         answer = client.post("/processes/extract-product/execution", json=order)
-        assert answer.status_code in (201, 400), answer.text
-        assert "year" not in answer.text or answer.status_code == 201
+        assert (answer.status_code, "allowed: 2023, 2021" in answer.json()["detail"]) == (400, True)
+
+
+@pytest.fixture
+def own(config: Path, tmp_path: Path) -> Path:
+    """Return the configuration with a product that has two classes of its own, as raster and vector."""
+    given = tmp_path / "classes.yml"
+    given.write_text('[{value: 1, name: Wet & wild, colour: "#0000ff"}, {value: 2, name: Dry, colour: "#ffee00"}]')
+    pixels = np.full((300, 300), 2, np.uint8)
+    pixels[:100] = 1
+    words = [*WORDS, "--classes", str(given), "--vector", "--series", "wetness"]
+    done = add(config, write(tmp_path / "in.tif", pixels), words=words)
+    assert done.exit_code == 0, done.output
+    return config
+
+
+def test_its_own_classes_are_shown_everywhere(own: Path, make_app: MakeApp) -> None:
+    assert find_problems(own) == []
+    with TestClient(make_app(read_configuration(own))) as client:
+        place = "/collections/made-raster"
+        page = client.get(place, params={"f": "html"}).text
+        assert "#ffee00" in page
+        assert "Wet &amp; wild" in page
+        assert "Sealed" not in page
+        titles = [each["title"] for each in client.get(f"{place}/schema").json()["properties"]["class"]["oneOf"]]
+        assert titles == ["Wet & wild", "Dry"]
+        with MemoryFile(client.get(f"{place}/map").content) as file, file.open(driver="PNG") as picture:
+            assert picture.colormap(1)[2][:3] == (255, 238, 0)
+        answer = client.get(f"{place}/coverage", params={"f": "tiff"})
+        with MemoryFile(answer.content) as file, file.open() as coverage:
+            assert coverage.colormap(1)[1][:3] == (0, 0, 255)
+        answer = client.get(f"{place}/coverage", params={"f": "json", "scale-factor": "10"})
+        assert "Wet & wild" in answer.text
+        items = client.get("/collections/made-vector/items", params={"sortby": "class_code"}).json()["features"]
+        assert [each["properties"]["class_name"] for each in items] == ["Wet & wild", "Dry"]
+        queryables = client.get("/collections/made-vector/queryables").json()["properties"]
+        assert queryables["class_name"]["enum"] == ["Wet & wild", "Dry"]
+        assert "Sealed" in client.get("/collections/clcplus-raster", params={"f": "html"}).text
+
+
+@pytest.mark.parametrize("kind", ["Raster", "Vector"])
+def test_its_own_classes_are_delivered(own: Path, tmp_path: Path, kind: str) -> None:
+    product = catalogue_of(read_configuration(own)).find("wetness", 2021)
+    west, south, east, north = transform_bounds(3035, 4326, *rasterio.open(product.raster).bounds)
+    aoi = {"bbox": [west, south, east, north]}
+    order = Order("extract-product", {"product": kind, "aoi": aoi, "series": "wetness", "year": 2021}, "local")
+    (output,) = run(tmp_path, order, own)
+    assert output.file is not None
+    with ZipFile(tmp_path / output.file.path) as package:
+        text = {Path(name).suffix: package.read(name) for name in package.namelist() if name[-3:] not in ("tif", "pkg")}
+        assert text[".txt"].decode() == "1\tWet & wild\n2\tDry\n"
+        assert not any(b"Sealed" in content for content in text.values())
+        if kind == "Raster":
+            assert text[".clr"].decode() == "1 0 0 255\n2 255 238 0\n"
+            assert b"Wet &amp; wild" in text[".qml"]
+            assert b"Wet & wild" in text[".dbf"]
+        else:
+            assert b"Wet &amp; wild" in text[".sld"]
+
+
+def test_a_value_that_is_no_class_makes_no_vector(config: Path, tmp_path: Path) -> None:
+    before = config.read_bytes()
+    done = add(config, write(tmp_path / "in.tif", np.array([[1, 77]], np.uint8)), words=[*WORDS, "--vector"])
+    assert (done.exit_code, config.read_bytes()) == (1, before)
+    assert "77 is no class of the product" in done.stderr
+    assert not list((tmp_path / "made").glob("*"))
