@@ -9,6 +9,10 @@ class IdempotencyConflict(OrchestrationError):
     """The idempotency key was used before with another request."""
 
 
+class TooManyOpenOrders(OrchestrationError):
+    """The owner has as many unfinished orders as they may have."""
+
+
 class StoreUnavailable(OrchestrationError):
     """The database of the orders cannot be reached or written."""
 

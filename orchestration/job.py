@@ -101,14 +101,25 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """Whose jobs a caller sees: of the processes `own` those of their own, of the processes `foreign` everybody's."""
+
+    caller: str
+    own: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JobQuery:
     """Which jobs to list, newest first; an empty tuple or None leaves that filter out.
 
+    `sight` leaves out what the caller does not see.
     `begin` and `end` bound the creation time, inclusive. Durations are in seconds: finished less started for a
     finished job, now less started for a running one (18-062r2 /req/job-list/duration-definition).
     """
 
     owner: str | None = None
+    sight: Sight | None = None
     processes: tuple[str, ...] = ()
     statuses: tuple[Status, ...] = ()
     begin: datetime | None = None

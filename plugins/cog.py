@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
 
 from plugins.crs import CRS84, Box, Crs, crs_of
+from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
 from products.raster.cog import Grid, read_grid, read_scaled
@@ -123,6 +124,7 @@ class CogProvider(BaseProvider):
 
     def read(self, box: Box, size: Size) -> Pixels:
         """Return the box in exactly that size, nearest pixels; 255 outside of the file. Raises RequestTooLarge."""
+        refuse_restriction()
         try:
             values, transform, _ = read_scaled(Path(self.data), box.bbox, box.crs.epsg, size)
         except BrokenSource as error:

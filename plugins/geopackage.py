@@ -14,6 +14,7 @@ from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, Provid
 
 from plugins.crs import CRS84, Box, Crs, crs_of
 from plugins.geojson import area_of, geojson_geometries
+from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
 from products.vector.geopackage import Batch, Reader, read_geopackage
@@ -110,6 +111,7 @@ class GeoPackageProvider(BaseProvider):
 
     def find(self, query: ItemQuery) -> ItemPage:
         """Return a page of items. Raises RequestTooLarge where looking for them takes too long."""
+        refuse_restriction()
         with self._open() as reader:
             searched = search(reader, self._selection(reader, query))
             batch = searched.page(query.limit, query.offset)
@@ -117,6 +119,7 @@ class GeoPackageProvider(BaseProvider):
 
     def get(self, identifier: str, *, crs: Crs = CRS84, **_: Any) -> Feature:
         """Return one item. Raises ProviderItemNotFoundError."""
+        refuse_restriction()
         with self._open() as reader:
             key = self.id_field or reader.layer.key
             batch = search(reader, Selection(equal={key: _key(identifier, integer=key == reader.layer.key)})).page(1, 0)
@@ -126,6 +129,7 @@ class GeoPackageProvider(BaseProvider):
 
     def query(self, offset: int = 0, limit: int = 10, **_: Any) -> dict[str, Any]:
         """Return a page of all items, for pygeoapi; our own route asks `find`."""
+        refuse_restriction()
         page = self.find(ItemQuery(limit=limit, offset=offset))
         return {"type": "FeatureCollection", "features": page.features, "numberMatched": page.matched}
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pygeoapi.process.base import BaseProcessor
 
+from auth.limits import Place
 from orchestration.house import House
 from orchestration.job import Manifest
 from processes.inputs import check_inputs
@@ -32,6 +33,16 @@ class Processor(BaseProcessor):
             checked |= {"series": product.series, "year": product.year}
         self.check_more(checked, catalogue)
         return checked
+
+    def place(self, inputs: Mapping[str, Any]) -> Place:
+        """Return where an order with these checked inputs is, for the limits of a policy; None for nowhere."""
+        del inputs
+        return None
+
+    def reads(self, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the collections whose items such an order reads: its caller must be let at them."""
+        del inputs
+        return ()
 
     def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
         """Return the result of an order with these checked inputs that needs no run, None where it needs one."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
+from auth.limits import EVERYWHERE, Place
 from orchestration.house import COG, Edition, House
 from orchestration.job import Manifest
 from processes.base import Processor
@@ -42,6 +43,12 @@ class EuropeanProduct(Processor):
         },
         "example": {"inputs": {"product": "Raster"}},
     }
+
+    @override
+    def place(self, inputs: Mapping[str, Any]) -> Place:
+        """Return that it is all that there is."""
+        del inputs
+        return EVERYWHERE
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:

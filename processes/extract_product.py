@@ -1,8 +1,9 @@
 """Order the land cover of an area, as raster or vector."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, override
 
+from auth.limits import Place
 from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.order import ORDER
@@ -55,6 +56,11 @@ class ExtractProduct(Processor):
             }
         },
     }
+
+    @override
+    def place(self, inputs: Mapping[str, Any]) -> Place:
+        """Return the area that is ordered."""
+        return area_of(inputs["aoi"])
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
         """Refuse an area that is invalid, too large, or has nothing of the product inside. Raises BrokenSource."""

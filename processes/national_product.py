@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
+from auth.limits import Place
 from orchestration.house import Edition, House
 from orchestration.job import Manifest
 from processes.base import Processor
@@ -48,6 +49,11 @@ class NationalProduct(Processor):
         },
         "example": {"inputs": {"product": "Raster", "nation": "Poland"}},
     }
+
+    @override
+    def place(self, inputs: Mapping[str, Any]) -> Place:
+        """Return the outline of the nation."""
+        return outline_of(nation_of(inputs["nation"]))
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:

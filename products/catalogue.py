@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,20 @@ class Catalogue:
         """Return the classes of the product that the collection shows; without one those of the CLC+ Backbone."""
         return next((each.classes for each in self.products if collection in each.collections), CLASSES)
 
+    def seen(self, collections: Container[str]) -> "Catalogue":
+        """Return the products whose raster these collections show, without the vector that they do not show."""
+        return Catalogue(
+            tuple(
+                product if all(name in collections for name in product.collections) else replace(product, vector=None)
+                for product in self.products
+                if not product.collections or product.collections[0] in collections
+            )
+        )
+
     def find(self, series: str | None = None, year: int | None = None) -> Product:
         """Return the product of a series (default: the first) and year (default: the newest). Raises UnknownProduct."""
+        if not self.products:
+            raise UnknownProduct("there is no product")
         series = series or self.series[0]
         years = self.years(series)
         if not years:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from routes.guard import NOTHING, GuardedRoute
 from routes.sendfile import send_file
 
 _FOLDER = Path(__file__).parent / "static"
@@ -23,4 +23,4 @@ async def get_static(request: Request) -> Response:
     )
 
 
-routes = [Route("/static/{name}", get_static, include_in_schema=False)]
+routes = [GuardedRoute("/static/{name}", get_static, needs=NOTHING)]

@@ -7,10 +7,11 @@ import anyio
 from pygeoapi.api import get_collection_schema
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from auth.access import Action
 from routes.ask import ask
 from routes.collection_document import describe
+from routes.guard import NOTHING, GuardedRoute, on_collection
 from routes.links import both_forms, link
 from routes.parameters import allow_parameters
 from routes.providers import collections_of, provider_of, require_readable
@@ -86,8 +87,8 @@ def _queryables_document(resources: Resources, collection_id: str) -> dict[str, 
 
 
 routes = [
-    Route("/collections", get_collections),
-    Route("/collections/{collection_id}", get_collection),
-    Route("/collections/{collection_id}/schema", get_schema),
-    Route("/collections/{collection_id}/queryables", get_queryables),
+    GuardedRoute("/collections", get_collections, needs=NOTHING),
+    GuardedRoute("/collections/{collection_id}", get_collection, needs=on_collection(Action.DISCOVER)),
+    GuardedRoute("/collections/{collection_id}/schema", get_schema, needs=on_collection(Action.DISCOVER)),
+    GuardedRoute("/collections/{collection_id}/queryables", get_queryables, needs=on_collection(Action.DISCOVER)),
 ]

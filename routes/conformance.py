@@ -5,8 +5,8 @@ Maps are not claimed: without `crs` theirs are in the storage CRS, ours in CRS84
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from routes.guard import NOTHING, GuardedRoute
 from routes.links import both_forms
 from routes.parameters import allow_parameters
 from routes.resources import resources_of
@@ -49,4 +49,4 @@ async def get_conformance(request: Request) -> Response:
     return respond(request, document, page="conformance.html")
 
 
-routes = [Route("/conformance", get_conformance)]
+routes = [GuardedRoute("/conformance", get_conformance, needs=NOTHING)]

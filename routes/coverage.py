@@ -11,8 +11,8 @@ from urllib.parse import quote
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from auth.access import Action
 from plugins.cog import CogProvider, Pixels, Size
 from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
 from products.limits import MAX_PIXELS
@@ -20,6 +20,7 @@ from products.raster.picture import picture
 from routes.collection_document import COVERAGE_JSON, GEOTIFF
 from routes.content import content_headers
 from routes.coverage_request import PARAMETERS, Wanted, read_wanted, shrink
+from routes.guard import GuardedRoute, on_collection
 from routes.pages import render
 from routes.parameters import allow_parameters
 from routes.prefer import read_preferences
@@ -166,7 +167,11 @@ async def _part(request: Request, make: Any) -> Response:
 
 
 routes = [
-    Route("/collections/{collection_id}/coverage", get_coverage),
-    Route("/collections/{collection_id}/coverage/domainset", get_domain_set),
-    Route("/collections/{collection_id}/coverage/rangetype", get_range_type),
+    GuardedRoute("/collections/{collection_id}/coverage", get_coverage, needs=on_collection(Action.READ_COVERAGE)),
+    GuardedRoute(
+        "/collections/{collection_id}/coverage/domainset", get_domain_set, needs=on_collection(Action.READ_COVERAGE)
+    ),
+    GuardedRoute(
+        "/collections/{collection_id}/coverage/rangetype", get_range_type, needs=on_collection(Action.READ_COVERAGE)
+    ),
 ]

@@ -12,12 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from auth.limits import LimitExceeded
 from orchestration.errors import (
     AddressRefused,
     IdempotencyConflict,
     OrchestrationError,
     ReferenceRefused,
     StoreUnavailable,
+    TooManyOpenOrders,
     WorkFailed,
 )
 from orchestration.job import Job
@@ -46,6 +48,8 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     BrokenSource: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,
+    LimitExceeded: HTTPStatus.FORBIDDEN,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
     AddressRefused: HTTPStatus.BAD_REQUEST,
@@ -56,7 +60,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
 
 _FAULTS = {kind.__name__: status for kind, status in STATUSES.items()}
 
-_RETRY = {"Retry-After": "5"}
+_RETRY = {HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"}, HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "30"}}
 
 
 def answer(request: Request, problem: Problem) -> Response:
@@ -67,7 +71,7 @@ def answer(request: Request, problem: Problem) -> Response:
         quote(request.scope.get("public_path", request.scope["path"])), current_request_id.get("-")
     )
     headers = {"Vary": "Accept", "Cache-Control": "no-store", **problem.headers}
-    if _prefers_page(request):
+    if prefers_page(request):
         return Response(render(request, "error.html", document), problem.status, headers, media_type="text/html")
     return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
 
@@ -84,8 +88,7 @@ def problem_of(error: Exception) -> Problem:
         return Problem(status, "the server failed on this request; its log names the request id")
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         _LOGGER.error("unavailable: %s", error)
-        return Problem(status, _told(error), headers=_RETRY)
-    return Problem(status, _told(error))
+    return Problem(status, _told(error), headers=_RETRY.get(status))
 
 
 def problem_of_failure(job: Job) -> Problem:
@@ -118,7 +121,8 @@ def _routing(error: HTTPException) -> Problem:
     return Problem(status, error.detail, headers=error.headers)
 
 
-def _prefers_page(request: Request) -> bool:
+def prefers_page(request: Request) -> bool:
+    """Say whether the answer is to be a page: a GET of a browser, or `f=html`."""
     if request.method != "GET":
         return False
     if "f" in request.query_params:
@@ -136,6 +140,6 @@ async def _handle(request: Request, error: Exception) -> Response:
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 HANDLERS: Mapping[Any, Handler] = dict.fromkeys(
-    (Problem, HTTPException, ProductError, OrchestrationError, GenericError), _handle
+    (Problem, HTTPException, ProductError, OrchestrationError, LimitExceeded, GenericError), _handle
 )
 """For Starlette; what is in none of these classes ends in `routes.middleware.failures`."""

@@ -7,22 +7,25 @@ from http import HTTPStatus
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from auth.access import Access, Action, current_verdict
 from auth.identity import current_identity
+from auth.limits import most_open
 from orchestration.house import House
-from orchestration.job import UNFINISHED, Job
+from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
 from processes.base import Processor
 from routes.body import read_json
 from routes.delivery import deliver
 from routes.execution_request import read_order
-from routes.own_job import no_such_job
+from routes.guard import GuardedRoute, on_process, permit
 from routes.parameters import allow_parameters
 from routes.prefer import Preferences, read_preferences
 from routes.problem import Problem
 from routes.processes import processor_of
+from routes.providers import collections_of
 from routes.resources import Resources, resources_of
+from routes.unknown import no_such_job
 
 _FIRST_LOOK, _LAST_LOOK, _SLOWER = 0.02, 0.25, 1.3
 """Seconds between two looks at a job that is waited for, and how they grow."""
@@ -67,19 +70,32 @@ async def execute(request: Request) -> Response:
 
 async def _ordered(request: Request, process: Processor) -> Job:
     resources = resources_of(request)
-    read = partial(
-        read_order,
-        await read_json(request),
+    body = await read_json(request)
+    order, open_orders = await anyio.to_thread.run_sync(_admitted, request, process, body, limiter=resources.heavy)
+    ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
+    manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
+    add = partial(resources.store.add, order, manifest, most_open=open_orders)
+    job, _ = await anyio.to_thread.run_sync(add, limiter=resources.light)
+    return job
+
+
+def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
+    """Return the order, checked and inside of its caller's limits, and how many unfinished ones they may have.
+
+    Products of collections that the caller does not see are not there. Raises Problem, LimitExceeded, BrokenSource.
+    """
+    resources = resources_of(request)
+    order = read_order(
+        body,
         process,
-        catalogue=resources.catalogue,
+        catalogue=resources.catalogue.seen(collections_of(resources.api).keys()),
         identity=current_identity.get(),
         key=request.headers.get("idempotency-key"),
     )
-    order = resources.mailing.add_to(await anyio.to_thread.run_sync(read, limiter=resources.heavy))
-    ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
-    manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
-    job, _ = await anyio.to_thread.run_sync(resources.store.add, order, manifest, limiter=resources.light)
-    return job
+    for collection_id in process.reads(order.inputs):
+        permit(request, Access(Action.READ_ITEMS, collection_id))
+    open_orders = most_open(current_verdict.get().limits, process.place(order.inputs))
+    return resources.mailing.add_to(order), open_orders
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:
@@ -115,4 +131,6 @@ def _too_long(job: Job, resources: Resources) -> Problem:
     )
 
 
-routes = [Route("/processes/{process_id}/execution", execute, methods=["POST"])]
+routes = [
+    GuardedRoute("/processes/{process_id}/execution", execute, needs=on_process(Action.EXECUTE), methods=["POST"])
+]

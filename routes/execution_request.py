@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from auth.identity import Identity
+from auth.identity import ANONYMOUS, Identity
 from orchestration.job import Order
 from processes.base import Processor
 from processes.errors import InvalidInput
@@ -39,7 +39,7 @@ def read_order(
         outputs=outputs or None,
         response=document.get("response", "raw"),
         email=identity.email,
-        idempotency_key=_checked_key(key),
+        idempotency_key=_checked_key(key, identity),
         request_hash=hashlib.sha256(process.encode() + b"\n" + body).hexdigest(),
         notices=notices,
     )
@@ -93,7 +93,10 @@ def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
         raise _refused(f"outputs.{name}.format", asked, shown(there_is))
 
 
-def _checked_key(key: str | None) -> str | None:
+def _checked_key(key: str | None, identity: Identity) -> str | None:
+    """Return the key; callers who are not known share one owner, whose keys would lead to each other's jobs."""
+    if key is not None and identity.method == ANONYMOUS.method:
+        raise _refused("Idempotency-Key", key, "none without a login")
     if key is not None and not _KEY.fullmatch(key):
         raise _refused("Idempotency-Key", key, "1 to 255 visible ASCII characters")
     return key

@@ -6,9 +6,11 @@ from pathlib import Path
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from auth.access import Action
+from plugins.restriction import refuse_restriction
 from routes.collection_document import COG
+from routes.guard import GuardedRoute, on_collection
 from routes.parameters import allow_parameters
 from routes.problem import NOT_FOUND, Problem
 from routes.providers import coverage_of, require_readable
@@ -21,6 +23,7 @@ async def get_file(request: Request) -> Response:
     allow_parameters(request, one_form=True)
     collection_id, name = request.path_params["collection_id"], request.path_params["name"]
     resources = resources_of(request)
+    refuse_restriction()
     source = Path(coverage_of(resources.api, collection_id).data)
     if name != source.name:
         raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} has no file {name!r}", type_=NOT_FOUND)
@@ -29,4 +32,4 @@ async def get_file(request: Request) -> Response:
     return send_file(request, source, media_type=COG, filename=name)
 
 
-routes = [Route("/collections/{collection_id}/files/{name}", get_file)]
+routes = [GuardedRoute("/collections/{collection_id}/files/{name}", get_file, needs=on_collection(Action.DOWNLOAD))]

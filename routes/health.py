@@ -6,11 +6,11 @@ from typing import Any
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from orchestration.errors import StoreUnavailable
 from orchestration.job import JobQuery
 from orchestration.reconcile import heartbeat_age
+from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
 from routes.providers import collections_of, failure_of
 from routes.resources import resources_of
@@ -74,4 +74,7 @@ def _answer(document: dict[str, Any], status: HTTPStatus) -> Response:
     return JSONResponse(document, status, {"Cache-Control": "no-store"})
 
 
-routes = [Route("/health/live", get_live), Route("/health/ready", get_ready)]
+routes = [
+    GuardedRoute("/health/live", get_live, needs=NOTHING),
+    GuardedRoute("/health/ready", get_ready, needs=NOTHING),
+]

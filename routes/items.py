@@ -10,11 +10,12 @@ import anyio
 from pygeoapi.provider.base import ProviderItemNotFoundError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from auth.access import Action
 from plugins.crs import CRS84, Crs
 from plugins.geopackage import GeoPackageProvider, ItemPage, ItemQuery
 from routes.boxes import read_crs
+from routes.guard import GuardedRoute, on_collection
 from routes.item_query import read_query
 from routes.links import both_forms, link
 from routes.paging import Page, page_links
@@ -130,6 +131,6 @@ def _respond(
 
 
 routes = [
-    Route("/collections/{collection_id}/items", get_items),
-    Route("/collections/{collection_id}/items/{item_id}", get_item),
+    GuardedRoute("/collections/{collection_id}/items", get_items, needs=on_collection(Action.READ_ITEMS)),
+    GuardedRoute("/collections/{collection_id}/items/{item_id}", get_item, needs=on_collection(Action.READ_ITEMS)),
 ]

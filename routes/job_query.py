@@ -5,11 +5,14 @@ from datetime import datetime, timedelta
 
 from starlette.requests import Request
 
+from auth.access import Access, Action
 from auth.identity import current_identity
-from orchestration.job import JobQuery, Status
+from orchestration.job import JobQuery, Sight, Status
 from routes.paging import read_page
 from routes.parameters import allow_parameters
 from routes.problem import bad_parameter
+from routes.providers import processes_of
+from routes.resources import resources_of
 from routes.timespan import read_time
 
 _LISTS = ("type", "processID", "status")
@@ -19,13 +22,18 @@ _WHOLE_SECOND = timedelta(seconds=1) - timedelta(microseconds=1)
 
 
 def read_job_query(request: Request) -> JobQuery:
-    """Return the query that the request asks for, of the caller's own jobs. Raises the 400 Problem."""
-    allow_parameters(request, *_SINGLE, repeatable=_LISTS)
+    """Return the query that the request asks for, of the jobs that the caller sees. Raises the 400 Problem.
+
+    Who administers sees everybody's, and may ask for one owner's.
+    """
+    sight = _sight(request)
+    allow_parameters(request, *_SINGLE, *(() if sight else ("owner",)), repeatable=_LISTS)
     page = read_page(request)
     begin, end = _interval(request)
     _check_words(request, "type", ("process",))
     return JobQuery(
-        owner=current_identity.get().owner,
+        owner=request.query_params.get("owner"),
+        sight=sight,
         processes=_words(request, "processID"),
         statuses=tuple(Status(word) for word in _check_words(request, "status", tuple(Status))),
         begin=begin,
@@ -35,6 +43,19 @@ def read_job_query(request: Request) -> JobQuery:
         limit=page.limit,
         offset=page.offset,
     )
+
+
+def _sight(request: Request) -> Sight | None:
+    """Return what the caller sees; None is everything."""
+    identity, resources = current_identity.get(), resources_of(request)
+    if resources.policy(identity, Access(Action.ADMINISTER)).allowed:
+        return None
+
+    def of(action: Action) -> tuple[str, ...]:
+        names = processes_of(resources.api)
+        return tuple(name for name in names if resources.policy(identity, Access(action, name)).allowed)
+
+    return Sight(identity.owner, own=of(Action.READ_OWN_JOBS), foreign=of(Action.READ_ALL_JOBS))
 
 
 def _words(request: Request, name: str) -> tuple[str, ...]:

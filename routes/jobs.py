@@ -7,18 +7,20 @@ from typing import Any
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from auth.identity import current_identity
 from orchestration.job import UNFINISHED, Job, Status
 from orchestration.status_info import instant, status_info
 from orchestration.store.outbox import Notification
 from processes.words import shown
+from routes.guard import DISMISS_JOB, JOBS, READ_JOB, GuardedRoute
 from routes.job_query import read_job_query
-from routes.own_job import no_such_job, own_job, waiting
+from routes.own_job import own_job, waiting
 from routes.paging import Page, page_links
 from routes.parameters import allow_parameters
 from routes.resources import resources_of
 from routes.respond import respond
+from routes.unknown import no_such_job
 
 _PRIVATE = {"Cache-Control": "private, no-cache"}
 
@@ -30,7 +32,7 @@ async def jobs(request: Request) -> Response:
     found = await anyio.to_thread.run_sync(resources.store.find, query, limiter=resources.light)
     document = {
         "title": "Jobs",
-        "jobs": [status_info(job, resources.url) for job in found.jobs],
+        "jobs": [_told(job, resources.url) for job in found.jobs],
         "links": page_links(request, Page(query.limit, query.offset), found.matched),
         "numberMatched": found.matched,
         "numberReturned": len(found.jobs),
@@ -41,7 +43,7 @@ async def jobs(request: Request) -> Response:
 async def job(request: Request) -> Response:
     """Tell how the job stands."""
     allow_parameters(request)
-    found = await own_job(request)
+    found = own_job(request)
     resources = resources_of(request)
     told = await anyio.to_thread.run_sync(resources.outbox.notifications, found.id, limiter=resources.light)
     return _answer(request, found, told)
@@ -50,7 +52,7 @@ async def job(request: Request) -> Response:
 async def dismiss(request: Request) -> Response:
     """Dismiss an unfinished job; delete a finished or dismissed one, which is unknown from then on."""
     allow_parameters(request)
-    job_id = (await own_job(request)).id
+    job_id = own_job(request).id
     resources = resources_of(request)
     gone = await anyio.to_thread.run_sync(resources.store.dismiss, job_id, limiter=resources.light)
     if gone is None:
@@ -58,8 +60,14 @@ async def dismiss(request: Request) -> Response:
     return _answer(request, replace(gone, status=Status.DISMISSED))
 
 
+def _told(found: Job, url: str) -> dict[str, Any]:
+    """Return the status, with its owner where that is somebody else."""
+    owner = found.order.owner
+    return status_info(found, url) | ({} if owner == current_identity.get().owner else {"owner": owner})
+
+
 def _answer(request: Request, found: Job, told: Sequence[Notification] = ()) -> Response:
-    document = status_info(found, resources_of(request).url)
+    document = _told(found, resources_of(request).url)
     if told:
         document["notifications"] = [asdict(notification) for notification in told]
     headers = {**_PRIVATE, **waiting(found)}
@@ -83,7 +91,7 @@ def _in_words(found: Job) -> Mapping[str, Any]:
 
 
 routes = [
-    Route("/jobs", jobs),
-    Route("/jobs/{job_id}", job, methods=["GET"]),
-    Route("/jobs/{job_id}", dismiss, methods=["DELETE"]),
+    GuardedRoute("/jobs", jobs, needs=JOBS),
+    GuardedRoute("/jobs/{job_id}", job, needs=READ_JOB, methods=["GET"]),
+    GuardedRoute("/jobs/{job_id}", dismiss, needs=DISMISS_JOB, methods=["DELETE"]),
 ]

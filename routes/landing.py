@@ -5,9 +5,9 @@ from typing import Any
 from pygeoapi.api import landing_page
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from routes.ask import ask
+from routes.guard import NOTHING, GuardedRoute
 from routes.links import OGC, both_forms, link
 from routes.parameters import allow_parameters
 from routes.providers import collections_of
@@ -29,7 +29,7 @@ def _document(resources: Resources) -> dict[str, Any]:
     return {
         "title": document["title"],
         "description": document["description"],
-        "attribution": resources.catalogue.default.attribution,
+        "attribution": _attribution(resources),
         "links": [
             *both_forms(f"{resources.url}/"),
             *_entrances(resources.url),
@@ -41,6 +41,12 @@ def _document(resources: Resources) -> dict[str, Any]:
             for name, collection in collections_of(resources.api).items()
         ],
     }
+
+
+def _attribution(resources: Resources) -> str:
+    """Return what must be said of the products that the caller sees."""
+    seen = resources.catalogue.seen(collections_of(resources.api).keys()).products
+    return "; ".join(dict.fromkeys(product.attribution for product in seen))
 
 
 def _entrances(url: str) -> list[dict[str, Any]]:
@@ -58,4 +64,4 @@ def _entrances(url: str) -> list[dict[str, Any]]:
     ]
 
 
-routes = [Route("/", get_landing)]
+routes = [GuardedRoute("/", get_landing, needs=NOTHING)]

@@ -6,8 +6,8 @@ from http import HTTPStatus
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from auth.access import Action
 from plugins.cog import Size
 from plugins.crs import CRS84
 from products.limits import MAX_PIXELS
@@ -16,6 +16,7 @@ from routes.boxes import read_box, read_crs
 from routes.content import content_headers
 from routes.coverage import coverage_provider
 from routes.coverage_request import read_side, side_by_aspect, to_system
+from routes.guard import GuardedRoute, on_collection
 from routes.parameters import allow_parameters
 from routes.problem import Problem, bad_parameter
 from routes.providers import collection_of
@@ -78,4 +79,4 @@ def _background(request: Request) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-routes = [Route("/collections/{collection_id}/map", get_map)]
+routes = [GuardedRoute("/collections/{collection_id}/map", get_map, needs=on_collection(Action.READ_MAP))]

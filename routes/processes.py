@@ -2,36 +2,33 @@
 
 import json
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from pygeoapi.api import API
-from pygeoapi.process.base import UnknownProcessError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from auth.access import Action
 from processes.base import Processor
 from processes.words import allowed
+from routes.guard import NOTHING, GuardedRoute, on_process
 from routes.paging import page_links, read_page
 from routes.parameters import allow_parameters
-from routes.problem import NO_SUCH_PROCESS, Problem
+from routes.providers import processes_of
 from routes.resources import resources_of
 from routes.respond import respond
+from routes.unknown import no_such_process
 
 _REL = "http://www.opengis.net/def/rel/ogc/1.0"
 _SUMMARY = ("id", "version", "title", "description", "keywords", "jobControlOptions", "outputTransmission")
 
 
 def processor_of(api: API, process_id: str) -> Processor:
-    """Return the process. Raises the 404 Problem where there is none of this id."""
-    try:
-        processor = api.manager.get_processor(process_id)
-    except UnknownProcessError as error:
-        there = ", ".join(api.manager.processes)
-        detail = f"there is no process {process_id[:80]!r}; there are {there}"
-        raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NO_SUCH_PROCESS) from error
+    """Return the process. Raises the 404 Problem where the caller sees none of this id."""
+    if process_id not in (there_are := processes_of(api)):
+        raise no_such_process(process_id, there_are)
+    processor = api.manager.get_processor(process_id)
     if not isinstance(processor, Processor):
         raise TypeError(f"{process_id}: {processor!r} is no processes.base.Processor")
     return processor
@@ -63,7 +60,7 @@ async def processes(request: Request) -> Response:
     allow_parameters(request, "limit", "offset")
     resources = resources_of(request)
     page = read_page(request)
-    names = list(resources.api.manager.processes)
+    names = processes_of(resources.api)
     shown = names[page.offset : page.offset + page.limit]
     document = {
         "title": "Processes",
@@ -107,4 +104,7 @@ def _row(name: str, described: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-routes = [Route("/processes", processes), Route("/processes/{process_id}", process)]
+routes = [
+    GuardedRoute("/processes", processes, needs=NOTHING),
+    GuardedRoute("/processes/{process_id}", process, needs=on_process(Action.DISCOVER)),
+]

@@ -12,6 +12,7 @@ from pygeoapi.plugin import load_plugin
 from plugins.cog import CogProvider
 from products.errors import BrokenSource, ProductError
 from routes.problem import NOT_FOUND, Problem
+from routes.unknown import no_such_collection
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,12 +34,17 @@ def collections_of(api: API) -> Mapping[str, Mapping[str, Any]]:
     return {name: entry for name, entry in api.config["resources"].items() if entry["type"] == "collection"}
 
 
+def processes_of(api: API) -> list[str]:
+    """Return the ids of the processes that the caller may see, as configured."""
+    return [name for name, entry in api.config["resources"].items() if entry["type"] == "process"]
+
+
 def collection_of(api: API, collection_id: str) -> Mapping[str, Any]:
     """Return one collection's configuration. Raises Problem 404."""
     try:
         return collections_of(api)[collection_id]
     except KeyError as error:
-        raise Problem(HTTPStatus.NOT_FOUND, f"there is no collection {collection_id!r}", type_=NOT_FOUND) from error
+        raise no_such_collection(collection_id) from error
 
 
 def kinds_of(collection: Mapping[str, Any]) -> frozenset[str]:

@@ -6,6 +6,7 @@ from anyio import CapacityLimiter
 from pygeoapi.api import API
 from starlette.requests import Request
 
+from auth.access import Policy
 from orchestration.results import Results
 from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
@@ -18,11 +19,13 @@ class Resources:
     """The collaborators of the routes; `url` is the public address without a slash at its end.
 
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
+    `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
     `mailing` says which orders get a mail. `wait` is how many seconds a synchronous execution waits at most.
     """
 
     api: API
     url: str
+    policy: Policy
     catalogue: Catalogue
     store: JobStore
     outbox: Outbox

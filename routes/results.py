@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from orchestration.job import Job, ResultFile
 from orchestration.result_document import Delivery
@@ -27,11 +26,13 @@ from routes.delivery import (
     media_type,
     send_result,
 )
-from routes.own_job import no_such_job, own_job
+from routes.guard import NOTHING, READ_JOB, GuardedRoute
+from routes.own_job import own_job
 from routes.pages import render
 from routes.parameters import allow_parameters
 from routes.problem import NOT_FOUND, Problem, bad_parameter
 from routes.resources import resources_of
+from routes.unknown import no_such_job
 
 
 async def results(request: Request) -> Response:
@@ -40,7 +41,7 @@ async def results(request: Request) -> Response:
     form = request.query_params.get("f")
     if form not in {None, "json", "html"}:
         raise bad_parameter("f", str(form), "allowed: json, html")
-    job = await own_job(request)
+    job = own_job(request)
     check_delivered(job)
     if form == "html" or (form is None and _is_browser(request)):
         return Response(render(request, "results.html", _page(request, job)), headers=PRIVATE, media_type="text/html")
@@ -79,7 +80,7 @@ def _row(delivery: Delivery) -> Mapping[str, Any]:
 async def one_output(request: Request) -> Response:
     """Answer with one output by itself, whatever the order asked for."""
     allow_parameters(request, one_form=True)
-    job = await own_job(request)
+    job = own_job(request)
     check_delivered(job)
     name = request.path_params["output_id"]
     output = next((output for output in job.manifest if output.id == name), None)
@@ -119,7 +120,7 @@ def _file(job: Job, name: str) -> ResultFile:
 
 
 routes = [
-    Route("/jobs/{job_id}/results", results),
-    Route("/jobs/{job_id}/results/{output_id}", one_output),
-    Route("/results/{job_id}/{name}", result_file),
+    GuardedRoute("/jobs/{job_id}/results", results, needs=READ_JOB),
+    GuardedRoute("/jobs/{job_id}/results/{output_id}", one_output, needs=READ_JOB),
+    GuardedRoute("/results/{job_id}/{name}", result_file, needs=NOTHING),
 ]

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 from pygeoapi.api import API
 
+from auth.access import Policy
+from auth.visibility import VisibleResources
 from products.catalogue import catalogue_of
 from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 
@@ -24,10 +26,10 @@ class RaisingAPI(API):
         raise Problem(HTTPStatus(status), description, type_=_TYPES.get(code, "about:blank"))
 
 
-def make_api(configuration: Mapping[str, Any], url: str) -> RaisingAPI:
+def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> RaisingAPI:
     """Return the API of this configuration at the public address; the configuration itself stays as it is.
 
-    Every provider is told the `classes` of the product that it shows.
+    Every provider is told the `classes` of the product that it shows. Its resources are those that the caller may see.
     """
     config = deepcopy(dict(configuration))
     config["server"] = {**config.get("server", {}), "url": url, "bind": {"host": "127.0.0.1", "port": 0}}
@@ -36,4 +38,6 @@ def make_api(configuration: Mapping[str, Any], url: str) -> RaisingAPI:
     for name, resource in config["resources"].items():
         for provider in resource.get("providers", ()):
             provider["classes"] = catalogue.classes(name)
-    return RaisingAPI(config, {})
+    api = RaisingAPI(config, {})
+    api.config["resources"] = VisibleResources(api.config["resources"], policy)
+    return api

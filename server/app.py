@@ -9,8 +9,8 @@ from anyio import CapacityLimiter
 from pygeoapi.api import API
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
 
+from auth.access import Policy
 from orchestration.store.outbox import Outbox
 from orchestration.store.sqlite import SqliteStore
 from plugins.patches import apply_patches
@@ -31,6 +31,7 @@ from routes import (
 )
 from routes import map as map_
 from routes.errors import HANDLERS
+from routes.guard import GuardedRoute
 from routes.middleware.bounds import Bounds
 from routes.middleware.caller import Caller
 from routes.middleware.failures import Failures
@@ -40,15 +41,17 @@ from routes.middleware.response_headers import ResponseHeaders
 from routes.notices import Mailing
 from routes.openapi import endpoint
 from routes.openapi.document import build
+from routes.openapi.secured import Definition
 from routes.providers import log_failures
 from routes.resources import Resources
+from server.access import by_ourselves, make_policy
 from server.api import make_api
 from server.desk import make_results
 from server.settings import Settings
 
 _LIGHT_THREADS = 32
 
-ROUTES: tuple[Route, ...] = (
+ROUTES: tuple[GuardedRoute, ...] = (
     *landing.routes,
     *conformance.routes,
     *collections.routes,
@@ -70,16 +73,19 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     """Return the application; databases and threads begin in its lifespan, so it may be made before a fork."""
     apply_patches()
     url = settings.server.public_url
-    api = make_api(configuration, url)
+    policy = make_policy(configuration, settings)
+    api = make_api(configuration, url, policy)
     app = Starlette(
         routes=ROUTES,
         middleware=_middleware(settings),
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(configuration, settings, api),
+        lifespan=_lifespan(configuration, settings, api, policy),
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
-    app.state.openapi = build(api)
+    app.state.issuer = str(settings.auth.issuer) if settings.auth.issuer else None
+    with by_ourselves():
+        app.state.definition = Definition(build(api), ROUTES)
     return app
 
 
@@ -97,13 +103,14 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 
 def _lifespan(
-    configuration: Mapping[str, Any], settings: Settings, api: API
+    configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        resources = open_resources(configuration, settings, api)
+        resources = open_resources(configuration, settings, api, policy)
         app.state.resources = resources
-        log_failures(api)
+        with by_ourselves():
+            log_failures(api)
         try:
             yield
         finally:
@@ -113,7 +120,7 @@ def _lifespan(
     return lifespan
 
 
-def open_resources(configuration: Mapping[str, Any], settings: Settings, api: API) -> Resources:
+def open_resources(configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy) -> Resources:
     """Open what the routes work with."""
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +129,7 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
     return Resources(
         api=api,
         url=url,
+        policy=policy,
         catalogue=catalogue_of(configuration),
         store=SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True),
         outbox=Outbox(folder / "orders.sqlite", lazy=True),

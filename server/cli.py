@@ -168,7 +168,7 @@ def openapi(configuration: Path) -> None:
     from server.app import create_app
 
     app = create_app(read_configuration(configuration), _settings())
-    click.echo(json.dumps(app.state.openapi, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(app.state.definition.whole, indent=2, ensure_ascii=False))
 
 
 main.add_command(orders)

@@ -149,6 +149,10 @@ class AuthSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_AUTH_", **_COMMON)
 
+    issuer: AnyHttpUrl | None = None
+    """x"""
+    policy: Path | None = None
+    """File that says who may do what; `deploy/policy.yml` is an example."""
     open: bool = False
     """Say `yes` to serve everybody everything; without it the server refuses to start."""
 

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, override
 from uuid import uuid4
 
-from orchestration.errors import IdempotencyConflict
+from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
 from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
 from orchestration.manifest import encode
 from orchestration.store import statements
@@ -33,16 +33,18 @@ class SqliteStore(Database):
         self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
         self._watch = _Watch(path, busy_seconds=busy_seconds)
 
-    def add(self, order: Order, manifest: Manifest | None = None) -> tuple[Job, bool]:
-        """Store an order durably; return its job and whether it is new. Raises IdempotencyConflict.
+    def add(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> tuple[Job, bool]:
+        """Store an order durably; return its job and whether it is new.
 
-        With a `manifest` it is successful at once.
+        With a `manifest` it is successful at once. Raises IdempotencyConflict, and TooManyOpenOrders where the owner
+        has `most_open` unfinished ones already.
         """
         values = _values(order) | self._result(manifest or ())
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
         with self._writing() as connection:
             known = connection.execute(statements.KNOWN, values).fetchone()
             if known is None:
+                _check_open(connection, order.owner, most_open if manifest is None else None)
                 connection.executemany(statements.NOTICE, _entries(order, values["id"]))
                 return job_of(connection.execute(statement, values).fetchone()), True
         if known["request_hash"] != order.request_hash:
@@ -161,6 +163,16 @@ class _Watch:
             if self._connection is not None:
                 self._connection.close()
             self._connection = self._seen = None
+
+
+def _check_open(connection: "sqlite3.Connection", owner: str, most_open: int | None) -> None:
+    if most_open is None:
+        return
+    (count,) = connection.execute(statements.OPEN, {"owner": owner}).fetchone()
+    if count >= most_open:
+        raise TooManyOpenOrders(
+            f"you have {count} unfinished orders; at most {most_open} may be open at once (open-orders)"
+        )
 
 
 def _values(order: Order) -> dict[str, Any]:

@@ -17,6 +17,8 @@ ADD_SUCCESSFUL = """insert into jobs (
         'successful', 100, :now, :now, :manifest, :files, :until)
     returning *"""
 
+OPEN = "select count(*) from jobs where owner = :owner and finished is null"
+
 KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and deleted is null"
 
 GET = "select * from jobs where id = :id and deleted is null"

@@ -1,0 +1,24 @@
+"""Who did what, and what was decided: one line of the log for each decision, never a secret in it."""
+
+import logging
+
+from auth.access import Access, Verdict
+from auth.identity import Identity
+
+_LOGGER = logging.getLogger("landcast.audit")
+
+
+def audit(identity: Identity, access: Access, verdict: Verdict, *, job: str | None = None) -> None:
+    """Log the decision; the log adds the request's id."""
+    _LOGGER.info(
+        "allowed" if verdict.allowed else "refused",
+        extra={
+            "who": identity.owner,
+            "by": identity.method,
+            "action": access.action.value,
+            "resource": access.resource,
+            "decision": "allowed" if verdict.allowed else "refused",
+            "rule": verdict.rule,
+            **({} if job is None else {"job": job}),
+        },
+    )
