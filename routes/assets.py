@@ -23,4 +23,4 @@ async def get_static(request: Request) -> Response:
     )
 
 
-routes = [GuardedRoute("/static/{name}", get_static, needs=NOTHING)]
+routes = [GuardedRoute("/static/{name}", get_static, needs=NOTHING, include_in_schema=False)]

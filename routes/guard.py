@@ -153,8 +153,16 @@ def on_process(action: Action) -> OnResource:
 class GuardedRoute(Route):
     """A route that says what it needs; no other kind is served."""
 
-    def __init__(self, path: str, endpoint: Endpoint, *, needs: Needs, methods: list[str] | None = None) -> None:
-        super().__init__(path, _guarded(endpoint, needs), methods=methods)
+    def __init__(
+        self,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        needs: Needs,
+        methods: list[str] | None = None,
+        include_in_schema: bool = True,
+    ) -> None:
+        super().__init__(path, _guarded(endpoint, needs), methods=methods, include_in_schema=include_in_schema)
         self.needs = needs
 
 

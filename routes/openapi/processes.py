@@ -170,6 +170,7 @@ def _job_filters() -> list[Value]:
         query("type", "The kind: `process`.", words, style="form", explode=False),
         query("processID", "Jobs of these processes.", words, style="form", explode=False),
         query("status", "Jobs that stand so.", words, style="form", explode=False),
+        query("owner", "Jobs of this owner, for who administers.", _TEXT),
         query("datetime", f"When they were created. {DATETIME}", _TEXT),
         query("minDuration", "Jobs that took at least so many seconds.", seconds),
         query("maxDuration", "Jobs that took at most so many seconds.", seconds),

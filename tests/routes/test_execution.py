@@ -10,7 +10,7 @@ import pytest
 
 from auth.identity import LOCAL
 from orchestration.errors import StoreUnavailable
-from orchestration.job import JobQuery, Manifest, Order, Output, Status
+from orchestration.job import JobQuery, Output, Status
 from processes.base import Processor
 from routes.execution import Mode, _applied, choose_mode
 from routes.prefer import Preferences
@@ -250,7 +250,7 @@ def test_an_unknown_query_parameter_is_400(bureau: "Bureau") -> None:
 def test_a_store_that_is_away_is_503_and_nothing_is_half_stored(
     bureau: "Bureau", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(_order: Order, _manifest: Manifest | None) -> None:
+    def away(*_: object, **__: object) -> None:
         raise StoreUnavailable("the database of the orders: locked")
 
     monkeypatch.setattr(bureau.resources.store, "add", away)

@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from auth.policy import OPEN
 from routes.problem import Problem
 from server.api import make_api
 
@@ -19,7 +20,6 @@ CALLED = {
     "pygeoapi.api": {"API", "APIRequest", "describe_collections", "get_collection_schema", "landing_page"},
     "pygeoapi.error": {"GenericError"},
     "pygeoapi.plugin": {"load_plugin"},
-    "pygeoapi.process.base": {"UnknownProcessError"},
     "pygeoapi.provider.base": {"ProviderConnectionError", "ProviderItemNotFoundError"},
 }
 
@@ -58,7 +58,7 @@ def test_making_it_opens_nothing(make_app: Callable[..., Starlette], tmp_path: P
 
 
 def test_an_exception_of_pygeoapi_is_raised_as_a_problem(configuration: dict[str, Any]) -> None:
-    api = make_api(configuration, "https://maps.example.org")
+    api = make_api(configuration, "https://maps.example.org", OPEN)
     with pytest.raises(Problem) as caught:
         api.get_exception(404, {}, "json", "NotFound", "no such thing")
     assert caught.value.status == 404
