@@ -24,8 +24,6 @@ class Identity:
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     method: Method = "anonymous"
-    confined: Literal["read", "order"] | None = None
-    """What an API key is made for, whatever its owner may do besides."""
 
 
 ANONYMOUS = Identity("anonymous")

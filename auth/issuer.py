@@ -1,0 +1,110 @@
+"""The issuer of tokens, asked over HTTP."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from auth.signing_keys import SigningKey, signing_keys
+
+_LARGEST = 1 << 20
+
+
+class IssuerUnreachable(Exception):
+    """The issuer did not answer, or not as OpenID Connect Discovery says; the message names what."""
+
+
+def is_safe_address(url: str) -> bool:
+    """Tell whether nobody on the way can change what this address answers: https, or the machine itself."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host or "")))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Issuer:
+    """An OpenID Connect issuer; `timeout` are the seconds that a whole question may take."""
+
+    def __init__(self, url: str, *, algorithms: Collection[str], timeout: float) -> None:
+        self.url = url
+        self.timeout = timeout
+        self._algorithms = tuple(algorithms)
+        # Made once, here: it reads the certificates of the machine, which would hold up the event loop.
+        self._tls = ssl.create_default_context()
+
+    async def keys(self) -> dict[str, SigningKey]:
+        """Return the keys that tokens are signed with now, by `kid`, at least one. Raises IssuerUnreachable."""
+        async with self._asking() as client:
+            metadata = await self._metadata(client)
+            keys = signing_keys(await _fetch(client, _address(metadata, "jwks_uri")), self._algorithms)
+        if not keys:
+            raise IssuerUnreachable("the issuer publishes no key for signing with an algorithm that is allowed")
+        return keys
+
+    async def metadata(self) -> dict[str, Any]:
+        """Return the discovery document, which names this very issuer. Raises IssuerUnreachable."""
+        async with self._asking() as client:
+            return await self._metadata(client)
+
+    async def _metadata(self, client: httpx2.AsyncClient) -> dict[str, Any]:
+        metadata = await _fetch(client, f"{self.url.rstrip('/')}/.well-known/openid-configuration")
+        if metadata.get("issuer") != self.url:
+            raise IssuerUnreachable("the discovery document names another issuer than LANDCAST_AUTH_ISSUER")
+        return metadata
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[httpx2.AsyncClient]:
+        try:
+            async with (
+                asyncio.timeout(self.timeout),
+                httpx2.AsyncClient(verify=self._tls, timeout=self.timeout) as client,
+            ):
+                yield client
+        except TimeoutError as error:
+            raise IssuerUnreachable("the issuer does not answer in time") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise IssuerUnreachable(f"the issuer cannot be reached: {type(error).__name__}") from error
+
+
+def _address(metadata: dict[str, Any], name: str) -> str:
+    url = metadata.get(name)
+    if not isinstance(url, str) or not is_safe_address(url):
+        raise IssuerUnreachable(f"{name} of the discovery document is no https address")
+    return url
+
+
+async def _fetch(client: httpx2.AsyncClient, url: str) -> dict[str, Any]:
+    async with client.stream("GET", url, headers={"Accept": "application/json"}) as answer:
+        if answer.status_code != httpx2.codes.OK:
+            raise IssuerUnreachable(f"the issuer answers {answer.status_code}")
+        body = bytearray()
+        async for piece in answer.aiter_bytes():
+            body += piece
+            if len(body) > _LARGEST:
+                raise IssuerUnreachable("the issuer's answer is too large")
+    return _object(bytes(body))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise IssuerUnreachable("the issuer's answer is no JSON") from error
+    if not isinstance(found, dict):
+        raise IssuerUnreachable("the issuer's answer is no JSON object")
+    return found
