@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.commands.keys import keys
 from server.commands.orders import orders
 from server.commands.product import product
 from server.commands.shown import CONFIG, progress
@@ -172,6 +173,7 @@ def openapi(configuration: Path) -> None:
 
 
 main.add_command(orders)
+main.add_command(keys)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, SecretStr, UrlConstraints, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AnyHttpUrl, Field, IPvAnyNetwork, SecretStr, UrlConstraints, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestration.outbox.mailbox import is_mailbox, mail_server
 from orchestration.outbox.signature import key_of
@@ -35,6 +35,13 @@ class ServerSettings(BaseSettings):
     """Requests that one server process works on at once; more get 503."""
     request_timeout: float = Field(90, gt=0, le=3600)
     """Seconds after which a request is given up with 503."""
+    proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    """Proxies whose `X-Forwarded-For` is believed, addresses or networks with commas between. Default: none."""
+
+    @field_validator("proxies", mode="before")
+    @classmethod
+    def _between_commas(cls, proxies: object) -> object:
+        return [part.strip() for part in proxies.split(",")] if isinstance(proxies, str) else proxies
 
     @field_validator("bind")
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from time import monotonic, sleep
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version that the numbered files lead to, as the last of them writes it."""
 
 _STEPS = {1: "alter table jobs add column fault text not null default '';"}

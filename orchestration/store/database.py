@@ -1,60 +1,15 @@
-"""A SQLite database that is made, brought up and used as one that may be away."""
+"""The database of the orders."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-
+import sql.database
 from orchestration.errors import StoreUnavailable
-from sql.connect import NewerSchema, Pool, connect, migrate
 
 
-class Database:
+class Database(sql.database.Database):
     """The database at `path`, made when it is not there.
 
     Raises StoreUnavailable when it cannot be opened, is locked for longer than `busy_seconds`, is full, or was written
     by a newer version: when it is made, or with `lazy` when it is used.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float = 5, lazy: bool = False) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._prepared = False
-        self._pool = Pool(path, busy_seconds=busy_seconds)
-        if not lazy:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        """Make the database and its schema, once; several threads may, as a second time changes nothing."""
-        if self._prepared:
-            return
-        with unavailable():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
-                migrate(connection)
-        self._prepared = True
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._pool.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._prepare()
-        with unavailable(), self._pool.writing() as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        self._prepare()
-        with unavailable(), self._pool.reading() as connection:
-            yield connection
-
-
-@contextmanager
-def unavailable() -> Iterator[None]:
-    """Turn what the database fails with into StoreUnavailable."""
-    try:
-        yield
-    except (sqlite3.Error, OSError, NewerSchema) as error:
-        raise StoreUnavailable(f"the database of the orders: {error}") from error
+    failure = StoreUnavailable
+    contents = "the database of the orders"

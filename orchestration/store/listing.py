@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from orchestration.job import JobQuery
-from orchestration.store.rows import microseconds
 from orchestration.store.statements import LISTED
+from sql.times import microseconds
 
 _CLAUSES = {
     "owner": "owner = :owner",

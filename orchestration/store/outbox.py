@@ -9,7 +9,7 @@ from typing import Literal
 from orchestration.job import Status
 from orchestration.store import statements
 from orchestration.store.database import Database
-from orchestration.store.rows import now
+from sql.times import now
 
 Kind = Literal["callback", "mail"]
 

@@ -2,24 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from orchestration.job import Job, Order, Status
 from orchestration.manifest import decode
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def microseconds(time: datetime) -> int:
-    """Return the time as the table holds it."""
-    return (time - _EPOCH) // _MICROSECOND
-
-
-def now() -> int:
-    """Return the present as the table holds it."""
-    return microseconds(datetime.now(UTC))
+from sql.times import time_of
 
 
 def job_of(row: Mapping[str, Any]) -> Job:
@@ -28,8 +16,8 @@ def job_of(row: Mapping[str, Any]) -> Job:
         id=row["id"],
         order=_order(row),
         status=Status.DISMISSED if row["deleted"] else Status(row["status"]),
-        created=_EPOCH + timedelta(microseconds=row["created"]),
-        updated=_EPOCH + timedelta(microseconds=row["updated"]),
+        created=time_of(row["created"]),
+        updated=time_of(row["updated"]),
         started=_time(row["started"]),
         finished=_time(row["finished"]),
         attempt=row["attempt"],
@@ -57,4 +45,4 @@ def _order(row: Mapping[str, Any]) -> Order:
 
 
 def _time(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
+    return None if value is None else time_of(value)

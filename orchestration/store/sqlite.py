@@ -11,10 +11,11 @@ from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
 from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
 from orchestration.manifest import encode
 from orchestration.store import statements
-from orchestration.store.database import Database, unavailable
+from orchestration.store.database import Database
 from orchestration.store.listing import page_of
-from orchestration.store.rows import job_of, microseconds, now
+from orchestration.store.rows import job_of
 from sql.connect import connect
+from sql.times import microseconds, now
 
 if TYPE_CHECKING:
     import sqlite3
@@ -119,7 +120,7 @@ class SqliteStore(Database):
 
     def changed(self) -> bool:
         """Say whether anything was written since the last call, by whichever process; True at first."""
-        with unavailable():
+        with self._unavailable():
             return self._watch.changed()
 
     @override

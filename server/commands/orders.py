@@ -10,6 +10,7 @@ import click
 
 from orchestration.errors import OrchestrationError
 from orchestration.job import UNFINISHED, Job, JobQuery, Order, Status
+from server.commands.shown import printable, table
 
 if TYPE_CHECKING:
     from orchestration.store.sqlite import SqliteStore
@@ -45,8 +46,8 @@ def list_orders(statuses: Sequence[str], processes: Sequence[str], limit: int, *
     if as_json:
         click.echo(json.dumps([_summary(job) for job in page.jobs], indent=2))
         return
-    rows = [tuple(_COLUMNS), *(tuple(_printable(text(job)) for text in _COLUMNS.values()) for job in page.jobs)]
-    for line in _table(rows):
+    rows = [tuple(_COLUMNS), *(tuple(printable(text(job)) for text in _COLUMNS.values()) for job in page.jobs)]
+    for line in table(rows):
         click.echo(line)
     click.echo(f"{len(page.jobs)} of {page.matched} orders", err=True)
 
@@ -63,7 +64,7 @@ def show(job_id: str, *, as_json: bool) -> None:
         return
     for name, value in members.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        click.echo(f"{name:10} {_printable(text)}".rstrip())
+        click.echo(f"{name:10} {printable(text)}".rstrip())
 
 
 @orders.command()
@@ -117,7 +118,7 @@ def _store() -> Iterator["SqliteStore"]:
 def _job(store: "SqliteStore", job_id: str) -> Job:
     job = store.get(job_id)
     if job is None:
-        raise click.ClickException(f"there is no order {_printable(job_id)}, or it was deleted")
+        raise click.ClickException(f"there is no order {printable(job_id)}, or it was deleted")
     return job
 
 
@@ -151,14 +152,3 @@ def _details(job: Job) -> dict[str, Any]:
 
 def _time(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat(timespec="seconds")
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _printable(text: str) -> str:
-    """Return the text on one line that cannot steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

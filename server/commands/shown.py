@@ -1,7 +1,7 @@
-"""What the commands share: the option of the configuration, and how far a piece of work is."""
+"""What the commands share: the option of the configuration, how far a piece of work is, tables."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,3 +33,15 @@ def progress(label: str) -> Iterator[Callable[[float, str], None]]:
             done = now
 
         yield report
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Return the lines of a table, its columns as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def printable(text: str) -> str:
+    """Return the text on one line that cannot steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

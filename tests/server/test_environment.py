@@ -89,6 +89,15 @@ def test_public_url_keeps_its_path_prefix(monkeypatch: pytest.MonkeyPatch) -> No
     assert read_settings().server.public_url == "https://example.org/land"
 
 
+def test_proxies_are_networks_and_nobody_is_trusted_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().server.proxies == ()
+    monkeypatch.setenv("LANDCAST_SERVER_PROXIES", "127.0.0.1, 10.0.0.0/8,fd00::/8")
+    assert [str(network) for network in read_settings().server.proxies] == ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]
+    for wrong in ("proxy.example.org", "10.0.0.1/8", "10.0.0.0/8,"):
+        monkeypatch.setenv("LANDCAST_SERVER_PROXIES", wrong)
+        assert any("LANDCAST_SERVER_PROXIES" in problem for problem in problems_with(monkeypatch))
+
+
 def test_every_setting_is_documented() -> None:
     documented = Path("docs/settings.md").read_text()
     for name, meaning in variables().items():

@@ -70,6 +70,16 @@ def test_a_database_of_the_second_version_gets_its_outbox(tmp_path: Path) -> Non
         assert tuple(connection.execute("select state, due from outbox").fetchone()) == ("due", 7)
 
 
+def test_a_database_of_the_third_version_gets_its_keys_and_sessions(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        connection.executescript("drop table api_keys; drop table sessions; drop table pending_logins;")
+        connection.execute("pragma user_version = 3")
+        migrate(connection)
+        names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'table'")}
+        assert names >= {"api_keys", "sessions", "pending_logins", "jobs"}
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")

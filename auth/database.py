@@ -1,0 +1,14 @@
+"""The database of keys and sessions: the file that the orders are in."""
+
+import sql.database
+
+
+class AccessUnavailable(Exception):
+    """The keys or sessions cannot be read or written: nobody is let in by them until that is over."""
+
+
+class AccessDatabase(sql.database.Database):
+    """The database at `path`, made when it is not there. Raises AccessUnavailable."""
+
+    failure = AccessUnavailable
+    contents = "the database of keys and sessions"

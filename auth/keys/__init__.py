@@ -1,0 +1,1 @@
+"""Personal API keys: their text, what they allow, where they are kept."""

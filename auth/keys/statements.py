@@ -1,0 +1,29 @@
+"""The statements of the API keys."""
+
+ADD = """
+insert into api_keys (id, hash, owner, subject, email, person, name, scope, maker, granted, rights, rights_at, created,
+                      expires)
+values (:id, :hash, :owner, :subject, :email, :person, :name, :scope, :maker, :rights, :rights, :rights_at, :now,
+        :expires)
+returning *"""
+
+COUNT = "select count(*) from api_keys where owner = :owner and maker = 'owner' and revoked is null and expires > :now"
+
+GET = "select * from api_keys where id = ?"
+
+LIST = "select * from api_keys where :owner is null or owner = :owner order by created, id"
+
+REVOKE = """
+update api_keys set revoked = :now where id = :id and revoked is null and (:owner is null or owner = :owner)"""
+
+REVOKE_ALL = "update api_keys set revoked = :now where owner = :owner and revoked is null"
+
+USED = "update api_keys set last_used = :used where id = :id and (last_used is null or last_used < :used)"
+
+# What was seen later stands: a token from before a right was taken does not bring it back.
+REFRESH = """
+update api_keys set rights = json_patch(rights, :rights), email = coalesce(:email, email),
+    person = coalesce(:person, person), rights_at = :at
+where owner = :owner and maker = 'owner' and revoked is null and rights_at < :at"""
+
+SWEEP = "delete from api_keys where min(expires, coalesce(revoked, expires)) < :before"

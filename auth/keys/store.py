@@ -1,0 +1,177 @@
+"""The personal API keys that there are."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import Any, Literal, override
+
+from auth.database import AccessDatabase
+from auth.identity import Identity
+from auth.keys import statements
+from auth.keys.key import ApiKey, KeyIdentity, KeyRefused, WantedKey
+from auth.keys.refresh import Refreshed
+from auth.keys.rows import identity_of, key_of, values_of
+from auth.keys.text import InvalidKey, digest, new_key, read_key
+from auth.recent import Recent
+from sql.times import microseconds, now
+
+WARM_SECONDS = 5
+"""For how long another process of the server may still accept a key that was revoked."""
+RIGHTS_DAYS = 30
+"""For how long a key lives on rights that its owner did not show again by signing in."""
+MOST_KEYS = 20
+"""How many keys that have not ended one owner may have."""
+_USES_SECONDS = 60
+_WARM_KEYS = 4096
+_KEPT_DAYS = 90
+"""Days that a key which ended is still listed."""
+_NO_HASH = bytes(32)
+_UNKNOWN = "there is no such API key, or its secret is another"
+_SECOND = 1_000_000
+_DAY = timedelta(days=1) // timedelta(microseconds=1)
+
+
+class ApiKeys(AccessDatabase):
+    """Keep API keys in the database at `path`, made when it is not there.
+
+    Raises AccessUnavailable when the database cannot be read or written: when it is made, or with `lazy` when it is
+    used. One object serves many threads; each process of the server has its own.
+    """
+
+    def __init__(self, path: Path, *, busy_seconds: float = 5, lazy: bool = False) -> None:
+        super().__init__(path, busy_seconds=busy_seconds, lazy=lazy)
+        self._warm: Recent[bytes, tuple[KeyIdentity, float]] = Recent(_WARM_KEYS)
+        self._refreshed = Refreshed()
+        self._uses: dict[str, int] = {}
+        self._uses_lock = Lock()
+        self._uses_written = monotonic()
+
+    def create(
+        self,
+        identity: Identity,
+        wanted: WantedKey,
+        *,
+        maker: Literal["owner", "operator"] = "owner",
+        rights_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key with the rights of the identity; return it and its text, which is nowhere to be had again.
+
+        `rights_at` is when those rights were issued, default now. Raises KeyRefused.
+        """
+        if identity.method in ("key", "anonymous"):
+            raise KeyRefused("a key is made by a person who has signed in, not by another key")
+        text, present = new_key(), now()
+        values = {
+            **values_of(identity, wanted),
+            "id": text.id,
+            "hash": digest(text.text),
+            "maker": maker,
+            "rights_at": present if rights_at is None else min(present, microseconds(rights_at)),
+            "now": present,
+            "expires": present + wanted.days * _DAY,
+        }
+        with self._writing() as connection:
+            if maker == "owner" and connection.execute(statements.COUNT, values).fetchone()[0] >= MOST_KEYS:
+                raise KeyRefused(f"an owner has at most {MOST_KEYS} keys: revoke one first")
+            return key_of(connection.execute(statements.ADD, values).fetchone()), text.text
+
+    def identify(self, presented: str) -> KeyIdentity:
+        """Return whom the whole key stands for. Raises InvalidKey.
+
+        A key that was accepted is accepted without a look into the database for WARM_SECONDS.
+        """
+        presented_hash = digest(presented)
+        warm = self._warm.get(presented_hash)
+        if warm is None or warm[1] <= monotonic():
+            warm = self._look_up(presented, presented_hash)
+            self._warm.put(presented_hash, warm)
+        with self._uses_lock:
+            self._uses[warm[0].key_id] = now()
+        return warm[0]
+
+    def list(self, owner: str | None = None) -> tuple[ApiKey, ...]:
+        """Return the keys of one owner, or all, oldest first; ended ones for some months."""
+        with self._reading() as connection:
+            return tuple(map(key_of, connection.execute(statements.LIST, {"owner": owner})))
+
+    def revoke(self, key_id: str, *, owner: str | None = None) -> bool:
+        """End a key, with `owner` only one of theirs; say whether there was one to end.
+
+        It ends at once in this process, in others within WARM_SECONDS.
+        """
+        return self._end(statements.REVOKE, id=key_id, owner=owner) == 1
+
+    def revoke_all(self, owner: str) -> int:
+        """End every key of an owner as `revoke` does; return how many."""
+        return self._end(statements.REVOKE_ALL, owner=owner)
+
+    def refresh_rights(self, identity: Identity, issued: datetime) -> None:
+        """Let the owner's keys do only what the owner still may; call it at every login and token.
+
+        `issued` is when the issuer said so. A key gets nothing that it had not when it was made. A session's scopes
+        are compared too; a token's are those of its program and say nothing of its person. Writes only what is new.
+        """
+        refreshment = self._refreshed.due(identity, microseconds(issued))
+        if refreshment is not None:
+            with self._writing() as connection:
+                connection.execute(statements.REFRESH, refreshment)
+            self._refreshed.done(identity, refreshment)
+
+    def write_uses(self, *, at_once: bool = False) -> None:
+        """Write when keys were used last, at most once a minute: call it often, in a thread, on no request's path."""
+        with self._uses_lock:
+            if not self._uses or not (at_once or monotonic() - self._uses_written >= _USES_SECONDS):
+                return
+            uses, self._uses, self._uses_written = self._uses, {}, monotonic()
+        with self._writing() as connection:
+            connection.executemany(statements.USED, [{"id": key_id, "used": used} for key_id, used in uses.items()])
+
+    def sweep(self) -> int:
+        """Forget keys that ended long ago; return how many."""
+        with self._writing() as connection:
+            return connection.execute(statements.SWEEP, {"before": now() - _KEPT_DAYS * _DAY}).rowcount
+
+    @override
+    def close(self) -> None:
+        """Write what is not written and give the connections back."""
+        try:
+            self.write_uses(at_once=True)
+        finally:
+            super().close()
+
+    def _look_up(self, presented: str, presented_hash: bytes) -> tuple[KeyIdentity, float]:
+        """Return whom a key stands for and until when that needs no second look."""
+        began = monotonic()
+        key_id = read_key(presented).id
+        with self._reading() as connection:
+            row = connection.execute(statements.GET, (key_id,)).fetchone()
+        same = compare_digest(_NO_HASH if row is None else row["hash"], presented_hash)
+        if row is None or not same:
+            raise InvalidKey(_UNKNOWN)
+        return identity_of(row), began + min(WARM_SECONDS, _lasting(row) / _SECOND)
+
+    def _end(self, statement: str, **values: Any) -> int:
+        with self._writing() as connection:
+            ended = connection.execute(statement, {"now": now(), **values}).rowcount
+        self._warm.clear()
+        return ended
+
+
+def _lasting(row: Mapping[str, Any]) -> int:
+    """Return for how many microseconds yet a key is good. Raises InvalidKey: it ended."""
+    present = now()
+    stale = row["rights_at"] + RIGHTS_DAYS * _DAY
+    if row["revoked"] is not None:
+        raise InvalidKey("the API key was revoked")
+    if row["expires"] <= present:
+        raise InvalidKey("the API key has expired")
+    if row["maker"] == "operator":
+        return int(row["expires"] - present)
+    if stale <= present:
+        raise InvalidKey(
+            f"the owner of the API key has not signed in for {RIGHTS_DAYS} days; sign in and it works again"
+        )
+    return int(min(row["expires"], stale) - present)

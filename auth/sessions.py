@@ -1,0 +1,125 @@
+"""The browser sessions that there are, for all processes of the server."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+from auth.database import AccessDatabase
+from auth.identity import Identity
+from auth.session import Session, csrf_of, digest, is_secret, new_secret
+from sql.times import microseconds, now, time_of
+
+LIFETIME = timedelta(hours=8)
+"""How long a session lasts at most; nothing prolongs it."""
+IDLE = timedelta(minutes=30)
+"""How long a session lasts that nobody uses."""
+_SEEN = timedelta(minutes=1)
+"""How often at most it is written that a session is used."""
+_MICROSECOND = timedelta(microseconds=1)
+
+_ADD = """
+insert into sessions (hash, subject, sid, identity, id_token, created, seen, expires)
+values (:hash, :subject, :sid, :identity, :id_token, :now, :now, :expires)
+returning *"""
+_GET = "select * from sessions where hash = :hash and expires > :now and seen > :idle_since"
+_TOUCH = "update sessions set seen = :now where hash = :hash and seen between :idle_since and :seen_before"
+_DELETE = "delete from sessions where hash = :hash"
+_DELETE_BY_SID = "delete from sessions where sid = :sid"
+_DELETE_BY_SUBJECT = "delete from sessions where subject = :subject"
+_SWEEP = "delete from sessions where expires <= :now or seen <= :idle_since"
+
+
+class Sessions(AccessDatabase):
+    """Keep sessions in the database at `path`, made when it is not there. Raises AccessUnavailable.
+
+    A session ends LIFETIME after its login, IDLE after its last use, at a logout here, and at one that the issuer tells
+    of. No token of the issuer is kept but the ID token, as nothing is fetched in the user's name: what a person loses
+    at the issuer without being logged out there is lost here at the next login.
+    """
+
+    def create(self, identity: Identity, *, sid: str | None, id_token: str | None) -> tuple[str, Session]:
+        """Begin a session; return the secret for its cookie, new at every login, and the session.
+
+        Raises ValueError for a caller who did not sign in: with a key nobody gets what a person may.
+        """
+        if identity.method in ("key", "anonymous"):
+            raise ValueError(f"a session is for a person who signed in, not for a caller known as {identity.method}")
+        secret, present = new_secret(), now()
+        values = {
+            "hash": digest(secret),
+            "subject": identity.subject,
+            "sid": sid,
+            "identity": _encode(replace(identity, method="session")),
+            "id_token": id_token,
+            "now": present,
+            "expires": present + LIFETIME // _MICROSECOND,
+        }
+        with self._writing() as connection:
+            return secret, _session_of(connection.execute(_ADD, values).fetchone(), secret)
+
+    def get(self, secret: str) -> Session | None:
+        """Return the session of a cookie; None where it is unknown, malformed or has ended."""
+        if not is_secret(secret):
+            return None
+        with self._reading() as connection:
+            row = connection.execute(_GET, _moments(secret)).fetchone()
+        return None if row is None else _session_of(row, secret)
+
+    def touch(self, secret: str, session: Session) -> None:
+        """Note that the session is used; writes once a minute at most."""
+        if now() - microseconds(session.seen) >= _SEEN // _MICROSECOND:
+            self._change(_TOUCH, **_moments(secret))
+
+    def delete(self, secret: str) -> bool:
+        """End the session of a cookie, for every process at once; say whether there was one."""
+        return is_secret(secret) and self._change(_DELETE, hash=digest(secret)) == 1
+
+    def delete_by_sid(self, sid: str) -> int:
+        """End the sessions that belong to one of the issuer's; return how many."""
+        return self._change(_DELETE_BY_SID, sid=sid)
+
+    def delete_by_subject(self, subject: str) -> int:
+        """End every session of a person; return how many."""
+        return self._change(_DELETE_BY_SUBJECT, subject=subject)
+
+    def sweep(self) -> int:
+        """Forget what has ended; return how many sessions."""
+        return self._change(_SWEEP, **_moments())
+
+    def _change(self, statement: str, **values: Any) -> int:
+        with self._writing() as connection:
+            return connection.execute(statement, values).rowcount
+
+
+def _moments(secret: str | None = None) -> dict[str, Any]:
+    present = now()
+    moments = {
+        "now": present,
+        "idle_since": present - IDLE // _MICROSECOND,
+        "seen_before": present - _SEEN // _MICROSECOND,
+    }
+    return moments if secret is None else {"hash": digest(secret), **moments}
+
+
+def _encode(identity: Identity) -> str:
+    return json.dumps(asdict(identity), default=sorted)
+
+
+def _decode(text: str) -> Identity:
+    members = json.loads(text)
+    words = {name: frozenset(members[name]) for name in ("scopes", "roles", "groups")}
+    return Identity(**(members | words))
+
+
+def _session_of(row: Mapping[str, Any], secret: str) -> Session:
+    return Session(
+        identity=_decode(row["identity"]),
+        sid=row["sid"],
+        id_token=row["id_token"],
+        csrf=csrf_of(secret),
+        created=time_of(row["created"]),
+        seen=time_of(row["seen"]),
+        expires=time_of(row["expires"]),
+    )

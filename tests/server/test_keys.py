@@ -1,0 +1,82 @@
+"""The operator's keys, against a real database."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from auth.keys.store import ApiKeys
+from auth.keys.text import InvalidKey
+from server.cli import main
+
+ANN = "https://sso.example.org|ann"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def keys(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["keys", *arguments])
+
+
+def test_a_key_is_made_and_let_in_with_what_was_given(state: Path) -> None:
+    made = keys("create", "--owner", ANN, "--name", "QGIS", "--role", "gaf", "--role", "user", "--email", "a@b.org")
+    assert made.exit_code == 0, made.stderr
+    with closing(ApiKeys(state / "orders.sqlite")) as store:
+        known = store.identify(made.stdout.strip())
+    assert (known.owner, known.subject, known.email) == (ANN, "ann", "a@b.org")
+    assert (known.roles, known.key_scope, known.method) == (frozenset({"gaf", "user"}), "read", "key")
+
+
+def test_keys_are_listed_without_what_lets_somebody_in() -> None:
+    text = keys("create", "--owner", ANN, "--name", "QGIS", "--scope", "order", "--days", "7").stdout.strip()
+    table = keys("list").stdout
+    document = keys("list", "--json", "--owner", ANN).stdout
+    assert text[3:15] in table
+    assert text[15:] not in table + document
+    (shown,) = json.loads(document)
+    assert (shown["id"], shown["owner"], shown["scope"], shown["state"]) == (text[3:15], ANN, "order", "active")
+    assert json.loads(keys("list", "--json", "--owner", "nobody").stdout) == []
+
+
+def test_a_key_is_revoked_by_its_id_or_with_all_of_its_owner(state: Path) -> None:
+    first, second = (keys("create", "--owner", ANN, "--name", "x").stdout.strip() for _ in range(2))
+    assert keys("revoke", first[3:15]).stdout == "1 revoked\n"
+    assert keys("revoke", "--owner", ANN).stdout == "1 revoked\n"
+    for text in (first, second):
+        with closing(ApiKeys(state / "orders.sqlite")) as store, pytest.raises(InvalidKey, match="revoked"):
+            store.identify(text)
+    again = keys("revoke", first[3:15])
+    assert again.exit_code == 1
+    assert "there is no key to revoke" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["create", "--owner", "ann", "--name", "x"], "iss|sub"),
+        (["create", "--owner", ANN, "--name", ""], "1 to 80 printable"),
+        (["create", "--owner", ANN, "--name", "x", "--scope", "admin"], "'admin' is not one of"),
+        (["create", "--owner", ANN, "--name", "x", "--days", "366"], "1<=x<=365"),
+        (["revoke"], "name the ID of a key"),
+        (["revoke", "x", "--owner", ANN], "name the ID of a key"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(arguments: list[str], told: str) -> None:
+    refused = keys(*arguments)
+    assert refused.exit_code != 0
+    assert told in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_where_nothing_is_no_database_is_made_to_list(state: Path) -> None:
+    for arguments in (["list"], ["revoke", "x"]):
+        refused = keys(*arguments)
+        assert refused.exit_code == 1
+        assert "orders.sqlite is not there" in refused.stderr
+    assert not state.exists()
