@@ -7,6 +7,7 @@ import shapely
 
 from auth.access import UNLIMITED, Access, Action, Limits, Verdict
 from auth.identity import ANONYMOUS, Identity
+from auth.keys.key import KeyIdentity, KeyScope
 from products.area import Area
 
 _OPEN = Verdict(allowed=True, rule="open")
@@ -21,7 +22,7 @@ _READING = frozenset(
         Action.READ_OWN_JOBS,
     }
 )
-_CONFINED: Mapping[str, frozenset[Action]] = {
+_CONFINED: Mapping[KeyScope, frozenset[Action]] = {
     "read": _READING,
     "order": _READING | {Action.EXECUTE, Action.DISMISS_OWN_JOBS},
 }
@@ -107,10 +108,8 @@ class GrantPolicy:
         """Return the verdict. The one caller of an open server may do everything."""
         if identity.method == "local":
             return _OPEN
-        if identity.confined is not None and access.action not in _CONFINED[identity.confined]:
-            return Verdict(
-                allowed=False, reason=f"this key is made to {identity.confined}; it does not {access.action}"
-            )
+        if isinstance(identity, KeyIdentity) and access.action not in _CONFINED[identity.key_scope]:
+            return Verdict(allowed=False, reason=f"this key is made to {identity.key_scope}, not to {access.action}")
         there_are = self._index.get(access, ())
         grants = [grant for grant in there_are if grant.who.has(identity)]
         return _allowed(grants, access) if grants else Verdict(allowed=False, reason=_missing(there_are, access))

@@ -33,7 +33,7 @@ PROCESSES = (
 _ROLES = ("admin", "user", "gaf", "geoville")
 _MEMBERS = ("who", "may", "collections", "processes", "limits", "rows", "area")
 _LIMITS = ("largest-order-km2", "order-area", "open-orders")
-_WHO = {"role": "roles", "group": "groups", "scope": "scopes", "user": "users"}
+_WHO = ("role", "group", "scope", "user")
 _EVERYBODY = ("public", "authenticated")
 
 
@@ -93,11 +93,11 @@ class _Reader:
         if not isinstance(given, Mapping) or not given:
             self.say(place, f"{given!r}; allowed: {', '.join(_EVERYBODY)}, or a mapping of {', '.join(_WHO)}")
             return Who()
-        self._unknown(place, given, tuple(_WHO))
-        words = {_WHO[kind]: self.words(f"{place}.{kind}", given[kind]) for kind in _WHO if kind in given}
-        for role in sorted(words.get("roles", frozenset()) - self.roles):
+        self._unknown(place, given, _WHO)
+        words = {kind: self.words(f"{place}.{kind}", given[kind]) if kind in given else frozenset() for kind in _WHO}
+        for role in sorted(words["role"] - self.roles):
             self.say(f"{place}.role", f"{role!r} is no role; allowed: {', '.join(sorted(self.roles))}")
-        return Who(**words)
+        return Who(roles=words["role"], groups=words["group"], scopes=words["scope"], users=words["user"])
 
     def words(self, place: str, given: Any) -> frozenset[str]:
         words = given if isinstance(given, list) else [given]
@@ -163,9 +163,10 @@ class _Reader:
         match given:
             case {"nation": str(name), **others} if not others:
                 nation = find_nation(name)
-                if nation is None:
-                    self.say(place, f"{name!r} is no nation of the collection nations")
-                return nation and outline_of(nation)
+                if nation is not None:
+                    return outline_of(nation)
+                self.say(place, f"{name!r} is no nation of the collection nations")
+                return None
             case {"polygon": outline, **others} if not others:
                 try:
                     return read_area(outline)

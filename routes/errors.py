@@ -33,6 +33,7 @@ from products.errors import (
     UnknownProduct,
 )
 from routes.accept import choose
+from routes.challenge import refusal_of
 from routes.middleware.place import allowed_methods
 from routes.pages import render
 from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
@@ -82,6 +83,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         return _routing(error)
+    if (refused := refusal_of(error)) is not None:
+        return refused
     status = _status(error)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOGGER.error("request failed", exc_info=error)

@@ -15,6 +15,7 @@ from auth.access import Access, Action, Policy, Verdict, current_verdict
 from auth.audit import audit
 from auth.identity import ANONYMOUS, Identity, current_identity
 from orchestration.job import Job
+from routes.challenge import BASIC, BEARER
 from routes.errors import prefers_page
 from routes.problem import Problem
 from routes.providers import processes_of
@@ -22,7 +23,6 @@ from routes.resources import Resources, resources_of
 from routes.unknown import no_such_collection, no_such_job, no_such_process
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-_CHALLENGE = 'Bearer realm="landcast"'
 
 
 class Needs(Protocol):
@@ -195,7 +195,7 @@ def refusal(request: Request, identity: Identity, verdict: Verdict) -> Problem:
     """
     if identity.method != ANONYMOUS.method:
         return Problem(HTTPStatus.FORBIDDEN, verdict.reason)
-    challenge = _CHALLENGE if prefers_page(request) else f'{_CHALLENGE}, Basic realm="landcast", charset="UTF-8"'
+    challenge = BEARER if prefers_page(request) else f"{BEARER}, {BASIC}"
     return Problem(HTTPStatus.UNAUTHORIZED, verdict.reason, headers={"WWW-Authenticate": challenge})
 
 

@@ -1,14 +1,25 @@
 """The access layer, put together from the settings."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from anyio import CapacityLimiter
+from starlette.applications import Starlette
+
 from auth.access import Policy
+from auth.authenticate import Authenticator
+from auth.claims import TokenRules
 from auth.identity import LOCAL, current_identity
+from auth.keys.store import ApiKeys
 from auth.policy import OPEN
 from auth.policy_file import InvalidPolicy, Known, read_policy
+from auth.sessions import Sessions
+from auth.throttle import Throttle
+from auth.tokens import make_verifier
 from server.settings import Settings
+
+_ISSUER_SECONDS = 5.0
 
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
@@ -16,8 +27,32 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
     if settings.auth.open:
         return OPEN
     if settings.auth.policy is None:
-        raise InvalidPolicy(["LANDCAST_AUTH_POLICY: missing; deploy/policy.yml is an example"])
+        raise InvalidPolicy(["missing; deploy/policy.yml is an example"])
     return read_policy(settings.auth.policy, Known.of(configuration["resources"]))
+
+
+@asynccontextmanager
+async def authenticating(app: Starlette, settings: Settings, threads: CapacityLimiter) -> AsyncIterator[None]:
+    """Let the application know its callers, until the end; on an open server there is nobody to know."""
+    app.state.authenticator = None
+    if settings.auth.open or settings.auth.issuer is None:
+        yield
+        return
+    verifier = make_verifier(rules_of(settings), timeout=_ISSUER_SECONDS)
+    path = settings.state.dir / "orders.sqlite"
+    keys, sessions = ApiKeys(path, lazy=True), Sessions(path, lazy=True)
+    app.state.authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
+    async with verifier.running():
+        try:
+            yield
+        finally:
+            keys.close()
+            sessions.close()
+
+
+def rules_of(settings: Settings) -> TokenRules:
+    """Return what tokens must say."""
+    return TokenRules(str(settings.auth.issuer), settings.auth.audience, settings.auth.client_id)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ from routes.openapi.document import build
 from routes.openapi.secured import Definition
 from routes.providers import log_failures
 from routes.resources import Resources
-from server.access import by_ourselves, make_policy
+from server.access import authenticating, by_ourselves, make_policy
 from server.api import make_api
 from server.desk import make_results
 from server.settings import Settings
@@ -98,7 +98,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(Place, url=url, routes=ROUTES),
         Middleware(Bounds, requests=settings.server.requests, seconds=settings.server.request_timeout),
         Middleware(Failures),
-        Middleware(Caller),
+        Middleware(Caller, url=url),
     ]
 
 
@@ -112,7 +112,8 @@ def _lifespan(
         with by_ourselves():
             log_failures(api)
         try:
-            yield
+            async with authenticating(app, settings, resources.light):
+                yield
         finally:
             resources.store.close()
             resources.outbox.close()

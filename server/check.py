@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from auth.policy_file import InvalidPolicy
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from routes.timespan import extent_of
+from server.access import make_policy
 from server.environment import WrongSettings, read_settings
-from server.settings import Settings
+from server.settings import AuthSettings, Settings
 
 _ID = re.compile(r"[A-Za-z0-9._-]+")
 _METADATA = {
@@ -26,13 +28,17 @@ _KINDS = ("feature", "coverage")
 def find_problems(configuration: Path) -> list[str]:
     """Return what is wrong with the settings, the configuration, its files and its plugins; empty when all is well."""
     problems: list[str] = []
+    settings = None
     try:
-        problems += refusals(read_settings())
+        settings = read_settings()
+        problems += refusals(settings)
     except WrongSettings as error:
         problems += error.problems
     try:
         document = read_configuration(configuration)
-        problems += [*flaws(document), *_of_plugins(document)]
+        wrong = [*flaws(document)]
+        problems += [*wrong, *_of_plugins(document)]
+        problems += of_policy(settings, document) if settings and settings.auth.policy and not wrong else []
     except InvalidConfiguration as error:
         problems.append(str(error))
     return problems
@@ -40,11 +46,8 @@ def find_problems(configuration: Path) -> list[str]:
 
 def refusals(settings: Settings) -> list[str]:
     """Return why the server must not start with these settings."""
-    problems = []
-    if not settings.auth.open:
-        problems.append(
-            "LANDCAST_AUTH_OPEN: there is no access control yet; set it to yes to let everybody do everything"
-        )
+    problems: list[str] = []
+    problems += _of_access(settings.auth)
     if settings.jobs.wait >= settings.server.request_timeout:
         problems.append("LANDCAST_JOBS_WAIT: must be below LANDCAST_SERVER_REQUEST_TIMEOUT, which ends the wait before")
     folder = settings.state.dir
@@ -52,6 +55,27 @@ def refusals(settings: Settings) -> list[str]:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         problems.append(f"LANDCAST_STATE_DIR: {folder}: cannot be written")
     return problems
+
+
+def _of_access(auth: AuthSettings) -> Iterator[str]:
+    if auth.open and auth.issuer is not None:
+        yield "LANDCAST_AUTH_OPEN: with LANDCAST_AUTH_ISSUER the server is not open; unset one of them"
+    elif auth.issuer is not None and auth.policy is None:
+        yield "LANDCAST_AUTH_POLICY: missing: the file that says who may do what; deploy/policy.yml is an example"
+    elif not auth.open and auth.issuer is None:
+        yield (
+            "LANDCAST_AUTH_ISSUER: missing: the address that tokens come from; or set LANDCAST_AUTH_OPEN to yes to let "
+            "everybody do everything"
+        )
+
+
+def of_policy(settings: Settings, configuration: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the policy; the configuration must be one that can be served."""
+    try:
+        make_policy(configuration, settings)
+    except InvalidPolicy as error:
+        return [f"LANDCAST_AUTH_POLICY: {problem}" for problem in error.problems]
+    return []
 
 
 def flaws(configuration: Mapping[str, Any]) -> Iterator[str]:

@@ -78,13 +78,15 @@ def main() -> None:
 def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
     from products.catalogue import InvalidConfiguration, read_configuration
-    from server.check import flaws, refusals
+    from server.check import flaws, of_policy, refusals
     from server.supervise import Child, listen, supervise
 
     settings = _settings()
     problems = refusals(settings)
     try:
-        problems += flaws(read_configuration(configuration))
+        document = read_configuration(configuration)
+        problems += flaws(document)
+        problems += [] if problems else of_policy(settings, document)
     except InvalidConfiguration as error:
         problems.append(str(error))
     if problems:
@@ -95,7 +97,8 @@ def serve(configuration: Path) -> None:
         _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
 
     _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
-    _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
+    if settings.auth.open:
+        _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
 
     def serve_web() -> None:
         from server.web import serve_web

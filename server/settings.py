@@ -152,16 +152,22 @@ class MailSettings(BaseSettings):
 
 
 class AuthSettings(BaseSettings):
-    """Who may: access control is not built yet, so the server runs open or not at all."""
+    """Who may: people and programs known by their issuer, or everybody. Without either the server refuses to start."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_AUTH_", **_COMMON)
 
     issuer: AnyHttpUrl | None = None
-    """x"""
+    """Address of the issuer of tokens, such as https://sso.example.org/realms/land; it switches access control on."""
+    audience: str = Field("landcast", min_length=1)
+    """The word that a token must name as its audience."""
+    client_id: str = Field("landcast", min_length=1)
+    """The server's own client at the issuer, for people who sign in with a browser."""
+    client_secret: SecretStr | None = None
+    """The secret of that client."""
     policy: Path | None = None
     """File that says who may do what; `deploy/policy.yml` is an example."""
     open: bool = False
-    """Say `yes` to serve everybody everything; without it the server refuses to start."""
+    """Say `yes` to serve everybody everything, without access control."""
 
 
 class LogSettings(BaseSettings):

@@ -1,42 +1,59 @@
 """Who is calling, found out before anything else is decided."""
 
-from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth.authenticate import Authenticator
 from auth.identity import ANONYMOUS, LOCAL, Identity, current_identity
+from routes.problem import Problem
 
-Identify = Callable[[Scope], Awaitable[Identity]]
 _BY = "Authorization, Cookie, X-Api-Key"
-
-
-async def local(_scope: Scope) -> Identity:
-    """Return the one caller that an open server has."""
-    return LOCAL
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Caller:
-    """Set `current_identity` for the request; anyio carries it into threads.
+    """Set `current_identity` for the request; anyio carries it into threads. While all is open it is `LOCAL`.
 
     Where callers differ, so may answers: caches are told by what, and that what a known caller gets is theirs alone.
+    `url` is the public address: a browser that is signed in changes something only from a page of ours.
     """
 
-    def __init__(self, app: ASGIApp, *, identify: Identify = local) -> None:
+    def __init__(self, app: ASGIApp, *, url: str) -> None:
         self._app = app
-        self._identify = identify
+        public = urlsplit(url)
+        self._origin = f"{public.scheme}://{public.netloc}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on with the identity set. Raises what `identify` raises for credentials that are none."""
+        """Hand on with the identity set. Raises what the authenticator raises for credentials that are none."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        identity = await self._identify(scope)
+        authenticator: Authenticator | None = scope["app"].state.authenticator
+        identity = LOCAL if authenticator is None else await self._identify(scope, authenticator)
         reset = current_identity.set(identity)
         try:
-            await self._app(scope, receive, send if identity is LOCAL else _telling(identity, send))
+            await self._app(scope, receive, send if authenticator is None else _telling(identity, send))
         finally:
             current_identity.reset(reset)
+
+    async def _identify(self, scope: Scope, authenticator: Authenticator) -> Identity:
+        peer = scope["client"][0] if scope.get("client") else ""
+        caller = await authenticator.identify(scope["headers"], peer)
+        scope.setdefault("state", {})["session"] = caller.session
+        if caller.session is not None and scope["method"] not in _SAFE:
+            self._check_origin(Headers(scope=scope))
+        return caller.identity
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Refuse what another site has a signed-in browser send: browsers name the origin, and scripts cannot lie."""
+        origin = headers.get("origin")
+        if origin is not None and origin != self._origin:
+            raise Problem(HTTPStatus.FORBIDDEN, "a signed-in browser changes things from pages of this server only")
+        if origin is None and headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+            raise Problem(HTTPStatus.FORBIDDEN, "a signed-in browser changes things from pages of this server only")
 
 
 def _telling(identity: Identity, send: Send) -> Send:

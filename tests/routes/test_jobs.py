@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from auth import identity
 from orchestration.job import Order, Output
 
 if TYPE_CHECKING:
@@ -61,19 +60,6 @@ def test_an_unknown_job_is_404_for_every_question(bureau: "Bureau", job_id: str)
         assert answer.status_code == 404
         if method != "HEAD":
             assert answer.json()["type"] == NO_SUCH_JOB
-
-
-def test_somebody_elses_job_is_not_there(bureau: "Bureau", monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attack: read, dismiss or fetch the order of another by its id."""
-    foreign, _ = bureau.resources.store.add(Order("echo", {}, "issuer|somebody"))
-    mine = bureau.order()
-    assert ids(bureau) == [mine]
-    assert bureau.client.get(f"/jobs/{foreign.id}").status_code == 404
-    assert bureau.client.get(f"/jobs/{foreign.id}/results").status_code == 404
-    assert bureau.client.delete(f"/jobs/{foreign.id}").status_code == 404
-    monkeypatch.setattr("routes.middleware.caller.LOCAL", identity.Identity("issuer|somebody"))
-    assert ids(bureau) == [foreign.id]
-    assert bureau.client.get(f"/jobs/{foreign.id}").status_code == 200
 
 
 def test_an_unfinished_job_is_dismissed_and_stays(bureau: "Bureau") -> None:

@@ -45,10 +45,11 @@ def _client(endpoint: Endpoint, *, url: str = PUBLIC, requests: int = 5, seconds
             Middleware(Place, url=url, routes=routes),
             Middleware(Bounds, requests=requests, seconds=seconds),
             Middleware(Failures),
-            Middleware(Caller),
+            Middleware(Caller, url=url),
         ],
         exception_handlers=HANDLERS,
     )
+    app.state.authenticator = None
     return TestClient(app, base_url="http://inside.invalid", follow_redirects=False)
 
 
