@@ -10,9 +10,6 @@ from pydantic_settings import BaseSettings
 from server.settings import CONCERNS, Settings
 
 PREFIX = "LANDCAST_"
-_LATER = {
-    "LANDCAST_AUTH_ISSUER": "access control is not built yet; unset it and set LANDCAST_AUTH_OPEN=yes to serve openly",
-}
 
 
 class WrongSettings(Exception):
@@ -53,7 +50,7 @@ def _name(concern: type[BaseSettings]) -> str:
 def _unknown(environment: Mapping[str, str]) -> list[str]:
     known = variables()
     return [
-        f"{name}: {_LATER.get(name, 'no such setting; `landcast serve --help` lists them')}"
+        f"{name}: no such setting; `landcast serve --help` lists them"
         for name in sorted(environment)
         if name.startswith(PREFIX) and name not in known
     ]
