@@ -87,23 +87,26 @@ class Results(ResultFiles):
         self._url = url
         self._link_time = timedelta(days=link_days)
 
-    def link(self, job_id: str, file: ResultFile, *, now: datetime, until: datetime | None = None) -> str:
-        """Return a link to the file that needs no identity; it ends with `until`, the job's `files_until`, at last."""
+    def link(self, job_id: str, file: ResultFile, *, owner: str, now: datetime, until: datetime | None = None) -> str:
+        """Return a link to the file that needs no identity: a ticket for this file of this owner's job, and its end.
+
+        It ends with `until`, the job's `files_until`, at last.
+        """
         end = now + self._link_time
         exp = str(int(min(end, until or end).timestamp()))
-        sig = self._sign(job_id, file.name, exp)
+        sig = self._sign(job_id, owner, file.name, exp)
         return f"{self._url}/results/{quote(job_id, safe='')}/{quote(file.name, safe='')}?exp={exp}&sig={sig}"
 
     def verify(
-        self, job_id: str, name: str, exp: str, sig: str, *, now: datetime
+        self, job_id: str, name: str, exp: str, sig: str, *, owner: str, now: datetime
     ) -> Literal["valid", "expired", "invalid"]:
         """Judge a link in constant time; only one that we signed can be 'expired'."""
-        if not hmac.compare_digest(self._sign(job_id, name, exp).encode(), sig.encode(errors="replace")):
+        if not hmac.compare_digest(self._sign(job_id, owner, name, exp).encode(), sig.encode(errors="replace")):
             return "invalid"
         return "valid" if now.timestamp() < int(exp) else "expired"
 
-    def _sign(self, job_id: str, name: str, exp: str) -> str:
-        return hmac.digest(self._key, json.dumps([job_id, name, exp]).encode(), "sha256").hex()
+    def _sign(self, job_id: str, owner: str, name: str, exp: str) -> str:
+        return hmac.digest(self._key, json.dumps([job_id, owner, name, exp]).encode(), "sha256").hex()
 
 
 def _keep_only(kept: set[Path], folder: Path) -> None:
