@@ -147,9 +147,10 @@ class _Reader:
         )
 
     def _number(self, place: str, given: Any, most: float) -> float | None:
-        is_number = isinstance(given, int | float) and not isinstance(given, bool)
-        if given is None or (is_number and 0 < given <= most):
-            return given
+        if given is None:
+            return None
+        if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= most:
+            return float(given)
         self.say(place, f"{given!r}; allowed: a number above 0, at most {most:,}")
         return None
 

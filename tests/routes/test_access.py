@@ -387,7 +387,7 @@ def test_the_definition_says_what_needs_credentials(desk: Desk) -> None:
     schemes = definition["components"]["securitySchemes"]
     assert schemes["oidc"]["openIdConnectUrl"] == f"{desk.issuer.url}/.well-known/openid-configuration"
     paths = definition["paths"]
-    required = [{"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []}]
+    required: list[dict[str, list[str]]] = [{"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []}]
     assert paths["/collections/parks/items"]["get"]["security"] == [{}, *required]
     assert paths["/collections/nations/items"]["get"]["security"] == required
     assert paths["/processes/extract-product/execution"]["post"]["security"] == required
