@@ -7,6 +7,8 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from auth.access import Access, Action
+from auth.identity import current_identity
 from orchestration.errors import StoreUnavailable
 from orchestration.job import JobQuery
 from orchestration.reconcile import heartbeat_age
@@ -35,7 +37,7 @@ async def get_ready(request: Request) -> Response:
     document = {
         "status": "unavailable" if down else "ok" if well else "degraded",
         "open": request.app.state.settings.auth.open,
-        "checks": checks,
+        "checks": _told(checks, request),
     }
     return _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
 
@@ -47,6 +49,13 @@ def _checks(request: Request) -> dict[str, dict[str, Any]]:
         "worker": _worker(request),
         **{f"collection:{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
     }
+
+
+def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict[str, Any]]:
+    """Leave out the details, which name files and more, for callers who do not administer."""
+    if resources_of(request).policy(current_identity.get(), Access(Action.ADMINISTER)).allowed:
+        return checks
+    return {name: {"status": check["status"]} for name, check in checks.items()}
 
 
 def _orders(request: Request) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from routes.resources import Resources
 from server.access import authenticating, by_ourselves, make_policy
 from server.api import make_api
 from server.desk import make_results
+from server.logs import in_background
 from server.settings import Settings
 
 _LIGHT_THREADS = 32
@@ -112,8 +113,9 @@ def _lifespan(
         with by_ourselves():
             log_failures(api)
         try:
-            async with authenticating(app, settings, resources.light):
-                yield
+            with in_background():
+                async with authenticating(app, settings, resources.light):
+                    yield
         finally:
             resources.store.close()
             resources.outbox.close()
