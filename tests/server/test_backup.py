@@ -25,7 +25,6 @@ from orchestration.store.sqlite import SqliteStore
 from orchestration.work.european_product import link
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
-from server.backup.unpack import read_about
 from server.cli import main
 from server.state import RestoreUnfinished, alone, in_use
 
@@ -360,31 +359,52 @@ def test_a_foreign_file_is_refused(state: Path) -> None:
     assert state.exists()
 
 
-def test_a_database_of_a_newer_schema_is_refused_whatever_the_archive_says(archive: Path, state: Path) -> None:
-    with closing(sqlite3.connect(state / "orders.sqlite")) as connection:
-        connection.execute("pragma user_version = 99")
-    with tarfile.open(archive) as tar:
-        about = read_about(archive)
-        assert about.schema < 99
-        assert tar.getnames()[0] == "about.json"
+def with_database(change: Callable[[Path], object], folder: Path) -> Change:
+    """Change the database in the archive, and the manifest with it."""
+
+    def changed(members: Members) -> None:
+        path = folder / "changed.sqlite"
+        path.write_bytes(members[1][1])
+        change(path)
+        content = path.read_bytes()
+        entries = json.loads(members[-1][1])
+        entries[0] |= {"size": len(content), "sha256": sha256(content).hexdigest()}
+        members[1] = (members[1][0], content)
+        members[-1] = (members[-1][0], json.dumps(entries).encode())
+
+    return changed
+
+
+def executing(script: str) -> Callable[[Path], object]:
+    def execute(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(script)
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (executing("pragma user_version = 99"), "the schema has version 99"),
+        (lambda path: path.write_bytes(b"no database" * 1000), "not a database"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-8192]), "malformed"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused_before_anything_is_exchanged(
+    archive: Path, state: Path, change: Callable[[Path], object], said: str
+) -> None:
     before = contents(state)
-    refused = run("backup", archive.with_name("second.tar"))
-    assert "the schema has version 99" in refused.stderr
+    refused = run("restore", rewritten(archive, with_database(change, archive.parent)), "--force")
+    assert refused.exit_code == 1
+    assert said in refused.stderr
     assert contents(state) == before
+    assert not (state / ".restoring").exists()
 
 
 def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
-    def older(members: Members) -> None:
-        path = archive.with_name("older.sqlite")
-        path.write_bytes(members[1][1])
-        with closing(sqlite3.connect(path)) as connection:
-            connection.executescript("alter table jobs drop column fault; pragma user_version = 1;")
-        members[1] = (members[1][0], path.read_bytes())
-        entries = json.loads(members[-1][1])
-        entries[0] |= {"size": len(members[1][1]), "sha256": sha256(members[1][1]).hexdigest()}
-        members[-1] = (members[-1][0], json.dumps(entries).encode())
-
-    restored = run("restore", rewritten(archive, older), "--force")
+    older = executing("alter table jobs drop column fault; pragma user_version = 1;")
+    restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
     assert restored.exit_code == 0, restored.stderr
     with closing(SqliteStore(state / "orders.sqlite")) as store:
         assert len(store.unfinished()) == 2
