@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, override
 from uuid import uuid4
 
 from orchestration.errors import IdempotencyConflict
-from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
-from orchestration.manifest import encode
+from orchestration.job import Job, JobPage, JobQuery, Manifest, Order, ResultFile
+from orchestration.manifest import decode, encode
 from orchestration.store import statements
 from orchestration.store.database import Database, unavailable
 from orchestration.store.listing import page_of
@@ -105,6 +105,12 @@ class SqliteStore(Database):
         """Return the paths of all files that stand in results and whose time has not ended."""
         with self._reading() as connection:
             return frozenset(row[0] for row in connection.execute(statements.KEPT_PATHS))
+
+    def named_files(self) -> tuple[tuple[str, ResultFile], ...]:
+        """Return every job's id with each file that its result still has, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(statements.NAMED_FILES).fetchall()
+        return tuple((row["id"], output.file) for row in rows for output in decode(row["manifest"]) if output.file)
 
     def files_removed(self, job_id: str) -> None:
         """Note that a job's files are gone."""

@@ -57,6 +57,9 @@ FILES_TO_REMOVE = f"""select {LISTED} from jobs
 KEPT_PATHS = """select distinct json_extract(output.value, '$.file.path') from jobs, json_each(manifest) as output
     where files = 1 and manifest is not null and json_extract(output.value, '$.file.path') is not null"""
 
+NAMED_FILES = """select id, manifest from jobs where files = 1 and status = 'successful' and deleted is null
+    order by number"""
+
 FILES_REMOVED = """update jobs set
         files = 0, files_until = null, expired = (status = 'successful' and deleted is null)
     where id = :id and files = 1"""

@@ -10,6 +10,7 @@ import click
 
 from orchestration.errors import OrchestrationError
 from orchestration.job import UNFINISHED, Job, JobQuery, Order, Status
+from server.commands.shown import state_folder
 
 if TYPE_CHECKING:
     from orchestration.store.sqlite import SqliteStore
@@ -99,12 +100,8 @@ def cancel(job_id: str) -> None:
 def _store() -> Iterator["SqliteStore"]:
     """Open the orders that there are; none are made, and what is wrong is one line."""
     from orchestration.store.sqlite import SqliteStore
-    from server.environment import WrongSettings, read_settings
 
-    try:
-        path = read_settings().state.dir / "orders.sqlite"
-    except WrongSettings as error:
-        raise click.ClickException("\n".join(error.problems)) from error
+    path = state_folder() / "orders.sqlite"
     if not path.exists():
         raise click.ClickException(f"{path} is not there: nothing was ordered, or LANDCAST_STATE_DIR is another folder")
     try:
