@@ -44,6 +44,9 @@ HAND_BACK = """update jobs set
         failures = failures + :counted
     where id = :id and attempt = :attempt and status = 'running'"""
 
+TELL = """update jobs set message = :message, updated = :now
+    where id in (select value from json_each(:ids)) and status = 'accepted'"""
+
 DISMISS = """update jobs set
         status = iif(finished is null, 'dismissed', status), deleted = iif(finished is null, null, :now),
         message = iif(finished is null, '', message), finished = coalesce(finished, :now), updated = :now
@@ -53,6 +56,10 @@ DISMISS = """update jobs set
 FILES_TO_REMOVE = f"""select {LISTED} from jobs
     where files = 1 and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed'))
     order by number"""  # noqa: S608  a constant
+
+NEXT_EXPIRY = """select files_until from jobs
+    where files = 1 and files_until is not null and instr(manifest, '"path": "' || id || '/') > 0
+    order by files_until limit 1"""
 
 KEPT_PATHS = """select distinct json_extract(output.value, '$.file.path') from jobs, json_each(manifest) as output
     where files = 1 and manifest is not null and json_extract(output.value, '$.file.path') is not null"""
