@@ -115,9 +115,9 @@ class CallbacksSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **_COMMON)
 
     tries: int = Field(8, ge=1, le=20)
-    """How often a callback or a mail is tried."""
+    """How often a callback is tried."""
     pause: float = Field(10, gt=0, le=3600)
-    """Seconds before the second try; each further pause is three times as long, an hour at most."""
+    """Seconds before the second try, of a mail too; each further pause is three times as long, an hour at most."""
     timeout: float = Field(10, gt=0, le=60)
     """Seconds that a receiver is given to answer."""
     key: SecretStr | None = Field(None, min_length=32)
@@ -142,6 +142,8 @@ class MailSettings(BaseSettings):
     """Address that gets the mail of an order whose owner has none."""
     sender: str | None = None
     """Address that mail comes from. Default: landcast@ and the host of the public address."""
+    tries: int = Field(8, ge=1, le=20)
+    """How often a mail is tried while no message was handed over."""
     timeout: float = Field(30, gt=0, le=300)
     """Seconds that each answer of the mail server is waited for."""
 

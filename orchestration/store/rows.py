@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestration.job import Job, Order, Status
+from orchestration.job import Job, Notice, Order, Status
 from orchestration.manifest import decode
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +53,12 @@ def _order(row: Mapping[str, Any]) -> Order:
         email=row["email"],
         idempotency_key=row["idempotency_key"],
         request_hash=row["request_hash"],
+        notices=tuple(map(_notice, json.loads(row["notices"]))),
     )
+
+
+def _notice(members: Mapping[str, Any]) -> Notice:
+    return Notice(members["kind"], Status(members["event"]), members["address"])
 
 
 def time_of(value: int | None) -> datetime | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
@@ -202,6 +203,7 @@ def _values(order: Order) -> dict[str, Any]:
         "response": order.response,
         "key": order.idempotency_key,
         "hash": order.request_hash,
+        "notices": json.dumps([asdict(notice) for notice in order.notices]),
         "now": now(),
     }
 

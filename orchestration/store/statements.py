@@ -2,18 +2,18 @@
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
-    files_until, expired"""
-"""Every column but the inputs and the result, which may be megabytes each and which no list shows."""
+    files_until, expired, '[]' as notices"""
+"""Every column but the inputs and the result, which may be megabytes each, and whom to tell: no list shows them."""
 
 ADD = """insert into jobs (
-        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, created, updated)
-    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now)
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated)
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now)
     returning *"""
 
 ADD_SUCCESSFUL = """insert into jobs (
-        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, created, updated,
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
         status, progress, started, finished, manifest, files, files_until)
-    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now,
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
         'successful', 100, :now, :now, :manifest, :files, :until)
     returning *"""
 
