@@ -49,7 +49,8 @@ TELL = """update jobs set message = :message, updated = :now
 
 DISMISS = """update jobs set
         status = iif(finished is null, 'dismissed', status), deleted = iif(finished is null, null, :now),
-        message = iif(finished is null, '', message), finished = coalesce(finished, :now), updated = :now
+        message = iif(finished is null, '', message), notices = iif(finished is null, notices, '[]'),
+        finished = coalesce(finished, :now), updated = :now
     where id = :id and deleted is null
     returning *"""
 

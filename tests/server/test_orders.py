@@ -33,8 +33,8 @@ def orders(*arguments: str) -> Result:
 
 def ordered(store: SqliteStore, process: str = "echo") -> Job:
     inputs = {"message": "hello"}
-    members = ("iss|ann", {"echo": {}}, "document", "ann@example.org", "k", "h", NOTICES)
-    return store.add(Order(process, inputs, *members))[0]
+    order = Order(process, inputs, "iss|ann", {"echo": {}}, "document", "ann@example.org", "k", "h", NOTICES)
+    return store.add(order)[0]
 
 
 def failed(store: SqliteStore) -> Job:
