@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISDIR
 
 _BLOCK = 512
 _LENGTH = 64
@@ -32,19 +33,24 @@ def allocated(path: Path) -> int:
 
 
 def _walk(path: Path) -> Iterator[tuple[os.stat_result, bool]]:
-    """Yield the status of all that is there; what goes meanwhile is left out."""
-    folders = []
-    with suppress(FileNotFoundError):
-        is_folder = path.is_dir() and not path.is_symlink()
-        yield path.lstat(), is_folder
-        folders += [str(path)] if is_folder else []
-    while folders:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    yield entry.stat(follow_symlinks=False), is_folder
-                    folders += [entry.path] if is_folder else []
+    """Yield the status of all that is there, and whether it is a folder; what goes meanwhile is left out."""
+    found = [(str(path), _status(path))]
+    while found:
+        name, status = found.pop()
+        if status is None:
+            continue
+        is_folder = S_ISDIR(status.st_mode)
+        yield status, is_folder
+        if is_folder:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(name) as entries:
+                found += [(entry.path, _status(entry.path)) for entry in entries]
+
+
+def _status(path: str | Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
 
 
 def note_usage(results: Path, used: int) -> None:
