@@ -3,18 +3,15 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.full import is_full
 from orchestration.job import Job, Manifest, Status
 from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed, Gone, NoSpace, Queued, Runner, Running, RunState, run_id
-from orchestration.space import DISK_FULL, Shortage, Space
+from orchestration.space import Space
 from orchestration.store import JobStore
-from orchestration.usage import in_words
 from orchestration.work import QUICK, WITHOUT_FILES
 
 _log = logging.getLogger(__name__)
@@ -32,7 +29,6 @@ _TOLD_AGAIN = 5.0
 """Seconds after which it is tried again to note why orders wait."""
 _QUICK_PLACES = 2
 _MOST_FAILURES = 3
-_HEARTBEAT = "heartbeat"
 
 
 class Reconciler:
@@ -141,7 +137,7 @@ class Reconciler:
         else:
             self._files.remove(job.id)
             self._store.hand_back(job.id, job.attempt, counted=False)
-            _log.warning("order waits: %s", _explained(short), extra=_names(job))
+            _log.warning("order waits: %s", short.explained(), extra=_names(job))
             self._over(job)
 
     def _end_above_cap(self) -> None:
@@ -294,34 +290,5 @@ def _has_files(job: Job, manifest: Manifest) -> bool:
     return any(output.file and output.file.path.startswith(f"{job.id}/") for output in manifest)
 
 
-def _explained(short: Shortage) -> str:
-    need = in_words(short.need)
-    what = "no space was left on the disk" if short.message == DISK_FULL else "the results crossed their cap"
-    return f"{what}; it is run again once {need} can be written (try {short.tries})"
-
-
 def _names(job: Job) -> dict[str, str | int]:
     return {"job": job.id, "attempt": job.attempt}
-
-
-class Heartbeat:
-    """A file whose age says whether the reconciler goes round."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / _HEARTBEAT
-        self._next = 0.0
-
-    def __call__(self) -> None:
-        """Touch the file, once a second at most."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1
-            with suppress(OSError):
-                self._path.touch()
-
-
-def heartbeat_age(state_dir: Path) -> float | None:
-    """Return the seconds since a reconciler last went round, None where none ever did."""
-    try:
-        return max(0.0, time.time() - (state_dir / _HEARTBEAT).stat().st_mtime)
-    except OSError:
-        return None

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import FrameType
 
 from orchestration.errors import StoreUnavailable
+from orchestration.heartbeat import Heartbeat
 from orchestration.housekeeping import sweep_drafts, sweep_house
 from orchestration.outbox.desk import Desk, delivering
-from orchestration.reconcile import Heartbeat, Reconciler
+from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.space import Space

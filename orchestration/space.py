@@ -34,6 +34,11 @@ class Shortage:
     after: float
     hopeless: str = ""
 
+    def explained(self) -> str:
+        """Return what is the matter, in words for the operator."""
+        what = "no space was left on the disk" if self.message == DISK_FULL else "the results crossed their cap"
+        return f"{what}; it is run again once {in_words(self.need)} can be written (try {self.tries})"
+
 
 class Space:
     """Keeps count of what lies below `root`, by folder, so that only what is being made is measured again.

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from orchestration.errors import StoreUnavailable
 from orchestration.full import RESERVE, free_bytes
+from orchestration.heartbeat import heartbeat_age
 from orchestration.job import JobQuery
-from orchestration.reconcile import heartbeat_age
 from routes.parameters import allow_parameters
 from routes.providers import collections_of, failure_of
 from routes.resources import resources_of

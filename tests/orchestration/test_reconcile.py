@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.job import Job, Order, Output, Status
-from orchestration.reconcile import Heartbeat, Reconciler, heartbeat_age
+from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed, Gone, NoSpace, Queued, Running, RunState, run_id
 from orchestration.space import DISK_FULL, Space
@@ -383,11 +383,3 @@ def test_a_new_order_starts_at_once(scene: Scene, until: Callable[..., None]) ->
         for run in scene.stage.runs:
             scene.stage.runs[run] = Gone()
         thread.join()
-
-
-def test_the_heartbeat_tells_its_age(state_dir: Path) -> None:
-    assert heartbeat_age(state_dir) is None
-    Heartbeat(state_dir)()
-    age = heartbeat_age(state_dir)
-    assert age is not None
-    assert 0 <= age < 5
