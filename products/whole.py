@@ -1,11 +1,14 @@
 """Files that appear under their name whole, or not at all."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part([-.].+)?")
 
 
 @contextmanager
@@ -20,6 +23,11 @@ def whole_file(target: Path) -> Iterator[Path]:
         make_durable(target.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_draft(name: str) -> bool:
+    """Say whether a file's name is one that `whole_file` writes to, or that SQLite or GDAL keep beside such a one."""
+    return _DRAFT.fullmatch(name) is not None
 
 
 def make_durable(path: Path) -> None:

@@ -132,15 +132,14 @@ def _using(settings: "Settings") -> Iterator[None]:
 
 
 def _work(settings: "Settings", configuration: Path) -> None:
-    from orchestration.service import run_work
+    from orchestration.service import Keeping, run_work
     from server.desk import make_desk
 
     run_work(
         state_dir=settings.state.dir,
         config=configuration,
         parallel=settings.jobs.parallel,
-        results_days=settings.results.retention,
-        jobs_days=settings.jobs.retention,
+        keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
         allow_private_fetch=settings.jobs.fetch_private,
         desk=make_desk(settings),
     )

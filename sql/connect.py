@@ -8,10 +8,13 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from time import monotonic, sleep
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version that the numbered files lead to, as the last of them writes it."""
 
-_STEPS = {1: "alter table jobs add column fault text not null default '';"}
+_STEPS = {
+    1: "alter table jobs add column fault text not null default '';",
+    3: "alter table jobs add column notices text not null default '[]';",
+}
 """What a database of a version lacks and no file that may run again can bring."""
 
 _IDLE = 4

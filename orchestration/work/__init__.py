@@ -59,6 +59,9 @@ _MODULES = {
 QUICK = frozenset({"echo"})
 """The processes that have places of their own, so that long orders never starve them."""
 
+WITHOUT_FILES = QUICK | {"estimate-product", "area-statistics"}
+"""The processes whose results are values, so that they need no space where results are kept."""
+
 
 def work_of(process: str) -> Work:
     """Return the work of a process; its module is imported only now. Raises KeyError."""

@@ -25,7 +25,7 @@ from server.backup.unpack import read_about, unpack
 from server.state import JOURNAL, RESTORING, alone
 from sql.connect import check_database
 
-_STATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", *KEYS, RESULTS, "heartbeat")
+_STATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", *KEYS, RESULTS, "heartbeat", "usage", "amounts.json")
 
 
 @dataclass(frozen=True, slots=True)
