@@ -68,13 +68,17 @@ def test_an_estimate_lies_within_its_margin(product: Path, bbox: list[float], mo
 
 
 def test_an_estimate_looks_at_no_more_nodes_than_its_bound(product: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
+    read: list[Any] = []
+
+    def note(_cursor: sqlite3.Cursor, row: Any) -> Any:
+        read.append(row)
+        return row
 
     class Counted(sqlite3.Connection):
         def execute(self, query: str, *values: Any) -> sqlite3.Cursor:
             cursor = super().execute(query, *values)
             if "_node" in query:
-                cursor.row_factory = lambda _, row: read.append(1) or row
+                cursor.row_factory = note
             return cursor
 
     connect = sqlite3.connect
