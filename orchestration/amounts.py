@@ -39,11 +39,13 @@ _COARSE = Effort(4_000_000, 0, 200)
 class Amount:
     """Pixels or polygons by class value.
 
-    Their sum may be off by `margin`, each class by what `margins` says where it is known (95 % confidence).
+    Unless it is exact their sum may be off by `margin`, each class by what `margins` says where it is known (95 %
+    confidence).
     """
 
     counts: Mapping[int, int]
     how: str
+    exact: bool = True
     margin: int = 0
     margins: Mapping[int, int] | None = None
 
@@ -71,14 +73,15 @@ def _pixels(source: Path, area: Area, effort: Effort) -> Amount:
     in_pixels = found.pixels.sum() / found.square_metres.sum()
     margins = {value: round(found.margin[value] * in_pixels) for value in counts}
     how = f"pixels {found.overview} times as wide were counted, and compared in {found.checked} blocks"
-    return Amount(counts, how, sum(margins.values()), margins)
+    return Amount(counts, how, exact=False, margin=sum(margins.values()), margins=margins)
 
 
 def _polygons(source: Path, area: Area, effort: Effort) -> Amount:
     found = count_polygons(source, area, most=effort.nodes)
     if not found.margin:
         return Amount(found.polygons, "every polygon was counted")
-    return Amount(found.polygons, "estimated from a sample of the spatial index", round(found.total * found.margin))
+    how = "estimated from a sample of the spatial index"
+    return Amount(found.polygons, how, exact=False, margin=round(found.total * found.margin))
 
 
 class PastAmounts:

@@ -69,7 +69,7 @@ def _amounts(amount: Amount, product: Product, kind: str) -> Mapping[str, Any]:
         }
         for value, count in sorted(amount.counts.items())
     ]
-    exact = {"exact": amount.margin == 0, "margin": amount.margin, "how": amount.how}
+    exact = {"exact": amount.exact, "margin": amount.margin, "how": amount.how}
     return {_UNITS[kind]: {"total": amount.total, **exact, "classes": rows}}
 
 

@@ -23,6 +23,7 @@ from products.area import read_area
 from products.catalogue import Catalogue, catalogue_of, read_configuration
 from products.progress import unheard
 from products.raster.extract import extract_raster
+from products.vector.census import PolygonCounts
 
 ROOT = Path(__file__).parents[2]
 PARK = {"bbox": [23.80, 52.68, 23.90, 52.75]}
@@ -103,6 +104,7 @@ def test_pixels_that_it_does_not_call_exact_are_within_their_margin(catalogue: C
     assert exact is not None
     assert rough is not None
     assert exact.margin == 0 < rough.margin
+    assert (exact.exact, rough.exact) == (True, False)
     assert rough.margins is not None
     assert abs(rough.total - exact.total) <= rough.margin
     assert "times as wide" in rough.how
@@ -115,6 +117,13 @@ def test_polygons_of_a_large_area_are_called_an_estimate(estimate: Estimate) -> 
     assert said["total"] == pytest.approx(57_364, abs=1.5 * said["margin"])
     small = estimate(PARK, "Vector")["polygons"]
     assert (small["exact"], small["margin"], sum(by_class(small).values())) == (True, 0, small["total"])
+
+
+def test_none_found_in_a_sample_is_not_called_exact(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amounts, "count_polygons", lambda *_, **__: PolygonCounts({}, margin=1.0))
+    found = amount_of(catalogue.default, "Vector", read_area(PARK))
+    assert found is not None
+    assert (found.total, found.margin, found.exact) == (0, 0, False)
 
 
 def test_without_past_orders_it_says_so_and_gives_a_wide_range(estimate: Estimate) -> None:
