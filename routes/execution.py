@@ -75,7 +75,8 @@ async def _ordered(request: Request, process: Processor) -> Job:
         identity=current_identity.get(),
         key=request.headers.get("idempotency-key"),
     )
-    order = resources.mailing.add_to(await anyio.to_thread.run_sync(read, limiter=resources.heavy))
+    order = await anyio.to_thread.run_sync(read, limiter=resources.heavy)
+    order = resources.mailing.add_to(order) if process.orders else resources.mailing.note_in(order)
     ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
     return await anyio.to_thread.run_sync(resources.room.take, order, manifest, limiter=resources.light)

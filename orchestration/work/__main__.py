@@ -75,6 +75,7 @@ def _bench(options: Namespace, job: Job, report: Report) -> Bench:
         configuration=options.config,
         fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
         report=report,
+        orders=options.state_dir / "orders.sqlite",
     )
 
 
