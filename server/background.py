@@ -1,12 +1,15 @@
 """Log lines written by a thread of their own: a reader that does not keep up holds nobody up."""
 
 import logging
-from queue import Full, Queue
+from contextlib import suppress
+from queue import Empty, Full, Queue
 from threading import Thread
 from time import monotonic, sleep
 from typing import TextIO, override
 
 _LINES = 10_000
+_TOGETHER, _AT_ONCE = 0.02, 200
+"""Seconds in which lines are gathered, and how many are written at once: to wake for each would slow all others."""
 _LAST_WORDS, _LOOK = 2.0, 0.002
 """Seconds that what is left is given to be written at the end, and between two looks."""
 
@@ -34,18 +37,23 @@ class BackgroundHandler(logging.Handler):
 
     def _write_all(self) -> None:
         while True:
-            self._write(self._lines.get())
-            self._lines.task_done()
+            lines = [self._lines.get()]
+            sleep(_TOGETHER)
+            with suppress(Empty):
+                while len(lines) < _AT_ONCE:
+                    lines.append(self._lines.get_nowait())
+            self._write(lines)
+            for _ in lines:
+                self._lines.task_done()
 
-    def _write(self, line: str) -> None:
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            line = f"{line}\n{self.format(_lost(dropped))}"
+    def _write(self, lines: list[str]) -> None:
+        dropped, self._dropped = self._dropped, 0
+        told = [*lines, self.format(_lost(dropped))] if dropped else lines
         try:
-            self._stream.write(f"{line}\n")
+            self._stream.write("".join(f"{line}\n" for line in told))
             self._stream.flush()
         except (OSError, ValueError):
-            self._dropped += 1
+            self._dropped += dropped + len(lines)
 
     @override
     def flush(self) -> None:
