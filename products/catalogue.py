@@ -44,10 +44,20 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """The GeoPackage of a collection of features; their ids are in the column `id_field`, else they are the keys."""
+
+    collection: str
+    path: Path
+    id_field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The products of one configuration."""
+    """The products and the collections of features of one configuration."""
 
     products: tuple[Product, ...]
+    features: tuple[FeatureSource, ...] = ()
 
     @property
     def default(self) -> Product:
@@ -117,7 +127,15 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     for number, product in enumerate(products):
         if any((product.series, product.year) == (other.series, other.year) for other in products[:number]):
             raise InvalidConfiguration(f"products.{product.id}: {product.series} has the year {product.year} twice")
-    return Catalogue(products)
+    return Catalogue(products, tuple(_feature_sources(configuration.get("resources"))))
+
+
+def _feature_sources(resources: Any) -> Iterator[FeatureSource]:
+    """Yield what has the shape of a collection of features; what has another shape is `landcast check`'s to name."""
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
+        match resource:
+            case {"type": "collection", "providers": [{"type": "feature", "data": str(path)} as provider, *_]}:
+                yield FeatureSource(str(name), Path(path), provider.get("id_field"))
 
 
 _REQUIRED = ("title", "year", "raster", "attribution")

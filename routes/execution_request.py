@@ -13,6 +13,7 @@ from processes.errors import InvalidInput
 from processes.words import shown
 from products.catalogue import Catalogue
 from routes.body import parse_object
+from routes.formats import formats_of
 from routes.notices import callbacks_of
 from routes.problem import INVALID_PARAMETER, Problem
 
@@ -86,11 +87,13 @@ def _check_outputs(processor: Processor, outputs: Mapping[str, Any]) -> None:
 
 
 def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
-    there_is = {"mediaType": schema.get("contentMediaType", "application/json")}
-    if "contentMediaType" in schema:
-        there_is["encoding"] = "base64"
-    if not isinstance(asked, dict) or any(there_is.get(member) != value for member, value in asked.items()):
-        raise _refused(f"outputs.{name}.format", asked, shown(there_is))
+    formats = formats_of(schema)
+    if not isinstance(asked, dict) or not any(_is_of(asked, each) for each in formats):
+        raise _refused(f"outputs.{name}.format", asked, " or ".join(map(shown, formats)))
+
+
+def _is_of(asked: Mapping[str, Any], there_is: Mapping[str, str]) -> bool:
+    return all(there_is.get(member) == value for member, value in asked.items())
 
 
 def _checked_key(key: str | None) -> str | None:

@@ -53,10 +53,11 @@ _MODULES = {
     "extract-product": "orchestration.work.extract_product",
     "national-product": "orchestration.work.national_product",
     "european-product": "orchestration.work.european_product",
+    "area-statistics": "orchestration.work.area_statistics",
     "echo": "orchestration.work.echo",
 }
 
-QUICK = frozenset({"echo"})
+QUICK = frozenset({"area-statistics", "echo"})
 """The processes that have places of their own, so that long orders never starve them."""
 
 
