@@ -1,9 +1,9 @@
-"""Run the named measurements, or all: `python -m bench [startup] [sample] [orders] [nations]`."""
+"""Run the named measurements, or all: `python -m bench [startup] [sample] [orders] [nations] [statistics]`."""
 
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations")
+NAMES = ("startup", "sample", "orders", "nations", "statistics")
 
 
 def main(names: list[str]) -> None:

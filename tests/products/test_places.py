@@ -63,11 +63,12 @@ def test_what_has_no_inside_is_left_out_and_what_crosses_itself_is_repaired(tmp_
     (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
     assert (place.name, place.area.geometry.is_valid) == ("no 0", True)
     assert place.area.km2 > 1000
-    points = _catalogue(tmp_path / "points.gpkg", 4326, point, line)
+    for epsg in (3035, 4326):
+        points = _catalogue(tmp_path / f"{epsg}.gpkg", epsg, point, line)
     with pytest.raises(UnknownPlace, match="no polygon of x meets the bbox"):
         places_of({"collection": "x", "bbox": _EVERYWHERE}, points)
     with pytest.raises(UnknownPlace, match="'no 1' has no inside"):
-        places_of({"park": "no 1"}, Catalogue((), (FeatureSource("parks", tmp_path / "points.gpkg"),)))
+        places_of({"park": "no 1"}, Catalogue((), (FeatureSource("parks", tmp_path / "3035.gpkg"),)))
 
 
 def test_a_hundred_features_are_allowed_and_no_more(tmp_path: Path) -> None:

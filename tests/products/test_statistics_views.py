@@ -155,6 +155,7 @@ def test_one_place_is_drawn_as_bars_in_the_colours_of_its_classes() -> None:
     assert fills(root)[1:] == ["#ff0000", "#0080ff", "#000000"]
     _, sealed, water, _ = (float(box.get("width", "0").rstrip("%")) for box in root.iter(f"{_SVG}rect"))
     assert water == pytest.approx(3 * sealed, rel=0.01)
+    assert water == 420, "the largest is as long as there is room"
     words = texts(root)
     assert "Water" in words
     assert "0.03 km² · 74.8 %" in words
