@@ -18,6 +18,7 @@ from rasterio.features import geometry_mask
 from bench.run import Run, run
 from products.area import Area, read_area
 from products.catalogue import catalogue_of, read_configuration
+from products.limits import MAX_COUNTED_PIXELS
 from products.nations import find_nation
 from products.nations.outline import outline_of
 from products.outline import Polygonal
@@ -56,10 +57,11 @@ def _count(how: str, place: str) -> None:
     source = catalogue_of(read_configuration(Path("pygeoapi-config.yml"))).default.raster
     area = read_area(_SQUARE) if place != "Poland" else outline_of(find_nation(place) or sys.exit("no such nation"))
     if how == "theirs":
-        counts = _theirs(source, area, at_once=place != "Poland")
+        counts = _theirs(source, area, at_once=place != "Poland").tolist()
     else:
-        counts = count_classes(source, area, **({"most": _OVERVIEW} if how == "overview" else {})).pixels
-    print(json.dumps([int(count) for count in counts[:255]]))
+        most = _OVERVIEW if how == "overview" else MAX_COUNTED_PIXELS
+        counts = count_classes(source, area, most=most).pixels.tolist()
+    print(json.dumps(counts[:255]))
 
 
 def _theirs(source: Path, area: Area, *, at_once: bool) -> NDArray[np.int64]:
