@@ -1,9 +1,9 @@
-"""Run the named measurements, or all: `python -m bench [startup] [sample] [orders] [nations] [statistics]`."""
+"""Run the named measurements, or all, such as `python -m bench startup orders`; NAMES lists them."""
 
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations", "statistics")
+NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "statistics")
 
 
 def main(names: list[str]) -> None:

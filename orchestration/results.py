@@ -4,6 +4,7 @@ import hmac
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
 from orchestration.kept import HOUSE, kept_file
 from orchestration.keys import kept_key
+
+_A_DAY = 86_400.0
 
 
 class ResultFiles:
@@ -66,7 +69,10 @@ class ResultFiles:
             self.remove(job.id)
 
     def sweep(self, job_of: Callable[[str], Job | None]) -> None:
-        """Tidy every job's folder and remove those of jobs that are not there."""
+        """Tidy every job's folder, remove those of jobs that are not there, and files that belong to none."""
+        for stray in self.root.glob("*"):
+            if (stray.is_symlink() or not stray.is_dir()) and is_old(stray):
+                stray.unlink()
         for folder in [entry for entry in self.root.glob("*") if _is_id(entry.name)]:
             job = job_of(folder.name)
             if job is None:
@@ -118,6 +124,14 @@ def _keep_only(kept: set[Path], folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def is_old(path: Path) -> bool:
+    """Say whether nothing was written at the path for a day, so that nobody is at it any more."""
+    try:
+        return time.time() - path.lstat().st_mtime > _A_DAY
+    except FileNotFoundError:
+        return False
 
 
 def _is_id(name: str) -> bool:

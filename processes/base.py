@@ -18,6 +18,9 @@ class Processor(BaseProcessor):
     description: ClassVar[Mapping[str, Any]]
     """Id, version, title, inputs, outputs and so on, as 18-062r2's process.yaml; its schemas are what is enforced."""
 
+    orders: ClassVar[bool] = True
+    """Whether an execution is an order that may send mail; what only asks about one is told why it would be refused."""
+
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, dict(self.description))
 

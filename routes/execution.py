@@ -75,11 +75,11 @@ async def _ordered(request: Request, process: Processor) -> Job:
         identity=current_identity.get(),
         key=request.headers.get("idempotency-key"),
     )
-    order = resources.mailing.add_to(await anyio.to_thread.run_sync(read, limiter=resources.heavy))
+    order = await anyio.to_thread.run_sync(read, limiter=resources.heavy)
+    order = resources.mailing.add_to(order) if process.orders else resources.mailing.note_in(order)
     ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
-    job, _ = await anyio.to_thread.run_sync(resources.store.add, order, manifest, limiter=resources.light)
-    return job
+    return await anyio.to_thread.run_sync(resources.room.take, order, manifest, limiter=resources.light)
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:

@@ -11,6 +11,7 @@ from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
 from products.catalogue import Catalogue
 from routes.notices import Mailing
+from routes.room import Room
 
 
 @dataclass(slots=True)
@@ -18,13 +19,15 @@ class Resources:
     """The collaborators of the routes; `url` is the public address without a slash at its end.
 
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
-    `mailing` says which orders get a mail. `wait` is how many seconds a synchronous execution waits at most.
+    `room` takes orders while there is space, `mailing` says which of them get a mail. `wait` is how many seconds a
+    synchronous execution waits at most.
     """
 
     api: API
     url: str
     catalogue: Catalogue
     store: JobStore
+    room: Room
     outbox: Outbox
     mailing: Mailing
     results: Results

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from orchestration.job import Job, ResultFile
 from orchestration.result_document import Delivery
 from orchestration.status_info import instant
+from orchestration.work import ESTIMATE
 from processes.words import shown
 from routes.accept import choose
 from routes.delivery import (
@@ -60,7 +61,13 @@ def _is_browser(request: Request) -> bool:
 def _page(request: Request, job: Job) -> Mapping[str, Any]:
     outputs = [_row(delivery) for delivery in deliveries(job, resources_of(request))]
     until = instant(job.files_until) if job.files_until else None
-    return {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+    page = {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+    return {**page, "estimate": _estimate(job)}
+
+
+def _estimate(job: Job) -> Any:
+    """Return what the page says in words: the estimate, None where the job made none."""
+    return next((output.value for output in job.manifest), None) if job.order.process == ESTIMATE else None
 
 
 def _row(delivery: Delivery) -> Mapping[str, Any]:

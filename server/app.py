@@ -42,6 +42,7 @@ from routes.openapi import endpoint
 from routes.openapi.document import build
 from routes.providers import log_failures
 from routes.resources import Resources
+from routes.room import Room
 from server.api import make_api
 from server.desk import make_results
 from server.settings import Settings
@@ -119,14 +120,17 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
     files_days = min(settings.results.retention, settings.jobs.retention)
+    store = SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True)
+    results = make_results(settings)
     return Resources(
         api=api,
         url=url,
         catalogue=catalogue_of(configuration),
-        store=SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True),
+        store=store,
+        room=Room(store, results.root, settings.results.cap),
         outbox=Outbox(folder / "orders.sqlite", lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
-        results=make_results(settings),
+        results=results,
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,

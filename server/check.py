@@ -11,6 +11,7 @@ from products.catalogue import InvalidConfiguration, catalogue_of, read_configur
 from routes.timespan import extent_of
 from server.environment import WrongSettings, read_settings
 from server.settings import Settings
+from server.state import RestoreUnfinished, refuse_unfinished
 
 _ID = re.compile(r"[A-Za-z0-9._-]+")
 _METADATA = {
@@ -51,6 +52,10 @@ def refusals(settings: Settings) -> list[str]:
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         problems.append(f"LANDCAST_STATE_DIR: {folder}: cannot be written")
+    try:
+        refuse_unfinished(folder)
+    except RestoreUnfinished as error:
+        problems.append(f"LANDCAST_STATE_DIR: {error}")
     return problems
 
 

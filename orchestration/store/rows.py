@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestration.job import Job, Order, Status
+from orchestration.job import Job, Notice, Order, Status
 from orchestration.manifest import decode
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,15 +30,15 @@ def job_of(row: Mapping[str, Any]) -> Job:
         status=Status.DISMISSED if row["deleted"] else Status(row["status"]),
         created=_EPOCH + timedelta(microseconds=row["created"]),
         updated=_EPOCH + timedelta(microseconds=row["updated"]),
-        started=_time(row["started"]),
-        finished=_time(row["finished"]),
+        started=time_of(row["started"]),
+        finished=time_of(row["finished"]),
         attempt=row["attempt"],
         failures=row["failures"],
         progress=row["progress"],
         message=row["message"],
         fault=row["fault"],
         manifest=decode(row["manifest"] or "[]"),
-        files_until=_time(row["files_until"]),
+        files_until=time_of(row["files_until"]),
         expired=bool(row["expired"]),
     )
 
@@ -53,8 +53,14 @@ def _order(row: Mapping[str, Any]) -> Order:
         email=row["email"],
         idempotency_key=row["idempotency_key"],
         request_hash=row["request_hash"],
+        notices=tuple(map(_notice, json.loads(row["notices"]))),
     )
 
 
-def _time(value: int | None) -> datetime | None:
+def _notice(members: Mapping[str, Any]) -> Notice:
+    return Notice(members["kind"], Status(members["event"]), members["address"])
+
+
+def time_of(value: int | None) -> datetime | None:
+    """Return the time that the table holds."""
     return None if value is None else _EPOCH + timedelta(microseconds=value)

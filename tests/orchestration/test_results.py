@@ -1,3 +1,4 @@
+import os
 import stat
 import subprocess
 import sys
@@ -146,6 +147,18 @@ def test_sweep_removes_orphans_and_leaves_what_is_not_ours(tmp_path: Path) -> No
     ResultFiles(tmp_path).sweep(jobs.get)
     assert {entry.name for entry in tmp_path.iterdir()} == {known, "notes"}
     assert "notes/keep.txt" in _left(tmp_path)
+
+
+def test_sweep_removes_strays_that_nobody_is_at_any_more(tmp_path: Path) -> None:
+    for name in ("old.zip", "young.zip"):
+        (tmp_path / name).touch()
+    (tmp_path / "house").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "house")
+    os.utime(tmp_path / "old.zip", (0, 0))
+    os.utime(tmp_path / "link", (0, 0), follow_symlinks=False)
+    os.utime(tmp_path / "house", (0, 0))
+    ResultFiles(tmp_path).sweep(lambda _: None)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"young.zip", "house"}
 
 
 def test_remove_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:

@@ -211,6 +211,7 @@ def own(config: Path, tmp_path: Path) -> Path:
     return config
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # a PNG has no place
 def test_its_own_classes_are_shown_everywhere(own: Path, make_app: MakeApp) -> None:
     assert find_problems(own) == []
     with TestClient(make_app(read_configuration(own))) as client:

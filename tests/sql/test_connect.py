@@ -70,6 +70,17 @@ def test_a_database_of_the_second_version_gets_its_outbox(tmp_path: Path) -> Non
         assert tuple(connection.execute("select state, due from outbox").fetchone()) == ("due", 7)
 
 
+_VERSION_3 = _VERSION_2.replace("user_version = 2", "user_version = 3")
+
+
+def test_a_database_of_the_third_version_remembers_whom_to_tell(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        connection.executescript(_VERSION_3)
+        migrate(connection)
+        assert _pragma(connection, "user_version") == SCHEMA_VERSION
+        assert connection.execute("select notices from jobs").fetchone()[0] == "[]"
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
