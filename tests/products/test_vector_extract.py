@@ -158,7 +158,8 @@ def test_memory_stays_below_500_mb(product: Path, tmp_path: Path) -> None:
         " from products.vector.extract import extract_vector;"
         " area = read_area('POLYGON ((14 48, 26 48, 26 55, 14 55, 14 48))');"
         " extract_vector(Path(sys.argv[1]), area, Path(sys.argv[2]), name='x', report=lambda *_: None);"
-        " peak = Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0];"  # ru_maxrss counts the parent
+        # not ru_maxrss, which counts the parent too
+        " peak = Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0];"
         " print(int(peak) // 1024)"
     )
     command = [sys.executable, "-c", code, str(product), str(tmp_path)]
