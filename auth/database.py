@@ -1,4 +1,4 @@
-"""The database of keys and sessions: the file that the orders are in."""
+"""The database of keys and sessions: the one that the orders are in."""
 
 import sql.database
 
@@ -8,7 +8,7 @@ class AccessUnavailable(Exception):
 
 
 class AccessDatabase(sql.database.Database):
-    """The database at `path`, made when it is not there. Raises AccessUnavailable."""
+    """The database at `place`; one of SQLite is made when it is not there. Raises AccessUnavailable."""
 
     failure = AccessUnavailable
     contents = "the database of keys and sessions"

@@ -24,7 +24,10 @@ returning nonce, verifier, return_to"""
 
 
 class PendingLogins(AccessDatabase):
-    """Keep pending logins in the database at `path`, made when it is not there. Raises AccessUnavailable."""
+    """Keep pending logins in the database at `place`; one of SQLite is made when it is not there.
+
+    Raises AccessUnavailable.
+    """
 
     def begin(self, return_to: str) -> PendingLogin:
         """Remember a login that leads back to a path of ours; the caller has checked that it is one."""

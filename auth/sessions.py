@@ -32,7 +32,7 @@ _SWEEP = "delete from sessions where expires <= :now or seen <= :idle_since"
 
 
 class Sessions(AccessDatabase):
-    """Keep sessions in the database at `path`, made when it is not there. Raises AccessUnavailable.
+    """Keep sessions in the database at `place`; one of SQLite is made when it is not there. Raises AccessUnavailable.
 
     A session ends LIFETIME after its login, IDLE after its last use, at a logout here, and at one that the issuer tells
     of. No token of the issuer is kept but the ID token, as nothing is fetched in the user's name: what a person loses

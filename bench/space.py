@@ -12,7 +12,7 @@ from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners import Running, RunState
 from orchestration.space import Space
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from routes.room import Room
 
 _JOBS = 10_000
@@ -36,7 +36,7 @@ class _Busy:
 def measure() -> None:
     """Print microseconds of each step, and of what it is beside."""
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder, "orders.sqlite"))
+        store = StoredJobs(Path(folder, "orders.sqlite"))
         files = ResultFiles(Path(folder, "results"))
         for number in range(_JOBS):
             _stored(store, files, number)
@@ -44,14 +44,14 @@ def measure() -> None:
         store.close()
 
 
-def _stored(store: SqliteStore, files: ResultFiles, number: int) -> None:
+def _stored(store: StoredJobs, files: ResultFiles, number: int) -> None:
     file = ResultFile("r.zip", f"stored-{number}/1/1/r.zip", "application/zip", 5000, "ab" * 32)
     files.folder(f"stored-{number}", 1, 1).mkdir(parents=True)
     (files.root / file.path).write_bytes(b"x" * file.size)
     store.add(_ORDER, (Output("result", None, file.media_type, file),))
 
 
-def _print(store: SqliteStore, files: ResultFiles) -> None:
+def _print(store: StoredJobs, files: ResultFiles) -> None:
     space, room = Space(files.root, cap=1 << 50, clock=count().__next__), Room(store, files.root, 1 << 50)
     reconciler = Reconciler(store, _Busy(), files, parallel=1, jobs_days=365, space=space)
     _time("measuring everything, at the start and once an hour", space.recount, 3)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install the real programs that the tests talk to: GDAL's tools, QGIS's Python, nginx, systemd's analysis, from Debian's
-# packages, and Keycloak. Elsewhere: have gdalinfo, ogrinfo, nginx, systemd-analyze, curl, openssl, unzip, java (17 or
-# newer) and mvn on PATH and set QGIS_PYTHON to a Python that imports qgis.core; for Keycloak see keycloak/install.sh.
+# packages, PostgreSQL and Keycloak. Elsewhere: have gdalinfo, ogrinfo, nginx, systemd-analyze, curl, openssl, unzip, java
+# (17 or newer), mvn, postgres and initdb on PATH and set QGIS_PYTHON to a Python that imports qgis.core; or set
+# TEST_POSTGRES_URL to a PostgreSQL that runs, whose user may make databases and roles; for Keycloak see keycloak/install.sh.
 set -eu
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -13,6 +14,9 @@ PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null 2>&1 || missi
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 for tool in curl openssl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"
+if [ -z "${TEST_POSTGRES_URL:-}" ] && ! command -v initdb >/dev/null 2>&1; then
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+fi
 if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
   command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
   [ -n "${TEST_KEYCLOAK_HOME:-}" ] || command -v mvn >/dev/null 2>&1 || missing="$missing maven"

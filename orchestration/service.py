@@ -19,7 +19,7 @@ from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.space import Space
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 
 _log = logging.getLogger(__name__)
 
@@ -117,11 +117,11 @@ def _pause(seconds: float, stop: _Stop) -> None:
         time.sleep(_SOON)
 
 
-def _open(path: Path, files_days: int, stop: _Stop) -> SqliteStore | None:
+def _open(path: Path, files_days: int, stop: _Stop) -> StoredJobs | None:
     """Open the store as soon as it can be opened; None when we are stopped before."""
     while not stop():
         try:
-            return SqliteStore(path, files_days=files_days)
+            return StoredJobs(path, files_days=files_days)
         except StoreUnavailable as error:
             _log.warning("orders wait: %s", error)
             _pause(_PATIENCE, stop)

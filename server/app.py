@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from auth.access import Policy
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
-from orchestration.store.sqlite import SqliteStore
 from plugins.patches import apply_patches
 from products.catalogue import catalogue_of
 from routes import (
@@ -130,7 +130,7 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
     files_days = min(settings.results.retention, settings.jobs.retention)
-    store = SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True)
+    store = StoredJobs(folder / "orders.sqlite", files_days=files_days, lazy=True)
     results = make_results(settings)
     return Resources(
         api=api,

@@ -6,7 +6,10 @@ from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
+from threading import Lock
 from time import monotonic, sleep
+
+from sql.connections import Connection, Dialect, NewerSchema
 
 SCHEMA_VERSION = 5
 """The version that the numbered files lead to, as the last of them writes it."""
@@ -22,10 +25,6 @@ _IDLE = 4
 
 _AGAIN = 0.02
 """Seconds until a lock that SQLite does not wait for is asked again."""
-
-
-class NewerSchema(Exception):
-    """The database was written by a newer version of the program."""
 
 
 def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:
@@ -106,18 +105,39 @@ class Pool:
         self._path = path
         self._busy_seconds = busy_seconds
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._prepared = False
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which database it is."""
+        return "sqlite"
+
+    def prepare(self) -> None:
+        """Make the database and its schema, once; several threads may, as a second time changes nothing."""
+        if not self._prepared:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
+                migrate(connection)
+            self._prepared = True
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, owner: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  SQLite has no security of rows
         """Give a connection in a transaction that alone may write; committed at the end, or nothing of it is."""
         with self._transaction("begin immediate") as connection:
             yield connection
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self, owner: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  likewise
         """Give a connection that sees one state of the database."""
         with self._transaction("begin") as connection:
             yield connection
+
+    def one_at_a_time(self, connection: Connection, name: str) -> None:
+        """Return at once: only one transaction writes anyway."""
+
+    def watch(self) -> "SqliteWatch":
+        """Return a new watch."""
+        return SqliteWatch(self._path, busy_seconds=self._busy_seconds)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
@@ -147,3 +167,29 @@ class Pool:
         """Close the idle connections."""
         while not self._idle.empty():
             self._idle.get_nowait().close()
+
+
+class SqliteWatch:
+    """Notices commits by SQLite's own counter, on a connection that never writes and so sees every one."""
+
+    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._seen: int | None = None
+
+    def changed(self) -> bool:
+        """Compare the counter with that of the last call."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = connect(self._path, busy_seconds=self._busy_seconds)
+            before, self._seen = self._seen, self._connection.execute("pragma data_version").fetchone()[0]
+            return before != self._seen
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._seen = None

@@ -1,11 +1,12 @@
-"""A SQLite database that is made, brought up and used as one that may be away."""
+"""A database that is used as one that may be away."""
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from sql.connect import NewerSchema, Pool, connect, migrate
+from sql.connect import Pool
+from sql.connections import Connection, DatabaseAway, NewerSchema, Place
 
 
 class DatabaseUnavailable(Exception):
@@ -13,7 +14,7 @@ class DatabaseUnavailable(Exception):
 
 
 class Database:
-    """The database at `path`, made when it is not there.
+    """The database at `place`; one of SQLite is made when it is not there.
 
     Raises `failure` when the database is unavailable: when it is made, or with `lazy` when it is used. Those that keep
     something in it derive from this class and say by `failure` what that is for the caller.
@@ -24,38 +25,29 @@ class Database:
     contents = "the database"
     """What the text says is unavailable."""
 
-    def __init__(self, path: Path, *, busy_seconds: float = 5, lazy: bool = False) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._prepared = False
-        self._pool = Pool(path, busy_seconds=busy_seconds)
+    def __init__(self, place: Place, *, busy_seconds: float = 5, lazy: bool = False) -> None:
+        self._pool = Pool(place, busy_seconds=busy_seconds) if isinstance(place, Path) else place
         if not lazy:
             self._prepare()
 
     def _prepare(self) -> None:
-        """Make the database and its schema, once; several threads may, as a second time changes nothing."""
-        if self._prepared:
-            return
         with self._unavailable():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
-                migrate(connection)
-        self._prepared = True
+            self._pool.prepare()
 
     def close(self) -> None:
         """Give the connections back."""
         self._pool.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, owner: str | None = None) -> Iterator[Connection]:
         self._prepare()
-        with self._unavailable(), self._pool.writing() as connection:
+        with self._unavailable(), self._pool.writing(owner) as connection:
             yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self, owner: str | None = None) -> Iterator[Connection]:
         self._prepare()
-        with self._unavailable(), self._pool.reading() as connection:
+        with self._unavailable(), self._pool.reading(owner) as connection:
             yield connection
 
     def _unavailable(self) -> AbstractContextManager[None]:
@@ -68,5 +60,5 @@ def failing_as(failure: type[Exception], contents: str) -> Iterator[None]:
     """Turn what a database fails with into `failure`, with one text, which is for the log."""
     try:
         yield
-    except (sqlite3.Error, OSError, NewerSchema) as error:
+    except (sqlite3.Error, OSError, NewerSchema, DatabaseAway) as error:
         raise failure(f"{contents}: {error}") from error

@@ -22,6 +22,8 @@ from server.settings import CONCERNS, Settings
 from server.supervise import listen
 from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
+from tests.places import PlaceOf, SqlitePlace, make_place
+from tests.postgres import Postgres, start_postgres
 
 ROOT = Path(__file__).parents[1]
 _SERVE = """
@@ -50,6 +52,24 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     """Return a real Keycloak with the committed realm, the same for all tests; add users of your own names to it."""
     with start_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Return a real PostgreSQL, the same for all tests; make a database of your own in it."""
+    with start_postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def place_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlaceOf]:
+    """Return where the orders, keys and sessions are: SQLite's file, or what the test's module parametrises."""
+    kind = getattr(request, "param", "sqlite")
+    if kind == "sqlite":
+        yield SqlitePlace(tmp_path / "the state" / "orders.sqlite")
+        return
+    with make_place(request.getfixturevalue("postgres")) as place:
+        yield place
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The statements of the API keys."""
 
+from sql.connections import Wording
+
 ADD = """
 insert into api_keys (id, hash, owner, subject, email, person, name, scope, maker, granted, rights, rights_at, created,
                       expires)
@@ -9,7 +11,7 @@ returning *"""
 
 COUNT = "select count(*) from api_keys where owner = :owner and maker = 'owner' and revoked is null and expires > :now"
 
-GET = "select * from api_keys where id = ?"
+GET = "select * from api_keys where id = :id"
 
 LIST = "select * from api_keys where :owner is null or owner = :owner order by created, id"
 
@@ -21,9 +23,15 @@ REVOKE_ALL = "update api_keys set revoked = :now where owner = :owner and revoke
 USED = "update api_keys set last_used = :used where id = :id and (last_used is null or last_used < :used)"
 
 # What was seen later stands: a token from before a right was taken does not bring it back.
-REFRESH = """
+REFRESH = Wording(
+    sqlite="""
 update api_keys set rights = json_patch(rights, :rights), email = coalesce(:email, email),
     person = coalesce(:person, person), rights_at = :at
-where owner = :owner and maker = 'owner' and revoked is null and rights_at < :at"""
+where owner = :owner and maker = 'owner' and revoked is null and rights_at < :at""",
+    postgresql="""
+update api_keys set rights = cast(cast(rights as jsonb) || cast(:rights as jsonb) as text),
+    email = coalesce(:email, email), person = coalesce(:person, person), rights_at = :at
+where owner = :owner and maker = 'owner' and revoked is null and rights_at < :at""",
+)
 
-SWEEP = "delete from api_keys where min(expires, coalesce(revoked, expires)) < :before"
+SWEEP = "delete from api_keys where case when revoked < expires then revoked else expires end < :before"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import Any, Literal, override
@@ -16,6 +15,7 @@ from auth.keys.refresh import Refreshed
 from auth.keys.rows import identity_of, key_of, values_of
 from auth.keys.text import InvalidKey, digest, new_key, read_key
 from auth.recent import Recent
+from sql.connections import Place
 from sql.times import microseconds, now
 
 WARM_SECONDS = 5
@@ -35,14 +35,14 @@ _DAY = timedelta(days=1) // timedelta(microseconds=1)
 
 
 class ApiKeys(AccessDatabase):
-    """Keep API keys in the database at `path`, made when it is not there.
+    """Keep API keys in the database at `place`; one of SQLite is made when it is not there.
 
     Raises AccessUnavailable when the database cannot be read or written: when it is made, or with `lazy` when it is
     used. One object serves many threads; each process of the server has its own.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float = 5, lazy: bool = False) -> None:
-        super().__init__(path, busy_seconds=busy_seconds, lazy=lazy)
+    def __init__(self, place: Place, *, busy_seconds: float = 5, lazy: bool = False) -> None:
+        super().__init__(place, busy_seconds=busy_seconds, lazy=lazy)
         self._warm: Recent[bytes, tuple[KeyIdentity, float]] = Recent(_WARM_KEYS)
         self._refreshed = Refreshed()
         self._uses: dict[str, int] = {}
@@ -73,7 +73,8 @@ class ApiKeys(AccessDatabase):
             "now": present,
             "expires": present + wanted.days * _DAY,
         }
-        with self._writing() as connection:
+        with self._writing(identity.owner) as connection:
+            self._pool.one_at_a_time(connection, identity.owner)
             if maker == "owner" and connection.execute(statements.COUNT, values).fetchone()[0] >= MOST_KEYS:
                 raise KeyRefused(f"an owner has at most {MOST_KEYS} keys: revoke one first")
             return key_of(connection.execute(statements.ADD, values).fetchone()), text.text
@@ -94,7 +95,7 @@ class ApiKeys(AccessDatabase):
 
     def list(self, owner: str | None = None) -> tuple[ApiKey, ...]:
         """Return the keys of one owner, or all, oldest first; ended ones for some months."""
-        with self._reading() as connection:
+        with self._reading(owner) as connection:
             return tuple(map(key_of, connection.execute(statements.LIST, {"owner": owner})))
 
     def revoke(self, key_id: str, *, owner: str | None = None) -> bool:
@@ -116,8 +117,8 @@ class ApiKeys(AccessDatabase):
         """
         refreshment = self._refreshed.due(identity, microseconds(issued))
         if refreshment is not None:
-            with self._writing() as connection:
-                connection.execute(statements.REFRESH, refreshment)
+            with self._writing(identity.owner) as connection:
+                connection.execute(statements.REFRESH.of(self._pool.dialect), refreshment)
             self._refreshed.done(identity, refreshment)
 
     def write_uses(self, *, at_once: bool = False) -> None:
@@ -147,14 +148,14 @@ class ApiKeys(AccessDatabase):
         began = monotonic()
         key_id = read_key(presented).id
         with self._reading() as connection:
-            row = connection.execute(statements.GET, (key_id,)).fetchone()
+            row = connection.execute(statements.GET, {"id": key_id}).fetchone()
         same = compare_digest(_NO_HASH if row is None else row["hash"], presented_hash)
         if row is None or not same:
             raise InvalidKey(_UNKNOWN)
         return identity_of(row), began + min(WARM_SECONDS, _lasting(row) / _SECOND)
 
     def _end(self, statement: str, **values: Any) -> int:
-        with self._writing() as connection:
+        with self._writing(values.get("owner")) as connection:
             ended = connection.execute(statement, {"now": now(), **values}).rowcount
         self._warm.clear()
         return ended

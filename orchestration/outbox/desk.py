@@ -10,8 +10,8 @@ from threading import Event, Thread
 from orchestration.errors import StoreUnavailable
 from orchestration.outbox.courier import Courier, Retry
 from orchestration.outbox.outcome import Deliver
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Kind, Outbox
-from orchestration.store.sqlite import SqliteStore
 
 _AT_ONCE = 3
 """Callbacks that are on their way at once, so that one slow receiver holds up no other."""
@@ -26,7 +26,7 @@ class Desk:
     retry: Retry = field(default_factory=Retry)
     mail_retry: Retry = field(default_factory=Retry)
 
-    def couriers(self, outbox: Outbox, store: SqliteStore) -> list[Courier]:
+    def couriers(self, outbox: Outbox, store: StoredJobs) -> list[Courier]:
         """Return the couriers that work side by side."""
         kinds: list[tuple[Kind, Deliver, Retry]] = [("callback", self.callback, self.retry)] * _AT_ONCE
         kinds += [("mail", self.mail, self.mail_retry)] if self.mail else []
@@ -40,7 +40,7 @@ def delivering(desk: Desk, path: Path, stop: Callable[[], bool], *, left: Callab
     A thread that is still on its way then ends with the process, and what it took is taken up by the next worker.
     """
     over = Event()
-    with closing(Outbox(path, lazy=True)) as outbox, closing(SqliteStore(path, lazy=True)) as store:
+    with closing(Outbox(path, lazy=True)) as outbox, closing(StoredJobs(path, lazy=True)) as store:
         threads = [
             Thread(target=courier.run, args=(lambda: over.is_set() or stop(),), daemon=True)
             for courier in desk.couriers(outbox, store)

@@ -9,7 +9,7 @@ _ORDERS = "the database of the orders"
 
 
 class Database(sql.database.Database):
-    """The database at `path`, made when it is not there.
+    """The database at `place`; one of SQLite is made when it is not there.
 
     Raises StoreUnavailable when it cannot be opened, is locked for longer than `busy_seconds`, is full, or was written
     by a newer version: when it is made, or with `lazy` when it is used.

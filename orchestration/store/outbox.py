@@ -1,10 +1,10 @@
 """The outbox in the orders' database: what is due, what became of it."""
 
-import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from orchestration.job import Status
 from orchestration.store import statements
@@ -86,5 +86,5 @@ class Outbox(Database):
             connection.execute(statements.SETTLE, {"number": entry.number, "state": state, "due": due})
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(row["number"], row["job"], row["kind"], Status(row["event"]), row["address"], row["tries"])

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.store.database import unavailable
+from sql.connections import Connection, Dialect, Place, Wording, among
 
 MOST = 50
 """Orders that an estimate rests on, at most: the newest."""
 
-_PAST = """select id, inputs, json_extract(manifest, '$[0].file.size') as size, (finished - started) / 1e6 as seconds
+_PAST = Wording(
+    sqlite="""select id, inputs, json_extract(manifest, '$[0].file.size') as size, (finished - started) / 1e6 as seconds
     from jobs
     where number > (select coalesce(max(number), 0) - 5000 from jobs)
         and process = :process and status = 'successful' and deleted is null and finished > started
@@ -21,11 +23,22 @@ _PAST = """select id, inputs, json_extract(manifest, '$[0].file.size') as size, 
             json_extract(inputs, '$.product') = :kind and coalesce(json_extract(inputs, '$.series'), :series) = :series
         end
         and json_extract(manifest, '$[0].file.size') > 0
-    order by number desc limit :most"""
-"""Of the last 5,000 orders only; one whose area has very many vertices is left out."""
+    order by number desc limit :most""",
+    postgresql="""select id, inputs, cast(manifest::json -> 0 -> 'file' ->> 'size' as bigint) as size,
+        cast(finished - started as double precision) / 1000000 as seconds
+    from jobs
+    where number > (select coalesce(max(number), 0) - 5000 from jobs)
+        and process = :process and status = 'successful' and deleted is null and finished > started
+        and case when length(inputs) < 200000 and inputs !~ '\\\\u(0000|[dD][89a-fA-F])' then
+            inputs::json ->> 'product' = :kind and coalesce(inputs::json ->> 'series', :series) = :series
+        end
+        and cast(manifest::json -> 0 -> 'file' ->> 'size' as bigint) > 0
+    order by number desc limit :most""",
+)
+"""Of the last 5,000 orders only; one whose area has very many vertices is left out, and one that PostgreSQL cannot look
+into, as it has signs outside of the Basic Multilingual Plane."""
 
-_WAITING = """select count(*) from jobs
-    where finished is null and process not in (select value from json_each(:quick))"""
+_WAITING = "select count(*) from jobs where finished is null and process not in "
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +51,33 @@ class PastOrder:
     seconds: float
 
 
-def past_orders(path: Path, *, process: str, kind: str, series: str, most: int = MOST) -> tuple[PastOrder, ...]:
+def past_orders(place: Place, *, process: str, kind: str, series: str, most: int = MOST) -> tuple[PastOrder, ...]:
     """Return the newest successful orders of a process for a kind of product of a series. Raises StoreUnavailable."""
     values = {"process": process, "kind": kind, "series": series, "most": most}
-    with _reading(path) as connection:
-        rows = connection.execute(_PAST, values).fetchall()
+    with _reading(place) as connection:
+        rows = connection.execute(_PAST.of(_dialect(place)), values).fetchall()
     return tuple(PastOrder(id_, json.loads(inputs), size, seconds) for id_, inputs, size, seconds in rows)
 
 
-def count_unfinished(path: Path, *, beside: Collection[str]) -> int:
+def count_unfinished(place: Place, *, beside: Collection[str]) -> int:
     """Return how many orders wait or run, without those of some processes. Raises StoreUnavailable."""
-    with _reading(path) as connection:
-        [(count,)] = connection.execute(_WAITING, {"quick": json.dumps(sorted(beside))}).fetchall()
+    quick, values = among("quick", sorted(beside) or [""])
+    with _reading(place) as connection:
+        [(count,)] = connection.execute(_WAITING + quick, values).fetchall()
     return int(count)
 
 
+def _dialect(place: Place) -> Dialect:
+    return "sqlite" if isinstance(place, Path) else place.dialect
+
+
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with unavailable(), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        yield connection
+def _reading(place: Place) -> Iterator[Connection]:
+    """Give a connection that cannot write; a file that is not there is not made."""
+    with unavailable():
+        if not isinstance(place, Path):
+            with place.reading() as shared:
+                yield shared
+            return
+        with closing(sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            yield connection

@@ -1,4 +1,6 @@
-"""What the store says to SQLite. Every change names the state it starts from, so that a late one changes nothing."""
+"""What the store tells a database. Every change names the state it starts from, so that a late one changes nothing."""
+
+from sql.connections import Wording
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
@@ -30,8 +32,11 @@ BEGIN = """update jobs set
     where id = :id and status = 'accepted'
     returning *"""
 
-REPORT = """update jobs set progress = min(max(:percent, 0), 100), message = :message, updated = :now
-    where id = :id and attempt = :attempt and status = 'running'"""
+REPORT = Wording(
+    sqlite="""update jobs set progress = min(max(:percent, 0), 100), message = :message, updated = :now
+    where id = :id and attempt = :attempt and status = 'running'""",
+    postgresql="select report(:id, :attempt, :percent, :message)",
+)
 
 PUBLISH = """update jobs set
         status = 'successful', finished = :now, updated = :now, progress = 100, message = '',
@@ -46,12 +51,13 @@ HAND_BACK = """update jobs set
         failures = failures + :counted
     where id = :id and attempt = :attempt and status = 'running'"""
 
-TELL = """update jobs set message = :message, updated = :now
-    where id in (select value from json_each(:ids)) and status = 'accepted'"""
+TELL = "update jobs set message = :message, updated = :now where id = :id and status = 'accepted'"
 
 DISMISS = """update jobs set
-        status = iif(finished is null, 'dismissed', status), deleted = iif(finished is null, null, :now),
-        message = iif(finished is null, '', message), notices = iif(finished is null, notices, '[]'),
+        status = case when finished is null then 'dismissed' else status end,
+        deleted = case when finished is null then null else cast(:now as bigint) end,
+        message = case when finished is null then '' else message end,
+        notices = case when finished is null then notices else '[]' end,
         finished = coalesce(finished, :now), updated = :now
     where id = :id and deleted is null
     returning *"""
@@ -61,17 +67,17 @@ FILES_TO_REMOVE = f"""select {LISTED} from jobs
     order by number"""  # noqa: S608  a constant
 
 NEXT_EXPIRY = """select files_until from jobs
-    where files = 1 and files_until is not null and instr(manifest, '"path": "' || id || '/') > 0
+    where files = 1 and files_until is not null and manifest like '%"path": "' || id || '/%'
     order by files_until limit 1"""
 
-KEPT_PATHS = """select distinct json_extract(output.value, '$.file.path') from jobs, json_each(manifest) as output
-    where files = 1 and manifest is not null and json_extract(output.value, '$.file.path') is not null"""
+KEPT_MANIFESTS = "select distinct manifest from jobs where files = 1 and manifest is not null"
 
 NAMED_FILES = """select id, manifest from jobs where files = 1 and status = 'successful' and deleted is null
     order by number"""
 
 FILES_REMOVED = """update jobs set
-        files = 0, files_until = null, expired = (status = 'successful' and deleted is null)
+        files = 0, files_until = null,
+        expired = case when status = 'successful' and deleted is null then 1 else 0 end
     where id = :id and files = 1"""
 
 PURGE = "delete from jobs where finished is not null and files = 0 and updated < :before"
@@ -86,9 +92,9 @@ TAKE = """update outbox set state = 'sending', due = null, tries = tries + 1
             select 1 from outbox as earlier
             where earlier.job = entry.job and earlier.kind = entry.kind and earlier.number < entry.number
             and (earlier.state = 'sending' or earlier.state = 'due' and earlier.tries = 0))
-        order by due, number limit 1)
+        order by due, number limit 1) and state = 'due'
     returning *"""
-"""What an order came to is told in that order, as far as the first try goes."""
+"""What an order came to is told in that order, as far as the first try goes; of two that take one, one gets it."""
 
 SETTLE = "update outbox set state = :state, due = :due where number = :number and state = 'sending'"
 

@@ -14,7 +14,7 @@ from orchestration.errors import OrchestrationError
 from orchestration.fetch import Fetcher
 from orchestration.full import NO_SPACE, is_full
 from orchestration.job import Job, Status
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from orchestration.work import Bench, Work, work_of
 from orchestration.work.attempt import Progress, attempt
 from products.progress import Report
@@ -40,9 +40,9 @@ def main(arguments: Sequence[str], work_of: Callable[[str], Work] = work_of) -> 
 
 def _try(options: Namespace, work_of: Callable[[str], Work]) -> None:
     orders = options.state_dir / "orders.sqlite"
-    job = SqliteStore(orders, busy_seconds=_PATIENCE).get(options.job)
+    job = StoredJobs(orders, busy_seconds=_PATIENCE).get(options.job)
     if job is not None and job.status is Status.RUNNING and job.attempt == options.attempt:
-        bench = _bench(options, job, Progress(SqliteStore(orders, busy_seconds=1), job))
+        bench = _bench(options, job, Progress(StoredJobs(orders, busy_seconds=1), job))
         attempt(lambda: work_of(job.order.process), bench)
 
 

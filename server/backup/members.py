@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestration.job import ResultFile
 from orchestration.kept import HOUSE, record_of
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from server.backup.contents import CONFIGURATION, DATABASE, KEYS, PRODUCTS, RESULTS, Parts
 
@@ -34,7 +34,7 @@ def members_of(place: Place, snapshot: Path, parts: Parts) -> dict[str, Path]:
 def _results(place: Place, snapshot: Path) -> Iterator[tuple[str, Path]]:
     sources = tuple(_sources(place.configuration))
     root = place.state / RESULTS
-    with closing(SqliteStore(snapshot)) as store:
+    with closing(StoredJobs(snapshot)) as store:
         files = dict.fromkeys(file for _, file in store.named_files())
     for file in files:
         yield from ((f"{RESULTS}/{path.relative_to(root)}", path) for path in _paths(root, file, sources))

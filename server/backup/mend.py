@@ -9,7 +9,7 @@ from orchestration.house import Edition
 from orchestration.job import ResultFile
 from orchestration.kept import HOUSE, kept_file
 from orchestration.results import ResultFiles
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from orchestration.work.european_product import link
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.whole import whole_file
@@ -70,7 +70,7 @@ def _rasters(configuration: Path) -> Iterator[tuple[str, Path]]:
 def _note_missing(state: Path) -> int:
     """Take the results from the orders whose files are not there, as at the end of their time; return how many."""
     files = ResultFiles(state / RESULTS)
-    with closing(SqliteStore(state / DATABASE)) as store:
+    with closing(StoredJobs(state / DATABASE)) as store:
         lost = {job_id for job_id, file in store.named_files() if not _is_there(files, file)}
         for job_id in lost:
             store.files_removed(job_id)

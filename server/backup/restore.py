@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from orchestration.errors import OrchestrationError
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from products.progress import Report
 from products.whole import make_durable, whole_file
 from server.backup.contents import DATABASE, KEYS, PRODUCTS, RESULTS, About, NotRestorable
@@ -112,7 +112,7 @@ def _bring_up(database: Path, archive: Path) -> None:
     """Check the database and bring its schema to ours. Raises NotRestorable."""
     try:
         check_database(database)
-        SqliteStore(database).close()
+        StoredJobs(database).close()
     except (sqlite3.Error, OrchestrationError) as error:
         raise NotRestorable(f"{archive}: {DATABASE}: {error}") from error
 

@@ -14,7 +14,7 @@ from orchestration.job import UNFINISHED, Job, JobQuery, Status
 from server.commands.shown import printable, state_folder, table
 
 if TYPE_CHECKING:
-    from orchestration.store.sqlite import SqliteStore
+    from orchestration.store.jobs import StoredJobs
 
 _COLUMNS: dict[str, Callable[[Job], str]] = {
     "ID": lambda job: job.id,
@@ -93,21 +93,21 @@ def cancel(job_id: str) -> None:
 
 
 @contextmanager
-def _store() -> Iterator["SqliteStore"]:
+def _store() -> Iterator["StoredJobs"]:
     """Open the orders that there are; none are made, and what is wrong is one line."""
-    from orchestration.store.sqlite import SqliteStore
+    from orchestration.store.jobs import StoredJobs
 
     path = state_folder() / "orders.sqlite"
     if not path.exists():
         raise click.ClickException(f"{path} is not there: nothing was ordered, or LANDCAST_STATE_DIR is another folder")
     try:
-        with closing(SqliteStore(path)) as store:
+        with closing(StoredJobs(path)) as store:
             yield store
     except OrchestrationError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _job(store: "SqliteStore", job_id: str) -> Job:
+def _job(store: "StoredJobs", job_id: str) -> Job:
     job = store.get(job_id)
     if job is None:
         raise click.ClickException(f"there is no order {printable(job_id)}, or it was deleted")

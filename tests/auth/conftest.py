@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def start_program() -> Iterator[Callable[[str, Path], tuple[Callable[[str], None], Callable[[], str]]]]:
+def start_program() -> Iterator[Callable[[str, str], tuple[Callable[[str], None], Callable[[], str]]]]:
     """Return a function that starts a program on a database and returns how to tell it a line and hear one."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(program: str, path: Path) -> tuple[Callable[[str], None], Callable[[], str]]:
-        command = [sys.executable, "-u", "-c", program, str(path)]
+    def start(program: str, place: str) -> tuple[Callable[[str], None], Callable[[], str]]:
+        command = [sys.executable, "-u", "-c", program, place]
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         running.append(process)
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from orchestration.job import Job, Order, Output, ResultFile
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
+from tests.places import PlaceOf
 
 _HERE = Path(__file__).parent
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 MakeOrder = Callable[..., Order]
 Until = Callable[..., None]
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
@@ -22,16 +23,16 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "the state"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture
-def make_store(state_dir: Path) -> Iterator[MakeStore]:
+def make_store(state_dir: Path, place_of: PlaceOf) -> Iterator[MakeStore]:  # noqa: ARG001  the folder must be there
     stores = []
 
-    def make(**options: Any) -> SqliteStore:
-        stores.append(SqliteStore(state_dir / "orders.sqlite", **options))
+    def make(**options: Any) -> StoredJobs:
+        stores.append(StoredJobs(place_of(), **options))
         return stores[-1]
 
     yield make

@@ -31,8 +31,8 @@ from orchestration.outbox.outcome import Deliver, Outcome
 from orchestration.outbox.signature import callbacks_key, key_of, sign
 from orchestration.post import Poster
 from orchestration.results import Results
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Entry, Kind, Outbox, State
-from orchestration.store.sqlite import SqliteStore
 from tests.orchestration.receivers import Postman, Receiver
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ URL = "https://maps.example.org/land"
 KEY = b"a key that nobody knows, of some length"
 SENDER = "landcast@example.org"
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 MakeOutput = Callable[[str], Output]
 Serve = Callable[..., Any]
 
@@ -78,7 +78,7 @@ class Office:
     """What a courier works with, and receivers that end with the test."""
 
     outbox: Outbox
-    store: SqliteStore
+    store: StoredJobs
     results: Results
     serve: Serve
 
@@ -105,12 +105,12 @@ def office(outbox: Outbox, make_store: MakeStore, results: Results, serve: Serve
     return Office(outbox, make_store(), results, serve)
 
 
-def ordered(store: SqliteStore, *notices: Notice) -> str:
+def ordered(store: StoredJobs, *notices: Notice) -> str:
     inputs = {"aoi": "a < b & c", "note": "x" * 1000}
     return store.add(Order("echo", inputs, "local", notices=notices))[0].id
 
 
-def done(store: SqliteStore, job: str, *outputs: Output) -> None:
+def done(store: StoredJobs, job: str, *outputs: Output) -> None:
     store.begin(job)
     assert store.publish(job, 1, outputs or (Output("stringOutput", "é"), Output("object", {"a": 1})))
 
@@ -270,7 +270,7 @@ def mail(results: Results, port: int, *, seconds: float = 5, user: str | None = 
     return Mail(MailServer("127.0.0.1", port, "none", user, password), SENDER, results, URL, seconds)
 
 
-def mailed(store: SqliteStore, address: str = "her@example.org") -> str:
+def mailed(store: StoredJobs, address: str = "her@example.org") -> str:
     return ordered(store, *(Notice("mail", event, address) for event in (Status.SUCCESSFUL, Status.FAILED)))
 
 

@@ -17,7 +17,7 @@ from orchestration.errors import RunnerUnavailable
 from orchestration.job import Job, Order, Status
 from orchestration.runners import Done, Failed, Gone, Running, RunState, run_id
 from orchestration.runners.embedded import EmbeddedRunner
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 
 Until = Callable[..., None]
 _WORKS = (sys.executable, str(Path(__file__).parent / "works.py"))
@@ -26,7 +26,7 @@ _WORKS = (sys.executable, str(Path(__file__).parent / "works.py"))
 class Site:
     """A store, a runner on it, and jobs that run at once."""
 
-    def __init__(self, state_dir: Path, store: SqliteStore, until: Until) -> None:
+    def __init__(self, state_dir: Path, store: StoredJobs, until: Until) -> None:
         self.results = state_dir / "results"
         self.store = store
         self.arguments = ("--state-dir", str(state_dir), "--config", "pygeoapi-config.yml")
@@ -60,7 +60,7 @@ class Site:
 
 
 @pytest.fixture
-def site(state_dir: Path, make_store: Callable[..., SqliteStore], until: Until) -> Site:
+def site(state_dir: Path, make_store: Callable[..., StoredJobs], until: Until) -> Site:
     return Site(state_dir, make_store(), until)
 
 
@@ -141,16 +141,16 @@ def test_a_child_is_frugal_first_to_go_and_in_a_session_of_its_own(site: Site, u
 
 
 def test_a_child_ends_with_its_parent_even_when_that_was_killed(
-    state_dir: Path, make_store: Callable[..., SqliteStore], until: Until
+    state_dir: Path, make_store: Callable[..., StoredJobs], until: Until
 ) -> None:
     accepted, _ = make_store().add(Order("echo", {"pause": 30}, "local"))
     program = f"""if True:
         import time
         from pathlib import Path
         from orchestration.runners.embedded import EmbeddedRunner
-        from orchestration.store.sqlite import SqliteStore
+        from orchestration.store.jobs import StoredJobs
         state = Path({str(state_dir)!r})
-        job = SqliteStore(state / "orders.sqlite").begin({accepted.id!r})
+        job = StoredJobs(state / "orders.sqlite").begin({accepted.id!r})
         runner = EmbeddedRunner(state / "results", ["--state-dir", str(state), "--config", "x"])
         runner.start(job, 1)
         print(runner._children[job.id + ".1"].process.pid, flush=True)

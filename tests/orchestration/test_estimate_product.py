@@ -15,8 +15,8 @@ from orchestration.cost import RULES
 from orchestration.ending import read_ending
 from orchestration.job import Order, Output, ResultFile
 from orchestration.runners import Done
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.past import PastOrder, past_orders
-from orchestration.store.sqlite import SqliteStore
 from orchestration.work import REFUSED, Bench, work_of
 from orchestration.work.attempt import attempt
 from products.area import read_area
@@ -65,7 +65,7 @@ def catalogue(sample: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     return catalogue_of(read_configuration(ROOT / "pygeoapi-config.yml"))
 
 
-def order(store: SqliteStore, size: int, aoi: Any = PARK, product: str = "Raster") -> None:
+def order(store: StoredJobs, size: int, aoi: Any = PARK, product: str = "Raster") -> None:
     """Have somebody's order done, with a file of this size."""
     asked = Order("extract-product", {"product": product, "aoi": aoi}, "https://issuer.example|somebody")
     job = store.begin(store.add(asked)[0].id)
@@ -141,7 +141,7 @@ def test_without_past_orders_it_says_so_and_gives_a_wide_range(estimate: Estimat
 
 @pytest.mark.parametrize("product", ["Raster", "Vector"])
 def test_past_orders_of_the_kind_are_what_it_rests_on(
-    estimate: Estimate, make_store: Callable[..., SqliteStore], product: str
+    estimate: Estimate, make_store: Callable[..., StoredJobs], product: str
 ) -> None:
     store, alone = make_store(), estimate(PARK, product)
     expected = alone["size"]["expected"]
@@ -158,7 +158,7 @@ def test_past_orders_of_the_kind_are_what_it_rests_on(
 
 
 def test_the_cost_of_orders_of_another_size_is_scaled(
-    estimate: Estimate, make_store: Callable[..., SqliteStore], catalogue: Catalogue
+    estimate: Estimate, make_store: Callable[..., StoredJobs], catalogue: Catalogue
 ) -> None:
     amount = amount_of(catalogue.default, "Raster", read_area(PARK))
     assert amount is not None
@@ -172,7 +172,7 @@ def test_the_cost_of_orders_of_another_size_is_scaled(
 
 
 def test_four_orders_change_nothing_of_what_is_said(
-    estimate: Estimate, make_store: Callable[..., SqliteStore], state_dir: Path
+    estimate: Estimate, make_store: Callable[..., StoredJobs], state_dir: Path
 ) -> None:
     """Attack: learn from an estimate what the few others ordered."""
     store = make_store()
@@ -186,7 +186,7 @@ def test_four_orders_change_nothing_of_what_is_said(
 
 
 def test_nothing_of_another_order_but_numbers_is_said(
-    estimate: Estimate, make_store: Callable[..., SqliteStore], state_dir: Path
+    estimate: Estimate, make_store: Callable[..., StoredJobs], state_dir: Path
 ) -> None:
     """Attack: find another one's place, name or order in an estimate or beside it."""
     store = make_store()
@@ -202,7 +202,7 @@ def test_nothing_of_another_order_but_numbers_is_said(
 
 
 def test_orders_before_it_are_told_but_not_those_of_quick_processes(
-    estimate: Estimate, make_store: Callable[..., SqliteStore]
+    estimate: Estimate, make_store: Callable[..., StoredJobs]
 ) -> None:
     store = make_store()
     for process in ("extract-product", "national-product", "echo", "estimate-product"):

@@ -10,7 +10,7 @@ import pytest
 
 from orchestration.job import Job, Order, Status
 from orchestration.runners.embedded import WORK
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 
 _ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def _smallest_park() -> object:
 
 @pytest.mark.parametrize(("kind", "suffix"), [("Raster", ".tif"), ("Vector", ".gpkg")])
 def test_a_park_is_ordered_and_delivered(  # noqa: PLR0917  fixtures
-    make_store: Callable[..., SqliteStore],
+    make_store: Callable[..., StoredJobs],
     start_worker: Callable[..., object],
     finished: Callable[..., Job],
     state_dir: Path,
@@ -50,7 +50,7 @@ def test_a_park_is_ordered_and_delivered(  # noqa: PLR0917  fixtures
 
 
 def test_an_area_without_land_cover_fails_with_the_reason(
-    make_store: Callable[..., SqliteStore],
+    make_store: Callable[..., StoredJobs],
     start_worker: Callable[..., object],
     finished: Callable[..., Job],
 ) -> None:

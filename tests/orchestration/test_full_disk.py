@@ -11,10 +11,10 @@ import pytest
 
 from orchestration.errors import StoreUnavailable
 from orchestration.job import Job, Order, Status
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from orchestration.usage import known_usage
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 Finished = Callable[..., Job]
 Until = Callable[..., None]
@@ -50,7 +50,7 @@ def _files(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
-def _waits(store: SqliteStore, job: Job) -> bool:
+def _waits(store: StoredJobs, job: Job) -> bool:
     now = store.get(job.id)
     return now is not None and now.status is Status.ACCEPTED and now.message.startswith("Waits for space")
 

@@ -19,14 +19,14 @@ from orchestration.job import Order, ResultFile
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import EmbeddedRunner
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from orchestration.work.european_product import link
 from products.catalogue import Product
 from products.errors import BrokenSource, UnknownProduct
 from products.nations import find_nation
 from products.progress import Report, unheard
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 
 
 class Workshop:
@@ -237,7 +237,7 @@ def test_a_result_whose_time_ends_leaves_the_file(workshop: Workshop, make_store
     assert workshop.files.path_of(file).is_file()
 
 
-def _sweep(workshop: Workshop, store: SqliteStore, config: Path, *, days: float = 2) -> set[str]:
+def _sweep(workshop: Workshop, store: StoredJobs, config: Path, *, days: float = 2) -> set[str]:
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     for folder in (workshop.files.root / "house").iterdir():
         os.utime(folder, (then, then))

@@ -1,8 +1,6 @@
 """The outbox of the orders: due with the change of the order, taken once, and what a crash leaves."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +8,12 @@ import pytest
 
 from orchestration.errors import StoreUnavailable
 from orchestration.job import JobQuery, Notice, Order, Status
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Notification, Outbox, State
-from orchestration.store.sqlite import SqliteStore
+from tests.places import BOTH, PlaceOf
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
+both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
 NOTICES = (
     Notice("callback", Status.RUNNING, "https://example.org/running"),
     Notice("callback", Status.SUCCESSFUL, "https://example.org/done"),
@@ -23,19 +23,20 @@ NOTICES = (
 
 
 @pytest.fixture
-def outbox(state_dir: Path, make_store: MakeStore) -> Outbox:
+def outbox(place_of: PlaceOf, make_store: MakeStore) -> Outbox:
     make_store()
-    return Outbox(state_dir / "orders.sqlite")
+    return Outbox(place_of())
 
 
 def states(outbox: Outbox, job_id: str) -> list[tuple[str, str, str]]:
     return [(found.kind, found.event, found.state) for found in outbox.notifications(job_id)]
 
 
-def ordered(store: SqliteStore) -> str:
+def ordered(store: StoredJobs) -> str:
     return store.add(Order("echo", {}, "local", notices=NOTICES))[0].id
 
 
+@both
 def test_nothing_is_due_before_the_order_comes_to_it(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
@@ -48,6 +49,7 @@ def test_nothing_is_due_before_the_order_comes_to_it(make_store: MakeStore, outb
     assert outbox.take("callback") is None
 
 
+@both
 def test_what_the_order_can_come_to_no_more_is_forgotten(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     done, failed, dismissed = ordered(store), ordered(store), ordered(store)
@@ -62,11 +64,13 @@ def test_what_the_order_can_come_to_no_more_is_forgotten(make_store: MakeStore, 
     assert states(outbox, dismissed) == []
 
 
+@both
 def test_an_order_that_is_answered_from_what_is_kept_is_told_of_at_once(make_store: MakeStore, outbox: Outbox) -> None:
     job, _ = make_store().add(Order("echo", {}, "local", notices=NOTICES), ())
     assert states(outbox, job.id) == [("callback", "successful", "due"), ("mail", "successful", "due")]
 
 
+@both
 def test_a_result_that_is_dropped_tells_nobody(make_store: MakeStore, outbox: Outbox) -> None:
     """The same compare-and-set decides on the result and on the news of it."""
     store = make_store()
@@ -76,6 +80,7 @@ def test_a_result_that_is_dropped_tells_nobody(make_store: MakeStore, outbox: Ou
     assert states(outbox, job)[1:] == [(notice.kind, notice.event, "waiting") for notice in NOTICES[1:]]
 
 
+@both
 def test_the_second_attempt_is_no_news(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
@@ -88,6 +93,7 @@ def test_the_second_attempt_is_no_news(make_store: MakeStore, outbox: Outbox) ->
     assert outbox.take("callback") is None
 
 
+@both
 def test_an_order_s_news_are_told_in_their_order(make_store: MakeStore, outbox: Outbox) -> None:
     """The success is not told while the first word of the beginning is on its way; a retry holds nothing up."""
     store = make_store()
@@ -104,6 +110,7 @@ def test_an_order_s_news_are_told_in_their_order(make_store: MakeStore, outbox: 
     assert second.event == "successful"
 
 
+@both
 def test_what_is_postponed_is_due_later(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
@@ -115,8 +122,9 @@ def test_what_is_postponed_is_due_later(make_store: MakeStore, outbox: Outbox) -
     assert outbox.notifications(job)[0] == Notification("callback", Status.RUNNING, State.DUE, 1)
 
 
+@both
 def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
-    make_store: MakeStore, outbox: Outbox, state_dir: Path
+    make_store: MakeStore, outbox: Outbox, place_of: PlaceOf
 ) -> None:
     store = make_store()
     job = ordered(store)
@@ -125,7 +133,7 @@ def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
     assert outbox.take("callback")
     mail = outbox.take("mail")
     assert mail is not None
-    after = Outbox(state_dir / "orders.sqlite")
+    after = Outbox(place_of())
     after.recover()
     assert after.take("mail") is None
     assert after.take("callback") is not None
@@ -134,6 +142,7 @@ def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
     assert states(after, job)[-1] == ("mail", "successful", "unknown")
 
 
+@both
 def test_a_forgotten_order_takes_its_entries_along(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
@@ -144,6 +153,7 @@ def test_a_forgotten_order_takes_its_entries_along(make_store: MakeStore, outbox
     assert outbox.notifications(job) == ()
 
 
+@both
 def test_a_deleted_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
@@ -154,6 +164,7 @@ def test_a_deleted_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) 
     assert outbox.take("mail") is None
 
 
+@both
 def test_a_repeated_order_is_told_of_once(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     order = Order("echo", {}, "local", notices=NOTICES, idempotency_key="k", request_hash="h")
@@ -172,7 +183,8 @@ def test_no_address_is_in_a_repr() -> None:
     assert "example.org" not in repr(Order("echo", {}, "local", notices=NOTICES))
 
 
-def test_an_order_remembers_whom_to_tell_until_it_is_deleted(make_store: MakeStore, state_dir: Path) -> None:
+@both
+def test_an_order_remembers_whom_to_tell_until_it_is_deleted(make_store: MakeStore, place_of: PlaceOf) -> None:
     store = make_store()
     job = ordered(store)
     store.dismiss(job)
@@ -182,5 +194,4 @@ def test_an_order_remembers_whom_to_tell_until_it_is_deleted(make_store: MakeSto
     assert "example.org" not in repr(found)
     assert store.find(JobQuery()).jobs[0].order.notices == ()
     store.dismiss(job)
-    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection:
-        assert connection.execute("select notices from jobs").fetchall() == [("[]",)]
+    assert place_of.run("select notices from jobs") == [("[]",)]

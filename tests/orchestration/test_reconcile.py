@@ -13,7 +13,7 @@ from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed, Gone, NoSpace, Queued, Running, RunState, run_id
 from orchestration.space import DISK_FULL, Space
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 
 _LONG = "extract-product"
 
@@ -41,7 +41,7 @@ class Stage:
 class Scene:
     """A real store and real files, a staged runner, and the reconciler between them."""
 
-    def __init__(self, state_dir: Path, store: SqliteStore) -> None:
+    def __init__(self, state_dir: Path, store: StoredJobs) -> None:
         self.state_dir = state_dir
         self.store = store
         self.stage = Stage()
@@ -84,7 +84,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(state_dir: Path, make_store: Callable[..., SqliteStore]) -> Scene:
+def scene(state_dir: Path, make_store: Callable[..., StoredJobs]) -> Scene:
     return Scene(state_dir, make_store(busy_seconds=0.1))
 
 

@@ -14,12 +14,12 @@ import psutil
 
 from orchestration.heartbeat import heartbeat_age
 from orchestration.job import Job, JobQuery, Order, Status
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 
 if TYPE_CHECKING:
     import subprocess
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 Finished = Callable[..., Job]
 Until = Callable[..., None]
@@ -32,7 +32,7 @@ def _children(worker: "subprocess.Popen[bytes]") -> list[psutil.Process]:
         return []
 
 
-def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: SqliteStore) -> list[psutil.Process]:
+def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: StoredJobs) -> list[psutil.Process]:
     """Return the children whose order may lose one more attempt without being given up."""
     spare = {job.id for job in store.unfinished() if job.failures == 0}
     found = []

@@ -18,12 +18,12 @@ import pytest
 
 from orchestration.job import Notice, Order, Status
 from orchestration.outbox.signature import key_of
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox, State
-from orchestration.store.sqlite import SqliteStore
 from tests.orchestration.receivers import Postman, Receiver, free_port
 
 ROOT = Path(__file__).parents[2]
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 Until = Callable[..., None]
 Work = Callable[..., "subprocess.Popen[bytes]"]
 MAIL = Notice("mail", Status.SUCCESSFUL, "her@example.org")
@@ -59,7 +59,7 @@ def outbox(state_dir: Path, make_store: MakeStore) -> Iterator[Outbox]:
         yield made
 
 
-def ordered(store: SqliteStore, *notices: Notice) -> str:
+def ordered(store: StoredJobs, *notices: Notice) -> str:
     return store.add(Order("echo", {"stringInput": "é"}, "local", notices=notices))[0].id
 
 
@@ -67,7 +67,7 @@ def states(outbox: Outbox, job: str) -> list[State]:
     return [entry.state for entry in outbox.notifications(job)]
 
 
-def status(store: SqliteStore, job: str) -> Status:
+def status(store: StoredJobs, job: str) -> Status:
     found = store.get(job)
     assert found is not None
     return found.status

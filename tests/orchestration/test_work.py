@@ -17,7 +17,7 @@ from orchestration.errors import NoSpaceLeft, StoreUnavailable, WorkFailed
 from orchestration.fetch import Fetched
 from orchestration.job import Manifest, Order, Output, Status
 from orchestration.runners import Done, Failed, RunState
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from orchestration.work import Bench, Part, Piece, Work, work_of
 from orchestration.work.attempt import Progress, attempt
 from products.errors import BrokenSource, NothingInside
@@ -256,7 +256,7 @@ def test_a_reason_can_be_stored_whatever_is_in_it(make_bench: MakeBench) -> None
     assert read_ending(bench.folder) == Failed("? lone", "")
 
 
-def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Callable[..., SqliteStore]) -> None:
+def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Callable[..., StoredJobs]) -> None:
     store = make_store()
     job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
     assert job is not None
@@ -278,7 +278,7 @@ def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Call
     assert last.progress == 99, "100 is said when it is published"
 
 
-def test_a_store_that_is_away_does_not_stop_the_work(make_store: Callable[..., SqliteStore], state_dir: Path) -> None:
+def test_a_store_that_is_away_does_not_stop_the_work(make_store: Callable[..., StoredJobs], state_dir: Path) -> None:
     store = make_store(busy_seconds=0.1)
     job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
     assert job is not None

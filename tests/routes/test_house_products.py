@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 
 ROOT = Path(__file__).parents[2]
 EUROPE = "CLMS_CLCplus_RASTER_2023_010m_eu_03035_V1_1.tif"
@@ -46,7 +46,7 @@ class Shop:
 
     def runs(self, answer: httpx2.Response) -> int:
         """Return how often the job was started."""
-        with closing(SqliteStore(self.state / "orders.sqlite")) as store:
+        with closing(StoredJobs(self.state / "orders.sqlite")) as store:
             job = store.get(self.job(answer)["jobID"])
         assert job is not None
         return job.attempt

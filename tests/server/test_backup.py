@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from orchestration.house import Edition, House, manifest_of
 from orchestration.job import Job, Order, Output, ResultFile, Status
 from orchestration.results import ResultFiles, results_key
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
 from orchestration.work.european_product import link
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
@@ -41,7 +41,7 @@ def state(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(folder))
     results_key(folder)
     (folder / "callbacks.key").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
-    with closing(SqliteStore(folder / "orders.sqlite")) as store:
+    with closing(StoredJobs(folder / "orders.sqlite")) as store:
         done(store, folder, b"a result" * 1000)
         done(store, folder, b"another")
         begun(store)
@@ -49,13 +49,13 @@ def state(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return folder
 
 
-def begun(store: SqliteStore) -> Job:
+def begun(store: StoredJobs) -> Job:
     job = store.begin(store.add(Order("echo", {"stringInput": "x"}, "iss|ann"))[0].id)
     assert job is not None
     return job
 
 
-def done(store: SqliteStore, state: Path, content: bytes) -> Job:
+def done(store: StoredJobs, state: Path, content: bytes) -> Job:
     job = begun(store)
     path = ResultFiles(state / "results").folder(job.id, 1, 1) / "ä result.zip"
     path.parent.mkdir(parents=True)
@@ -119,7 +119,7 @@ def test_a_backup_replaces_no_file(state: Path, tmp_path: Path) -> None:
 
 def test_a_backup_that_fails_leaves_nothing(state: Path, tmp_path: Path) -> None:
     assert run("backup", tmp_path / "nowhere" / "backup.tar").exit_code == 1
-    with closing(SqliteStore(state / "orders.sqlite")) as store:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
         done(store, state, b"0" * 500_000)
     refused = subprocess.run(
         [
@@ -171,7 +171,7 @@ def test_without_results_their_orders_say_that_they_are_gone(state: Path, tmp_pa
     rmtree(state)
     restored = run("restore", archive)
     assert "2 orders have no result any more" in restored.stderr
-    with closing(SqliteStore(state / "orders.sqlite")) as store:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
         assert store.named_files() == ()
         jobs = [job for job in map(store.get, ids(state)) if job and job.status is Status.SUCCESSFUL]
     assert [job.expired for job in jobs] == [True, True]
@@ -205,7 +205,7 @@ def european(state: Path) -> Path:
     write: Callable[[Path, object], None] = lambda target, _report: link(edition.source, target)  # noqa: E731 - one line
     file = House(state / "results").provide(edition, write, stage, unheard)
     stage.rmdir()
-    with closing(SqliteStore(state / "orders.sqlite")) as store:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
         store.add(Order("european-product", {}, "iss|ann"), manifest_of(file))
     return state / "results" / file.path
 
@@ -246,7 +246,7 @@ def test_the_configuration_comes_back_where_there_is_none(state: Path, tmp_path:
 
 def test_a_state_is_moved_aside_only_when_told(state: Path, tmp_path: Path) -> None:
     archive = backup(tmp_path / "backup.tar")
-    with closing(SqliteStore(state / "orders.sqlite")) as store:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
         done(store, state, b"later")
     later = contents(state)
     refused = run("restore", archive)
@@ -408,7 +408,7 @@ def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
     )
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
     assert restored.exit_code == 0, restored.stderr
-    with closing(SqliteStore(state / "orders.sqlite")) as store:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
         assert len(store.unfinished()) == 2
 
 
@@ -449,7 +449,7 @@ def test_killed_at_any_step_the_old_state_is_whole_or_the_same_command_completes
     european(state)
     wanted = contents(state)
     archive = backup(tmp_path / "backup.tar")
-    with closing(SqliteStore(state / "orders.sqlite")) as store:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
         done(store, state, b"later")
     old = contents(state)
     command = ["restore", str(archive), "--force", "--config", str(CONFIG)]

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.job import Job, Notice, Order, Status
+from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
-from orchestration.store.sqlite import SqliteStore
 from server.cli import main
 
 NOTICES = (
@@ -21,9 +21,9 @@ NOTICES = (
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredJobs]:
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path))
-    with closing(SqliteStore(tmp_path / "orders.sqlite")) as store:
+    with closing(StoredJobs(tmp_path / "orders.sqlite")) as store:
         yield store
 
 
@@ -31,20 +31,20 @@ def orders(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["orders", *arguments])
 
 
-def ordered(store: SqliteStore, process: str = "echo") -> Job:
+def ordered(store: StoredJobs, process: str = "echo") -> Job:
     inputs = {"message": "hello"}
     order = Order(process, inputs, "iss|ann", {"echo": {}}, "document", "ann@example.org", "k", "h", NOTICES)
     return store.add(order)[0]
 
 
-def failed(store: SqliteStore) -> Job:
+def failed(store: StoredJobs) -> Job:
     job = store.begin(ordered(store).id)
     assert job is not None
     assert store.fail(job.id, job.attempt, "the disk\x1b[2J burned", fault="WorkFailed")
     return job
 
 
-def test_orders_are_listed_newest_first_by_status_and_process(store: SqliteStore) -> None:
+def test_orders_are_listed_newest_first_by_status_and_process(store: StoredJobs) -> None:
     first = failed(store)
     second = store.add(Order("extract-product", {}, "iss|bob"))[0]
     lines = orders("list").stdout.splitlines()
@@ -59,7 +59,7 @@ def test_orders_are_listed_newest_first_by_status_and_process(store: SqliteStore
         assert [job["id"] for job in json.loads(orders("list", "--json", *filters).stdout)] == [found.id]
 
 
-def test_an_order_is_shown_with_its_inputs(store: SqliteStore) -> None:
+def test_an_order_is_shown_with_its_inputs(store: StoredJobs) -> None:
     job = failed(store)
     shown = json.loads(orders("show", job.id, "--json").stdout)
     assert (shown["inputs"], shown["status"], shown["fault"]) == ({"message": "hello"}, "failed", "WorkFailed")
@@ -67,7 +67,7 @@ def test_an_order_is_shown_with_its_inputs(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("end", [Status.FAILED, Status.DISMISSED])
-def test_an_order_is_retried_as_a_new_one_with_what_was_asked(store: SqliteStore, end: Status) -> None:
+def test_an_order_is_retried_as_a_new_one_with_what_was_asked(store: StoredJobs, end: Status) -> None:
     if end is Status.FAILED:
         job = failed(store)
     else:
@@ -84,7 +84,7 @@ def test_an_order_is_retried_as_a_new_one_with_what_was_asked(store: SqliteStore
 
 
 @pytest.mark.parametrize("end", [Status.FAILED, Status.DISMISSED])
-def test_who_asked_to_be_told_is_told_of_the_new_order(store: SqliteStore, tmp_path: Path, end: Status) -> None:
+def test_who_asked_to_be_told_is_told_of_the_new_order(store: StoredJobs, tmp_path: Path, end: Status) -> None:
     job = failed(store) if end is Status.FAILED else ordered(store)
     if end is Status.DISMISSED:
         store.dismiss(job.id)
@@ -99,7 +99,7 @@ def test_who_asked_to_be_told_is_told_of_the_new_order(store: SqliteStore, tmp_p
     assert addresses == ["https://example.org/done", "ann@example.org"]
 
 
-def test_what_waits_is_cancelled_not_retried(store: SqliteStore) -> None:
+def test_what_waits_is_cancelled_not_retried(store: StoredJobs) -> None:
     job = ordered(store)
     refused = orders("retry", job.id)
     assert refused.exit_code == 1
@@ -110,7 +110,7 @@ def test_what_waits_is_cancelled_not_retried(store: SqliteStore) -> None:
     assert after.status is Status.DISMISSED
 
 
-def test_what_has_ended_is_not_cancelled(store: SqliteStore) -> None:
+def test_what_has_ended_is_not_cancelled(store: StoredJobs) -> None:
     job = failed(store)
     refused = orders("cancel", job.id)
     assert refused.exit_code == 1
@@ -119,7 +119,7 @@ def test_what_has_ended_is_not_cancelled(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "retry", "cancel"])
-def test_an_unknown_order_is_told(store: SqliteStore, command: str) -> None:
+def test_an_unknown_order_is_told(store: StoredJobs, command: str) -> None:
     ordered(store)
     done = orders(command, "nobody")
     assert done.exit_code == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sql.connect import SCHEMA_VERSION, NewerSchema, Pool, connect, migrate
+from sql.connect import SCHEMA_VERSION, Pool, connect, migrate
+from sql.connections import NewerSchema
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> object:
@@ -111,7 +112,7 @@ def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
     with pool.writing() as connection:
         connection.execute("create table t (x integer)")
     with pytest.raises(sqlite3.OperationalError), pool.writing() as connection:
-        connection.executemany("insert into t values (abs(?))", [(1,), (-(2**63),)])
+        connection.executemany("insert into t values (abs(:x))", [{"x": 1}, {"x": -(2**63)}])
     with pool.reading() as connection:
         assert connection.execute("select count(*) from t").fetchone()[0] == 0
     pool.close()

@@ -15,10 +15,13 @@ import pytest
 from orchestration.errors import IdempotencyConflict, StoreUnavailable
 from orchestration.job import Job, JobQuery, Order, Output, Status
 from orchestration.store import JobStore
-from orchestration.store.sqlite import SqliteStore
+from orchestration.store.jobs import StoredJobs
+from tests.places import BOTH, IN_A_PROCESS, PlaceOf
 
-MakeStore = Callable[..., SqliteStore]
+MakeStore = Callable[..., StoredJobs]
 MakeOrder = Callable[..., Order]
+
+both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
 
 _VALUE = (Output("stringOutput", "x"),)
 
@@ -90,6 +93,7 @@ _ONLY_FROM = {
 
 @pytest.mark.parametrize("state", _STATES)
 @pytest.mark.parametrize("change", _CHANGES)
+@both
 def test_a_change_happens_only_from_the_state_it_names(make_store: MakeStore, state: str, change: str) -> None:
     store = make_store()
     job = _STATES[state](store)
@@ -99,6 +103,7 @@ def test_a_change_happens_only_from_the_state_it_names(make_store: MakeStore, st
     assert (now.status if now else "deleted") == (expected or state)
 
 
+@both
 def test_an_order_comes_back_as_it_was_given(make_store: MakeStore) -> None:
     order = Order(
         "extract-product",
@@ -120,12 +125,14 @@ def test_an_order_comes_back_as_it_was_given(make_store: MakeStore) -> None:
     assert job.created.tzinfo == UTC
 
 
+@both
 def test_unknown_jobs_are_not_there(make_store: MakeStore) -> None:
     store = make_store()
     assert (store.get("x"), store.begin("x"), store.dismiss("x")) == (None, None, None)
     assert not store.publish("x", 1, ())
 
 
+@both
 def test_attempts_and_failures_are_counted_apart(make_store: MakeStore) -> None:
     store = make_store()
     job = _running(store)
@@ -137,6 +144,7 @@ def test_attempts_and_failures_are_counted_apart(make_store: MakeStore) -> None:
     assert (again.attempt, again.failures) == (3, 1)
 
 
+@both
 def test_progress_is_told_by_the_running_attempt_only(make_store: MakeStore) -> None:
     store = make_store()
     job = _running(store)
@@ -152,6 +160,7 @@ def test_progress_is_told_by_the_running_attempt_only(make_store: MakeStore) -> 
     assert (back.progress, back.started) == (0, None)
 
 
+@both
 def test_a_deleted_job_is_returned_once_as_dismissed(make_store: MakeStore) -> None:
     store = make_store()
     job = _successful(store)
@@ -162,12 +171,14 @@ def test_a_deleted_job_is_returned_once_as_dismissed(make_store: MakeStore) -> N
     assert store.find(JobQuery()).matched == 0
 
 
+@both
 def test_a_dismissed_job_stays_listed(make_store: MakeStore) -> None:
     store = make_store()
     job = _dismissed(store)
     assert [found.id for found in store.find(JobQuery(statuses=(Status.DISMISSED,))).jobs] == [job.id]
 
 
+@both
 def test_a_repeated_request_is_the_same_job(make_store: MakeStore, make_order: MakeOrder) -> None:
     store = make_store()
     order = make_order(idempotency_key="k", request_hash="h")
@@ -182,6 +193,7 @@ def test_a_repeated_request_is_the_same_job(make_store: MakeStore, make_order: M
     assert store.add(order)[1], "the deleted job is not there any more"
 
 
+@both
 def test_threads_with_one_key_store_one_job(make_store: MakeStore, make_order: MakeOrder) -> None:
     store = make_store()
     order = make_order(idempotency_key="k", request_hash="h")
@@ -191,25 +203,25 @@ def test_threads_with_one_key_store_one_job(make_store: MakeStore, make_order: M
     assert sum(new for _, new in answers) == 1
 
 
-def test_processes_with_one_key_store_one_job(make_store: MakeStore, state_dir: Path) -> None:
+@both
+def test_processes_with_one_key_store_one_job(make_store: MakeStore, place_of: PlaceOf) -> None:
     store = make_store()
-    program = """if True:
-        import sys
-        from pathlib import Path
-        from orchestration.job import Order
-        from orchestration.store.sqlite import SqliteStore
-        store = SqliteStore(Path(sys.argv[1]))
-        sys.stdin.readline()
-        order = Order("echo", {}, "local", idempotency_key="k", request_hash="h")
-        print(store.add(order)[0].id, end="")
-        store.close()"""
-    command = [sys.executable, "-c", program, str(state_dir / "orders.sqlite")]
+    program = """
+from orchestration.job import Order
+from orchestration.store.jobs import StoredJobs
+store = StoredJobs(place)
+sys.stdin.readline()
+order = Order("echo", {}, "local", idempotency_key="k", request_hash="h")
+print(store.add(order)[0].id, end="")
+store.close()"""
+    command = [sys.executable, "-c", IN_A_PROCESS + program, place_of.text]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     answers = {process.communicate("go\n")[0] for process in processes}
     assert len(answers) == 1
     assert store.find(JobQuery()).matched == 1
 
 
+@both
 def test_the_list_is_newest_first_and_paged(make_store: MakeStore, make_order: MakeOrder) -> None:
     store = make_store()
     ids = [store.add(make_order(inputs={"n": number}))[0].id for number in range(5)]
@@ -221,6 +233,7 @@ def test_the_list_is_newest_first_and_paged(make_store: MakeStore, make_order: M
     assert [job.id for job in store.unfinished()] == ids
 
 
+@both
 def test_every_filter_filters(make_store: MakeStore, make_order: MakeOrder) -> None:
     store = make_store()
     mine, _ = store.add(make_order("extract-product", owner="me"))
@@ -248,14 +261,13 @@ def test_every_filter_filters(make_store: MakeStore, make_order: MakeOrder) -> N
     assert found(max_duration=float("inf"), min_duration=-1e300) == [running.id, done.id]
 
 
-def test_the_duration_of_a_running_job_grows(make_store: MakeStore, state_dir: Path) -> None:
+@both
+def test_the_duration_of_a_running_job_grows(make_store: MakeStore, place_of: PlaceOf) -> None:
     store = make_store()
     running, done = _running(store), _successful(store)
-    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection, connection:
-        connection.execute("update jobs set started = started - 100 * 1000000")
+    place_of.run("update jobs set started = started - 100 * 1000000")
     assert [job.id for job in store.find(JobQuery(min_duration=99, max_duration=110)).jobs] == [done.id, running.id]
-    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection, connection:
-        connection.execute("update jobs set finished = started + 1000000 where finished is not null")
+    place_of.run("update jobs set finished = started + 1000000 where finished is not null")
     assert [job.id for job in store.find(JobQuery(min_duration=99)).jobs] == [running.id]
 
 
@@ -270,6 +282,7 @@ def test_an_owner_s_list_reads_an_index_in_its_order(make_store: MakeStore, stat
     assert "TEMP B-TREE" not in str(plan)
 
 
+@both
 def test_a_change_of_any_connection_is_noticed_once(make_store: MakeStore) -> None:
     one, other = make_store(), make_store()
     assert one.changed()
@@ -313,28 +326,29 @@ def test_a_full_disk_is_unavailable_and_stores_nothing_half(make_store: MakeStor
 def test_a_folder_that_is_none_and_a_newer_database_are_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable):
-        SqliteStore(tmp_path / "file" / "orders.sqlite")
+        StoredJobs(tmp_path / "file" / "orders.sqlite")
     with closing(sqlite3.connect(tmp_path / "newer.sqlite")) as connection:
         connection.execute("pragma user_version = 99")
     with pytest.raises(StoreUnavailable, match="99"):
-        SqliteStore(tmp_path / "newer.sqlite")
+        StoredJobs(tmp_path / "newer.sqlite")
 
 
-def test_a_committed_order_survives_the_death_of_its_process(make_store: MakeStore, state_dir: Path) -> None:
-    program = """if True:
-        import os, signal, sys
-        from pathlib import Path
-        from orchestration.job import Order
-        from orchestration.store.sqlite import SqliteStore
-        print(SqliteStore(Path(sys.argv[1])).add(Order("echo", {"a": 1}, "local"))[0].id, end="", flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)"""
-    command = [sys.executable, "-c", program, str(state_dir / "orders.sqlite")]
+@both
+def test_a_committed_order_survives_the_death_of_its_process(make_store: MakeStore, place_of: PlaceOf) -> None:
+    program = """
+import os, signal
+from orchestration.job import Order
+from orchestration.store.jobs import StoredJobs
+print(StoredJobs(place).add(Order("echo", {"a": 1}, "local"))[0].id, end="", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)"""
+    command = [sys.executable, "-c", IN_A_PROCESS + program, place_of.text]
     job_id = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     job = make_store().get(job_id)
     assert job is not None
     assert job.order.inputs == {"a": 1}
 
 
+@both
 def test_the_end_of_files(make_store: MakeStore, make_output: Callable[[str], Output]) -> None:
     store = make_store(files_days=30)
     job = _running(store)
@@ -355,6 +369,7 @@ def test_the_end_of_files(make_store: MakeStore, make_output: Callable[[str], Ou
 
 
 @pytest.mark.parametrize("state", ["failed", "dismissed", "deleted"])
+@both
 def test_files_of_a_job_without_result_go_at_once(make_store: MakeStore, state: str) -> None:
     store = make_store()
     job = _STATES[state](store)
@@ -365,6 +380,7 @@ def test_files_of_a_job_without_result_go_at_once(make_store: MakeStore, state: 
     assert now is None or not now.expired
 
 
+@both
 def test_values_alone_neither_expire_nor_hold_files(make_store: MakeStore) -> None:
     store = make_store()
     job = store.get(_successful(store).id)
@@ -374,6 +390,7 @@ def test_values_alone_neither_expire_nor_hold_files(make_store: MakeStore) -> No
     assert store.files_to_remove(datetime.now(UTC) + timedelta(days=9999)) == ()
 
 
+@both
 def test_purge_forgets_what_is_finished_and_has_no_files(make_store: MakeStore) -> None:
     store = make_store()
     kept = [_accepted(store).id, _running(store).id, _dismissed(store).id]
@@ -383,6 +400,7 @@ def test_purge_forgets_what_is_finished_and_has_no_files(make_store: MakeStore) 
     assert sorted(job.id for job in store.find(JobQuery()).jobs) == sorted(kept)
 
 
+@both
 def test_a_manifest_that_is_not_json_is_refused_before_it_is_stored(make_store: MakeStore) -> None:
     store = make_store()
     job = _running(store)
@@ -391,6 +409,7 @@ def test_a_manifest_that_is_not_json_is_refused_before_it_is_stored(make_store: 
     assert store.publish(job.id, 1, _VALUE)
 
 
+@both
 def test_an_order_whose_result_is_there_is_born_successful(
     make_store: MakeStore, make_output: Callable[[str], Output]
 ) -> None:

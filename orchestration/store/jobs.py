@@ -1,12 +1,10 @@
-"""The durable orders in a SQLite database."""
+"""The durable orders in a database."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, override
+from typing import Any, override
 from uuid import uuid4
 
 from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
@@ -16,25 +14,22 @@ from orchestration.store import statements
 from orchestration.store.database import Database
 from orchestration.store.listing import page_of
 from orchestration.store.rows import job_of
-from sql.connect import connect
+from sql.connections import Connection, Place
 from sql.times import microseconds, now, time_of
 
-if TYPE_CHECKING:
-    import sqlite3
 
-
-class SqliteStore(Database):
-    """Keep orders in the database at `path`, a JobStore; made when it is not there.
+class StoredJobs(Database):
+    """Keep orders in the database at `place`, a JobStore; one of SQLite is made when it is not there.
 
     A result's files are kept `files_days` days from its publication. Raises StoreUnavailable when the database cannot
     be opened, is locked for longer than `busy_seconds`, is full, or was written by a newer version: when it is made, or
     with `lazy` when it is used, so that what needs no orders goes on without it.
     """
 
-    def __init__(self, path: Path, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False) -> None:
-        super().__init__(path, busy_seconds=busy_seconds, lazy=lazy)
+    def __init__(self, place: Place, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False) -> None:
+        super().__init__(place, busy_seconds=busy_seconds, lazy=lazy)
         self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
-        self._watch = _Watch(path, busy_seconds=busy_seconds)
+        self._watch = self._pool.watch()
 
     def add(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new.
@@ -44,17 +39,20 @@ class SqliteStore(Database):
         """
         values = _values(order) | self._result(manifest or ())
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
-        with self._writing() as connection:
+        most_open = most_open if manifest is None else None
+        with self._writing(order.owner) as connection:
+            if not (order.idempotency_key is None and most_open is None):
+                self._pool.one_at_a_time(connection, order.owner)
             known = connection.execute(statements.KNOWN, values).fetchone()
             if known is None:
-                _check_open(connection, order.owner, most_open if manifest is None else None)
+                _check_open(connection, order.owner, most_open)
                 connection.executemany(statements.NOTICE, _entries(order, values["id"]))
                 return job_of(connection.execute(statement, values).fetchone()), True
         return _same(known, order), False
 
     def repeated(self, order: Order) -> Job | None:
         """Return the job that the order's idempotency key names, as `add` would. Raises IdempotencyConflict."""
-        with self._reading() as connection:
+        with self._reading(order.owner) as connection:
             known = connection.execute(statements.KNOWN, _values(order)).fetchone()
         return known and _same(known, order)
 
@@ -67,7 +65,7 @@ class SqliteStore(Database):
     def find(self, query: JobQuery) -> JobPage:
         """Return one page of jobs, newest first."""
         page, count, values = page_of(query, now=now())
-        with self._reading() as connection:
+        with self._reading(_owner_of(query)) as connection:
             rows = connection.execute(page, values).fetchall()
             matched = connection.execute(count, values).fetchone()[0]
         return JobPage(tuple(map(job_of, rows)), matched)
@@ -85,7 +83,9 @@ class SqliteStore(Database):
 
     def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
         """Note the progress of a running attempt; a stale attempt's report is dropped."""
-        self._change(statements.REPORT, job_id, attempt=attempt, percent=percent, message=message)
+        values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message, "now": now()}
+        with self._writing() as connection:
+            connection.execute(statements.REPORT.of(self._pool.dialect), values)
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""
@@ -97,13 +97,14 @@ class SqliteStore(Database):
 
     def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
         """Take a running attempt's job back to accepted; `counted` adds to its failures."""
-        return self._change(statements.HAND_BACK, job_id, attempt=attempt, counted=counted)
+        return self._change(statements.HAND_BACK, job_id, attempt=attempt, counted=int(counted))
 
     def tell(self, job_ids: Iterable[str], message: str) -> None:
         """Note why accepted jobs wait; an empty message says that they wait for their turn."""
+        present = now()
         with self._writing() as connection:
-            values = {"ids": json.dumps(list(job_ids)), "message": message, "now": now()}
-            connection.execute(statements.TELL, values)
+            values = [{"id": job_id, "message": message, "now": present} for job_id in job_ids]
+            connection.executemany(statements.TELL, values)
 
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
@@ -125,7 +126,8 @@ class SqliteStore(Database):
     def kept_paths(self) -> frozenset[str]:
         """Return the paths of all files that stand in results and whose time has not ended."""
         with self._reading() as connection:
-            return frozenset(row[0] for row in connection.execute(statements.KEPT_PATHS))
+            manifests = [decode(row[0]) for row in connection.execute(statements.KEPT_MANIFESTS)]
+        return frozenset(output.file.path for manifest in manifests for output in manifest if output.file)
 
     def named_files(self) -> tuple[tuple[str, ResultFile], ...]:
         """Return every job's id with each file that its result still has, oldest first."""
@@ -162,40 +164,14 @@ class SqliteStore(Database):
         """Return what the row of a job with this result says."""
         files = any(output.file for output in manifest)
         until = now() + self._files_kept if files else None
-        return {"manifest": encode(manifest), "files": files, "until": until}
+        return {"manifest": encode(manifest), "files": int(files), "until": until}
 
     def _change(self, statement: str, job_id: str, **values: Any) -> bool:
         with self._writing() as connection:
             return connection.execute(statement, {"id": job_id, "now": now(), **values}).rowcount == 1
 
 
-class _Watch:
-    """Notices commits by SQLite's own counter, on a connection that never writes and so sees every one."""
-
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._lock = Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._seen: int | None = None
-
-    def changed(self) -> bool:
-        """Compare the counter with that of the last call."""
-        with self._lock:
-            if self._connection is None:
-                self._connection = connect(self._path, busy_seconds=self._busy_seconds)
-            before, self._seen = self._seen, self._connection.execute("pragma data_version").fetchone()[0]
-            return before != self._seen
-
-    def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = self._seen = None
-
-
-def _check_open(connection: "sqlite3.Connection", owner: str, most_open: int | None) -> None:
+def _check_open(connection: Connection, owner: str, most_open: int | None) -> None:
     if most_open is None:
         return
     (count,) = connection.execute(statements.OPEN, {"owner": owner}).fetchone()
@@ -203,6 +179,12 @@ def _check_open(connection: "sqlite3.Connection", owner: str, most_open: int | N
         raise TooManyOpenOrders(
             f"you have {count} unfinished orders; at most {most_open} may be open at once (open-orders)"
         )
+
+
+def _owner_of(query: JobQuery) -> str | None:
+    """Return whose jobs the list may have at most, None where it may have those of several."""
+    sight = query.sight
+    return query.owner or (sight.caller if sight and not sight.foreign else None)
 
 
 def _same(known: Any, order: Order) -> Job:

@@ -1,0 +1,28 @@
+-- Two roles without a login, for those that do not own the tables: grant one to the user that a program connects as.
+-- They are made where whoever migrates may make roles; else an administrator makes them and this file runs again.
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['landcast_server', 'landcast_worker'] loop
+        if to_regrole(name) is null
+            and (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                null;  -- another database of the cluster was first
+            end;
+        end if;
+    end loop;
+    if to_regrole('landcast_server') is not null then
+        execute format('grant usage on schema %I to landcast_server', current_schema());
+        grant select, insert, update, delete on jobs, outbox, api_keys, sessions, pending_logins to landcast_server;
+        grant select on schema_version to landcast_server;
+        grant execute on function report(text, integer, integer, text) to landcast_server;
+    end if;
+    if to_regrole('landcast_worker') is not null then
+        execute format('grant usage on schema %I to landcast_worker', current_schema());
+        grant execute on function report(text, integer, integer, text) to landcast_worker;
+    end if;
+end
+$$;

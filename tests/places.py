@@ -1,0 +1,75 @@
+"""Where the tests of both databases keep things, and how they look at them past the program."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from sql.connections import Place
+from sql.pool import PostgresPool
+from sql.postgres import PostgresConnection
+from tests.postgres import Postgres
+
+BOTH = ["sqlite", "postgresql"]
+"""What `place_of` is parametrised with, indirectly."""
+
+IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from sql.pool import PostgresPool
+place = PostgresPool(sys.argv[1], size=2) if "://" in sys.argv[1] else Path(sys.argv[1])
+"""
+"""The beginning of a program that is given `PlaceOf.text`."""
+
+
+class PlaceOf(Protocol):
+    """A database of a test."""
+
+    text: str
+
+    def __call__(self) -> Place:
+        """Return it as another process of ours would have it: with connections of its own."""
+
+    def run(self, statement: str, **values: Any) -> list[Any]:
+        """Run a statement past the program; return its rows."""
+
+
+class SqlitePlace:
+    def __init__(self, path: Path) -> None:
+        self.text = str(path)
+        self._path = path
+
+    def __call__(self) -> Place:
+        return self._path
+
+    def run(self, statement: str, **values: Any) -> list[Any]:
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            return [tuple(row) for row in connection.execute(statement, values).fetchall()]
+
+
+class PostgresPlace:
+    def __init__(self, url: str) -> None:
+        self.text = url
+        self.pools: list[PostgresPool] = []
+
+    def __call__(self) -> Place:
+        self.pools.append(PostgresPool(self.text))
+        return self.pools[-1]
+
+    def run(self, statement: str, **values: Any) -> list[Any]:
+        with closing(PostgresConnection(self.text)) as connection:
+            cursor = connection.execute(statement, values)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []  # type: ignore[attr-defined]
+
+
+@contextmanager
+def make_place(postgres: Postgres) -> Iterator[PostgresPlace]:
+    """Give a database that is empty and the test's own."""
+    place = PostgresPlace(postgres.migrated())
+    try:
+        yield place
+    finally:
+        for pool in place.pools:
+            pool.close()
+        postgres.give_back(place.text)

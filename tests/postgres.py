@@ -1,0 +1,172 @@
+"""A real PostgreSQL: one cluster for all tests, started when the first asks for it; a database of its own for each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+
+from sql.migrate import migrate
+from tests.orchestration.receivers import free_port
+
+_PASSWORD = "test-password"  # noqa: S105  of a cluster that lives as long as the tests
+_QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=60", "listen_addresses=127.0.0.1")
+_TABLES = "jobs, outbox, api_keys, sessions, pending_logins"
+
+
+class Postgres:
+    """A running server; `url` is that of a user who may make databases and roles and is no superuser."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._names = (f"landcast_test_{os.getpid()}_{number}" for number in count())
+        self._emptied: list[str] = []
+
+    def empty(self) -> str:
+        """Make a database without anything in it; return its URL."""
+        name = next(self._names)
+        self.run(self.url, f"create database {name}")
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    def migrated(self) -> str:
+        """Return a database with our schema and nothing in it, which nobody else uses; give it back."""
+        if self._emptied:
+            return self._emptied.pop()
+        made = self.empty()
+        migrate(made)
+        return made
+
+    def give_back(self, url: str) -> None:
+        """Empty a database, which takes a tenth of the time that making one does."""
+        self.run(url, f"set lock_timeout = '5s'; truncate {_TABLES} restart identity")
+        self._emptied.append(url)
+
+    def run(self, url: str, statement: str) -> list[tuple[object, ...]]:
+        """Run a statement by itself; return its rows."""
+        with closing(psycopg2.connect(url)) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+class Cluster:
+    """A cluster of its own in a temporary folder, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://landcast:{_PASSWORD}@127.0.0.1:{self._port}/postgres"
+
+    def make(self) -> None:
+        """Make the files of the cluster, owned by a user whom PostgreSQL runs as."""
+        (self._folder / "password").write_text(_PASSWORD)
+        if os.getuid() == 0:
+            for path in (self._folder, self._folder / "password"):
+                shutil.chown(path, "postgres")
+        arguments = ["-A", "scram-sha-256", "-U", "postgres", f"--pwfile={self._folder}/password", "-E", "UTF8"]
+        self._run("initdb", "-D", f"{self._folder}/data", *arguments, "--locale=C.UTF-8", "--no-sync")
+
+    def start(self) -> None:
+        """Start the server and wait until it lets somebody in."""
+        options = [f"--{each}" for each in (*_QUICK, f"port={self._port}", f"unix_socket_directories={self._folder}")]
+        with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_program("postgres"), "-D", f"{self._folder}/data", *options],
+                stdout=log,
+                stderr=log,
+                **_as_postgres(),
+            )
+        until = time.monotonic() + 30
+        while not self._answers():
+            assert self._process.poll() is None, log.name
+            assert time.monotonic() < until, log.name
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End the server as a crash does; its children notice and end too."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        until = time.monotonic() + 10
+        while self._answers() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+
+    def admit(self) -> None:
+        """Make the user that we connect as."""
+        admin = self.url.replace("//landcast:", "//postgres:")
+        Postgres(admin).run(admin, f"create role landcast login createdb createrole password '{_PASSWORD}'")
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self.url.replace("//landcast:", "//postgres:"), connect_timeout=2).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [_program(program), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            **_as_postgres(),
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def start_cluster() -> Iterator[Cluster]:
+    """Start a cluster of its own; it and its files are gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="landcast-postgres-"))
+    cluster = Cluster(folder)
+    try:
+        cluster.make()
+        cluster.start()
+        cluster.admit()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)
+        (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
+
+
+@contextmanager
+def start_postgres() -> Iterator[Postgres]:
+    """Start a server, or use the one that TEST_POSTGRES_URL names, whose user may make databases and roles."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield Postgres(url)
+        return
+    with start_cluster() as cluster:
+        yield Postgres(cluster.url)
+
+
+def _program(name: str) -> str:
+    """Return a program of PostgreSQL, which Debian puts on no PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    program = shutil.which(name) or (str(found[-1]) if found else None)
+    if program is None:
+        pytest.fail("PostgreSQL is not installed: deploy/test-services.sh does it, or set TEST_POSTGRES_URL")
+    return program
+
+
+def _as_postgres() -> dict[str, Any]:
+    """Return how a process is begun that PostgreSQL, which refuses to run as root, is content with."""
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}

@@ -1,0 +1,92 @@
+"""The schema in a real PostgreSQL: brought up once, by whoever is first; never down."""
+
+import subprocess
+import sys
+from contextlib import closing
+from importlib.resources import files
+
+import pytest
+
+from sql.connections import DatabaseAway, NewerSchema
+from sql.migrate import SCHEMA_VERSION, migrate, version_of
+from sql.pool import PostgresPool
+from sql.postgres import PostgresConnection
+from tests.postgres import Postgres
+
+_SHAPE = """select 'column', table_name, column_name, data_type, is_nullable, column_default
+        from information_schema.columns where table_schema = 'public'
+    union all select 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', ''
+        from pg_constraint where connamespace = 'public'::regnamespace
+    union all select 'index', tablename, indexname, indexdef, '', '' from pg_indexes where schemaname = 'public'
+    union all select 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', ''
+        from pg_trigger where not tgisinternal
+    union all select 'policy', tablename, policyname, qual, coalesce(with_check, ''), cmd from pg_policies
+    union all select 'right', table_name, grantee, privilege_type, '', '' from information_schema.table_privileges
+        where table_schema = 'public'
+    order by 1, 2, 3, 4"""
+
+
+def version(url: str) -> int:
+    with closing(PostgresConnection(url)) as connection:
+        return version_of(connection)
+
+
+def test_the_numbered_files_lead_to_the_version_that_the_program_knows(postgres: Postgres) -> None:
+    url = postgres.empty()
+    assert version(url) == 0
+    assert migrate(url) == 0
+    assert version(url) == SCHEMA_VERSION
+    assert migrate(url) == SCHEMA_VERSION
+
+
+def test_several_programs_may_migrate_at_once(postgres: Postgres) -> None:
+    url = postgres.empty()
+    command = [sys.executable, "-c", "import sys; from sql.migrate import migrate; print(migrate(sys.argv[1]))", url]
+    programs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    found = sorted(program.communicate()[0].strip() for program in programs)
+    assert found == ["0", *[str(SCHEMA_VERSION)] * 3], "one made it, the others found it made"
+
+
+def test_every_file_may_run_again(postgres: Postgres) -> None:
+    url = postgres.empty()
+    migrate(url)
+    before = postgres.run(url, _SHAPE)
+    assert len(before) > 100
+    postgres.run(url, "update schema_version set version = 0")
+    migrate(url)
+    assert postgres.run(url, _SHAPE) == before
+
+
+def test_a_newer_schema_is_refused_and_left_alone(postgres: Postgres) -> None:
+    url = postgres.empty()
+    migrate(url)
+    postgres.run(url, "update schema_version set version = 99; drop table pending_logins")
+    with pytest.raises(NewerSchema, match="99"):
+        migrate(url)
+    with pytest.raises(NewerSchema, match="99"):
+        PostgresPool(url).prepare()
+    assert postgres.run(url, "select to_regclass('pending_logins')") == [(None,)]
+
+
+def test_a_server_does_not_make_the_schema_and_says_who_does(postgres: Postgres) -> None:
+    url = postgres.empty()
+    with closing(PostgresPool(url)) as pool:
+        with pytest.raises(DatabaseAway, match="landcast migrate"):
+            pool.prepare()
+        migrate(url)
+        pool.prepare()
+
+
+def test_what_fails_half_way_leaves_nothing(postgres: Postgres) -> None:
+    url = postgres.empty()
+    postgres.run(url, "create table sessions (hash text)")
+    with pytest.raises(DatabaseAway):
+        migrate(url)
+    assert postgres.run(url, "select to_regclass('jobs')") == [(None,)]
+
+
+def test_every_schema_file_says_what_it_promises() -> None:
+    found = files("sql").joinpath("postgresql").iterdir()
+    scripts = sorted((each for each in found if each.name.endswith(".sql")), key=lambda each: each.name)
+    assert [scripts[0].name, scripts[-1].name] == ["000_jobs.sql", "900_grants.sql"]
+    assert all(script.read_text().startswith("-- ") for script in scripts)

@@ -1,0 +1,161 @@
+"""Connections to a real PostgreSQL: few, honest about it, and none the worse for a restart."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from threading import Thread
+from urllib.parse import urlsplit
+
+import pytest
+
+from sql.connections import DatabaseAway
+from sql.pool import PostgresPool
+from tests.orchestration.receivers import free_port
+from tests.postgres import Postgres
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    made = postgres.migrated()
+    yield made
+    postgres.give_back(made)
+
+
+@pytest.fixture
+def pool(url: str) -> Iterator[PostgresPool]:
+    with closing(PostgresPool(url, size=2, wait=0.3)) as made:
+        yield made
+
+
+def count(pool: PostgresPool) -> int:
+    with pool.reading() as connection:
+        return int(connection.execute("select count(*) from pending_logins").fetchone()[0])
+
+
+def add(pool: PostgresPool, text: str = "x", *, fail: bool = False) -> None:
+    values = {"state": text.encode().ljust(32)[:32], "text": text}
+    with pool.writing() as connection:
+        connection.execute(
+            """insert into pending_logins (state, browser, nonce, verifier, return_to, expires)
+            values (:state, :state, :text, '100 %', 'a: b::c', 7)""",
+            values,
+        )
+        if fail:
+            raise ZeroDivisionError
+
+
+def test_a_full_pool_waits_a_little_and_then_says_so(pool: PostgresPool) -> None:
+    with ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(pool.reading())
+        began = time.monotonic()
+        with pytest.raises(DatabaseAway, match="all 2 connections"):
+            count(pool)
+        assert 0.2 < time.monotonic() - began < 2
+    assert count(pool) == 0
+
+
+def test_who_waits_gets_the_connection_that_is_given_back(pool: PostgresPool) -> None:
+    with ExitStack() as held:
+        held.enter_context(pool.reading())
+        with pool.reading():
+            waiting = Thread(target=add, args=(pool,))
+            waiting.start()
+            time.sleep(0.05)
+        waiting.join()
+    assert count(pool) == 1
+
+
+def test_a_transaction_that_raises_leaves_nothing_and_its_connection_goes_on(
+    pool: PostgresPool, postgres: Postgres, url: str
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        add(pool, fail=True)
+    assert count(pool) == 0
+    add(pool)
+    with pytest.raises(DatabaseAway, match="23505"):
+        add(pool)
+    assert count(pool) == 1
+    ours = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    assert postgres.run(url, ours) == [(1,)]
+
+
+def test_values_are_no_statements(pool: PostgresPool) -> None:
+    add(pool, "'); drop table jobs; -- %s %(x)s :text \0")
+    with pool.reading() as connection:
+        row = connection.execute("select nonce, verifier, return_to, state from pending_logins").fetchone()
+    assert tuple(row[:3]) == ("'); drop table jobs; -- %s %(x)s :text \ufffd", "100 %", "a: b::c")
+    assert isinstance(row["state"], bytes)
+
+
+def test_what_reads_cannot_write(pool: PostgresPool) -> None:
+    with pytest.raises(DatabaseAway, match="25006"), pool.reading() as connection:
+        connection.execute("delete from jobs")
+
+
+def test_a_connection_that_the_server_ended_is_replaced_unnoticed(
+    pool: PostgresPool, postgres: Postgres, url: str
+) -> None:
+    with ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(pool.reading())
+    others = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database()"
+    assert postgres.run(url, f"{others} and pid <> pg_backend_pid()") == [(2,)]
+    add(pool)
+    assert count(pool) == 1
+
+
+def test_a_commit_that_the_server_did_not_answer_is_no_success(
+    pool: PostgresPool, postgres: Postgres, url: str
+) -> None:
+    others = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database()"
+
+    def act() -> None:
+        with pool.writing() as connection:
+            connection.execute("delete from jobs")
+            postgres.run(url, f"{others} and pid <> pg_backend_pid()")
+
+    with pytest.raises(DatabaseAway, match="cannot be reached"):
+        act()
+    assert count(pool) == 0
+
+
+def test_a_server_that_is_away_is_said_without_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    pool = PostgresPool(f"postgresql://somebody:pass-word@127.0.0.1:{port}/x")
+    with caplog.at_level(logging.WARNING), pytest.raises(DatabaseAway, match=r"^PostgreSQL cannot be reached$"):
+        count(pool)
+    assert str(port) in caplog.text
+    assert "pass-word" not in caplog.text + repr(pool)
+
+
+def test_what_a_row_holds_is_in_no_log(pool: PostgresPool, caplog: pytest.LogCaptureFixture) -> None:
+    statement = """insert into pending_logins (state, browser, nonce, verifier, return_to, expires)
+        values (:state, :short, 'x', :text, '/', 7)"""
+    values = {"state": bytes(32), "short": b"", "text": "verifier-of-somebody"}
+    with caplog.at_level(logging.DEBUG), pytest.raises(DatabaseAway), pool.writing() as connection:
+        connection.execute(statement, values)
+    assert "pending_logins_browser_check" in caplog.text
+    assert "verifier-of-somebody" not in caplog.text
+
+
+def test_a_password_that_is_wrong_is_in_no_message(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    parts = urlsplit(url)
+    wrong = PostgresPool(url.replace(f":{parts.password}@", ":pass-word@"))
+    with caplog.at_level(logging.WARNING), pytest.raises(DatabaseAway) as caught:
+        count(wrong)
+    assert "pass-word" not in caplog.text + str(caught.value)
+    assert str(parts.username) not in str(caught.value)
+
+
+def test_a_change_in_progress_is_noticed_once_it_is_there(pool: PostgresPool) -> None:
+    """A counter that moves before the commit would be looked at too early, and never again."""
+    watch = pool.watch()
+    watch.changed()
+    with pool.writing() as connection:
+        connection.execute("create table made (x integer)")
+        watch.changed()
+        connection.execute("drop table made")
+    assert watch.changed()
+    assert not watch.changed()
