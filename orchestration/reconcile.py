@@ -253,12 +253,15 @@ class Reconciler:
         self._next["chores"] = time.monotonic() + _CHORES
 
     def _hand_back(self) -> None:
-        """End what we started; publish what was done by then, hand back the rest uncounted."""
+        """End what we started; publish what was done by then, hand back the rest uncounted.
+
+        Runs that we did not start may be another machine's, which has the turn by now.
+        """
         deadline = time.monotonic() + _END
         while time.monotonic() < deadline and [run for run in self._started if self._is_ending(run)]:
             time.sleep(_TICK)
         for job in self._store.unfinished():
-            if job.status is Status.RUNNING:
+            if run_id(job.id, job.attempt) in self._started:
                 self._leave(job)
 
     def _is_ending(self, run: str) -> bool:

@@ -1,11 +1,10 @@
-"""The worker: the one reconciler of a state folder, until it is told to stop."""
+"""The worker: the one reconciler of a state folder or a database, until it is told to stop."""
 
-import fcntl
 import logging
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,13 @@ from orchestration.results import ResultFiles
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.space import Space
 from orchestration.store.jobs import StoredJobs
+from orchestration.store.place import environment_of
+from orchestration.turn import Turn, pause, turn_of_database, turn_of_folder
+from sql.connections import Place
+from sql.pool import PostgresPool
 
 _log = logging.getLogger(__name__)
 
-_SOON = 0.2
 _PATIENCE = 5.0
 """Seconds between two attempts to open a store that cannot be opened."""
 _GRACE = 2.0
@@ -48,9 +50,11 @@ def run_work(
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
     desk: Desk | None = None,
+    database: PostgresPool | None = None,
 ) -> None:
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
 
+    With a `database` the orders are there, and of all the machines that share it one worker runs them at a time.
     What orders have to tell goes out from the `desk`; without one it waits.
 
     Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
@@ -59,21 +63,28 @@ def run_work(
     state_dir.mkdir(parents=True, exist_ok=True)
     arguments = ["--state-dir", str(state_dir), "--config", str(config.absolute())]
     arguments += ["--fetch-private"] if allow_private_fetch else []
+    place = database or state_dir / "orders.sqlite"
+    files = ResultFiles(state_dir / "results")
     stop = _Stop()
-    with _turn(state_dir / "work.lock", stop) as ours:
-        if ours and (store := _open(state_dir / "orders.sqlite", min(keeping.results_days, keeping.jobs_days), stop)):
-            files = ResultFiles(state_dir / "results")
-            runner = EmbeddedRunner(files.root, arguments, work=work)
-            chores = [
-                partial(sweep_house, files.root, store, config.absolute()),
-                partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
-            ]
-            telling = delivering(desk, state_dir / "orders.sqlite", stop, left=stop.left) if desk else nullcontext()
-            space = Space(files.root, cap=keeping.results_cap)
-            with closing(store), telling:
-                Reconciler(
-                    store, runner, files, parallel=parallel, jobs_days=keeping.jobs_days, chores=chores, space=space
-                ).run(stop, beat=Heartbeat(state_dir))
+
+    def reconcile(store: StoredJobs, turn: Turn) -> None:
+        runner = EmbeddedRunner(files.root, arguments, work=work, environment=environment_of(place))
+        chores = [
+            partial(sweep_house, files.root, store, config.absolute()),
+            partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
+        ]
+        space = Space(files.root, cap=keeping.results_cap)
+        Reconciler(
+            store, runner, files, parallel=parallel, jobs_days=keeping.jobs_days, chores=chores, space=space
+        ).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
+
+    with turn_of_folder(state_dir / "work.lock", stop) as ours:
+        while ours and not stop():
+            with turn_of_database(database.url if database else None, stop) as turn:
+                if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
+                    telling = delivering(desk, place, stop, left=stop.left) if desk else nullcontext()
+                    with closing(store), telling:
+                        reconcile(store, turn)
 
 
 class _Stop:
@@ -95,34 +106,12 @@ class _Stop:
         return _GRACE if self._come is None else max(0.0, self._come + _GRACE - time.monotonic())
 
 
-@contextmanager
-def _turn(path: Path, stop: _Stop) -> Iterator[bool]:
-    """Wait for the lock, which ends with the process that holds it; False when we are stopped before."""
-    with path.open("w") as lock:
-        while not stop():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(_SOON)
-            else:
-                yield True
-                return
-        yield False
-
-
-def _pause(seconds: float, stop: _Stop) -> None:
-    """Wait, but not for longer than until we are stopped."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not stop():
-        time.sleep(_SOON)
-
-
-def _open(path: Path, files_days: int, stop: _Stop) -> StoredJobs | None:
+def _open(place: Place, files_days: int, stop: _Stop) -> StoredJobs | None:
     """Open the store as soon as it can be opened; None when we are stopped before."""
     while not stop():
         try:
-            return StoredJobs(path, files_days=files_days)
+            return StoredJobs(place, files_days=files_days)
         except StoreUnavailable as error:
             _log.warning("orders wait: %s", error)
-            _pause(_PATIENCE, stop)
+            pause(_PATIENCE, stop)
     return None

@@ -18,6 +18,7 @@ from auth.sessions import Sessions
 from auth.throttle import Throttle
 from auth.tokens import make_verifier
 from server.settings import Settings
+from sql.connections import Place
 
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
@@ -30,15 +31,16 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
 
 
 @asynccontextmanager
-async def authenticating(app: Starlette, settings: Settings, threads: CapacityLimiter) -> AsyncIterator[None]:
+async def authenticating(
+    app: Starlette, settings: Settings, threads: CapacityLimiter, *, place: Place
+) -> AsyncIterator[None]:
     """Let the application know its callers, until the end; on an open server there is nobody to know."""
     app.state.authenticator = None
     if settings.auth.open or settings.auth.issuer is None:
         yield
         return
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
-    path = settings.state.dir / "orders.sqlite"
-    keys, sessions = ApiKeys(path, lazy=True), Sessions(path, lazy=True)
+    keys, sessions = ApiKeys(place, lazy=True), Sessions(place, lazy=True)
     app.state.authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
     async with verifier.running():
         try:

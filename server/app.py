@@ -47,9 +47,11 @@ from routes.resources import Resources
 from routes.room import Room
 from server.access import authenticating, by_ourselves, make_policy
 from server.api import make_api
+from server.database import place_of
 from server.desk import make_results
 from server.logs import in_background
 from server.settings import Settings
+from sql import connections
 
 _LIGHT_THREADS = 32
 
@@ -109,13 +111,14 @@ def _lifespan(
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        resources = open_resources(configuration, settings, api, policy)
+        place = place_of(settings)
+        resources = open_resources(configuration, settings, api, policy, place=place)
         app.state.resources = resources
         with by_ourselves():
             log_failures(api)
         try:
             with in_background():
-                async with authenticating(app, settings, resources.light):
+                async with authenticating(app, settings, resources.light, place=place):
                     yield
         finally:
             resources.store.close()
@@ -124,13 +127,15 @@ def _lifespan(
     return lifespan
 
 
-def open_resources(configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy) -> Resources:
+def open_resources(
+    configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy, *, place: connections.Place
+) -> Resources:
     """Open what the routes work with."""
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
     files_days = min(settings.results.retention, settings.jobs.retention)
-    store = StoredJobs(folder / "orders.sqlite", files_days=files_days, lazy=True)
+    store = StoredJobs(place, files_days=files_days, lazy=True)
     results = make_results(settings)
     return Resources(
         api=api,
@@ -139,7 +144,7 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
         catalogue=catalogue_of(configuration),
         store=store,
         room=Room(store, results.root, settings.results.cap),
-        outbox=Outbox(folder / "orders.sqlite", lazy=True),
+        outbox=Outbox(place, lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
         results=results,
         light=CapacityLimiter(_LIGHT_THREADS),

@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from auth.policy_file import InvalidPolicy
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from routes.timespan import extent_of
 from server.access import make_policy
+from server.database import postgres_of
 from server.environment import WrongSettings, read_settings
 from server.settings import AuthSettings, Settings
 from server.state import RestoreUnfinished, refuse_unfinished
+from sql.connections import DatabaseAway, NewerSchema
 
 _ID = re.compile(r"[A-Za-z0-9._-]+")
 _METADATA = {
@@ -32,7 +35,7 @@ def find_problems(configuration: Path) -> list[str]:
     settings = None
     try:
         settings = read_settings()
-        problems += refusals(settings)
+        problems += [*refusals(settings), *_of_database(settings)]
     except WrongSettings as error:
         problems += error.problems
     try:
@@ -60,6 +63,16 @@ def refusals(settings: Settings) -> list[str]:
     except RestoreUnfinished as error:
         problems.append(f"LANDCAST_STATE_DIR: {error}")
     return problems
+
+
+def _of_database(settings: Settings) -> Iterator[str]:
+    """Yield what keeps PostgreSQL from being used now; a server starts nevertheless, and waits for it."""
+    if (pool := postgres_of(settings)) is not None:
+        try:
+            with closing(pool):
+                pool.prepare()
+        except (DatabaseAway, NewerSchema) as error:
+            yield f"LANDCAST_DATABASE_URL: {error}"
 
 
 def _of_access(auth: AuthSettings) -> Iterator[str]:

@@ -13,6 +13,7 @@ import click
 
 from server.commands.backup import backup, restore
 from server.commands.keys import keys
+from server.commands.migrate import migrate
 from server.commands.orders import orders
 from server.commands.product import product
 from server.commands.shown import CONFIG, progress
@@ -82,6 +83,7 @@ def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
     from products.catalogue import InvalidConfiguration, read_configuration
     from server.check import flaws, of_policy, refusals
+    from server.database import connections_said
     from server.supervise import Child, listen, supervise
 
     settings = _settings()
@@ -100,6 +102,8 @@ def serve(configuration: Path) -> None:
         _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
 
     _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
+    if settings.database.url:
+        _log.info(connections_said(settings))
     if settings.auth.open:
         _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
 
@@ -137,6 +141,7 @@ def _using(settings: "Settings") -> Iterator[None]:
 
 def _work(settings: "Settings", configuration: Path) -> None:
     from orchestration.service import Keeping, run_work
+    from server.database import postgres_of
     from server.desk import make_desk
 
     run_work(
@@ -146,6 +151,7 @@ def _work(settings: "Settings", configuration: Path) -> None:
         keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
         allow_private_fetch=settings.jobs.fetch_private,
         desk=make_desk(settings),
+        database=postgres_of(settings),
     )
 
 
@@ -195,6 +201,7 @@ def openapi(configuration: Path) -> None:
 
 main.add_command(orders)
 main.add_command(keys)
+main.add_command(migrate)
 main.add_command(backup)
 main.add_command(restore)
 

@@ -6,6 +6,7 @@ _SECRETS = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a token (JWT)
     r"|(?<=lc_)[0-9a-z]{12}_[0-9A-Za-z]{20,}"  # an API key
     r"|(?<=__Host-landcast=)[^;\s\"']+"  # a session
+    r"|(?<=://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"  # user and password of an address
     r"|(?i:(?<=bearer )|(?<=basic ))[\w.~+/=-]{8,}"
     r"|(?<![\w-])(?:(?<=sig=)|(?<=code=)|(?<=state=)|(?<=password=)|(?<=token=)|(?<=secret=))[^&\s\"']+"
 )

@@ -20,6 +20,7 @@ _LEAST_CAP = 1024**2
 _LARGEST_PORT = 65_535
 # What stands in a token as it is, and in the words of a refusal.
 _CLIENT_ID = r"^[A-Za-z0-9._:/-]{1,255}$"
+_DATABASE = re.compile(r"postgres(?:ql)?://(?:[^/@\s]+@)?[^/@\s]*/[^/@\s?#]+(?:\?[^\s#]*)?")
 _COMMON: SettingsConfigDict = {
     "frozen": True,
     "extra": "forbid",
@@ -78,6 +79,24 @@ class StateSettings(BaseSettings):
 
     dir: Path = Path("var")
     """Folder of the orders' database, their results and the made sample."""
+
+
+class DatabaseSettings(BaseSettings):
+    """Where orders, keys and sessions are kept instead of in the state folder."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_DATABASE_", **_COMMON)
+
+    url: SecretStr | None = None
+    """PostgreSQL: postgresql://user:password@host:port/database. Default: SQLite in the state folder."""
+    pool: int = Field(5, ge=2, le=100)
+    """Connections to PostgreSQL of one process; who finds none free for 2 s gets 503."""
+
+    @field_validator("url")
+    @classmethod
+    def _of_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _DATABASE.fullmatch(url.get_secret_value()):
+            raise ValueError("postgresql://user:password@host:port/database; other signs than letters as %XX")
+        return url
 
 
 class JobsSettings(BaseSettings):
@@ -237,6 +256,7 @@ def _has_more_than_address_and_path(url: str) -> bool:
 CONCERNS: tuple[type[BaseSettings], ...] = (
     ServerSettings,
     StateSettings,
+    DatabaseSettings,
     JobsSettings,
     ResultsSettings,
     CallbacksSettings,
@@ -252,6 +272,7 @@ class Settings:
 
     server: ServerSettings
     state: StateSettings
+    database: DatabaseSettings
     jobs: JobsSettings
     results: ResultsSettings
     callbacks: CallbacksSettings

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event, Thread
 
 from orchestration.errors import StoreUnavailable
@@ -12,6 +11,7 @@ from orchestration.outbox.courier import Courier, Retry
 from orchestration.outbox.outcome import Deliver
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Kind, Outbox
+from sql.connections import Place
 
 _AT_ONCE = 3
 """Callbacks that are on their way at once, so that one slow receiver holds up no other."""
@@ -34,13 +34,13 @@ class Desk:
 
 
 @contextmanager
-def delivering(desk: Desk, path: Path, stop: Callable[[], bool], *, left: Callable[[], float]) -> Iterator[None]:
+def delivering(desk: Desk, place: Place, stop: Callable[[], bool], *, left: Callable[[], float]) -> Iterator[None]:
     """Have the couriers at work on the database inside the block; they are given `left()` seconds at its end.
 
     A thread that is still on its way then ends with the process, and what it took is taken up by the next worker.
     """
     over = Event()
-    with closing(Outbox(path, lazy=True)) as outbox, closing(StoredJobs(path, lazy=True)) as store:
+    with closing(Outbox(place, lazy=True)) as outbox, closing(StoredJobs(place, lazy=True)) as store:
         threads = [
             Thread(target=courier.run, args=(lambda: over.is_set() or stop(),), daemon=True)
             for courier in desk.couriers(outbox, store)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +38,21 @@ class EmbeddedRunner:
 
     A run holds the lock of its `run.lock` by a descriptor that it inherited: whether it lives is asked of the lock,
     which no other process can hold by having got the same number. Children end with the thread that started them.
-    `work` is the command of a child, `arguments` what it is told before the run.
+    `work` is the command of a child, `arguments` what it is told before the run, `environment` what is
+    for its eyes only.
     """
 
-    def __init__(self, results: Path, arguments: Sequence[str], *, work: Sequence[str] = WORK) -> None:
+    def __init__(
+        self,
+        results: Path,
+        arguments: Sequence[str],
+        *,
+        work: Sequence[str] = WORK,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._results = results.absolute()
         self._command = (*work, *arguments, "--parent", str(os.getpid()))
+        self._environment = dict(environment or {})
         self._children: dict[str, _Child] = {}
 
     def start(self, job: Job, attempt: int) -> None:
@@ -63,7 +72,7 @@ class EmbeddedRunner:
             return subprocess.Popen(  # noqa: S603  the command is ours
                 (*self._command, *run.rsplit(".", 1), str(_TRY)),
                 stdin=subprocess.DEVNULL,
-                env=os.environ | _FRUGAL | temporary,
+                env=os.environ | self._environment | _FRUGAL | temporary,
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )

@@ -14,6 +14,7 @@ from products.progress import Report
 
 if TYPE_CHECKING:
     from orchestration.fetch import Fetched
+    from sql.connections import Place
 
 Part = Mapping[str, Any]
 Piece = Mapping[str, Any]
@@ -34,7 +35,7 @@ class Bench:
     configuration: Path
     fetch: "Callable[[str], Fetched]"
     report: Report
-    orders: Path | None = None
+    orders: "Place | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,24 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from orchestration.addresses import any_address, is_public
-from orchestration.errors import OrchestrationError
+from orchestration.errors import OrchestrationError, StoreUnavailable
 from orchestration.fetch import Fetcher
 from orchestration.full import NO_SPACE, is_full
 from orchestration.job import Job, Status
 from orchestration.store.jobs import StoredJobs
+from orchestration.store.place import place_of_environment
 from orchestration.work import Bench, Work, work_of
 from orchestration.work.attempt import Progress, attempt
 from products.progress import Report
+from sql.connections import Place
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_TO_GO = "500"
@@ -39,11 +43,24 @@ def main(arguments: Sequence[str], work_of: Callable[[str], Work] = work_of) -> 
 
 
 def _try(options: Namespace, work_of: Callable[[str], Work]) -> None:
-    orders = options.state_dir / "orders.sqlite"
-    job = StoredJobs(orders, busy_seconds=_PATIENCE).get(options.job)
+    place = place_of_environment(options.state_dir)
+    job = _job(place, options.job)
     if job is not None and job.status is Status.RUNNING and job.attempt == options.attempt:
-        bench = _bench(options, job, Progress(StoredJobs(orders, busy_seconds=1), job))
+        report = Progress(StoredJobs(place, busy_seconds=1, lazy=True), job)
+        bench = replace(_bench(options, job, report), orders=place)
         attempt(lambda: work_of(job.order.process), bench)
+
+
+def _job(place: Place, job_id: str) -> Job | None:
+    """Return our order; a database that is away now is waited for a while."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return StoredJobs(place, busy_seconds=_PATIENCE, lazy=True).get(job_id)
+        except StoreUnavailable as error:
+            if is_full(error) or isinstance(place, Path) or time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
@@ -75,7 +92,6 @@ def _bench(options: Namespace, job: Job, report: Report) -> Bench:
         configuration=options.config,
         fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
         report=report,
-        orders=options.state_dir / "orders.sqlite",
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
 from orchestration.amounts import Amount, PastAmounts, amount_of
@@ -17,6 +16,7 @@ from products.catalogue import Catalogue, Product
 from products.classes import by_value
 from products.errors import InvalidArea, RequestTooLarge
 from products.limits import MAX_ORDER_KM2
+from sql.connections import Place
 
 _PROCESS = "extract-product"
 _COUNTING = 0.4
@@ -96,7 +96,7 @@ def _past(bench: Bench, product: Product, catalogue: Catalogue) -> _Costs:
         orders = past_orders(bench.orders, process=_PROCESS, kind=kind, series=product.series)
     except StoreUnavailable:
         return [], []
-    return _known(orders, PastAmounts(bench.orders.with_name("amounts.json"), catalogue))
+    return _known(orders, PastAmounts(bench.results.with_name("amounts.json"), catalogue))
 
 
 def _known(orders: Sequence[PastOrder], amounts: PastAmounts) -> _Costs:
@@ -116,7 +116,7 @@ def _basis(past: Sequence[Past], total: int, unit: str) -> Mapping[str, Any]:
     return {"orders": len(past), "text": text}
 
 
-def _waiting(orders: Path | None) -> Mapping[str, Any]:
+def _waiting(orders: Place | None) -> Mapping[str, Any]:
     """Say how many orders are before one that is sent now; what they need is not in `time`."""
     if orders is None:
         return {}

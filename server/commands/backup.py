@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from server.commands.shown import CONFIG, progress, state_folder
+from server.commands.shown import CONFIG, progress, settings
 
 
 @click.command()
@@ -26,7 +26,7 @@ def backup(file: Path, configuration: Path, *, without_results: bool, with_produ
     from server.backup.take import take_backup
     from server.state import refuse_root
 
-    place = Place(state_folder(), configuration)
+    place = Place(_state(), configuration)
     with _in_plain_words(), progress("writing the backup") as report:
         refuse_root(place.state)
         taken = take_backup(place, file, Parts(results=not without_results, products=with_products), report)
@@ -49,7 +49,7 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
     from server.backup.restore import restore as restore_backup
     from server.state import refuse_root
 
-    place = Place(state_folder(), configuration)
+    place = Place(_state(), configuration)
     with _in_plain_words(), progress("reading the backup") as report:
         refuse_root(place.state)
         restored = restore_backup(file, place, report, force=force)
@@ -62,6 +62,17 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
     if restored.missing:
         click.echo(f"{restored.missing} orders have no result any more: order again what is needed", err=True)
     click.echo(f"{place.state}: as it was at {restored.taken:%Y-%m-%d %H:%M:%S}Z")
+
+
+def _state() -> Path:
+    """Return the state folder, where everything that counts is in it."""
+    chosen = settings()
+    if chosen.database.url is not None:
+        raise click.ClickException(
+            "LANDCAST_DATABASE_URL: the orders are in PostgreSQL: use pg_dump and pg_restore, and copy the folder of"
+            f" results and the keys (*.key) in {chosen.state.dir}; docs/database.md says how"
+        )
+    return chosen.state.dir
 
 
 @contextmanager

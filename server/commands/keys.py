@@ -1,4 +1,4 @@
-"""`landcast keys`: personal API keys, for the operator, in the database in the state folder."""
+"""`landcast keys`: personal API keys, for the operator, in the database that the settings name."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import click
 from auth.database import AccessUnavailable
 from auth.identity import Identity
 from auth.keys.key import DAYS, MOST_DAYS, ApiKey, KeyRefused, KeyScope, WantedKey
-from server.commands.shown import printable, table
+from server.commands.shown import database, printable, table
 
 if TYPE_CHECKING:
     from auth.keys.store import ApiKeys
@@ -87,16 +87,10 @@ def revoke(key_id: str | None, owner: str | None) -> None:
 def _opened(*, make: bool = False) -> Iterator["ApiKeys"]:
     """Open the keys that there are; only `make` makes a database, and what is wrong is one line."""
     from auth.keys.store import ApiKeys
-    from server.environment import WrongSettings, read_settings
 
+    place = database("no key was made", make=make)
     try:
-        path = read_settings().state.dir / "orders.sqlite"
-    except WrongSettings as error:
-        raise click.ClickException("\n".join(error.problems)) from error
-    if not (make or path.exists()):
-        raise click.ClickException(f"{path} is not there: no key was made, or LANDCAST_STATE_DIR is another folder")
-    try:
-        with closing(ApiKeys(path)) as store:
+        with closing(ApiKeys(place)) as store:
             yield store
     except (AccessUnavailable, KeyRefused) as error:
         raise click.ClickException(str(error)) from error

@@ -1,4 +1,4 @@
-"""`landcast orders`: what was ordered, for the operator, against the store in the state folder."""
+"""`landcast orders`: what was ordered, for the operator, against the store that the settings name."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import click
 
 from orchestration.errors import OrchestrationError
 from orchestration.job import UNFINISHED, Job, JobQuery, Status
-from server.commands.shown import printable, state_folder, table
+from server.commands.shown import database, printable, table
 
 if TYPE_CHECKING:
     from orchestration.store.jobs import StoredJobs
@@ -97,11 +97,9 @@ def _store() -> Iterator["StoredJobs"]:
     """Open the orders that there are; none are made, and what is wrong is one line."""
     from orchestration.store.jobs import StoredJobs
 
-    path = state_folder() / "orders.sqlite"
-    if not path.exists():
-        raise click.ClickException(f"{path} is not there: nothing was ordered, or LANDCAST_STATE_DIR is another folder")
+    place = database("nothing was ordered")
     try:
-        with closing(StoredJobs(path)) as store:
+        with closing(StoredJobs(place)) as store:
             yield store
     except OrchestrationError as error:
         raise click.ClickException(str(error)) from error

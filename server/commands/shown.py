@@ -1,11 +1,16 @@
-"""What the commands share: the option of the configuration, the state folder, progress, tables."""
+"""What the commands share: the option of the configuration, the settings, progress, tables."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+    from sql.connections import Place
 
 CONFIG = click.option(
     "--config",
@@ -18,14 +23,29 @@ CONFIG = click.option(
 """The option `--config`."""
 
 
-def state_folder() -> Path:
-    """Return the state folder of the settings; wrong settings are told."""
+def settings() -> "Settings":
+    """Return the settings; wrong ones are told."""
     from server.environment import WrongSettings, read_settings
 
     try:
-        return read_settings().state.dir
+        return read_settings()
     except WrongSettings as error:
         raise click.ClickException("\n".join(error.problems)) from error
+
+
+def state_folder() -> Path:
+    """Return the state folder of the settings; wrong settings are told."""
+    return settings().state.dir
+
+
+def database(nothing: str, *, make: bool = False) -> "Place":
+    """Return the database of the settings; where it is a file that is not there, `nothing` says what that means."""
+    from server.database import place_of
+
+    place = place_of(settings())
+    if isinstance(place, Path) and not (make or place.exists()):
+        raise click.ClickException(f"{place} is not there: {nothing}, or LANDCAST_STATE_DIR is another folder")
+    return place
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def start_worker(state_dir: Path) -> Iterator[StartWorker]:
             "work": [sys.executable, str(_HERE / "works.py")],
         } | settings
         paths = {"state_dir": str(state_dir), "config": str(_HERE.parents[1] / "pygeoapi-config.yml")}
-        command = [sys.executable, str(_HERE / "worker.py"), json.dumps(chosen | paths)]
+        command = [sys.executable, str(_HERE / "worker.py"), json.dumps(paths | chosen)]
         workers.append(subprocess.Popen(command))
         return workers[-1]
 

@@ -172,7 +172,7 @@ def test_the_cost_of_orders_of_another_size_is_scaled(
 
 
 def test_four_orders_change_nothing_of_what_is_said(
-    estimate: Estimate, make_store: Callable[..., StoredJobs], state_dir: Path
+    estimate: Estimate, make_store: Callable[..., StoredJobs], tmp_path: Path
 ) -> None:
     """Attack: learn from an estimate what the few others ordered."""
     store = make_store()
@@ -180,20 +180,20 @@ def test_four_orders_change_nothing_of_what_is_said(
     for _ in range(4):
         order(store, 123_456_789)
     assert estimate(PARK) == before
-    assert not (state_dir / "amounts.json").exists()
+    assert not (tmp_path / "amounts.json").exists()
     order(store, 123_456_789)
     assert estimate(PARK) != before
 
 
 def test_nothing_of_another_order_but_numbers_is_said(
-    estimate: Estimate, make_store: Callable[..., StoredJobs], state_dir: Path
+    estimate: Estimate, make_store: Callable[..., StoredJobs], tmp_path: Path, state_dir: Path
 ) -> None:
     """Attack: find another one's place, name or order in an estimate or beside it."""
     store = make_store()
     for _ in range(6):
         order(store, 123_456_789, LARGE)
     said = json.dumps(estimate(PARK))
-    kept = (state_dir / "amounts.json").read_text()
+    kept = (tmp_path / "amounts.json").read_text()
     for secret in ("somebody", "19.4", "49.3", "20.8", "50.2", "10099", "123456789"):
         assert secret not in said
         assert secret not in kept

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 from orchestration.service import Keeping, run_work
+from sql.pool import PostgresPool
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO")
     settings = json.loads(sys.argv[1])
     keeping = Keeping(**{name: settings.pop(name) for name in ("results_days", "jobs_days", "results_cap")})
     state_dir, config = Path(settings.pop("state_dir")), Path(settings.pop("config"))
+    url = settings.pop("database", None)
+    settings["database"] = PostgresPool(url) if url else None
     run_work(state_dir=state_dir, config=config, keeping=keeping, **settings)

@@ -21,6 +21,8 @@ LINES = [
     ("/auth/callback?code=abc.def&state=ghi", "/auth/callback?code=…&state=…"),
     ("Cookie: __Host-landcast=abc; other=1", "Cookie: __Host-landcast=…; other=1"),
     ("password=hunter2 client_secret=s3cret", "password=… client_secret=…"),
+    ("postgresql://me:hunter2@db.example.org:5432/x", "postgresql://…@db.example.org:5432/x"),
+    ("http://maps.example.org:8080/a@b", "http://maps.example.org:8080/a@b"),
     ("GET /collections/parks/items?limit=10", "GET /collections/parks/items?limit=10"),
 ]
 

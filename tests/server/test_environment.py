@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from server.database import connections_said, postgres_of
 from server.environment import WrongSettings, read_settings, variables
 
 
@@ -52,6 +53,10 @@ def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         ("LANDCAST_SERVER_URL", "ftp://example.org"),
         ("LANDCAST_SERVER_URL", "https://user@example.org/"),
         ("LANDCAST_SERVER_URL", "https://example.org/?a=b"),
+        ("LANDCAST_DATABASE_URL", "mysql://u:p@h/d"),
+        ("LANDCAST_DATABASE_URL", "postgresql://host"),
+        ("LANDCAST_DATABASE_URL", "postgresql://u:p@ss@host/d"),
+        ("LANDCAST_DATABASE_POOL", "1"),
         ("LANDCAST_RESULTS_KEY", "short"),
         ("LANDCAST_RESULTS_LINK_DAYS", "8"),
         ("LANDCAST_RESULTS_CAP", "50 GB"),
@@ -132,6 +137,20 @@ def test_a_mail_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None
     assert "hidden" not in repr(read_settings())
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://me:hidden@example.org:x")
     assert "hidden" not in str(problems_with(monkeypatch))
+
+
+def test_the_password_of_the_database_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCAST_DATABASE_URL", "postgresql://me:hidden@example.org/land")
+    settings = read_settings()
+    assert "hidden" not in repr(settings) + repr(postgres_of(settings)) + connections_said(settings)
+    monkeypatch.setenv("LANDCAST_DATABASE_URL", "postgresql://me:hidden@example.org")
+    assert "hidden" not in str(problems_with(monkeypatch))
+
+
+def test_how_many_connections_there_may_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SERVER_WORKERS": "4", "DATABASE_POOL": "7", "JOBS_PARALLEL": "2"}.items():
+        monkeypatch.setenv(f"LANDCAST_{name}", value)
+    assert connections_said(read_settings()).startswith("at most 44 connections to PostgreSQL: 4 server processes x 7")
 
 
 def test_public_url_keeps_its_path_prefix(monkeypatch: pytest.MonkeyPatch) -> None:

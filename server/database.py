@@ -1,0 +1,31 @@
+"""The database that the settings name."""
+
+from server.settings import Settings
+from sql.connections import Place
+from sql.pool import PostgresPool
+
+_OF_A_CHILD = 2
+_LOCK = 1
+
+
+def postgres_of(settings: Settings) -> PostgresPool | None:
+    """Return connections to PostgreSQL, none of them open yet; None where the orders are in the state folder."""
+    if settings.database.url is None:
+        return None
+    return PostgresPool(settings.database.url.get_secret_value(), size=settings.database.pool)
+
+
+def place_of(settings: Settings) -> Place:
+    """Return where orders, keys and sessions are; make it once a process, since it is what bounds the connections."""
+    return postgres_of(settings) or settings.state.dir / "orders.sqlite"
+
+
+def connections_said(settings: Settings) -> str:
+    """Say how many connections to PostgreSQL there may be at once from one `landcast serve`."""
+    workers, pool, parallel = settings.server.workers, settings.database.pool, settings.jobs.parallel
+    orders = parallel + 2
+    total = workers * pool + pool + _LOCK + orders * _OF_A_CHILD
+    return (
+        f"at most {total} connections to PostgreSQL: {workers} server processes x {pool}, {pool + _LOCK} of the worker,"
+        f" {orders} running orders x {_OF_A_CHILD}; as many again for each machine that serves"
+    )

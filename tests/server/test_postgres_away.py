@@ -1,0 +1,94 @@
+"""`landcast serve` on a PostgreSQL that is killed and comes back: what needs no order goes on, the rest says when."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from sql.migrate import migrate
+from tests.postgres import Cluster, Postgres, start_cluster
+from tests.server.served import Served, end, eventually
+
+ECHO = "/processes/echo/execution"
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with start_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def served(sample: Path, tmp_path: Path, cluster: Cluster) -> Iterator[Served]:
+    copytree(sample / "sample", tmp_path / "state" / "sample")
+    url = Postgres(cluster.url).empty()
+    migrate(url)
+    running = Served(tmp_path / "state", tmp_path / "log", LANDCAST_DATABASE_URL=url, LANDCAST_DATABASE_POOL="3")
+    yield running
+    end(running)
+
+
+def ask(served: Served, path: str, body: Any = None, **headers: str) -> Answer:
+    sent = None if body is None else json.dumps(body).encode()
+    given = {"Accept": "application/json", "Content-Type": "application/json", **headers}
+    request = urllib.request.Request(served.url + path, sent, given)  # noqa: S310  ours
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  ours
+            return answer.status, _named(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, _named(error.headers), error.read()
+
+
+def _named(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def order(served: Served, **inputs: Any) -> Answer:
+    return ask(served, ECHO, {"inputs": {"stringInput": "a", **inputs}}, Prefer="respond-async")
+
+
+def status(served: Served, job_id: str) -> str:
+    code, _, body = ask(served, f"/jobs/{job_id}")
+    return str(json.loads(body)["status"]) if code == 200 else ""
+
+
+def test_files_and_collections_are_read_and_orders_come_back(served: Served, cluster: Cluster, tmp_path: Path) -> None:
+    served.ready()
+    assert not (tmp_path / "state" / "orders.sqlite").exists()
+    assert "at most" in (tmp_path / "log").read_text()
+    first = json.loads(order(served)[2])["jobID"]
+    eventually(lambda: status(served, first) == "successful")
+    running = json.loads(order(served, pause=6)[2])["jobID"]
+    eventually(lambda: status(served, running) == "running")
+
+    cluster.kill()
+    for path in ("/", "/collections", "/collections/parks/items?limit=1", "/processes", "/health/live"):
+        assert ask(served, path)[0] == 200, path
+    code, _, body = ask(served, "/collections/clcplus-raster/files/clcplus_2023_parks.tif", Range="bytes=0-99")
+    assert (code, len(body)) == (206, 100)
+    for answer in (order(served), ask(served, "/jobs"), ask(served, f"/jobs/{first}")):
+        code, headers, body = answer
+        assert (code, headers["retry-after"], headers["content-type"]) == (503, "5", "application/problem+json")
+        assert b"127.0.0.1:" not in body.replace(served.url.removeprefix("http://").encode(), b"")
+        assert b"PostgreSQL cannot be reached" in body
+    code, _, body = ask(served, "/health/ready")
+    assert (code, json.loads(body)["checks"]["orders"]["status"]) == (503, "unavailable")
+
+    cluster.start()
+    came_back = time.monotonic()
+    eventually(lambda: order(served)[0] == 201, 5)
+    eventually(lambda: status(served, running) == "successful", 15)
+    after = json.loads(order(served)[2])["jobID"]
+    eventually(lambda: status(served, after) == "successful", 10)
+    served.ready()
+    assert time.monotonic() - came_back < 20
+    assert len([line for line in (tmp_path / "log").read_text().splitlines() if "Traceback" in line]) == 0
+    assert "test-password" not in (tmp_path / "log").read_text()
