@@ -3,7 +3,10 @@
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard")
+NAMES = (
+    *("startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard"),
+    "database",
+)
 
 
 def main(names: list[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from orchestration.errors import StoreUnavailable
 from orchestration.heartbeat import Heartbeat
@@ -22,7 +23,9 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import environment_of
 from orchestration.turn import Turn, pause, turn_of_database, turn_of_folder
 from sql.connections import Place
-from sql.pool import PostgresPool
+
+if TYPE_CHECKING:
+    from sql.pool import PostgresPool
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ def run_work(
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
     desk: Desk | None = None,
-    database: PostgresPool | None = None,
+    database: "PostgresPool | None" = None,
 ) -> None:
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
 
@@ -63,12 +66,13 @@ def run_work(
     state_dir.mkdir(parents=True, exist_ok=True)
     arguments = ["--state-dir", str(state_dir), "--config", str(config.absolute())]
     arguments += ["--fetch-private"] if allow_private_fetch else []
+    url = database.url if database else None
     place = database or state_dir / "orders.sqlite"
     files = ResultFiles(state_dir / "results")
     stop = _Stop()
 
     def reconcile(store: StoredJobs, turn: Turn) -> None:
-        runner = EmbeddedRunner(files.root, arguments, work=work, environment=environment_of(place))
+        runner = EmbeddedRunner(files.root, arguments, work=work, environment=environment_of(url))
         chores = [
             partial(sweep_house, files.root, store, config.absolute()),
             partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
@@ -80,7 +84,7 @@ def run_work(
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
-            with turn_of_database(database.url if database else None, stop) as turn:
+            with turn_of_database(url, stop) as turn:
                 if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
                     telling = delivering(desk, place, stop, left=stop.left) if desk else nullcontext()
                     with closing(store), telling:

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sql.connections import DatabaseAway
-from sql.lock import PostgresLock
+
+if TYPE_CHECKING:
+    from sql.lock import PostgresLock
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def turn_of_folder(path: Path, stop: Callable[[], bool]) -> Iterator[bool]:
 class Turn:
     """The turn of a database's worker; `is_over` may be asked as often as one likes."""
 
-    def __init__(self, lock: PostgresLock | None) -> None:
+    def __init__(self, lock: "PostgresLock | None") -> None:
         self._lock = lock
         self._next = time.monotonic() + _LOOK
         self._over = False
@@ -61,6 +64,8 @@ def turn_of_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Turn
     if url is None:
         yield Turn(None)
         return
+    from sql.lock import PostgresLock  # noqa: PLC0415  a worker on SQLite would load it for nothing
+
     lock = PostgresLock(url, _NAME)
     try:
         yield Turn(lock) if _take(lock, stop) else None
@@ -68,7 +73,7 @@ def turn_of_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Turn
         lock.close()
 
 
-def _take(lock: PostgresLock, stop: Callable[[], bool]) -> bool:
+def _take(lock: "PostgresLock", stop: Callable[[], bool]) -> bool:
     while not stop():
         try:
             if lock.take():

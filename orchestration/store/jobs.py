@@ -12,7 +12,7 @@ from orchestration.job import Job, JobPage, JobQuery, Manifest, Order, ResultFil
 from orchestration.manifest import decode, encode
 from orchestration.store import statements
 from orchestration.store.database import Database
-from orchestration.store.listing import page_of
+from orchestration.store.listing import listing_of
 from orchestration.store.rows import job_of
 from sql.connections import Connection, Place
 from sql.times import microseconds, now, time_of
@@ -64,11 +64,12 @@ class StoredJobs(Database):
 
     def find(self, query: JobQuery) -> JobPage:
         """Return one page of jobs, newest first."""
-        page, count, values = page_of(query, now=now())
+        listing = listing_of(query, now=now())
         with self._reading(_owner_of(query)) as connection:
-            rows = connection.execute(page, values).fetchall()
-            matched = connection.execute(count, values).fetchone()[0]
-        return JobPage(tuple(map(job_of, rows)), matched)
+            matched = connection.execute(*listing.count()).fetchone()[0]
+            page, values, backwards = listing.page(matched)
+            jobs = list(map(job_of, connection.execute(page, values)))
+        return JobPage(tuple(reversed(jobs) if backwards else jobs), matched)
 
     def unfinished(self) -> tuple[Job, ...]:
         """Return every accepted and running job, oldest first."""

@@ -1,6 +1,7 @@
 """The list of jobs as SQL: constant text, values by parameter."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestration.job import JobQuery
@@ -18,17 +19,40 @@ _CLAUSES = {
 _LARGEST = 2**62
 
 
-def page_of(query: JobQuery, *, now: int) -> tuple[str, str, dict[str, Any]]:
-    """Return the statement for the page, the one for the count, and the parameters of both."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The list that a query asks for: `matching` and `values` are the part of a statement that finds it."""
+
+    query: JobQuery
+    matching: str
+    values: Mapping[str, Any]
+
+    def count(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the statement that counts, with its parameters."""
+        return f"select count(*) {self.matching}", self.values
+
+    def page(self, matched: int) -> tuple[str, Mapping[str, Any], bool]:
+        """Return the statement for the page of a list of so many, with its parameters, and whether it is backwards.
+
+        A page of the list's second half is read from its end: the last costs what the first does.
+        """
+        limit = max(0, min(self.query.limit, matched - self.query.offset, _LARGEST))
+        backwards = 2 * self.query.offset > matched
+        offset = matched - self.query.offset - limit if backwards else self.query.offset
+        bounds = {"limit": limit, "offset": max(0, offset)}
+        order = "asc" if backwards else "desc"
+        page = f"select {LISTED} {self.matching} order by number {order} limit :limit offset :offset"
+        return page, {**self.values, **bounds}, backwards
+
+
+def listing_of(query: JobQuery, *, now: int) -> Listing:
+    """Return the list; `now` is the present as a table holds it."""
     values = _values(query)
     clauses = ["deleted is null", *(_CLAUSES[name] for name in values)]
     for clause, parameters in _lists(query):
         clauses.append(clause)
         values |= parameters
-    matching = "from jobs where " + " and ".join(clauses)
-    bounds = {"now": now, "limit": min(query.limit, _LARGEST), "offset": min(query.offset, _LARGEST)}
-    page = f"select {LISTED} {matching} order by number desc limit :limit offset :offset"
-    return page, f"select count(*) {matching}", values | bounds
+    return Listing(query, "from jobs where " + " and ".join(clauses), values | {"now": now})
 
 
 def _values(query: JobQuery) -> dict[str, Any]:

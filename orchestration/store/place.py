@@ -5,18 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sql.connections import Place
-from sql.pool import PostgresPool
 
 _VARIABLE = "LANDCAST_DATABASE_URL"
 _CONNECTIONS = 2
 
 
-def environment_of(place: Place) -> Mapping[str, str]:
-    """Return the environment that `place_of_environment` needs in a child."""
-    return {_VARIABLE: place.url if isinstance(place, PostgresPool) else ""}
+def environment_of(url: str | None) -> Mapping[str, str]:
+    """Return what `place_of_environment` needs in a child; without a `url` the orders are in the file."""
+    return {_VARIABLE: url or ""}
 
 
 def place_of_environment(state_dir: Path) -> Place:
     """Return the place that our parent uses: PostgreSQL as the environment says, or the file in the state folder."""
-    url = os.environ.get(_VARIABLE)
-    return PostgresPool(url, size=_CONNECTIONS) if url else state_dir / "orders.sqlite"
+    if url := os.environ.get(_VARIABLE):
+        from sql.pool import PostgresPool  # noqa: PLC0415  every child on SQLite would load it for nothing
+
+        return PostgresPool(url, size=_CONNECTIONS)
+    return state_dir / "orders.sqlite"

@@ -229,6 +229,10 @@ def test_the_list_is_newest_first_and_paged(make_store: MakeStore, make_order: M
     page = store.find(JobQuery(limit=2, offset=1))
     assert [job.id for job in page.jobs] == newest_first[1:3]
     assert page.matched == 5
+    for limit in range(7):
+        for offset in range(7):
+            found = [job.id for job in store.find(JobQuery(limit=limit, offset=offset)).jobs]
+            assert found == newest_first[offset : offset + limit]
     assert store.find(JobQuery(offset=10**30)).jobs == ()
     assert [job.id for job in store.unfinished()] == ids
 
