@@ -122,6 +122,19 @@ def test_a_worker_reports_and_may_do_nothing_else(postgres: Postgres, url: str, 
         postgres.run(worker, "create table mine (x integer)")
 
 
+def test_a_worker_s_own_table_is_not_taken_for_ours(postgres: Postgres, login: Login) -> None:
+    """Attack: a trigger on a temporary table of the same name runs with the rights of the tables' owner."""
+    attack = """
+        create temp table jobs (id text, attempt integer, status text, progress integer, message text, updated bigint);
+        insert into jobs values ('x', 1, 'running', 0, 'before', 0);
+        create function pg_temp.steal() returns trigger language plpgsql as $$
+            begin new.message := (select max(hash::text) from public.api_keys); return new; end $$;
+        create trigger steal before update on jobs for each row execute function pg_temp.steal();
+        select report('x', 1, 50, 'after');
+        select message from pg_temp.jobs"""
+    assert postgres.run(login("landcast_worker"), attack) == [("before",)]
+
+
 def test_who_has_no_role_may_not_even_report(postgres: Postgres, login: Login) -> None:
     stranger = login("landcast_worker")
     postgres.run(postgres.url, f"revoke landcast_worker from {urlsplit(stranger).username}")
