@@ -22,7 +22,7 @@ from server.settings import CONCERNS, Settings
 from server.supervise import listen
 from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
-from tests.places import PlaceOf, SqlitePlace, make_place
+from tests.places import PlaceOf, given_place
 from tests.postgres import Postgres, start_postgres
 
 ROOT = Path(__file__).parents[1]
@@ -63,12 +63,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def place_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlaceOf]:
-    """Return where the orders, keys and sessions are: SQLite's file, or what the test's module parametrises."""
-    kind = getattr(request, "param", "sqlite")
-    if kind == "sqlite":
-        yield SqlitePlace(tmp_path / "the state" / "orders.sqlite")
-        return
-    with make_place(request.getfixturevalue("postgres")) as place:
+    """Return where the orders, keys and sessions are: SQLite's file, or what the test is parametrised with."""
+    with given_place(request, tmp_path / "the state" / "orders.sqlite") as place:
         yield place
 
 

@@ -4,12 +4,16 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
 
 from sql.connections import Place
 from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
-from tests.postgres import Postgres
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 BOTH = ["sqlite", "postgresql"]
 """What `place_of` is parametrised with, indirectly."""
@@ -64,8 +68,12 @@ class PostgresPlace:
 
 
 @contextmanager
-def make_place(postgres: Postgres) -> Iterator[PostgresPlace]:
-    """Give a database that is empty and the test's own."""
+def given_place(request: pytest.FixtureRequest, path: Path) -> Iterator[PlaceOf]:
+    """Give the place that the fixture's parameter names: the file, or a database that is empty and the test's own."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield SqlitePlace(path)
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
     place = PostgresPlace(postgres.migrated())
     try:
         yield place

@@ -10,7 +10,7 @@ import pytest
 
 from orchestration.job import Job, Order, Output, ResultFile
 from orchestration.store.jobs import StoredJobs
-from tests.places import PlaceOf
+from tests.places import PlaceOf, given_place
 
 _HERE = Path(__file__).parent
 
@@ -23,12 +23,19 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "the state"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def make_store(state_dir: Path, place_of: PlaceOf) -> Iterator[MakeStore]:  # noqa: ARG001  the folder must be there
+def place_of(request: pytest.FixtureRequest, state_dir: Path) -> Iterator[PlaceOf]:
+    """Return where the orders are: the file in the state folder, or what the test is parametrised with."""
+    with given_place(request, state_dir / "orders.sqlite") as place:
+        yield place
+
+
+@pytest.fixture
+def make_store(place_of: PlaceOf) -> Iterator[MakeStore]:
     stores = []
 
     def make(**options: Any) -> StoredJobs:
