@@ -12,7 +12,8 @@ from sql.connections import Connection, DatabaseAway, Dialect, NewerSchema
 from sql.migrate import SCHEMA_VERSION, version_of
 from sql.postgres import EVERYTHING, PostgresConnection, failing
 
-_WRITE = "begin"
+_WRITE = "begin read write"
+"""Refused by a standby, so that a server does not take one for a database that it can write."""
 _READ = "begin isolation level repeatable read read only"
 _AWAY = 1.0
 """Seconds for which nobody else waits for a server that did just not answer."""

@@ -127,8 +127,10 @@ class ApiKeys(AccessDatabase):
             if not self._uses or not (at_once or monotonic() - self._uses_written >= _USES_SECONDS):
                 return
             uses, self._uses, self._uses_written = self._uses, {}, monotonic()
-        with self._writing() as connection:
-            connection.executemany(statements.USED, [{"id": key_id, "used": used} for key_id, used in uses.items()])
+        with self._writing() as connection:  # in one order, so that no two processes wait for each other
+            connection.executemany(
+                statements.USED, [{"id": key_id, "used": used} for key_id, used in sorted(uses.items())]
+            )
 
     def sweep(self) -> int:
         """Forget keys that ended long ago; return how many."""

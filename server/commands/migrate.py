@@ -18,6 +18,7 @@ def migrate(source: str | None) -> None:
     With --from it moves orders, keys and sessions of a state folder in one transaction, into a database without any;
     the server and the worker of that folder must not run, and the results stay where they are.
     """
+    from server.state import alone
     from sql.migrate import SCHEMA_VERSION
     from sql.migrate import migrate as bring_up
     from sql.move import move
@@ -30,7 +31,9 @@ def migrate(source: str | None) -> None:
         before = bring_up(url.get_secret_value())
         click.echo(f"schema: version {SCHEMA_VERSION}" + ("" if before else ", new"))
         if path is not None:
-            for table, count in move(path, url.get_secret_value()).items():
+            with alone(path.absolute().parent):
+                counts = move(path, url.get_secret_value())
+            for table, count in counts.items():
                 click.echo(f"{table}: {count}")
 
 
@@ -47,10 +50,11 @@ def _sqlite(source: str) -> Path:
 def _in_plain_words() -> Iterator[None]:
     import sqlite3
 
+    from server.state import StateBusy
     from sql.connections import DatabaseAway, NewerSchema
     from sql.move import NotEmpty
 
     try:
         yield
-    except (DatabaseAway, NewerSchema, NotEmpty, sqlite3.Error) as error:
+    except (DatabaseAway, NewerSchema, NotEmpty, StateBusy, sqlite3.Error) as error:
         raise click.ClickException(str(error)) from error

@@ -18,6 +18,7 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
 from server.check import find_problems
 from server.cli import main
+from server.state import in_use
 from sql.connections import Place
 from sql.migrate import SCHEMA_VERSION
 from sql.pool import PostgresPool
@@ -117,6 +118,15 @@ def test_what_cannot_be_moved_whole_is_not_moved(pool: PostgresPool, tmp_path: P
     assert (refused.exit_code, "23514" in refused.stderr) == (1, True)
     assert StoredJobs(pool).find(JobQuery()).matched == 0
     assert ApiKeys(pool).list() == ()
+
+
+def test_what_a_server_still_adds_to_is_not_moved(pool: PostgresPool, tmp_path: Path) -> None:
+    """Orders that are acknowledged after the move would be lost."""
+    filled(tmp_path / "orders.sqlite")
+    with in_use(tmp_path):
+        refused = landcast("migrate", "--from", f"sqlite:{tmp_path}/orders.sqlite")
+    assert (refused.exit_code, "stop the server" in refused.stderr) == (1, True)
+    assert StoredJobs(pool).find(JobQuery()).matched == 0
 
 
 @pytest.mark.parametrize("source", ["orders.sqlite", "sqlite:", "postgresql://x/y", "sqlite:/nowhere/orders.sqlite"])
