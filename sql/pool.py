@@ -100,9 +100,7 @@ class PostgresPool:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._places.acquire(timeout=self._wait):
-            raise DatabaseAway(
-                f"all {self._size} connections were in use for {self._wait:g} s (LANDCAST_DATABASE_POOL)"
-            )
+            raise DatabaseAway(f"all {self._size} connections to PostgreSQL were in use for {self._wait:g} s")
         try:
             yield
         finally:

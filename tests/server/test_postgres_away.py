@@ -4,18 +4,25 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import psycopg2
 import pytest
+from httpx2 import Response
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from sql.migrate import migrate
 from tests.postgres import Cluster, Postgres, start_cluster
 from tests.server.served import Served, end, eventually
 
 ECHO = "/processes/echo/execution"
+MakeApp = Callable[..., Starlette]
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -92,3 +99,39 @@ def test_files_and_collections_are_read_and_orders_come_back(served: Served, clu
     assert time.monotonic() - came_back < 20
     assert len([line for line in (tmp_path / "log").read_text().splitlines() if "Traceback" in line]) == 0
     assert "test-password" not in (tmp_path / "log").read_text()
+
+
+def test_who_finds_no_connection_free_is_told_to_come_again(
+    make_app: MakeApp, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two wait for a lock that somebody holds, and have all connections; the third does not wait for them."""
+    url = postgres.migrated()
+    with (
+        TestClient(make_app(database={"url": url, "pool": 2})) as client,
+        closing(psycopg2.connect(url)) as holder,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        assert _order_by(client).status_code == 201
+        holder.cursor().execute("lock table jobs in access exclusive mode")
+        waiting = [threads.submit(_order_by, client) for _ in range(2)]
+        time.sleep(0.3)
+        began = time.monotonic()
+        answer = _order_by(client)
+        assert 1.5 < time.monotonic() - began < 3
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "all 2 connections to PostgreSQL were in use" in answer.json()["detail"]
+        assert client.get("/collections").status_code == 200
+        holder.rollback()
+        assert [each.result().status_code for each in waiting] == [201, 201]
+        postgres.run(url, "update schema_version set version = 99")
+        assert _order_by(client).status_code == 201, "who serves already goes on"
+        with TestClient(make_app(database={"url": url})) as later:
+            refused = _order_by(later)
+            assert (refused.status_code, "99" in refused.json()["detail"]) == (503, True)
+        postgres.run(url, "update schema_version set version = 1")
+    postgres.give_back(url)
+    assert "test-password" not in caplog.text
+
+
+def _order_by(client: TestClient) -> Response:
+    return client.post(ECHO, json={"inputs": {"stringInput": "a"}}, headers={"Prefer": "respond-async"})

@@ -1,0 +1,97 @@
+"""Many threads at once on either database: what one transaction decides, no other decides differently."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+
+import pytest
+
+from auth.identity import Identity
+from auth.keys.key import KeyRefused, WantedKey
+from auth.keys.store import MOST_KEYS, ApiKeys
+from orchestration.errors import TooManyOpenOrders
+from orchestration.job import Job, Notice, Order, Output, Status
+from orchestration.store.jobs import StoredJobs
+from orchestration.store.outbox import Outbox
+from tests.places import BOTH, PlaceOf
+
+pytestmark = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+MakeStore = Callable[..., StoredJobs]
+
+_THREADS = 5
+_VALUE = (Output("stringOutput", "x"),)
+
+
+def _together(*acts: Callable[[], object], times: int = 1) -> list[object]:
+    """Return what the acts return that several threads do at once."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return [each.result() for each in [threads.submit(act) for _ in range(times) for act in acts]]
+
+
+def test_no_more_orders_are_open_than_may_be(make_store: MakeStore) -> None:
+    store = make_store()
+
+    def order() -> bool:
+        try:
+            return store.add(Order("echo", {}, "ann"), most_open=3)[1]
+        except TooManyOpenOrders:
+            return False
+
+    assert sum(map(bool, _together(order, times=25))) == 3
+    assert len(store.unfinished()) == 3
+
+
+def test_no_more_keys_are_made_than_may_be(place_of: PlaceOf) -> None:
+    with closing(ApiKeys(place_of())) as keys:
+
+        def make() -> bool:
+            try:
+                return bool(keys.create(Identity("ann", method="session"), WantedKey("k")))
+            except KeyRefused:
+                return False
+
+        assert sum(map(bool, _together(make, times=MOST_KEYS + 15))) == MOST_KEYS
+
+
+def test_an_attempt_begins_once(make_store: MakeStore) -> None:
+    store = make_store()
+    for _ in range(10):
+        job, _ = store.add(Order("echo", {}, "ann"))
+        begun = _together(partial(store.begin, job.id), times=_THREADS)
+        assert [each.attempt for each in begun if isinstance(each, Job)] == [1]
+
+
+def test_of_a_result_and_a_dismissal_the_first_decides(make_store: MakeStore) -> None:
+    """Dismissed twice is deleted: so a result that came first is deleted, one that came second is dropped."""
+    store = make_store()
+    for _ in range(20):
+        job, _ = store.add(Order("echo", {}, "ann"))
+        store.begin(job.id)
+        published, dismissed = _together(partial(store.publish, job.id, 1, _VALUE), partial(store.dismiss, job.id))
+        assert isinstance(dismissed, Job)
+        after = store.get(job.id)
+        assert (after is None) == published
+        if after is not None:
+            assert (after.status, after.manifest) == (Status.DISMISSED, ())
+
+
+def test_an_entry_of_the_outbox_is_taken_once(make_store: MakeStore, place_of: PlaceOf) -> None:
+    store = make_store()
+    notice = Notice("callback", Status.RUNNING, "https://example.org/")
+    ids = {store.add(Order("echo", {}, "ann", notices=(notice,)))[0].id for _ in range(30)}
+    for job_id in ids:
+        store.begin(job_id)
+    with closing(Outbox(place_of())) as outbox:
+        taken: list[str] = []
+
+        def take_all() -> None:
+            """Take until there is nothing left; of two that reach for one entry, one gets none and reaches again."""
+            misses = 0
+            while misses < 20:
+                entry = outbox.take("callback")
+                misses = misses + 1 if entry is None else 0
+                taken.extend([entry.job_id] if entry else [])
+
+        _together(take_all, times=4)
+    assert sorted(taken) == sorted(ids)
