@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.space import Space
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import environment_of
-from orchestration.turn import Turn, pause, turn_of_database, turn_of_folder
+from orchestration.turn import pause, turn_of_database, turn_of_folder
 from sql.connections import Place
 
 if TYPE_CHECKING:
@@ -68,19 +68,17 @@ def run_work(
     arguments += ["--fetch-private"] if allow_private_fetch else []
     url = database.url if database else None
     place = database or state_dir / "orders.sqlite"
-    files = ResultFiles(state_dir / "results")
+    root = state_dir / "results"
     stop = _Stop()
 
-    def reconcile(store: StoredJobs, turn: Turn) -> None:
-        runner = EmbeddedRunner(files.root, arguments, work=work, environment=environment_of(url))
-        chores = [
-            partial(sweep_house, files.root, store, config.absolute()),
-            partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
-        ]
-        space = Space(files.root, cap=keeping.results_cap)
-        Reconciler(
-            store, runner, files, parallel=parallel, jobs_days=keeping.jobs_days, chores=chores, space=space
-        ).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
+    def make(store: StoredJobs) -> Reconciler:
+        runner = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
+        chores = _chores(state_dir, root, store, config.absolute())
+        space = Space(root, cap=keeping.results_cap)
+        days = keeping.jobs_days
+        return Reconciler(
+            store, runner, ResultFiles(root), parallel=parallel, jobs_days=days, chores=chores, space=space
+        )
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
@@ -88,7 +86,12 @@ def run_work(
                 if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
                     telling = delivering(desk, place, stop, left=stop.left) if desk else nullcontext()
                     with closing(store), telling:
-                        reconcile(store, turn)
+                        make(store).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
+
+
+def _chores(state_dir: Path, results: Path, store: StoredJobs, config: Path) -> list[Callable[[], None]]:
+    folders = [state_dir, state_dir / "products", state_dir / "sample"]
+    return [partial(sweep_house, results, store, config), partial(sweep_drafts, folders)]
 
 
 class _Stop:
