@@ -5,12 +5,11 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
+from auth.safe_address import is_safe_address
 from auth.signing_keys import SigningKey, signing_keys
 
 _LARGEST = 1 << 20
@@ -18,23 +17,6 @@ _LARGEST = 1 << 20
 
 class IssuerUnreachable(Exception):
     """The issuer did not answer, or not as OpenID Connect Discovery says; the message names what."""
-
-
-def is_safe_address(url: str) -> bool:
-    """Tell whether nobody on the way can change what this address answers: https, or the machine itself."""
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host or "")))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Issuer:

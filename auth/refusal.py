@@ -4,7 +4,7 @@
 class InvalidToken(Exception):
     """A token is refused; `reason` says in words what is wrong or missing.
 
-    The words are ours and hold nothing of the token, no quote and no backslash: they go into `WWW-Authenticate` as they are.
+    The words are ours, hold nothing of the token and neither quote nor backslash: they go into `WWW-Authenticate`.
     """
 
     def __init__(self, reason: str) -> None:

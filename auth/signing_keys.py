@@ -4,21 +4,12 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
-ALGORITHMS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
-    {
-        **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", None)),
-        "ES256": ("EC", "P-256"),
-        "ES384": ("EC", "P-384"),
-        "ES512": ("EC", "P-521"),
-    }
-)
-"""Every algorithm that can be allowed, with its type of key and curve; never `none`, and none with a shared secret."""
+from auth.algorithms import ALGORITHMS
 
 _SHORTEST_RSA = 2048
 _LOG = logging.getLogger(__name__)

@@ -19,8 +19,6 @@ from auth.throttle import Throttle
 from auth.tokens import make_verifier
 from server.settings import Settings
 
-_ISSUER_SECONDS = 5.0
-
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
     """Return the policy that the settings name; everything is allowed on an open server. Raises InvalidPolicy."""
@@ -38,7 +36,7 @@ async def authenticating(app: Starlette, settings: Settings, threads: CapacityLi
     if settings.auth.open or settings.auth.issuer is None:
         yield
         return
-    verifier = make_verifier(rules_of(settings), timeout=_ISSUER_SECONDS)
+    verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
     path = settings.state.dir / "orders.sqlite"
     keys, sessions = ApiKeys(path, lazy=True), Sessions(path, lazy=True)
     app.state.authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
@@ -52,7 +50,8 @@ async def authenticating(app: Starlette, settings: Settings, threads: CapacityLi
 
 def rules_of(settings: Settings) -> TokenRules:
     """Return what tokens must say."""
-    return TokenRules(str(settings.auth.issuer), settings.auth.audience, settings.auth.client_id)
+    auth = settings.auth
+    return TokenRules(str(auth.issuer), auth.audience, auth.client_id, auth.algorithms)
 
 
 @contextmanager

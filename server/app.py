@@ -83,7 +83,7 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
-    app.state.issuer = str(settings.auth.issuer) if settings.auth.issuer else None
+    app.state.issuer = settings.auth.issuer
     with by_ourselves():
         app.state.definition = Definition(build(api), ROUTES)
     return app

@@ -4,14 +4,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, IPvAnyNetwork, SecretStr, UrlConstraints, field_validator
+from pydantic import AnyHttpUrl, Field, IPvAnyNetwork, SecretStr, UrlConstraints, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from auth.algorithms import ALGORITHMS
+from auth.safe_address import is_safe_address
 from orchestration.outbox.mailbox import is_mailbox, mail_server
 from orchestration.outbox.signature import key_of
 
 _LARGEST_PORT = 65_535
+# What stands in a token as it is, and in the words of a refusal.
+_CLIENT_ID = r"^[A-Za-z0-9._:/-]{1,255}$"
 _COMMON: SettingsConfigDict = {
     "frozen": True,
     "extra": "forbid",
@@ -152,22 +157,47 @@ class MailSettings(BaseSettings):
 
 
 class AuthSettings(BaseSettings):
-    """Who may: people and programs known by their issuer, or everybody. Without either the server refuses to start."""
+    """Who may: whose tokens are taken and what they allow, or that the server is open."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_AUTH_", **_COMMON)
 
-    issuer: AnyHttpUrl | None = None
-    """Address of the issuer of tokens, such as https://sso.example.org/realms/land; it switches access control on."""
-    audience: str = Field("landcast", min_length=1)
-    """The word that a token must name as its audience."""
-    client_id: str = Field("landcast", min_length=1)
-    """The server's own client at the issuer, for people who sign in with a browser."""
-    client_secret: SecretStr | None = None
-    """The secret of that client."""
+    open: bool = False
+    """Say `yes` to serve everybody everything; without it the server refuses to start."""
+    issuer: str | None = Field(None, max_length=500)
+    """Address of the OpenID Connect issuer, to the letter, such as https://sso.example.org/realms/landcast."""
+    audience: str = Field("landcast", pattern=_CLIENT_ID)
+    """What a token must name as its audience (`aud`)."""
+    client_id: str = Field("landcast", pattern=_CLIENT_ID)
+    """The server's own client at the issuer; its client roles are rights."""
+    client_secret: SecretStr | None = Field(None, min_length=16)
+    """Secret of that client."""
     policy: Path | None = None
     """File that says who may do what; `deploy/policy.yml` is an example."""
-    open: bool = False
-    """Say `yes` to serve everybody everything, without access control."""
+    algorithms: Annotated[tuple[str, ...], NoDecode] = Field(("RS256", "ES256"), min_length=1)
+    """Algorithms that a token may be signed with, separated by commas."""
+    timeout: float = Field(3, gt=0, le=30)
+    """Seconds that the issuer is given to answer."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _an_issuer_that_is_asked(cls, issuer: str | None, info: ValidationInfo) -> str | None:
+        if issuer is not None and (not is_safe_address(issuer) or _has_more_than_address_and_path(issuer)):
+            raise ValueError("an https address and a path, or http on this machine; no user, query or fragment")
+        if issuer is not None and info.data.get("open"):
+            raise ValueError("LANDCAST_AUTH_OPEN=yes serves everybody everything; unset one of them")
+        return issuer
+
+    @field_validator("algorithms", mode="before")
+    @classmethod
+    def _separated(cls, algorithms: object) -> object:
+        return tuple(algorithms.replace(",", " ").split()) if isinstance(algorithms, str) else algorithms
+
+    @field_validator("algorithms")
+    @classmethod
+    def _with_a_public_key(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(algorithms) <= set(ALGORITHMS):
+            raise ValueError(f"any of {', '.join(ALGORITHMS)}")
+        return algorithms
 
 
 class LogSettings(BaseSettings):
@@ -179,6 +209,11 @@ class LogSettings(BaseSettings):
     """Least level that is written: DEBUG, INFO, WARNING or ERROR."""
     format: str = Field("auto", pattern="^(auto|json|text)$")
     """`json` lines, `text` for people, `auto`: text on a terminal."""
+
+
+def _has_more_than_address_and_path(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.query or parts.fragment or "@" in parts.netloc or "?" in url or "#" in url)
 
 
 CONCERNS: tuple[type[BaseSettings], ...] = (

@@ -142,7 +142,7 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
 def test_without_access_control_the_server_must_be_opened_on_purpose(sample: Path) -> None:
     done = check(CONFIGURATION, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample))
     assert done.returncode == 1
-    assert done.stderr.startswith("LANDCAST_AUTH_OPEN: ")
+    assert done.stderr.startswith("LANDCAST_AUTH_ISSUER: missing")
 
 
 def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path) -> None:

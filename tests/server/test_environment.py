@@ -57,6 +57,18 @@ def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         ("LANDCAST_MAIL_TIMEOUT", "0"),
         ("LANDCAST_LOG_LEVEL", "loud"),
         ("LANDCAST_AUTH_OPEN", "perhaps"),
+        ("LANDCAST_AUTH_ISSUER", "http://sso.example.org/realms/land"),
+        ("LANDCAST_AUTH_ISSUER", "sso.example.org"),
+        ("LANDCAST_AUTH_ISSUER", "https://me@sso.example.org/"),
+        ("LANDCAST_AUTH_ISSUER", "https://sso.example.org/?realm=land"),
+        ("LANDCAST_AUTH_ISSUER", "https://sso.example.org/#"),
+        ("LANDCAST_AUTH_AUDIENCE", 'land"cast'),
+        ("LANDCAST_AUTH_CLIENT_ID", "land cast"),
+        ("LANDCAST_AUTH_CLIENT_SECRET", "short"),
+        ("LANDCAST_AUTH_ALGORITHMS", "none"),
+        ("LANDCAST_AUTH_ALGORITHMS", "RS256,HS256"),
+        ("LANDCAST_AUTH_ALGORITHMS", ","),
+        ("LANDCAST_AUTH_TIMEOUT", "0"),
     ],
 )
 def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -64,9 +76,32 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
     assert problem.startswith(f"{name}: ")
 
 
-def test_an_issuer_is_refused_until_access_control_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    (problem,) = problems_with(monkeypatch, LANDCAST_AUTH_ISSUER="https://keycloak.example.org/realms/land")
-    assert "not built yet" in problem
+def test_an_issuer_is_kept_to_the_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token's `iss` is compared with it; a slash that the settings put at its end would refuse every token."""
+    monkeypatch.setenv("LANDCAST_AUTH_ISSUER", "https://sso.example.org")
+    auth = read_settings().auth
+    assert auth.issuer == "https://sso.example.org"
+    assert (auth.audience, auth.client_id, auth.algorithms) == ("landcast", "landcast", ("RS256", "ES256"))
+
+
+def test_an_open_server_has_no_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sets an issuer expects it to be asked."""
+    monkeypatch.setenv("LANDCAST_AUTH_OPEN", "yes")
+    (problem,) = problems_with(monkeypatch, LANDCAST_AUTH_ISSUER="https://sso.example.org/realms/land")
+    assert problem.startswith("LANDCAST_AUTH_ISSUER: LANDCAST_AUTH_OPEN=yes serves everybody everything")
+
+
+@pytest.mark.parametrize("written", ["PS256,ES512", "PS256, ES512", "PS256 ES512"])
+def test_algorithms_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("LANDCAST_AUTH_ALGORITHMS", written)
+    assert read_settings().auth.algorithms == ("PS256", "ES512")
+
+
+def test_the_secret_of_the_client_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCAST_AUTH_CLIENT_SECRET", "a hidden secret of the client")
+    assert "hidden" not in repr(read_settings())
+    monkeypatch.setenv("LANDCAST_AUTH_CLIENT_SECRET", "hidden")
+    assert "hidden" not in str(problems_with(monkeypatch))
 
 
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

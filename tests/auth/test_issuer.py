@@ -1,0 +1,113 @@
+"""The issuer asked over HTTP: what it may answer, and how long it may take."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from auth.issuer import Issuer, IssuerUnreachable
+from auth.safe_address import is_safe_address
+from tests.auth.issuers import FakeIssuer
+
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+def problem(issuer: FakeIssuer, *, url: str | None = None, timeout: float = 2) -> str:
+    with pytest.raises(IssuerUnreachable) as caught:
+        asyncio.run(Issuer(url or issuer.url, algorithms=("RS256",), timeout=timeout).keys())
+    return str(caught.value)
+
+
+def test_the_discovery_document_tells_where_the_keys_are(issuer: FakeIssuer) -> None:
+    asked = Issuer(issuer.url, algorithms=("RS256",), timeout=2)
+    assert set(asyncio.run(asked.keys())) == {"first"}
+    assert issuer.asked == [DISCOVERY, "/certs"]
+    assert asyncio.run(asked.metadata())["jwks_uri"] == f"{issuer.url}/certs"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        # Somebody who can answer at that address would otherwise hand us the keys of another realm.
+        ({"issuer": "https://evil.example/realms/land"}, "another issuer"),
+        ({}, "another issuer"),
+        ({"issuer": None}, "another issuer"),
+        ({"jwks_uri": "http://evil.example/certs"}, "no https address"),
+        ({"jwks_uri": "file:///etc/passwd"}, "no https address"),
+        ({"jwks_uri": None}, "no https address"),
+        ({"jwks_uri": ["x"]}, "no https address"),
+        ({"jwks_uri": "http://[::1"}, "no https address"),
+        ({"jwks_uri": "https:///certs"}, "no https address"),
+    ],
+)
+def test_a_discovery_document_of_somebody_else_is_not_followed(
+    issuer: FakeIssuer, document: dict[str, Any], words: str
+) -> None:
+    usual = {} if document == {} else {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/certs"}
+    issuer.answers[DISCOVERY] = (200, json.dumps({**usual, **document}).encode())
+    assert words in problem(issuer)
+    assert issuer.fetches == 0
+
+
+def test_the_issuer_is_compared_to_the_letter(issuer: FakeIssuer) -> None:
+    assert "another issuer" in problem(issuer, url=f"{issuer.url}/")
+
+
+@pytest.mark.parametrize("path", [DISCOVERY, "/certs"])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((500, b"{}"), "answers 500"),
+        ((404, b"{}"), "answers 404"),
+        ((302, b""), "answers 302"),
+        ((200, b"<html>"), "no JSON"),
+        ((200, b"[]"), "no JSON object"),
+        ((200, b"[" * 100_000), "no JSON"),
+        ((200, b" " * ((1 << 20) + 1)), "too large"),
+        ((200, b"\xff"), "no JSON"),
+    ],
+)
+def test_what_is_no_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple[int, bytes], words: str) -> None:
+    issuer.answers[path] = answer
+    assert words in problem(issuer)
+
+
+def test_without_a_key_that_signs_nothing_is_taken(issuer: FakeIssuer) -> None:
+    issuer.jwks = []
+    assert "no key for signing" in problem(issuer)
+
+
+def test_the_whole_question_has_a_deadline(issuer: FakeIssuer) -> None:
+    """Two answers that are each just in time take twice as long as a request may wait."""
+    issuer.delay = 0.4
+    begin = time.perf_counter()
+    assert "in time" in problem(issuer, timeout=0.6)
+    assert time.perf_counter() - begin < 1
+
+
+def test_an_issuer_that_is_not_there_is_named_as_such(issuer: FakeIssuer) -> None:
+    assert "cannot be reached" in problem(issuer, url="http://127.0.0.1:1/realms/land")
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("https://sso.example.org/realms/land", True),
+        ("http://127.0.0.1:8180/realms/land", True),
+        ("http://localhost:8180/realms/land", True),
+        ("http://[::1]:8180/realms/land", True),
+        ("http://sso.example.org/realms/land", False),
+        ("http://localhost.example.org/", False),
+        ("http://127.0.0.1.example.org/", False),
+        ("http://127.0.0.1@example.org/", False),
+        ("http://192.168.0.1/", False),
+        ("ftp://127.0.0.1/", False),
+        ("https://", False),
+        ("https://a:x/", False),
+        ("", False),
+    ],
+)
+def test_nobody_on_the_way_can_change_what_the_address_answers(url: str, *, safe: bool) -> None:
+    assert is_safe_address(url) is safe

@@ -1,0 +1,285 @@
+"""The issuer's keys, kept: by a clock of the test, and fetches that the test lets end."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from auth.issuer import Issuer, IssuerUnreachable
+from auth.key_ring import LIFETIME, KeyRing
+from auth.refusal import InvalidToken, KeysUnavailable
+from auth.signing_keys import SigningKey, signing_keys
+from tests.auth.issuers import FakeIssuer, first_key, jwk_of
+
+
+class Source:
+    """An issuer whose answers the test sets; while `gate` is not set nothing is answered."""
+
+    def __init__(self, *kids: str) -> None:
+        self.now = 1000.0
+        self.kids = kids
+        self.away = False
+        self.fetches = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.ring = KeyRing(self.fetch, timeout=3, clock=lambda: self.now)
+
+    async def fetch(self) -> dict[str, SigningKey]:
+        self.fetches += 1
+        kids, away = self.kids, self.away
+        await self.gate.wait()
+        if away:
+            raise IssuerUnreachable("away")
+        return signing_keys({"keys": [jwk_of(first_key(), kid) for kid in kids]}, ("RS256",))
+
+    async def outcome(self, kid: str) -> str:
+        try:
+            return (await self.ring.find(kid)).kid
+        except (InvalidToken, KeysUnavailable) as error:
+            return type(error).__name__
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def test_keys_are_fetched_once_in_five_minutes() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        for seconds in (0, 100, 199):
+            source.now += seconds
+            assert await source.outcome("a") == "a"
+        assert source.fetches == 1
+        source.now += 2
+        assert await source.outcome("a") == "a"
+        assert source.fetches == 2
+
+    run(ask)
+
+
+def test_many_who_need_the_keys_at_once_make_one_fetch() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        assert await asyncio.gather(*(source.outcome("a") for _ in range(200))) == ["a"] * 200
+        assert source.fetches == 1
+        assert await asyncio.gather(*(source.outcome("b") for _ in range(200))) == ["InvalidToken"] * 200
+        assert source.fetches == 3  # one for the first, and one that began after all had come
+
+    run(ask)
+
+
+def test_the_first_unknown_key_is_asked_for_however_fresh_the_others_are() -> None:
+    """Keycloak may have got a new key a second after we fetched; its tokens are good."""
+
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.kids = ("b", "a")
+        assert await source.outcome("b") == "b"
+        source.kids = ("c", "b")
+        assert await source.outcome("c") == "c"
+        assert await source.outcome("a") == "InvalidToken"
+
+    run(ask)
+
+
+def test_a_fetch_that_began_before_the_key_was_made_does_not_tell_that_it_is_unknown() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.gate.clear()
+        early = asyncio.create_task(source.outcome("made-up"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert source.fetches == 2
+        source.kids = ("b", "a")
+        late = asyncio.create_task(source.outcome("b"))
+        await asyncio.sleep(0)
+        source.gate.set()
+        assert await early == "InvalidToken"
+        assert await late == "b"
+        assert source.fetches == 3
+
+    run(ask)
+
+
+def test_a_flood_of_made_up_keys_is_none_for_the_issuer() -> None:
+    """Anybody can make tokens with made-up key ids; that must not make us ask the issuer for each of them."""
+
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        outcomes = [await source.outcome(f"made-up {number}") for number in range(500)]
+        assert source.fetches == 1 + 3
+        # Those that were asked for are unknown. Of the others that cannot be said: their callers come again.
+        assert outcomes == ["InvalidToken"] * 3 + ["KeysUnavailable"] * 497
+        assert await source.outcome("a") == "a"
+        source.now += 31
+        assert await source.outcome("another") == "InvalidToken"
+        assert source.fetches == 1 + 4
+
+    run(ask)
+
+
+def test_a_key_that_was_asked_for_and_is_unknown_stays_so_for_a_while() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        assert [await source.outcome("made-up") for _ in range(50)] == ["InvalidToken"] * 50
+        assert source.fetches == 2
+        source.kids = ("made-up",)
+        source.now += 31
+        assert await source.outcome("made-up") == "made-up"
+
+    run(ask)
+
+
+def test_who_is_told_to_come_again_is_told_when() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        for number in range(3):
+            await source.outcome(f"made-up {number}")
+        source.now += 10
+        with pytest.raises(KeysUnavailable) as caught:
+            await source.ring.find("new")
+        assert caught.value.retry_after == 20
+
+    run(ask)
+
+
+def test_the_ids_that_are_remembered_as_unknown_are_bounded() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        await asyncio.gather(*(source.outcome(f"made-up {number}") for number in range(3000)))
+        assert source.fetches == 3
+        assert len(source.ring._absent) <= 1024
+
+    run(ask)
+
+
+def test_keys_that_were_fetched_are_used_while_the_issuer_is_away() -> None:
+    """An outage of Keycloak must not become ours: whoever has a token goes on."""
+
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.away = True
+        for _ in range(100):
+            source.now += 60
+            assert await source.outcome("a") == "a"
+        assert source.fetches > 10
+        assert source.ring.problem == "away"
+
+    run(ask)
+
+
+def test_without_any_keys_nobody_can_tell() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        source.away = True
+        assert await source.outcome("a") == "KeysUnavailable"
+        source.away = False
+        source.now += 3
+        assert await source.outcome("a") == "a"
+        assert source.ring.problem is None
+
+    run(ask)
+
+
+def test_an_unknown_key_while_the_issuer_is_away_is_not_said_to_be_wrong() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.away = True
+        source.kids = ("b",)
+        assert await source.outcome("b") == "KeysUnavailable"
+        source.away = False
+        source.now += 3
+        assert await source.outcome("b") == "b"
+
+    run(ask)
+
+
+def test_an_issuer_that_is_away_is_not_asked_by_each_request() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        source.away = True
+        outcomes = [await source.outcome(f"{number}") for number in range(100)]
+        assert outcomes == ["KeysUnavailable"] * 100
+        assert source.fetches == 1
+
+    run(ask)
+
+
+def test_an_issuer_that_hangs_holds_a_known_key_up_for_half_a_second_at_most() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.now += LIFETIME + 1
+        source.gate.clear()
+        begin = asyncio.get_running_loop().time()
+        assert await source.outcome("a") == "a"
+        assert asyncio.get_running_loop().time() - begin < 0.9
+        source.gate.set()
+
+    run(ask)
+
+
+def test_who_goes_away_does_not_end_the_fetch_of_the_others() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        source.gate.clear()
+        first = asyncio.create_task(source.outcome("a"))
+        second = asyncio.create_task(source.outcome("a"))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        source.gate.set()
+        assert await second == "a"
+        assert source.fetches == 1
+
+    run(ask)
+
+
+def test_while_it_runs_the_keys_are_fetched_ahead_and_again_soon_after_a_failure(
+    issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth.key_ring.LIFETIME", 60.1)
+    monkeypatch.setattr("auth.key_ring._RETRY", 0.1)
+
+    async def ask() -> None:
+        ring = KeyRing(Issuer(issuer.url, algorithms=("RS256",), timeout=1).keys, timeout=1)
+        async with ring.running():
+            assert ring.known("first")
+            issuer.rotate("second", keep=False)
+            await until(lambda: ring.known("second"))
+            assert ring.known("first") is None
+            issuer.answers["/certs"] = (503, b"")
+            await until(lambda: ring.problem)
+            assert ring.known("second")
+            issuer.answers.clear()
+            await until(lambda: ring.problem is None)
+        asked = issuer.fetches
+        await asyncio.sleep(0.3)
+        assert issuer.fetches == asked
+
+    run(ask)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the ring has no event for it
+            await asyncio.sleep(0.02)
+
+
+def test_the_server_starts_without_the_issuer() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        source.away = True
+        async with source.ring.running():
+            assert source.ring.problem == "away"
+
+    run(ask)
