@@ -131,6 +131,8 @@ class KeyRing:
     def _take(self, keys: Mapping[str, SigningKey]) -> None:
         if self.problem is not None:
             _LOG.info("the issuer's keys were fetched")
+        for kid in self._keys.keys() - keys.keys():
+            self._remember_absent(kid)
         self._keys = keys
         self.problem = None
         self._fresh_until = self._clock() + LIFETIME
@@ -143,6 +145,7 @@ class KeyRing:
         self.problem = problem
         now = self._clock()
         self._retry_at = now + _RETRY / 2
+        self._asked.clear()  # what was not answered does not count; how often one asks is bounded by the line above
         if self._keys:
             # Longer than the next try of `_keep_fresh` takes, so that no request meets a hanging issuer.
             self._fresh_until = max(self._fresh_until, now + _RETRY + self._timeout + 1)

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install the real programs that the tests talk to: GDAL's tools and QGIS's Python, from Debian's packages.
-# Elsewhere: have gdalinfo and ogrinfo on PATH and set QGIS_PYTHON to a Python that imports qgis.core.
+# Install the real programs that the tests talk to: GDAL's tools and QGIS's Python, from Debian's packages, and Keycloak.
+# Elsewhere: have gdalinfo, ogrinfo, java (17 or newer) and mvn on PATH and set QGIS_PYTHON to a Python that imports
+# qgis.core; for Keycloak see keycloak/install.sh.
 set -eu
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -10,7 +11,11 @@ missing=
 command -v gdalinfo >/dev/null 2>&1 || missing="$missing gdal-bin"
 for tool in curl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"
-[ -n "$missing" ] || exit 0
+if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
+  command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
+  [ -n "${TEST_KEYCLOAK_HOME:-}" ] || command -v mvn >/dev/null 2>&1 || missing="$missing maven"
+fi
+[ -n "$missing" ] || exec "$(dirname "$0")/keycloak/install.sh"
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   say "the tests need$missing; install them, or have GDAL's tools on PATH and set QGIS_PYTHON"
   exit 1
@@ -19,3 +24,4 @@ say "installing$missing"
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of names
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+"$(dirname "$0")/keycloak/install.sh"

@@ -19,6 +19,7 @@ from products.vector.sample import make_sample
 from server.app import create_app
 from server.settings import CONCERNS, Settings
 from server.supervise import listen
+from tests.auth.keycloak import Keycloak, start_keycloak
 
 ROOT = Path(__file__).parents[1]
 _SERVE = """
@@ -40,6 +41,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = tmp_path_factory.mktemp("sample state")
     make_sample(ROOT / "sample", state / "sample", report=unheard)
     return state
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
+    """Return a real Keycloak with the committed realm, the same for all tests; add users of your own names to it."""
+    with start_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
+        yield running
 
 
 @pytest.fixture

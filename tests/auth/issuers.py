@@ -44,6 +44,11 @@ def jwk_of(key: PrivateKey, kid: str, **members: Any) -> dict[str, Any]:
     return {**public, "kid": kid, "use": "sig", "alg": algorithm, **members}
 
 
+def signed(claims: dict[str, Any], key: PrivateKey, *, algorithm: str = "RS256", **header: Any) -> str:
+    """Return a token; the claims may be of any shape."""
+    return jwt.PyJWS().encode(json.dumps(claims).encode(), key, algorithm, headers=header)
+
+
 class FakeIssuer:
     """Publishes `jwks`; `answers` replaces what a path answers, `delay` holds every answer up, `asked` counts them."""
 
@@ -86,8 +91,7 @@ class FakeIssuer:
         algorithm: str = "RS256",
         **claims: Any,
     ) -> str:
-        payload = json.dumps(self.claims(**claims)).encode()
-        return jwt.PyJWS().encode(payload, key or self.key, algorithm, headers={"kid": "first", **(header or {})})
+        return signed(self.claims(**claims), key or self.key, algorithm=algorithm, **{"kid": "first", **(header or {})})
 
     def rotate(self, kid: str, *, keep: bool = True) -> None:
         """Sign with a new key from now on."""

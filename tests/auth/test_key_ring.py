@@ -135,6 +135,38 @@ def test_a_key_that_was_asked_for_and_is_unknown_stays_so_for_a_while() -> None:
     run(ask)
 
 
+def test_a_key_that_was_withdrawn_is_unknown_also_when_nobody_is_asked_any_more() -> None:
+    async def ask() -> None:
+        source = Source("a", "b")
+        await source.outcome("a")
+        for number in range(2):
+            await source.outcome(f"made-up {number}")
+        source.kids = ("b",)
+        await source.outcome("made-up 2")
+        assert await source.outcome("a") == "InvalidToken"
+        assert await source.outcome("b") == "b"
+        assert source.fetches == 4
+
+    run(ask)
+
+
+def test_questions_that_were_not_answered_do_not_count() -> None:
+    """Otherwise the new key of an issuer that comes back would be unknown for half a minute."""
+
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.away = True
+        for _ in range(5):
+            source.now += 3
+            assert await source.outcome("b") == "KeysUnavailable"
+        source.away, source.kids = False, ("b",)
+        source.now += 3
+        assert await source.outcome("b") == "b"
+
+    run(ask)
+
+
 def test_who_is_told_to_come_again_is_told_when() -> None:
     async def ask() -> None:
         source = Source("a")
