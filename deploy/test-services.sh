@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install the real programs that the tests talk to: GDAL's tools and QGIS's Python, from Debian's packages, and Keycloak.
+# Install the real programs that the tests talk to: GDAL's tools and QGIS's Python, Chromium, from Debian's packages, and
+# Keycloak.
 # Elsewhere: have gdalinfo, ogrinfo, java (17 or newer) and mvn on PATH and set QGIS_PYTHON to a Python that imports
 # qgis.core; for Keycloak see keycloak/install.sh.
 set -eu
@@ -9,6 +10,7 @@ say() { printf '%s\n' "landcast: $*" >&2; }
 qgis=${QGIS_PYTHON:-/usr/bin/python3}
 missing=
 command -v gdalinfo >/dev/null 2>&1 || missing="$missing gdal-bin"
+command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 || missing="$missing chromium"
 for tool in curl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"
 if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
