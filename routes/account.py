@@ -14,6 +14,7 @@ from auth.keys.key import DAYS, MOST_DAYS, ApiKey, KeyIdentity
 from routes.guard import GuardedRoute
 from routes.may import rights_of, words_of
 from routes.middleware.response_headers import content_policy
+from routes.pages import render
 from routes.parameters import allow_parameters
 from routes.person import KNOWN, NO_STORE, people_of, session_of
 from routes.resources import resources_of
@@ -30,7 +31,8 @@ _KNOWN_BY = {
 async def get_account(request: Request) -> Response:
     """Answer with who the caller is, what they may do, and their keys, which a key does not show."""
     allow_parameters(request)
-    return respond_account(request, await account_of(request))
+    document = await account_of(request)
+    return respond(request, document, page="account.html", headers=_headers(request), only_page=_only_page(request))
 
 
 async def account_of(request: Request) -> dict[str, Any]:
@@ -49,19 +51,27 @@ async def account_of(request: Request) -> dict[str, Any]:
     return {**document, "keys": [key_document(key) for key in keys]}
 
 
-def respond_account(
-    request: Request,
-    document: Mapping[str, Any],
-    *,
-    status: HTTPStatus = HTTPStatus.OK,
-    made: Mapping[str, Any] | None = None,
-) -> Response:
-    """Answer with the account; `made` is a new key, shown now and never again.
+def page_of(request: Request, document: Mapping[str, Any], made: Mapping[str, Any]) -> Response:
+    """Answer with the page of the account and a new key, which is shown now and never again."""
+    page = render(request, "account.html", {**document, **_only_page(request, made)})
+    return Response(page, HTTPStatus.CREATED, _headers(request), media_type="text/html")
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return the headers of the page.
 
     `Referrer-Policy: same-origin`: with `no-referrer` browsers hide the origin of our own forms, which is checked.
     """
-    session, url = session_of(request), resources_of(request).url
-    only_page = {
+    return {
+        **NO_STORE,
+        "Content-Security-Policy": content_policy(resources_of(request).url, people_of(request).issuer),
+        "Referrer-Policy": "same-origin",
+    }
+
+
+def _only_page(request: Request, made: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    session = session_of(request)
+    return {
         "csrf": session.csrf if session else None,
         "until": session.expires if session else None,
         "made": made,
@@ -70,12 +80,6 @@ def respond_account(
         "most_days": MOST_DAYS,
         "words_of": words_of,
     }
-    headers = {
-        **NO_STORE,
-        "Content-Security-Policy": content_policy(url, people_of(request).issuer),
-        "Referrer-Policy": "same-origin",
-    }
-    return respond(request, document, page="account.html", status=status, headers=headers, only_page=only_page)
 
 
 def _who(identity: Identity) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from auth.audit import audit_event
 from auth.identity import current_identity
 from auth.keys.key import DAYS, ApiKey, KeyRefused, WantedKey
-from routes.account import account_of, key_document, respond_account
+from routes.account import account_of, key_document, page_of
 from routes.body import parse_object, read_json
 from routes.form import CSRF, check_csrf, is_form, read_form
 from routes.guard import GuardedRoute
@@ -37,7 +37,7 @@ async def post_key(request: Request) -> Response:
     check_csrf(session_of(request), form.pop(CSRF, ""))
     key, text = await _make(request, _wanted({**form, "days": _days(form.get("days", ""))}))
     made = {**key_document(key), "key": text}
-    return respond_account(request, await account_of(request), status=HTTPStatus.CREATED, made=made)
+    return page_of(request, await account_of(request), made)
 
 
 async def delete_key(request: Request) -> Response:
