@@ -48,9 +48,7 @@ async def get_callback(request: Request) -> Response:
     try:
         finished = await people_of(request).sign_in.finish(given, login_of(request), before=before)
     except SignInFailed as error:
-        response = answer(request, Problem(HTTPStatus.BAD_REQUEST, f"This signed nobody in: {error}. Sign in again."))
-        clear_login(response)
-        return response
+        raise Problem(HTTPStatus.BAD_REQUEST, f"This signed nobody in: {error}. Sign in again.") from error
     audit_event(finished.session.identity.owner, "sign-in")
     address = origin_of(resources_of(request).url) + finished.return_to
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER, NO_STORE)
@@ -64,11 +62,21 @@ async def post_logout(request: Request) -> Response:
     form = await read_form(request, allowed=(CSRF,))
     session = session_of(request)
     if session is None:
-        response: Response = RedirectResponse(f"{resources_of(request).url}/", HTTPStatus.SEE_OTHER, NO_STORE)
-    else:
-        check_csrf(session, form.get(CSRF, ""))
-        response = await _end(request, session)
+        return _forgotten(request)
+    check_csrf(session, form.get(CSRF, ""))
+    response = await _end(request, session)
     clear_session(response)
+    return response
+
+
+def _forgotten(request: Request) -> Response:
+    """Answer where there is no session.
+
+    A form of another site comes without the cookie of the session that there is: it must not be cleared for that.
+    """
+    response = RedirectResponse(f"{resources_of(request).url}/", HTTPStatus.SEE_OTHER, NO_STORE)
+    if session_secret(request.headers.raw) is not None:
+        clear_session(response)
     return response
 
 
