@@ -62,6 +62,8 @@ def _of_access(auth: AuthSettings) -> Iterator[str]:
         yield "LANDCAST_AUTH_OPEN: with LANDCAST_AUTH_ISSUER the server is not open; unset one of them"
     elif auth.issuer is not None and auth.policy is None:
         yield "LANDCAST_AUTH_POLICY: missing: the file that says who may do what; deploy/policy.yml is an example"
+    elif auth.issuer is not None and "/realms/" not in auth.issuer:
+        yield "LANDCAST_AUTH_ISSUER: must be the address of a realm of Keycloak, such as https://sso.example.org/realms/a"
     elif not auth.open and auth.issuer is None:
         yield (
             "LANDCAST_AUTH_ISSUER: missing: the address that tokens come from; or set LANDCAST_AUTH_OPEN to yes to let "

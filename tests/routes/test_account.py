@@ -13,9 +13,8 @@ KEY = re.compile(r'<code class="secret">(lc_[0-9a-z]{12}_[0-9A-Za-z]{49})</code>
 
 def make_key(browser: Browser, **changed: str) -> str:
     """Make a key by the form of the page and return its text."""
-    answer = browser.post(
-        "/auth/keys", csrf=browser.csrf(), **{"name": "QGIS", "scope": "read", "days": "9", **changed}
-    )
+    form = {"csrf": browser.csrf(), "name": "QGIS", "scope": "read", "days": "9", **changed}
+    answer = browser.post("/auth/keys", None, **form)
     assert answer.status_code == 201, answer.text
     assert answer.headers["cache-control"] == "no-store"
     found = KEY.search(answer.text)

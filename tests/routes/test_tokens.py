@@ -150,7 +150,8 @@ def test_what_is_malformed_is_never_asked(passwords: TestClient, login_issuer: L
     ):
         assert passwords.post("/auth/token", data={"scope": "", **form}).status_code == 400, form
     assert passwords.post("/auth/token", json=ADA).status_code == 415
-    for body in ({}, {"refresh_token": ""}, {"refresh_token": 1}, {"refresh_token": "x", "more": 1}, []):
+    bodies: list[Any] = [{}, {"refresh_token": ""}, {"refresh_token": 1}, {"refresh_token": "x", "more": 1}, []]
+    for body in bodies:
         assert passwords.post("/auth/refresh", json=body).status_code == 400, body
     assert passwords.post("/auth/refresh", data={"refresh_token": "x"}).status_code == 415
     assert passwords.get("/auth/token").status_code == 405
