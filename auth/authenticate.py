@@ -7,7 +7,7 @@ from typing import Protocol
 import anyio
 from anyio import CapacityLimiter
 
-from auth.address import Network, client_address
+from auth.client_address import Network, client_address
 from auth.credentials import Credential, credential_of
 from auth.identity import ANONYMOUS, Identity
 from auth.keys.slowed import identify_slowed

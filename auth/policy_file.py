@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +147,10 @@ class _Reader:
         )
 
     def _number(self, place: str, given: Any, most: float) -> float | None:
-        if given is None or (isinstance(given, int | float) and isfinite(given) and 0 < given <= most):
-            return given
+        if given is None:
+            return None
+        if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= most:
+            return float(given)
         self.say(place, f"{given!r}; allowed: a number above 0, at most {most:,}")
         return None
 

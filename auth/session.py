@@ -5,6 +5,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from hmac import compare_digest
 from hmac import digest as hmac_digest
 from secrets import token_urlsafe
 
@@ -15,7 +16,7 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that is good now. `csrf` is what its forms must bring back; compare it in constant time.
+    """A session that is good now. `csrf` is what its forms must bring back.
 
     `identity` is as it was at the login. `sid` is the issuer's name of its session; `id_token` the hint for its logout.
     """
@@ -27,6 +28,10 @@ class Session:
     created: datetime
     seen: datetime
     expires: datetime
+
+    def sent_form(self, csrf: str) -> bool:
+        """Say whether a form that brings this back is one that this session was given."""
+        return compare_digest(self.csrf.encode("ascii"), csrf.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)

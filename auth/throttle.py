@@ -17,7 +17,7 @@ from hashlib import blake2b
 from secrets import token_bytes
 from time import monotonic
 
-from auth.address import neighbourhood
+from auth.client_address import neighbourhood
 from auth.recent import Recent
 
 _LONGEST_NAME = 64

@@ -117,6 +117,8 @@ class TokenEndpoint:
         """Make a connection that believes whom this machine believes, and sends nothing twice: a code is good once."""
         from keycloak import KeycloakOpenID  # noqa: PLC0415 - as above
 
+        if not self._realm or self._server == "/":
+            raise IssuerUnreachable("LANDCAST_AUTH_ISSUER is no realm of Keycloak, such as https://…/realms/NAME")
         asked = KeycloakOpenID(self._server, self._realm, self._client.id, timeout=None, max_retries=0)
         asked.connection.timeout = math.ceil(self._timeout)
         paths = ssl.get_default_verify_paths()

@@ -1,9 +1,9 @@
-"""Run the named measurements, or all: `python -m bench [startup] [sample] [orders] [nations]`."""
+"""Run the named measurements, or all, such as `python -m bench startup keys`; NAMES lists them."""
 
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations")
+NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "tokens", "keys", "guard")
 
 
 def main(names: list[str]) -> None:

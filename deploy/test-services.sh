@@ -1,8 +1,8 @@
 #!/bin/sh
-# Install the real programs that the tests talk to: GDAL's tools and QGIS's Python, Chromium, from Debian's packages, and
-# Keycloak.
-# Elsewhere: have gdalinfo, ogrinfo, java (17 or newer) and mvn on PATH and set QGIS_PYTHON to a Python that imports
-# qgis.core; for Keycloak see keycloak/install.sh.
+# Install the real programs that the tests talk to: GDAL's tools, QGIS's Python, Chromium, nginx, systemd's analysis, from
+# Debian's packages, and Keycloak. Elsewhere: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx, systemd-analyze,
+# curl, openssl, unzip, java (17 or newer) and mvn on PATH and set QGIS_PYTHON to a Python that imports qgis.core; for
+# Keycloak see keycloak/install.sh.
 set -eu
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -11,7 +11,9 @@ qgis=${QGIS_PYTHON:-/usr/bin/python3}
 missing=
 command -v gdalinfo >/dev/null 2>&1 || missing="$missing gdal-bin"
 command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 || missing="$missing chromium"
-for tool in curl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
+PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null 2>&1 || missing="$missing nginx"
+command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
+for tool in curl openssl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"
 if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
   command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
@@ -19,7 +21,7 @@ if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
 fi
 [ -n "$missing" ] || exec "$(dirname "$0")/keycloak/install.sh"
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  say "the tests need$missing; install them, or have GDAL's tools on PATH and set QGIS_PYTHON"
+  say "the tests need$missing; install them, or have those programs on PATH and set QGIS_PYTHON"
   exit 1
 fi
 say "installing$missing"

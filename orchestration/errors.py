@@ -39,3 +39,7 @@ class ResultMissing(OrchestrationError):
 
 class RunnerUnavailable(OrchestrationError):
     """No run can be started now; the order waits."""
+
+
+class NoSpaceLeft(OrchestrationError):
+    """The disk is full; the order waits until there is space."""

@@ -1,31 +1,35 @@
-"""Remove what the house needs no more."""
+"""Remove what the house needs no more, and what killed processes left half-written."""
 
 import fcntl
 import logging
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from orchestration.house import LOCK, Edition
 from orchestration.kept import HOUSE
+from orchestration.results import is_old
 from orchestration.store import JobStore
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import ProductError
 from products.nations import NATIONS
+from products.whole import is_draft
 
 _log = logging.getLogger(__name__)
-
-_AGE = 86_400.0
-"""Seconds that a folder of the house stays at least: an order may be about to get what lies in it."""
 
 
 def sweep_house(results: Path, store: JobStore, config: Path) -> None:
     """Remove the folders made from products as they are no more, unless a result names them or they are young.
 
-    Nothing is removed while the configuration or a product cannot be read, as it then says nothing of what is current.
+    An order may be about to get what lies in a young one. What is half-written goes from every folder. No folder goes
+    while the configuration or a product cannot be read, as it then says nothing of what is current.
     """
-    folders = [folder for folder in (results / HOUSE).glob("*") if time.time() - folder.stat().st_mtime > _AGE]
+    rooms = [entry for entry in (results / HOUSE).glob("*") if entry.is_dir() and not entry.is_symlink()]
+    for stray in set((results / HOUSE).glob("*")).difference(rooms):
+        stray.unlink()
+    folders = [folder for folder in rooms if is_old(folder)]
+    for folder in rooms:
+        _alone_in(folder, _remove_halves)
     if not folders:
         return
     try:
@@ -36,7 +40,7 @@ def sweep_house(results: Path, store: JobStore, config: Path) -> None:
     needed |= {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{HOUSE}/")}
     for folder in folders:
         if folder.name not in needed:
-            _remove(folder)
+            _alone_in(folder, _remove)
 
 
 def _current(catalogue: Catalogue) -> Iterator[str]:
@@ -48,12 +52,34 @@ def _current(catalogue: Catalogue) -> Iterator[str]:
                 yield Edition(product, "Vector", nation).key()
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder of the house unless something is being made in it."""
+def _alone_in(folder: Path, act: Callable[[Path], None]) -> None:
+    """Do something with a folder of the house unless something is being made in it."""
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        shutil.rmtree(folder)
+        act(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder)
     _log.info("house folder removed: %s", folder.name)
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what is neither a file with its record nor such a record."""
+    names = {entry.name for entry in folder.iterdir()}
+    whole = {name for name in names if f"{name}.json" in names}
+    for name in names - whole - {f"{name}.json" for name in whole} - {LOCK}:
+        (folder / name).unlink()
+        _log.info("half-written file removed: %s/%s", folder.name, name)
+
+
+def sweep_drafts(folders: Iterable[Path]) -> None:
+    """Remove what killed processes left of files that were to appear whole, once it has lain still for a day."""
+    for folder in folders:
+        for draft in folder.glob(".*.part*"):
+            if is_draft(draft.name) and is_old(draft):
+                draft.unlink()
+                _log.info("half-written file removed: %s", draft)

@@ -35,7 +35,7 @@ class Order:
 
     `inputs` and `outputs` are JSON values; `outputs` is None where all outputs are asked for. `request_hash`
     is the SHA-256 of the request's body, which tells a repeated `idempotency_key` from a reused one.
-    `notices` go into the store's outbox with the order; an order that is read back has none.
+    `notices` go into the store's outbox with the order; in a list of jobs an order has none.
     """
 
     process: str

@@ -13,14 +13,14 @@ HOUSE = "house"
 
 def write_record(path: Path, file: ResultFile) -> None:
     """Say durably that the file at the path is complete, and how old it is."""
-    with whole_file(_beside(path)) as part:
+    with whole_file(record_of(path)) as part:
         part.write_text(json.dumps({**asdict(file), "modified": path.stat().st_mtime_ns}))
 
 
 def kept_file(path: Path) -> ResultFile | None:
     """Return the complete file at the path, None where it is not there or was changed since."""
     try:
-        record = json.loads(_beside(path).read_text())
+        record = json.loads(record_of(path).read_text())
         status = path.stat()
         unchanged = (status.st_size, status.st_mtime_ns) == (record["size"], record.pop("modified"))
         return ResultFile(**record) if unchanged else None
@@ -28,5 +28,6 @@ def kept_file(path: Path) -> ResultFile | None:
         return None
 
 
-def _beside(path: Path) -> Path:
+def record_of(path: Path) -> Path:
+    """Return where the record of the file at the path lies."""
     return path.with_name(f"{path.name}.json")

@@ -1,13 +1,26 @@
 """The one client that tells an address of a caller something; bounded as `orchestration.fetch` is."""
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 
 from orchestration.addresses import Allowed, Resolve, is_public, resolve
 from orchestration.connection import connect, parse_address, target_of, why
 from orchestration.errors import Unreachable
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status of an answer, and the seconds that its `Retry-After` asks to wait, 0 where it asks for none."""
+
+    status: int
+    retry_after: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +31,31 @@ class Poster:
     allowed: Allowed = is_public
     resolve: Resolve = resolve
 
-    def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Return the status of the answer. Raises ReferenceRefused; Unreachable where no answer came."""
+    def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Return what was answered. Raises ReferenceRefused; Unreachable where no answer came."""
         deadline = time.monotonic() + self.seconds
         parts = parse_address(url)
         try:
             connection = connect(parts, deadline, allowed=self.allowed, resolve=self.resolve)
             try:
                 connection.request("POST", target_of(parts), body, {"User-Agent": "landcast", **headers})
-                return connection.getresponse().status
+                answer = connection.getresponse()
+                return Answer(answer.status, _seconds(answer.headers.get("Retry-After", "")))
             finally:
                 connection.hang_up()
         except TimeoutError as error:
             raise Unreachable(f"not answered in {self.seconds:g} s") from error
         except (OSError, HTTPException) as error:
             raise Unreachable(why(error)) from error
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3): a number of them or a date; 0 for anything else."""
+    if _DIGITS.fullmatch(retry_after.strip()):
+        return float(retry_after)
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -2,17 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
+from orchestration.full import is_full
 from orchestration.job import Job, Manifest, Status
 from orchestration.results import ResultFiles
-from orchestration.runners import Done, Failed, Gone, Queued, Runner, Running, run_id
+from orchestration.runners import Done, Failed, Gone, NoSpace, Queued, Runner, Running, RunState, run_id
+from orchestration.space import Space
 from orchestration.store import JobStore
-from orchestration.work import QUICK
+from orchestration.work import QUICK, WITHOUT_FILES
 
 _log = logging.getLogger(__name__)
 
@@ -25,9 +25,10 @@ _CHORES = 3600.0
 """Seconds between two rounds through everything that is kept."""
 _END = 3.0
 """Seconds that running work is given to end when we are stopped."""
+_TOLD_AGAIN = 5.0
+"""Seconds after which it is tried again to note why orders wait."""
 _QUICK_PLACES = 2
 _MOST_FAILURES = 3
-_HEARTBEAT = "heartbeat"
 
 
 class Reconciler:
@@ -36,6 +37,7 @@ class Reconciler:
     At most `parallel` orders run at once, beside those of the processes `quick`, which have two places of their own.
     Entries of finished jobs are removed after `jobs_days` days. Runs that this reconciler did not start itself were
     lost to a stop of ours and are not counted as failures. `chores` are done besides its own, once an hour.
+    `space` says which orders wait until there is some; without one there is no cap.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Reconciler:
         jobs_days: float,
         quick: frozenset[str] = QUICK,
         chores: Sequence[Callable[[], None]] = (),
+        space: Space | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -56,11 +59,12 @@ class Reconciler:
         self._jobs_time = timedelta(days=jobs_days)
         self._quick = quick
         self._chores = chores
+        self._space = space or Space(files.root)
         self._started: set[str] = set()
         self._jobs: tuple[Job, ...] = ()
         self._stale = True
         self._ending = False
-        self._next = {"start": 0.0, "expiry": 0.0, "chores": 0.0}
+        self._next = {"start": 0.0, "expiry": 0.0, "chores": 0.0, "told": 0.0}
 
     def run(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
         """Reconcile until `stop`, then end what runs and hand it back; `beat` is called on every round."""
@@ -80,16 +84,16 @@ class Reconciler:
         return True
 
     def _round(self) -> None:
+        """Do each step; one that fails keeps no other from being done, as removing files is what ends a full disk."""
         changed = self._store.changed()
         self._stale = self._stale or changed
         if self._stale:
             self._jobs = self._store.unfinished()
-        self._follow_all()
-        self._start_all()
-        if self._stale or self._ending or self._is_time("expiry"):
-            self._remove_files()
-        if self._is_time("chores"):
-            self._do_chores()
+        self._space.look(self._jobs)
+        steps = [self._follow_all, self._end_above_cap, self._start_all, self._remove_files, self._do_chores]
+        failures = [error for step in steps if (error := _failure(step))]
+        if failures:
+            raise failures[0]
         self._stale = False
 
     def _is_time(self, name: str) -> bool:
@@ -101,7 +105,11 @@ class Reconciler:
                 self._follow(job)
 
     def _follow(self, job: Job) -> None:
-        match self._runner.look(run_id(job.id, job.attempt)):
+        state = self._runner.look(run_id(job.id, job.attempt))
+        if self._ran_short(job, state):
+            self._leave_short(job, state)
+            return
+        match state:
             case Running(int(percent), message):
                 self._store.report(job.id, job.attempt, percent, message)
             case Done(manifest):
@@ -110,6 +118,34 @@ class Reconciler:
                 self._fail(job, failure)
             case Gone(how):
                 self._lost(job, how)
+
+    def _ran_short(self, job: Job, state: RunState) -> bool:
+        """Say whether the run needs more space than there is: it was found above the cap, or the disk was full."""
+        if isinstance(state, Done):
+            self._space.settle(job.id)
+            return self._space.is_over and _has_files(job, state.manifest)
+        full = isinstance(state, NoSpace) or (isinstance(state, Gone) and self._space.is_disk_full)
+        return full or self._space.shortage(job) is not None
+
+    def _leave_short(self, job: Job, state: RunState) -> None:
+        """End the run, remove what it left, and have the order wait for space; one that can never fit is failed."""
+        short = self._space.ran_short(job)
+        if isinstance(state, Queued | Running):
+            self._runner.stop(run_id(job.id, job.attempt))
+        elif short.hopeless:
+            self._fail(job, Failed(short.hopeless))
+        else:
+            self._files.remove(job.id)
+            self._store.hand_back(job.id, job.attempt, counted=False)
+            _log.warning("order waits: %s", short.explained(), extra=_names(job))
+            self._over(job)
+
+    def _end_above_cap(self) -> None:
+        """End the youngest run that has files while there are more than there may be; the older ones go on."""
+        for job in reversed(self._jobs if self._space.is_over else ()):
+            if job.status is Status.RUNNING and job.order.process not in WITHOUT_FILES:
+                self._leave_short(job, Running())
+                return
 
     def _publish(self, job: Job, manifest: Manifest) -> None:
         published = self._store.publish(job.id, job.attempt, manifest)
@@ -140,16 +176,34 @@ class Reconciler:
             self._files.remove(job.id)
         else:
             self._files.tidy(now)
+        self._space.settle(job.id)
 
     def _start_all(self) -> None:
         free = dict(self._places)
         for job in self._jobs:
             free[self._is_quick(job)] -= job.status is Status.RUNNING
+        waiting: dict[str, list[str]] = {}
         for job in self._jobs:
-            quick = self._is_quick(job)
-            if job.status is Status.ACCEPTED and free[quick] > 0 and self._is_time("start"):
-                free[quick] -= 1
-                self._start(job)
+            if job.status is Status.ACCEPTED:
+                why = self._space.why_wait(job)
+                if why != job.message and (why or self._space.is_ours(job.message)):
+                    waiting.setdefault(why, []).append(job.id)
+                quick = self._is_quick(job)
+                if not why and free[quick] > 0 and self._is_time("start"):
+                    free[quick] -= 1
+                    self._start(job)
+        self._tell(waiting)
+
+    def _tell(self, waiting: Mapping[str, Sequence[str]]) -> None:
+        """Note why orders wait; a store that has no space for that is asked again a little later."""
+        if not waiting or not self._is_time("told"):
+            return
+        try:
+            for why, ids in waiting.items():
+                self._store.tell(ids, why)
+        except StoreUnavailable as error:
+            _log.warning("why orders wait cannot be noted: %s", error)
+            self._next["told"] = time.monotonic() + _TOLD_AGAIN
 
     def _is_quick(self, job: Job) -> bool:
         return job.order.process in self._quick
@@ -161,15 +215,20 @@ class Reconciler:
         try:
             self._runner.start(job, job.attempt)
         except RunnerUnavailable as error:
+            if is_full(error):
+                self._space.ran_short(job)
             _log.warning("orders wait: %s", error, extra=_names(job))
             self._next["start"] = time.monotonic() + _PATIENCE
             self._store.hand_back(job.id, job.attempt, counted=False)
         else:
             self._started.add(run_id(job.id, job.attempt))
+            self._space.begun(job)
             _log.info("attempt started", extra=_names(job))
 
     def _remove_files(self) -> None:
         """Remove the files that must go; work on them is ended first, which may take some rounds."""
+        if not (self._stale or self._ending or self._is_time("expiry")):
+            return
         self._ending = False
         self._next["expiry"] = time.monotonic() + _EXPIRY
         for job in self._store.files_to_remove(datetime.now(UTC)):
@@ -180,13 +239,17 @@ class Reconciler:
             else:
                 self._started.discard(run)
                 self._files.remove(job.id)
+                self._space.settle(job.id)
                 self._store.files_removed(job.id)
 
     def _do_chores(self) -> None:
+        if not self._is_time("chores"):
+            return
         self._store.purge(datetime.now(UTC) - self._jobs_time)
         self._files.sweep(self._store.get)
         for chore in self._chores:
             chore()
+        self._space.recount()
         self._next["chores"] = time.monotonic() + _CHORES
 
     def _hand_back(self) -> None:
@@ -208,33 +271,24 @@ class Reconciler:
         match self._runner.look(run_id(job.id, job.attempt)):
             case Done(manifest):
                 self._publish(job, manifest)
-            case Failed() | Gone():
+            case Failed() | NoSpace() | Gone():
                 self._store.hand_back(job.id, job.attempt, counted=False)
                 self._over(job)
 
 
+def _failure(step: Callable[[], None]) -> StoreUnavailable | OSError | None:
+    """Do the step, and return what of the store or the disk it failed with."""
+    try:
+        step()
+    except (StoreUnavailable, OSError) as error:
+        return error
+    return None
+
+
+def _has_files(job: Job, manifest: Manifest) -> bool:
+    """Say whether the result has files of its own; those of the house are there whatever becomes of the order."""
+    return any(output.file and output.file.path.startswith(f"{job.id}/") for output in manifest)
+
+
 def _names(job: Job) -> dict[str, str | int]:
     return {"job": job.id, "attempt": job.attempt}
-
-
-class Heartbeat:
-    """A file whose age says whether the reconciler goes round."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / _HEARTBEAT
-        self._next = 0.0
-
-    def __call__(self) -> None:
-        """Touch the file, once a second at most."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1
-            with suppress(OSError):
-                self._path.touch()
-
-
-def heartbeat_age(state_dir: Path) -> float | None:
-    """Return the seconds since a reconciler last went round, None where none ever did."""
-    try:
-        return max(0.0, time.time() - (state_dir / _HEARTBEAT).stat().st_mtime)
-    except OSError:
-        return None

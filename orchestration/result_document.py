@@ -49,7 +49,7 @@ def _href_of(job: Job, output: Output, results: Results, url: str) -> str:
     """Return the address of one output: a signed link to its file, or the value below the job."""
     if output.file is None:
         return f"{url}/jobs/{job.id}/results/{quote(output.id, safe='')}"
-    return results.link(job.id, output.file, now=datetime.now(UTC), until=job.files_until)
+    return results.link(job.id, output.file, owner=job.order.owner, now=datetime.now(UTC), until=job.files_until)
 
 
 def result_document(outputs: Iterable[Delivery], path_of: PathOf) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hmac
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
 from orchestration.kept import HOUSE, kept_file
 from orchestration.keys import kept_key
+
+_A_DAY = 86_400.0
 
 
 class ResultFiles:
@@ -66,7 +69,10 @@ class ResultFiles:
             self.remove(job.id)
 
     def sweep(self, job_of: Callable[[str], Job | None]) -> None:
-        """Tidy every job's folder and remove those of jobs that are not there."""
+        """Tidy every job's folder, remove those of jobs that are not there, and files that belong to none."""
+        for stray in self.root.glob("*"):
+            if (stray.is_symlink() or not stray.is_dir()) and is_old(stray):
+                stray.unlink()
         for folder in [entry for entry in self.root.glob("*") if _is_id(entry.name)]:
             job = job_of(folder.name)
             if job is None:
@@ -87,23 +93,26 @@ class Results(ResultFiles):
         self._url = url
         self._link_time = timedelta(days=link_days)
 
-    def link(self, job_id: str, file: ResultFile, *, now: datetime, until: datetime | None = None) -> str:
-        """Return a link to the file that needs no identity; it ends with `until`, the job's `files_until`, at last."""
+    def link(self, job_id: str, file: ResultFile, *, owner: str, now: datetime, until: datetime | None = None) -> str:
+        """Return a link to the file that needs no identity: a ticket for this file of this owner's job, and its end.
+
+        It ends with `until`, the job's `files_until`, at last.
+        """
         end = now + self._link_time
         exp = str(int(min(end, until or end).timestamp()))
-        sig = self._sign(job_id, file.name, exp)
+        sig = self._sign(job_id, owner, file.name, exp)
         return f"{self._url}/results/{quote(job_id, safe='')}/{quote(file.name, safe='')}?exp={exp}&sig={sig}"
 
     def verify(
-        self, job_id: str, name: str, exp: str, sig: str, *, now: datetime
+        self, job_id: str, name: str, exp: str, sig: str, *, owner: str, now: datetime
     ) -> Literal["valid", "expired", "invalid"]:
         """Judge a link in constant time; only one that we signed can be 'expired'."""
-        if not hmac.compare_digest(self._sign(job_id, name, exp).encode(), sig.encode(errors="replace")):
+        if not hmac.compare_digest(self._sign(job_id, owner, name, exp).encode(), sig.encode(errors="replace")):
             return "invalid"
         return "valid" if now.timestamp() < int(exp) else "expired"
 
-    def _sign(self, job_id: str, name: str, exp: str) -> str:
-        return hmac.digest(self._key, json.dumps([job_id, name, exp]).encode(), "sha256").hex()
+    def _sign(self, job_id: str, owner: str, name: str, exp: str) -> str:
+        return hmac.digest(self._key, json.dumps([job_id, owner, name, exp]).encode(), "sha256").hex()
 
 
 def _keep_only(kept: set[Path], folder: Path) -> None:
@@ -118,6 +127,14 @@ def _keep_only(kept: set[Path], folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def is_old(path: Path) -> bool:
+    """Say whether nothing was written at the path for a day, so that nobody is at it any more."""
+    try:
+        return time.time() - path.lstat().st_mtime > _A_DAY
+    except FileNotFoundError:
+        return False
 
 
 def _is_id(name: str) -> bool:

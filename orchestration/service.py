@@ -6,16 +6,19 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from orchestration.errors import StoreUnavailable
-from orchestration.housekeeping import sweep_house
+from orchestration.heartbeat import Heartbeat
+from orchestration.housekeeping import sweep_drafts, sweep_house
 from orchestration.outbox.desk import Desk, delivering
-from orchestration.reconcile import Heartbeat, Reconciler
+from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import WORK, EmbeddedRunner
+from orchestration.space import Space
 from orchestration.store.sqlite import SqliteStore
 
 _log = logging.getLogger(__name__)
@@ -27,13 +30,21 @@ _GRACE = 2.0
 """Seconds after the signal that what is being told is given to end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is kept: files and entries of jobs so many days, results of so many bytes in all."""
+
+    results_days: int
+    jobs_days: int
+    results_cap: int | None = None
+
+
 def run_work(
     *,
     state_dir: Path,
     config: Path,
     parallel: int,
-    results_days: int,
-    jobs_days: int,
+    keeping: Keeping,
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
     desk: Desk | None = None,
@@ -50,15 +61,19 @@ def run_work(
     arguments += ["--fetch-private"] if allow_private_fetch else []
     stop = _Stop()
     with _turn(state_dir / "work.lock", stop) as ours:
-        if ours and (store := _open(state_dir / "orders.sqlite", min(results_days, jobs_days), stop)):
+        if ours and (store := _open(state_dir / "orders.sqlite", min(keeping.results_days, keeping.jobs_days), stop)):
             files = ResultFiles(state_dir / "results")
             runner = EmbeddedRunner(files.root, arguments, work=work)
-            sweep = partial(sweep_house, files.root, store, config.absolute())
+            chores = [
+                partial(sweep_house, files.root, store, config.absolute()),
+                partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
+            ]
             telling = delivering(desk, state_dir / "orders.sqlite", stop, left=stop.left) if desk else nullcontext()
+            space = Space(files.root, cap=keeping.results_cap)
             with closing(store), telling:
-                Reconciler(store, runner, files, parallel=parallel, jobs_days=jobs_days, chores=[sweep]).run(
-                    stop, beat=Heartbeat(state_dir)
-                )
+                Reconciler(
+                    store, runner, files, parallel=parallel, jobs_days=keeping.jobs_days, chores=chores, space=space
+                ).run(stop, beat=Heartbeat(state_dir))
 
 
 class _Stop:

@@ -48,11 +48,7 @@ def _links(job: Job, address: str) -> list[dict[str, str]]:
     return links
 
 
-def failure(job: Job) -> dict[str, Any]:
-    """Return why the job failed as 18-062r2's exception.yaml."""
-    return {
-        "type": "about:blank",
-        "title": "The job failed",
-        "detail": job.message or "the job failed",
-        "jobID": job.id,
-    }
+def failure(job: Job, url: str) -> dict[str, Any]:
+    """Return a failed job as statusInfo.yaml, and in it, as `exception`, why it failed as exception.yaml."""
+    reason = {"type": "about:blank", "title": "The job failed", "detail": job.message or "the job failed"}
+    return {**status_info(job, url), "exception": reason}

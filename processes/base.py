@@ -19,6 +19,9 @@ class Processor(BaseProcessor):
     description: ClassVar[Mapping[str, Any]]
     """Id, version, title, inputs, outputs and so on, as 18-062r2's process.yaml; its schemas are what is enforced."""
 
+    asks_of: ClassVar[str | None] = None
+    """The process of whose orders this one only asks, which is told why one would be refused; None for an order."""
+
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, dict(self.description))
 

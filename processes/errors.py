@@ -15,3 +15,7 @@ class InvalidInput(GenericError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message, user_msg=message)
         self.input = name
+
+
+class AreaRefused(InvalidInput):
+    """The area is larger than an order may cover."""

@@ -5,13 +5,12 @@ from typing import Any, ClassVar, override
 
 from auth.limits import Place
 from processes.base import Processor
-from processes.errors import InvalidInput
-from processes.order import ORDER
-from processes.where import AREA, area_of
-from processes.which import WHICH, product_of, source_of
+from processes.errors import AreaRefused, InvalidInput
+from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
+from processes.where import area_of
 from products.catalogue import Catalogue
-from products.raster.cover import has_data
-from products.vector.extract import has_features
+
+_HINT = "The process estimate-product tells before an order whether it is taken, and its size and time."
 
 
 class ExtractProduct(Processor):
@@ -23,25 +22,11 @@ class ExtractProduct(Processor):
         "title": "Order a product for an area",
         "description": "Cuts the land cover to an area, as raster (Cloud-Optimized GeoTIFF) or vector (GeoPackage), "
         "with colours, class names and tables. Outside of the area is no data; an area partly outside of the product "
-        "is cut at its edge.",
+        "is cut at its edge. estimate-product tells size and time beforehand.",
         "keywords": ["land cover", "CLC+ Backbone", "order", "raster", "vector"],
         "jobControlOptions": ["async-execute", "dismiss"],
         "outputTransmission": ["value", "reference"],
-        "inputs": {
-            "product": {
-                "title": "Product",
-                "description": "What to deliver.",
-                "schema": {"type": "string", "enum": ["Raster", "Vector"]},
-            },
-            "aoi": {
-                "title": "Area of interest",
-                "description": "The area, at most 5,000,000 km2, in longitude and latitude (WGS 84). Edges are "
-                "straight in longitude and latitude; a pixel belongs to the area when its centre does.",
-                "schema": AREA,
-            },
-            **WHICH,
-            **ORDER,
-        },
+        "inputs": EXTRACTION,
         "outputs": {
             "result": {
                 "title": "The product",
@@ -49,12 +34,7 @@ class ExtractProduct(Processor):
                 "schema": {"type": "string", "format": "binary", "contentMediaType": "application/zip"},
             }
         },
-        "example": {
-            "inputs": {
-                "product": "Raster",
-                "aoi": "POLYGON((23.80 52.68, 23.90 52.68, 23.90 52.75, 23.80 52.75, 23.80 52.68))",
-            }
-        },
+        "example": EXAMPLE,
     }
 
     @override
@@ -64,15 +44,8 @@ class ExtractProduct(Processor):
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
         """Refuse an area that is invalid, too large, or has nothing of the product inside. Raises BrokenSource."""
-        area = area_of(inputs["aoi"])
-        product = product_of(inputs, catalogue)
-        kind = inputs["product"]
-        source = source_of(product, kind)
-        some = has_data(source, area) if kind == "Raster" else has_features(source, area)
-        if not some:
-            west, south, east, north = area.geometry.bounds
-            raise InvalidInput(
-                "aoi",
-                f"input 'aoi': there is nothing of {product.title} ({kind}) inside the area, which lies between "
-                f"{west:.6g} {south:.6g} and {east:.6g} {north:.6g}; allowed: an area that has some of it",
-            )
+        refusal = refusal_of(inputs, catalogue)
+        if isinstance(refusal, AreaRefused):
+            raise InvalidInput(refusal.input, f"{refusal.message} {_HINT}") from refusal
+        if refusal is not None:
+            raise refusal

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from processes.errors import InvalidInput
+from processes.errors import AreaRefused, InvalidInput
 from processes.words import shown
-from products.area import Area, read_area
+from products.area import Area, check_size, measure_area
 from products.errors import AreaTooLarge, InvalidArea
 from products.nations import NATIONS, Nation, find_nation
 
@@ -54,10 +54,24 @@ NATION: Mapping[str, Any] = {
 
 
 def area_of(value: Any, name: str = "aoi") -> Area:
-    """Return the area that an input gives. Raises InvalidInput."""
+    """Return the area that an input gives, one that an order may cover. Raises InvalidInput, AreaRefused."""
+    return sized(any_area_of(value, name), name)
+
+
+def sized(area: Area, name: str = "aoi") -> Area:
+    """Return the area. Raises AreaRefused where it is larger than an order may cover."""
     try:
-        return read_area(value)
-    except (InvalidArea, AreaTooLarge) as error:
+        check_size(area)
+    except AreaTooLarge as error:
+        raise AreaRefused(name, f"input '{name}': {error}") from error
+    return area
+
+
+def any_area_of(value: Any, name: str = "aoi") -> Area:
+    """Return the area that an input gives, of whatever size. Raises InvalidInput."""
+    try:
+        return measure_area(value)
+    except InvalidArea as error:
         raise InvalidInput(name, f"input '{name}': {error}") from error
 
 

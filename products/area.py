@@ -24,7 +24,7 @@ _ELLIPSOID = Geod(ellps="GRS80")
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A valid (Multi)Polygon in longitude and latitude (CRS84), at most 5,000,000 km2."""
+    """A valid (Multi)Polygon in longitude and latitude (CRS84) and its size on the ellipsoid."""
 
     geometry: Polygonal
     km2: float = field(init=False)
@@ -50,19 +50,29 @@ class Area:
 
 
 def read_area(value: object) -> Area:
-    """Return the area that an input gives: WKT, GeoJSON, `{"value": GeoJSON}` or an OGC bbox; heights are dropped.
+    """Return the area that an input gives, one that an order may cover. Raises InvalidArea, AreaTooLarge."""
+    area = measure_area(value)
+    check_size(area)
+    return area
 
-    Raises InvalidArea, which says what is wrong, where, and what is allowed, and AreaTooLarge.
+
+def measure_area(value: object) -> Area:
+    """Return the area that an input gives, of whatever size: WKT, GeoJSON, `{"value": GeoJSON}` or an OGC bbox.
+
+    Heights are dropped. Raises InvalidArea, which says what is wrong, where, and what is allowed.
     """
     geometry = shapely.force_2d(outline(value))
     _check_bounds(geometry)
     _check_cost(geometry)
     if not shapely.is_valid(geometry):
         raise InvalidArea(_fault(shapely.is_valid_reason(geometry)))
-    area = Area(geometry)
+    return Area(geometry)
+
+
+def check_size(area: Area) -> None:
+    """Refuse an area that is larger than an order may cover. Raises AreaTooLarge."""
     if area.km2 > MAX_ORDER_KM2:
         raise AreaTooLarge(f"The area has {area.km2:,.0f} km2; an order covers at most {MAX_ORDER_KM2:,} km2.")
-    return area
 
 
 def _usable(geometry: Polygonal, epsg: int) -> Polygonal:

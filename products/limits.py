@@ -14,3 +14,6 @@ MAX_VERTICES = 200_000
 
 MAX_OUTLINE_DEGREES = 5_000
 """Length of an area's outline in degrees at most; the outline of Norway's mainland is about 1,500."""
+
+MAX_COUNTED_PIXELS = 1_000_000_000
+"""Pixels of full resolution that statistics count at most (100,000 km2 at 10 m); above, an overview is counted."""

@@ -1,10 +1,14 @@
 """Files that appear under their name whole, or not at all."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part([-.].+)?")
 
 
 @contextmanager
@@ -21,6 +25,11 @@ def whole_file(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def is_draft(name: str) -> bool:
+    """Say whether a file's name is one that `whole_file` writes to, or that SQLite or GDAL keep beside such a one."""
+    return _DRAFT.fullmatch(name) is not None
+
+
 def make_durable(path: Path) -> None:
     """Return once the file, or the names in the folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -28,3 +37,8 @@ def make_durable(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def private_file(path: Path) -> IO[bytes]:
+    """Open a new file that its owner alone may read. Raises FileExistsError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -1,6 +1,6 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
@@ -10,10 +10,11 @@ from starlette.responses import JSONResponse, Response
 
 from auth.access import Access, Action, current_verdict
 from auth.identity import current_identity
-from auth.limits import most_open
+from auth.limits import LimitExceeded, most_open
 from orchestration.house import House
 from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
+from orchestration.work import REFUSED
 from processes.base import Processor
 from routes.body import read_json
 from routes.delivery import deliver
@@ -74,9 +75,8 @@ async def _ordered(request: Request, process: Processor) -> Job:
     order, open_orders = await anyio.to_thread.run_sync(_admitted, request, process, body, limiter=resources.heavy)
     ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
-    add = partial(resources.store.add, order, manifest, most_open=open_orders)
-    job, _ = await anyio.to_thread.run_sync(add, limiter=resources.light)
-    return job
+    take = partial(resources.room.take, order, manifest, most_open=open_orders)
+    return await anyio.to_thread.run_sync(take, limiter=resources.light)
 
 
 def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
@@ -94,8 +94,21 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
     )
     for collection_id in process.reads(order.inputs):
         permit(request, Access(Action.READ_ITEMS, collection_id))
+    if process.asks_of is not None:
+        return resources.mailing.note_in(_note_limits(resources, process, order, process.asks_of)), None
     open_orders = most_open(current_verdict.get().limits, process.place(order.inputs))
     return resources.mailing.add_to(order), open_orders
+
+
+def _note_limits(resources: Resources, process: Processor, order: Order, asked_of: str) -> Order:
+    """Return the order with why its caller could not order what it asks of, where the policy or a limit says so."""
+    verdict = resources.policy(current_identity.get(), Access(Action.EXECUTE, asked_of))
+    reason = "" if verdict.allowed else verdict.reason
+    try:
+        most_open(verdict.limits, process.place(order.inputs))
+    except LimitExceeded as error:
+        reason = reason or str(error)
+    return replace(order, inputs={REFUSED: reason, **order.inputs}) if reason else order
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:

@@ -7,9 +7,12 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from auth.access import Access, Action
+from auth.identity import current_identity
 from orchestration.errors import StoreUnavailable
+from orchestration.full import RESERVE, free_bytes
+from orchestration.heartbeat import heartbeat_age
 from orchestration.job import JobQuery
-from orchestration.reconcile import heartbeat_age
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
 from routes.providers import collections_of, failure_of
@@ -26,16 +29,16 @@ async def get_live(request: Request) -> Response:
 
 
 async def get_ready(request: Request) -> Response:
-    """Answer with each dependency by name: 200, or 503 when orders cannot be taken."""
+    """Answer with each dependency by name: 200, or 503 when orders cannot even be read."""
     allow_parameters(request, one_form=True)
     resources = resources_of(request)
     checks = await anyio.to_thread.run_sync(_checks, request, limiter=resources.light)
-    down = checks["orders"]["status"] != "ok"
+    down = checks["orders"]["status"] == "unavailable"
     well = all(check["status"] == "ok" for check in checks.values())
     document = {
         "status": "unavailable" if down else "ok" if well else "degraded",
         "open": request.app.state.settings.auth.open,
-        "checks": checks,
+        "checks": _told(checks, request),
     }
     return _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
 
@@ -45,8 +48,16 @@ def _checks(request: Request) -> dict[str, dict[str, Any]]:
     return {
         "orders": _orders(request),
         "worker": _worker(request),
+        "results": _results(request),
         **{f"collection:{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
     }
+
+
+def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict[str, Any]]:
+    """Leave out the details, which name files and more, for callers who do not administer."""
+    if resources_of(request).policy(current_identity.get(), Access(Action.ADMINISTER)).allowed:
+        return checks
+    return {name: {"status": check["status"]} for name, check in checks.items()}
 
 
 def _orders(request: Request) -> dict[str, Any]:
@@ -54,7 +65,23 @@ def _orders(request: Request) -> dict[str, Any]:
         resources_of(request).store.find(JobQuery(limit=1))
     except StoreUnavailable as error:
         return {"status": "unavailable", "detail": str(error)}
+    try:
+        resources_of(request).store.check_writable()
+    except StoreUnavailable as error:
+        return {"status": "read-only", "detail": str(error)}
     return {"status": "ok"}
+
+
+def _results(request: Request) -> dict[str, Any]:
+    """Tell how much there is in bytes, how much there may be, and what the disk has left."""
+    room = resources_of(request).room
+    free = free_bytes(room.results)
+    figures = {"used": room.used(), "cap": room.cap, "free": free}
+    if free < RESERVE:
+        return {"status": "full", "detail": "the disk is full: orders wait or get 503", **figures}
+    if room.is_at_cap():
+        return {"status": "full", "detail": "the results have reached their cap: orders wait or get 503", **figures}
+    return {"status": "ok", **figures}
 
 
 def _worker(request: Request) -> dict[str, Any]:

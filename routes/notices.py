@@ -9,6 +9,7 @@ from orchestration.connection import parse_address
 from orchestration.errors import ReferenceRefused
 from orchestration.job import Notice, Order, Status
 from orchestration.outbox.mailbox import is_mailbox
+from orchestration.work import REFUSED
 from processes.words import shown
 from routes.problem import INVALID_PARAMETER, Problem
 
@@ -32,15 +33,29 @@ class Mailing:
         """Return the order with the mail that it asks for. Raises the 400 Problem where there can be none."""
         if order.inputs.get(_SEND_MAIL) is not True:
             return order
-        if not self.possible:
-            raise _no_mail("this server sends no mail (LANDCAST_MAIL_URL is not set)")
-        address = order.email or self.to
-        if address is None:
-            raise _no_mail("there is no address to send it to: the caller has none and LANDCAST_MAIL_TO is not set")
-        if not is_mailbox(address):
-            raise _no_mail("the caller's address is none that mail can be sent to")
+        if refusal := self.refusal_of(order):
+            raise Problem(HTTPStatus.BAD_REQUEST, refusal, type_=INVALID_PARAMETER, input=_SEND_MAIL)
+        address = order.email or self.to or ""
         mails = tuple(Notice("mail", event, address) for event in (Status.SUCCESSFUL, Status.FAILED))
         return replace(order, notices=order.notices + mails)
+
+    def note_in(self, order: Order) -> Order:
+        """Return an order that only asks about another, with why that would be refused where it is for its mail."""
+        refusal = None if REFUSED in order.inputs else self.refusal_of(order)
+        return order if refusal is None else replace(order, inputs={**order.inputs, REFUSED: refusal})
+
+    def refusal_of(self, order: Order) -> str | None:
+        """Return why there can be no mail, None where there can or the order asks for none."""
+        if order.inputs.get(_SEND_MAIL) is not True:
+            return None
+        if not self.possible:
+            return _no_mail("this server sends no mail (LANDCAST_MAIL_URL is not set)")
+        address = order.email or self.to
+        if address is None:
+            return _no_mail("there is no address to send it to: the caller has none and LANDCAST_MAIL_TO is not set")
+        if not is_mailbox(address):
+            return _no_mail("the caller's address is none that mail can be sent to")
+        return None
 
 
 def callbacks_of(document: Mapping[str, Any]) -> tuple[Notice, ...]:
@@ -73,9 +88,8 @@ def _address(name: str, value: Any) -> str:
     return value
 
 
-def _no_mail(reason: str) -> Problem:
-    detail = f"input {_SEND_MAIL!r}: true; {reason}; allowed: false"
-    return Problem(HTTPStatus.BAD_REQUEST, detail, type_=INVALID_PARAMETER, input=_SEND_MAIL)
+def _no_mail(reason: str) -> str:
+    return f"input {_SEND_MAIL!r}: true; {reason}; allowed: false"
 
 
 def _refused(name: str, value: object, allowed: str) -> Problem:

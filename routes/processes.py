@@ -87,6 +87,7 @@ def _in_words(document: Mapping[str, Any], url: str) -> Mapping[str, Any]:
         "rows": [_row(name, described) for name, described in document["inputs"].items()],
         "curl": f"curl -i -X POST {address} \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'",
         "synchronous": "sync-execute" in document["jobControlOptions"],
+        "asynchronous": "async-execute" in document["jobControlOptions"],
     }
 
 

@@ -12,6 +12,7 @@ from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
 from products.catalogue import Catalogue
 from routes.notices import Mailing
+from routes.room import Room
 
 
 @dataclass(slots=True)
@@ -20,7 +21,8 @@ class Resources:
 
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
     `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
-    `mailing` says which orders get a mail. `wait` is how many seconds a synchronous execution waits at most.
+    `room` takes orders while there is space, `mailing` says which of them get a mail. `wait` is how many seconds a
+    synchronous execution waits at most.
     """
 
     api: API
@@ -28,6 +30,7 @@ class Resources:
     policy: Policy
     catalogue: Catalogue
     store: JobStore
+    room: Room
     outbox: Outbox
     mailing: Mailing
     results: Results

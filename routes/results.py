@@ -14,6 +14,7 @@ from starlette.responses import Response
 from orchestration.job import Job, ResultFile
 from orchestration.result_document import Delivery
 from orchestration.status_info import instant
+from orchestration.work import ESTIMATE
 from processes.words import shown
 from routes.accept import choose
 from routes.delivery import (
@@ -32,7 +33,6 @@ from routes.pages import render
 from routes.parameters import allow_parameters
 from routes.problem import NOT_FOUND, Problem, bad_parameter
 from routes.resources import resources_of
-from routes.unknown import no_such_job
 
 
 async def results(request: Request) -> Response:
@@ -61,7 +61,13 @@ def _is_browser(request: Request) -> bool:
 def _page(request: Request, job: Job) -> Mapping[str, Any]:
     outputs = [_row(delivery) for delivery in deliveries(job, resources_of(request))]
     until = instant(job.files_until) if job.files_until else None
-    return {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+    page = {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+    return {**page, "estimate": _estimate(job)}
+
+
+def _estimate(job: Job) -> Any:
+    """Return what the page says in words: the estimate, None where the job made none."""
+    return next((output.value for output in job.manifest), None) if job.order.process == ESTIMATE else None
 
 
 def _row(delivery: Delivery) -> Mapping[str, Any]:
@@ -91,25 +97,30 @@ async def one_output(request: Request) -> Response:
 
 
 async def result_file(request: Request) -> Response:
-    """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended, 404 unknown."""
+    """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended.
+
+    The owner of the job is signed too: without the job no link can be told from a forged one.
+    """
     allow_parameters(request, "exp", "sig", one_form=True)
     resources = resources_of(request)
     job_id, name = request.path_params["job_id"], request.path_params["name"]
-    _check_link(request, job_id, name)
-    job = await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light)
-    if job is None:
-        raise no_such_job(job_id)
+    job = _linked_to(request, await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light))
     check_delivered(job)
     return send_result(request, _file(job, name))
 
 
-def _check_link(request: Request, job_id: str, name: str) -> None:
+def _linked_to(request: Request, job: Job | None) -> Job:
+    """Return the job, if the link leads to it. Raises the 403 and 410 Problem."""
+    name = request.path_params["name"]
     exp, sig = request.query_params.get("exp", ""), request.query_params.get("sig", "")
-    verdict = resources_of(request).results.verify(job_id, name, exp, sig, now=datetime.now(UTC))
-    if verdict == "invalid":
-        raise Problem(HTTPStatus.FORBIDDEN, "this link was not made by this server, or was changed", headers=PRIVATE)
+    job_id, owner = (job.id, job.order.owner) if job else ("", "")
+    verdict = resources_of(request).results.verify(job_id, name, exp, sig, owner=owner, now=datetime.now(UTC))
+    if job is None or verdict == "invalid":
+        detail = "this link was not made by this server, was changed, or its job was deleted"
+        raise Problem(HTTPStatus.FORBIDDEN, detail, headers=PRIVATE)
     if verdict == "expired":
         raise Problem(HTTPStatus.GONE, "this link has ended; the results of the job link anew", headers=PRIVATE)
+    return job
 
 
 def _file(job: Job, name: str) -> ResultFile:

@@ -48,9 +48,11 @@ from routes.openapi.document import build
 from routes.openapi.secured import Definition
 from routes.providers import log_failures
 from routes.resources import Resources
+from routes.room import Room
 from server.access import authenticating, by_ourselves, make_policy
 from server.api import make_api
 from server.desk import make_results
+from server.logs import in_background
 from server.settings import Settings
 
 _LIGHT_THREADS = 32
@@ -119,8 +121,9 @@ def _lifespan(
         with by_ourselves():
             log_failures(api)
         try:
-            async with authenticating(app, settings, resources.light):
-                yield
+            with in_background():
+                async with authenticating(app, settings, resources.light):
+                    yield
         finally:
             resources.store.close()
             resources.outbox.close()
@@ -134,15 +137,18 @@ def open_resources(configuration: Mapping[str, Any], settings: Settings, api: AP
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
     files_days = min(settings.results.retention, settings.jobs.retention)
+    store = SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True)
+    results = make_results(settings)
     return Resources(
         api=api,
         url=url,
         policy=policy,
         catalogue=catalogue_of(configuration),
-        store=SqliteStore(folder / "orders.sqlite", files_days=files_days, lazy=True),
+        store=store,
+        room=Room(store, results.root, settings.results.cap),
         outbox=Outbox(folder / "orders.sqlite", lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
-        results=make_results(settings),
+        results=results,
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,

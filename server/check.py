@@ -13,6 +13,7 @@ from routes.timespan import extent_of
 from server.access import make_policy
 from server.environment import WrongSettings, read_settings
 from server.settings import AuthSettings, Settings
+from server.state import RestoreUnfinished, refuse_unfinished
 
 _ID = re.compile(r"[A-Za-z0-9._-]+")
 _METADATA = {
@@ -54,6 +55,10 @@ def refusals(settings: Settings) -> list[str]:
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         problems.append(f"LANDCAST_STATE_DIR: {folder}: cannot be written")
+    try:
+        refuse_unfinished(folder)
+    except RestoreUnfinished as error:
+        problems.append(f"LANDCAST_STATE_DIR: {error}")
     return problems
 
 
@@ -62,8 +67,6 @@ def _of_access(auth: AuthSettings) -> Iterator[str]:
         yield "LANDCAST_AUTH_OPEN: with LANDCAST_AUTH_ISSUER the server is not open; unset one of them"
     elif auth.issuer is not None and auth.policy is None:
         yield "LANDCAST_AUTH_POLICY: missing: the file that says who may do what; deploy/policy.yml is an example"
-    elif auth.issuer is not None and "/realms/" not in auth.issuer:
-        yield "LANDCAST_AUTH_ISSUER: must be the address of a realm of Keycloak, such as https://sso.example.org/realms/a"
     elif not auth.open and auth.issuer is None:
         yield (
             "LANDCAST_AUTH_ISSUER: missing: the address that tokens come from; or set LANDCAST_AUTH_OPEN to yes to let "

@@ -3,12 +3,15 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.commands.backup import backup, restore
 from server.commands.keys import keys
 from server.commands.orders import orders
 from server.commands.product import product
@@ -105,7 +108,9 @@ def serve(configuration: Path) -> None:
 
         serve_web(settings, configuration, socket=socket.fileno())
 
-    if not supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))]):
+    with _using(settings):
+        asked = supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))])
+    if not asked:
         sys.exit(1)
 
 
@@ -113,19 +118,32 @@ def serve(configuration: Path) -> None:
 @CONFIG
 def work(configuration: Path) -> None:
     """Run the orders; `serve` starts it, run it alone to work without a server."""
-    _work(_settings(), configuration)
+    settings = _settings()
+    with _using(settings):
+        _work(settings, configuration)
+
+
+@contextmanager
+def _using(settings: "Settings") -> Iterator[None]:
+    """Keep restores out while the processes run, down to the last fork."""
+    from server.state import RestoreUnfinished, StateBusy, in_use
+
+    try:
+        with in_use(settings.state.dir):
+            yield
+    except (StateBusy, RestoreUnfinished) as error:
+        _refuse([f"LANDCAST_STATE_DIR: {error}"])
 
 
 def _work(settings: "Settings", configuration: Path) -> None:
-    from orchestration.service import run_work
+    from orchestration.service import Keeping, run_work
     from server.desk import make_desk
 
     run_work(
         state_dir=settings.state.dir,
         config=configuration,
         parallel=settings.jobs.parallel,
-        results_days=settings.results.retention,
-        jobs_days=settings.jobs.retention,
+        keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
         allow_private_fetch=settings.jobs.fetch_private,
         desk=make_desk(settings),
     )
@@ -177,6 +195,8 @@ def openapi(configuration: Path) -> None:
 
 main.add_command(orders)
 main.add_command(keys)
+main.add_command(backup)
+main.add_command(restore)
 
 
 if __name__ == "__main__":

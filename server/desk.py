@@ -32,7 +32,8 @@ def make_desk(settings: Settings) -> Desk:
     if settings.mail.url is None:
         return Desk(callback, retry=retry)
     server = mail_server(settings.mail.url.get_secret_value())
-    return Desk(callback, Mail(server, _sender(settings), results, url, settings.mail.timeout), retry)
+    mail = Mail(server, _sender(settings), results, url, settings.mail.timeout)
+    return Desk(callback, mail, retry, Retry(settings.mail.tries, settings.callbacks.pause))
 
 
 def _key(settings: Settings) -> bytes:

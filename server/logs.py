@@ -3,10 +3,14 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, override
 
 from routes.request_id import current_request_id
+from server.background import BackgroundHandler
+from server.redaction import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -36,7 +40,7 @@ class JsonFormatter(logging.Formatter):
         line |= _extra(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return redact(json.dumps(line, default=str, ensure_ascii=False))
 
 
 class TextFormatter(logging.Formatter):
@@ -54,7 +58,7 @@ class TextFormatter(logging.Formatter):
         parts += [f"{name}={value}" for name, value in _extra(record).items()]
         if record.exc_info:
             parts.append("\n" + self.formatException(record.exc_info))
-        return " ".join(part for part in parts if part)
+        return redact(" ".join(part for part in parts if part))
 
 
 def start_logging(*, level: str, form: str) -> None:
@@ -66,3 +70,23 @@ def start_logging(*, level: str, form: str) -> None:
     logging.captureWarnings(capture=True)
     for noisy in ("pygeoapi", "rasterio", "fiona", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Let the log be written by a thread until the end, so that nobody waits for its reader; not before a fork."""
+    root = logging.getLogger()
+    waiting = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]
+    for handler in waiting:
+        background = BackgroundHandler(handler.stream)
+        background.setFormatter(handler.formatter)
+        root.addHandler(background)
+        root.removeHandler(handler)
+    try:
+        yield
+    finally:
+        for background in [handler for handler in root.handlers if isinstance(handler, BackgroundHandler)]:
+            background.close()
+            root.removeHandler(background)
+        for handler in waiting:
+            root.addHandler(handler)

@@ -1,6 +1,7 @@
 """The settings: environment variables `LANDCAST_<CONCERN>_<NAME>`, one class a concern."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from auth.safe_address import is_safe_address
 from orchestration.outbox.mailbox import is_mailbox, mail_server
 from orchestration.outbox.signature import key_of
 
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)", re.IGNORECASE | re.ASCII)
+_LEAST_CAP = 1024**2
 _LARGEST_PORT = 65_535
 # What stands in a token as it is, and in the words of a refusal.
 _CLIENT_ID = r"^[A-Za-z0-9._:/-]{1,255}$"
@@ -99,10 +102,23 @@ class ResultsSettings(BaseSettings):
 
     retention: int = Field(30, ge=1, le=3650)
     """Days after which the files of a result are removed."""
+    cap: int | None = None
+    """Bytes that all results may take on disk, as 50G or 500M; above it orders wait or get 503. Default: no bound."""
     link_days: int = Field(7, ge=1, le=7)
     """Days after which a signed link ends."""
     key: SecretStr | None = Field(None, min_length=32)
     """Secret that signs links, shared by several servers. Default: made once, kept in the state folder."""
+
+    @field_validator("cap", mode="before")
+    @classmethod
+    def _in_bytes(cls, cap: str | int | None) -> int | None:
+        if cap is None:
+            return None
+        found = _SIZE.fullmatch(str(cap).strip())
+        size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
+        if size < _LEAST_CAP:
+            raise ValueError("bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least 1M")
+        return size
 
 
 class CallbacksSettings(BaseSettings):
@@ -111,9 +127,9 @@ class CallbacksSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **_COMMON)
 
     tries: int = Field(8, ge=1, le=20)
-    """How often a callback or a mail is tried."""
+    """How often a callback is tried."""
     pause: float = Field(10, gt=0, le=3600)
-    """Seconds before the second try; each further pause is three times as long, an hour at most."""
+    """Seconds before the second try, of a mail too; each further pause is three times as long, an hour at most."""
     timeout: float = Field(10, gt=0, le=60)
     """Seconds that a receiver is given to answer."""
     key: SecretStr | None = Field(None, min_length=32)
@@ -138,6 +154,8 @@ class MailSettings(BaseSettings):
     """Address that gets the mail of an order whose owner has none."""
     sender: str | None = None
     """Address that mail comes from. Default: landcast@ and the host of the public address."""
+    tries: int = Field(8, ge=1, le=20)
+    """How often a mail is tried while no message was handed over."""
     timeout: float = Field(30, gt=0, le=300)
     """Seconds that each answer of the mail server is waited for."""
 

@@ -2,16 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
 from time import monotonic, sleep
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version that the numbered files lead to, as the last of them writes it."""
 
-_STEPS = {1: "alter table jobs add column fault text not null default '';"}
+_STEPS = {
+    1: "alter table jobs add column fault text not null default '';",
+    3: "alter table jobs add column notices text not null default '[]';",
+}
 """What a database of a version lacks and no file that may run again can bring."""
 
 _IDLE = 4
@@ -68,6 +71,19 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.rollback()
             if _version(connection) != SCHEMA_VERSION:  # else another process was first
                 raise
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database as it is at one moment, while others read and write it. Raises sqlite3.Error."""
+    with closing(connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+
+
+def check_database(path: Path) -> None:
+    """Return when the database holds together. Raises sqlite3.DatabaseError."""
+    with closing(sqlite3.connect(path)) as connection:
+        if (found := connection.execute("pragma quick_check").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from sql.connect import NewerSchema, Pool, connect, migrate
@@ -58,10 +58,15 @@ class Database:
         with self._unavailable(), self._pool.reading() as connection:
             yield connection
 
-    @contextmanager
-    def _unavailable(self) -> Iterator[None]:
+    def _unavailable(self) -> AbstractContextManager[None]:
         """Turn what the database fails with into `failure`."""
-        try:
-            yield
-        except (sqlite3.Error, OSError, NewerSchema) as error:
-            raise self.failure(f"{self.contents}: {error}") from error
+        return failing_as(self.failure, self.contents)
+
+
+@contextmanager
+def failing_as(failure: type[Exception], contents: str) -> Iterator[None]:
+    """Turn what a database fails with into `failure`, with one text, which is for the log."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, NewerSchema) as error:
+        raise failure(f"{contents}: {error}") from error

@@ -19,6 +19,7 @@ from products.vector.sample import make_sample
 from server.app import create_app
 from server.settings import CONCERNS, Settings
 from server.supervise import listen
+from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +83,14 @@ def client(make_app: MakeApp) -> Iterator[TestClient]:
     app = make_app()
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False, headers={"accept": "*/*"}) as made:
         yield made
+
+
+@pytest.fixture
+def issuer() -> Iterator[FakeIssuer]:
+    """Return an issuer of tokens over HTTP."""
+    made = FakeIssuer()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from orchestration.status_info import failure, status_info
 from orchestration.store.outbox import Entry, State
 
 _AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,20 @@ class Callback:
             return Outcome(State.FAILED, "the files of the result are gone")
         headers = sign(self.key, f"msg_{entry.number}_{job.id}", int(time.time()), body)
         try:
-            status = self.post(entry.address, body, {"Content-Type": "application/json", **headers})
+            answer = self.post(entry.address, body, {"Content-Type": "application/json", **headers})
         except AddressRefused:
             return Outcome(State.FAILED, "not an address of the public internet")
         except ReferenceRefused:
             return Outcome(State.DUE, "the host's name cannot be resolved")
         except Unreachable as error:
             return Outcome(State.DUE, str(error))
-        return Outcome(_verdict(status), f"answered with status {status}")
+        after = answer.retry_after if answer.status in _LATER else 0
+        return Outcome(_verdict(answer.status), f"answered with status {answer.status}", after)
 
     def _document(self, event: Status, job: Job) -> dict[str, Any]:
         if event is Status.SUCCESSFUL:
             return result_document(deliveries(job, self.results, self.url), self.results.path_of)
-        return failure(job) if event is Status.FAILED else status_info(job, self.url)
+        return failure(job, self.url) if event is Status.FAILED else status_info(job, self.url)
 
 
 def _verdict(status: int) -> State:

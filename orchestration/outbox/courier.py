@@ -26,9 +26,9 @@ class Retry:
     tries: int = 8
     pause: float = 10
 
-    def pause_after(self, tries: int) -> float:
-        """Return the seconds to wait after so many tries, an hour at most."""
-        return float(min(self.pause * _SLOWER ** (tries - 1), _LONGEST_PAUSE))
+    def pause_after(self, tries: int, *, asked: float = 0) -> float:
+        """Return the seconds to wait after so many tries, at least what the receiver asked for, an hour at most."""
+        return float(min(max(self.pause * _SLOWER ** (tries - 1), asked), _LONGEST_PAUSE))
 
 
 class Courier:
@@ -75,7 +75,7 @@ class Courier:
         again = outcome.state is State.DUE and entry.tries < self._retry.tries
         ends = State.FAILED if outcome.state is State.DUE else outcome.state
         if again:
-            self._outbox.postpone(entry, self._retry.pause_after(entry.tries))
+            self._outbox.postpone(entry, self._retry.pause_after(entry.tries, asked=outcome.after))
         else:
             self._outbox.settle(entry, ends)
         log = _log.info if outcome.state is State.DELIVERED else _log.warning

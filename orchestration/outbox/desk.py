@@ -24,12 +24,13 @@ class Desk:
     callback: Deliver
     mail: Deliver | None = None
     retry: Retry = field(default_factory=Retry)
+    mail_retry: Retry = field(default_factory=Retry)
 
     def couriers(self, outbox: Outbox, store: SqliteStore) -> list[Courier]:
         """Return the couriers that work side by side."""
-        kinds: list[tuple[Kind, Deliver]] = [("callback", self.callback)] * _AT_ONCE
-        kinds += [("mail", self.mail)] if self.mail else []
-        return [Courier(kind, outbox, store, deliver, retry=self.retry) for kind, deliver in kinds]
+        kinds: list[tuple[Kind, Deliver, Retry]] = [("callback", self.callback, self.retry)] * _AT_ONCE
+        kinds += [("mail", self.mail, self.mail_retry)] if self.mail else []
+        return [Courier(kind, outbox, store, deliver, retry=retry) for kind, deliver, retry in kinds]
 
 
 @contextmanager

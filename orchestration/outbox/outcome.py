@@ -9,10 +9,14 @@ from orchestration.store.outbox import Entry, State
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The state the entry comes to, `due` where another try may help; why, for the log, without address or secret."""
+    """The state the entry comes to, `due` where another try may help; why, for the log, without address or secret.
+
+    `after` is how many seconds the receiver wants to be left alone.
+    """
 
     state: State
     why: str = ""
+    after: float = 0
 
 
 class Deliver(Protocol):

@@ -39,13 +39,18 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class NoSpace:
+    """The run is over because the disk was full; what it left is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """The run is not there and left no word; `how` says what is known of its end."""
 
     how: str = ""
 
 
-RunState = Queued | Running | Done | Failed | Gone
+RunState = Queued | Running | Done | Failed | NoSpace | Gone
 
 
 class Runner(Protocol):
@@ -55,7 +60,7 @@ class Runner(Protocol):
         """Start a run and return at once. Raises RunnerUnavailable."""
 
     def look(self, run: str) -> RunState:
-        """Return how the run stands; only Gone, Done and Failed mean that none of its processes works any more."""
+        """Return how the run stands; only Queued and Running mean that one of its processes may work."""
 
     def stop(self, run: str) -> None:
         """Ask the run to end; called again until `look` says that it is over, within 2 s."""

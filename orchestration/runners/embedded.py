@@ -13,8 +13,9 @@ from pathlib import Path
 
 from orchestration.ending import read_ending
 from orchestration.errors import RunnerUnavailable
+from orchestration.full import NO_SPACE
 from orchestration.job import Job
-from orchestration.runners import Gone, Running, RunState, run_id
+from orchestration.runners import Gone, NoSpace, Running, RunState, run_id
 
 WORK = (sys.executable, "-m", "orchestration.work")
 """The command of a child."""
@@ -69,20 +70,19 @@ class EmbeddedRunner:
 
     def look(self, run: str) -> RunState:
         """Return how the run stands; Running until its process is over, whatever it has written."""
-        alive, how = self._alive(run)
-        if alive:
-            return Running()
-        return read_ending(self._folder(run) / str(_TRY)) or Gone(how)
-
-    def _alive(self, run: str) -> tuple[bool, str]:
         child = self._children.get(run)
         if child is None:
-            return _is_locked(self._lock_path(run)), "nothing is known of its end"
+            stranger = _is_locked(self._lock_path(run))
+            return Running() if stranger else self._ending(run, Gone("nothing is known of its end"))
         if os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            return True, ""
+            return Running()
         _signal(child, signal.SIGKILL)
         del self._children[run]
-        return False, _how(child.process.wait())
+        code = child.process.wait()
+        return NoSpace() if code == NO_SPACE else self._ending(run, Gone(_how(code)))
+
+    def _ending(self, run: str, without: Gone) -> RunState:
+        return read_ending(self._folder(run) / str(_TRY)) or without
 
     def stop(self, run: str) -> None:
         """Ask the run's processes to end; force them a second after the first call."""

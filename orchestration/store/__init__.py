@@ -23,6 +23,9 @@ class JobStore(Protocol):
         one it raises IdempotencyConflict.
         """
 
+    def repeated(self, order: Order) -> Job | None:
+        """Return the job that the order's idempotency key names, as `add` would. Raises IdempotencyConflict."""
+
     def get(self, job_id: str) -> Job | None:
         """Return the job, None where it is unknown or deleted."""
 
@@ -47,11 +50,17 @@ class JobStore(Protocol):
     def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
         """Take a running attempt's job back to accepted; `counted` adds to its failures."""
 
+    def tell(self, job_ids: Iterable[str], message: str) -> None:
+        """Note why accepted jobs wait; an empty message says that they wait for their turn."""
+
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
 
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
         """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted."""
+
+    def next_expiry(self) -> datetime | None:
+        """Return when the next files go that are a job's own, None where there are none."""
 
     def kept_paths(self) -> frozenset[str]:
         """Return the paths of all files that stand in results and whose time has not ended."""
@@ -61,6 +70,9 @@ class JobStore(Protocol):
 
     def purge(self, before: datetime) -> int:
         """Remove the rows of finished jobs last touched before, whose files are gone; return how many."""
+
+    def check_writable(self) -> None:
+        """Return if the database can be written now; nothing is."""
 
     def changed(self) -> bool:
         """Say whether anything was written since the last call, cheaply; for one listener a store."""

@@ -1,7 +1,11 @@
 """The database of the orders."""
 
+from contextlib import AbstractContextManager
+
 import sql.database
 from orchestration.errors import StoreUnavailable
+
+_ORDERS = "the database of the orders"
 
 
 class Database(sql.database.Database):
@@ -12,4 +16,9 @@ class Database(sql.database.Database):
     """
 
     failure = StoreUnavailable
-    contents = "the database of the orders"
+    contents = _ORDERS
+
+
+def unavailable() -> AbstractContextManager[None]:
+    """Turn what the database fails with, which something else has opened, into StoreUnavailable."""
+    return sql.database.failing_as(StoreUnavailable, _ORDERS)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from orchestration.job import Job, Order, Status
+from orchestration.job import Job, Notice, Order, Status
 from orchestration.manifest import decode
 from sql.times import time_of
 
@@ -41,8 +41,13 @@ def _order(row: Mapping[str, Any]) -> Order:
         email=row["email"],
         idempotency_key=row["idempotency_key"],
         request_hash=row["request_hash"],
+        notices=tuple(map(_notice, json.loads(row["notices"]))),
     )
 
 
 def _time(value: int | None) -> datetime | None:
     return None if value is None else time_of(value)
+
+
+def _notice(members: Mapping[str, Any]) -> Notice:
+    return Notice(members["kind"], Status(members["event"]), members["address"])

@@ -1,6 +1,8 @@
 """The durable orders in a SQLite database."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
@@ -8,14 +10,14 @@ from typing import TYPE_CHECKING, Any, override
 from uuid import uuid4
 
 from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
-from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
-from orchestration.manifest import encode
+from orchestration.job import Job, JobPage, JobQuery, Manifest, Order, ResultFile
+from orchestration.manifest import decode, encode
 from orchestration.store import statements
 from orchestration.store.database import Database
 from orchestration.store.listing import page_of
 from orchestration.store.rows import job_of
 from sql.connect import connect
-from sql.times import microseconds, now
+from sql.times import microseconds, now, time_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,9 +50,13 @@ class SqliteStore(Database):
                 _check_open(connection, order.owner, most_open if manifest is None else None)
                 connection.executemany(statements.NOTICE, _entries(order, values["id"]))
                 return job_of(connection.execute(statement, values).fetchone()), True
-        if known["request_hash"] != order.request_hash:
-            raise IdempotencyConflict("the idempotency key was used before with another request")
-        return job_of(known), False
+        return _same(known, order), False
+
+    def repeated(self, order: Order) -> Job | None:
+        """Return the job that the order's idempotency key names, as `add` would. Raises IdempotencyConflict."""
+        with self._reading() as connection:
+            known = connection.execute(statements.KNOWN, _values(order)).fetchone()
+        return known and _same(known, order)
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, None where it is unknown or deleted."""
@@ -93,6 +99,12 @@ class SqliteStore(Database):
         """Take a running attempt's job back to accepted; `counted` adds to its failures."""
         return self._change(statements.HAND_BACK, job_id, attempt=attempt, counted=counted)
 
+    def tell(self, job_ids: Iterable[str], message: str) -> None:
+        """Note why accepted jobs wait; an empty message says that they wait for their turn."""
+        with self._writing() as connection:
+            values = {"ids": json.dumps(list(job_ids)), "message": message, "now": now()}
+            connection.execute(statements.TELL, values)
+
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
         with self._writing() as connection:
@@ -104,10 +116,22 @@ class SqliteStore(Database):
         with self._reading() as connection:
             return tuple(map(job_of, connection.execute(statements.FILES_TO_REMOVE, {"now": microseconds(now)})))
 
+    def next_expiry(self) -> datetime | None:
+        """Return when the next files go that are a job's own, None where there are none."""
+        with self._reading() as connection:
+            row = connection.execute(statements.NEXT_EXPIRY).fetchone()
+        return time_of(row[0]) if row and row[0] is not None else None
+
     def kept_paths(self) -> frozenset[str]:
         """Return the paths of all files that stand in results and whose time has not ended."""
         with self._reading() as connection:
             return frozenset(row[0] for row in connection.execute(statements.KEPT_PATHS))
+
+    def named_files(self) -> tuple[tuple[str, ResultFile], ...]:
+        """Return every job's id with each file that its result still has, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(statements.NAMED_FILES).fetchall()
+        return tuple((row["id"], output.file) for row in rows for output in decode(row["manifest"]) if output.file)
 
     def files_removed(self, job_id: str) -> None:
         """Note that a job's files are gone."""
@@ -117,6 +141,11 @@ class SqliteStore(Database):
         """Remove the rows of finished jobs last touched before, whose files are gone; return how many."""
         with self._writing() as connection:
             return connection.execute(statements.PURGE, {"before": microseconds(before)}).rowcount
+
+    def check_writable(self) -> None:
+        """Return if the database can be written now; nothing is."""
+        with self._writing():
+            pass
 
     def changed(self) -> bool:
         """Say whether anything was written since the last call, by whichever process; True at first."""
@@ -176,6 +205,12 @@ def _check_open(connection: "sqlite3.Connection", owner: str, most_open: int | N
         )
 
 
+def _same(known: Any, order: Order) -> Job:
+    if known["request_hash"] != order.request_hash:
+        raise IdempotencyConflict("the idempotency key was used before with another request")
+    return job_of(known)
+
+
 def _values(order: Order) -> dict[str, Any]:
     return {
         "id": str(uuid4()),
@@ -187,6 +222,7 @@ def _values(order: Order) -> dict[str, Any]:
         "response": order.response,
         "key": order.idempotency_key,
         "hash": order.request_hash,
+        "notices": json.dumps([asdict(notice) for notice in order.notices]),
         "now": now(),
     }
 

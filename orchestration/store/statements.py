@@ -2,18 +2,18 @@
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
-    files_until, expired"""
-"""Every column but the inputs and the result, which may be megabytes each and which no list shows."""
+    files_until, expired, '[]' as notices"""
+"""Every column but the inputs and the result, which may be megabytes each, and whom to tell: no list shows them."""
 
 ADD = """insert into jobs (
-        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, created, updated)
-    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now)
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated)
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now)
     returning *"""
 
 ADD_SUCCESSFUL = """insert into jobs (
-        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, created, updated,
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
         status, progress, started, finished, manifest, files, files_until)
-    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :now, :now,
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
         'successful', 100, :now, :now, :manifest, :files, :until)
     returning *"""
 
@@ -46,9 +46,13 @@ HAND_BACK = """update jobs set
         failures = failures + :counted
     where id = :id and attempt = :attempt and status = 'running'"""
 
+TELL = """update jobs set message = :message, updated = :now
+    where id in (select value from json_each(:ids)) and status = 'accepted'"""
+
 DISMISS = """update jobs set
         status = iif(finished is null, 'dismissed', status), deleted = iif(finished is null, null, :now),
-        message = iif(finished is null, '', message), finished = coalesce(finished, :now), updated = :now
+        message = iif(finished is null, '', message), notices = iif(finished is null, notices, '[]'),
+        finished = coalesce(finished, :now), updated = :now
     where id = :id and deleted is null
     returning *"""
 
@@ -56,8 +60,15 @@ FILES_TO_REMOVE = f"""select {LISTED} from jobs
     where files = 1 and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed'))
     order by number"""  # noqa: S608  a constant
 
+NEXT_EXPIRY = """select files_until from jobs
+    where files = 1 and files_until is not null and instr(manifest, '"path": "' || id || '/') > 0
+    order by files_until limit 1"""
+
 KEPT_PATHS = """select distinct json_extract(output.value, '$.file.path') from jobs, json_each(manifest) as output
     where files = 1 and manifest is not null and json_extract(output.value, '$.file.path') is not null"""
+
+NAMED_FILES = """select id, manifest from jobs where files = 1 and status = 'successful' and deleted is null
+    order by number"""
 
 FILES_REMOVED = """update jobs set
         files = 0, files_until = null, expired = (status = 'successful' and deleted is null)

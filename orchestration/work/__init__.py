@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.job import Manifest, Order, ResultFile
-from products.catalogue import Product, catalogue_of, read_configuration
+from products.catalogue import Catalogue, Product, catalogue_of, read_configuration
 from products.progress import Report
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Bench:
     """Where one try of an order works, and what with.
 
     `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
-    by reference; `report` tells how far the step at hand is.
+    by reference; `report` tells how far the step at hand is; `orders` is the orders' database, to be read only.
     """
 
     job_id: str
@@ -34,6 +34,7 @@ class Bench:
     configuration: Path
     fetch: "Callable[[str], Fetched]"
     report: Report
+    orders: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,25 @@ class Work:
     assemble: Callable[[Sequence[Piece], Bench], Manifest]
 
 
+ESTIMATE = "estimate-product"
+"""The process that tells what an order would be, as one JSON object."""
+
 _MODULES = {
+    ESTIMATE: "orchestration.work.estimate_product",
     "extract-product": "orchestration.work.extract_product",
     "national-product": "orchestration.work.national_product",
     "european-product": "orchestration.work.european_product",
     "echo": "orchestration.work.echo",
 }
 
-QUICK = frozenset({"echo"})
+QUICK = frozenset({"echo", ESTIMATE})
 """The processes that have places of their own, so that long orders never starve them."""
+
+WITHOUT_FILES = QUICK | {"area-statistics"}
+"""The processes whose results are values, so that they need no space where results are kept."""
+
+REFUSED = "refused"
+"""The member of an estimate's stored inputs that says why an order with them would be refused."""
 
 
 def work_of(process: str) -> Work:
@@ -77,4 +88,9 @@ def result_file(path: Path, bench: Bench, *, media_type: str) -> ResultFile:
 def product_of(bench: Bench) -> Product:
     """Return the product that the order names by `series` and `year`. Raises UnknownProduct where it is no more."""
     inputs = bench.order.inputs
-    return catalogue_of(read_configuration(bench.configuration)).find(inputs.get("series"), inputs.get("year"))
+    return catalogue_of_bench(bench).find(inputs.get("series"), inputs.get("year"))
+
+
+def catalogue_of_bench(bench: Bench) -> Catalogue:
+    """Return the products that are configured now."""
+    return catalogue_of(read_configuration(bench.configuration))

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from orchestration.addresses import any_address, is_public
+from orchestration.errors import OrchestrationError
 from orchestration.fetch import Fetcher
+from orchestration.full import NO_SPACE, is_full
 from orchestration.job import Job, Status
 from orchestration.store.sqlite import SqliteStore
 from orchestration.work import Bench, Work, work_of
@@ -23,11 +25,20 @@ _PATIENCE = 60.0
 
 
 def main(arguments: Sequence[str], work_of: Callable[[str], Work] = work_of) -> None:
-    """Do the try that the command line names; how it ended is in its folder."""
+    """Do the try that the command line names; how it ended is in its folder, or its code says that the disk is full."""
     options = _parse(arguments)
     _die_with(options.parent)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    try:
+        _try(options, work_of)
+    except OrchestrationError as error:
+        if not is_full(error):
+            raise
+        sys.exit(NO_SPACE)
+
+
+def _try(options: Namespace, work_of: Callable[[str], Work]) -> None:
     orders = options.state_dir / "orders.sqlite"
     job = SqliteStore(orders, busy_seconds=_PATIENCE).get(options.job)
     if job is not None and job.status is Status.RUNNING and job.attempt == options.attempt:
@@ -64,6 +75,7 @@ def _bench(options: Namespace, job: Job, report: Report) -> Bench:
         configuration=options.config,
         fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
         report=report,
+        orders=options.state_dir / "orders.sqlite",
     )
 
 

@@ -1,14 +1,15 @@
 """One try of an order, from its plan to its last act."""
 
-import errno
-import sqlite3
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from orchestration.ending import write_ending
-from orchestration.errors import OrchestrationError, StoreUnavailable
+from orchestration.errors import NoSpaceLeft, OrchestrationError, StoreUnavailable
+from orchestration.full import RESERVE, free_bytes, is_full
 from orchestration.job import Job, Manifest
 from orchestration.runners import Done, Failed
 from orchestration.store import JobStore
@@ -18,19 +19,34 @@ from products.progress import between
 
 _MADE = 0.9
 """The share of an order that making its parts takes; the rest is assembling."""
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNEXPECTED = "The work ended with an unexpected error; the operator finds it in the log under the job's id."
 
 
 def attempt(work: Callable[[], Work], bench: Bench) -> None:
-    """Do the work and write how it ended into the bench's folder, as the last act."""
+    """Do the work and write how it ended into the bench's folder, as the last act.
+
+    Raises NoSpaceLeft where the disk is full; nothing is written then.
+    """
     try:
-        ending: Done | Failed = Done(_perform(work(), bench))
-        write_ending(bench.folder, ending)
-    except (ProductError, OrchestrationError) as error:
-        write_ending(bench.folder, Failed(str(error), fault=type(error).__name__))
+        with _noticing_a_full_disk(bench.folder):
+            write_ending(bench.folder, Done(_perform(work(), bench)))
+    except NoSpaceLeft:
+        raise
     except Exception as error:  # noqa: BLE001  the outermost handler of the process: whatever it is becomes the order's end
-        write_ending(bench.folder, Failed(_reason(error), traceback.format_exc()))
+        with _noticing_a_full_disk(bench.folder):
+            write_ending(bench.folder, _failure(error))
+
+
+@contextmanager
+def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
+    """Raise NoSpaceLeft for what a full disk is behind, also where a library keeps that to itself."""
+    try:
+        yield
+    except Exception as error:
+        expected = isinstance(error, ProductError | OrchestrationError)
+        if is_full(error) or (not expected and free_bytes(folder) < RESERVE):
+            raise NoSpaceLeft("there is no space left on the server's disk") from error
+        raise
 
 
 def _perform(work: Work, bench: Bench) -> Manifest:
@@ -44,19 +60,13 @@ def _perform(work: Work, bench: Bench) -> Manifest:
     return tuple(output for output in manifest if wanted is None or output.id in wanted)
 
 
-def _reason(error: Exception) -> str:
-    if _is_full(error):
-        return "There is no space left on the server's disk; try again later."
+def _failure(error: Exception) -> Failed:
+    if isinstance(error, ProductError | OrchestrationError):
+        return Failed(str(error), fault=type(error).__name__)
+    detail = "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError):
-        return "The work needed more memory than the server gives an order; try a smaller area."
-    return _UNEXPECTED
-
-
-def _is_full(error: Exception) -> bool:
-    """Say whether the disk was full, whoever wrote to it."""
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno in _NO_SPACE
+        return Failed("The work needed more memory than the server gives an order; try a smaller area.", detail)
+    return Failed(_UNEXPECTED, detail)
 
 
 class Progress:

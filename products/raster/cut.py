@@ -65,8 +65,8 @@ class Cut:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
         found = []
         for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
-            count = self._stored_in(tile.level - 1, column, row)
-            part = part_in(tile.part, self._box(tile.level - 1, column, row)) if count else None
+            count = self.stored_in(tile.level - 1, column, row)
+            part = part_in(tile.part, self.box(tile.level - 1, column, row)) if count else None
             if part:
                 found.append((column, row, part, count))
         total = sum(count for *_, count in found)
@@ -79,7 +79,7 @@ class Cut:
         pixels = np.full((TILE, TILE), NODATA, np.uint8)
         view = pixels[: int(window.height), : int(window.width)]
         self.dataset.read(1, window=window, out=view)
-        box = self._box(0, tile.column, tile.row)
+        box = self.box(0, tile.column, tile.row)
         if not shapely.covers(tile.part, box):
             transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
             view[geometry_mask([tile.part], view.shape, transform)] = NODATA
@@ -90,7 +90,8 @@ class Cut:
         width, height = min(TILE, self.window.width - left), min(TILE, self.window.height - top)
         return Window(self.window.col_off + left, self.window.row_off + top, width, height)
 
-    def _box(self, level: int, column: int, row: int) -> shapely.Polygon:
+    def box(self, level: int, column: int, row: int) -> shapely.Polygon:
+        """Return what a tile covers, in the raster's CRS."""
         side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side
         west, north = self.grid.transform @ (left, top)
@@ -98,7 +99,8 @@ class Cut:
         box: shapely.Polygon = shapely.box(west, south, east, north)
         return box
 
-    def _stored_in(self, level: int, column: int, row: int) -> int:
+    def stored_in(self, level: int, column: int, row: int) -> int:
+        """Return how many blocks below a tile may have data."""
         side, block = TILE << level, self.grid.block
         left, top = self.window.col_off % block + column * side, self.window.row_off % block + row * side
         right, bottom = left + side, top + side

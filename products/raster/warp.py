@@ -159,12 +159,12 @@ def positions(
         if np.abs(between - middles).max() <= most / 4 or cells == TILE:
             break
         cells *= 2
-    weights = _weights(cells)
+    weights = node_weights(cells)
     columns, rows = (weights @ values @ weights.T for values in nodes)
     return columns, rows
 
 
-def _weights(cells: int) -> NDArray[np.float64]:
+def node_weights(cells: int) -> NDArray[np.float64]:
     """Return, for each of 512 pixels' centres, the weights of the nodes beside it."""
     place = (np.arange(TILE) + 0.5) * cells / TILE
     cell = np.minimum(place.astype(int), cells - 1)

@@ -46,7 +46,7 @@ def extract_vector(
     """
     geopackage, style, legend_text = (folder / f"{name}.{suffix}" for suffix in ("gpkg", "sld", "txt"))
     with read_geopackage(source) as reader:
-        layer = _land_cover(reader.layer)
+        layer = land_cover(reader.layer)
         target = replace(layer, epsg=delivery.epsg) if delivery else layer
         with write_geopackage(geopackage, target) as writer:
             if not sum(_add(writer, batch, delivery) for batch in _inside(reader, area, report)):
@@ -60,11 +60,12 @@ def extract_vector(
 def has_features(source: Path, area: Area) -> bool:
     """Say whether the product has anything inside the area; ends at the first find. Raises BrokenSource."""
     with read_geopackage(source) as reader:
-        _land_cover(reader.layer)
+        land_cover(reader.layer)
         return any(batch.keys for batch in _inside(reader, area, unheard, size=200))
 
 
-def _land_cover(layer: Layer) -> Layer:
+def land_cover(layer: Layer) -> Layer:
+    """Return the layer as it is delivered. Raises BrokenSource where it is not land cover."""
     if layer.epsg != EPSG or not {COLUMN, _AREA} <= set(layer.names):
         raise BrokenSource(f"table {layer.table} is no land cover: it needs {COLUMN}, {_AREA} and EPSG:{EPSG}")
     return replace(layer, geometry_type="MULTIPOLYGON")

@@ -139,10 +139,10 @@ class Reader:
         """Return bounds that hold every feature, None where there are none."""
         with readable(self.source):
             (root,) = self.connection.execute(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")
-        count = int.from_bytes(root[0][2:4])
-        if not count:
+        parts = parts_of(root[0])
+        if not len(parts):
             return None
-        west, east, south, north = np.frombuffer(root[0], _CELL, count, 4)["box"].T.tolist()
+        west, east, south, north = parts["box"].T.tolist()
         return min(west), min(south), max(east), max(north)
 
     def count(self, bounds: Bounds) -> int:
@@ -196,6 +196,11 @@ def readable(source: Path) -> Iterator[None]:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             raise RequestTooLarge("the query takes too long; ask for less") from error
         raise BrokenSource(f"{source.name}: {error}") from error
+
+
+def parts_of(node: bytes) -> NDArray[Any]:
+    """Return the parts of an R-tree's node: `id`, a child's number or in a leaf a feature's key, and `box`."""
+    return np.frombuffer(node, _CELL, int.from_bytes(node[2:4]), 4)
 
 
 def corners(bounds: Bounds) -> tuple[float, ...]:

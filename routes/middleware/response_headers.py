@@ -7,7 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _EXPOSED = (
     "Link, Location, Content-Bbox, Content-Crs, Content-Datetime, Content-Disposition, Content-Range, Accept-Ranges, "
-    "Allow, ETag, Last-Modified, Preference-Applied, Repr-Digest, Retry-After, Scale-Factor, X-Request-Id"
+    "Allow, ETag, Last-Modified, Preference-Applied, Repr-Digest, Retry-After, Scale-Factor, WWW-Authenticate, "
+    "X-Request-Id"
 )
 
 

@@ -15,7 +15,13 @@ _HEADERS = {
 _EXCEPTION: Value = {
     "type": "object",
     "required": ["type"],
-    "properties": {name: {"type": "string"} for name in ("type", "title", "detail", "jobID")},
+    "properties": {name: {"type": "string"} for name in ("type", "title", "detail")},
+}
+_FAILURE: Value = {
+    "allOf": [
+        ref("schemas", "job"),
+        {"type": "object", "required": ["exception"], "properties": {"exception": _EXCEPTION}},
+    ]
 }
 
 
@@ -30,7 +36,7 @@ def _told(member: str, schema: Value, description: str) -> Value:
         "responses": {
             "2XX": {"description": "Taken."},
             "4XX": {"description": "Not sent again, but for 408 and 429."},
-            "default": {"description": "Sent again later."},
+            "default": {"description": "Sent again later, after 429 and 503 not before `Retry-After` says."},
         },
     }
     return {f"{{$request.body#/subscriber/{member}}}": {"post": post}}
@@ -39,5 +45,5 @@ def _told(member: str, schema: Value, description: str) -> Value:
 CALLBACKS: Value = {
     "success": _told("successUri", ref("schemas", "results"), "The results."),
     "inProgress": _told("inProgressUri", ref("schemas", "job"), "The job, once it is running."),
-    "failed": _told("failedUri", _EXCEPTION, "Why the job failed."),
+    "failed": _told("failedUri", _FAILURE, "The job, and why it failed."),
 }

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration.errors import OrchestrationError
-from orchestration.job import UNFINISHED, Job, JobQuery, Order, Status
-from server.commands.shown import printable, table
+from orchestration.job import UNFINISHED, Job, JobQuery, Status
+from server.commands.shown import printable, state_folder, table
 
 if TYPE_CHECKING:
     from orchestration.store.sqlite import SqliteStore
@@ -70,17 +71,12 @@ def show(job_id: str, *, as_json: bool) -> None:
 @orders.command()
 @click.argument("job_id", metavar="ID")
 def retry(job_id: str) -> None:
-    """Order again what failed or was dismissed: same inputs and owner; prints the new order's ID.
-
-    Callbacks and mail that the first order asked for are not repeated.
-    """
+    """Order again what failed or was dismissed: same inputs and owner, the same are told; prints the new order's ID."""
     with _store() as store:
         job = _job(store, job_id)
         if job.status not in _AGAIN:
             raise click.ClickException(f"order {job.id} is {job.status}: only a failed or dismissed one is retried")
-        first = job.order
-        order = Order(first.process, first.inputs, first.owner, first.outputs, first.response, first.email)
-        new, _ = store.add(order)
+        new, _ = store.add(replace(job.order, idempotency_key=None, request_hash=None))
     click.echo(new.id)
 
 
@@ -100,12 +96,8 @@ def cancel(job_id: str) -> None:
 def _store() -> Iterator["SqliteStore"]:
     """Open the orders that there are; none are made, and what is wrong is one line."""
     from orchestration.store.sqlite import SqliteStore
-    from server.environment import WrongSettings, read_settings
 
-    try:
-        path = read_settings().state.dir / "orders.sqlite"
-    except WrongSettings as error:
-        raise click.ClickException("\n".join(error.problems)) from error
+    path = state_folder() / "orders.sqlite"
     if not path.exists():
         raise click.ClickException(f"{path} is not there: nothing was ordered, or LANDCAST_STATE_DIR is another folder")
     try:

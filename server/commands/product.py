@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from server.commands.shown import CONFIG, progress
+from server.commands.shown import CONFIG, progress, state_folder
 
 if TYPE_CHECKING:
     from server.enrolment import Enrolment
@@ -93,7 +93,7 @@ def add(
     known = _classes(entry, classes)
     added = Enrolment(name, entry, ("raster", "vector") if vector else ("raster",))
     refuse_known(configuration, added)
-    targets = _targets(added, (into or _products_folder()).absolute())
+    targets = _targets(added, (into or state_folder() / "products").absolute())
     with _all_or_none(targets):
         with progress("the raster") as report:
             built = build_raster(files, targets["raster"], classes=known, report=report)
@@ -124,15 +124,6 @@ def _all_or_none(targets: Mapping[str, Path]) -> Iterator[None]:
         for target in targets.values():
             target.unlink(missing_ok=True)
         raise
-
-
-def _products_folder() -> Path:
-    from server.environment import WrongSettings, read_settings
-
-    try:
-        return read_settings().state.dir / "products"
-    except WrongSettings as error:
-        raise click.ClickException("\n".join(error.problems)) from error
 
 
 def _classes(entry: dict[str, Any], file: Path | None) -> Any:

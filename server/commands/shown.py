@@ -1,4 +1,4 @@
-"""What the commands share: the option of the configuration, how far a piece of work is, tables."""
+"""What the commands share: the option of the configuration, the state folder, progress, tables."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,16 @@ CONFIG = click.option(
     help="The configuration of collections and processes.",
 )
 """The option `--config`."""
+
+
+def state_folder() -> Path:
+    """Return the state folder of the settings; wrong settings are told."""
+    from server.environment import WrongSettings, read_settings
+
+    try:
+        return read_settings().state.dir
+    except WrongSettings as error:
+        raise click.ClickException("\n".join(error.problems)) from error
 
 
 @contextmanager

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.auth.issuers import FakeIssuer
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,10 +35,3 @@ def start_program() -> Iterator[Callable[[str, Path], tuple[Callable[[str], None
     for process in running:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def issuer() -> Iterator[FakeIssuer]:
-    made = FakeIssuer()
-    yield made
-    made.close()

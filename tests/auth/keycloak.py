@@ -55,8 +55,8 @@ class Keycloak:
             "optionalClientScopes": ["offline_access", "products", "production"],
         }
         made = self.admin("POST", "/clients", client)
-        roles = [self.admin("GET", f"/roles/{role}") for role in ("admin", "user", "gaf", "geoville")]
-        self.admin("POST", f"/clients/{made}/scope-mappings/realm", roles)
+        ours = self._roles("admin", "user", "gaf", "geoville")
+        self.admin("POST", f"/clients/{made}/scope-mappings/realm", ours)
         # One whose tokens are for nobody of ours: it lacks the scope with the audience mapper.
         self.admin("POST", "/clients", {**client, "clientId": "test-other", "defaultClientScopes": scopes[:-1]})
 
@@ -81,8 +81,13 @@ class Keycloak:
 
     def grant(self, user: str, *roles: str) -> None:
         """Give a user, by id, roles of the realm."""
-        wanted = [self.admin("GET", f"/roles/{role}") for role in roles]
-        self.admin("POST", f"/users/{user}/role-mappings/realm", wanted)
+        self.admin("POST", f"/users/{user}/role-mappings/realm", self._roles(*roles))
+
+    def withdraw(self, user: str, *roles: str) -> None:
+        self.admin("DELETE", f"/users/{user}/role-mappings/realm", self._roles(*roles))
+
+    def _roles(self, *names: str) -> list[Any]:
+        return [self.admin("GET", f"/roles/{name}") for name in names]
 
     def client(self, client_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.admin("GET", f"/clients?clientId={client_id}")[0]

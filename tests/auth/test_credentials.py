@@ -100,6 +100,21 @@ def test_a_secret_is_in_no_message_and_no_repr(value: str) -> None:
     assert JWT not in repr(Credential("token", JWT))
 
 
+@pytest.mark.parametrize(
+    "value", ["", " ", f"{KEY.text}\x00", f"{KEY.text}\t{KEY.text}", f"{KEY.text}\xe9", "a" * 8200]
+)
+def test_the_header_of_keys_is_read_as_strictly(value: str) -> None:
+    with pytest.raises(InvalidCredential):
+        of(("x-api-key", value))
+
+
+def test_base64_with_anything_else_in_it_is_none() -> None:
+    """Python skips what is no Base64 unless told not to: what another program refuses would be let in here."""
+    value = basic(f"x:{KEY.text}")
+    with pytest.raises(InvalidCredential):
+        of(("authorization", f"{value[:20]}!{value[20:]}"))
+
+
 def test_a_person_is_told_that_a_password_is_not_taken() -> None:
     with pytest.raises(InvalidCredential, match="password of a person is not accepted"):
         of(("authorization", basic("ann:secret")))

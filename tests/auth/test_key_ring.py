@@ -260,6 +260,21 @@ def test_an_issuer_that_hangs_holds_a_known_key_up_for_half_a_second_at_most() -
     run(ask)
 
 
+def test_between_two_failures_in_the_background_no_request_meets_the_issuer() -> None:
+    async def ask() -> None:
+        source = Source("a")
+        await source.outcome("a")
+        source.away = True
+        source.now += LIFETIME + 1
+        assert await source.outcome("a") == "a"
+        asked = source.fetches
+        source.now += 7  # the next try begins after 5 s and takes 3 s
+        assert await source.outcome("a") == "a"
+        assert source.fetches == asked
+
+    run(ask)
+
+
 def test_who_goes_away_does_not_end_the_fetch_of_the_others() -> None:
     async def ask() -> None:
         source = Source("a")
@@ -297,6 +312,19 @@ def test_while_it_runs_the_keys_are_fetched_ahead_and_again_soon_after_a_failure
         asked = issuer.fetches
         await asyncio.sleep(0.3)
         assert issuer.fetches == asked
+
+    run(ask)
+
+
+def test_after_a_failure_the_keys_are_fetched_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auth.key_ring._RETRY", 0.05)
+
+    async def ask() -> None:
+        source = Source("a")
+        source.away = True
+        async with source.ring.running():
+            source.away = False
+            await until(lambda: source.ring.known("a"))
 
     run(ask)
 

@@ -61,6 +61,7 @@ def test_a_token_for_another_server_is_not_for_this_one(keycloak: Keycloak, veri
 
 def test_a_program_is_its_service_account(keycloak: Keycloak, verifier: TokenVerifier) -> None:
     account = keycloak.service_account("landcast-script")
+    keycloak.withdraw(account, "gaf")
     before = asyncio.run(verifier.identify(keycloak.service_token()))
     assert before.subject == account
     assert not before.roles
@@ -70,6 +71,7 @@ def test_a_program_is_its_service_account(keycloak: Keycloak, verifier: TokenVer
     assert after.roles == {"gaf"}
     assert after.scopes >= {"production"}
     assert "products" not in after.scopes
+    keycloak.withdraw(account, "gaf")
 
 
 def test_the_realm_as_it_is_lets_nobody_in(keycloak: Keycloak) -> None:

@@ -15,7 +15,7 @@ from auth.database import AccessUnavailable
 from auth.identity import ANONYMOUS, Identity
 from auth.keys.key import KeyIdentity, KeyRefused, WantedKey
 from auth.keys.slowed import identify_slowed
-from auth.keys.store import MOST_KEYS, RIGHTS_DAYS, WARM_SECONDS, ApiKeys
+from auth.keys.store import MOST_KEYS, RIGHTS_DAYS, ApiKeys
 from auth.keys.text import InvalidKey, _checksum, new_key
 from auth.throttle import BY_NAME, Throttle, TooManyFailures
 from sql.connect import connect
@@ -112,7 +112,7 @@ def test_who_steals_the_database_has_no_key(keys: ApiKeys, path: Path) -> None:
     keys.identify(text)
     files = [file.read_bytes() for file in path.parent.iterdir()]
     assert any(ANN.owner.encode() in content for content in files)
-    for part in (text, text[16:], text[16:59]):
+    for part in (text[place : place + 12] for place in range(16, 54)):
         assert not any(part.encode() in content for content in files)
     assert text[16:] not in repr(keys.list())
 
@@ -196,7 +196,7 @@ def test_a_revocation_is_seen_by_another_process_within_the_seconds_that_are_sai
     keys.revoke(key.id)
     revoked, answer = time.monotonic(), ANN.owner
     while answer == ANN.owner:
-        assert time.monotonic() - revoked < WARM_SECONDS + 0.5
+        assert time.monotonic() - revoked < 5.5
         time.sleep(0.05)
         tell(text)
         answer = hear()
@@ -356,23 +356,23 @@ def test_keys_that_ended_long_ago_are_forgotten(keys: ApiKeys, path: Path) -> No
 def test_a_database_that_is_away_lets_nobody_in_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     keys = ApiKeys(tmp_path / "file" / "orders.sqlite", lazy=True)
-    throttle = Throttle()
+    throttle, text = Throttle(), new_key().text
     for _ in range(BY_NAME.free + 5):
         with pytest.raises(AccessUnavailable, match="keys and sessions"):
-            identify_slowed(keys, throttle, new_key().text, address="192.0.2.1")
+            identify_slowed(keys, throttle, text, address="192.0.2.1")
 
 
 def test_guesses_at_a_key_are_slowed_and_its_owner_is_not(keys: ApiKeys) -> None:
     key, text = keys.create(ANN, WANTED)
     throttle = Throttle()
-    identify_slowed(keys, throttle, text, address="198.51.100.1")
+    identify_slowed(keys, throttle, text, address="203.0.113.9")
     for _ in range(BY_NAME.free + 1):
         guess = _with_checksum(f"lc_{key.id}{new_key().text[15:59]}")
         with pytest.raises(InvalidKey):
             identify_slowed(keys, throttle, guess, address="203.0.113.9")
     with pytest.raises(TooManyFailures):
         identify_slowed(keys, throttle, guess, address="203.0.113.9")
-    for address in ("198.51.100.1", "192.0.2.1"):
+    for address in ("203.0.113.9", "192.0.2.1"):
         assert identify_slowed(keys, throttle, text, address=address).owner == ANN.owner
 
 

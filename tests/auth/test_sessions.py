@@ -86,6 +86,10 @@ def test_who_steals_the_database_has_no_session_and_no_form(sessions: Sessions, 
 
 def test_the_secret_of_the_forms_is_the_sessions_own(sessions: Sessions) -> None:
     assert csrf_of(begin(sessions)) != csrf_of(begin(sessions))
+    _, session = sessions.create(ANN, sid=None, id_token=None)
+    assert session.sent_form(session.csrf)
+    for forged in ("", session.csrf[:-1], csrf_of(begin(sessions)), "é" * 43, "\ud800"):
+        assert not session.sent_form(forged)
 
 
 @pytest.mark.parametrize("cookie", ["", "x" * 43, "x" * 42, "x" * 100_000, "\ud800" * 43, "é" * 43, "x" * 43 + "\n"])
@@ -140,6 +144,17 @@ def test_use_is_written_once_a_minute(sessions: Sessions, path: Path) -> None:
         after = sessions.get(secret)
         assert after is not None
         assert (after.seen > session.seen) == written
+
+
+def test_a_page_waits_for_no_writer(sessions: Sessions, path: Path) -> None:
+    """An order that is being stored holds the one lock for writing; reading a page must not need it each time."""
+    secret, session = sessions.create(ANN, sid=None, id_token=None)
+    with closing(connect(path)) as writer:
+        writer.execute("begin immediate")
+        began = time.monotonic()
+        sessions.get(secret)
+        sessions.touch(secret, session)
+        assert time.monotonic() - began < 1
 
 
 def test_a_logout_ends_the_one_session(sessions: Sessions) -> None:

@@ -108,3 +108,10 @@ def test_a_keycloak_that_hangs_is_not_waited_for(issuer: FakeIssuer) -> None:
         return await asyncio.gather(*(outcome(endpoint.refresh) for _ in range(20)))
 
     assert max(asyncio.run(ask_all())) < 3.5
+
+
+@pytest.mark.parametrize("issuer", ["https://sso.example.org", "https://sso.example.org/land"])
+def test_another_issuer_than_keycloak_is_not_asked(issuer: str) -> None:
+    endpoint = TokenEndpoint(issuer, Client("landcast", None), timeout=1)
+    with pytest.raises(IssuerUnreachable, match="no realm of Keycloak"):
+        asyncio.run(endpoint.refresh("x"))

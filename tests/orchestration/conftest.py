@@ -77,6 +77,7 @@ def start_worker(state_dir: Path) -> Iterator[StartWorker]:
             "parallel": 2,
             "results_days": 30,
             "jobs_days": 365,
+            "results_cap": None,
             "allow_private_fetch": True,
             "work": [sys.executable, str(_HERE / "works.py")],
         } | settings

@@ -20,7 +20,7 @@ def free_port() -> int:
 class Receiver:
     """Takes callbacks; `answer` says the status of each, by its number from 1."""
 
-    def __init__(self, answer: Callable[[int], int], host: str = "127.0.0.1") -> None:
+    def __init__(self, answer: Callable[[int], int], host: str = "127.0.0.1", *, retry_after: str = "") -> None:
         self.taken: list[tuple[str, dict[str, str], bytes]] = []
         taken = self.taken
 
@@ -30,6 +30,8 @@ class Receiver:
                 taken.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(answer(len(taken)))
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+                if retry_after:
+                    self.send_header("Retry-After", retry_after)
                 self.end_headers()
 
             @override

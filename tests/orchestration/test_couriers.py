@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +160,11 @@ def test_a_failure_is_told_with_its_reason(office: Office) -> None:
     assert office.deliver("callback", callback(office.results), job) == [State.DELIVERED]
     ((path, _, body),) = receiver.taken
     assert path == "/failed"
-    assert json.loads(body) == {
-        "type": "about:blank",
-        "title": "The job failed",
-        "detail": "the moon is not covered",
-        "jobID": job,
-    }
+    failed = json.loads(body)
+    assert failed.items() >= {"jobID": job, "type": "process", "status": "failed", "processID": "echo"}.items()
+    assert failed["message"] == "the moon is not covered"
+    reason = {"type": "about:blank", "title": "The job failed", "detail": "the moon is not covered"}
+    assert failed["exception"] == reason
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,38 @@ def test_what_an_answer_means(office: Office, answers: list[int], state: State, 
 def test_the_pauses_grow_up_to_an_hour() -> None:
     retry = Retry(tries=20, pause=10)
     assert [retry.pause_after(tries) for tries in (1, 2, 3, 9, 20)] == [10, 30, 90, 3600, 3600]
+
+
+def test_a_receiver_is_left_alone_as_long_as_it_asks(office: Office) -> None:
+    store, receiver = office.store, office.serve(Receiver(lambda number: 503 if number == 1 else 200, retry_after="1"))
+    job = ordered(store, told(receiver.url)[1])
+    done(store, job)
+    begin = time.monotonic()
+    assert office.deliver("callback", callback(office.results), job) == [State.DELIVERED]
+    assert 1 <= time.monotonic() - begin < 3
+    assert Retry(pause=10).pause_after(1, asked=10_000) == 3600
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "seconds"),
+    [
+        (429, "120", 120),
+        (503, format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True), 600),
+        (503, "Sat, 01 Jan 2000 00:00:00 GMT", 0),
+        (503, "-5", 0),
+        (503, "soon", 0),
+        (503, "Sat, 99 Foo 2000 00:00:00 GMT", 0),
+        (500, "120", 0),
+    ],
+)
+def test_what_a_receiver_may_ask_for(office: Office, status: int, header: str, seconds: float) -> None:
+    store, receiver = office.store, office.serve(Receiver(lambda _: status, retry_after=header))
+    job = store.get(ordered(store))
+    assert job is not None
+    entry = Entry(1, job.id, "callback", Status.RUNNING, receiver.url)
+    outcome = callback(office.results)(entry, job)
+    assert outcome.state is State.DUE
+    assert outcome.after == pytest.approx(seconds, abs=30 if seconds == 600 else 0)
 
 
 def test_a_slow_receiver_is_given_its_time_and_tried_again(office: Office) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.errors import ResultMissing
 from orchestration.house import Edition, House, manifest_of
-from orchestration.housekeeping import sweep_house
+from orchestration.housekeeping import sweep_drafts, sweep_house
 from orchestration.job import Order, ResultFile
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
@@ -279,3 +279,34 @@ def test_only_what_is_stale_and_needed_by_no_result_is_swept(
     assert _sweep(workshop, store, config) == {current}
     workshop.source.unlink()
     assert _sweep(workshop, store, config) == {current}
+
+
+def test_half_written_files_of_the_house_go_unless_one_is_being_made(
+    workshop: Workshop, make_store: MakeStore, tmp_path: Path
+) -> None:
+    config, store = _configuration(workshop, tmp_path), make_store()
+    file = workshop.provide()
+    path = workshop.files.path_of(file)
+    folder = path.parent
+    for name in ("half.zip", "gone.zip.json", f".{path.name}.json.0123abcd.part"):
+        (folder / name).touch()
+    (folder.parent / "stray").touch()
+    with (folder / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep_house(workshop.files.root, store, config)
+        assert (folder / "half.zip").exists()
+    sweep_house(workshop.files.root, store, config)
+    assert {entry.name for entry in folder.iterdir()} == {".lock", path.name, f"{path.name}.json"}
+    assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
+    assert workshop.house.find(workshop.edition) == file
+
+
+def test_what_a_killed_command_left_goes_after_a_day(tmp_path: Path) -> None:
+    draft, sidecar = tmp_path / ".p.tif.0123abcd.part", tmp_path / ".p.tif.0123abcd.part-journal"
+    kept = [tmp_path / ".p.tif.89abcdef.part", tmp_path / "p.tif", tmp_path / ".p.party"]
+    for path in (draft, sidecar, *kept):
+        path.touch()
+    for path in (draft, sidecar, *kept[1:]):
+        os.utime(path, (0, 0))
+    sweep_drafts([tmp_path, tmp_path / "missing"])
+    assert set(tmp_path.iterdir()) == set(kept)

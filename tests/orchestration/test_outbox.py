@@ -1,13 +1,15 @@
 """The outbox of the orders: due with the change of the order, taken once, and what a crash leaves."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from orchestration.errors import StoreUnavailable
-from orchestration.job import Notice, Order, Status
+from orchestration.job import JobQuery, Notice, Order, Status
 from orchestration.store.outbox import Notification, Outbox, State
 from orchestration.store.sqlite import SqliteStore
 
@@ -168,3 +170,17 @@ def test_an_outbox_that_is_away_says_so(tmp_path: Path) -> None:
 
 def test_no_address_is_in_a_repr() -> None:
     assert "example.org" not in repr(Order("echo", {}, "local", notices=NOTICES))
+
+
+def test_an_order_remembers_whom_to_tell_until_it_is_deleted(make_store: MakeStore, state_dir: Path) -> None:
+    store = make_store()
+    job = ordered(store)
+    store.dismiss(job)
+    found = store.get(job)
+    assert found is not None
+    assert found.order.notices == NOTICES
+    assert "example.org" not in repr(found)
+    assert store.find(JobQuery()).jobs[0].order.notices == ()
+    store.dismiss(job)
+    with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection:
+        assert connection.execute("select notices from jobs").fetchall() == [("[]",)]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.errors import RunnerUnavailable
+from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.job import Job, Order, Output, Status
-from orchestration.reconcile import Heartbeat, Reconciler, heartbeat_age
+from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
-from orchestration.runners import Done, Failed, Gone, Queued, Running, RunState, run_id
+from orchestration.runners import Done, Failed, Gone, NoSpace, Queued, Running, RunState, run_id
+from orchestration.space import DISK_FULL, Space
 from orchestration.store.sqlite import SqliteStore
 
 _LONG = "extract-product"
@@ -47,8 +48,9 @@ class Scene:
         self.files = ResultFiles(state_dir / "results")
         self.restart()
 
-    def restart(self, jobs_days: float = 365) -> None:
-        self.reconciler = Reconciler(self.store, self.stage, self.files, parallel=2, jobs_days=jobs_days)
+    def restart(self, jobs_days: float = 365, cap: int | None = None) -> None:
+        space = Space(self.files.root, cap=cap)
+        self.reconciler = Reconciler(self.store, self.stage, self.files, parallel=2, jobs_days=jobs_days, space=space)
 
     def order(self, process: str = _LONG) -> str:
         return self.store.add(Order(process, {}, "local"))[0].id
@@ -263,6 +265,91 @@ def test_a_locked_store_is_waited_for(scene: Scene, make_output: Callable[[str],
     assert scene.job(waiting).status is Status.RUNNING
 
 
+def test_a_full_disk_costs_no_attempt_that_counts(scene: Scene) -> None:
+    job_id = scene.running()
+    half = scene.write(f"{job_id}/1/1/half.zip")
+    scene.set(job_id, NoSpace())
+    assert scene.stand(job_id) == ("accepted", 1, 0)
+    assert not half.exists()
+    scene.go_round()
+    assert scene.job(job_id).message == DISK_FULL
+
+
+def test_a_full_disk_that_takes_no_word_either_loses_no_order(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files go first, as that is what makes space to note that the order waits."""
+    job_id = scene.running()
+    half = scene.write(f"{job_id}/1/1/half.zip")
+    other = scene.running()
+    result = scene.write(f"{other}/1/1/r.zip")
+    scene.store.dismiss(other)
+    scene.stage.runs[f"{other}.1"] = Gone()
+    with monkeypatch.context() as full:
+        full.setattr(scene.store, "hand_back", _raising)
+        scene.stage.runs[f"{job_id}.1"] = NoSpace()
+        assert not scene.go_round()
+        assert not half.exists()
+        assert not result.exists(), "the steps after the one that failed are done too"
+        scene.stage.runs[f"{job_id}.1"] = Gone()
+        assert not scene.go_round()
+    assert scene.go_round()
+    assert scene.stand(job_id) == ("accepted", 1, 0)
+
+
+def _raising(*_: object, **__: object) -> bool:
+    raise StoreUnavailable("database or disk is full")
+
+
+def test_the_youngest_run_is_ended_when_the_cap_is_crossed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.space._EVERY", 0)
+    scene.restart(cap=2 << 20)
+    older, younger, quick = scene.running(), scene.running(), scene.running("echo")
+    for job_id in (older, younger):
+        scene.write(f"{job_id}/1/1/half.zip").write_bytes(b"x" * (5 << 18))
+    scene.go_round()
+    assert set(scene.stage.stopped) == {f"{younger}.1"}
+    scene.set(younger, Gone("its process was ended by signal SIGTERM"))
+    assert scene.stand(younger) == ("accepted", 1, 0)
+    assert [scene.job(job_id).status for job_id in (older, quick)] == [Status.RUNNING, Status.RUNNING]
+    scene.go_round()
+    assert scene.job(younger).message.startswith("Waits for space: ")
+    assert set(scene.stage.stopped) == {f"{younger}.1"}
+
+
+def test_a_result_above_the_cap_is_not_published(scene: Scene, make_output: Callable[[str], Output]) -> None:
+    scene.restart(cap=2 << 20)
+    kept = scene.running()
+    scene.write(f"{kept}/1/1/r.zip").write_bytes(b"x" * (1 << 20))
+    scene.set(kept, Done((make_output(f"{kept}/1/1/r.zip"),)))
+    job_id = scene.running()
+    scene.write(f"{job_id}/1/1/r.zip").write_bytes(b"x" * (3 << 19))
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    assert scene.stand(kept) == ("successful", 1, 0)
+    assert scene.stand(job_id) == ("accepted", 1, 0)
+
+
+def test_a_result_larger_than_the_cap_is_failed(scene: Scene, make_output: Callable[[str], Output]) -> None:
+    scene.restart(cap=2 << 20)
+    job_id = scene.running()
+    scene.write(f"{job_id}/1/1/r.zip").write_bytes(b"x" * (3 << 20))
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    assert scene.job(job_id).status is Status.FAILED
+    assert "keeps 2 MiB" in scene.job(job_id).message
+
+
+def test_an_order_that_need_not_wait_any_more_says_so(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.space._EVERY", 0)
+    busy = [scene.running(), scene.running()]
+    waiting = scene.order()
+    monkeypatch.setattr("orchestration.space.free_bytes", lambda _folder: 0)
+    scene.go_round()
+    assert scene.job(waiting).message == DISK_FULL
+    monkeypatch.undo()
+    scene.restart()
+    scene.go_round()
+    assert scene.job(waiting).message == ""
+    assert scene.stand(busy[0])[0] == "running"
+
+
 def test_a_stop_hands_back_what_runs_and_publishes_what_is_done(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.reconcile._END", 0.2)
     done, lost, failed = scene.running(), scene.running(), scene.running("echo")
@@ -296,11 +383,3 @@ def test_a_new_order_starts_at_once(scene: Scene, until: Callable[..., None]) ->
         for run in scene.stage.runs:
             scene.stage.runs[run] = Gone()
         thread.join()
-
-
-def test_the_heartbeat_tells_its_age(state_dir: Path) -> None:
-    assert heartbeat_age(state_dir) is None
-    Heartbeat(state_dir)()
-    age = heartbeat_age(state_dir)
-    assert age is not None
-    assert 0 <= age < 5

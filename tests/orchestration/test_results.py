@@ -1,3 +1,4 @@
+import os
 import stat
 import subprocess
 import sys
@@ -28,25 +29,25 @@ def _taken_apart(link: str) -> tuple[str, str]:
 
 def test_a_link_is_valid_until_its_end_then_expired() -> None:
     results = _results()
-    link = results.link("job", _FILE, now=_NOW)
+    link = results.link("job", _FILE, owner="ada", now=_NOW)
     assert link.startswith("https://example.org/prefix/results/job/Raster%20%C3%BC%261.zip?exp=")
     exp, sig = _taken_apart(link)
     end = _NOW + timedelta(days=7)
-    assert results.verify("job", _FILE.name, exp, sig, now=end - timedelta(seconds=1)) == "valid"
-    assert results.verify("job", _FILE.name, exp, sig, now=end) == "expired"
+    assert results.verify("job", _FILE.name, exp, sig, owner="ada", now=end - timedelta(seconds=1)) == "valid"
+    assert results.verify("job", _FILE.name, exp, sig, owner="ada", now=end) == "expired"
 
 
 def test_a_link_ends_with_the_files() -> None:
     until = _NOW + timedelta(hours=2)
-    exp, _ = _taken_apart(_results().link("job", _FILE, now=_NOW, until=until))
+    exp, _ = _taken_apart(_results().link("job", _FILE, owner="ada", now=_NOW, until=until))
     assert int(exp) == until.timestamp()
-    exp, _ = _taken_apart(_results().link("job", _FILE, now=_NOW, until=_NOW + timedelta(days=30)))
+    exp, _ = _taken_apart(_results().link("job", _FILE, owner="ada", now=_NOW, until=_NOW + timedelta(days=30)))
     assert int(exp) == (_NOW + timedelta(days=7)).timestamp()
 
 
 def test_a_link_that_we_did_not_sign_is_invalid_whatever_its_end() -> None:
     results = _results()
-    exp, sig = _taken_apart(results.link("job", _FILE, now=_NOW))
+    exp, sig = _taken_apart(results.link("job", _FILE, owner="ada", now=_NOW))
     later = str(int(exp) + 86_400)
     forged = [
         ("job", _FILE.name, later, sig),
@@ -62,9 +63,10 @@ def test_a_link_that_we_did_not_sign_is_invalid_whatever_its_end() -> None:
         ("job\n" + _FILE.name, "", exp, sig),
     ]
     for job, name, end, signature in forged:
-        assert results.verify(job, name, end, signature, now=_NOW) == "invalid"
-        assert results.verify(job, name, end, signature, now=_NOW + timedelta(days=99)) == "invalid"
-    assert _results(b"x" * 32).verify("job", _FILE.name, exp, sig, now=_NOW) == "invalid"
+        assert results.verify(job, name, end, signature, owner="ada", now=_NOW) == "invalid"
+        assert results.verify(job, name, end, signature, owner="ada", now=_NOW + timedelta(days=99)) == "invalid"
+    assert results.verify("job", _FILE.name, exp, sig, owner="eve", now=_NOW) == "invalid"
+    assert _results(b"x" * 32).verify("job", _FILE.name, exp, sig, owner="ada", now=_NOW) == "invalid"
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "job/../../x", "link/x", ".."])
@@ -146,6 +148,18 @@ def test_sweep_removes_orphans_and_leaves_what_is_not_ours(tmp_path: Path) -> No
     ResultFiles(tmp_path).sweep(jobs.get)
     assert {entry.name for entry in tmp_path.iterdir()} == {known, "notes"}
     assert "notes/keep.txt" in _left(tmp_path)
+
+
+def test_sweep_removes_strays_that_nobody_is_at_any_more(tmp_path: Path) -> None:
+    for name in ("old.zip", "young.zip"):
+        (tmp_path / name).touch()
+    (tmp_path / "house").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "house")
+    os.utime(tmp_path / "old.zip", (0, 0))
+    os.utime(tmp_path / "link", (0, 0), follow_symlinks=False)
+    os.utime(tmp_path / "house", (0, 0))
+    ResultFiles(tmp_path).sweep(lambda _: None)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"young.zip", "house"}
 
 
 def test_remove_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:

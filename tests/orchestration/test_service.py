@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from orchestration.heartbeat import heartbeat_age
 from orchestration.job import Job, JobQuery, Order, Status
-from orchestration.reconcile import heartbeat_age
 from orchestration.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:

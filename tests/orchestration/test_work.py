@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from orchestration.ending import read_ending, write_ending
-from orchestration.errors import StoreUnavailable
+from orchestration.errors import NoSpaceLeft, StoreUnavailable, WorkFailed
 from orchestration.fetch import Fetched
 from orchestration.job import Manifest, Order, Output, Status
 from orchestration.runners import Done, Failed, RunState
 from orchestration.store.sqlite import SqliteStore
 from orchestration.work import Bench, Part, Piece, Work, work_of
 from orchestration.work.attempt import Progress, attempt
-from products.errors import NothingInside
+from products.errors import BrokenSource, NothingInside
 from products.progress import unheard
 
 MakeBench = Callable[..., Bench]
@@ -148,8 +148,6 @@ def _full_database() -> sqlite3.Error:
     [
         (NothingInside("nothing but sea"), "nothing but sea"),
         (StoreUnavailable("locked"), "locked"),
-        (OSError(errno.ENOSPC, "No space left on device"), "no space left"),
-        (_full_database(), "no space left"),
         (MemoryError(), "memory"),
         (KeyError("secret"), "unexpected error"),
     ],
@@ -159,6 +157,45 @@ def test_a_failure_has_a_reason_that_a_person_understands(make_bench: MakeBench,
     assert isinstance(ending, Failed)
     assert reason in ending.reason
     assert "secret" not in ending.reason
+
+
+def _wrapped(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+_FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _FULL,
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        _full_database(),
+        _wrapped(StoreUnavailable("the database"), _full_database()),
+        _wrapped(BrokenSource("it cannot be written"), _FULL),
+        RuntimeError("TIFFAppendToStrip: write error: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_no_end_of_an_order(make_bench: MakeBench, error: Exception) -> None:
+    bench = make_bench()
+    with pytest.raises(NoSpaceLeft):
+        attempt(lambda: _raising(error), bench)
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_what_no_library_tells_is_asked_of_the_disk(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.work.attempt.free_bytes", lambda _folder: 1000)
+    with pytest.raises(NoSpaceLeft):
+        attempt(lambda: _raising(RuntimeError("write error")), make_bench())
+    assert _ending(make_bench(), lambda: _raising(NothingInside("sea"))) == Failed("sea", fault="NothingInside")
+
+
+def test_a_caller_s_words_are_not_taken_for_a_full_disk(make_bench: MakeBench) -> None:
+    """An order that says so itself would wait for ever."""
+    error = WorkFailed("https://x.example/No space left on device: not text")
+    assert isinstance(_ending(make_bench(), lambda: _raising(error)), Failed)
 
 
 def test_a_process_without_work_and_a_result_that_is_no_json_fail(make_bench: MakeBench) -> None:

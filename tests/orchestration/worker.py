@@ -5,9 +5,11 @@ import logging
 import sys
 from pathlib import Path
 
-from orchestration.service import run_work
+from orchestration.service import Keeping, run_work
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO")
     settings = json.loads(sys.argv[1])
-    run_work(state_dir=Path(settings.pop("state_dir")), config=Path(settings.pop("config")), **settings)
+    keeping = Keeping(**{name: settings.pop(name) for name in ("results_days", "jobs_days", "results_cap")})
+    state_dir, config = Path(settings.pop("state_dir")), Path(settings.pop("config"))
+    run_work(state_dir=state_dir, config=config, keeping=keeping, **settings)

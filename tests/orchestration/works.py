@@ -21,7 +21,7 @@ def _files(part: Part, bench: Bench) -> Piece:
     path = bench.folder / f"{bench.job_id}.bin"
     with path.open("wb") as file:
         for step in range(part["steps"]):
-            file.write(random.randbytes(10_000))  # noqa: S311  any bytes do
+            file.write(random.randbytes(part.get("size", 10_000)))  # noqa: S311  any bytes do
             file.flush()
             bench.report(step / part["steps"], "writing")
             time.sleep(0.02)

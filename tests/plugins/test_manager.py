@@ -20,7 +20,13 @@ def manager() -> Manager:
 
 
 def test_the_configured_processes_are_there() -> None:
-    assert list(manager().processes) == ["extract-product", "national-product", "european-product", "echo"]
+    assert list(manager().processes) == [
+        "extract-product",
+        "estimate-product",
+        "national-product",
+        "european-product",
+        "echo",
+    ]
     assert isinstance(manager().get_processor("echo"), Echo)
 
 

@@ -1,7 +1,12 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
+
+from orchestration.usage import note_usage
 
 
 def test_live_answers(client: TestClient) -> None:
@@ -41,3 +46,44 @@ def test_without_the_orders_it_is_not_ready(make_app: Any, tmp_path: Path) -> No
     assert answer.status_code == 503
     assert answer.json()["checks"]["orders"]["status"] == "unavailable"
     assert live.status_code == 200
+
+
+def test_the_results_are_told_with_their_cap(make_app: Any, tmp_path: Path) -> None:
+    with TestClient(make_app(results={"cap": "2M"})) as client:
+        (tmp_path / "state" / "heartbeat").touch()
+        before = client.get("/health/ready").json()
+        note_usage(tmp_path / "state" / "results", 2 << 20)
+        answer = client.get("/health/ready")
+    assert before["status"] == "ok"
+    assert before["checks"]["results"].items() >= {"status": "ok", "used": None, "cap": 2 << 20}.items()
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    results = answer.json()["checks"]["results"]
+    assert (results["status"], results["used"]) == ("full", 2 << 20)
+    assert "cap" in results["detail"]
+    assert results["free"] > 0
+
+
+def test_a_full_disk_is_told(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routes.health.free_bytes", lambda _folder: 1000)
+    with TestClient(make_app()) as client:
+        answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"]["results"] == {
+        "status": "full", "detail": "the disk is full: orders wait or get 503", "used": None, "cap": None, "free": 1000
+    }  # fmt: skip
+
+
+def test_a_database_that_cannot_be_written_is_told(
+    make_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TestClient(app := make_app()) as client:
+        monkeypatch.setattr(app.state.resources.store._pool, "_busy_seconds", 0.1)
+        assert client.get("/health/ready").json()["checks"]["orders"] == {"status": "ok"}
+        app.state.resources.store.close()
+        with closing(sqlite3.connect(tmp_path / "state" / "orders.sqlite", isolation_level=None)) as other:
+            other.execute("begin immediate")
+            answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"]["orders"]["status"] == "read-only"
+    assert "locked" in answer.json()["checks"]["orders"]["detail"]

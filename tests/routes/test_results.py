@@ -245,15 +245,15 @@ def test_an_ended_link_is_410(bureau: "Bureau") -> None:
     file = job.manifest[0].file
     assert file is not None
     past = datetime.now(UTC) - timedelta(days=7, seconds=1)
-    link = bureau.resources.results.link(job_id, file, now=past)
+    link = bureau.resources.results.link(job_id, file, owner="local", now=past)
     assert bureau.client.get(link.removeprefix(URL)).status_code == 410
 
 
-def test_a_link_to_a_deleted_job_is_404(bureau: "Bureau") -> None:
+def test_a_link_to_a_deleted_job_is_as_a_forged_one(bureau: "Bureau") -> None:
     job_id = ordered_file(bureau)
     link = link_of(bureau, job_id)
     bureau.client.delete(f"/jobs/{job_id}")
-    assert bureau.client.get(link).status_code == 404
+    assert bureau.client.get(link).status_code == 403
 
 
 def test_one_output_by_its_name(bureau: "Bureau") -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from server.check import _of_access, find_problems, flaws
-from server.settings import AuthSettings
+from server.check import find_problems, flaws
 
 CONFIGURATION = Path("pygeoapi-config.yml")
 
@@ -170,10 +169,3 @@ def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path) 
     for name in ("CALLBACKS_TRIES", "CALLBACKS_KEY", "MAIL_URL", "MAIL_TO"):
         assert f"LANDCAST_{name}: " in done.stderr
     assert "hidden" not in done.stderr
-
-
-def test_people_sign_in_at_a_realm() -> None:
-    auth = AuthSettings(issuer="https://sso.example.org/land", policy=Path("deploy/policy.yml"))
-    (problem,) = _of_access(auth)
-    assert problem.startswith("LANDCAST_AUTH_ISSUER: must be the address of a realm of Keycloak")
-    assert not [*_of_access(auth.model_copy(update={"issuer": "https://sso.example.org/realms/land"}))]

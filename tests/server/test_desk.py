@@ -73,3 +73,11 @@ def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_mail_server_there_is_no_mail() -> None:
     assert make_desk(read_settings()).mail is None
+
+
+def test_mail_has_tries_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://mail.example.org")
+    monkeypatch.setenv("LANDCAST_MAIL_TRIES", "3")
+    monkeypatch.setenv("LANDCAST_CALLBACKS_TRIES", "5")
+    desk = make_desk(read_settings())
+    assert (desk.retry.tries, desk.mail_retry.tries) == (5, 3)

@@ -21,6 +21,16 @@ def test_defaults_serve_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.state.dir == Path("var")
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [("50G", 50 << 30), ("1.5t", 3 << 39), ("500M", 500 << 20), ("2048k", 2 << 20), ("1048576", 1 << 20)],
+)
+def test_a_cap_is_said_as_people_do(monkeypatch: pytest.MonkeyPatch, given: str, size: int) -> None:
+    assert read_settings().results.cap is None
+    monkeypatch.setenv("LANDCAST_RESULTS_CAP", given)
+    assert read_settings().results.cap == size
+
+
 def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = problems_with(
         monkeypatch, LANDCAST_SERVER_WORKERS="none", LANDCAST_JOBS_RETENTION="0", LANDCAST_SERVRE_BIND="x"
@@ -44,6 +54,11 @@ def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         ("LANDCAST_SERVER_URL", "https://example.org/?a=b"),
         ("LANDCAST_RESULTS_KEY", "short"),
         ("LANDCAST_RESULTS_LINK_DAYS", "8"),
+        ("LANDCAST_RESULTS_CAP", "50 GB"),
+        ("LANDCAST_RESULTS_CAP", "-1G"),
+        ("LANDCAST_RESULTS_CAP", "0"),
+        ("LANDCAST_RESULTS_CAP", "1023K"),
+        ("LANDCAST_RESULTS_CAP", "1e9"),
         ("LANDCAST_CALLBACKS_TRIES", "0"),
         ("LANDCAST_CALLBACKS_PAUSE", "0"),
         ("LANDCAST_CALLBACKS_TIMEOUT", "61"),

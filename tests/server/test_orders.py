@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestration.job import Job, Order, Status
+from orchestration.job import Job, Notice, Order, Status
+from orchestration.store.outbox import Outbox
 from orchestration.store.sqlite import SqliteStore
 from server.cli import main
+
+NOTICES = (
+    Notice("callback", Status.SUCCESSFUL, "https://example.org/done"),
+    Notice("callback", Status.FAILED, "https://example.org/failed"),
+    Notice("mail", Status.SUCCESSFUL, "ann@example.org"),
+)
 
 
 @pytest.fixture
@@ -26,7 +33,8 @@ def orders(*arguments: str) -> Result:
 
 def ordered(store: SqliteStore, process: str = "echo") -> Job:
     inputs = {"message": "hello"}
-    return store.add(Order(process, inputs, "iss|ann", {"echo": {}}, "document", "ann@example.org", "k", "h"))[0]
+    order = Order(process, inputs, "iss|ann", {"echo": {}}, "document", "ann@example.org", "k", "h", NOTICES)
+    return store.add(order)[0]
 
 
 def failed(store: SqliteStore) -> Job:
@@ -72,6 +80,23 @@ def test_an_order_is_retried_as_a_new_one_with_what_was_asked(store: SqliteStore
     first, again = job.order, new.order
     assert (again.process, again.inputs, again.owner) == (first.process, first.inputs, first.owner)
     assert (again.outputs, again.response, again.email) == (first.outputs, first.response, first.email)
+    assert again.idempotency_key is None, "the first order still has it"
+
+
+@pytest.mark.parametrize("end", [Status.FAILED, Status.DISMISSED])
+def test_who_asked_to_be_told_is_told_of_the_new_order(store: SqliteStore, tmp_path: Path, end: Status) -> None:
+    job = failed(store) if end is Status.FAILED else ordered(store)
+    if end is Status.DISMISSED:
+        store.dismiss(job.id)
+    new = store.begin(orders("retry", job.id).stdout.strip())
+    assert new is not None
+    assert store.publish(new.id, new.attempt, ())
+    with closing(Outbox(tmp_path / "orders.sqlite")) as outbox:
+        told = [(found.kind, found.event) for found in outbox.notifications(new.id)]
+        taken = [outbox.take(kind) for kind in ("callback", "callback", "mail")]
+    assert told == [("callback", "successful"), ("mail", "successful")]
+    addresses = [entry.address for entry in taken if entry and entry.job_id == new.id]
+    assert addresses == ["https://example.org/done", "ann@example.org"]
 
 
 def test_what_waits_is_cancelled_not_retried(store: SqliteStore) -> None:

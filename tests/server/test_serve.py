@@ -9,82 +9,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from shutil import copytree
-from socket import create_server
 
 import psutil
 import pytest
 
-
-def free_port() -> int:
-    with closing(create_server(("127.0.0.1", 0))) as listening:
-        port: int = listening.getsockname()[1]
-        return port
-
-
-class Served:
-    """One running `landcast serve` on a free port."""
-
-    def __init__(self, state: Path, log: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.log = log
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "server.cli", "serve"],
-                env={
-                    **clean,
-                    "LANDCAST_AUTH_OPEN": "yes",
-                    "LANDCAST_STATE_DIR": str(state),
-                    "LANDCAST_SERVER_BIND": self.url.removeprefix("http://"),
-                    "LANDCAST_SERVER_WORKERS": "2",
-                },
-                stderr=stream,
-            )
-
-    def get(self, path: str, **headers: str) -> dict[str, object]:
-        request = urllib.request.Request(self.url + path, headers={"Accept": "application/json", **headers})  # noqa: S310 - ours
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
-            document: dict[str, object] = json.load(answer)
-            return document
-
-    def post(self, path: str, body: object, **headers: str) -> dict[str, object]:
-        return self.get_with_body(path, json.dumps(body).encode(), headers)
-
-    def get_with_body(self, path: str, body: bytes, headers: dict[str, str]) -> dict[str, object]:
-        request = urllib.request.Request(  # noqa: S310 - ours
-            self.url + path, body, {"Content-Type": "application/json", **headers}
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
-            document: dict[str, object] = json.load(answer)
-            return document
-
-    def ready(self, seconds: float = 15) -> None:
-        eventually(lambda: self.answers("/health/ready"), seconds)
-
-    def answers(self, path: str) -> bool:
-        try:
-            self.get(path)
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return False
-        return True
-
-    def tree(self) -> list[psutil.Process]:
-        parent = psutil.Process(self.process.pid)
-        return [parent, *parent.children(recursive=True)]
-
-
-def eventually(holds: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.05)
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != "zombie" for process in processes)
+from tests.server.served import Served, end, eventually, free_port, gone
 
 
 @pytest.fixture
@@ -103,11 +35,7 @@ def serve(state: Path, tmp_path: Path) -> Iterator[Callable[[], Served]]:
 
     yield start
     for served in started:
-        if served.process.poll() is None:
-            tree = served.tree()
-            for process in tree:
-                process.kill()
-        served.process.wait()
+        end(served)
 
 
 def test_it_serves_and_sigterm_ends_all_within_five_seconds(serve: Callable[[], Served]) -> None:

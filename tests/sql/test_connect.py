@@ -70,11 +70,22 @@ def test_a_database_of_the_second_version_gets_its_outbox(tmp_path: Path) -> Non
         assert tuple(connection.execute("select state, due from outbox").fetchone()) == ("due", 7)
 
 
-def test_a_database_of_the_third_version_gets_its_keys_and_sessions(tmp_path: Path) -> None:
+_VERSION_3 = _VERSION_2.replace("user_version = 2", "user_version = 3")
+
+
+def test_a_database_of_the_third_version_remembers_whom_to_tell(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        connection.executescript(_VERSION_3)
+        migrate(connection)
+        assert _pragma(connection, "user_version") == SCHEMA_VERSION
+        assert connection.execute("select notices from jobs").fetchone()[0] == "[]"
+
+
+def test_a_database_of_the_fourth_version_gets_its_keys_and_sessions(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         connection.executescript("drop table api_keys; drop table sessions; drop table pending_logins;")
-        connection.execute("pragma user_version = 3")
+        connection.execute("pragma user_version = 4")
         migrate(connection)
         names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'table'")}
         assert names >= {"api_keys", "sessions", "pending_logins", "jobs"}

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from auth.address import client_address, neighbourhood
+from auth.client_address import client_address, neighbourhood
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("fd00::/8")]
 

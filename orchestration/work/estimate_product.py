@@ -1,0 +1,133 @@
+"""Tell what an order of an area would be, before it is one: its size, its time, whether it is taken."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from orchestration.amounts import Amount, PastAmounts, amount_of
+from orchestration.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
+from orchestration.errors import StoreUnavailable
+from orchestration.job import Manifest, Output
+from orchestration.store.past import PastOrder, count_unfinished, past_orders
+from orchestration.work import QUICK, REFUSED, Bench, Part, Piece, Work, catalogue_of_bench
+from products.area import Area, measure_area
+from products.catalogue import Catalogue, Product
+from products.classes import by_value
+from products.errors import InvalidArea, RequestTooLarge
+from products.limits import MAX_ORDER_KM2
+
+_PROCESS = "extract-product"
+_COUNTING = 0.4
+"""Seconds in which past orders are counted that no estimate counted yet; the next estimate goes on."""
+_UNITS = {"Raster": "pixels", "Vector": "polygons"}
+
+_Costs = tuple[list[Past], list[Past]]
+"""Bytes and seconds of past orders."""
+
+
+def _plan(_bench: Bench) -> Sequence[Part]:
+    return [{}]
+
+
+def _make(_part: Part, bench: Bench) -> Piece:
+    inputs = bench.order.inputs
+    catalogue = catalogue_of_bench(bench)
+    product = catalogue.find(inputs.get("series"), inputs.get("year"))
+    area = measure_area(inputs["aoi"])
+    amount = _amount(product, inputs["product"], area)
+    return {
+        "accepted": REFUSED not in inputs,
+        **({"reason": inputs[REFUSED]} if REFUSED in inputs else {}),
+        "product": inputs["product"],
+        "series": product.series,
+        "year": product.year,
+        "area": {"km2": round(area.km2, 4), "bbox": [round(each, 6) for each in area.geometry.bounds]},
+        "limit": {"km2": MAX_ORDER_KM2},
+        **(_amounts(amount, product, inputs["product"]) if amount else {}),
+        **(_costs(amount, inputs["product"], _past(bench, product, catalogue)) if amount and amount.total else {}),
+        **_waiting(bench.orders),
+    }
+
+
+def _amount(product: Product, kind: str, area: Area) -> Amount | None:
+    """Count, unless the area has no place in the product or cannot be counted at a bounded cost."""
+    with suppress(InvalidArea, RequestTooLarge):
+        return amount_of(product, "Raster" if kind == "Raster" else "Vector", area)
+    return None
+
+
+def _amounts(amount: Amount, product: Product, kind: str) -> Mapping[str, Any]:
+    classes = by_value(product.classes)
+    rows = [
+        {
+            "value": value,
+            "name": classes[value].name if value in classes else None,
+            "count": count,
+            **({"margin": amount.margins[value]} if amount.margins else {}),
+        }
+        for value, count in sorted(amount.counts.items())
+    ]
+    exact = {"exact": amount.exact, "margin": amount.margin, "how": amount.how}
+    return {_UNITS[kind]: {"total": amount.total, **exact, "classes": rows}}
+
+
+def _costs(amount: Amount, kind: str, past: _Costs) -> Mapping[str, Any]:
+    rules, (sizes, times) = RULES[kind], past
+    size, time = forecast(rules.size, amount.total, sizes), forecast(rules.time, amount.total, times)
+    return {
+        "size": {"unit": "byte", **{name: round(value) for name, value in _named(size)}},
+        "time": {"unit": "second", **{name: round(value, 1) for name, value in _named(time)}},
+        "basis": _basis(sizes, amount.total, _UNITS[kind]),
+    }
+
+
+def _named(range_: Range) -> list[tuple[str, float]]:
+    return list(zip(("low", "expected", "high"), astuple(range_), strict=True))
+
+
+def _past(bench: Bench, product: Product, catalogue: Catalogue) -> _Costs:
+    """Return what orders of the same kind did cost; none where the database cannot be read now."""
+    if bench.orders is None:
+        return [], []
+    kind = bench.order.inputs["product"]
+    try:
+        orders = past_orders(bench.orders, process=_PROCESS, kind=kind, series=product.series)
+    except StoreUnavailable:
+        return [], []
+    return _known(orders, PastAmounts(bench.orders.with_name("amounts.json"), catalogue))
+
+
+def _known(orders: Sequence[PastOrder], amounts: PastAmounts) -> _Costs:
+    counted = amounts.of(orders, seconds=_COUNTING) if len(orders) >= LEAST_ORDERS else {}
+    known = [(counted[order.id], order) for order in orders if order.id in counted]
+    sizes = [Past(amount, order.size) for amount, order in known]
+    return sizes, [Past(amount, order.seconds) for amount, order in known]
+
+
+def _basis(past: Sequence[Past], total: int, unit: str) -> Mapping[str, Any]:
+    if len(past) < LEAST_ORDERS:
+        text = f"fewer than {LEAST_ORDERS} past orders; what was measured on the sample, with a wide range"
+        return {"orders": 0, "text": text}
+    text = f"{len(past)} past orders: their median, and where eight of ten lie, for as many {unit}"
+    if is_beyond(total, past):
+        text += f"; nearly all of them were for ten times more or fewer {unit}, so the range is wider"
+    return {"orders": len(past), "text": text}
+
+
+def _waiting(orders: Path | None) -> Mapping[str, Any]:
+    """Say how many orders are before one that is sent now; what they need is not in `time`."""
+    if orders is None:
+        return {}
+    with suppress(StoreUnavailable):
+        return {"waiting": {"orders": count_unfinished(orders, beside=QUICK)}}
+    return {}
+
+
+def _assemble(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+    (piece,) = pieces
+    return (Output("result", dict(piece)),)
+
+
+WORK = Work(_plan, _make, _assemble)

@@ -1,0 +1,97 @@
+"""Ask what an order of an area would be, before it is one."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, override
+
+from auth.limits import Place
+from orchestration.work import ESTIMATE, REFUSED
+from processes.base import Processor
+from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
+from processes.where import any_area_of
+from products.catalogue import Catalogue
+
+_COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+_NUMBER: Mapping[str, Any] = {"type": "number", "minimum": 0}
+_KM2: Mapping[str, Any] = {"type": "number", "title": "square kilometres on the ellipsoid"}
+
+
+def _object(properties: Mapping[str, Any], *required: str, **more: str) -> Mapping[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+def _range(unit: str) -> Mapping[str, Any]:
+    bounds = dict.fromkeys(("low", "expected", "high"), _NUMBER)
+    return _object({"unit": {"type": "string", "enum": [unit]}, **bounds}, "unit", *bounds)
+
+
+_CLASS = _object({"value": _COUNT, "name": {"type": "string"}, "count": _COUNT, "margin": _COUNT}, "value", "count")
+_COUNTS = _object(
+    {
+        "total": _COUNT,
+        "exact": {"type": "boolean"},
+        "margin": {**_COUNT, "description": "How far `total` may be off, in 95 of 100 cases at most; 0 where exact."},
+        "how": {"type": "string"},
+        "classes": {"type": "array", "items": _CLASS},
+    },
+    *("total", "exact", "margin", "how", "classes"),
+)
+_ESTIMATE = _object(
+    {
+        "accepted": {"type": "boolean", "description": "Whether an order with these inputs would be taken."},
+        "reason": {"type": "string", "description": "Why it would be refused, as an order would say it."},
+        "product": EXTRACTION["product"]["schema"],
+        "series": {"type": "string"},
+        "year": {"type": "integer"},
+        "area": _object({"km2": _KM2, "bbox": {"type": "array", "items": {"type": "number"}}}, "km2", "bbox"),
+        "limit": _object({"km2": _KM2}, "km2"),
+        "pixels": _COUNTS,
+        "polygons": _COUNTS,
+        "size": _range("byte"),
+        "time": _range("second"),
+        "basis": _object({"orders": _COUNT, "text": {"type": "string"}}, "orders", "text"),
+        "waiting": _object(
+            {"orders": {**_COUNT, "description": "Orders before it, whose time is not in `time`."}}, "orders"
+        ),
+    },
+    *("accepted", "product", "area", "limit"),
+)
+
+
+class EstimateProduct(Processor):
+    """Tell size and time of an extract-product with the same inputs, and whether it would be refused."""
+
+    description: ClassVar[Mapping[str, Any]] = {
+        "id": ESTIMATE,
+        "version": "1.0.0",
+        "title": "Estimate an order for an area",
+        "description": "Takes the inputs of extract-product and tells, without an order, whether it would be taken or "
+        "why not, the area, its pixels or polygons by class, and the expected size and time with their range.",
+        "keywords": ["land cover", "CLC+ Backbone", "estimate", "size", "time"],
+        "jobControlOptions": ["sync-execute"],
+        "outputTransmission": ["value", "reference"],
+        "inputs": EXTRACTION,
+        "outputs": {
+            "result": {
+                "title": "The estimate",
+                "description": "What an order with these inputs would be.",
+                "schema": _ESTIMATE,
+            }
+        },
+        "example": EXAMPLE,
+    }
+    asks_of: ClassVar[str | None] = "extract-product"
+
+    @override
+    def place(self, inputs: Mapping[str, Any]) -> Place:
+        """Return the area that is asked about, of any size."""
+        return any_area_of(inputs["aoi"])
+
+    @override
+    def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+        """Return the inputs as they are stored; in REFUSED why an order is refused. Raises InvalidInput, BrokenSource.
+
+        What cannot be read is refused here too.
+        """
+        checked = super().check(inputs, catalogue)
+        refusal = refusal_of(checked, catalogue)
+        return checked if refusal is None else {**checked, REFUSED: refusal.message}

@@ -1,0 +1,63 @@
+"""The extraction of an area: its inputs, and whether an order of it is taken, for the order and its estimate alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from processes.errors import InvalidInput
+from processes.order import ORDER
+from processes.where import AREA, any_area_of, sized
+from processes.which import WHICH, product_of, source_of
+from products.area import Area
+from products.catalogue import Catalogue
+from products.raster.cover import has_data
+from products.vector.extract import has_features
+
+EXTRACTION: Mapping[str, Mapping[str, Any]] = {
+    "product": {
+        "title": "Product",
+        "description": "What to deliver.",
+        "schema": {"type": "string", "enum": ["Raster", "Vector"]},
+    },
+    "aoi": {
+        "title": "Area of interest",
+        "description": "The area, at most 5,000,000 km2, in longitude and latitude (WGS 84). Edges are "
+        "straight in longitude and latitude; a pixel belongs to the area when its centre does.",
+        "schema": AREA,
+    },
+    **WHICH,
+    **ORDER,
+}
+EXAMPLE: Mapping[str, Any] = {
+    "inputs": {
+        "product": "Raster",
+        "aoi": "POLYGON((23.80 52.68, 23.90 52.68, 23.90 52.75, 23.80 52.75, 23.80 52.68))",
+    }
+}
+
+
+def refusal_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> InvalidInput | None:
+    """Return why an order with these inputs is refused, None where it is taken; AreaRefused where it is too large.
+
+    Raises InvalidInput where the area cannot be read, which is no refusal but no order; BrokenSource.
+    """
+    area = any_area_of(inputs["aoi"])
+    try:
+        _check(inputs, area, catalogue)
+    except InvalidInput as refusal:
+        return refusal
+    return None
+
+
+def _check(inputs: Mapping[str, Any], area: Area, catalogue: Catalogue) -> None:
+    sized(area)
+    product = product_of(inputs, catalogue)
+    kind = inputs["product"]
+    source = source_of(product, kind)
+    some = has_data(source, area) if kind == "Raster" else has_features(source, area)
+    if not some:
+        west, south, east, north = area.geometry.bounds
+        raise InvalidInput(
+            "aoi",
+            f"input 'aoi': there is nothing of {product.title} ({kind}) inside the area, which lies between "
+            f"{west:.6g} {south:.6g} and {east:.6g} {north:.6g}; allowed: an area that has some of it",
+        )

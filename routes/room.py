@@ -1,0 +1,57 @@
+"""Take orders while there is room for what they make."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+
+from orchestration.job import Job, Manifest, Order
+from orchestration.status_info import instant
+from orchestration.store import JobStore
+from orchestration.usage import in_words, known_usage
+from orchestration.work import WITHOUT_FILES
+from routes.problem import Problem
+
+_SOONEST, _LATEST = 10, 3600
+"""Seconds after which an order that is refused may come again: results may also be deleted before their time ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The store of orders and the folder of results, which may hold `cap` bytes, None for any number."""
+
+    store: JobStore
+    results: Path
+    cap: int | None = None
+
+    def take(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> Job:
+        """Store the order, as `JobStore.add`. Raises the 503 Problem for one that would need room where there is none.
+
+        An order that is repeated, needs no run or makes no files is always taken.
+        """
+        if manifest is None and order.process not in WITHOUT_FILES and self.is_at_cap():
+            known = self.store.repeated(order)
+            if known is None:
+                raise self._refusal()
+            return known
+        job, _ = self.store.add(order, manifest, most_open=most_open)
+        return job
+
+    def used(self) -> int | None:
+        """Return the bytes that the folder of results held when the worker last looked, None where it never did."""
+        return known_usage(self.results)
+
+    def is_at_cap(self) -> bool:
+        """Say whether nothing more may be made."""
+        return self.cap is not None and (self.used() or 0) >= self.cap
+
+    def _refusal(self) -> Problem:
+        next_expiry = self.store.next_expiry()
+        frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
+        detail = (
+            "no order that makes files is taken now: the results that are kept have reached "
+            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its files at once"
+        )
+        left = (next_expiry - datetime.now(UTC)).total_seconds() if next_expiry else _LATEST
+        headers = {"Retry-After": str(round(min(max(left, _SOONEST), _LATEST)))}
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)

@@ -1,0 +1,1 @@
+"""Backups: everything that counts in one file, and back."""

@@ -1,0 +1,69 @@
+"""The files that go into a backup, and the names that they have in it."""
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.job import ResultFile
+from orchestration.kept import HOUSE, record_of
+from orchestration.store.sqlite import SqliteStore
+from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
+from server.backup.contents import CONFIGURATION, DATABASE, KEYS, PRODUCTS, RESULTS, Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the state and the configuration are."""
+
+    state: Path
+    configuration: Path
+
+
+def members_of(place: Place, snapshot: Path, parts: Parts) -> dict[str, Path]:
+    """Return the files by their names in the archive; results are those that the snapshot of the orders names."""
+    members = {DATABASE: snapshot, CONFIGURATION: place.configuration}
+    members |= {key: place.state / key for key in KEYS if (place.state / key).is_file()}
+    if parts.results:
+        members |= _results(place, snapshot)
+    if parts.products:
+        members |= {f"{PRODUCTS}/{path.name}": path for path in _made(place.state / PRODUCTS)}
+    return members
+
+
+def _results(place: Place, snapshot: Path) -> Iterator[tuple[str, Path]]:
+    sources = tuple(_sources(place.configuration))
+    root = place.state / RESULTS
+    with closing(SqliteStore(snapshot)) as store:
+        files = dict.fromkeys(file for _, file in store.named_files())
+    for file in files:
+        yield from ((f"{RESULTS}/{path.relative_to(root)}", path) for path in _paths(root, file, sources))
+
+
+def _paths(root: Path, file: ResultFile, sources: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the file and, for one of the house, its record; of another name of a source the record alone."""
+    path = root / file.path
+    if Path(file.path).parts[0] != HOUSE:
+        yield path
+        return
+    yield record_of(path)
+    if not path.is_symlink() and not any(_is_same(path, source) for source in sources):
+        yield path
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:
+        return False
+
+
+def _sources(configuration: Path) -> Iterator[Path]:
+    """Yield the rasters of the products; a configuration that is wrong names none, and is backed up as it is."""
+    with suppress(InvalidConfiguration):
+        for product in catalogue_of(read_configuration(configuration)).products:
+            yield product.raster
+
+
+def _made(folder: Path) -> Iterator[Path]:
+    yield from (path for path in sorted(folder.glob("[!.]*")) if path.is_file() and not path.is_symlink())

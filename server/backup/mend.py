@@ -1,0 +1,84 @@
+"""What a restored state needs besides: the configuration, links to sources, and orders that know what is missing."""
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from orchestration.errors import ResultMissing
+from orchestration.house import Edition
+from orchestration.job import ResultFile
+from orchestration.kept import HOUSE, kept_file
+from orchestration.results import ResultFiles
+from orchestration.store.sqlite import SqliteStore
+from orchestration.work.european_product import link
+from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
+from products.whole import whole_file
+from server.backup.contents import CONFIGURATION, DATABASE, RESULTS
+from server.backup.members import Place
+
+
+def mend(place: Place, unpacked: Path) -> tuple[Path | None, int]:
+    """Do so; return where the configuration lies instead of in its place, and how many orders lost their result.
+
+    It may be done again.
+    """
+    elsewhere = _place_configuration(place, unpacked / CONFIGURATION)
+    _link_sources(place)
+    return elsewhere, _note_missing(place.state)
+
+
+def _place_configuration(place: Place, saved: Path) -> Path | None:
+    """Put the configuration where there is none; beside the state where there is another, or none can be put."""
+    if not saved.exists() or _holds(place.configuration, saved.read_bytes()):
+        return None
+    if not place.configuration.exists():
+        with suppress(OSError):
+            _put(saved, place.configuration)
+            return None
+    elsewhere = place.state / f"restored-{CONFIGURATION}"
+    _put(saved, elsewhere)
+    return elsewhere
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.exists() and path.read_bytes() == content
+
+
+def _put(saved: Path, target: Path) -> None:
+    with whole_file(target) as part:
+        part.write_bytes(saved.read_bytes())
+
+
+def _link_sources(place: Place) -> None:
+    """Make the European rasters that the house has a record of, and no file, other names of their sources again."""
+    rasters = dict(_rasters(place.configuration))
+    for record in (place.state / RESULTS / HOUSE).glob("*/*.json"):
+        target = record.with_suffix("")
+        if target.name in rasters and not target.exists(follow_symlinks=False):
+            link(rasters[target.name], target)
+            if kept_file(target) is None:
+                target.unlink()
+
+
+def _rasters(configuration: Path) -> Iterator[tuple[str, Path]]:
+    with suppress(InvalidConfiguration):
+        for product in catalogue_of(read_configuration(configuration)).products:
+            if product.raster.is_file():
+                yield Edition(product, "Raster").name, product.raster
+
+
+def _note_missing(state: Path) -> int:
+    """Take the results from the orders whose files are not there, as at the end of their time; return how many."""
+    files = ResultFiles(state / RESULTS)
+    with closing(SqliteStore(state / DATABASE)) as store:
+        lost = {job_id for job_id, file in store.named_files() if not _is_there(files, file)}
+        for job_id in lost:
+            store.files_removed(job_id)
+    return len(lost)
+
+
+def _is_there(files: ResultFiles, file: ResultFile) -> bool:
+    try:
+        return files.path_of(file).is_file()
+    except ResultMissing:
+        return False

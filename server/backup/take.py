@@ -1,0 +1,105 @@
+"""Take a backup: a consistent copy of the orders, then what they name, in one tar that is whole or not there."""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+from orchestration.store.database import unavailable
+from products.progress import Report
+from products.whole import private_file, whole_file
+from server.backup.contents import (
+    ABOUT,
+    ABOUT_JSON,
+    DATABASE,
+    FORMAT,
+    MANIFEST,
+    MANIFEST_JSON,
+    STORE,
+    About,
+    Entry,
+    Parts,
+)
+from server.backup.measured import Measured, Meter
+from server.backup.members import Place, members_of
+from server.state import in_use
+from sql.connect import SCHEMA_VERSION, copy_database
+
+_MODE = 0o600
+_OVERHEAD = 2048
+"""Bytes that tar and manifest add to a file, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a backup holds: its files, their bytes, and how many that the orders name were not there any more."""
+
+    files: int
+    size: int
+    gone: int
+
+
+def take_backup(place: Place, target: Path, parts: Parts, report: Report) -> Taken:
+    """Write the backup while servers and workers run. Raises OSError, StoreUnavailable, StateBusy."""
+    if target.exists():
+        raise FileExistsError(f"{target}: is there already")
+    if not (place.state / DATABASE).exists():
+        raise FileNotFoundError(f"{place.state / DATABASE} is not there: nothing was ordered, or it is another folder")
+    folder = target.absolute().parent
+    with in_use(place.state), TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as draft:
+        snapshot = Path(draft) / DATABASE
+        with unavailable():
+            copy_database(place.state / DATABASE, snapshot)
+        members = members_of(place, snapshot, parts)
+        size = sum(path.stat().st_size for path in members.values() if path.is_file())
+        refuse_full(folder, size + _OVERHEAD * len(members))
+        about = About(FORMAT, version("landcast"), STORE, SCHEMA_VERSION, datetime.now(UTC), size)
+        with whole_file(target.absolute()) as part, private_file(part) as stream:
+            entries = _write(stream, about, members, report)
+    return Taken(len(entries), sum(entry.size for entry in entries), len(members) - len(entries))
+
+
+def refuse_full(folder: Path, size: int) -> None:
+    """Raise OSError where so many bytes do not fit on the folder's disk."""
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise OSError(f"{folder}: needs {size:,} bytes, {free:,} are free")
+
+
+def _write(stream: IO[bytes], about: About, members: Mapping[str, Path], report: Report) -> tuple[Entry, ...]:
+    meter = Meter(report, about.size, "writing the backup")
+    with tarfile.open(fileobj=stream, mode="w:", format=tarfile.PAX_FORMAT) as tar:
+        _add_text(tar, ABOUT, ABOUT_JSON.dump_json(about))
+        entries = tuple(_added(tar, members, meter))
+        _add_text(tar, MANIFEST, MANIFEST_JSON.dump_json(entries))
+    return entries
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
+    tar.addfile(_info(name, len(text)), io.BytesIO(text))
+
+
+def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: Meter) -> Iterator[Entry]:
+    """Add the files, but those that were removed meanwhile, as results are at the end of their time."""
+    for name, path in members.items():
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            continue
+        with file:
+            status = os.fstat(file.fileno())
+            measured = Measured(file, meter)
+            tar.addfile(_info(name, status.st_size), measured)
+            yield Entry(name, status.st_size, measured.sha256, status.st_mtime_ns)
+
+
+def _info(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, _MODE
+    return info

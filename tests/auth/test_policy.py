@@ -1,0 +1,249 @@
+"""The policy, as tables of who may do what, written by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth.access import UNLIMITED, Access, Action, Limits
+from auth.identity import ANONYMOUS, LOCAL, Identity
+from auth.keys.key import KeyIdentity, KeyScope
+from auth.policy import OPEN, GrantPolicy
+from auth.policy_file import COLLECTIONS, PROCESSES, InvalidPolicy, Known, policy_of, read_policy
+
+KNOWN = Known.of({})
+EXAMPLE = Path("deploy/policy.yml")
+ISSUER = "https://sso.example.org/realms/land"
+
+
+def known(name: str, *roles: str, **members: Any) -> Identity:
+    return Identity(f"{ISSUER}|{name}", subject=name, roles=frozenset(roles), method="token", **members)
+
+
+NOBODY_ELSE = known("nemo")
+USER, ADMIN, GAF, GEOVILLE = (known(role, role) for role in ("user", "admin", "gaf", "geoville"))
+
+
+def by_key(scope: KeyScope, *roles: str) -> Identity:
+    return KeyIdentity(f"{ISSUER}|u", subject="u", roles=frozenset(roles), method="key", key_id="k", key_scope=scope)
+
+
+def policy(**grants: Any) -> GrantPolicy:
+    return policy_of({"grants": grants}, KNOWN)
+
+
+def may(decide: GrantPolicy, identity: Identity, action: str, resource: str | None = None) -> bool:
+    return decide(identity, Access(Action(action), resource)).allowed
+
+
+#  action, resource, and whether anonymous, known without a role, user, admin, gaf, geoville may
+OLD_RULES = [
+    ("read-items", "parks", "yyyyyy"),
+    ("read-map", "clcplus-raster", "yyyyyy"),
+    ("read-coverage", "clcplus-raster", "yyyyyy"),
+    ("download", "clcplus-raster", "nyyyyy"),
+    ("discover", "nations", "nyyyyy"),
+    ("read-items", "nations", "nyyyyy"),
+    ("discover", "extract-product", "yyyyyy"),
+    ("execute", "extract-product", "nnyynn"),
+    ("execute", "national-product", "nnyynn"),
+    ("read-own-jobs", "extract-product", "nnyynn"),
+    ("dismiss-own-jobs", "extract-product", "nnyynn"),
+    ("read-all-jobs", "extract-product", "nnnynn"),
+    ("discover", "apply-model", "nnnyyy"),
+    ("execute", "apply-model", "nnnyyn"),
+    ("execute", "apply-model-testing", "nnnyyn"),
+    ("execute", "sample-extraction", "nnnyyn"),
+    ("read-own-jobs", "apply-model", "nnnyyn"),
+    ("read-all-jobs", "apply-model", "nnnyny"),
+    ("dismiss-all-jobs", "apply-model", "nnnyny"),
+    ("read-all-jobs", "echo", "nnnynn"),
+    ("administer", None, "nnnynn"),
+    ("read-items", "no-such-collection", "nnnnnn"),
+    ("execute", "parks", "nnnnnn"),
+]
+
+
+@pytest.mark.parametrize(("action", "resource", "answers"), OLD_RULES)
+def test_the_example_keeps_the_old_rules(action: str, resource: str | None, answers: str) -> None:
+    decide = read_policy(EXAMPLE, KNOWN)
+    callers = (ANONYMOUS, NOBODY_ELSE, USER, ADMIN, GAF, GEOVILLE)
+    assert "".join("ny"[may(decide, caller, action, resource)] for caller in callers) == answers
+
+
+def test_what_no_grant_allows_is_refused_with_what_is_missing() -> None:
+    decide = read_policy(EXAMPLE, KNOWN)
+    verdict = decide(NOBODY_ELSE, Access(Action.EXECUTE, "extract-product"))
+    assert not verdict.allowed
+    assert verdict.reason == "execute of extract-product needs role admin or role user"
+
+
+def test_an_open_server_lets_its_one_caller_do_everything_and_nobody_else() -> None:
+    assert may(OPEN, LOCAL, "administer")
+    assert not may(OPEN, ANONYMOUS, "discover", "parks")
+    assert not may(OPEN, ADMIN, "discover", "parks")
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        known("a", "boss"),
+        known("a", scopes=frozenset({"boss"})),
+        known("a", groups=frozenset({"/survey"})),
+        known("b"),
+        Identity(f"{ISSUER}|b", subject="b", method="session"),
+    ],
+)
+def test_any_one_word_suffices(identity: Identity) -> None:
+    document = {
+        "roles": ["boss"],
+        "grants": {
+            "some": {
+                "who": {"role": "boss", "group": "/survey", "user": [f"{ISSUER}|b"]},
+                "may": "execute",
+                "processes": "echo",
+            }
+        },
+    }
+    assert may(policy_of(document, KNOWN), identity, "execute", "echo")
+    assert not may(policy_of(document, KNOWN), known("c", "/survey", "b"), "execute", "echo")
+
+
+def test_a_scope_is_a_scope_and_no_role() -> None:
+    decide = policy(some={"who": {"scope": "products"}, "may": "execute", "processes": "echo"})
+    assert may(decide, known("a", scopes=frozenset({"products"})), "execute", "echo")
+    assert not may(decide, known("a", "products"), "execute", "echo")
+
+
+@pytest.mark.parametrize(
+    ("scope", "action", "resource", "allowed"),
+    [
+        ("read", "read-items", "nations", True),
+        ("read", "download", "clcplus-raster", True),
+        ("read", "read-own-jobs", "echo", True),
+        ("read", "execute", "echo", False),
+        ("read", "dismiss-own-jobs", "echo", False),
+        ("order", "execute", "echo", True),
+        ("order", "dismiss-own-jobs", "echo", True),
+        ("order", "read-all-jobs", "echo", False),
+        ("order", "administer", None, False),
+    ],
+)
+def test_a_key_does_what_it_is_made_for_whatever_its_owner_may(
+    scope: KeyScope, action: str, resource: str | None, *, allowed: bool
+) -> None:
+    """Attack: a key for a map, found in a QGIS project, orders or administers."""
+    decide = read_policy(EXAMPLE, KNOWN)
+    assert may(decide, by_key(scope, "admin"), action, resource) is allowed
+
+
+def test_each_grant_suffices_alone_so_the_least_restricted_counts() -> None:
+    everybody = {"who": "public", "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"}
+    decide = policy(public=everybody, users={"who": {"role": "user"}, "may": "read-items", "collections": "parks"})
+    assert decide(ANONYMOUS, Access(Action.READ_ITEMS, "parks")).rows == ("iucn = 'II'",)
+    assert decide(USER, Access(Action.READ_ITEMS, "parks")).rows is None
+    assert decide(ANONYMOUS, Access(Action.DISCOVER, "parks")).rows is None
+
+
+def test_restrictions_of_several_grants_add_up() -> None:
+    box = "POLYGON((20 50, 21 50, 21 51, 20 51, 20 50))"
+    grant = {"who": "public", "may": "read-map", "collections": "clcplus-raster"}
+    decide = policy(
+        one={**grant, "area": {"polygon": box}}, other={**grant, "area": {"polygon": box.replace("21", "22")}}
+    )
+    area = decide(ANONYMOUS, Access(Action.READ_MAP, "clcplus-raster")).area
+    assert area is not None
+    assert area.geometry.bounds == (20, 50, 22, 51)
+
+
+def test_limits_of_several_grants_are_alternatives() -> None:
+    grant = {"who": {"role": "user"}, "may": "execute", "processes": "echo"}
+    decide = policy(
+        small={**grant, "limits": {"largest-order-km2": 10}}, few={**grant, "limits": {"open-orders": 1}}, no=grant
+    )
+    limits = decide(USER, Access(Action.EXECUTE, "echo")).limits
+    assert limits == (Limits(km2=10), Limits(open_orders=1), UNLIMITED)
+
+
+@pytest.mark.parametrize(
+    ("grant", "problem"),
+    [
+        ({"who": {"role": "boss"}, "may": "administer"}, "grants.g.who.role: 'boss' is no role; allowed: admin"),
+        ({"who": "everyone", "may": "administer"}, "grants.g.who: 'everyone'; allowed: public, authenticated"),
+        ({"who": {}, "may": "administer"}, "grants.g.who: {}; allowed: public"),
+        ({"may": "administer"}, "grants.g.who: None; allowed: public"),
+        ({"who": {"rôle": "x"}, "may": "administer"}, "grants.g.who.rôle: unknown; allowed: role"),
+        ({"who": {"role": [1]}, "may": "administer"}, "grants.g.who.role: [1] is neither a word"),
+        ({"who": "public", "may": "fly"}, "grants.g.may: 'fly' is no action; allowed: discover"),
+        ({"who": "public"}, "grants.g.may: None is neither a word"),
+        ({"who": "public", "may": []}, "grants.g.may: [] is neither a word"),
+        (
+            {"who": "public", "may": "read-items", "collections": "parx"},
+            "grants.g.collections: 'parx' is none of clcplus-raster, ",
+        ),
+        (
+            {"who": "public", "may": "execute", "processes": ["echo", "ekko"]},
+            "grants.g.processes: 'ekko' is none of apply-model",
+        ),
+        ({"who": "public", "may": "execute", "collections": "*"}, "grants.g: execute needs processes"),
+        ({"who": "public", "may": "read-items", "processes": "*"}, "grants.g: read-items needs collections"),
+        ({"who": "public", "may": "discover"}, "grants.g: discover needs collections or processes"),
+        ({"who": "public", "may": "administer", "unless": 1}, "grants.g.unless: unknown; allowed: who, may"),
+        ({"who": "public", "may": "administer", "limits": 1}, "grants.g.limits: 1 is no mapping"),
+        (
+            {"who": "public", "may": "administer", "limits": {"largest-order-km2": 0}},
+            "grants.g.limits.largest-order-km2: 0; allowed: a number above 0",
+        ),
+        (
+            {"who": "public", "may": "administer", "limits": {"largest-order-km2": True}},
+            "grants.g.limits.largest-order-km2: True; allowed: a number above 0",
+        ),
+        (
+            {"who": "public", "may": "administer", "limits": {"open-orders": 0.5}},
+            "grants.g.limits.open-orders: 0.5; allowed: a whole number",
+        ),
+        (
+            {"who": "public", "may": "administer", "limits": {"order-area": {"nation": "Atlantis"}}},
+            "grants.g.limits.order-area: 'Atlantis' is no nation",
+        ),
+        (
+            {"who": "public", "may": "administer", "limits": {"order-area": {"polygon": "POINT(1 1)"}}},
+            "grants.g.limits.order-area: The area is not readable",
+        ),
+        ({"who": "public", "may": "administer", "area": "here"}, "grants.g.area: 'here'; allowed: {nation: NAME}"),
+        ({"who": "public", "may": "administer", "rows": 1}, "grants.g.rows: 1 is no filter"),
+        (5, "grants.g: must be a mapping"),
+    ],
+)
+def test_a_mistake_is_named_and_never_dropped(grant: Any, problem: str) -> None:
+    with pytest.raises(InvalidPolicy) as caught:
+        policy(g=grant)
+    assert any(each.startswith(problem) for each in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"grants": {}}, {"grants": []}, {"grants": {"g": {}}, "x": 1}])
+def test_a_document_that_is_no_policy_is_refused(document: Any) -> None:
+    with pytest.raises(InvalidPolicy):
+        policy_of(document, KNOWN)
+
+
+@pytest.mark.parametrize("text", ["grants: [", "\x00"])
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yml").write_text(text)
+    with pytest.raises(InvalidPolicy):
+        read_policy(tmp_path / "policy.yml", KNOWN)
+    with pytest.raises(InvalidPolicy):
+        read_policy(tmp_path / "none.yml", KNOWN)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    wrong = {"who": {"role": "boss"}, "may": "fly"}
+    with pytest.raises(InvalidPolicy) as caught:
+        policy(one=wrong, other=wrong)
+    assert len(caught.value.problems) == 4
+
+
+def test_what_is_switched_off_counts_as_known() -> None:
+    assert "apply-model" in PROCESSES
+    assert "parks" in COLLECTIONS
+    policy(g={"who": "public", "may": "execute", "processes": ["sample-extraction-testing", "area-statistics"]})

@@ -1,0 +1,60 @@
+"""The units, as far as systemd can judge them without running them."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from server.environment import read_settings
+
+UNITS = sorted(path.name for path in Path("deploy").glob("landcast*.*") if path.suffix in {".service", ".timer"})
+SERVICES = [name for name in UNITS if name.endswith(".service")]
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """Return a folder with the units, whose program is the one of this checkout."""
+    for name in UNITS:
+        (tmp_path / name).write_text(Path("deploy", name).read_text().replace("/opt/landcast", str(Path.cwd())))
+    return tmp_path
+
+
+def analysed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_there_are_three_units() -> None:
+    assert UNITS == ["landcast-backup.service", "landcast-backup.timer", "landcast.service"]
+
+
+def test_the_units_are_sound_as_far_as_is_seen_without_running_them(units: Path) -> None:
+    done = analysed("verify", *(units / name for name in UNITS))
+    ours = [line for line in done.stderr.splitlines() if "landcast" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_do_little_beside_its_work(units: Path, name: str) -> None:
+    done = analysed("security", "--offline=true", "--threshold=15", units / name)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_names_commands_and_settings_that_there_are(name: str) -> None:
+    text = Path("deploy", name).read_text()
+    (command,) = re.findall(r"bin/landcast (\w+)", text)
+    help_ = subprocess.run([".venv/bin/landcast", command, "--help"], capture_output=True, text=True, check=True)
+    assert "--config" in help_.stdout
+    assert "Environment=LANDCAST_STATE_DIR=/var/lib/landcast\n" in text
+
+
+def test_the_settings_of_the_example_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line for line in Path("deploy/landcast.env").read_text().splitlines() if not line.startswith("#")]
+    for line in lines:
+        monkeypatch.setenv(*line.split("=", 1))
+    settings = read_settings()
+    assert settings.server.public_url == "https://maps.example.org/land"
+    assert settings.auth.open

@@ -1,0 +1,441 @@
+"""What callers are answered who may not: real tokens of an issuer over HTTP, the example policy, the real sample."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from auth.keys.key import WantedKey
+from orchestration.job import Order
+from tests.auth.issuers import FakeIssuer
+from tests.conftest import MakeApp
+
+AOI = "POLYGON((23.80 52.68, 23.90 52.68, 23.90 52.75, 23.80 52.75, 23.80 52.68))"
+PRODUCT = {"inputs": {"product": "Raster", "aoi": AOI}}
+MAP = "/collections/clcplus-raster/map"
+EXECUTE = "/processes/extract-product/execution"
+Answer = httpx2.Response
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A guarded server and the issuer of its callers."""
+
+    client: TestClient
+    issuer: FakeIssuer
+    app: Starlette
+
+    def token(self, role: str, **claims: Any) -> str:
+        return self.issuer.token(
+            **{"sub": role, "realm_access": {"roles": [role]}, "resource_access": None, "scope": "openid", **claims}
+        )
+
+    def ask(self, path: str, role: str | None = None, method: str = "GET", **asked: Any) -> Answer:
+        headers = {
+            **({} if role is None else {"Authorization": f"Bearer {self.token(role)}"}),
+            **asked.pop("headers", {}),
+        }
+        return self.client.request(method, path, headers=headers, **asked)
+
+    def order(self, role: str, body: dict[str, Any] | None = None, process: str = "echo", **asked: Any) -> Answer:
+        asked["headers"] = {"Prefer": "respond-async", **asked.get("headers", {})}
+        return self.ask(f"/processes/{process}/execution", role, "POST", json=body or {}, **asked)
+
+    def owner(self, role: str) -> str:
+        return f"{self.issuer.url}|{role}"
+
+
+@pytest.fixture
+def open_desk(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator[Callable[..., Desk]]:
+    clients: list[TestClient] = []
+
+    def start(grants: dict[str, Any] | None = None, **settings: Any) -> Desk:
+        path = tmp_path / "policy.yml"
+        path.write_text(yaml.safe_dump({"grants": grants}) if grants else Path("deploy/policy.yml").read_text())
+        app = make_app(auth={"open": False, "issuer": issuer.url, "policy": path}, jobs={"wait": 1}, **settings)
+        client = TestClient(app, base_url="http://inside.invalid", follow_redirects=False)
+        client.__enter__()
+        clients.append(client)
+        return Desk(client, issuer, app)
+
+    yield start
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def desk(open_desk: Callable[..., Desk]) -> Desk:
+    return open_desk()
+
+
+def same(one: Answer, other: Answer, *asked: str) -> bool:
+    """Say whether two answers are the same but for the request's id and the id asked for."""
+
+    def told(answer: Answer) -> tuple[int, dict[str, str], str]:
+        headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+        request_id = answer.headers["x-request-id"]
+        text = answer.text.replace(request_id, "-")
+        for word in asked:
+            text = text.replace(word, "?")
+        headers.pop("content-length", None)
+        return answer.status_code, headers, text
+
+    return told(one) == told(other)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/collections", "/collections/parks", "/health/live", "/static/landcast.css", "/x"]
+)
+def test_a_bad_token_is_401_on_public_paths_too(desk: Desk, path: str) -> None:
+    """A client that sends credentials wants to know that they are bad."""
+    answer = desk.client.get(path, headers={"Authorization": f"Bearer {desk.token('user', aud='another')}"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert "audience mapper" in answer.headers["www-authenticate"]
+    assert "audience mapper" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer a.b"},
+        {"Authorization": "Digest x"},
+        {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="},
+        {"Authorization": "Basic !"},
+        {"X-Api-Key": "x"},
+        {"X-Api-Key": "x", "Authorization": "Bearer y"},
+    ],
+)
+def test_credentials_that_are_none_are_401_and_not_taken_for_nothing(desk: Desk, headers: dict[str, str]) -> None:
+    answer = desk.client.get("/collections", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_anonymous_is_challenged_where_credentials_could_help(desk: Desk) -> None:
+    answer = desk.ask("/collections/clcplus-raster/files/clcplus_2023_parks.tif")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer realm="landcast", Basic realm="landcast", charset="UTF-8"'
+    assert answer.json()["detail"] == "download of clcplus-raster needs a login"
+    assert desk.ask(EXECUTE, None, "POST", json=PRODUCT).status_code == 401
+    assert desk.ask("/jobs").status_code == 401
+
+
+def test_a_browser_is_not_asked_for_a_password(desk: Desk) -> None:
+    answer = desk.ask("/jobs", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="landcast"')
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_who_is_known_is_told_what_is_missing(desk: Desk) -> None:
+    answer = desk.ask(EXECUTE, "nobody", "POST", json=PRODUCT)
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == "execute of extract-product needs role admin or role user"
+
+
+@pytest.mark.parametrize("role", [None, "user"])
+@pytest.mark.parametrize(
+    ("hidden", "unknown"),
+    [
+        ("/collections/{}", ("nations", "nothing")),
+        ("/collections/{}/items", ("nations", "nothing")),
+        ("/collections/{}/items?no=1", ("nations", "nothing")),
+        ("/collections/{}/items/PL_2180", ("nations", "nothing")),
+        ("/collections/{}/schema", ("nations", "nothing")),
+        ("/collections/{}/queryables?f=html", ("nations", "nothing")),
+        ("/collections/{}/coverage", ("nations", "nothing")),
+        ("/collections/{}/map?f=x", ("nations", "nothing")),
+        ("/collections/{}/files/a.tif", ("nations", "nothing")),
+        ("/processes/{}", ("national-product", "nothing")),
+        ("/processes/{}/execution", ("national-product", "nothing")),
+    ],
+)
+def test_what_is_hidden_is_answered_as_what_is_not_there(
+    open_desk: Callable[..., Desk], role: str | None, hidden: str, unknown: tuple[str, str]
+) -> None:
+    """Attack: find out what there is by the difference of two answers."""
+    shown = {"who": "public", "may": "read-items", "collections": "parks"}
+    desk = open_desk({"shown": shown, "echo": {"who": "public", "may": "discover", "processes": "echo"}})
+    methods = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+    for method in methods:
+        there, nowhere = (desk.ask(hidden.format(name), role, method) for name in unknown)
+        assert same(there, nowhere, *unknown), (method, there.text, nowhere.text)
+    assert desk.ask(hidden.format(unknown[0]), role, "POST" if "execution" in hidden else "GET").status_code == 404
+
+
+def test_what_is_hidden_is_in_no_list_count_link_page_or_definition(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(
+        {
+            "shown": {"who": "public", "may": "read-items", "collections": "parks"},
+            "echo": {"who": "public", "may": "discover", "processes": "echo"},
+        }
+    )
+    hidden = ("nations", "clcplus", "Backbone 2023, ", "national-product", "extract-product", "european", "Nation")
+    for path in ("/", "/collections", "/processes", "/openapi", "/conformance", "/health/ready", "/collections/parks"):
+        for form in ("json", "html"):
+            answer = desk.ask(path, headers={"Accept": "text/html" if form == "html" else "application/json"})
+            assert answer.status_code in (200, 503)
+            text = answer.text.replace("conf/", "").replace("National parks", "").replace("national parks", "")
+            assert not [word for word in hidden if word in text.replace("Nationally", "")], path
+    assert [each["id"] for each in desk.ask("/collections").json()["collections"]] == ["parks"]
+    definition = desk.ask("/openapi").json()
+    assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "processes", "jobs"}
+
+
+def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Desk]) -> None:
+    """Attack: fetch by an order what one may not even see."""
+    execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
+    desk = open_desk({"execute": execute})
+    answer = desk.order("user", PRODUCT, "extract-product")
+    assert answer.status_code == 400
+    assert "there is no product" in answer.json()["detail"]
+    shown = {"who": "public", "may": "discover", "collections": "clcplus-raster"}
+    desk = open_desk({"execute": execute, "shown": shown})
+    assert desk.order("user", PRODUCT, "extract-product").status_code == 201
+    vector = {"inputs": {**PRODUCT["inputs"], "product": "Vector"}}
+    answer = desk.order("user", vector, "extract-product")
+    assert (answer.status_code, "has no Vector" in answer.json()["detail"]) == (400, True)
+
+
+def test_an_order_belongs_to_its_caller(desk: Desk) -> None:
+    job = desk.order("user").json()["jobID"]
+    stored = desk.app.state.resources.store.get(job)
+    assert (stored.order.owner, stored.order.email) == (desk.owner("user"), "ada@example.org")
+    assert desk.ask(f"/jobs/{job}", "user").status_code == 200
+    assert [each["jobID"] for each in desk.ask("/jobs", "user").json()["jobs"]] == [job]
+
+
+@pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville"])
+def test_somebody_elses_order_is_not_there(desk: Desk, role: str | None) -> None:
+    """Attack: read, dismiss or fetch the order of another by its id."""
+    job, nothing = desk.order("user").json()["jobID"], "00000000-0000-4000-8000-000000000000"
+    for path in ("/jobs/{}", "/jobs/{}/results", "/jobs/{}/results/x", "/jobs/{}?x=1"):
+        for method in ("GET", "DELETE", "HEAD"):
+            there, nowhere = (desk.ask(path.format(each), role, method) for each in (job, nothing))
+            assert same(there, nowhere, job, nothing)
+    assert desk.ask(f"/jobs/{job}", role).status_code == 404
+    if role:
+        assert desk.ask("/jobs", role).json()["numberMatched"] == 0
+    assert desk.ask(f"/jobs/{job}", "user").json()["status"] == "accepted"
+
+
+def test_an_administrator_sees_all_orders_with_their_owners(desk: Desk) -> None:
+    mine, theirs = desk.order("admin").json()["jobID"], desk.order("user").json()["jobID"]
+    listed = desk.ask("/jobs", "admin").json()["jobs"]
+    assert [(each["jobID"], each.get("owner")) for each in listed] == [(theirs, desk.owner("user")), (mine, None)]
+    found = desk.ask("/jobs", "admin", params={"owner": desk.owner("user")}).json()["jobs"]
+    assert [each["jobID"] for each in found] == [theirs]
+    assert desk.ask(f"/jobs/{theirs}", "admin").json()["owner"] == desk.owner("user")
+    assert desk.ask(f"/jobs/{theirs}", "admin", "DELETE").json()["status"] == "dismissed"
+    refused = desk.ask("/jobs", "user", params={"owner": desk.owner("admin")})
+    assert refused.status_code == 400
+
+
+def test_who_may_see_all_orders_of_a_process_sees_those_and_no_others(desk: Desk) -> None:
+    store = desk.app.state.resources.store
+    service, _ = store.add(Order("apply-model", {}, desk.owner("gaf")))
+    other, _ = store.add(Order("echo", {}, desk.owner("gaf")))
+    assert desk.ask(f"/jobs/{service.id}", "geoville").json()["owner"] == desk.owner("gaf")
+    assert desk.ask(f"/jobs/{other.id}", "geoville").status_code == 404
+    assert desk.ask(f"/jobs/{service.id}", "geoville", "DELETE").json()["status"] == "dismissed"
+
+
+def test_what_may_be_seen_but_not_ended_is_403(open_desk: Callable[..., Desk]) -> None:
+    grant = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "echo"}
+    desk = open_desk({"g": grant})
+    job = desk.order("user").json()["jobID"]
+    answer = desk.ask(f"/jobs/{job}", "user", "DELETE")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        403,
+        "dismiss-own-jobs of echo is granted to nobody like you",
+    )
+
+
+def test_orders_beyond_the_limits_name_them(open_desk: Callable[..., Desk]) -> None:
+    grants = {
+        "see": {"who": "public", "may": "discover", "collections": "*"},
+        "order": {
+            "who": {"role": "user"},
+            "may": ["execute", "read-own-jobs"],
+            "processes": ["extract-product", "european-product", "national-product", "echo"],
+            "limits": {"largest-order-km2": 100, "open-orders": 2, "order-area": {"nation": "Poland"}},
+        },
+    }
+    desk = open_desk(grants)
+    small = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}
+    beyond = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.90, 52.70, 24.00, 52.71]}}}
+    large = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.6, 52.6, 23.9, 52.8]}}}
+    answer = desk.order("user", large, "extract-product")
+    assert (answer.status_code, "largest-order-km2" in answer.json()["detail"]) == (403, True)
+    answer = desk.order("user", beyond, "extract-product")
+    assert (answer.status_code, "order-area" in answer.json()["detail"]) == (403, True)
+    everything = {"inputs": {"product": "Raster"}}
+    assert desk.order("user", everything, "european-product").status_code == 403
+    nation = {"inputs": {"product": "Raster", "nation": "Poland"}}
+    assert desk.order("user", nation, "national-product").status_code == 403
+    assert desk.order("user", small, "extract-product").status_code == 201
+    first = desk.order("user", headers={"Idempotency-Key": "same"})
+    answer = desk.order("user")
+    assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
+    assert "open-orders" in answer.json()["detail"]
+    again = desk.order("user", headers={"Idempotency-Key": "same"})
+    assert again.json()["jobID"] == first.json()["jobID"]
+
+
+def test_callers_who_are_not_known_do_not_meet_in_one_order(open_desk: Callable[..., Desk]) -> None:
+    """Attack: guess the idempotency key of another anonymous caller and get their job; list what others ordered."""
+    desk = open_desk({"g": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": "echo"}})
+    asked = {"Prefer": "respond-async", "Idempotency-Key": "1"}
+    answer = desk.ask("/processes/echo/execution", None, "POST", json={}, headers=asked)
+    assert (answer.status_code, "without a login" in answer.json()["detail"]) == (400, True)
+    answer = desk.ask("/processes/echo/execution", None, "POST", json={}, headers={"Prefer": "respond-async"})
+    job = answer.json()["jobID"]
+    assert desk.ask(f"/jobs/{job}").status_code == 200
+    assert desk.ask("/jobs").status_code == 401
+    assert desk.ask(f"/jobs/{job}", "user").status_code == 404
+
+
+def test_a_restriction_that_cannot_be_kept_to_yet_is_refused(open_desk: Callable[..., Desk]) -> None:
+    box = {"polygon": "POLYGON((20 50, 21 50, 21 51, 20 51, 20 50))"}
+    desk = open_desk(
+        {
+            "rows": {"who": "public", "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"},
+            "area": {
+                "who": "public",
+                "may": ["read-map", "read-coverage", "download"],
+                "collections": "clcplus-raster",
+                "area": box,
+            },
+        }
+    )
+    for path in (
+        "/collections/parks/items",
+        "/collections/parks/items/1",
+        "/collections/clcplus-raster/map",
+        "/collections/clcplus-raster/coverage",
+        "/collections/clcplus-raster/files/clcplus_2023_parks.tif",
+    ):
+        answer = desk.ask(path)
+        assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True), path
+    assert desk.ask("/collections/parks").status_code == 200
+
+
+def test_a_key_is_a_caller_and_reads_as_its_owner(desk: Desk) -> None:
+    keys = desk.app.state.authenticator.keys
+    identity = desk.client.portal.call(desk.app.state.authenticator.tokens.identify, desk.token("user"))  # type: ignore[union-attr]
+    key, text = keys.create(identity, WantedKey("map", "read"))
+    for asked in ({"X-Api-Key": text}, {"Authorization": f"Bearer {text}"}):
+        assert desk.client.get("/collections/nations/items", headers=asked).status_code == 200
+    secret = text.removeprefix(f"lc_{key.id}_")
+    for auth in ((key.id, secret), ("anything", text)):
+        assert desk.client.get("/collections/nations/items", auth=auth).status_code == 200
+    answer = desk.client.post("/processes/echo/execution", json={}, headers={"X-Api-Key": text})
+    assert (answer.status_code, answer.json()["detail"]) == (403, "this key is made to read, not to execute")
+    keys.revoke(key.id)
+    answer = desk.client.get("/collections/nations/items", headers={"X-Api-Key": text})
+    assert (answer.status_code, "revoked" in answer.headers["www-authenticate"]) == (401, True)
+
+
+def test_guessing_keys_is_slowed(desk: Desk) -> None:
+    statuses = {desk.client.get("/", headers={"X-Api-Key": "x"}).status_code for _ in range(40)}
+    assert statuses == {401, 429}
+    answer = desk.client.get("/", headers={"X-Api-Key": "x"})
+    assert int(answer.headers["retry-after"]) > 0
+    assert desk.client.get("/").status_code == 200
+
+
+def test_caches_are_told_by_what_answers_differ(desk: Desk) -> None:
+    for path in (
+        "/",
+        "/collections",
+        "/collections/parks/items",
+        "/collections/clcplus-raster/map?width=8",
+        "/nothing",
+    ):
+        anonymous, known = desk.ask(path), desk.ask(path, "user")
+        for answer in (anonymous, known):
+            vary = {word.strip() for word in answer.headers["vary"].split(",")}
+            assert {"Authorization", "Cookie", "X-Api-Key"} <= vary, path
+        assert "public" not in known.headers["cache-control"]
+        assert {"private", "no-store"} & set(known.headers["cache-control"].split(", ")), path
+    assert desk.ask(f"{MAP}?width=8").headers["cache-control"] == "public, max-age=3600"
+
+
+def test_every_refusal_can_be_read_by_a_web_map_of_another_origin(desk: Desk) -> None:
+    refused = {
+        401: desk.ask("/jobs"),
+        403: desk.ask(EXECUTE, "nobody", "POST", json=PRODUCT),
+        404: desk.ask("/collections/nations"),
+    }
+    refused[4010] = desk.client.get("/", headers={"Authorization": "Bearer x"})
+    for status, answer in refused.items():
+        assert answer.status_code == int(str(status)[:3])
+        assert answer.headers["access-control-allow-origin"] == "*"
+    assert "WWW-Authenticate" in desk.ask("/jobs").headers["access-control-expose-headers"]
+
+
+def test_the_definition_says_what_needs_credentials(desk: Desk) -> None:
+    definition = desk.ask("/openapi", "user").json()
+    schemes = definition["components"]["securitySchemes"]
+    assert schemes["oidc"]["openIdConnectUrl"] == f"{desk.issuer.url}/.well-known/openid-configuration"
+    paths = definition["paths"]
+    required: list[dict[str, list[str]]] = [{"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []}]
+    assert paths["/collections/parks/items"]["get"]["security"] == [{}, *required]
+    assert paths["/collections/nations/items"]["get"]["security"] == required
+    assert paths["/processes/extract-product/execution"]["post"]["security"] == required
+    assert paths["/jobs"]["get"]["security"] == required
+    assert "/processes/extract-product/execution" in desk.ask("/openapi").json()["paths"]
+    assert "/collections/nations/items" not in desk.ask("/openapi").json()["paths"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/collections/nations%2Fitems",
+        "/collections/%6Eations/items",
+        "/collections//nations/items",
+        "//collections/nations/items",
+        "/collections/parks/../nations/items",
+        "/collections/parks%2F..%2Fnations/items",
+        "/collections/nations/items/",
+        "/collections/Nations/items",
+        "/COLLECTIONS/nations/items",
+        "/collections/nations;x=1/items",
+        "/collections/nations\x00/items",
+        "/collections/nations/items?collection_id=parks",
+        "/collections/parks/items?collection_id=nations&collection_id=parks",
+        "/land/collections/nations/items",
+        "/land/land/collections/nations/items",
+        "/static/../collections/nations/items",
+    ],
+)
+def test_no_writing_of_a_path_leads_past_the_guard(desk: Desk, path: str) -> None:
+    """Attack: write the path so that the guard and the router read two different ones."""
+    for headers in (
+        {},
+        {"Host": "parks.example.org"},
+        {"X-HTTP-Method-Override": "GET"},
+        {"X-Original-URL": "/collections/parks/items", "X-Rewrite-URL": "/collections/parks/items"},
+        {"X-Forwarded-Prefix": "/collections/nations"},
+    ):
+        for method in ("GET", "POST", "HEAD"):
+            answer = desk.ask(path.replace("\x00", "%00"), None, method, headers=headers)
+            assert answer.status_code in (308, 400, 401, 404, 405), (path, answer.status_code)
+            assert "PL_2180" not in answer.text
+
+
+def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_desk: Callable[..., Desk]) -> None:
+    desk.issuer.answers["/certs"] = (500, b"")
+    desk.issuer.answers["/.well-known/openid-configuration"] = (500, b"")
+    other = open_desk()
+    answer = other.ask("/collections", "user")
+    assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
+    assert other.ask("/collections").status_code == 200

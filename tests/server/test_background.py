@@ -1,0 +1,91 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from server.background import BackgroundHandler
+from server.logs import JsonFormatter, TextFormatter
+from server.redaction import redact
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
+KEY = "lc_0123456789ab_" + "A" * 43 + "BCDEFG"
+LINES = [
+    (f"refused {JWT}", "refused …"),
+    (f"Authorization: Bearer {JWT}", "Authorization: Bearer …"),
+    (f"key {KEY} is bad", "key lc_… is bad"),
+    ("Basic dXNlcjpwYXNzd29yZA==", "Basic …"),
+    ("GET /results/a/b?exp=1&sig=00ff&x=1", "GET /results/a/b?exp=1&sig=…&x=1"),
+    ("/auth/callback?code=abc.def&state=ghi", "/auth/callback?code=…&state=…"),
+    ("Cookie: __Host-landcast=abc; other=1", "Cookie: __Host-landcast=…; other=1"),
+    ("password=hunter2 client_secret=s3cret", "password=… client_secret=…"),
+    ("GET /collections/parks/items?limit=10", "GET /collections/parks/items?limit=10"),
+]
+
+
+@pytest.mark.parametrize(("line", "safe"), LINES)
+def test_a_line_holds_no_secret(line: str, safe: str) -> None:
+    assert redact(line) == safe
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_no_form_of_the_log_holds_one_wherever_it_was_put(formatter: logging.Formatter) -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "message %s", (JWT,), None)
+    record.header = f"Bearer {KEY}"
+    record.exc_info = (ValueError, ValueError(f"sig={'f' * 64}"), None)
+    line = formatter.format(record)
+    assert not [word for word in (JWT, KEY, "ffff") if word in line]
+
+
+def test_a_reader_that_stalls_holds_nobody_up() -> None:
+    """Attack: stop the log's reader, and with it every request that logs."""
+    source, sink = os.pipe()
+    handler = BackgroundHandler(os.fdopen(sink, "w"))
+    handler.setFormatter(JsonFormatter())
+    for number in range(30_000):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "line %s", (number,), None))
+    assert handler._dropped > 0
+    with os.fdopen(source) as reader:
+        lines = [json.loads(reader.readline())["message"]]
+        while "were dropped" not in lines[-1]:
+            lines.append(json.loads(reader.readline())["message"])
+        while handler._lines.qsize():
+            reader.readline()
+    assert lines[0] == "line 0"
+    assert len(lines) < 30_000
+
+
+PROGRAM = """
+import logging, sys
+from server.logs import in_background, start_logging
+start_logging(level="INFO", form="json")
+log = logging.getLogger("x")
+log.info("before")
+with in_background():
+    for number in range(1000):
+        log.info("%s", number)
+log.info("after")
+with in_background():
+    log.info("last")
+    sys.exit(0)
+"""
+
+
+def test_every_line_is_written_in_its_order_to_the_last() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == [
+        "before",
+        *map(str, range(1000)),
+        "after",
+        "last",
+    ]
+
+
+def test_a_closed_stream_is_survived(capsys: pytest.CaptureFixture[str]) -> None:
+    with open(os.devnull, "w") as stream:  # noqa: PTH123 - a stream to be closed
+        handler = BackgroundHandler(stream)
+    handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "late", (), None))
+    handler.flush()
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,487 @@
+"""Backups of a real store and real files, taken and brought back by the commands."""
+
+import io
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from shutil import copyfile, copytree, rmtree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestration.house import Edition, House, manifest_of
+from orchestration.job import Job, Order, Output, ResultFile, Status
+from orchestration.results import ResultFiles, results_key
+from orchestration.store.sqlite import SqliteStore
+from orchestration.work.european_product import link
+from products.catalogue import catalogue_of, read_configuration
+from products.progress import unheard
+from server.cli import main
+from server.state import RestoreUnfinished, alone, in_use
+
+Members = list[tuple[tarfile.TarInfo, bytes]]
+Change = Callable[[Members], object]
+CONFIG = Path("pygeoapi-config.yml").absolute()
+
+
+@pytest.fixture
+def state(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a state folder with keys, orders in several states, and two results."""
+    folder = tmp_path / "state"
+    copytree(sample / "sample", folder / "sample")
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(folder))
+    results_key(folder)
+    (folder / "callbacks.key").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+    with closing(SqliteStore(folder / "orders.sqlite")) as store:
+        done(store, folder, b"a result" * 1000)
+        done(store, folder, b"another")
+        begun(store)
+        store.add(Order("echo", {"stringInput": "waits"}, "iss|ann"))
+    return folder
+
+
+def begun(store: SqliteStore) -> Job:
+    job = store.begin(store.add(Order("echo", {"stringInput": "x"}, "iss|ann"))[0].id)
+    assert job is not None
+    return job
+
+
+def done(store: SqliteStore, state: Path, content: bytes) -> Job:
+    job = begun(store)
+    path = ResultFiles(state / "results").folder(job.id, 1, 1) / "ä result.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    relative = str(path.relative_to(state / "results"))
+    file = ResultFile(path.name, relative, "application/zip", len(content), sha256(content).hexdigest())
+    assert store.publish(job.id, 1, (Output("result", None, file.media_type, file),))
+    return job
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments), "--config", str(CONFIG)])
+
+
+def backup(target: Path, *options: str) -> Path:
+    taken = run("backup", target, *options)
+    assert taken.exit_code == 0, taken.stderr
+    return target
+
+
+def contents(state: Path) -> dict[str, bytes]:
+    """Return what counts, by name; the database as SQL, since its bytes change with every opening."""
+    names = [path for path in state.rglob("*") if path.is_file() and path.parent.name != "sample"]
+    found = {str(path.relative_to(state)): path.read_bytes() for path in names if not path.name.startswith("orders.")}
+    found = {name: content for name, content in found.items() if not name.endswith(".lock")}
+    if (state / "orders.sqlite").exists():
+        with closing(sqlite3.connect(state / "orders.sqlite")) as connection:
+            found["orders"] = "\n".join(connection.iterdump()).encode()
+    return found
+
+
+def test_what_was_destroyed_comes_back_as_it_was(state: Path, tmp_path: Path) -> None:
+    before = contents(state)
+    archive = backup(tmp_path / "backup.tar")
+    rmtree(state)
+    restored = run("restore", archive)
+    assert restored.exit_code == 0, restored.stderr
+    copytree(tmp_path / "state", tmp_path / "copy")
+    assert contents(state) == before
+    assert sorted(path.name for path in state.iterdir()) == [
+        *("callbacks.key", "orders.sqlite", "results", "results.key", "state.lock", "work.lock")
+    ]
+
+
+def test_only_its_owner_may_read_a_backup(state: Path, tmp_path: Path) -> None:
+    archive = backup(tmp_path / "backup.tar")
+    assert archive.stat().st_mode & 0o777 == 0o600
+    rmtree(state)
+    run("restore", archive)
+    assert {(state / name).stat().st_mode & 0o777 for name in ("results.key", "orders.sqlite")} == {0o600}
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_backup_replaces_no_file(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    refused = run("backup", tmp_path / "precious")
+    assert (refused.exit_code, (tmp_path / "precious").read_text()) == (1, "mine")
+    assert "is there already" in refused.stderr
+    assert state.exists()
+
+
+def test_a_backup_that_fails_leaves_nothing(state: Path, tmp_path: Path) -> None:
+    assert run("backup", tmp_path / "nowhere" / "backup.tar").exit_code == 1
+    with closing(SqliteStore(state / "orders.sqlite")) as store:
+        done(store, state, b"0" * 500_000)
+    refused = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'ulimit -f 400; exec "$@"',
+            "sh",
+            sys.executable,
+            "-m",
+            "server.cli",
+            "backup",
+            tmp_path / "b.tar",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "File too large" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state"]
+
+
+def test_without_orders_there_is_nothing_to_back_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path / "nowhere"))
+    refused = run("backup", tmp_path / "backup.tar")
+    assert (refused.exit_code, list(tmp_path.iterdir())) == (1, [])
+    assert "is not there: nothing was ordered" in refused.stderr
+
+
+def test_the_disk_is_asked_before_anything_is_written(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = backup(tmp_path / "backup.tar")
+    before = contents(state)
+    full = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("server.backup.take.shutil.disk_usage", lambda _folder: full)
+    for refused in (run("backup", tmp_path / "second.tar"), run("restore", archive, "--force")):
+        assert refused.exit_code == 1
+        assert "1,000 are free" in refused.stderr
+    assert contents(state) == before
+    assert not (tmp_path / "second.tar").exists()
+
+
+def test_without_results_their_orders_say_that_they_are_gone(state: Path, tmp_path: Path) -> None:
+    archive = backup(tmp_path / "backup.tar", "--without-results")
+    with tarfile.open(archive) as tar:
+        assert not [name for name in tar.getnames() if name.startswith("results/")]
+    rmtree(state)
+    restored = run("restore", archive)
+    assert "2 orders have no result any more" in restored.stderr
+    with closing(SqliteStore(state / "orders.sqlite")) as store:
+        assert store.named_files() == ()
+        jobs = [job for job in map(store.get, ids(state)) if job and job.status is Status.SUCCESSFUL]
+    assert [job.expired for job in jobs] == [True, True]
+
+
+def ids(state: Path) -> list[str]:
+    with closing(sqlite3.connect(state / "orders.sqlite")) as connection:
+        return [row[0] for row in connection.execute("select id from jobs order by number")]
+
+
+def test_products_are_taken_in_when_asked(state: Path, tmp_path: Path) -> None:
+    (state / "products").mkdir()
+    (state / "products" / "mine.tif").write_bytes(b"raster")
+    os.utime(state / "products" / "mine.tif", ns=(1, 1_700_000_000_123_456_789))
+    without = backup(tmp_path / "without.tar")
+    archive = backup(tmp_path / "with.tar", "--with-products")
+    with tarfile.open(without) as tar:
+        assert "products/mine.tif" not in tar.getnames()
+    rmtree(state)
+    assert run("restore", archive).exit_code == 0
+    assert (state / "products" / "mine.tif").read_bytes() == b"raster"
+    assert (state / "products" / "mine.tif").stat().st_mtime_ns == 1_700_000_000_123_456_789
+
+
+def european(state: Path) -> Path:
+    """Order the European raster, as the worker does it; return its file in the house."""
+    product = catalogue_of(read_configuration(CONFIG)).default
+    stage = state / "results" / "stage"
+    stage.mkdir()
+    edition = Edition(product, "Raster")
+    write: Callable[[Path, object], None] = lambda target, _report: link(edition.source, target)  # noqa: E731 - one line
+    file = House(state / "results").provide(edition, write, stage, unheard)
+    stage.rmdir()
+    with closing(SqliteStore(state / "orders.sqlite")) as store:
+        store.add(Order("european-product", {}, "iss|ann"), manifest_of(file))
+    return state / "results" / file.path
+
+
+def test_the_european_raster_is_linked_again_not_copied(state: Path, tmp_path: Path) -> None:
+    house = european(state)
+    source = catalogue_of(read_configuration(CONFIG)).default.raster
+    archive = backup(tmp_path / "backup.tar")
+    assert archive.stat().st_size < source.stat().st_size
+    rmtree(state)
+    restored = run("restore", archive)
+    assert "no result" not in restored.stderr
+    assert house.samefile(source)
+
+
+def test_a_european_raster_whose_source_is_another_has_to_be_ordered_again(state: Path, tmp_path: Path) -> None:
+    house = european(state)
+    archive = backup(tmp_path / "backup.tar")
+    rmtree(state)
+    other = tmp_path / "other.yml"
+    other.write_text(CONFIG.read_text().replace("sample/clcplus_2023_parks.tif", "other.tif"))
+    copyfile("sample/clcplus_2023_parks.tif", tmp_path / "other.tif")
+    restored = CliRunner().invoke(main, ["restore", str(archive), "--config", str(other)])
+    assert "1 orders have no result" in restored.stderr
+    assert "is another one and stays" in restored.stderr
+    assert not house.exists()
+    assert (state / "restored-configuration.yml").read_bytes() == CONFIG.read_bytes()
+
+
+def test_the_configuration_comes_back_where_there_is_none(state: Path, tmp_path: Path) -> None:
+    archive = backup(tmp_path / "backup.tar")
+    rmtree(state)
+    target = tmp_path / "etc" / "landcast.yml"
+    restored = CliRunner().invoke(main, ["restore", str(archive), "--config", str(target)])
+    assert restored.exit_code == 0
+    assert target.read_bytes() == CONFIG.read_bytes()
+
+
+def test_a_state_is_moved_aside_only_when_told(state: Path, tmp_path: Path) -> None:
+    archive = backup(tmp_path / "backup.tar")
+    with closing(SqliteStore(state / "orders.sqlite")) as store:
+        done(store, state, b"later")
+    later = contents(state)
+    refused = run("restore", archive)
+    assert refused.exit_code == 1
+    assert "--force moves the old state aside" in refused.stderr
+    assert contents(state) == later
+    forced = run("restore", archive, "--force")
+    assert forced.exit_code == 0, forced.stderr
+    (aside,) = state.glob("before-restore-*")
+    assert contents(aside) == later
+    assert len(ids(state)) == len(ids(aside)) - 1
+    assert str(aside) in forced.stderr
+
+
+@pytest.fixture
+def archive(state: Path, tmp_path: Path) -> Path:
+    assert state.exists()
+    return backup(tmp_path / "backup.tar")
+
+
+def rewritten(archive: Path, change: Change) -> Path:
+    """Write the archive anew with its members changed."""
+    with tarfile.open(archive) as tar:
+        members = [(info, stream.read() if (stream := tar.extractfile(info)) else b"") for info in tar]
+    change(members)
+    target = archive.with_name("tampered.tar")
+    with tarfile.open(target, "w") as tar:
+        for info, content in members:
+            info.size = len(content) if info.type == tarfile.REGTYPE else 0
+            tar.addfile(info, io.BytesIO(content))
+    return target
+
+
+def added(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Change:
+    def change(members: Members) -> None:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        members.insert(2, (info, b"" if kind != tarfile.REGTYPE else b"x"))
+
+    return change
+
+
+def told(**changed: object) -> Change:
+    def change(members: Members) -> None:
+        members[0] = (members[0][0], json.dumps({**json.loads(members[0][1]), **changed}).encode())
+
+    return change
+
+
+def with_other_bytes(members: Members) -> None:
+    members[1] = (members[1][0], members[1][1][:-1] + b"!")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_other_bytes, "'orders.sqlite' is damaged"),
+        (lambda members: members.pop(), "was cut off"),
+        (lambda members: members.pop(1), "is not both in the archive and in its manifest"),
+        (lambda members: members.append(members[1]), "goes on behind its end"),
+        (lambda members: members.insert(2, members[1]), "is there twice"),
+        (lambda members: members.pop(0), "no backup of this program"),
+        (added("results/extra.zip"), "is not both in the archive and in its manifest"),
+        (added("/etc/landcast"), "does not belong into a backup"),
+        (added("results/../../escaped"), "does not belong into a backup"),
+        (added("results/./x"), "does not belong into a backup"),
+        (added("results.key.pub"), "does not belong into a backup"),
+        (added("results/link", tarfile.SYMTYPE, "/etc"), "no plain file|is a link"),
+        (added("results/link", tarfile.LNKTYPE, "orders.sqlite"), "no plain file"),
+        (added("results/device", tarfile.CHRTYPE), "no plain file|is a special file"),
+        (added("results/folder", tarfile.DIRTYPE), "no plain file"),
+        (told(schema=99), "install 0.1.0 or newer"),
+        (told(format=2), "format 2"),
+        (told(store="postgresql"), "store postgresql"),
+        (told(more=1), "no backup of this program, or damaged"),
+        (told(size=1 << 60), "are free"),
+    ],
+)
+def test_a_tampered_archive_is_refused_and_changes_nothing(
+    archive: Path, state: Path, change: Change, said: str
+) -> None:
+    before = contents(state)
+    refused = run("restore", rewritten(archive, change), "--force")
+    assert refused.exit_code == 1
+    assert any(words in refused.stderr for words in said.split("|")), refused.stderr
+    assert len(refused.stderr.strip().splitlines()) <= 2  # the bar and the reason
+    assert contents(state) == before
+    assert not (state / ".restoring").exists()
+    assert not (state.parent / "escaped").exists()
+
+
+@pytest.mark.parametrize("place", ["nothing", "about", "database", "result", "manifest", "the end of the manifest"])
+def test_an_archive_that_was_cut_off_is_refused(archive: Path, state: Path, place: str) -> None:
+    before = contents(state)
+    with tarfile.open(archive) as tar:
+        members = tar.getmembers()
+    about, database, result, manifest = (members[number].offset_data for number in (0, 1, -2, -1))
+    places = {"nothing": -10, "about": about, "database": database, "result": result, "manifest": manifest}
+    cut = places.get(place, manifest + members[-1].size - 15) + 10
+    archive.write_bytes(archive.read_bytes()[:cut])
+    refused = run("restore", archive, "--force")
+    assert refused.exit_code == 1
+    assert contents(state) == before
+
+
+def test_a_foreign_file_is_refused(state: Path) -> None:
+    refused = run("restore", CONFIG, "--force")
+    assert refused.exit_code == 1
+    assert "is no backup" in refused.stderr
+    assert state.exists()
+
+
+def with_database(change: Callable[[Path], object], folder: Path) -> Change:
+    """Change the database in the archive, and the manifest with it."""
+
+    def changed(members: Members) -> None:
+        path = folder / "changed.sqlite"
+        path.write_bytes(members[1][1])
+        change(path)
+        content = path.read_bytes()
+        entries = json.loads(members[-1][1])
+        entries[0] |= {"size": len(content), "sha256": sha256(content).hexdigest()}
+        members[1] = (members[1][0], content)
+        members[-1] = (members[-1][0], json.dumps(entries).encode())
+
+    return changed
+
+
+def executing(script: str) -> Callable[[Path], object]:
+    def execute(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(script)
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (executing("pragma user_version = 99"), "the schema has version 99"),
+        (lambda path: path.write_bytes(b"no database" * 1000), "not a database"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-8192]), "malformed"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused_before_anything_is_exchanged(
+    archive: Path, state: Path, change: Callable[[Path], object], said: str
+) -> None:
+    before = contents(state)
+    refused = run("restore", rewritten(archive, with_database(change, archive.parent)), "--force")
+    assert refused.exit_code == 1
+    assert said in refused.stderr
+    assert contents(state) == before
+    assert not (state / ".restoring").exists()
+
+
+def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
+    older = executing("alter table jobs drop column fault; pragma user_version = 1;")
+    restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
+    assert restored.exit_code == 0, restored.stderr
+    with closing(SqliteStore(state / "orders.sqlite")) as store:
+        assert len(store.unfinished()) == 2
+
+
+def test_restores_keep_out_of_a_state_in_use(archive: Path, state: Path) -> None:
+    with in_use(state):
+        refused = run("restore", archive, "--force")
+        assert backup(archive.with_name("meanwhile.tar")).exists()
+    assert refused.exit_code == 1
+    assert "is in use: stop the server" in refused.stderr
+    with alone(state):
+        assert "a restore is going on" in run("backup", archive.with_name("second.tar")).stderr
+        assert "a restore is going on" in run("work").stderr
+
+
+def killed_at(step: int, command: list[str], state: Path) -> bool:
+    """Run the command in a fork that is killed before it changes a name for the step-th time; say whether it was."""
+    if (child := os.fork()) == 0:
+        left = iter(range(step))
+        for name in ("mkdir", "rename", "replace", "unlink", "hardlink_to"):
+            setattr(Path, name, _until(left, getattr(Path, name)))
+        done = CliRunner().invoke(main, command, env={"LANDCAST_STATE_DIR": str(state)})
+        os._exit(done.exit_code)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def _until(left: Iterator[int], act: Callable[..., object]) -> Callable[..., object]:
+    def step(*arguments: object, **named: object) -> object:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return act(*arguments, **named)
+
+    return step
+
+
+def test_killed_at_any_step_the_old_state_is_whole_or_the_same_command_completes(state: Path, tmp_path: Path) -> None:
+    european(state)
+    wanted = contents(state)
+    archive = backup(tmp_path / "backup.tar")
+    with closing(SqliteStore(state / "orders.sqlite")) as store:
+        done(store, state, b"later")
+    old = contents(state)
+    command = ["restore", str(archive), "--force", "--config", str(CONFIG)]
+    interrupted = whole = 0
+    for step in itertools.count():
+        trial = copytree(state, tmp_path / str(step), symlinks=True)
+        if not killed_at(step, command, trial):
+            break
+        found = contents(trial)
+        if (trial / ".restoring" / "journal.json").exists():
+            interrupted += 1
+            with pytest.raises(RestoreUnfinished, match="give the same `landcast restore` again"), in_use(trial):
+                pass
+        else:
+            whole += 1
+            assert settled(found) in (old, wanted)
+        again = CliRunner().invoke(main, command, env={"LANDCAST_STATE_DIR": str(trial)})
+        assert again.exit_code == 0, again.stderr
+        assert settled(contents(trial)) == wanted
+        assert not (trial / ".restoring").exists()
+        assert old in [contents(aside) for aside in trial.glob("before-restore-*")]
+        rmtree(trial)
+    assert min(interrupted, whole) > 5
+
+
+def settled(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in found.items() if not name.startswith((".restoring", "before-"))}
+
+
+def test_a_server_does_not_start_on_a_half_restored_state(state: Path) -> None:
+    (state / ".restoring").mkdir()
+    (state / ".restoring" / "journal.json").write_text("{}")
+    for command in ("serve", "check", "work"):
+        refused = CliRunner().invoke(main, [command], env={"LANDCAST_AUTH_OPEN": "yes"})
+        assert refused.exit_code == 1
+        assert "LANDCAST_STATE_DIR: " in refused.stderr
+        assert "give the same `landcast restore` again" in refused.stderr
