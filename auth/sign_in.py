@@ -1,5 +1,6 @@
 """People signed in and out in a browser: authorization code with PKCE (RFC 6749, 4.1; RFC 7636; OpenID Connect)."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from auth.sessions import Sessions
 from auth.token_endpoint import Granted, GrantRefused, TokenEndpoint
 from auth.tokens import TokenVerifier
 
+_LOGGER = logging.getLogger(__name__)
 _SCOPE = "openid"
 
 
@@ -94,7 +96,7 @@ class SignIn:
             granted = await self.endpoint.by_code(code, login.verifier, self.redirect_uri)
             identity, signed_in = await self._verify(granted, login)
         except GrantRefused as error:
-            raise SignInFailed("the issuer does not know this login any more") from error
+            raise _refused(error) from error
         except InvalidToken as error:
             raise SignInFailed(f"the issuer's answer is not good: {error.reason}") from error
         begin = partial(self._begin_session, identity, signed_in, id_token=granted["id_token"], before=before)
@@ -163,6 +165,14 @@ def _code_of(answer: Mapping[str, str]) -> str:
     if "error" in answer or not answer.get("code"):
         raise SignInFailed("the issuer could not sign you in")
     return answer["code"]
+
+
+def _refused(error: GrantRefused) -> SignInFailed:
+    """Return why there are no tokens for the code: it is old, or the server's client is not what the issuer knows."""
+    if error.error == "invalid_grant":
+        return SignInFailed("the issuer does not know this login any more")
+    _LOGGER.error("the issuer refuses the server's client: %s; see LANDCAST_AUTH_CLIENT_SECRET", error.error[:80])
+    return SignInFailed("the issuer refuses this server; its operator can change that")
 
 
 def _with(address: str, asked: Mapping[str, str]) -> str:

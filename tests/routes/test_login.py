@@ -254,11 +254,13 @@ def test_the_words_of_an_address_are_not_repeated(browser: Browser) -> None:
 
 
 def test_a_code_that_the_issuer_refuses_signs_nobody_in(browser: Browser) -> None:
-    asked = browser.begin()
-    browser.issuer.refuse_token(400, "invalid_grant")
-    answer = browser.come_back(asked["state"])
-    assert answer.status_code == 400
-    assert "Sign in again" in answer.text
+    for error, said in (("invalid_grant", "does not know this login"), ("unauthorized_client", "its operator")):
+        asked = browser.begin()
+        browser.issuer.refuse_token(400, error)
+        answer = browser.come_back(asked["state"])
+        assert answer.status_code == 400
+        assert said in answer.text
+        assert not browser.secret
 
 
 def test_while_the_issuer_is_away_nobody_signs_in_and_everybody_is_told(browser: Browser) -> None:
