@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "tokens", "keys", "guard")
+NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard")
 
 
 def main(names: list[str]) -> None:

@@ -68,7 +68,9 @@ def _member(delivered: Delivery, path_of: PathOf) -> Any:
 
 
 def _inline(output: Output) -> Any:
-    """Return the value, an object qualified as the schema asks; a bounding box and a link stand for themselves."""
+    """Return the value, an object and a text that is no JSON qualified; a box and a link stand for themselves."""
+    if output.media_type != "application/json":
+        return {"value": output.value, "mediaType": output.media_type}
     if isinstance(output.value, dict) and not output.value.keys() & {"bbox", "href"}:
         return {"value": output.value, "mediaType": output.media_type}
     return output.value

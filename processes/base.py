@@ -37,13 +37,13 @@ class Processor(BaseProcessor):
         self.check_more(checked, catalogue)
         return checked
 
-    def place(self, inputs: Mapping[str, Any]) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
         """Return where an order with these checked inputs is, for the limits of a policy; None for nowhere."""
-        del inputs
+        del inputs, catalogue
         return None
 
     def reads(self, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the collections whose items such an order reads: its caller must be let at them."""
+        """Return the collections whose items an order with these inputs, not checked yet, would read."""
         del inputs
         return ()
 

@@ -82,8 +82,9 @@ class EstimateProduct(Processor):
     asks_of: ClassVar[str | None] = "extract-product"
 
     @override
-    def place(self, inputs: Mapping[str, Any]) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
         """Return the area that is asked about, of any size."""
+        del catalogue
         return any_area_of(inputs["aoi"])
 
     @override

@@ -45,9 +45,9 @@ class EuropeanProduct(Processor):
     }
 
     @override
-    def place(self, inputs: Mapping[str, Any]) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
         """Return that it is all that there is."""
-        del inputs
+        del inputs, catalogue
         return EVERYWHERE
 
     @override

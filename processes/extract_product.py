@@ -38,8 +38,9 @@ class ExtractProduct(Processor):
     }
 
     @override
-    def place(self, inputs: Mapping[str, Any]) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
         """Return the area that is ordered."""
+        del catalogue
         return area_of(inputs["aoi"])
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:

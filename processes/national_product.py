@@ -51,8 +51,9 @@ class NationalProduct(Processor):
     }
 
     @override
-    def place(self, inputs: Mapping[str, Any]) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
         """Return the outline of the nation."""
+        del catalogue
         return outline_of(nation_of(inputs["nation"]))
 
     @override

@@ -10,6 +10,22 @@ from products.errors import AreaTooLarge, InvalidArea
 from products.nations import NATIONS, Nation, find_nation
 
 _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+BOX: Mapping[str, Any] = {
+    "title": 'a box as {"bbox": [west, south, east, north]}',
+    "type": "object",
+    "format": "ogc-bbox",
+    "required": ["bbox"],
+    "properties": {
+        "bbox": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
+        "crs": {
+            "type": "string",
+            "enum": [_CRS84, "http://www.opengis.net/def/crs/EPSG/0/4326"],
+            "default": _CRS84,
+        },
+    },
+    "additionalProperties": False,
+}
+
 AREA: Mapping[str, Any] = {
     "oneOf": [
         {
@@ -28,21 +44,7 @@ AREA: Mapping[str, Any] = {
                 "coordinates": {"type": "array", "items": {}},
             },
         },
-        {
-            "title": 'a box as {"bbox": [west, south, east, north]}',
-            "type": "object",
-            "format": "ogc-bbox",
-            "required": ["bbox"],
-            "properties": {
-                "bbox": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
-                "crs": {
-                    "type": "string",
-                    "enum": [_CRS84, "http://www.opengis.net/def/crs/EPSG/0/4326"],
-                    "default": _CRS84,
-                },
-            },
-            "additionalProperties": False,
-        },
+        BOX,
     ]
 }
 

@@ -44,10 +44,20 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """The GeoPackage of a collection of features; their ids are in the column `id_field`, else they are the keys."""
+
+    collection: str
+    path: Path
+    id_field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The products of one configuration."""
+    """The products and the collections of features of one configuration."""
 
     products: tuple[Product, ...]
+    features: tuple[FeatureSource, ...] = ()
 
     @property
     def default(self) -> Product:
@@ -68,13 +78,14 @@ class Catalogue:
         return next((each.classes for each in self.products if collection in each.collections), CLASSES)
 
     def seen(self, collections: Container[str]) -> "Catalogue":
-        """Return the products whose raster these collections show, without the vector that they do not show."""
+        """Return what these collections show: products by their raster, without a vector that is not; features."""
         return Catalogue(
             tuple(
                 product if all(name in collections for name in product.collections) else replace(product, vector=None)
                 for product in self.products
                 if not product.collections or product.collections[0] in collections
-            )
+            ),
+            tuple(source for source in self.features if source.collection in collections),
         )
 
     def find(self, series: str | None = None, year: int | None = None) -> Product:
@@ -129,7 +140,15 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     for number, product in enumerate(products):
         if any((product.series, product.year) == (other.series, other.year) for other in products[:number]):
             raise InvalidConfiguration(f"products.{product.id}: {product.series} has the year {product.year} twice")
-    return Catalogue(products)
+    return Catalogue(products, tuple(_feature_sources(configuration.get("resources"))))
+
+
+def _feature_sources(resources: Any) -> Iterator[FeatureSource]:
+    """Yield what has the shape of a collection of features; what has another shape is `landcast check`'s to name."""
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
+        match resource:
+            case {"type": "collection", "providers": [{"type": "feature", "data": str(path)} as provider, *_]}:
+                yield FeatureSource(str(name), Path(path), provider.get("id_field"))
 
 
 _REQUIRED = ("title", "year", "raster", "attribution")

@@ -27,3 +27,7 @@ class RequestTooLarge(ProductError):
 
 class UnknownProduct(ProductError):
     """No product of that series and year is configured."""
+
+
+class UnknownPlace(ProductError):
+    """There is no collection, feature or nation of that name."""

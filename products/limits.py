@@ -17,3 +17,6 @@ MAX_OUTLINE_DEGREES = 5_000
 
 MAX_COUNTED_PIXELS = 1_000_000_000
 """Pixels of full resolution that statistics count at most (100,000 km2 at 10 m); above, an overview is counted."""
+
+MAX_PLACES = 100
+"""Features that one order of statistics covers at most."""

@@ -30,6 +30,7 @@ from products.errors import (
     NothingInside,
     ProductError,
     RequestTooLarge,
+    UnknownPlace,
     UnknownProduct,
 )
 from routes.accept import choose
@@ -47,6 +48,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     AreaTooLarge: HTTPStatus.BAD_REQUEST,
     NothingInside: HTTPStatus.BAD_REQUEST,
     UnknownProduct: HTTPStatus.BAD_REQUEST,
+    UnknownPlace: HTTPStatus.BAD_REQUEST,
     BrokenSource: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,

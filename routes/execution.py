@@ -1,8 +1,10 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import anyio
 from starlette.requests import Request
@@ -15,10 +17,11 @@ from orchestration.house import House
 from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
 from orchestration.work import REFUSED
+from plugins.restriction import refuse_restriction
 from processes.base import Processor
 from routes.body import read_json
 from routes.delivery import deliver
-from routes.execution_request import read_order
+from routes.execution_request import Execution, read_order
 from routes.guard import GuardedRoute, on_process, permit
 from routes.parameters import allow_parameters
 from routes.prefer import Preferences, read_preferences
@@ -82,30 +85,41 @@ async def _ordered(request: Request, process: Processor) -> Job:
 def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
     """Return the order, checked and inside of its caller's limits, and how many unfinished ones they may have.
 
-    Products of collections that the caller does not see are not there. Raises Problem, LimitExceeded, BrokenSource.
+    Products and features of collections that the caller does not see are not there. Raises Problem, LimitExceeded,
+    BrokenSource.
     """
     resources = resources_of(request)
+    seen = resources.catalogue.seen(collections_of(resources.api).keys())
+    execution = Execution(body)
+    _permit_reading(request, process, execution.inputs)
     order = read_order(
-        body,
+        execution,
         process,
-        catalogue=resources.catalogue.seen(collections_of(resources.api).keys()),
+        catalogue=seen,
         identity=current_identity.get(),
         key=request.headers.get("idempotency-key"),
     )
-    for collection_id in process.reads(order.inputs):
-        permit(request, Access(Action.READ_ITEMS, collection_id))
+    _permit_reading(request, process, order.inputs)
     if process.asks_of is not None:
-        return resources.mailing.note_in(_note_limits(resources, process, order, process.asks_of)), None
-    open_orders = most_open(current_verdict.get().limits, process.place(order.inputs))
+        return resources.mailing.note_in(_note_limits(resources, process, order)), None
+    open_orders = most_open(current_verdict.get().limits, process.place(order.inputs, seen))
     return resources.mailing.add_to(order), open_orders
 
 
-def _note_limits(resources: Resources, process: Processor, order: Order, asked_of: str) -> Order:
+def _permit_reading(request: Request, process: Processor, inputs: Mapping[str, Any]) -> None:
+    """Let an order at the items that it reads: before anything is said of them, and as it is stored."""
+    for collection_id in process.reads(inputs):
+        if collection_id in collections_of(resources_of(request).api):
+            verdict = permit(request, Access(Action.READ_ITEMS, collection_id))
+            refuse_restriction(verdict)
+
+
+def _note_limits(resources: Resources, process: Processor, order: Order) -> Order:
     """Return the order with why its caller could not order what it asks of, where the policy or a limit says so."""
-    verdict = resources.policy(current_identity.get(), Access(Action.EXECUTE, asked_of))
+    verdict = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
     reason = "" if verdict.allowed else verdict.reason
     try:
-        most_open(verdict.limits, process.place(order.inputs))
+        most_open(verdict.limits, process.place(order.inputs, resources.catalogue))
     except LimitExceeded as error:
         reason = reason or str(error)
     return replace(order, inputs={REFUSED: reason, **order.inputs}) if reason else order

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from processes.errors import InvalidInput
 from processes.words import shown
 from products.catalogue import Catalogue
 from routes.body import parse_object
+from routes.formats import formats_of
 from routes.notices import callbacks_of
 from routes.problem import INVALID_PARAMETER, Problem
 
@@ -22,11 +24,31 @@ _MODES = ("value", "reference")
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The body of an execution as JSON. Raises the 400 Problem where it is none."""
+
+    body: bytes
+    document: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "document", parse_object(self.body))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs by name, not checked, those that are qualified (`{"value": …}`) by their value."""
+        inputs = _member(self.document, "inputs")
+        return {
+            name: value["value"] if isinstance(value, dict) and "value" in value else value
+            for name, value in inputs.items()
+        }
+
+
 def read_order(
-    body: bytes, processor: Processor, *, catalogue: Catalogue, identity: Identity, key: str | None
+    execution: Execution, processor: Processor, *, catalogue: Catalogue, identity: Identity, key: str | None
 ) -> Order:
     """Return the order that an execution asks for, checked down to the area. Raises the 400 Problem; BrokenSource."""
-    document = parse_object(body)
+    document, body = execution.document, execution.body
     _check_members(document)
     outputs = _member(document, "outputs")
     _check_outputs(processor, outputs)
@@ -86,11 +108,13 @@ def _check_outputs(processor: Processor, outputs: Mapping[str, Any]) -> None:
 
 
 def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
-    there_is = {"mediaType": schema.get("contentMediaType", "application/json")}
-    if "contentMediaType" in schema:
-        there_is["encoding"] = "base64"
-    if not isinstance(asked, dict) or any(there_is.get(member) != value for member, value in asked.items()):
-        raise _refused(f"outputs.{name}.format", asked, shown(there_is))
+    formats = formats_of(schema)
+    if not isinstance(asked, dict) or not any(_is_of(asked, each) for each in formats):
+        raise _refused(f"outputs.{name}.format", asked, " or ".join(map(shown, formats)))
+
+
+def _is_of(asked: Mapping[str, Any], there_is: Mapping[str, str]) -> bool:
+    return all(there_is.get(member) == value for member, value in asked.items())
 
 
 def _checked_key(key: str | None, identity: Identity) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import rasterio
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -49,6 +50,25 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     """Return a real Keycloak with the committed realm, the same for all tests; add users of your own names to it."""
     with start_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def two_years(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return what the sample has round the park of Ojców, as two years: in the later needle leaved trees are gone."""
+    folder = tmp_path_factory.mktemp("years")
+    with rasterio.open(ROOT / "sample" / "clcplus_2023_parks.tif") as source:
+        window = source.window(5_010_000, 3_040_000, 5_040_000, 3_070_000).round()
+        earlier, profile = source.read(1, window=window), {"crs": source.crs, "nodata": 255, "count": 1}
+        profile["transform"] = source.window_transform(window)
+    later = earlier.copy()
+    later[later == 2] = 6
+    later[::3, ::3][earlier[::3, ::3] == 3] = 1
+    height, width = earlier.shape
+    for year, pixels in ((2019, earlier), (2021, later)):
+        size = {"width": width, "height": height, "dtype": "uint8", "overview_resampling": "mode"}
+        with rasterio.open(folder / f"{year}.tif", "w", driver="COG", **size, **profile) as target:
+            target.write(pixels, 1)
+    return folder / "2019.tif", folder / "2021.tif"
 
 
 @pytest.fixture

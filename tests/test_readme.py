@@ -96,6 +96,13 @@ def test_the_order_in_python(made_run: tuple[str, Path], tmp_path: Path) -> None
     assert {"*.gpkg", "*.sld", "*.txt"} <= members(tmp_path / "order.zip")
 
 
+def test_the_chart_is_the_one_that_is_shown(made_run: tuple[str, Path], tmp_path: Path) -> None:
+    url, _ = made_run
+    script = block("Area by class", "sh").replace(PUBLISHED, url)
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, timeout=120, check=True)
+    assert (tmp_path / "parks.svg").read_text() == Path("docs/images/parks.svg").read_text()
+
+
 def test_the_gdal_commands(made_run: tuple[str, Path]) -> None:
     url, _ = made_run
     for command in re.findall(r"`((?:gdalinfo|ogrinfo) [^`]+)`", README):

@@ -58,13 +58,14 @@ _MODULES = {
     "extract-product": "orchestration.work.extract_product",
     "national-product": "orchestration.work.national_product",
     "european-product": "orchestration.work.european_product",
+    "area-statistics": "orchestration.work.area_statistics",
     "echo": "orchestration.work.echo",
 }
 
-QUICK = frozenset({"echo", ESTIMATE})
+QUICK = frozenset({"area-statistics", "echo", ESTIMATE})
 """The processes that have places of their own, so that long orders never starve them."""
 
-WITHOUT_FILES = QUICK | {"area-statistics"}
+WITHOUT_FILES = QUICK
 """The processes whose results are values, so that they need no space where results are kept."""
 
 REFUSED = "refused"

@@ -5,6 +5,7 @@ from typing import Any
 
 from pygeoapi.api import API
 
+from routes.formats import formats_of
 from routes.openapi.components import DATETIME
 from routes.openapi.news import CALLBACKS
 from routes.openapi.operation import binary, content, document, form, operation, path, query, ref
@@ -106,12 +107,26 @@ def _request(metadata: Mapping[str, Any]) -> Value:
         "type": "object",
         "properties": {
             "inputs": asked,
-            "outputs": {"type": "object", "additionalProperties": {"type": "object"}},
+            "outputs": _outputs(metadata["outputs"]),
             "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"},
             "subscriber": ref("schemas", "subscriber"),
         },
         **({"required": ["inputs"]} if required else {}),
     }
+
+
+def _outputs(outputs: Mapping[str, Any]) -> Value:
+    properties = {name: _output(described["schema"]) for name, described in outputs.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _output(schema: Mapping[str, Any]) -> Value:
+    """Allow to ask for a transmission and for a format that the output has."""
+    types = {"type": "string", "enum": [each["mediaType"] for each in formats_of(schema)]}
+    properties = {"mediaType": types, "encoding": _TEXT}
+    asked = {"type": "object", "properties": properties, "additionalProperties": False}
+    mode = {"type": "string", "enum": ["value", "reference"], "default": "value"}
+    return {"type": "object", "properties": {"transmissionMode": mode, "format": asked}, "additionalProperties": False}
 
 
 def _is_required(described: Mapping[str, Any]) -> bool:

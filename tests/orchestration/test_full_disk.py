@@ -74,7 +74,7 @@ def test_an_order_waits_on_a_full_disk_and_succeeds_once_there_is_space(
     ballast.unlink()
     done = finished(job, seconds=30)
     assert (done.status, done.failures) == (Status.SUCCESSFUL, 0)
-    assert len(_files(state_dir / "results")) == 1
+    until(lambda: len(_files(state_dir / "results")) == 1)
 
 
 def test_a_disk_without_a_byte_left_loses_nothing_and_comes_back(

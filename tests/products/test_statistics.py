@@ -147,6 +147,7 @@ def test_rasters_are_on_one_grid_or_not(raster: Path, tmp_path: Path) -> None:
     one = _write(tmp_path / "a.tif", np.ones((1024, 1024), np.uint8))
     assert same_grid(one, _write(tmp_path / "b.tif", np.full((1024, 1024), 2, np.uint8)))
     assert not same_grid(one, _write(tmp_path / "c.tif", np.ones((1024, 1023), np.uint8)))
+    assert not same_grid(one, _write(tmp_path / "d.tif", np.ones((1023, 1024), np.uint8)))
     assert not same_grid(one, raster)
 
 

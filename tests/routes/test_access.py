@@ -290,6 +290,64 @@ def test_orders_beyond_the_limits_name_them(open_desk: Callable[..., Desk]) -> N
     assert again.json()["jobID"] == first.json()["jobID"]
 
 
+STATISTICS = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "area-statistics"}
+RASTER = {"who": "public", "may": "discover", "collections": "clcplus-raster"}
+IN_PARKS: tuple[dict[str, Any], ...] = (
+    {"park": "Ojcowski National Park"},
+    {"park": {"value": "Ojcowski National Park"}},
+    {"park": "No Such Park"},
+    {"collection": "parks", "bbox": {"bbox": [19, 49, 24, 54]}},
+    {"collection": {"value": "parks"}, "bbox": {"bbox": [19, 49, 24, 54]}},
+)
+
+
+@pytest.mark.parametrize("inputs", IN_PARKS)
+def test_statistics_read_no_feature_that_their_caller_may_not(
+    open_desk: Callable[..., Desk], inputs: dict[str, Any]
+) -> None:
+    """Attack: learn names and outlines of a collection by measuring in it."""
+    hidden = open_desk({"statistics": STATISTICS, "raster": RASTER})
+    answer = hidden.order("user", {"inputs": inputs}, "area-statistics")
+    assert answer.status_code == 400
+    assert "there is no collection of features 'parks'" in answer.json()["detail"]
+    parks = {"who": "public", "may": "discover", "collections": "parks"}
+    shown = open_desk({"statistics": STATISTICS, "raster": RASTER, "parks": parks})
+    answer = shown.order("user", {"inputs": inputs}, "area-statistics")
+    assert (answer.status_code, answer.json()["detail"]) == (403, "read-items of parks is granted to nobody like you")
+    some = {**parks, "may": "read-items", "rows": "iucn = 'II'"}
+    restricted = open_desk({"statistics": STATISTICS, "raster": RASTER, "parks": some})
+    answer = restricted.order("user", {"inputs": inputs}, "area-statistics")
+    assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
+
+
+def test_statistics_keep_to_the_limits_of_their_caller(open_desk: Callable[..., Desk]) -> None:
+    parks = {"who": "public", "may": "read-items", "collections": "parks"}
+    limited = {**STATISTICS, "limits": {"largest-order-km2": 50}}
+    desk = open_desk({"statistics": limited, "raster": RASTER, "parks": parks})
+    answer = desk.order("user", {"inputs": {"park": "Ojcowski National Park"}}, "area-statistics")
+    assert answer.status_code == 201
+    answer = desk.order("user", {"inputs": IN_PARKS[3]}, "area-statistics")
+    assert (answer.status_code, "largest-order-km2" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"), [({"largest-order-km2": 1}, "largest-order-km2"), ({}, None), (None, "needs role admin")]
+)
+def test_an_estimate_says_what_the_policy_would_say_of_the_order(
+    open_desk: Callable[..., Desk], limits: dict[str, Any] | None, reason: str | None
+) -> None:
+    estimate = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "estimate-product"}
+    order = {**estimate, "processes": "extract-product", "limits": limits or {}}
+    if limits is None:
+        order["who"] = {"role": "admin"}
+    desk = open_desk({"estimate": estimate, "order": order, "raster": RASTER})
+    answer = desk.order("user", PRODUCT, "estimate-product", headers={"Prefer": "wait=0"})
+    (job,) = desk.app.state.resources.store.unfinished()
+    refused = desk.app.state.resources.store.get(job.id).order.inputs.get("refused")
+    assert answer.status_code == 504
+    assert (reason in refused) if reason else refused is None
+
+
 def test_callers_who_are_not_known_do_not_meet_in_one_order(open_desk: Callable[..., Desk]) -> None:
     """Attack: guess the idempotency key of another anonymous caller and get their job; list what others ordered."""
     desk = open_desk({"g": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": "echo"}})

@@ -1,0 +1,59 @@
+"""Measure places by class, and what became of what since an earlier year."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import shapely
+
+from orchestration.job import Manifest, Output
+from orchestration.work import Bench, Part, Piece, Work, product_of
+from products.area import Area
+from products.catalogue import Product, catalogue_of, read_configuration
+from products.places import Place, places_of
+from products.progress import Report
+from products.raster.statistics import count_changes, count_classes
+from products.statistics.chart import as_svg
+from products.statistics.document import describe_changes, describe_counts, document
+from products.statistics.table import as_csv
+
+_TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, "image/svg+xml": as_svg}
+
+
+def _plan(bench: Bench) -> Sequence[Part]:
+    places = places_of(bench.order.inputs, catalogue_of(read_configuration(bench.configuration)))
+    return [{"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex} for each in places]
+
+
+def _make(part: Part, bench: Bench) -> Piece:
+    place = Place(part["id"], part["name"], Area(shapely.from_wkb(part["outline"])))
+    product, since = product_of(bench), _earlier(bench)
+
+    def report(fraction: float, message: str) -> None:
+        bench.report(fraction, f"{place.name}: {message}")
+
+    return _measured(place, product, since, report)
+
+
+def _measured(place: Place, product: Product, since: Product | None, report: Report) -> Piece:
+    if since is None:
+        return describe_counts(place, count_classes(product.raster, place.area, report=report), product.classes)
+    changes = count_changes((since.raster, product.raster), place.area, report=report)
+    return describe_changes(place, changes, since.classes, product.classes)
+
+
+def _earlier(bench: Bench) -> Product | None:
+    inputs = bench.order.inputs
+    if "since" not in inputs:
+        return None
+    return catalogue_of(read_configuration(bench.configuration)).find(inputs["series"], inputs["since"])
+
+
+def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+    told = document(product_of(bench), _earlier(bench), [dict(piece) for piece in pieces])
+    asked = (bench.order.outputs or {}).get("statistics", {}).get("format", {}).get("mediaType")
+    if asked in _TEXTS:
+        return (Output("statistics", _TEXTS[asked](told), asked),)
+    return (Output("statistics", told),)
+
+
+WORK = Work(_plan, _make, _assemble)

@@ -1,0 +1,165 @@
+"""Where something is measured: an area, a nation, or features of a collection."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+from pyproj import CRS, Transformer
+
+from products.area import Area, polygonal, read_area
+from products.catalogue import Catalogue, FeatureSource
+from products.errors import AreaTooLarge, RequestTooLarge, UnknownPlace
+from products.limits import MAX_ORDER_KM2, MAX_PLACES
+from products.nations import NATIONS, find_nation
+from products.nations.outline import outline_of
+from products.outline import outline
+from products.vector.geopackage import Batch, Reader, read_geopackage, readable
+from products.vector.layer import quote
+from products.vector.query import Selection, search
+
+PARKS = "parks"
+"""The collection in which a park is looked for."""
+
+_NAME = "name"
+_LONGITUDE_LATITUDE = 4326
+_CHORD = 500
+"""Units of a layer's CRS between the points of an edge that becomes one in degrees."""
+_SECONDS = 20
+_SHOWN = 30
+"""Features that are named to somebody who asked for none of them, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An area with its name; `id` is that of the feature in its collection."""
+
+    id: str
+    name: str
+    area: Area
+
+
+def places_of(where: Mapping[str, Any], catalogue: Catalogue) -> tuple[Place, ...]:
+    """Return the places that `aoi`, `nation`, `park`, or `collection` and `bbox` name: one of the four is given.
+
+    A feature belongs to a bbox when they meet; it is taken whole. Raises UnknownPlace, InvalidArea, AreaTooLarge,
+    RequestTooLarge above 100 features, BrokenSource.
+    """
+    if "aoi" in where:
+        return (Place("aoi", "Area", read_area(where["aoi"])),)
+    if "nation" in where:
+        return (_nation(where["nation"]),)
+    if "park" in where:
+        return (_named(source_of(PARKS, catalogue), where["park"]),)
+    return _within(source_of(where["collection"], catalogue), Area(outline(where["bbox"])))
+
+
+def source_of(collection: str, catalogue: Catalogue) -> FeatureSource:
+    """Return where the features of a collection are. Raises UnknownPlace."""
+    for source in catalogue.features:
+        if source.collection == collection:
+            return source
+    there = ", ".join(source.collection for source in catalogue.features) or "none, no collection has features"
+    raise UnknownPlace(f"there is no collection of features {collection[:80]!r}; allowed: {there}")
+
+
+def _nation(name: str) -> Place:
+    nation = find_nation(name)
+    if nation is None:
+        there = ", ".join(nation.title for nation in NATIONS)
+        raise UnknownPlace(f"{name[:80]!r} is no nation; allowed: {there}")
+    return Place(nation.id, nation.title, outline_of(nation))
+
+
+def _named(source: FeatureSource, name: str) -> Place:
+    """Return the feature of this id, or else of this name in any case."""
+    with _open(source) as reader:
+        known = _names(reader, source)
+        found = [key for key, id_, _ in known if id_ == name] or [
+            key for key, _, title in known if _folded(title) == _folded(name)
+        ]
+        if len(found) != 1:
+            raise UnknownPlace(_not_one(name, [(id_, title) for key, id_, title in known if not found or key in found]))
+        selection = Selection(equal={reader.layer.key: found[0]})
+        (place,) = _places(reader, source, search(reader, selection).page(1, 0))
+    if place.area.geometry.is_empty:
+        raise UnknownPlace(f"{name[:80]!r} has no inside; allowed: a feature that is a polygon")
+    _check_size((place,))
+    return place
+
+
+def _not_one(name: str, known: list[tuple[str, str]]) -> str:
+    shown = [f"{title} ({id_})" for id_, title in known[:_SHOWN]] + ["…"] * (len(known) > _SHOWN)
+    return f"{name[:80]!r} is not the name or id of exactly one feature; allowed: {', '.join(shown)}"
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _names(reader: Reader, source: FeatureSource) -> list[tuple[int, str, str]]:
+    """Return key, id and name of each feature; one without a name has its id for it."""
+    layer = reader.layer
+    id_ = quote(source.id_field or layer.key)
+    name = quote(_NAME) if _NAME in layer.names else "NULL"
+    query = f"SELECT {quote(layer.key)}, {id_}, coalesce({name}, {id_}) FROM {quote(layer.table)}"  # noqa: S608 - identifiers, quoted
+    with readable(reader.source):
+        return [(key, str(id_), str(name)) for key, id_, name in reader.connection.execute(query)]
+
+
+def _within(source: FeatureSource, box: Area) -> tuple[Place, ...]:
+    with _open(source) as reader:
+        epsg = reader.layer.epsg
+        area = box.geometry if epsg == _LONGITUDE_LATITUDE else box.project(epsg)
+        found = search(reader, Selection(area=area))
+        if (count := found.count()) > MAX_PLACES:
+            raise RequestTooLarge(
+                f"{count:,} features of {source.collection} meet the bbox; allowed are {MAX_PLACES}: make it smaller"
+            )
+        places = _places(reader, source, found.page(MAX_PLACES, 0))
+    if len(places) < count:
+        raise RequestTooLarge("the outlines of the features that meet the bbox are too large; make it smaller")
+    places = tuple(place for place in places if not place.area.geometry.is_empty)
+    if not places:
+        raise UnknownPlace(f"no polygon of {source.collection} meets the bbox; allowed: a bbox that some meet")
+    _check_size(places)
+    return places
+
+
+def _check_size(places: tuple[Place, ...]) -> None:
+    km2 = sum(place.area.km2 for place in places)
+    if km2 > MAX_ORDER_KM2:
+        raise AreaTooLarge(f"The features have {km2:,.0f} km2; an order covers at most {MAX_ORDER_KM2:,} km2.")
+
+
+def _places(reader: Reader, source: FeatureSource, batch: Batch) -> tuple[Place, ...]:
+    names = reader.layer.names
+
+    def of(column: str | None, row: tuple[Any, ...], otherwise: object) -> str:
+        value = row[names.index(column)] if column in names else None
+        return str(otherwise if value is None else value)
+
+    ids = [of(source.id_field, row, key) for key, row in zip(batch.keys, batch.rows, strict=True)]
+    titles = [of(_NAME, row, id_) for id_, row in zip(ids, batch.rows, strict=True)]
+    areas = [_area(geometry, reader.layer.epsg) for geometry in batch.geometries]
+    return tuple(map(Place, ids, titles, areas))
+
+
+def _area(geometry: Any, epsg: int) -> Area:
+    """Return the polygons of a feature in longitude and latitude, made valid where they are not."""
+    whole = shapely.force_2d(geometry) if geometry is not None else shapely.MultiPolygon()
+    if not shapely.is_valid(whole):
+        whole = shapely.make_valid(whole, method="structure", keep_collapsed=False)
+    if epsg == _LONGITUDE_LATITUDE or whole.is_empty:
+        return Area(whole)
+    crs = CRS.from_epsg(epsg)
+    dense = polygonal(whole) if crs.is_geographic else shapely.segmentize(polygonal(whole), _CHORD)
+    to_degrees = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True, allow_ballpark=False)
+    return Area(shapely.transform(dense, to_degrees.transform, interleaved=False))
+
+
+@contextmanager
+def _open(source: FeatureSource) -> Iterator[Reader]:
+    with read_geopackage(source.path, seconds=_SECONDS) as reader:
+        yield reader

@@ -1,0 +1,132 @@
+"""The statistics of places as a JSON document, of which the table and the chart are views."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from products.catalogue import Product
+from products.classes import NODATA, Classes, by_value
+from products.places import Place
+from products.raster.statistics import ClassChanges, ClassCounts, Numbers
+
+_NO_DATA = "No data"
+_NO_DATA_COLOUR = "#ffffff"
+_UNKNOWN_COLOUR = "#000000"
+_EXACT = "Every pixel of full resolution whose centre lies in the area was counted."
+_ESTIMATED = (
+    "Counted in an overview: each of its pixels stands for {0} x {0} of full resolution and has the class that most of "
+    "these have, so that narrow and scattered classes come out too small. A class is off by at most its margin_km2, in "
+    "95 of 100 cases, as {1} blocks show that were read at full resolution too."
+)
+
+Feature = dict[str, Any]
+
+
+def document(product: Product, since: Product | None, features: Sequence[Feature]) -> dict[str, Any]:
+    """Return all that is told: of which product, of which places."""
+    compared = {} if since is None else {"since": since.year}
+    return {
+        "title": product.title,
+        "series": product.series,
+        "year": product.year,
+        **compared,
+        "unit": "km2 on the ellipsoid; per cent of what has data",
+        "attribution": product.attribution,
+        "features": list(features),
+    }
+
+
+def describe_counts(place: Place, counts: ClassCounts, classes: Classes) -> Feature:
+    """Return the statistics of one place; every class of the product is named, also where there is none of it."""
+    return {**_head(place, counts, counts.square_metres), "classes": _rows(counts, classes)}
+
+
+def describe_changes(place: Place, changes: ClassChanges, before: Classes, after: Classes) -> Feature:
+    """Return the statistics of one place in the later year, those of the earlier, and what became of what."""
+    earlier, later = _along(changes, 1), _along(changes, 0)
+    return {
+        **_head(place, changes, later.square_metres),
+        "classes": _rows(later, after),
+        "classes_since": _rows(earlier, before),
+        "changes": _pairs(changes, before, after),
+        "changed_km2": _km2(_changed(changes.square_metres)),
+    }
+
+
+def _head(place: Place, counts: ClassCounts, square_metres: Numbers) -> Feature:
+    some = float(square_metres[:NODATA].sum())
+    told = _EXACT if counts.exact else _ESTIMATED.format(counts.overview, counts.checked)
+    return {
+        "id": place.id,
+        "name": place.name,
+        "km2": _km2(place.area.km2 * 1e6),
+        "data_km2": _km2(some),
+        "no_data_km2": _km2(square_metres[NODATA]),
+        "exact": counts.exact,
+        "overview": counts.overview,
+        "accuracy": told,
+    }
+
+
+def _along(changes: ClassChanges, axis: int) -> ClassCounts:
+    """Return the counts of one of the two years; of several margins together their sum."""
+    return ClassCounts(
+        changes.pixels.sum(axis),
+        changes.square_metres.sum(axis),
+        changes.margin.sum(axis),
+        changes.overview,
+        changes.checked,
+    )
+
+
+def _rows(counts: ClassCounts, classes: Classes) -> list[Feature]:
+    whole = counts.square_metres[:NODATA].sum()
+    known = by_value(classes)
+    values = [value for value in range(NODATA) if value in known or counts.pixels[value]]
+    return [
+        {**_class(value, classes), **_amount(counts, value), "percent": _percent(counts.square_metres[value], whole)}
+        for value in values
+    ]
+
+
+def _pairs(changes: ClassChanges, before: Classes, after: Classes) -> list[Feature]:
+    whole = changes.square_metres[:NODATA, :NODATA].sum()
+    pairs = [(int(one), int(other)) for one, other in np.argwhere(changes.pixels) if (one, other) != (NODATA, NODATA)]
+    return [
+        {
+            "from": _class(pair[0], before),
+            "to": _class(pair[1], after),
+            **_amount(changes, pair),
+            "percent": None if NODATA in pair else _percent(changes.square_metres[pair], whole),
+        }
+        for pair in pairs
+    ]
+
+
+def _changed(square_metres: Numbers) -> float:
+    both = square_metres[:NODATA, :NODATA]
+    return float(both.sum() - np.trace(both))
+
+
+def _class(value: int, classes: Classes) -> Mapping[str, Any]:
+    """Return value, name and colour; a value that is no class is called by its number."""
+    if value == NODATA:
+        return {"value": value, "name": _NO_DATA, "colour": _NO_DATA_COLOUR}
+    known = by_value(classes).get(value)
+    if known is None:
+        return {"value": value, "name": f"Value {value}, no class", "colour": _UNKNOWN_COLOUR}
+    return {"value": value, "name": known.name, "colour": known.hex}
+
+
+def _amount(counts: ClassCounts, at: Any) -> Mapping[str, Any]:
+    amount = {"km2": _km2(counts.square_metres[at]), "pixels": int(counts.pixels[at])}
+    return amount if counts.exact else {**amount, "margin_km2": _km2(counts.margin[at])}
+
+
+def _km2(square_metres: float) -> float:
+    return round(float(square_metres) / 1e6, 6)
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(100 * float(part) / float(whole), 4) if whole else 0.0

@@ -1,0 +1,149 @@
+"""Where and when statistics are made is checked before there is an order."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from processes.area_statistics import AreaStatistics
+from processes.errors import InvalidInput
+from products.catalogue import Catalogue, FeatureSource, Product
+from products.errors import BrokenSource
+from products.vector.geopackage import write_geopackage
+from products.vector.layer import Column, Layer
+
+_RASTER = Path(__file__).parents[2] / "sample" / "clcplus_2023_parks.tif"
+_NATIONS = Path(__file__).parents[2] / "products" / "nations" / "nations.gpkg"
+_BOX = {"bbox": [19.8, 50.1, 19.9, 50.3]}
+_EMPTY = {"bbox": [18, 51, 18.1, 51.1]}
+_PARK = "Ojcowski National Park"
+
+
+def process() -> AreaStatistics:
+    return AreaStatistics({"name": "area-statistics"})
+
+
+@pytest.fixture
+def catalogue(sample: Path, two_years: tuple[Path, Path], tmp_path: Path) -> Catalogue:
+    """Return the sample of 2023, two smaller years on a grid of their own, one whose file is missing, and parks."""
+    earlier, later = two_years
+
+    def product(year: int, raster: Path) -> Product:
+        return Product(f"land-{year}", f"Land {year}", year, raster, None, "Somebody")
+
+    products = product(2023, _RASTER), product(2021, later), product(2019, earlier), product(2001, tmp_path / "no.tif")
+    parks = FeatureSource("parks", sample / "sample" / "parks.gpkg")
+    land_cover = FeatureSource("clcplus-vector", sample / "sample" / "clcplus_2023_parks.gpkg")
+    return Catalogue(products, (parks, land_cover, FeatureSource("nations", _NATIONS, "id")))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"aoi": _BOX},
+        {"park": "ojcowski  NATIONAL park"},
+        {"park": "859"},
+        {"nation": "pOLAND"},
+        {"collection": "parks", "bbox": _BOX},
+        {"collection": "nations", "bbox": {"bbox": [20, 52, 20.1, 52.1]}},
+        {"park": _PARK, "collection": "parks"},
+        {"park": _PARK, "year": 2021, "since": 2019},
+    ],
+)
+def test_what_is_measured_is_named_in_four_ways(catalogue: Catalogue, where: dict[str, Any]) -> None:
+    checked = process().check(where, catalogue)
+    assert checked.items() >= where.items()
+    assert (checked["series"], checked["year"]) == ("clcplus", where.get("year", 2023))
+    assert checked.get("collection") == ("parks" if "park" in where else where.get("collection")), "for a policy to see"
+    assert process().check(checked, catalogue) == checked, "as stored, it can be ordered again"
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "told"),
+    [
+        ({}, "aoi", "no place given; allowed: exactly one of aoi, park, nation, or collection with bbox"),
+        ({"aoi": _BOX, "nation": "Poland"}, "aoi", "aoi and nation given; allowed: exactly one of"),
+        ({"park": _PARK, "collection": "nations"}, "park", "park and collection given"),
+        ({"park": _PARK, "collection": "parks", "bbox": _BOX}, "bbox", "goes together with collection"),
+        ({"aoi": _BOX, "bbox": _BOX}, "bbox", "goes together with collection"),
+        ({"bbox": _BOX}, "aoi", "no place given"),
+        ({"collection": "parks"}, "bbox", "goes together with collection"),
+        ({"aoi": "POLYGON((0 0, 1 1, 0 1, 1 0, 0 0))"}, "aoi", "crosses itself at"),
+        ({"aoi": {"bbox": [-40, 20, 60, 80]}}, "aoi", "at most 5,000,000"),
+        ({"aoi": _EMPTY}, "aoi", "nothing of Land 2023 in the area; allowed: a place that has"),
+        ({"aoi": 7}, "aoi", "allowed: "),
+        (
+            {"park": "Yellowstone"},
+            "park",
+            r"'Yellowstone' is not the name .*; allowed: .*Ojcowski National Park \(859\)",
+        ),
+        ({"park": ""}, "park", "allowed: a string"),
+        ({"park": 859}, "park", "859; allowed: a string"),
+        ({"nation": "Atlantis"}, "nation", "'Atlantis' is no nation; allowed: Albania"),
+        ({"nation": "Iceland"}, "nation", "nothing of Land 2023 in Iceland"),
+        (
+            {"collection": "clcplus-raster", "bbox": _BOX},
+            "collection",
+            "'clcplus-raster'; allowed: parks, clcplus-vector",
+        ),
+        ({"collection": "parks", "bbox": _EMPTY}, "bbox", "no polygon of parks meets the bbox"),
+        ({"collection": "parks", "bbox": {"bbox": [1, 2, 3]}}, "bbox", "allowed: "),
+        ({"collection": "parks", "bbox": {"bbox": [3, 4, 1, 2]}}, "bbox", "a bbox has an inside"),
+        (
+            {"collection": "clcplus-vector", "bbox": _BOX},
+            "bbox",
+            r"[\d,]+ features of clcplus-vector .* allowed are 100",
+        ),
+        ({"collection": "nations", "bbox": {"bbox": [-20, 35, 35, 70]}}, "bbox", "at most 5,000,000 km2"),
+        ({"collection": "nations", "bbox": {"bbox": [-8, 39.5, -7.9, 39.6]}}, "collection", "any feature of the bbox"),
+        ({"aoi": _BOX, "since": "2019"}, "since", '"2019"; allowed: a whole number'),
+        ({"aoi": _BOX, "since": 2023}, "since", "2023 is no year of clcplus before 2023; allowed: 2021, 2019, 2001"),
+        ({"aoi": _BOX, "since": 2020}, "since", "2020 is no year .*; allowed: 2021, 2019, 2001"),
+        (
+            {"aoi": _BOX, "since": 2021},
+            "since",
+            "the pixels of 2021 are not those of 2023; allowed: a year on the same",
+        ),
+        ({"aoi": _BOX, "year": 2001, "since": 1999}, "since", "allowed: none"),
+        ({"aoi": _BOX, "year": 1999}, "year", "no year 1999"),
+        ({"aoi": _BOX, "series": "snow"}, "series", "allowed: clcplus"),
+        ({"nation": "Poland", "classes": [1]}, "classes", "is unknown; allowed: aoi, park"),
+    ],
+)
+def test_a_wrong_input_is_told_what_where_and_what_is_allowed(
+    catalogue: Catalogue, given: dict[str, Any], name: str, told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=told) as refused:
+        process().check(given, catalogue)
+    assert refused.value.input == name
+
+
+def test_a_name_that_two_features_have_is_not_guessed(catalogue: Catalogue, tmp_path: Path) -> None:
+    layer = Layer("twins", 4326, (Column("name", "TEXT"),))
+    with write_geopackage(tmp_path / "twins.gpkg", layer) as writer:
+        here = shapely.box(19.8, 50.1, 19.9, 50.3)
+        writer.add([1, 2, 3], np.array([here, here, here]), [["Twin"], ["TWIN"], [None]])
+    twins = Catalogue(catalogue.products, (FeatureSource("parks", tmp_path / "twins.gpkg"),))
+    with pytest.raises(
+        InvalidInput, match=r"not the name or id of exactly one feature; allowed: Twin \(1\), TWIN \(2\)$"
+    ):
+        process().check({"park": "twin"}, twins)
+    for name in ("2", "3"):
+        assert process().check({"park": name}, twins)["park"] == name
+
+
+def test_without_a_collection_of_parks_there_is_no_park(catalogue: Catalogue) -> None:
+    with pytest.raises(InvalidInput, match="no collection of features 'parks'; allowed: none"):
+        process().check({"park": _PARK}, Catalogue(catalogue.products))
+
+
+def test_a_broken_source_is_our_fault(catalogue: Catalogue, tmp_path: Path) -> None:
+    with pytest.raises(BrokenSource):
+        process().check({"aoi": _BOX, "year": 2001}, catalogue)
+    with pytest.raises(BrokenSource):
+        process().check({"aoi": _BOX, "year": 2019, "since": 2001}, catalogue)
+    missing = FeatureSource("parks", tmp_path / "no.gpkg")
+    with pytest.raises(BrokenSource):
+        process().check({"park": _PARK}, Catalogue(catalogue.products, (missing,)))

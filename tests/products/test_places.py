@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from products.catalogue import Catalogue, FeatureSource, catalogue_of, read_configuration
+from products.errors import RequestTooLarge, UnknownPlace
+from products.limits import MAX_PLACES
+from products.places import places_of
+from products.vector.geopackage import write_geopackage
+from products.vector.layer import Column, Layer
+
+_EVERYWHERE = {"bbox": [-30, 30, 40, 70]}
+
+
+@pytest.fixture
+def catalogue(sample: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
+    return catalogue_of(read_configuration(Path("pygeoapi-config.yml")))
+
+
+def _catalogue(path: Path, epsg: int, *outlines: shapely.Geometry) -> Catalogue:
+    """Return a catalogue with a collection `x` of these outlines."""
+    kind = "GEOMETRY"
+    with write_geopackage(path, Layer("x", epsg, (Column("name", "TEXT"),), geometry_type=kind)) as writer:
+        rows = [[f"no {number}"] for number in range(len(outlines))]
+        writer.add(range(1, len(outlines) + 1), np.array(outlines, dtype=object), rows)
+    return Catalogue((), (FeatureSource("x", path),))
+
+
+def test_the_collections_of_features_are_those_of_the_configuration(catalogue: Catalogue) -> None:
+    assert [source.collection for source in catalogue.features] == ["clcplus-vector", "parks", "nations"]
+    assert [source.id_field for source in catalogue.features] == [None, None, "id"]
+    assert catalogue.features[2].path.is_absolute()
+
+
+def test_the_features_of_a_box_are_those_that_meet_it_whole(catalogue: Catalogue) -> None:
+    places = places_of({"collection": "parks", "bbox": _EVERYWHERE}, catalogue)
+    assert len(places) == 9
+    park = next(place for place in places if place.name == "Ojcowski National Park")
+    west, south, east, north = park.area.geometry.bounds
+    corner = {"bbox": [west - 0.1, south - 0.1, (west + east) / 2, (south + north) / 2]}
+    (cut,) = places_of({"collection": "parks", "bbox": corner}, catalogue)
+    assert (cut.id, cut.name, cut.area) == ("859", park.name, park.area)
+    (named,) = places_of({"park": "OJCOWSKI national park"}, catalogue)
+    assert named == cut
+    ids = [place.id for place in places_of({"collection": "nations", "bbox": {"bbox": [7, 47, 10, 48]}}, catalogue)]
+    assert {"CH_2056", "DE_32632"} <= set(ids)
+
+
+def test_an_outline_in_other_coordinates_has_its_area_on_the_ellipsoid(tmp_path: Path) -> None:
+    """EPSG:3035 is equal area: a square of 100 km has 10,000 km2, far from its centre too."""
+    square = shapely.box(5_000_000, 2_000_000, 5_100_000, 2_100_000)
+    (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, _catalogue(tmp_path / "x.gpkg", 3035, square))
+    assert place.area.km2 == pytest.approx(10_000, rel=1e-6)
+
+
+def test_what_has_no_inside_is_left_out_and_what_crosses_itself_is_repaired(tmp_path: Path) -> None:
+    knot = shapely.Polygon([(0, 50), (1, 51), (1, 50), (0, 51)])
+    point, line = shapely.Point(0.5, 50.1), shapely.LineString([(0, 50), (1, 51)])
+    catalogue = _catalogue(tmp_path / "x.gpkg", 4326, knot, point, line)
+    (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
+    assert (place.name, place.area.geometry.is_valid) == ("no 0", True)
+    assert place.area.km2 > 1000
+    for epsg in (3035, 4326):
+        points = _catalogue(tmp_path / f"{epsg}.gpkg", epsg, point, line)
+    with pytest.raises(UnknownPlace, match="no polygon of x meets the bbox"):
+        places_of({"collection": "x", "bbox": _EVERYWHERE}, points)
+    with pytest.raises(UnknownPlace, match="'no 1' has no inside"):
+        places_of({"park": "no 1"}, Catalogue((), (FeatureSource("parks", tmp_path / "3035.gpkg"),)))
+
+
+def test_a_hundred_features_are_allowed_and_no_more(tmp_path: Path) -> None:
+    boxes = [shapely.box(x / 10, 50, x / 10 + 0.05, 50.05) for x in range(MAX_PLACES + 1)]
+    catalogue = _catalogue(tmp_path / "x.gpkg", 4326, *boxes)
+    assert len(places_of({"collection": "x", "bbox": {"bbox": [0, 50, 9.97, 51]}}, catalogue)) == MAX_PLACES
+    with pytest.raises(RequestTooLarge, match="101 features of x meet the bbox; allowed are 100"):
+        places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
