@@ -24,3 +24,8 @@ def audit(identity: Identity, access: Access, verdict: Verdict, *, job: str | No
             **({} if job is None else {"job": job}),
         },
     )
+
+
+def audit_event(owner: str, event: str, **more: str) -> None:
+    """Log what somebody did that no policy decides: sign-in, sign-out, a key made or revoked, a token asked for."""
+    _LOGGER.info(event, extra={"who": owner, "action": event, **more})

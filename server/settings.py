@@ -195,6 +195,8 @@ class AuthSettings(BaseSettings):
     """Algorithms that a token may be signed with, separated by commas."""
     timeout: float = Field(3, gt=0, le=30)
     """Seconds that the issuer is given to answer."""
+    password_grant: bool = False
+    """Whether `/auth/token` takes the passwords of people; off, as a program that is given one can do everything."""
 
     @field_validator("issuer")
     @classmethod

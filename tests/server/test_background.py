@@ -20,6 +20,9 @@ LINES = [
     ("GET /results/a/b?exp=1&sig=00ff&x=1", "GET /results/a/b?exp=1&sig=…&x=1"),
     ("/auth/callback?code=abc.def&state=ghi", "/auth/callback?code=…&state=…"),
     ("Cookie: __Host-landcast=abc; other=1", "Cookie: __Host-landcast=…; other=1"),
+    ("Cookie: __Host-landcast-login=abc; b=1", "Cookie: __Host-landcast-login=…; b=1"),
+    ("csrf=abc&name=x", "csrf=…&name=x"),
+    ("/end?id_token_hint=abc&client_id=landcast", "/end?id_token_hint=…&client_id=landcast"),
     ("password=hunter2 client_secret=s3cret", "password=… client_secret=…"),
     ("GET /collections/parks/items?limit=10", "GET /collections/parks/items?limit=10"),
 ]
