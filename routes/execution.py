@@ -8,9 +8,11 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth.access import Access, Action, current_verdict
+from auth.access import Access, Action, Verdict, current_verdict
+from auth.audit import audit
 from auth.identity import current_identity
 from auth.limits import LimitExceeded, most_open
+from orchestration.errors import TooManyOpenOrders
 from orchestration.house import House
 from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
@@ -76,7 +78,11 @@ async def _ordered(request: Request, process: Processor) -> Job:
     ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
     take = partial(resources.room.take, order, manifest, most_open=open_orders)
-    return await anyio.to_thread.run_sync(take, limiter=resources.light)
+    try:
+        return await anyio.to_thread.run_sync(take, limiter=resources.light)
+    except TooManyOpenOrders as error:
+        _note_refusal(order, error)
+        raise
 
 
 def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
@@ -96,8 +102,22 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
         permit(request, Access(Action.READ_ITEMS, collection_id))
     if process.asks_of is not None:
         return resources.mailing.note_in(_note_limits(resources, process, order, process.asks_of)), None
-    open_orders = most_open(current_verdict.get().limits, process.place(order.inputs))
-    return resources.mailing.add_to(order), open_orders
+    return resources.mailing.add_to(order), _within_limits(process, order)
+
+
+def _within_limits(process: Processor, order: Order) -> int | None:
+    """Return how many unfinished orders the caller may have. Raises LimitExceeded."""
+    try:
+        return most_open(current_verdict.get().limits, process.place(order.inputs))
+    except LimitExceeded as error:
+        _note_refusal(order, error)
+        raise
+
+
+def _note_refusal(order: Order, error: Exception) -> None:
+    """Write down that an order which the policy allows is beyond one of its limits."""
+    refused = Verdict(allowed=False, reason=str(error), rule=current_verdict.get().rule)
+    audit(current_identity.get(), Access(Action.EXECUTE, order.process), refused)
 
 
 def _note_limits(resources: Resources, process: Processor, order: Order, asked_of: str) -> Order:
