@@ -26,7 +26,7 @@ grants:
   the-known-order:
     who: {role: user}
     may: [execute, read-own-jobs]
-    processes: echo
+    processes: [echo, estimate-product, extract-product]
 """
 FILE = "/collections/clcplus-raster/files/clcplus_2023_parks.tif"
 
