@@ -1,5 +1,7 @@
 """A real server that knows its callers: Keycloak's, and keys that the operator made."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ grants:
     may: [execute, read-own-jobs]
     processes: [echo, estimate-product, extract-product]
 """
+_TELLING = re.compile(r"GDAL_|CPL_|LANDCAST_|.*_proxy", re.IGNORECASE)
 FILE = "/collections/clcplus-raster/files/clcplus_2023_parks.tif"
 
 
@@ -79,8 +82,9 @@ def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathF
 
 
 def run(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end, whatever that is, with these environment variables and few others."""
-    clean = {"PATH": "/usr/bin:/bin", "QT_QPA_PLATFORM": "offscreen", **environment}
+    """Run a program to its end, whatever that is, with these environment variables; none says how to reach a server."""
+    ours = {name: value for name, value in os.environ.items() if _TELLING.match(name) is None}
+    clean = {**ours, "QT_QPA_PLATFORM": "offscreen", **environment}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=clean)
 
 
