@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
@@ -82,10 +83,15 @@ def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathF
 
 
 def run(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end, whatever that is, with these environment variables; none says how to reach a server."""
+    """Run a program to its end, whatever that is, with these environment variables; none says how to reach a server.
+
+    GDAL's cache of what `OGCAPI:` reads is forgotten: else it would be in the way of the next.
+    """
     ours = {name: value for name, value in os.environ.items() if _TELLING.match(name) is None}
-    clean = {**ours, "QT_QPA_PLATFORM": "offscreen", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=clean)
+    with TemporaryDirectory() as cache:
+        kept = {"QT_QPA_PLATFORM": "offscreen", "GDAL_DEFAULT_WMS_CACHE_PATH": cache}
+        clean = {**ours, **kept, **environment}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=clean)
 
 
 def run_python(program: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
