@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from pygeoapi.error import GenericError
 
-from auth.access import current_verdict
+from auth.access import Verdict, current_verdict
 
 
 class RestrictionUnsupported(GenericError):
@@ -15,11 +15,11 @@ class RestrictionUnsupported(GenericError):
     default_msg = "you may see a part of this collection only, which cannot be told apart here yet"
 
 
-def refuse_restriction() -> None:
+def refuse_restriction(verdict: Verdict | None = None) -> None:
     """Raise RestrictionUnsupported where the verdict has rows or an area; called before anything is read.
 
-    Outside of a request, in work and commands, there is no verdict.
+    Without one it is that of the running request; outside of a request, in work and commands, there is none.
     """
-    verdict = current_verdict.get(None)
+    verdict = verdict or current_verdict.get(None)
     if verdict is not None and (verdict.rows is not None or verdict.area is not None):
         raise RestrictionUnsupported

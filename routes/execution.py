@@ -17,6 +17,7 @@ from orchestration.house import House
 from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
 from orchestration.work import REFUSED
+from plugins.restriction import refuse_restriction
 from processes.base import Processor
 from routes.body import read_json
 from routes.delivery import deliver
@@ -88,7 +89,8 @@ async def _ordered(request: Request, process: Processor) -> Job:
 def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
     """Return the order, checked and inside of its caller's limits, and how many unfinished ones they may have.
 
-    Products of collections that the caller does not see are not there. Raises Problem, LimitExceeded, BrokenSource.
+    Products of collections that the caller does not see are not there; what an order reads must be theirs as a whole.
+    Raises Problem, LimitExceeded, BrokenSource, RestrictionUnsupported.
     """
     resources = resources_of(request)
     order = read_order(
@@ -99,7 +101,7 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
         key=request.headers.get("idempotency-key"),
     )
     for collection_id in process.reads(order.inputs):
-        permit(request, Access(Action.READ_ITEMS, collection_id))
+        refuse_restriction(permit(request, Access(Action.READ_ITEMS, collection_id)))
     if process.asks_of is not None:
         return resources.mailing.note_in(_note_limits(resources, process, order, process.asks_of)), None
     return resources.mailing.add_to(order), _within_limits(process, order)

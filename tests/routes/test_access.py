@@ -460,3 +460,21 @@ def test_orders_beyond_the_limits_are_in_the_audit(
         refused = [("execute", process, "refused", "order")] if reason else []
         assert lines == [("execute", process, "allowed", "order"), *refused]
         assert reason in found[-1].get("reason", "")
+
+
+def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: of a collection that is granted in part, have an order read all of it."""
+    monkeypatch.setattr("processes.echo.Echo.reads", lambda *_: ("parks",))
+    user = {"role": "user"}
+    grants = {
+        "order": {"who": user, "may": "execute", "processes": "echo"},
+        "see": {"who": "public", "may": "discover", "collections": "parks"},
+    }
+    assert open_desk(grants).order("user").status_code == 403
+    part = {"who": user, "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"}
+    answer = open_desk({**grants, "part": part}).order("user")
+    assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
+    whole = {"who": user, "may": "read-items", "collections": "parks"}
+    assert open_desk({**grants, "whole": whole}).order("user").status_code == 201
