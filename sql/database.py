@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from sql.connect import NewerSchema, Pool, connect, migrate
+from sql.connect import NewerSchema, Pool, connect, keep_private, migrate
 
 
 class DatabaseUnavailable(Exception):
@@ -13,7 +13,7 @@ class DatabaseUnavailable(Exception):
 
 
 class Database:
-    """The database at `path`, made when it is not there.
+    """The database at `path`, made when it is not there; its owner alone may read it.
 
     Raises `failure` when the database is unavailable: when it is made, or with `lazy` when it is used. Those that keep
     something in it derive from this class and say by `failure` what that is for the caller.
@@ -38,6 +38,7 @@ class Database:
             return
         with self._unavailable():
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            keep_private(self._path)
             with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
                 migrate(connection)
         self._prepared = True

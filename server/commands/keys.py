@@ -88,6 +88,7 @@ def _opened(*, make: bool = False) -> Iterator["ApiKeys"]:
     """Open the keys that there are; only `make` makes a database, and what is wrong is one line."""
     from auth.keys.store import ApiKeys
     from server.environment import WrongSettings, read_settings
+    from server.state import refuse_root
 
     try:
         path = read_settings().state.dir / "orders.sqlite"
@@ -96,9 +97,11 @@ def _opened(*, make: bool = False) -> Iterator["ApiKeys"]:
     if not (make or path.exists()):
         raise click.ClickException(f"{path} is not there: no key was made, or LANDCAST_STATE_DIR is another folder")
     try:
+        if not path.exists():
+            refuse_root(path.parent)
         with closing(ApiKeys(path)) as store:
             yield store
-    except (AccessUnavailable, KeyRefused) as error:
+    except (AccessUnavailable, KeyRefused, PermissionError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -497,3 +497,42 @@ def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_des
     answer = other.ask("/collections", "user")
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
     assert other.ask("/collections").status_code == 200
+
+
+def test_orders_beyond_the_limits_are_in_the_audit(
+    open_desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
+) -> None:
+    execute = {"who": {"role": "user"}, "may": "execute", "processes": ["extract-product", "echo"]}
+    see = {"who": "public", "may": "discover", "collections": "*"}
+    desk = open_desk({"see": see, "order": {**execute, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
+    caplog.set_level("INFO", "landcast.audit")
+    for body, process, status, reason in (
+        (PRODUCT, "extract-product", 403, "largest-order-km2"),
+        ({}, "echo", 201, ""),
+        ({}, "echo", 429, "open-orders"),
+    ):
+        caplog.clear()
+        assert desk.order("user", body, process).status_code == status
+        found = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+        lines = [(line["action"], line["resource"], line["decision"], line["rule"]) for line in found]
+        refused = [("execute", process, "refused", "order")] if reason else []
+        assert lines == [("execute", process, "allowed", "order"), *refused]
+        assert reason in found[-1].get("reason", "")
+
+
+def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: of a collection that is granted in part, have an order read all of it."""
+    monkeypatch.setattr("processes.echo.Echo.reads", lambda *_: ("parks",))
+    user = {"role": "user"}
+    grants = {
+        "order": {"who": user, "may": "execute", "processes": "echo"},
+        "see": {"who": "public", "may": "discover", "collections": "parks"},
+    }
+    assert open_desk(grants).order("user").status_code == 403
+    part = {"who": user, "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"}
+    answer = open_desk({**grants, "part": part}).order("user")
+    assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
+    whole = {"who": user, "may": "read-items", "collections": "parks"}
+    assert open_desk({**grants, "whole": whole}).order("user").status_code == 201
