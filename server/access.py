@@ -12,12 +12,14 @@ from auth.authenticate import Authenticator
 from auth.claims import TokenRules
 from auth.identity import LOCAL, current_identity
 from auth.keys.store import ApiKeys
+from auth.logins import PendingLogins
 from auth.policy import OPEN
 from auth.policy_file import InvalidPolicy, Known, read_policy
 from auth.sessions import Sessions
 from auth.throttle import Throttle
 from auth.tokens import make_verifier
 from server.settings import Settings
+from server.tending import tending
 
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
@@ -38,14 +40,14 @@ async def authenticating(app: Starlette, settings: Settings, threads: CapacityLi
         return
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
     path = settings.state.dir / "orders.sqlite"
-    keys, sessions = ApiKeys(path, lazy=True), Sessions(path, lazy=True)
+    keys, sessions, logins = ApiKeys(path, lazy=True), Sessions(path, lazy=True), PendingLogins(path, lazy=True)
     app.state.authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
-    async with verifier.running():
-        try:
+    try:
+        async with verifier.running(), tending(keys, (keys, sessions, logins)):
             yield
-        finally:
-            keys.close()
-            sessions.close()
+    finally:
+        for opened in (keys, sessions, logins):
+            opened.close()
 
 
 def rules_of(settings: Settings) -> TokenRules:
