@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ _SERVE = """
 import sys
 from pathlib import Path
 from server.environment import read_settings
+from server.logs import start_logging
 from server.web import serve_web
+start_logging(level="INFO", form="json")
 serve_web(read_settings(), Path("pygeoapi-config.yml"), socket=int(sys.argv[1]))
 """
 URL = "https://maps.example.org/land"
@@ -96,37 +99,40 @@ def issuer() -> Iterator[FakeIssuer]:
 @pytest.fixture
 def live_server(sample: Path, tmp_path: Path) -> Iterator[StartServer]:
     """Return a function that starts a real server with these environment variables and returns its address."""
-    running: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as running:
 
-    def start(**environment: str) -> str:
-        socket = listen("127.0.0.1:0")
-        url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-        chosen = {
-            "LANDCAST_SERVER_URL": url,
-            "LANDCAST_SERVER_WORKERS": "1",
-            "LANDCAST_STATE_DIR": str(sample),
-            "LANDCAST_AUTH_OPEN": "yes",
-            **environment,
-        }
-        command = [sys.executable, "-c", _SERVE, str(socket.fileno())]
-        log = (tmp_path / "server.log").open("wb")
-        running.append(
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **chosen},
-                pass_fds=[socket.fileno()],
-                stdout=log,
-                stderr=log,
-            )
+        def start(**environment: str) -> str:
+            return running.enter_context(serving(sample, tmp_path / "server.log", **environment))
+
+        yield start
+
+
+@contextmanager
+def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
+    """Run a real server, open unless the environment says otherwise, and return its address."""
+    socket = listen("127.0.0.1:0")
+    url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+    chosen = {
+        "LANDCAST_SERVER_URL": url,
+        "LANDCAST_SERVER_WORKERS": "1",
+        "LANDCAST_STATE_DIR": str(state),
+        "LANDCAST_AUTH_OPEN": "yes",
+        **environment,
+    }
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(socket.fileno())],
+            cwd=ROOT,
+            env={**os.environ, **chosen},
+            pass_fds=[socket.fileno()],
+            stdout=stream,
+            stderr=stream,
         )
-        log.close()
-        socket.close()
-        _wait(url, running[-1], tmp_path / "server.log")
-        return url
-
-    yield start
-    for process in running:
+    socket.close()
+    try:
+        _wait(url, process, log)
+        yield url
+    finally:
         process.terminate()
         process.wait(10)
 
