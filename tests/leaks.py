@@ -72,7 +72,12 @@ class Leaks:
             _told(Keycloak, "token_endpoint", self._know_answer),
             _told(Keycloak, "client", self._know_answer),
         ]
-        return lambda: [each() for each in undo] and None
+
+        def end() -> None:
+            for each in undo:
+                each()
+
+        return end
 
     def _know_answer(self, answer: dict[str, Any]) -> None:
         for name in ("access_token", "id_token", "refresh_token", "secret"):
