@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "tokens", "keys")
+NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "tokens", "keys", "faults_access")
 
 
 def main(names: list[str]) -> None:
