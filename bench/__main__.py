@@ -3,7 +3,9 @@
 import importlib
 import sys
 
-NAMES = ("startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard")
+NAMES = (
+    "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard", "faults_access",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

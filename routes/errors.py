@@ -36,7 +36,7 @@ from products.errors import (
 from routes.accept import choose
 from routes.challenge import refusal_of
 from routes.form import is_form
-from routes.middleware.place import allowed_methods
+from routes.middleware.options import allowed_methods
 from routes.pages import render
 from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 from routes.request_id import current_request_id

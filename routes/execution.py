@@ -1,5 +1,6 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus

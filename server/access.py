@@ -24,6 +24,7 @@ from auth.throttle import Throttle
 from auth.token_endpoint import Client, TokenEndpoint
 from auth.tokens import TokenVerifier, make_verifier
 from server.settings import Settings
+from server.tending import tending
 
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
@@ -48,12 +49,12 @@ async def authenticating(app: Starlette, settings: Settings, threads: CapacityLi
     authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
     app.state.authenticator = authenticator
     app.state.people = make_people(settings, authenticator, verifier, logins)
-    async with verifier.running():
-        try:
+    try:
+        async with verifier.running(), tending(keys, (keys, sessions, logins)):
             yield
-        finally:
-            for database in (keys, sessions, logins):
-                database.close()
+    finally:
+        for opened in (keys, sessions, logins):
+            opened.close()
 
 
 def make_people(

@@ -39,6 +39,7 @@ from routes.guard import GuardedRoute
 from routes.middleware.bounds import Bounds
 from routes.middleware.caller import Caller
 from routes.middleware.failures import Failures
+from routes.middleware.options import Options
 from routes.middleware.place import Place
 from routes.middleware.request_log import RequestLog
 from routes.middleware.response_headers import ResponseHeaders
@@ -104,10 +105,11 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
     return [
         Middleware(RequestLog),
         Middleware(ResponseHeaders, url=url),
-        Middleware(Place, url=url, routes=routes),
+        Middleware(Place, url=url),
         Middleware(Bounds, requests=settings.server.requests, seconds=settings.server.request_timeout),
         Middleware(Failures),
         Middleware(Caller, url=url),
+        Middleware(Options, routes=routes),
     ]
 
 

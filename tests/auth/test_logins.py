@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from auth.logins import PendingLogins
-from auth.session import new_secret
+from auth.session import digest, new_secret
 from sql.connect import connect
 
 StartProgram = Callable[[str, Path], tuple[Callable[[str], None], Callable[[], str]]]
@@ -114,3 +114,12 @@ def test_of_two_processes_that_take_one_login_exactly_one_gets_it(
         for tell, _ in servers:
             tell(f"{login.state} {login.browser}")
         assert sorted(hear() for _, hear in servers) == ["False", "False", "True"]
+
+
+def test_what_nobody_came_back_from_is_forgotten(logins: PendingLogins, path: Path) -> None:
+    logins.begin("/")
+    old = logins.begin("/")
+    assert logins.sweep() == 0
+    with closing(connect(path)) as connection, connection:
+        connection.execute("update pending_logins set expires = 1 where state = ?", (digest(old.state),))
+    assert (logins.sweep(), count(path)) == (1, 1)
