@@ -4,7 +4,8 @@ import importlib
 import sys
 
 NAMES = (
-    "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard", "faults_access",
+    "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
+    "faults_access",
 )  # fmt: skip
 
 

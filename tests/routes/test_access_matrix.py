@@ -38,6 +38,10 @@ BODIES: Mapping[str, Any] = {
     "/processes/estimate-product/execution": AREA,
     "/processes/national-product/execution": {"inputs": {**RASTER, "nation": "Poland"}},
     "/processes/european-product/execution": {"inputs": RASTER},
+    "/processes/area-statistics/execution": {"inputs": {"park": "Ojcowski National Park"}},
+    "/auth/keys": {"name": "matrix"},
+    "/auth/refresh": {"refresh_token": "none"},
+    "/auth/revoke": {"refresh_token": "none"},
 }
 QUERIES = {
     "/collections/clcplus-raster/coverage": "?bbox=23.80,52.70,23.81,52.71",
@@ -87,7 +91,7 @@ class Town:
         number = next(self.addresses)
         sender = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         headers = {**self.headers[cell.caller], "X-Forwarded-For": sender, "X-Request-Id": "matrix-matrix"}
-        if cell.method == "POST" and cell.path.endswith("/execution"):
+        if cell.method == "POST" and (cell.path in BODIES or cell.path.endswith("/execution")):
             body = BODIES.get(cell.path, {})
             prefer = {} if "estimate" in cell.path else {"Prefer": "respond-async"}
             return await http.post(address, json=body, headers={**headers, **prefer})
@@ -216,6 +220,7 @@ def town(
                 LANDCAST_AUTH_OPEN="no",
                 LANDCAST_AUTH_ISSUER=keycloak.issuer,
                 LANDCAST_AUTH_POLICY="deploy/policy.yml",
+                LANDCAST_AUTH_CLIENT_SECRET=keycloak.client("landcast")["secret"],
                 LANDCAST_SERVER_PROXIES="127.0.0.1",
                 LANDCAST_JOBS_WAIT="1",
             )
@@ -271,7 +276,7 @@ def test_what_is_not_to_be_known_is_answered_as_what_there_is_not(town: Town) ->
         same = told(one, (there, *put.values())) == told(other, (NOBODYS[kind], *put.values()))
         return None if same else f"{cell.method} {address} as {cell.caller}: {one.text} {other.text}"
 
-    hidden = [cell for cell in CELLS if cell.status == httpx2.codes.NOT_FOUND]
+    hidden = [cell for cell in CELLS if cell.status == httpx2.codes.NOT_FOUND and "/auth/" not in cell.path]
     assert len(hidden) > 20
     assert with_all(town, hidden, judge) == []
 
