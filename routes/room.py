@@ -50,7 +50,7 @@ class Room:
         frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
         detail = (
             "no order that makes files is taken now: the results that are kept have reached "
-            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its files at once"
+            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its own files at once"
         )
         left = (next_expiry - datetime.now(UTC)).total_seconds() if next_expiry else _LATEST
         headers = {"Retry-After": str(round(min(max(left, _SOONEST), _LATEST)))}
