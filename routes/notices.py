@@ -78,7 +78,9 @@ def callbacks_of(document: Mapping[str, Any]) -> tuple[Notice, ...]:
 
 
 def _address(name: str, value: Any) -> str:
-    allowed = "an address that begins with http:// or https://, without user name or password, of 2000 characters"
+    allowed = (
+        "an address that begins with http:// or https://, without user name or password, of at most 2000 characters"
+    )
     if not isinstance(value, str):
         raise _refused(name, value, allowed)
     try:
