@@ -8,7 +8,7 @@ from pygeoapi.process.base import BaseProcessor
 from orchestration.house import House
 from orchestration.job import Manifest
 from processes.inputs import check_inputs
-from processes.which import product_of
+from processes.which import name_offered, product_of
 from products.catalogue import Catalogue
 
 
@@ -22,7 +22,8 @@ class Processor(BaseProcessor):
     """Whether an execution is an order that may send mail; what only asks about one is told why it would be refused."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
-        super().__init__(processor_def, dict(self.description))
+        inputs = name_offered(self.description["inputs"], processor_def.get("years", {}))
+        super().__init__(processor_def, {**self.description, "inputs": inputs})
 
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         """Return the inputs as they are stored: checked, with defaults. Raises InvalidInput; reads no file twice.

@@ -27,13 +27,16 @@ class RaisingAPI(API):
 def make_api(configuration: Mapping[str, Any], url: str) -> RaisingAPI:
     """Return the API of this configuration at the public address; the configuration itself stays as it is.
 
-    Every provider is told the `classes` of the product that it shows.
+    Every provider is told the `classes` of the product that it shows, every process the `years` of each series.
     """
     config = deepcopy(dict(configuration))
     config["server"] = {**config.get("server", {}), "url": url, "bind": {"host": "127.0.0.1", "port": 0}}
     config.setdefault("logging", {"level": "WARNING"})
     catalogue = catalogue_of(configuration)
+    years = {series: catalogue.years(series) for series in catalogue.series}
     for name, resource in config["resources"].items():
         for provider in resource.get("providers", ()):
             provider["classes"] = catalogue.classes(name)
+        if "processor" in resource:
+            resource["processor"]["years"] = years
     return RaisingAPI(config, {})
