@@ -1,6 +1,6 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
@@ -11,8 +11,9 @@ from starlette.routing import Route
 
 from auth.identity import current_identity
 from orchestration.house import House
-from orchestration.job import UNFINISHED, Job
+from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
+from orchestration.work import REFUSED
 from processes.base import Processor
 from routes.body import read_json
 from routes.delivery import deliver
@@ -76,10 +77,17 @@ async def _ordered(request: Request, process: Processor) -> Job:
         key=request.headers.get("idempotency-key"),
     )
     order = await anyio.to_thread.run_sync(read, limiter=resources.heavy)
-    order = resources.mailing.add_to(order) if process.orders else resources.mailing.note_in(order)
+    add = resources.mailing.add_to if process.orders else partial(_note_refusal, resources)
+    order = await anyio.to_thread.run_sync(add, order, limiter=resources.light)
     ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
     return await anyio.to_thread.run_sync(resources.room.take, order, manifest, limiter=resources.light)
+
+
+def _note_refusal(resources: Resources, order: Order) -> Order:
+    """Return an order that only asks about another, with why that would be refused where it would."""
+    refusal = order.inputs.get(REFUSED) or resources.mailing.refusal_of(order) or resources.room.refusal()
+    return replace(order, inputs={**order.inputs, REFUSED: refusal}) if refusal else order
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:
