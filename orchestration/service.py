@@ -13,7 +13,7 @@ from types import FrameType
 
 from orchestration.errors import StoreUnavailable
 from orchestration.heartbeat import Heartbeat
-from orchestration.housekeeping import sweep_drafts, sweep_house
+from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
 from orchestration.outbox.desk import Desk, delivering
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
@@ -66,6 +66,7 @@ def run_work(
             runner = EmbeddedRunner(files.root, arguments, work=work)
             chores = [
                 partial(sweep_house, files.root, store, config.absolute()),
+                partial(spare_house, files.root, store, keeping.results_cap),
                 partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
             ]
             telling = delivering(desk, state_dir / "orders.sqlite", stop, left=stop.left) if desk else nullcontext()

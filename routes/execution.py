@@ -108,7 +108,7 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
     )
     _permit_reading(request, set(process.reads(order.inputs)) - asked)
     if process.asks_of is not None:
-        return resources.mailing.note_in(_note_limits(resources, process, order)), None
+        return _told_why_refused(resources, process, order), None
     return resources.mailing.add_to(order), _within_limits(process, order, seen)
 
 
@@ -133,15 +133,25 @@ def _permit_reading(request: Request, collections: Iterable[str]) -> None:
         refuse_restriction(permit(request, Access(Action.READ_ITEMS, collection_id)))
 
 
-def _note_limits(resources: Resources, process: Processor, order: Order) -> Order:
-    """Return the order with why its caller could not order what it asks of, where the policy or a limit says so."""
+def _told_why_refused(resources: Resources, process: Processor, order: Order) -> Order:
+    """Return an order that only asks of another with why that would be refused, where it would."""
+    refusal = (
+        order.inputs.get(REFUSED)
+        or _beyond(resources, process, order)
+        or resources.mailing.refusal_of(order)
+        or resources.room.refusal()
+    )
+    return replace(order, inputs={**order.inputs, REFUSED: refusal}) if refusal else order
+
+
+def _beyond(resources: Resources, process: Processor, order: Order) -> str | None:
+    """Return what the policy or a limit of it says against an order of what is asked of."""
     verdict = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
-    reason = "" if verdict.allowed else verdict.reason
     try:
         most_open(verdict.limits, process.place(order.inputs, resources.catalogue))
     except LimitExceeded as error:
-        reason = reason or str(error)
-    return replace(order, inputs={REFUSED: reason, **order.inputs}) if reason else order
+        return verdict.reason or str(error)
+    return verdict.reason or None
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:

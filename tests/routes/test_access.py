@@ -205,6 +205,17 @@ def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Calla
     assert (answer.status_code, "has no Vector" in answer.json()["detail"]) == (400, True)
 
 
+def test_the_year_of_a_hidden_product_stands_in_no_description(open_desk: Callable[..., Desk]) -> None:
+    """Attack: read in a description, a page or the definition which products there are."""
+    execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
+    hidden = open_desk({"execute": execute})
+    shown = open_desk({"execute": execute, "all": {"who": "public", "may": "discover", "collections": "clcplus-*"}})
+    for path in ("/processes/extract-product", "/processes/extract-product?f=html", "/openapi"):
+        assert "2023" not in hidden.ask(path, "user").text.replace("2023-01-01", "")
+    described = shown.ask("/processes/extract-product", "user").json()["inputs"]
+    assert described["year"]["schema"]["enum"] == [2023]
+
+
 def test_an_order_belongs_to_its_caller(desk: Desk) -> None:
     job = desk.order("user").json()["jobID"]
     stored = desk.app.state.resources.store.get(job)
