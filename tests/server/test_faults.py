@@ -185,6 +185,8 @@ async def go_through(own: OwnKeycloak, load: Load) -> None:
 
     load.becomes("good", "withdrawn")
     await asyncio.to_thread(own.rotate_keys, keep=False)
+    # Once more: who asked while the old keys were withdrawn one by one knows the new one, and asks no more.
+    await asyncio.to_thread(own.rotate_keys)
     load.callers["fresh"] = [bearer(await asyncio.to_thread(own.token, "faults")) for _ in range(4)]
     await asyncio.sleep(max(2 * TAIL, SECONDS - TAIL - (time.monotonic() - begin)))
     # Every process has met the new key by now, and asked for it.
