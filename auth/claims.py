@@ -30,7 +30,7 @@ def check_claims(token: SignedToken, rules: TokenRules, *, now: float) -> None:
     _check_kind(token)
     if token.claims.get("iss") != rules.issuer:
         raise InvalidToken(f"the token was issued by somebody else than {rules.issuer}")
-    if rules.audience not in _words(token.claims.get("aud")):
+    if rules.audience not in words_of(token.claims.get("aud")):
         raise InvalidToken(
             f"the audience of the token (aud) does not name {rules.audience}; "
             "in Keycloak an audience mapper in a scope of the client adds it"
@@ -38,7 +38,7 @@ def check_claims(token: SignedToken, rules: TokenRules, *, now: float) -> None:
     subject = token.claims.get("sub")
     if not (isinstance(subject, str) and subject.isprintable() and 0 < len(subject) <= _LONGEST_SUBJECT):
         raise InvalidToken("the token does not name its subject (sub)")
-    _check_times(token.claims, rules.leeway, now=now)
+    check_times(token.claims, rules.leeway, now=now)
 
 
 def validity(claims: dict[str, Any], leeway: float) -> tuple[float, float]:
@@ -56,7 +56,7 @@ def identity_of(claims: dict[str, Any], rules: TokenRules) -> Identity:
         name=_text(claims.get("preferred_username")),
         scopes=frozenset((_text(claims.get("scope")) or "").split()),
         roles=_roles(claims.get("realm_access")) | _roles(_member(claims.get("resource_access"), rules.client_id)),
-        groups=frozenset(_words(claims.get("groups"), one=False)),
+        groups=frozenset(words_of(claims.get("groups"), one=False)),
         method="token",
     )
 
@@ -76,7 +76,8 @@ def _check_kind(token: SignedToken) -> None:
         raise InvalidToken("the token does not say that it is an access token: claim typ Bearer or header typ at+jwt")
 
 
-def _check_times(claims: dict[str, Any], leeway: float, *, now: float) -> None:
+def check_times(claims: dict[str, Any], leeway: float, *, now: float) -> None:
+    """Raise InvalidToken unless the claims hold at this time, and say until when."""
     if "exp" not in claims:
         raise InvalidToken("the token does not say when it expires (exp)")
     if not all(_is_time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims):
@@ -93,14 +94,15 @@ def _is_time(found: Any) -> bool:
     return isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < math.inf
 
 
-def _words(found: Any, *, one: bool = True) -> list[str]:
+def words_of(found: Any, *, one: bool = True) -> list[str]:
+    """Return the words of a claim that is a list of them or, with `one`, a single one; nothing for another shape."""
     if one and isinstance(found, str):
         return [found]
     return [word for word in found if isinstance(word, str)] if isinstance(found, list) else []
 
 
 def _roles(access: Any) -> frozenset[str]:
-    return frozenset(_words(_member(access, "roles"), one=False))
+    return frozenset(words_of(_member(access, "roles"), one=False))
 
 
 def _member(found: Any, name: str) -> Any:

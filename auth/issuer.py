@@ -33,7 +33,7 @@ class Issuer:
         """Return the keys that tokens are signed with now, by `kid`, at least one. Raises IssuerUnreachable."""
         async with self._asking() as client:
             metadata = await self._metadata(client)
-            keys = signing_keys(await _fetch(client, _address(metadata, "jwks_uri")), self._algorithms)
+            keys = signing_keys(await _fetch(client, address_of(metadata, "jwks_uri")), self._algorithms)
         if not keys:
             raise IssuerUnreachable("the issuer publishes no key for signing with an algorithm that is allowed")
         return keys
@@ -63,7 +63,8 @@ class Issuer:
             raise IssuerUnreachable(f"the issuer cannot be reached: {type(error).__name__}") from error
 
 
-def _address(metadata: dict[str, Any], name: str) -> str:
+def address_of(metadata: dict[str, Any], name: str) -> str:
+    """Return an address of the discovery document. Raises IssuerUnreachable where it is none that can be trusted."""
     url = metadata.get(name)
     if not isinstance(url, str) or not is_safe_address(url):
         raise IssuerUnreachable(f"{name} of the discovery document is no https address")

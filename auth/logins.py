@@ -55,3 +55,8 @@ class PendingLogins(AccessDatabase):
         with self._writing() as connection:
             row = connection.execute(_TAKE, values).fetchone()
         return None if row is None else PendingLogin(row["return_to"], state, browser, row["nonce"], row["verifier"])
+
+    def sweep(self) -> int:
+        """Forget what nobody came back from in time; return how many."""
+        with self._writing() as connection:
+            return connection.execute(_SWEEP, {"now": now()}).rowcount

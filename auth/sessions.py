@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 from auth.database import AccessDatabase
 from auth.identity import Identity
+from auth.logout_token import Logout
 from auth.session import Session, csrf_of, digest, is_secret, new_secret
 from sql.times import microseconds, now, time_of
 
@@ -18,6 +20,7 @@ IDLE = timedelta(minutes=30)
 _SEEN = timedelta(minutes=1)
 """How often at most it is written that a session is used."""
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000
 
 _ADD = """
 insert into sessions (hash, subject, sid, identity, id_token, created, seen, expires)
@@ -28,6 +31,8 @@ _TOUCH = "update sessions set seen = :now where hash = :hash and seen between :i
 _DELETE = "delete from sessions where hash = :hash"
 _DELETE_BY_SID = "delete from sessions where sid = :sid"
 _DELETE_BY_SUBJECT = "delete from sessions where subject = :subject"
+_FORGET_OBEYED = "delete from logout_tokens where until <= :now"
+_OBEYED = "insert into logout_tokens (jti, until) values (:jti, :until) on conflict do nothing"
 _SWEEP = "delete from sessions where expires <= :now or seen <= :idle_since"
 
 
@@ -83,6 +88,24 @@ class Sessions(AccessDatabase):
     def delete_by_subject(self, subject: str) -> int:
         """End every session of a person; return how many."""
         return self._change(_DELETE_BY_SUBJECT, subject=subject)
+
+    def obey(self, logout: Logout) -> int | None:
+        """End the sessions that a logout token names; return how many, None for a token that was obeyed before.
+
+        One transaction: a token that could not be obeyed may come again.
+        """
+        values = {
+            "now": now(),
+            "jti": sha256(logout.jti.encode()).digest(),
+            "until": int(logout.until * _SECOND),
+            "sid": logout.sid,
+            "subject": logout.subject,
+        }
+        with self._writing() as connection:
+            connection.execute(_FORGET_OBEYED, values)
+            if connection.execute(_OBEYED, values).rowcount == 0:
+                return None
+            return connection.execute(_DELETE_BY_SID if logout.sid else _DELETE_BY_SUBJECT, values).rowcount
 
     def sweep(self) -> int:
         """Forget what has ended; return how many sessions."""

@@ -4,9 +4,9 @@ import importlib
 import sys
 
 NAMES = (
-    *("startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard"),
-    "database",
-)
+    "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
+    "faults_access", "database",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -24,7 +24,7 @@ from server.settings import CONCERNS, Settings
 
 ISSUER = "https://sso.example.org/realms/landcast"
 CALLS = 10_000
-PATHS = ("/processes/echo", "/collections/parks")
+PATHS = ("/processes/echo", "/collections/clcplus-raster")
 
 
 def measure() -> None:

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Install the real programs that the tests talk to: GDAL's tools, QGIS's Python, nginx, systemd's analysis, from Debian's
-# packages, PostgreSQL and Keycloak. Elsewhere: have gdalinfo, ogrinfo, nginx, systemd-analyze, curl, openssl, unzip, java
-# (17 or newer), mvn, postgres and initdb on PATH and set QGIS_PYTHON to a Python that imports qgis.core; or set
-# TEST_POSTGRES_URL to a PostgreSQL that runs, whose user may make databases and roles; for Keycloak see keycloak/install.sh.
+# Install the real programs that the tests talk to: GDAL's tools, QGIS's Python, Chromium, nginx, systemd's analysis, from
+# Debian's packages, PostgreSQL and Keycloak. Elsewhere: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
+# systemd-analyze, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH and set QGIS_PYTHON to a Python
+# that imports qgis.core; or set TEST_POSTGRES_URL to a PostgreSQL that runs, whose user may make databases and roles; for
+# Keycloak see keycloak/install.sh.
 set -eu
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -10,6 +11,7 @@ say() { printf '%s\n' "landcast: $*" >&2; }
 qgis=${QGIS_PYTHON:-/usr/bin/python3}
 missing=
 command -v gdalinfo >/dev/null 2>&1 || missing="$missing gdal-bin"
+command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 || missing="$missing chromium"
 PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null 2>&1 || missing="$missing nginx"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 for tool in curl openssl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done

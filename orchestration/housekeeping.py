@@ -10,6 +10,7 @@ from orchestration.house import LOCK, Edition
 from orchestration.kept import HOUSE
 from orchestration.results import is_old
 from orchestration.store import JobStore
+from orchestration.usage import allocated
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import ProductError
 from products.nations import NATIONS
@@ -24,7 +25,7 @@ def sweep_house(results: Path, store: JobStore, config: Path) -> None:
     An order may be about to get what lies in a young one. What is half-written goes from every folder. No folder goes
     while the configuration or a product cannot be read, as it then says nothing of what is current.
     """
-    rooms = [entry for entry in (results / HOUSE).glob("*") if entry.is_dir() and not entry.is_symlink()]
+    rooms = _rooms(results)
     for stray in set((results / HOUSE).glob("*")).difference(rooms):
         stray.unlink()
     folders = [folder for folder in rooms if is_old(folder)]
@@ -37,10 +38,35 @@ def sweep_house(results: Path, store: JobStore, config: Path) -> None:
     except (InvalidConfiguration, ProductError) as error:
         _log.warning("the house is not swept: %s", error)
         return
-    needed |= {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{HOUSE}/")}
+    needed |= _named(store)
     for folder in folders:
         if folder.name not in needed:
             _alone_in(folder, _remove)
+
+
+def spare_house(results: Path, store: JobStore, cap: int | None) -> None:
+    """Remove the largest folders that no result names while all results together have reached the cap.
+
+    Else the house would keep every order waiting once it filled the cap, as nothing in it ends. What is ordered again
+    is made again; a young folder stays, as an order may be about to get what lies in it.
+    """
+    if cap is None or allocated(results) < cap:
+        return
+    named = _named(store)
+    spare = [room for room in _rooms(results) if room.name not in named and is_old(room)]
+    for room in sorted(spare, key=allocated, reverse=True):
+        _alone_in(room, _remove)
+        if allocated(results) < cap:
+            return
+
+
+def _rooms(results: Path) -> list[Path]:
+    return [entry for entry in (results / HOUSE).glob("*") if entry.is_dir() and not entry.is_symlink()]
+
+
+def _named(store: JobStore) -> set[str]:
+    """Return the folders that a result names whose time has not ended."""
+    return {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{HOUSE}/")}
 
 
 def _current(catalogue: Catalogue) -> Iterator[str]:

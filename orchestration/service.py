@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.errors import StoreUnavailable
 from orchestration.heartbeat import Heartbeat
-from orchestration.housekeeping import sweep_drafts, sweep_house
+from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
 from orchestration.outbox.desk import Desk, delivering
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
@@ -73,7 +73,7 @@ def run_work(
 
     def make(store: StoredJobs) -> Reconciler:
         runner = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
-        chores = _chores(state_dir, root, store, config.absolute())
+        chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
         space = Space(root, cap=keeping.results_cap)
         days = keeping.jobs_days
         return Reconciler(
@@ -89,9 +89,13 @@ def run_work(
                         make(store).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
 
 
-def _chores(state_dir: Path, results: Path, store: StoredJobs, config: Path) -> list[Callable[[], None]]:
-    folders = [state_dir, state_dir / "products", state_dir / "sample"]
-    return [partial(sweep_house, results, store, config), partial(sweep_drafts, folders)]
+def _chores(state_dir: Path, store: StoredJobs, config: Path, *, cap: int | None) -> list[Callable[[], None]]:
+    results = state_dir / "results"
+    return [
+        partial(sweep_house, results, store, config),
+        partial(spare_house, results, store, cap),
+        partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
+    ]
 
 
 class _Stop:

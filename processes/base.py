@@ -9,7 +9,7 @@ from auth.limits import Place
 from orchestration.house import House
 from orchestration.job import Manifest
 from processes.inputs import check_inputs
-from processes.which import product_of
+from processes.which import name_offered, product_of
 from products.catalogue import Catalogue
 
 
@@ -23,7 +23,8 @@ class Processor(BaseProcessor):
     """The process of whose orders this one only asks, which is told why one would be refused; None for an order."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
-        super().__init__(processor_def, dict(self.description))
+        inputs = name_offered(self.description["inputs"], processor_def.get("years", {}))
+        super().__init__(processor_def, {**self.description, "inputs": inputs})
 
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         """Return the inputs as they are stored: checked, with defaults. Raises InvalidInput; reads no file twice.

@@ -1,6 +1,6 @@
 """The inputs that say which product: its series and its year."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,29 @@ WHICH: Mapping[str, Mapping[str, Any]] = {
         "schema": {"type": "integer"},
     },
 }
+
+
+def name_offered(inputs: Mapping[str, Any], years: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return the inputs of a description with what is configured: `years`, newest first, by series.
+
+    Only for those who read it: what is asked for is checked against the catalogue, which refuses in better words.
+    """
+    every = {year for each in years.values() for year in each}
+    earlier = {year for each in years.values() for year in each[1:]}
+    known: Mapping[str, Sequence[Any]] = {
+        "series": list(years),
+        "year": sorted(every, reverse=True),
+        "since": sorted(earlier, reverse=True),
+    }
+    told = "; ".join(f"{series} {', '.join(map(str, each))}" for series, each in years.items())
+    return {name: _named(described, known.get(name), told) for name, described in inputs.items()}
+
+
+def _named(described: Mapping[str, Any], known: Sequence[Any] | None, told: str) -> Mapping[str, Any]:
+    if not known:
+        return described
+    description = f"{described['description']} Here: {told}."
+    return {**described, "description": description, "schema": {**described["schema"], "enum": known}}
 
 
 def product_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> Product:

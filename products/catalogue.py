@@ -92,12 +92,13 @@ class Catalogue:
         """Return the product of a series (default: the first) and year (default: the newest). Raises UnknownProduct."""
         if not self.products:
             raise UnknownProduct("there is no product")
-        series = series or self.series[0]
+        series = self.series[0] if series is None else series
         years = self.years(series)
         if not years:
             raise UnknownProduct(f"there is no series '{series}'; allowed: {', '.join(self.series)}")
+        asked = years[0] if year is None else year
         for product in self.products:
-            if (product.series, product.year) == (series, year or years[0]):
+            if (product.series, product.year) == (series, asked):
                 return product
         raise UnknownProduct(f"there is no year {year} of {series}; allowed: {', '.join(map(str, years))}")
 

@@ -40,6 +40,11 @@ CLASSES: Classes = (
 )
 
 
+def name_of(value: int, classes: Classes) -> str:
+    """Return what a pixel value is called; one that is no class by its number."""
+    return next((each.name for each in classes if each.value == value), f"Value {value}, no class")
+
+
 def by_value(classes: Classes) -> Mapping[int, LandCoverClass]:
     """Return the classes by their pixel values."""
     return {land_cover.value: land_cover for land_cover in classes}

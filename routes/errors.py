@@ -35,7 +35,8 @@ from products.errors import (
 )
 from routes.accept import choose
 from routes.challenge import refusal_of
-from routes.middleware.place import allowed_methods
+from routes.form import is_form
+from routes.middleware.options import allowed_methods
 from routes.pages import render
 from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 from routes.request_id import current_request_id
@@ -127,8 +128,8 @@ def _routing(error: HTTPException) -> Problem:
 
 
 def prefers_page(request: Request) -> bool:
-    """Say whether the answer is to be a page: a GET of a browser, or `f=html`."""
-    if request.method != "GET":
+    """Say whether the answer is to be a page: a GET of a browser, a form that it sends, or `f=html`."""
+    if request.method != "GET" and not is_form(request):
         return False
     if "f" in request.query_params:
         return request.query_params["f"] == "html"

@@ -1,24 +1,26 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth.access import Access, Action, current_verdict
+from auth.access import Access, Action, Verdict, current_verdict
+from auth.audit import audit
 from auth.identity import current_identity
 from auth.limits import LimitExceeded, most_open
+from orchestration.errors import TooManyOpenOrders
 from orchestration.house import House
 from orchestration.job import UNFINISHED, Job, Order
 from orchestration.status_info import status_info
 from orchestration.work import REFUSED
 from plugins.restriction import refuse_restriction
 from processes.base import Processor
+from products.catalogue import Catalogue
 from routes.body import read_json
 from routes.delivery import deliver
 from routes.execution_request import Execution, read_order
@@ -79,19 +81,24 @@ async def _ordered(request: Request, process: Processor) -> Job:
     ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
     take = partial(resources.room.take, order, manifest, most_open=open_orders)
-    return await anyio.to_thread.run_sync(take, limiter=resources.light)
+    try:
+        return await anyio.to_thread.run_sync(take, limiter=resources.light)
+    except TooManyOpenOrders as error:
+        _note_refusal(order, error)
+        raise
 
 
 def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
     """Return the order, checked and inside of its caller's limits, and how many unfinished ones they may have.
 
-    Products and features of collections that the caller does not see are not there. Raises Problem, LimitExceeded,
-    BrokenSource.
+    Products and features of collections that the caller does not see are not there; what an order reads must be theirs
+    as a whole. Raises Problem, LimitExceeded, BrokenSource, RestrictionUnsupported.
     """
     resources = resources_of(request)
     seen = resources.catalogue.seen(collections_of(resources.api).keys())
     execution = Execution(body)
-    _permit_reading(request, process, execution.inputs)
+    asked = set(process.reads(execution.inputs)) & collections_of(resources.api).keys()
+    _permit_reading(request, asked)
     order = read_order(
         execution,
         process,
@@ -99,30 +106,52 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
         identity=current_identity.get(),
         key=request.headers.get("idempotency-key"),
     )
-    _permit_reading(request, process, order.inputs)
+    _permit_reading(request, set(process.reads(order.inputs)) - asked)
     if process.asks_of is not None:
-        return resources.mailing.note_in(_note_limits(resources, process, order)), None
-    open_orders = most_open(current_verdict.get().limits, process.place(order.inputs, seen))
-    return resources.mailing.add_to(order), open_orders
+        return _told_why_refused(resources, process, order), None
+    return resources.mailing.add_to(order), _within_limits(process, order, seen)
 
 
-def _permit_reading(request: Request, process: Processor, inputs: Mapping[str, Any]) -> None:
-    """Let an order at the items that it reads: before anything is said of them, and as it is stored."""
-    for collection_id in process.reads(inputs):
-        if collection_id in collections_of(resources_of(request).api):
-            verdict = permit(request, Access(Action.READ_ITEMS, collection_id))
-            refuse_restriction(verdict)
+def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> int | None:
+    """Return how many unfinished orders the caller may have. Raises LimitExceeded."""
+    try:
+        return most_open(current_verdict.get().limits, process.place(order.inputs, catalogue))
+    except LimitExceeded as error:
+        _note_refusal(order, error)
+        raise
 
 
-def _note_limits(resources: Resources, process: Processor, order: Order) -> Order:
-    """Return the order with why its caller could not order what it asks of, where the policy or a limit says so."""
+def _note_refusal(order: Order, error: Exception) -> None:
+    """Write down that an order which the policy allows is beyond one of its limits."""
+    refused = Verdict(allowed=False, reason=str(error), rule=current_verdict.get().rule)
+    audit(current_identity.get(), Access(Action.EXECUTE, order.process), refused)
+
+
+def _permit_reading(request: Request, collections: Iterable[str]) -> None:
+    """Let an order at the items of these collections, all of them. Raises the refusal, RestrictionUnsupported."""
+    for collection_id in collections:
+        refuse_restriction(permit(request, Access(Action.READ_ITEMS, collection_id)))
+
+
+def _told_why_refused(resources: Resources, process: Processor, order: Order) -> Order:
+    """Return an order that only asks of another with why that would be refused, where it would."""
+    refusal = (
+        order.inputs.get(REFUSED)
+        or _beyond(resources, process, order)
+        or resources.mailing.refusal_of(order)
+        or resources.room.refusal()
+    )
+    return replace(order, inputs={**order.inputs, REFUSED: refusal}) if refusal else order
+
+
+def _beyond(resources: Resources, process: Processor, order: Order) -> str | None:
+    """Return what the policy or a limit of it says against an order of what is asked of."""
     verdict = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
-    reason = "" if verdict.allowed else verdict.reason
     try:
         most_open(verdict.limits, process.place(order.inputs, resources.catalogue))
     except LimitExceeded as error:
-        reason = reason or str(error)
-    return replace(order, inputs={REFUSED: reason, **order.inputs}) if reason else order
+        return verdict.reason or str(error)
+    return verdict.reason or None
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:

@@ -23,6 +23,7 @@ from routes.resources import Resources, resources_of
 from routes.unknown import no_such_collection, no_such_job, no_such_process
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_LISTED = Verdict(allowed=True, rule="own-jobs")
 
 
 class Needs(Protocol):
@@ -78,9 +79,12 @@ class OnJobs:
     async def admit(self, request: Request) -> Verdict:
         """Let in who is known."""
         identity = current_identity.get()
-        if identity.method == ANONYMOUS.method:
-            raise refusal(request, identity, Verdict(allowed=False, reason="the list of jobs needs a login"))
-        return Verdict(allowed=True)
+        known = identity.method != ANONYMOUS.method
+        verdict = _LISTED if known else Verdict(allowed=False, reason="the list of jobs needs a login")
+        audit(identity, Access(Action.READ_OWN_JOBS), verdict)
+        if not known:
+            raise refusal(request, identity, verdict)
+        return verdict
 
     def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
         """Nobody unknown may."""
@@ -101,6 +105,7 @@ class OnJob:
         job_id: str = request.path_params["job_id"]
         job = await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light)
         if job is None:
+            audit(identity, Access(self.own), Verdict(allowed=False), job=job_id[:80])
             raise no_such_job(job_id)
         verdict, access = self._verdict(resources.policy, identity, job)
         audit(identity, access, verdict, job=job.id)

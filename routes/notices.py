@@ -9,7 +9,6 @@ from orchestration.connection import parse_address
 from orchestration.errors import ReferenceRefused
 from orchestration.job import Notice, Order, Status
 from orchestration.outbox.mailbox import is_mailbox
-from orchestration.work import REFUSED
 from processes.words import shown
 from routes.problem import INVALID_PARAMETER, Problem
 
@@ -38,11 +37,6 @@ class Mailing:
         address = order.email or self.to or ""
         mails = tuple(Notice("mail", event, address) for event in (Status.SUCCESSFUL, Status.FAILED))
         return replace(order, notices=order.notices + mails)
-
-    def note_in(self, order: Order) -> Order:
-        """Return an order that only asks about another, with why that would be refused where it is for its mail."""
-        refusal = None if REFUSED in order.inputs else self.refusal_of(order)
-        return order if refusal is None else replace(order, inputs={**order.inputs, REFUSED: refusal})
 
     def refusal_of(self, order: Order) -> str | None:
         """Return why there can be no mail, None where there can or the order asks for none."""
@@ -78,7 +72,9 @@ def callbacks_of(document: Mapping[str, Any]) -> tuple[Notice, ...]:
 
 
 def _address(name: str, value: Any) -> str:
-    allowed = "an address that begins with http:// or https://, without user name or password, of 2000 characters"
+    allowed = (
+        "an address that begins with http:// or https://, without user name or password, of at most 2000 characters"
+    )
     if not isinstance(value, str):
         raise _refused(name, value, allowed)
     try:

@@ -11,6 +11,9 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from auth.access import Access, Action, Verdict
+from auth.audit import audit
+from auth.identity import current_identity
 from orchestration.job import Job, ResultFile
 from orchestration.result_document import Delivery
 from orchestration.status_info import instant
@@ -115,12 +118,20 @@ def _linked_to(request: Request, job: Job | None) -> Job:
     exp, sig = request.query_params.get("exp", ""), request.query_params.get("sig", "")
     job_id, owner = (job.id, job.order.owner) if job else ("", "")
     verdict = resources_of(request).results.verify(job_id, name, exp, sig, owner=owner, now=datetime.now(UTC))
+    _note(request, job, verdict)
     if job is None or verdict == "invalid":
         detail = "this link was not made by this server, was changed, or its job was deleted"
         raise Problem(HTTPStatus.FORBIDDEN, detail, headers=PRIVATE)
     if verdict == "expired":
         raise Problem(HTTPStatus.GONE, "this link has ended; the results of the job link anew", headers=PRIVATE)
     return job
+
+
+def _note(request: Request, job: Job | None, verdict: str) -> None:
+    """Write down who came by the link: whoever has it, so mostly nobody known."""
+    access = Access(Action.READ_OWN_JOBS, job.order.process if job else None)
+    good = Verdict(allowed=job is not None and verdict == "valid", reason=f"the link is {verdict}", rule="signed-link")
+    audit(current_identity.get(), access, good, job=request.path_params["job_id"][:80])
 
 
 def _file(job: Job, name: str) -> ResultFile:

@@ -45,13 +45,19 @@ class Room:
         """Say whether nothing more may be made."""
         return self.cap is not None and (self.used() or 0) >= self.cap
 
+    def refusal(self) -> str | None:
+        """Return why no order that makes files is taken now, None where it is."""
+        return self._told(self.store.next_expiry()) if self.is_at_cap() else None
+
     def _refusal(self) -> Problem:
         next_expiry = self.store.next_expiry()
-        frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
-        detail = (
-            "no order that makes files is taken now: the results that are kept have reached "
-            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its files at once"
-        )
         left = (next_expiry - datetime.now(UTC)).total_seconds() if next_expiry else _LATEST
         headers = {"Retry-After": str(round(min(max(left, _SOONEST), _LATEST)))}
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, self._told(next_expiry), headers=headers)
+
+    def _told(self, next_expiry: datetime | None) -> str:
+        frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
+        return (
+            "no order that makes files is taken now: the results that are kept have reached "
+            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its own files at once"
+        )

@@ -10,14 +10,21 @@ from starlette.applications import Starlette
 from auth.access import Policy
 from auth.authenticate import Authenticator
 from auth.claims import TokenRules
+from auth.discovery import Discovery
 from auth.identity import LOCAL, current_identity
+from auth.issuer import Issuer
 from auth.keys.store import ApiKeys
+from auth.logins import PendingLogins
+from auth.people import People
 from auth.policy import OPEN
 from auth.policy_file import InvalidPolicy, Known, read_policy
 from auth.sessions import Sessions
+from auth.sign_in import SignIn
 from auth.throttle import Throttle
-from auth.tokens import make_verifier
+from auth.token_endpoint import Client, TokenEndpoint
+from auth.tokens import TokenVerifier, make_verifier
 from server.settings import Settings
+from server.tending import tending
 from sql.connections import Place
 
 
@@ -35,19 +42,42 @@ async def authenticating(
     app: Starlette, settings: Settings, threads: CapacityLimiter, *, place: Place
 ) -> AsyncIterator[None]:
     """Let the application know its callers, until the end; on an open server there is nobody to know."""
-    app.state.authenticator = None
+    app.state.authenticator = app.state.people = None
     if settings.auth.open or settings.auth.issuer is None:
         yield
         return
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
-    keys, sessions = ApiKeys(place, lazy=True), Sessions(place, lazy=True)
-    app.state.authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
-    async with verifier.running():
-        try:
+    keys, sessions, logins = ApiKeys(place, lazy=True), Sessions(place, lazy=True), PendingLogins(place, lazy=True)
+    authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
+    app.state.authenticator = authenticator
+    app.state.people = make_people(settings, authenticator, verifier, logins)
+    try:
+        async with verifier.running(), tending(keys, (keys, sessions, logins)):
             yield
-        finally:
-            keys.close()
-            sessions.close()
+    finally:
+        for opened in (keys, sessions, logins):
+            opened.close()
+
+
+def make_people(
+    settings: Settings, authenticator: Authenticator, verifier: TokenVerifier, logins: PendingLogins
+) -> People:
+    """Return what signs people in, and gives tokens to programs."""
+    auth, rules = settings.auth, verifier.rules
+    secret = auth.client_secret.get_secret_value() if auth.client_secret else None
+    issuer = Issuer(rules.issuer, algorithms=rules.algorithms, timeout=auth.timeout)
+    endpoint = TokenEndpoint(rules.issuer, Client(rules.client_id, secret), timeout=auth.timeout)
+    sign_in = SignIn(
+        discovery=Discovery(issuer.metadata),
+        endpoint=endpoint,
+        verifier=verifier,
+        logins=logins,
+        sessions=authenticator.sessions,
+        keys=authenticator.keys,
+        redirect_uri=f"{settings.server.public_url}/auth/callback",
+        threads=authenticator.threads,
+    )
+    return People(rules.issuer, authenticator, sign_in, endpoint, auth.password_grant)
 
 
 def rules_of(settings: Settings) -> TokenRules:

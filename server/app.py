@@ -1,7 +1,7 @@
 """The application factory."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from orchestration.store.outbox import Outbox
 from plugins.patches import apply_patches
 from products.catalogue import catalogue_of
 from routes import (
+    account,
+    api_keys,
     assets,
     collections,
     conformance,
@@ -26,8 +28,10 @@ from routes import (
     items,
     jobs,
     landing,
+    login,
     processes,
     results,
+    tokens,
 )
 from routes import map as map_
 from routes.errors import HANDLERS
@@ -35,6 +39,7 @@ from routes.guard import GuardedRoute
 from routes.middleware.bounds import Bounds
 from routes.middleware.caller import Caller
 from routes.middleware.failures import Failures
+from routes.middleware.options import Options
 from routes.middleware.place import Place
 from routes.middleware.request_log import RequestLog
 from routes.middleware.response_headers import ResponseHeaders
@@ -71,6 +76,8 @@ ROUTES: tuple[GuardedRoute, ...] = (
     *health.routes,
     *assets.routes,
 )
+FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)
+"""Served besides where callers are known; an open server has nothing at these addresses."""
 
 
 def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
@@ -79,9 +86,10 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
     api = make_api(configuration, url, policy)
+    routes = ROUTES if settings.auth.open else ROUTES + FOR_PEOPLE
     app = Starlette(
-        routes=ROUTES,
-        middleware=_middleware(settings),
+        routes=routes,
+        middleware=_middleware(settings, routes),
         exception_handlers=HANDLERS,
         lifespan=_lifespan(configuration, settings, api, policy),
     )
@@ -89,20 +97,21 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     app.state.settings = settings
     app.state.issuer = settings.auth.issuer
     with by_ourselves():
-        app.state.definition = Definition(build(api), ROUTES)
+        app.state.definition = Definition(build(api, for_people=not settings.auth.open), routes)
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Middleware]:
     """In the order that `routes.middleware` explains."""
     url = settings.server.public_url
     return [
         Middleware(RequestLog),
         Middleware(ResponseHeaders, url=url),
-        Middleware(Place, url=url, routes=ROUTES),
+        Middleware(Place, url=url),
         Middleware(Bounds, requests=settings.server.requests, seconds=settings.server.request_timeout),
         Middleware(Failures),
         Middleware(Caller, url=url),
+        Middleware(Options, routes=routes),
     ]
 
 

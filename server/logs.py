@@ -68,7 +68,7 @@ def start_logging(*, level: str, form: str) -> None:
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
-    for noisy in ("pygeoapi", "rasterio", "fiona", "httpx", "httpcore"):
+    for noisy in ("pygeoapi", "rasterio", "fiona", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -5,10 +5,11 @@ import re
 _SECRETS = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a token (JWT)
     r"|(?<=lc_)[0-9a-z]{12}_[0-9A-Za-z]{20,}"  # an API key
-    r"|(?<=__Host-landcast=)[^;\s\"']+"  # a session
+    r"|(?:(?<=__Host-landcast=)|(?<=__Host-landcast-login=))[^;\s\"']+"  # a session, a login on its way
     r"|(?<=://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"  # user and password of an address
     r"|(?i:(?<=bearer )|(?<=basic ))[\w.~+/=-]{8,}"
-    r"|(?<![\w-])(?:(?<=sig=)|(?<=code=)|(?<=state=)|(?<=password=)|(?<=token=)|(?<=secret=))[^&\s\"']+"
+    r"|(?<![\w-])(?:(?<=sig=)|(?<=code=)|(?<=state=)|(?<=password=)|(?<=token=)|(?<=secret=)|(?<=csrf=)|(?<=hint=))"
+    r"[^&\s\"']+"
 )
 
 

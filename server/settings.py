@@ -42,6 +42,10 @@ class ServerSettings(BaseSettings):
     """Server processes. Default: one a core, 16 at most."""
     requests: int = Field(1000, ge=1, le=100_000)
     """Requests that one server process works on at once; more get 503."""
+    connections: int = Field(2000, ge=10, le=100_000)
+    """Connections that one server process keeps; for a further one that which has waited longest is closed."""
+    idle: int = Field(15, ge=1, le=300)
+    """Seconds that a connection is given to send the head of a request, its first and each further one."""
     request_timeout: float = Field(90, gt=0, le=3600)
     """Seconds after which a request is given up with 503."""
     proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
@@ -214,6 +218,8 @@ class AuthSettings(BaseSettings):
     """Algorithms that a token may be signed with, separated by commas."""
     timeout: float = Field(3, gt=0, le=30)
     """Seconds that the issuer is given to answer."""
+    password_grant: bool = False
+    """Whether `/auth/token` takes the passwords of people; off, as a program that is given one can do everything."""
 
     @field_validator("issuer")
     @classmethod

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from products.catalogue import read_configuration
 from server.app import create_app
-from server.settings import Settings
+from server.settings import ServerSettings, Settings
 from server.supervise import Hopeless
 
 _MAX_REQUESTS = 50_000
@@ -30,9 +30,9 @@ class RootLogger(Logger):
 class Web(BaseApplication):
     """Serve the application on a socket that is already open."""
 
-    def __init__(self, app: Starlette, *, workers: int, socket: int) -> None:
+    def __init__(self, app: Starlette, settings: ServerSettings, *, socket: int) -> None:
         self._app = app
-        self._workers = workers
+        self._settings = settings
         self._socket = socket
         super().__init__()
 
@@ -40,14 +40,15 @@ class Web(BaseApplication):
     def load_config(self) -> None:
         options = {
             "bind": f"fd://{self._socket}",
-            "workers": self._workers,
-            "worker_class": "asgi",
+            "workers": self._settings.workers,
+            "worker_class": "server.worker.BoundedWorker",
+            "worker_connections": self._settings.connections,
             "preload_app": True,
             "logger_class": RootLogger,
             "max_requests": _MAX_REQUESTS,
             "max_requests_jitter": _MAX_REQUESTS // 10,
             "graceful_timeout": _GRACE_SECONDS,
-            "keepalive": 15,
+            "keepalive": self._settings.idle,
             "asgi_lifespan": "on",
             "control_socket_disable": True,
             "forwarder_headers": "",
@@ -66,4 +67,4 @@ def serve_web(settings: Settings, configuration: Path, *, socket: int) -> None:
         app = create_app(read_configuration(configuration), settings)
     except Exception as error:
         raise Hopeless(f"{configuration}: {error}; `landcast check` names all that is wrong") from error
-    Web(app, workers=settings.server.workers, socket=socket).run()
+    Web(app, settings.server, socket=socket).run()

@@ -1,8 +1,9 @@
 """Connections to a SQLite database that loses nothing, and its schema."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -25,6 +26,22 @@ _IDLE = 4
 
 _AGAIN = 0.02
 """Seconds until a lock that SQLite does not wait for is asked again."""
+
+
+_OTHERS = 0o077
+
+
+def keep_private(path: Path) -> None:
+    """Make the database's file where there is none, and let its owner alone read it and what SQLite keeps beside it.
+
+    SQLite gives its log the rights of the database. Of somebody else's database they stay. Raises OSError.
+    """
+    with suppress(FileExistsError):  # O_EXCL: to open and close a file that is there would end SQLite's locks on it
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for kept in (path, *(path.with_name(f"{path.name}-{beside}") for beside in ("wal", "shm"))):
+        with suppress(FileNotFoundError, PermissionError):
+            if kept.stat().st_mode & _OTHERS:
+                kept.chmod(0o600)
 
 
 def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:
@@ -116,6 +133,7 @@ class Pool:
         """Make the database and its schema, once; several threads may, as a second time changes nothing."""
         if not self._prepared:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            keep_private(self._path)
             with closing(connect(self._path, busy_seconds=self._busy_seconds)) as connection:
                 migrate(connection)
             self._prepared = True

@@ -14,7 +14,7 @@ class DatabaseUnavailable(Exception):
 
 
 class Database:
-    """The database at `place`; one of SQLite is made when it is not there.
+    """The database at `place`; one of SQLite is made when it is not there, and its owner alone may read it.
 
     Raises `failure` when the database is unavailable: when it is made, or with `lazy` when it is used. Those that keep
     something in it derive from this class and say by `failure` what that is for the caller.

@@ -11,7 +11,7 @@ from sql.connect import migrate as bring_up
 from sql.connections import Connection
 from sql.pool import PostgresPool
 
-TABLES = ("jobs", "outbox", "api_keys", "sessions", "pending_logins")
+TABLES = ("jobs", "outbox", "api_keys", "sessions", "pending_logins", "logout_tokens")
 """In an order in which each finds what it refers to."""
 _AT_ONCE = 500
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from server.settings import CONCERNS, Settings
 from server.supervise import listen
 from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
+from tests.leaks import Leaks
 from tests.places import PlaceOf, given_place
 from tests.postgres import Postgres, start_postgres
 
@@ -30,13 +32,54 @@ _SERVE = """
 import sys
 from pathlib import Path
 from server.environment import read_settings
+from server.logs import start_logging
 from server.web import serve_web
+start_logging(level="INFO", form="json")
 serve_web(read_settings(), Path("pygeoapi-config.yml"), socket=int(sys.argv[1]))
 """
 URL = "https://maps.example.org/land"
 
 MakeApp = Callable[..., Starlette]
 StartServer = Callable[..., str]
+
+
+_LEAKS = pytest.StashKey[Leaks]()
+_LEAKED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leaks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaks]:
+    """Return what watches that no secret of the run is logged; the run fails at its end where one was."""
+    watching = Leaks(tmp_path_factory.mktemp("process") / "tests.log")
+    request.config.stash[_LEAKS] = watching
+    undo = watching.watch()
+    yield watching
+    undo()
+
+
+@pytest.fixture(autouse=True)
+def _listening(leaks: Leaks) -> None:
+    leaks.listen()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run where a secret stands in a log."""
+    if (leaks := session.config.stash.get(_LEAKS, None)) is None:
+        return
+    found = leaks.found(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined] # no public way
+    session.config.stash[_LEAKED] = found
+    leaks.close()
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was found."""
+    if found := config.stash.get(_LEAKED, []):
+        terminalreporter.section("secrets in logs", red=True)
+        for line in found[:50]:
+            terminalreporter.line(line)
+        terminalreporter.line(f"{len(found)} lines of logs hold a secret")
 
 
 @pytest.fixture(scope="session")
@@ -132,37 +175,40 @@ def issuer() -> Iterator[FakeIssuer]:
 @pytest.fixture
 def live_server(sample: Path, tmp_path: Path) -> Iterator[StartServer]:
     """Return a function that starts a real server with these environment variables and returns its address."""
-    running: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as running:
 
-    def start(**environment: str) -> str:
-        socket = listen("127.0.0.1:0")
-        url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-        chosen = {
-            "LANDCAST_SERVER_URL": url,
-            "LANDCAST_SERVER_WORKERS": "1",
-            "LANDCAST_STATE_DIR": str(sample),
-            "LANDCAST_AUTH_OPEN": "yes",
-            **environment,
-        }
-        command = [sys.executable, "-c", _SERVE, str(socket.fileno())]
-        log = (tmp_path / "server.log").open("wb")
-        running.append(
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **chosen},
-                pass_fds=[socket.fileno()],
-                stdout=log,
-                stderr=log,
-            )
+        def start(**environment: str) -> str:
+            return running.enter_context(serving(sample, tmp_path / "server.log", **environment))
+
+        yield start
+
+
+@contextmanager
+def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
+    """Run a real server, open unless the environment says otherwise, and return its address."""
+    socket = listen("127.0.0.1:0")
+    url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+    chosen = {
+        "LANDCAST_SERVER_URL": url,
+        "LANDCAST_SERVER_WORKERS": "1",
+        "LANDCAST_STATE_DIR": str(state),
+        "LANDCAST_AUTH_OPEN": "yes",
+        **environment,
+    }
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(socket.fileno())],
+            cwd=ROOT,
+            env={**os.environ, **chosen},
+            pass_fds=[socket.fileno()],
+            stdout=stream,
+            stderr=stream,
         )
-        log.close()
-        socket.close()
-        _wait(url, running[-1], tmp_path / "server.log")
-        return url
-
-    yield start
-    for process in running:
+    socket.close()
+    try:
+        _wait(url, process, log)
+        yield url
+    finally:
         process.terminate()
         process.wait(10)
 

@@ -21,7 +21,7 @@ from tests.orchestration.receivers import free_port
 
 _PASSWORD = "test-password"  # noqa: S105  of a cluster that lives as long as the tests
 _QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=60", "listen_addresses=127.0.0.1")
-_TABLES = "jobs, outbox, api_keys, sessions, pending_logins"
+_TABLES = "jobs, outbox, api_keys, sessions, pending_logins, logout_tokens"
 
 
 class Postgres:

@@ -13,7 +13,7 @@ from orchestration.store.past import PastOrder, count_unfinished, past_orders
 from orchestration.work import QUICK, REFUSED, Bench, Part, Piece, Work, catalogue_of_bench
 from products.area import Area, measure_area
 from products.catalogue import Catalogue, Product
-from products.classes import by_value
+from products.classes import name_of
 from products.errors import InvalidArea, RequestTooLarge
 from products.limits import MAX_ORDER_KM2
 from sql.connections import Place
@@ -59,11 +59,10 @@ def _amount(product: Product, kind: str, area: Area) -> Amount | None:
 
 
 def _amounts(amount: Amount, product: Product, kind: str) -> Mapping[str, Any]:
-    classes = by_value(product.classes)
     rows = [
         {
             "value": value,
-            "name": classes[value].name if value in classes else None,
+            "name": name_of(value, product.classes),
             "count": count,
             **({"margin": amount.margins[value]} if amount.margins else {}),
         }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from products.catalogue import Product
-from products.classes import NODATA, Classes, by_value
+from products.classes import NODATA, Classes, by_value, name_of
 from products.places import Place
 from products.raster.statistics import ClassChanges, ClassCounts, Numbers
 
@@ -114,9 +114,7 @@ def _class(value: int, classes: Classes) -> Mapping[str, Any]:
     if value == NODATA:
         return {"value": value, "name": _NO_DATA, "colour": _NO_DATA_COLOUR}
     known = by_value(classes).get(value)
-    if known is None:
-        return {"value": value, "name": f"Value {value}, no class", "colour": _UNKNOWN_COLOUR}
-    return {"value": value, "name": known.name, "colour": known.hex}
+    return {"value": value, "name": name_of(value, classes), "colour": known.hex if known else _UNKNOWN_COLOUR}
 
 
 def _amount(counts: ClassCounts, at: Any) -> Mapping[str, Any]:

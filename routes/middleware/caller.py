@@ -6,8 +6,13 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth.audit import audit_event
 from auth.authenticate import Authenticator
+from auth.credentials import InvalidCredential
 from auth.identity import ANONYMOUS, LOCAL, Identity, current_identity
+from auth.keys.text import InvalidKey
+from auth.refusal import InvalidToken
+from auth.throttle import TooManyFailures
 from routes.problem import Problem
 
 _BY = "Authorization, Cookie, X-Api-Key"
@@ -41,7 +46,12 @@ class Caller:
 
     async def _identify(self, scope: Scope, authenticator: Authenticator) -> Identity:
         peer = scope["client"][0] if scope.get("client") else ""
-        caller = await authenticator.identify(scope["headers"], peer)
+        try:
+            caller = await authenticator.identify(scope["headers"], peer)
+        except (InvalidCredential, InvalidToken, InvalidKey, TooManyFailures) as error:
+            address = authenticator.address(scope["headers"], peer)
+            audit_event("unknown", "bad-credentials", decision="refused", reason=str(error), address=address)
+            raise
         scope.setdefault("state", {})["session"] = caller.session
         if caller.session is not None and scope["method"] not in _SAFE:
             self._check_origin(Headers(scope=scope))

@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from routes.request_id import choose_request_id, current_request_id
 
 _LOGGER = logging.getLogger("landcast.access")
-_SECRET = re.compile(r"(?<![^&?;])(sig|token|access_token|key|password)=[^&]*", re.IGNORECASE)
+_NAMES = "sig|token|access_token|id_token_hint|key|password|code|state|session_state"
+_SECRET = re.compile(rf"(?<![^&?;])({_NAMES})=[^&]*", re.IGNORECASE)
 
 
 class RequestLog:

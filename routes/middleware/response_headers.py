@@ -12,23 +12,32 @@ _EXPOSED = (
 )
 
 
+def content_policy(url: str, *form_targets: str) -> str:
+    """Return the Content-Security-Policy of a page: nothing but our style and pictures, no script.
+
+    `form_targets` are addresses where a form of the page leads to in the end: browsers hold redirects to it too.
+    """
+    ours, *others = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (url, *form_targets)))
+    targets = " ".join(["'self'", *dict.fromkeys(other for other in others if other != ours)])
+    return (
+        f"default-src 'none'; style-src 'self' {ours}; img-src 'self' {ours}; form-action {targets}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
 class ResponseHeaders:
     """Add the headers where the route has not set them, and take the body from answers to HEAD.
 
-    Any origin may read, since nothing here rests on cookies. `url` is the public address, whose origin pages may use.
+    Any origin may read: to `*` browsers show nothing that they fetched with a cookie. `url` is the public address,
+    whose origin pages may use.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
         self._app = app
-        origin = urlsplit(url)
         self._headers = {
             "Access-Control-Allow-Origin": "*",
             "Access-Control-Expose-Headers": _EXPOSED,
-            "Content-Security-Policy": (
-                f"default-src 'none'; style-src 'self' {origin.scheme}://{origin.netloc}; "
-                f"img-src 'self' {origin.scheme}://{origin.netloc}; form-action 'self'; base-uri 'none'; "
-                "frame-ancestors 'none'"
-            ),
+            "Content-Security-Policy": content_policy(url),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }

@@ -8,22 +8,26 @@ from pygeoapi.api import API
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
 from routes.openapi.general import general_paths
+from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
 from routes.providers import collections_of
 
 
-def build(api: API) -> dict[str, Any]:
-    """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself."""
+def build(api: API, *, for_people: bool) -> dict[str, Any]:
+    """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself.
+
+    `for_people` says whether callers are known here, and so can sign in.
+    """
     paths = general_paths()
     for collection_id in collections_of(api):
         paths |= collection_paths(api, collection_id)
-    paths |= process_paths(api) | job_paths()
+    paths |= process_paths(api) | job_paths() | (people_paths() if for_people else {})
     limits = api.config["server"].get("limits", {})
     return {
         "openapi": "3.0.3",
         "info": _info(api.config["metadata"]),
         "servers": [{"url": api.base_url}],
-        "tags": _tags(api),
+        "tags": [*_tags(api), *([PEOPLE] if for_people else [])],
         "paths": paths,
         "components": components(
             max_items=limits.get("max_items", 10_000), default_items=limits.get("default_items", 10)

@@ -79,7 +79,7 @@ def _execution(process_id: str, metadata: Mapping[str, Any]) -> Value:
 
 def _answers(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
     if "sync-execute" in metadata["jobControlOptions"]:
-        yield "200", _results("The results, waited for.")
+        yield "200", _results("The results, waited for.", *_media_types(metadata["outputs"]))
         yield "504", ref("responses", "problem504")
     if "async-execute" in metadata["jobControlOptions"]:
         place = {"description": "The job.", "schema": {"type": "string", "format": "uri"}}
@@ -91,6 +91,10 @@ def _answers(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
                 "content": content(ref("schemas", "job"), "application/json"),
             },
         )
+
+
+def _media_types(outputs: Mapping[str, Any]) -> list[str]:
+    return [each["mediaType"] for described in outputs.values() for each in formats_of(described["schema"])]
 
 
 def _request(metadata: Mapping[str, Any]) -> Value:
@@ -145,14 +149,10 @@ def _input(described: Mapping[str, Any]) -> Value:
     return {"anyOf": forms, **text}
 
 
-def _results(description: str) -> Value:
-    return {
-        "description": description,
-        "content": {
-            **content(ref("schemas", "results"), "application/json"),
-            **binary("", "application/octet-stream")["content"],
-        },
-    }
+def _results(description: str, *media_types: str) -> Value:
+    """Describe all results as one document, or one of them as it is; of unknown `media_types` where none is given."""
+    raw = binary("", *(media_types or ("application/octet-stream",)))["content"]
+    return {"description": description, "content": {**raw, **content(ref("schemas", "results"), "application/json")}}
 
 
 def job_paths() -> Value:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -87,12 +88,15 @@ def revoke(key_id: str | None, owner: str | None) -> None:
 def _opened(*, make: bool = False) -> Iterator["ApiKeys"]:
     """Open the keys that there are; only `make` makes a database, and what is wrong is one line."""
     from auth.keys.store import ApiKeys
+    from server.state import refuse_root
 
     place = database("no key was made", make=make)
     try:
+        if isinstance(place, Path) and not place.exists():
+            refuse_root(place.parent)
         with closing(ApiKeys(place)) as store:
             yield store
-    except (AccessUnavailable, KeyRefused) as error:
+    except (AccessUnavailable, KeyRefused, PermissionError) as error:
         raise click.ClickException(str(error)) from error
 
 

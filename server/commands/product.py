@@ -20,6 +20,7 @@ _PROVIDERS = {
     "raster": {"type": "coverage", "name": "plugins.cog.CogProvider"},
     "vector": {"type": "feature", "name": "plugins.geopackage.GeoPackageProvider"},
 }
+_SERIES = "Products of one series differ by their year; an order gets the newest. What is no CLC+ Backbone has its own."
 _YEAR = click.IntRange(1900, 2200)
 _CLASSES = click.option(
     "--classes", type=_FILE, help="YAML or JSON, a list of {value, name, colour}; default: CLC+ Backbone."
@@ -70,7 +71,7 @@ def list_products(configuration: Path) -> None:
 @click.option("--title", required=True)
 @click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
 @click.option("--attribution", required=True, help="What must be said where the product is delivered.")
-@click.option("--series", default="clcplus", show_default=True, help="Products of one series differ by their year.")
+@click.option("--series", default="clcplus", show_default=True, help=_SERIES)
 @click.option("--version", default="V1_1", show_default=True, help="Stands in file names.")
 @click.option("--source", help="Who made it.")
 @click.option("--licence", help="The address of the licence.")
@@ -147,7 +148,7 @@ def _collection(entry: Mapping[str, Any], kind: str, source: Path, bounds: tuple
     return {
         "type": "collection",
         "title": f"{entry['title']}, {kind}",
-        "description": f"{entry.get('abstract') or entry['title']} {entry['attribution']}",
+        "description": f"{_sentence(entry.get('abstract') or entry['title'])} {_sentence(entry['attribution'])}",
         "keywords": ["land cover", kind],
         "extents": {
             "spatial": {
@@ -158,3 +159,8 @@ def _collection(entry: Mapping[str, Any], kind: str, source: Path, bounds: tuple
         },
         "providers": [{**_PROVIDERS[kind], "data": str(source)}],
     }
+
+
+def _sentence(words: str) -> str:
+    """End the words with a full stop where they have none."""
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."

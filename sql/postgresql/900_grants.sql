@@ -16,7 +16,8 @@ begin
     end loop;
     if to_regrole('landcast_server') is not null then
         execute format('grant usage on schema %I to landcast_server', current_schema());
-        grant select, insert, update, delete on jobs, outbox, api_keys, sessions, pending_logins to landcast_server;
+        grant select, insert, update, delete on jobs, outbox, api_keys, sessions, pending_logins,
+            logout_tokens to landcast_server;
         grant select on schema_version to landcast_server;
         grant execute on function report(text, integer, integer, text) to landcast_server;
     end if;

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
@@ -58,6 +59,7 @@ class FakeIssuer:
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.delay = 0.0
         self.asked: list[str] = []
+        self.posted: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/realms/land"
@@ -125,6 +127,11 @@ def _handler_of(issuer: FakeIssuer) -> Callable[..., BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            issuer.posted.append(dict(parse_qsl(body.decode())))
+            self.do_GET()
 
         def log_message(self, *_: Any) -> None:
             pass

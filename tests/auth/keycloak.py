@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.orchestration.receivers import free_port
 
@@ -59,6 +61,17 @@ class Keycloak:
         self.admin("POST", f"/clients/{made}/scope-mappings/realm", ours)
         # One whose tokens are for nobody of ours: it lacks the scope with the audience mapper.
         self.admin("POST", "/clients", {**client, "clientId": "test-other", "defaultClientScopes": scopes[:-1]})
+
+    def other(self, realm: str) -> "Keycloak":
+        """Add another realm like this one, an issuer of its own; return it. Its `remove` takes it away again."""
+        other = Keycloak(self.url, realm=realm, admin=self._login["username"], password=self._login["password"])
+        other.add_realm(_realm())
+        other.prepare()
+        return other
+
+    def remove(self) -> None:
+        self.admin("DELETE")
+        self.close()
 
     def close(self) -> None:
         self._http.close()
@@ -132,6 +145,26 @@ class Keycloak:
         )
         for one in [] if keep else old:
             self.admin("DELETE", f"/components/{one['id']}")
+
+    def publish(self, key: RSAPrivateKey) -> str:
+        """Publish a key of the test as one of the realm's own, of least priority; return its `kid`."""
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+        made = self.admin(
+            "POST",
+            "/components",
+            {
+                "name": f"rsa-{uuid.uuid4()}",
+                "providerId": "rsa",
+                "providerType": "org.keycloak.keys.KeyProvider",
+                "config": {"priority": ["1"], "algorithm": ["RS256"], "privateKey": [pem]},
+            },
+        )
+        return next(str(one["kid"]) for one in self.admin("GET", "/keys")["keys"] if one["providerId"] == made)
+
+    def public_key(self, kid: str) -> str:
+        """Return a key of the realm as PEM, as anybody may have it."""
+        found = next(one for one in self.admin("GET", "/keys")["keys"] if one["kid"] == kid)
+        return f"-----BEGIN PUBLIC KEY-----\n{found['publicKey']}\n-----END PUBLIC KEY-----\n"
 
     def _ask_admin(self, method: str, path: str, body: Any) -> Any:
         if time.monotonic() > self._admin_until:
@@ -228,15 +261,19 @@ def start_keycloak(folder: Path) -> Iterator[Keycloak]:
 def _borrow_keycloak(url: str) -> Iterator[Keycloak]:
     login = {"admin": os.environ["TEST_KEYCLOAK_ADMIN"], "password": os.environ["TEST_KEYCLOAK_PASSWORD"]}
     keycloak = Keycloak(url.rstrip("/"), realm=f"landcast-{uuid.uuid4().hex[:8]}", **login)
-    keycloak.add_realm(
-        json.loads(REALM.read_text().replace("${LANDCAST_SERVER_URL:http://127.0.0.1:5000}", "http://127.0.0.1:5000"))
-    )
+    keycloak.add_realm(_realm())
     try:
         keycloak.prepare()
         yield keycloak
     finally:
-        keycloak.admin("DELETE")
-        keycloak.close()
+        keycloak.remove()
+
+
+def _realm() -> dict[str, Any]:
+    """Return the committed realm as the administration takes it, which puts nothing in for a variable."""
+    text = REALM.read_text().replace("${LANDCAST_SERVER_URL:http://127.0.0.1:5000}", "http://127.0.0.1:5000")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _signs(component: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 
 from auth.logins import PendingLogins
-from auth.session import new_secret
+from auth.session import digest, new_secret
 from tests.places import BOTH, IN_A_PROCESS, PlaceOf
 
 both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
@@ -115,3 +115,12 @@ def test_of_two_processes_that_take_one_login_exactly_one_gets_it(
         for tell, _ in servers:
             tell(f"{login.state} {login.browser}")
         assert sorted(hear() for _, hear in servers) == ["False", "False", "True"]
+
+
+@both
+def test_what_nobody_came_back_from_is_forgotten(logins: PendingLogins, place_of: PlaceOf) -> None:
+    logins.begin("/")
+    old = logins.begin("/")
+    assert logins.sweep() == 0
+    place_of.run("update pending_logins set expires = 1 where state = :state", state=digest(old.state))
+    assert (logins.sweep(), count(place_of)) == (1, 1)

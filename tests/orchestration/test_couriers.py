@@ -208,7 +208,7 @@ def test_a_receiver_is_left_alone_as_long_as_it_asks(office: Office) -> None:
     ("status", "header", "seconds"),
     [
         (429, "120", 120),
-        (503, format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True), 600),
+        (503, "in ten minutes", 600),
         (503, "Sat, 01 Jan 2000 00:00:00 GMT", 0),
         (503, "-5", 0),
         (503, "soon", 0),
@@ -217,6 +217,8 @@ def test_a_receiver_is_left_alone_as_long_as_it_asks(office: Office) -> None:
     ],
 )
 def test_what_a_receiver_may_ask_for(office: Office, status: int, header: str, seconds: float) -> None:
+    if header == "in ten minutes":
+        header = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
     store, receiver = office.store, office.serve(Receiver(lambda _: status, retry_after=header))
     job = store.get(ordered(store))
     assert job is not None

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from orchestration import amounts
-from orchestration.amounts import PastAmounts, amount_of
+from orchestration.amounts import Amount, PastAmounts, amount_of
 from orchestration.cost import RULES
 from orchestration.ending import read_ending
 from orchestration.job import Order, Output, ResultFile
@@ -235,6 +235,13 @@ def test_a_refused_one_says_why_and_what_can_be_said(estimate: Estimate, product
 def _past(count: int) -> list[PastOrder]:
     inputs = {"product": "Raster", "aoi": PARK, "series": "clcplus", "year": 2023}
     return [PastOrder(f"job{number}", inputs, 1, 1.0) for number in range(count)]
+
+
+def test_a_value_that_is_no_class_is_called_so(estimate: Estimate, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Amount({2: 5, 77: 3}, "every pixel was counted")
+    monkeypatch.setattr("orchestration.work.estimate_product.amount_of", lambda *_: found)
+    names = [row["name"] for row in estimate(PARK)["pixels"]["classes"]]
+    assert names == ["Woody needle leaved trees", "Value 77, no class"]
 
 
 def test_past_orders_are_counted_once(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:

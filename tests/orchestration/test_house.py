@@ -14,12 +14,13 @@ import pytest
 
 from orchestration.errors import ResultMissing
 from orchestration.house import Edition, House, manifest_of
-from orchestration.housekeeping import sweep_drafts, sweep_house
+from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
 from orchestration.job import Order, ResultFile
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
+from orchestration.usage import allocated
 from orchestration.work.european_product import link
 from products.catalogue import Product
 from products.errors import BrokenSource, UnknownProduct
@@ -279,6 +280,47 @@ def test_only_what_is_stale_and_needed_by_no_result_is_swept(
     assert _sweep(workshop, store, config) == {current}
     workshop.source.unlink()
     assert _sweep(workshop, store, config) == {current}
+
+
+def _house_of_three(workshop: Workshop, *, days: float = 2) -> list[ResultFile]:
+    """Provide three editions of rising size, made so many days ago."""
+    files = []
+    for number, nation in enumerate(("Poland", "Austria", "Albania")):
+        workshop.source.write_bytes(bytes(20_000 * (number + 1)))
+        files.append(workshop.provide(Edition(workshop.product, "Raster", find_nation(nation))))
+    then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
+    for folder in (workshop.files.root / "house").iterdir():
+        os.utime(folder, (then, then))
+    return files
+
+
+def _are_there(workshop: Workshop, files: list[ResultFile]) -> list[bool]:
+    return [(workshop.files.root / file.path).exists() for file in files]
+
+
+def test_at_the_cap_the_house_gives_way_to_orders_but_not_what_a_result_names(
+    workshop: Workshop, make_store: MakeStore
+) -> None:
+    store, files = make_store(), _house_of_three(workshop)
+    job, _ = store.add(Order("national-product", {}, "local"), manifest_of(files[2]))
+    root = workshop.files.root
+    for cap in (None, 10_000_000):
+        spare_house(root, store, cap)
+        assert _are_there(workshop, files) == [True, True, True]
+    spare_house(root, store, allocated(root))
+    assert _are_there(workshop, files) == [True, False, True]
+    spare_house(root, store, 0)
+    assert _are_there(workshop, files) == [False, False, True]
+    store.files_removed(job.id)
+    spare_house(root, store, 0)
+    assert _are_there(workshop, files) == [False, False, False]
+    assert workshop.provide(Edition(workshop.product, "Raster", find_nation("Albania"))) == files[2]
+
+
+def test_at_the_cap_what_was_just_made_stays(workshop: Workshop, make_store: MakeStore) -> None:
+    files = _house_of_three(workshop, days=0.5)
+    spare_house(workshop.files.root, make_store(), 0)
+    assert _are_there(workshop, files) == [True, True, True]
 
 
 def test_half_written_files_of_the_house_go_unless_one_is_being_made(

@@ -25,6 +25,7 @@ def test_the_configured_processes_are_there() -> None:
         "estimate-product",
         "national-product",
         "european-product",
+        "area-statistics",
         "echo",
     ]
     assert isinstance(manager().get_processor("echo"), Echo)

@@ -105,6 +105,7 @@ def test_what_is_said_besides_is_kept(catalogue: Catalogue) -> None:
         ({"product": "Raster", "aoi": BOX, "project": "x" * 201}, "project", "at most 200 characters"),
         ({"product": "Raster", "aoi": BOX, "year": "2023"}, "year", '"2023"; allowed: a whole number'),
         ({"product": "Raster", "aoi": BOX, "year": 1999}, "year", "no year 1999 of clcplus; allowed: 2023"),
+        ({"product": "Raster", "aoi": BOX, "year": 0}, "year", "no year 0 of clcplus; allowed: 2023"),
         ({"product": "Raster", "aoi": BOX, "series": "snow"}, "series", "no series 'snow'; allowed: clcplus"),
         ({"product": "Raster", "aoi": BOX, "area": 1}, "area", "unknown; allowed: product, aoi, series, year, project"),
     ],

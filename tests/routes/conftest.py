@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from orchestration.job import Output, ResultFile
 from routes.resources import Resources
+from tests.routes.people import POLICY, SECRET, Browser, LoginIssuer, browser_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,29 @@ def bureau(make_app: Callable[..., Starlette]) -> Iterator[Bureau]:
     app = make_app(jobs={"wait": 1})
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
         yield Bureau(client, app.state.resources)
+
+
+@pytest.fixture
+def login_issuer() -> Iterator[LoginIssuer]:
+    """Return an issuer that people sign in at."""
+    made = LoginIssuer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_closed_app(make_app: Callable[..., Starlette], login_issuer: LoginIssuer) -> Callable[..., Starlette]:
+    """Return a factory of the application with access control; keywords are settings of the concern `auth`."""
+
+    def make(**auth: Any) -> Starlette:
+        chosen = {"open": False, "issuer": login_issuer.url, "client_secret": SECRET, "policy": POLICY, **auth}
+        return make_app(auth=chosen)
+
+    return make
+
+
+@pytest.fixture
+def browser(make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer) -> Iterator[Browser]:
+    """Return a browser at the application with access control."""
+    with browser_of(make_closed_app(), login_issuer) as made:
+        yield made

@@ -187,7 +187,7 @@ def test_what_is_hidden_is_in_no_list_count_link_page_or_definition(open_desk: C
             assert not [word for word in hidden if word in text.replace("Nationally", "")], path
     assert [each["id"] for each in desk.ask("/collections").json()["collections"]] == ["parks"]
     definition = desk.ask("/openapi").json()
-    assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "processes", "jobs"}
+    assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "processes", "jobs", "people"}
 
 
 def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Desk]) -> None:
@@ -203,6 +203,19 @@ def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Calla
     vector = {"inputs": {**PRODUCT["inputs"], "product": "Vector"}}
     answer = desk.order("user", vector, "extract-product")
     assert (answer.status_code, "has no Vector" in answer.json()["detail"]) == (400, True)
+
+
+def test_the_year_of_a_hidden_product_stands_in_no_description(open_desk: Callable[..., Desk]) -> None:
+    """Attack: read in a description, a page or the definition which products there are."""
+    execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
+    hidden = open_desk({"execute": execute})
+    shown = open_desk({"execute": execute, "all": {"who": "public", "may": "discover", "collections": "clcplus-*"}})
+    for path in ("/processes/extract-product", "/processes/extract-product?f=html"):
+        assert "2023" not in hidden.ask(path, "user").text
+    paths = hidden.ask("/openapi", "user").json()["paths"]
+    assert "2023" not in str(paths["/processes/extract-product/execution"])
+    described = shown.ask("/processes/extract-product", "user").json()["inputs"]
+    assert described["year"]["schema"]["enum"] == [2023]
 
 
 def test_an_order_belongs_to_its_caller(desk: Desk) -> None:
@@ -497,3 +510,42 @@ def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_des
     answer = other.ask("/collections", "user")
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
     assert other.ask("/collections").status_code == 200
+
+
+def test_orders_beyond_the_limits_are_in_the_audit(
+    open_desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
+) -> None:
+    execute = {"who": {"role": "user"}, "may": "execute", "processes": ["extract-product", "echo"]}
+    see = {"who": "public", "may": "discover", "collections": "*"}
+    desk = open_desk({"see": see, "order": {**execute, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
+    caplog.set_level("INFO", "landcast.audit")
+    for body, process, status, reason in (
+        (PRODUCT, "extract-product", 403, "largest-order-km2"),
+        ({}, "echo", 201, ""),
+        ({}, "echo", 429, "open-orders"),
+    ):
+        caplog.clear()
+        assert desk.order("user", body, process).status_code == status
+        found = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+        lines = [(line["action"], line["resource"], line["decision"], line["rule"]) for line in found]
+        refused = [("execute", process, "refused", "order")] if reason else []
+        assert lines == [("execute", process, "allowed", "order"), *refused]
+        assert reason in found[-1].get("reason", "")
+
+
+def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: of a collection that is granted in part, have an order read all of it."""
+    monkeypatch.setattr("processes.echo.Echo.reads", lambda *_: ("parks",))
+    user = {"role": "user"}
+    grants = {
+        "order": {"who": user, "may": "execute", "processes": "echo"},
+        "see": {"who": "public", "may": "discover", "collections": "parks"},
+    }
+    assert open_desk(grants).order("user").status_code == 403
+    part = {"who": user, "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"}
+    answer = open_desk({**grants, "part": part}).order("user")
+    assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
+    whole = {"who": user, "may": "read-items", "collections": "parks"}
+    assert open_desk({**grants, "whole": whole}).order("user").status_code == 201

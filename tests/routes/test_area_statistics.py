@@ -2,9 +2,6 @@
 
 import csv
 import io
-import os
-import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -17,7 +14,7 @@ import pytest
 import rasterio
 import yaml
 
-from server.supervise import listen
+from tests.server.served import serving
 
 ROOT = Path(__file__).parents[2]
 PARK = "Ojcowski National Park"
@@ -30,19 +27,9 @@ def client(
 ) -> Iterator[httpx2.Client]:
     folder = tmp_path_factory.mktemp("office")
     (folder / "config.yml").write_text(_configuration(sample, two_years))
-    with listen("127.0.0.1:0") as socket:
-        url = "{}:{}".format(*socket.getsockname())
-    settings = {"BIND": url, "WORKERS": "1"}
-    environment = {f"LANDCAST_SERVER_{name}": value for name, value in settings.items()}
-    environment |= {"LANDCAST_STATE_DIR": str(folder / "state"), "LANDCAST_AUTH_OPEN": "yes"}
-    command = [sys.executable, "-m", "server.cli", "serve", "--config", str(folder / "config.yml")]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log)
-    with httpx2.Client(base_url=f"http://{url}", timeout=90) as asking:
-        _wait(asking, process, folder / "server.log")
+    arguments = ("--config", str(folder / "config.yml"))
+    with serving(folder / "state", folder / "server.log", *arguments) as asking:
         yield asking
-    process.terminate()
-    assert process.wait(10) == 0, (folder / "server.log").read_text()
 
 
 def _configuration(sample: Path, years: tuple[Path, Path]) -> str:
@@ -56,18 +43,6 @@ def _configuration(sample: Path, years: tuple[Path, Path]) -> str:
         resources[f"land-{year}"] = {**resources["clcplus-raster"], "providers": [provider]}
         products[f"land-{year}"] = {**products["clcplus-2023"], "year": year, "raster": f"land-{year}"}
     return yaml.safe_dump(document)
-
-
-def _wait(client: httpx2.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            client.get("/health/live")
-        except httpx2.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()}")
 
 
 def execute(

@@ -2,10 +2,6 @@
 
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +19,7 @@ from starlette.testclient import TestClient
 from orchestration.job import JobQuery
 from orchestration.work import REFUSED
 from processes.estimate_product import EstimateProduct
+from tests.server.served import serving
 
 if TYPE_CHECKING:
     from tests.routes.conftest import Bureau
@@ -41,40 +38,8 @@ def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     folder = tmp_path_factory.mktemp("estimates")
     (folder / "state").mkdir()
     (folder / "state" / "sample").symlink_to(sample / "sample")
-    url = f"127.0.0.1:{_free_port()}"
-    settings = {
-        "LANDCAST_SERVER_BIND": url,
-        "LANDCAST_SERVER_WORKERS": "1",
-        "LANDCAST_JOBS_PARALLEL": "1",
-        "LANDCAST_STATE_DIR": str(folder / "state"),
-        "LANDCAST_AUTH_OPEN": "yes",
-    }
-    command = [sys.executable, "-m", "server.cli", "serve"]
-    with (folder / "server.log").open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=out, stderr=out)
-    with httpx2.Client(base_url=f"http://{url}", timeout=90) as client:
-        _wait(client, process, folder / "server.log")
+    with serving(folder / "state", folder / "server.log", LANDCAST_JOBS_PARALLEL="1") as client:
         yield client
-    process.terminate()
-    assert process.wait(10) == 0, (folder / "server.log").read_text()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _wait(client: httpx2.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            client.get("/health/live")
-        except httpx2.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()}")
 
 
 def execute(server: httpx2.Client, process: str, inputs: dict[str, Any], **headers: str) -> httpx2.Response:

@@ -53,7 +53,7 @@ PATIENT = Preferences(respond_async=True, wait=10)
 )
 def test_the_mode_is_the_standards(options: list[str], preferences: Preferences, mode: Mode) -> None:
     class Process(Processor):
-        description = {"jobControlOptions": options}  # noqa: RUF012  its base says what it is
+        description = {"inputs": {}, "jobControlOptions": options}  # noqa: RUF012  its base says what it is
 
     assert choose_mode(Process({"name": "process"}), preferences, 60) == mode
 

@@ -3,9 +3,6 @@
 import io
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ import httpx2
 import pytest
 
 from orchestration.store.jobs import StoredJobs
+from tests.server.served import serving
 
 ROOT = Path(__file__).parents[2]
 EUROPE = "CLMS_CLCplus_RASTER_2023_010m_eu_03035_V1_1.tif"
@@ -59,46 +57,15 @@ def shop(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
     shutil.copy(ROOT / "sample" / "clcplus_2023_parks.tif", raster)
     config = folder / "config.yml"
     config.write_text(_configuration(raster, sample))
-    url = f"127.0.0.1:{_free_port()}"
-    settings = {
-        "LANDCAST_SERVER_BIND": url,
-        "LANDCAST_SERVER_WORKERS": "1",
-        "LANDCAST_JOBS_PARALLEL": "2",
-        "LANDCAST_STATE_DIR": str(folder / "state"),
-        "LANDCAST_AUTH_OPEN": "yes",
-    }
-    command = [sys.executable, "-m", "server.cli", "serve", "--config", str(config)]
-    with (folder / "server.log").open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=out, stderr=out)
-    with httpx2.Client(base_url=f"http://{url}", timeout=90) as client:
-        _wait(client, process, folder / "server.log")
-        yield Shop(client, raster, folder / "state")
-    process.terminate()
-    assert process.wait(10) == 0, (folder / "server.log").read_text()
+    state, arguments = folder / "state", ("--config", str(config))
+    with serving(state, folder / "server.log", *arguments, LANDCAST_JOBS_PARALLEL="2") as client:
+        yield Shop(client, raster, state)
 
 
 def _configuration(raster: Path, sample: Path) -> str:
     text = (ROOT / "pygeoapi-config.yml").read_text()
     text = text.replace("sample/clcplus_2023_parks.tif", str(raster)).replace("${LANDCAST_STATE_DIR:-var}", str(sample))
     return text.replace("data: products/", f"data: {ROOT}/products/")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _wait(client: httpx2.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            client.get("/health/live")
-        except httpx2.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()}")
 
 
 def test_europe_is_the_source_itself_then_answered_at_once(shop: Shop) -> None:

@@ -22,6 +22,7 @@ from routes.errors import HANDLERS
 from routes.middleware.bounds import MAX_BODY, Bounds
 from routes.middleware.caller import Caller
 from routes.middleware.failures import Failures
+from routes.middleware.options import Options
 from routes.middleware.place import Place
 from routes.middleware.request_log import RequestLog
 from routes.middleware.response_headers import ResponseHeaders
@@ -42,10 +43,11 @@ def _client(endpoint: Endpoint, *, url: str = PUBLIC, requests: int = 5, seconds
         middleware=[
             Middleware(RequestLog),
             Middleware(ResponseHeaders, url=url),
-            Middleware(Place, url=url, routes=routes),
+            Middleware(Place, url=url),
             Middleware(Bounds, requests=requests, seconds=seconds),
             Middleware(Failures),
             Middleware(Caller, url=url),
+            Middleware(Options, routes=routes),
         ],
         exception_handlers=HANDLERS,
     )
@@ -121,7 +123,7 @@ def test_preflight_allows_what_clients_send() -> None:
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-methods"] == "DELETE, GET, HEAD, OPTIONS, POST"
     allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
-    assert {"prefer", "idempotency-key", "range", "content-type", "authorization"} <= allowed
+    assert {"prefer", "idempotency-key", "range", "content-type", "authorization", "x-api-key"} <= allowed
 
 
 def test_a_method_that_no_route_has_is_405_with_all_that_there_are() -> None:

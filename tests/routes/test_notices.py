@@ -44,7 +44,7 @@ MakeApp = Callable[..., Starlette]
         ({"successUri": "http://example.org/\r\nX-Evil: 1"}, "subscriber.successUri"),
         ({"successUri": "http://example.org:99999/"}, "subscriber.successUri"),
         ({"successUri": "http://exämple.org/"}, "subscriber.successUri"),
-        ({"successUri": "http://example.org/" + "x" * 2000}, "of 2000 characters"),
+        ({"successUri": "http://example.org/" + "x" * 2000}, "of at most 2000 characters"),
         ({"successUri": DONE, "failedUri": "//example.org"}, "subscriber.failedUri"),
         ({"successUri": DONE, "inProgressUri": {}}, "subscriber.inProgressUri"),
     ],

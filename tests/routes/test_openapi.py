@@ -105,6 +105,18 @@ def test_the_described_parameters_are_those_that_are_allowed(client: TestClient,
         assert allowed - {"none"} == set(_names(document, operation)), path
 
 
+def test_an_execution_says_what_its_result_may_be(document: dict[str, Any]) -> None:
+    found = {
+        name: set(document["paths"][f"/processes/{name}/execution"]["post"]["responses"]["200"]["content"])
+        for name in ("area-statistics", "national-product", "estimate-product")
+    }
+    assert found == {
+        "area-statistics": {"application/json", "text/csv", "image/svg+xml"},
+        "national-product": {"application/json", "application/zip"},
+        "estimate-product": {"application/json"},
+    }
+
+
 def test_an_execution_says_its_inputs(document: dict[str, Any]) -> None:
     operation = document["paths"]["/processes/extract-product/execution"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]

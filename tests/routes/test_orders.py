@@ -4,10 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.server.served import serving
+
 ROOT = Path(__file__).parents[2]
 PARKS = json.loads((ROOT / "sample" / "parks.geojson").read_text())["features"]
 OJCOW = next(park["geometry"] for park in PARKS if park["properties"]["cdda_id"] == 859)
@@ -25,40 +23,8 @@ OJCOW = next(park["geometry"] for park in PARKS if park["properties"]["cdda_id"]
 @pytest.fixture(scope="module")
 def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """Return a client of a real server with its worker."""
-    url = f"127.0.0.1:{_free_port()}"
-    settings = {
-        "LANDCAST_SERVER_BIND": url,
-        "LANDCAST_SERVER_WORKERS": "1",
-        "LANDCAST_STATE_DIR": str(sample),
-        "LANDCAST_AUTH_OPEN": "yes",
-    }
-    log = tmp_path_factory.mktemp("server") / "server.log"
-    command = [sys.executable, "-m", "server.cli", "serve"]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=out, stderr=out)
-    with httpx2.Client(base_url=f"http://{url}", timeout=90) as client:
-        _wait(client, process, log)
+    with serving(sample, tmp_path_factory.mktemp("server") / "server.log") as client:
         yield client
-    process.terminate()
-    assert process.wait(10) == 0, log.read_text()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _wait(client: httpx2.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            client.get("/health/live")
-        except httpx2.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()}")
 
 
 def order(server: httpx2.Client, process: str, inputs: dict[str, Any], **headers: str) -> httpx2.Response:

@@ -88,3 +88,11 @@ def test_the_list_is_a_page_too(bureau: "Bureau") -> None:
     page = bureau.client.get("/processes", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert f'href="{URL}/processes/extract-product?f=html"' in page.text
+
+
+def test_a_description_names_the_series_and_years_that_there_are(bureau: "Bureau") -> None:
+    inputs = bureau.client.get("/processes/area-statistics").json()["inputs"]
+    assert inputs["series"]["schema"]["enum"] == ["clcplus"]
+    assert inputs["year"]["schema"]["enum"] == [2023]
+    assert inputs["year"]["description"].endswith("Here: clcplus 2023.")
+    assert "enum" not in inputs["since"]["schema"]

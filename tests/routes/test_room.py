@@ -9,8 +9,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from orchestration.job import JobQuery
 from orchestration.space import cap_reached
 from orchestration.usage import note_usage
+from orchestration.work import REFUSED
 from tests.routes.conftest import Bureau
 
 CAP = 2 << 20
@@ -59,6 +61,21 @@ def test_what_lies_in_the_house_is_not_promised_to_end(full: Bureau) -> None:
     assert output.file is not None
     full.serve(job_id, replace(output, file=replace(output.file, path="house/0/Raster.zip")))
     assert full.resources.store.next_expiry() is None
+
+
+def test_an_estimate_says_that_the_order_would_be_refused(full: Bureau) -> None:
+    def noted() -> str | None:
+        answer = full.client.post("/processes/estimate-product/execution", json=CUT, headers={"Prefer": "wait=0"})
+        assert answer.status_code == 504
+        job = full.resources.store.get(full.resources.store.find(JobQuery()).jobs[0].id)
+        assert job is not None
+        assert job.order.process == "estimate-product"
+        refusal: str | None = job.order.inputs.get(REFUSED)
+        return refusal
+
+    assert noted() == _cut(full).json()["detail"]
+    note_usage(full.resources.results.root, CAP - 1)
+    assert noted() is None
 
 
 def test_what_needs_no_room_goes_on(full: Bureau) -> None:

@@ -7,11 +7,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from socket import create_server
 
+import httpx2
 import psutil
 
 
@@ -94,3 +95,17 @@ def end(served: Served) -> None:
         served.process.wait()
         eventually(lambda: gone(tree))
     served.process.wait()
+
+
+@contextmanager
+def serving(state: Path, log: Path, *arguments: str, **environment: str) -> Iterator[httpx2.Client]:
+    """Yield a client of a server of one process with its worker, which ends without a fault when it is asked to."""
+    served = Served(state, log, *arguments, **{"LANDCAST_SERVER_WORKERS": "1", **environment})
+    try:
+        eventually(lambda: served.answers("/health/live"), 30)
+        with httpx2.Client(base_url=served.url, timeout=90) as client:
+            yield client
+        served.process.terminate()
+        assert served.process.wait(10) == 0, log.read_text()
+    finally:
+        end(served)

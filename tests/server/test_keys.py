@@ -1,6 +1,7 @@
 """The operator's keys, against a real database."""
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -80,3 +81,12 @@ def test_where_nothing_is_no_database_is_made_to_list(state: Path) -> None:
         assert refused.exit_code == 1
         assert "orders.sqlite is not there" in refused.stderr
     assert not state.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave a file that the server's user cannot open")
+def test_root_makes_no_database_that_the_server_cannot_open(state: Path) -> None:
+    state.mkdir()
+    os.chown(state, 65534, 65534)
+    refused = keys("create", "--owner", ANN, "--name", "x")
+    assert (refused.exit_code, "run it as that user, not as root" in refused.stderr) == (1, True)
+    assert list(state.iterdir()) == []

@@ -2,10 +2,12 @@ import json
 import logging
 import sys
 
+import httpx2
 import pytest
 
 from routes.request_id import current_request_id
-from server.logs import JsonFormatter, TextFormatter
+from server.logs import JsonFormatter, TextFormatter, start_logging
+from tests.auth.issuers import FakeIssuer
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -45,3 +47,17 @@ def test_a_text_line_is_readable(request_id: str | None) -> None:
     assert text.startswith("00:00:00.500Z INFO")
     assert text.endswith("done ms=3")
     assert ("[01234567]" in text) == bool(request_id)
+
+
+def test_requests_of_ours_are_not_logged_by_their_address(
+    capfd: pytest.CaptureFixture[str], issuer: FakeIssuer
+) -> None:
+    """An address of a receiver may hold a secret of theirs, under whatever name."""
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    start_logging(level="INFO", form="json")
+    try:
+        httpx2.get(f"{issuer.url}/certs?theirs=hunter2", trust_env=False)
+    finally:
+        logging.captureWarnings(capture=False)
+        logging.basicConfig(handlers=before[0], level=before[1], force=True)
+    assert "hunter2" not in capfd.readouterr().err

@@ -82,6 +82,7 @@ def test_what_was_in_sqlite_is_all_there_and_goes_on(pool: PostgresPool, tmp_pat
         f"schema: version {SCHEMA_VERSION}, new",
         *("jobs: 5", f"outbox: {sum(map(len, notifications.values()))}", "api_keys: 1", "sessions: 1"),
         "pending_logins: 1",
+        "logout_tokens: 0",
     ]
     store = StoredJobs(pool)
     assert [store.get(job.id) for job in jobs] == jobs

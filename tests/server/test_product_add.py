@@ -219,6 +219,7 @@ def test_its_own_classes_are_shown_everywhere(own: Path, make_app: MakeApp) -> N
         page = client.get(place, params={"f": "html"}).text
         assert "#ffee00" in page
         assert "Wet &amp; wild" in page
+        assert "Made 2021. Made here.</" in page
         assert "Sealed" not in page
         titles = [each["title"] for each in client.get(f"{place}/schema").json()["properties"]["class"]["oneOf"]]
         assert titles == ["Wet & wild", "Dry"]

@@ -114,7 +114,7 @@ def test_a_worker_reports_and_may_do_nothing_else(postgres: Postgres, url: str, 
         assert (now.status, now.progress, now.message) == (Status.RUNNING, 100, "too much")
         assert now.updated > job.updated
     owner = "begin; select report('', 1, 1, ''); set local landcast.owner = '*'; "
-    for table in (*TABLES, "outbox", "pending_logins", "schema_version"):
+    for table in (*TABLES, "outbox", "pending_logins", "logout_tokens", "schema_version"):
         for statement in (f"select 1 from {table}", f"delete from {table}", f"insert into {table} default values"):  # noqa: S608  likewise
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 postgres.run(worker, owner + statement)

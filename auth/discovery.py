@@ -1,0 +1,61 @@
+"""Where the issuer has people sign in and out."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from auth.issuer import IssuerUnreachable, address_of
+
+_FRESH, _RETRY = 300.0, 5.0
+
+AskMetadata = Callable[[], Awaitable[dict[str, Any]]]
+"""Return the issuer's discovery document. Raises IssuerUnreachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Addresses of the issuer; `names_itself` says that it puts `iss` into each answer to a browser (RFC 9207)."""
+
+    authorization: str
+    end_session: str | None
+    names_itself: bool
+
+
+class Discovery:
+    """The issuer's endpoints, asked for when somebody signs in, kept for five minutes and while the issuer is away."""
+
+    def __init__(self, ask: AskMetadata, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._one_at_a_time = anyio.Lock()
+        self._known: Endpoints | None = None
+        self._problem = ""
+        self._until = -1.0
+
+    async def endpoints(self) -> Endpoints:
+        """Return the endpoints. Raises IssuerUnreachable."""
+        async with self._one_at_a_time:
+            if self._clock() >= self._until:
+                await self._refresh()
+        if self._known is None:
+            raise IssuerUnreachable(self._problem)
+        return self._known
+
+    async def _refresh(self) -> None:
+        try:
+            self._known = _endpoints_of(await self._ask())
+        except IssuerUnreachable as error:
+            self._problem, self._until = str(error), self._clock() + _RETRY
+        else:
+            self._until = self._clock() + _FRESH
+
+
+def _endpoints_of(metadata: dict[str, Any]) -> Endpoints:
+    return Endpoints(
+        authorization=address_of(metadata, "authorization_endpoint"),
+        end_session=address_of(metadata, "end_session_endpoint") if "end_session_endpoint" in metadata else None,
+        names_itself=metadata.get("authorization_response_iss_parameter_supported") is True,
+    )

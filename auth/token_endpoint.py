@@ -1,0 +1,137 @@
+"""Keycloak's token endpoint, over python-keycloak."""
+
+import json
+import math
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import CapacityLimiter
+
+from auth.issuer import IssuerUnreachable
+
+if TYPE_CHECKING:
+    from keycloak import KeycloakOpenID
+
+_AT_ONCE = 8
+"""Questions to Keycloak that one process has open: when it hangs, no thread of other requests does."""
+_REFUSED = (400, 401)
+
+Granted = Mapping[str, Any]
+"""What Keycloak answers: access_token, expires_in, refresh_token, id_token, …"""
+
+
+class GrantRefused(Exception):
+    """Keycloak gives no token; `error` is its word for why (RFC 6749, 5.2), such as `invalid_grant`."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client at Keycloak that asks; one without a secret is public."""
+
+    id: str
+    secret: str | None = field(repr=False)
+
+
+class TokenEndpoint:
+    """Asks for tokens, in threads of its own number. Each method raises GrantRefused, IssuerUnreachable.
+
+    `issuer` is the address of a realm, `client` is ours, `timeout` are the seconds that Keycloak is given to answer.
+    """
+
+    def __init__(self, issuer: str, client: Client, *, timeout: float) -> None:
+        server, _, self._realm = issuer.rstrip("/").rpartition("/realms/")
+        self._server = f"{server}/"
+        self._client = client
+        self._timeout = timeout
+        self._idle: deque[KeycloakOpenID] = deque()
+        self._threads = CapacityLimiter(_AT_ONCE)
+
+    async def by_code(self, code: str, verifier: str, redirect_uri: str) -> Granted:
+        """Return the tokens for the code of a login (RFC 6749, 4.1.3; RFC 7636, 4.5)."""
+        return await self._ask(
+            self._client,
+            lambda asked: asked.token(
+                grant_type="authorization_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier
+            ),
+        )
+
+    async def by_password(self, user: str, password: str, scope: str) -> Granted:
+        """Return the tokens of a person (RFC 6749, 4.3.2)."""
+        return await self._ask(self._client, lambda asked: asked.token(user, password, scope=scope))
+
+    async def by_client(self, client: Client, scope: str) -> Granted:
+        """Return the token of a program's own account (RFC 6749, 4.4.2)."""
+        return await self._ask(client, lambda asked: asked.token(grant_type="client_credentials", scope=scope))
+
+    async def refresh(self, refresh_token: str) -> Granted:
+        """Return new tokens for a refresh token (RFC 6749, 6)."""
+        return await self._ask(self._client, lambda asked: asked.refresh_token(refresh_token))
+
+    async def revoke(self, refresh_token: str) -> None:
+        """End the session that a refresh token belongs to, and so all its tokens."""
+        await self._ask(self._client, lambda asked: asked.logout(refresh_token))
+
+    async def _ask(self, client: Client, question: "Callable[[KeycloakOpenID], Granted]") -> Granted:
+        try:
+            with anyio.fail_after(2 * self._timeout):
+                return await anyio.to_thread.run_sync(self._answer, client, question, limiter=self._threads)
+        except TimeoutError as error:
+            raise IssuerUnreachable("too many questions to the issuer are open") from error
+
+    def _answer(self, client: Client, question: "Callable[[KeycloakOpenID], Granted]") -> Granted:
+        from keycloak import KeycloakConnectionError, KeycloakError  # noqa: PLC0415 - a second that not each start needs
+
+        with self._borrowed() as asked:
+            asked.client_id, asked.client_secret_key = client.id, client.secret
+            try:
+                return question(asked)
+            except KeycloakConnectionError as error:
+                raise IssuerUnreachable("the issuer cannot be reached") from error
+            except KeycloakError as error:
+                raise _refusal(error.response_code, error.response_body) from error
+            except TypeError as error:
+                raise IssuerUnreachable("the issuer's answer is no JSON object") from error
+
+    @contextmanager
+    def _borrowed(self) -> "Iterator[KeycloakOpenID]":
+        """Lend a connection to one thread alone: python-keycloak changes its headers while it asks."""
+        try:
+            asked = self._idle.pop()
+        except IndexError:
+            asked = self._connect()
+        try:
+            yield asked
+        finally:
+            self._idle.append(asked)
+
+    def _connect(self) -> "KeycloakOpenID":
+        """Make a connection that believes whom this machine believes, and sends nothing twice: a code is good once."""
+        from keycloak import KeycloakOpenID  # noqa: PLC0415 - as above
+
+        if not self._realm or self._server == "/":
+            raise IssuerUnreachable("LANDCAST_AUTH_ISSUER is no realm of Keycloak, such as https://…/realms/NAME")
+        asked = KeycloakOpenID(self._server, self._realm, self._client.id, timeout=None, max_retries=0)
+        asked.connection.timeout = math.ceil(self._timeout)
+        paths = ssl.get_default_verify_paths()
+        asked.connection.verify = paths.cafile or paths.capath or True
+        return asked
+
+
+def _refusal(status: int | None, body: bytes | None) -> Exception:
+    if status not in _REFUSED:
+        return IssuerUnreachable(f"the issuer answers {status}")
+    try:
+        found = json.loads(body or b"")
+    except ValueError:
+        found = None
+    error = found.get("error") if isinstance(found, dict) else None
+    return GrantRefused(error if isinstance(error, str) else "refused")

@@ -1,0 +1,66 @@
+"""What a caller may do, asked of the one policy, in its words."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Access, Action, Limits, Verdict
+from auth.identity import Identity
+from routes.resources import Resources
+
+
+def rights_of(resources: Resources, identity: Identity) -> dict[str, Any]:
+    """Return what the caller may, by collection and process that they see; call it with the caller's identity set.
+
+    `may` are actions; `limits` are alternatives that an order must keep to any one of, left out where there is none;
+    `restricted` says that only a part of the collection may be seen.
+    """
+    return {
+        "administer": resources.policy(identity, Access(Action.ADMINISTER)).allowed,
+        "collections": list(_of_kind(resources, identity, "collection")),
+        "processes": list(_of_kind(resources, identity, "process")),
+    }
+
+
+def _of_kind(resources: Resources, identity: Identity, kind: str) -> Iterator[dict[str, Any]]:
+    actions = ON_COLLECTIONS if kind == "collection" else ON_PROCESSES
+    ordered = [action for action in Action if action in actions]
+    for name, entry in resources.api.config["resources"].items():
+        if entry["type"] == kind:
+            verdicts = {action: resources.policy(identity, Access(action, name)) for action in ordered}
+            yield {"id": name, **_allowed(verdicts)}
+
+
+def _allowed(verdicts: Mapping[Action, Verdict]) -> dict[str, Any]:
+    allowed = {action: verdict for action, verdict in verdicts.items() if verdict.allowed}
+    found: dict[str, Any] = {"may": [action.value for action in allowed]}
+    execute = allowed.get(Action.EXECUTE)
+    if execute is not None and UNLIMITED not in execute.limits:
+        found["limits"] = [_limits(limits) for limits in execute.limits]
+    if any(verdict.rows is not None or verdict.area is not None for verdict in allowed.values()):
+        found["restricted"] = True
+    return found
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    """Return limits under the names that the policy file has for them."""
+    given = {
+        "largest-order-km2": limits.km2,
+        "order-area": None if limits.within is None else list(limits.within.geometry.bounds),
+        "open-orders": limits.open_orders,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def words_of(alternatives: Iterable[Mapping[str, Any]]) -> str:
+    """Return limits in words for people."""
+    return ", or ".join(" and ".join(_words(limits)) for limits in alternatives)
+
+
+def _words(limits: Mapping[str, Any]) -> Iterator[str]:
+    if "largest-order-km2" in limits:
+        yield f"at most {limits['largest-order-km2']:,g} km² at once"
+    if "order-area" in limits:
+        west, south, east, north = limits["order-area"]
+        yield f"inside an area between {west:.6g} {south:.6g} and {east:.6g} {north:.6g}"
+    if "open-orders" in limits:
+        yield f"at most {limits['open-orders']} orders open at once"

@@ -1,0 +1,119 @@
+"""gunicorn's worker with what it leaves out: how many connections there may be, and how long one may say nothing."""
+
+import resource
+from asyncio import TimerHandle, Transport
+from collections import OrderedDict
+from typing import Any, override
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+
+_STALLED_SECONDS = 120.0
+"""How long a client may take nothing of an answer; what it has not taken by then is not wanted."""
+_OTHER_FILES = 512
+"""Files that a process has open beside its connections."""
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 19\r\n\r\nthe server is busy\n"
+)
+
+
+class BoundedProtocol(ASGIProtocol):
+    """A connection that is closed when the head of a request does not come in time, the first one's too.
+
+    Where there are too many, the one that has waited longest for a request gives way: who holds connections only to
+    hold them loses them to who asks something. Remove when gunicorn's `asgi` worker bounds both.
+    """
+
+    def __init__(self, worker: Any) -> None:
+        super().__init__(worker)
+        self._stalled: TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: Any) -> None:
+        if not self.worker.make_room():
+            self._refuse(transport)
+            return
+        self.worker.connections[self] = None
+        super().connection_made(transport)
+        self._arm_keepalive_timer()
+
+    def _refuse(self, transport: Transport) -> None:
+        self._conn_lost_handled = True
+        transport.write(_BUSY)
+        transport.close()
+
+    def waits(self) -> bool:
+        """Say whether it waits for the head of a request."""
+        return self._current_request is None
+
+    def give_way(self) -> None:
+        """Close it, as after a time without a request."""
+        self._keepalive_timeout()
+
+    @override
+    def _on_headers_complete(self) -> Any:
+        if self in self.worker.connections:
+            self.worker.connections.move_to_end(self)
+        return super()._on_headers_complete()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.worker.connections.pop(self, None)
+        self._go_on()
+        super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        self._stalled = self.worker.loop.call_later(_STALLED_SECONDS, self._abort)
+        super().pause_writing()
+
+    @override
+    def resume_writing(self) -> None:
+        self._go_on()
+        super().resume_writing()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _go_on(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+
+class BoundedWorker(gasgi.ASGIWorker):
+    """Serves with at most `worker_connections` connections, fewer where the system allows the process fewer files."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.connections: OrderedDict[BoundedProtocol, None] = OrderedDict()
+        """All that are open; who asked last comes last."""
+
+    @override
+    def run(self) -> None:
+        self.worker_connections = min(self.worker_connections, _files() - _OTHER_FILES)
+        # The worker makes what stands under this name in its module, and has no other place for one's own.
+        setattr(gasgi, "ASGIProtocol", BoundedProtocol)  # noqa: B010 - to a type checker it is a class of that module
+        super().run()
+
+    def make_room(self) -> bool:
+        """Say whether there is room for one more connection, made by closing one that waits if need be."""
+        if len(self.connections) < self.worker_connections:
+            return True
+        waiting = next((each for each in self.connections if each.waits()), None)
+        if waiting is None:
+            return False
+        del self.connections[waiting]
+        waiting.give_way()
+        return True
+
+
+def _files() -> int:
+    """Return how many files the process may have open, after asking for as many as it is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft if soft != resource.RLIM_INFINITY else 65_536

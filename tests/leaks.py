@@ -1,0 +1,125 @@
+"""No secret that the suite makes stands in a log of the suite: everything logged is read when all tests are over.
+
+What is read: the log of this process, as the server's own formatter writes it, and every log of a server or a worker: a
+file named `*.log` or `log` below pytest's folder. What is looked for: each secret that this process made or was given
+(tokens, API keys, tickets, sessions, client secrets), by its own text; and whatever has the form of one, since servers
+of their own processes make some too.
+"""
+
+import functools
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from jwt import PyJWS
+
+import auth.keys.store
+import auth.logins
+import auth.sessions
+from orchestration.results import Results
+from server.logs import JsonFormatter
+from tests.auth.keycloak import Keycloak
+
+_WINDOW = 16
+"""Characters of a secret that are enough to tell it by; no word of a log has so many of one by chance."""
+_WORD = re.compile(rf"[\w.~+/=-]{{{_WINDOW},}}")
+_FORMS = re.compile(
+    r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}"  # a token
+    r"|\blc_[0-9a-z]{12}_[0-9A-Za-z]{20,}"  # an API key
+    r"|(?<=[?&;]sig=)[0-9a-f]{16,}"  # a ticket
+    r"|(?<=__Host-landcast=)[\w-]{20,}"  # a session
+)
+
+
+class _Written(logging.StreamHandler[TextIO]):
+    """Of a class of its own, so that no server takes it for its own and writes it in the background."""
+
+
+class Leaks:
+    """Collects the secrets and the log of this process; `found` reads all logs."""
+
+    def __init__(self, log: Path) -> None:
+        self._stream: TextIO = log.open("a", encoding="utf-8")
+        self._log = log
+        self._secrets: set[str] = set()
+        self._handler = _Written(self._stream)
+        self._handler.setFormatter(JsonFormatter())
+
+    def know(self, secret: str) -> None:
+        """Look for this secret too; of a token its claims and its signature are what is secret, the header is not."""
+        parts = secret.split(".")[1:] if secret.startswith("eyJ") else [re.sub(r"^lc_\w{12}_", "", secret)]
+        self._secrets |= {part for part in parts if len(part) >= _WINDOW}
+
+    def listen(self) -> None:
+        """Write what is logged from now on; a test may have thrown the root logger's handlers away."""
+        root = logging.getLogger()
+        if self._handler not in root.handlers:
+            root.addHandler(self._handler)
+        for name in ("landcast", "auth", "orchestration", "plugins", "processes", "products", "routes", "server"):
+            logging.getLogger(name).setLevel(logging.INFO)
+
+    def watch(self) -> Callable[[], None]:
+        """Know each secret that the code makes from now on; return what ends that."""
+        undo = [
+            _told(auth.keys.store, "new_key", lambda key: self.know(key.text)),
+            _told(auth.sessions, "new_secret", self.know),
+            _told(auth.logins, "new_secret", self.know),
+            _told(Results, "_sign", self.know),
+            _told(PyJWS, "encode", self.know),
+            _told(Keycloak, "token_endpoint", self._know_answer),
+            _told(Keycloak, "client", self._know_answer),
+        ]
+
+        def end() -> None:
+            for each in undo:
+                each()
+
+        return end
+
+    def _know_answer(self, answer: dict[str, Any]) -> None:
+        for name in ("access_token", "id_token", "refresh_token", "secret"):
+            self.know(answer.get(name, ""))
+
+    def found(self, folder: Path) -> list[str]:
+        """Return the lines, of all logs below the folder, that hold a secret."""
+        self._stream.flush()
+        beginnings = {secret[at : at + _WINDOW] for secret in self._secrets for at in (0, len(secret) - _WINDOW)}
+        return [f"{path}: {line}" for path in _logs(folder) for line in _lines(path) if _holds(line, beginnings)]
+
+    def close(self) -> None:
+        logging.getLogger().removeHandler(self._handler)
+        self._stream.close()
+
+
+def _told(owner: Any, name: str, tell: Callable[[Any], None]) -> Callable[[], None]:
+    """Let what a function returns be told; return what puts the function back."""
+    made = getattr(owner, name)
+
+    @functools.wraps(made)
+    def telling(*given: Any, **named: Any) -> Any:
+        tell(result := made(*given, **named))
+        return result
+
+    setattr(owner, name, telling)
+    return lambda: setattr(owner, name, made)
+
+
+def _logs(folder: Path) -> Iterator[Path]:
+    """Yield the logs below the folder, but for those of Keycloak, which are no matter of ours."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "keycloak"))]
+        yield from (Path(place, name) for name in names if name == "log" or name.endswith(".log"))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        yield from (line.rstrip("\n") for line in stream)
+
+
+def _holds(line: str, beginnings: set[str]) -> bool:
+    return _FORMS.search(line) is not None or any(
+        word[at : at + _WINDOW] in beginnings for word in _WORD.findall(line) for at in range(len(word) - _WINDOW + 1)
+    )

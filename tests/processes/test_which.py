@@ -1,0 +1,20 @@
+"""A description names what is configured."""
+
+from processes.which import WHICH, name_offered
+
+SINCE = {"title": "Earlier year", "description": "A year.", "schema": {"type": "integer"}}
+OTHER = {"title": "Test", "schema": {"type": "boolean"}}
+
+
+def test_series_as_configured_and_years_newest_first() -> None:
+    years = {"mine": (2024, 2020), "clcplus": (2023,)}
+    named = name_offered({**WHICH, "since": SINCE, "test": OTHER}, years)
+    assert named["series"]["schema"]["enum"] == ["mine", "clcplus"]
+    assert named["year"]["schema"]["enum"] == [2024, 2023, 2020]
+    assert named["since"]["schema"]["enum"] == [2020]
+    assert named["since"]["description"] == "A year. Here: mine 2024, 2020; clcplus 2023."
+    assert named["test"] == OTHER
+
+
+def test_without_any_the_inputs_are_as_they_were() -> None:
+    assert name_offered(WHICH, {}) == WHICH

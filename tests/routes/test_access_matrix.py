@@ -1,0 +1,316 @@
+"""Every route, method and kind of caller: real tokens of a real Keycloak, a real server, answers written by hand."""
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import json
+import re
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from auth.identity import Identity
+from auth.keys.key import WantedKey
+from auth.keys.store import ApiKeys
+from orchestration.job import Order, Output, ResultFile
+from orchestration.store.jobs import StoredJobs
+from server.app import ROUTES
+from tests.auth.issuers import rsa_key, signed
+from tests.auth.keycloak import Keycloak
+from tests.conftest import serving
+
+TABLE = Path(__file__).with_name("access_matrix.txt")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+COLUMNS = ("anon", "aud", "exp", "iss", "none", "hs256", "id", "user", "gaf", "geov", "admin", "other", "rev")
+RASTER = {"product": "Raster"}
+AREA = {"inputs": {**RASTER, "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}
+BODIES: Mapping[str, Any] = {
+    "/processes/extract-product/execution": AREA,
+    "/processes/estimate-product/execution": AREA,
+    "/processes/national-product/execution": {"inputs": {**RASTER, "nation": "Poland"}},
+    "/processes/european-product/execution": {"inputs": RASTER},
+    "/processes/area-statistics/execution": {"inputs": {"park": "Ojcowski National Park"}},
+    "/auth/keys": {"name": "matrix"},
+    "/auth/refresh": {"refresh_token": "none"},
+    "/auth/revoke": {"refresh_token": "none"},
+}
+QUERIES = {
+    "/collections/clcplus-raster/coverage": "?bbox=23.80,52.70,23.81,52.71",
+    "/collections/clcplus-raster/map": "?width=8&height=8",
+}
+NOBODYS = {"collection_id": "nothing", "process_id": "nothing", "job_id": "00000000-0000-4000-8000-000000000000"}
+_PLACE = re.compile(r"\{(\w+):([^}]+)\}")
+WHY = {
+    "aud": "audience mapper",
+    "exp": "has expired",
+    "iss": "issued by somebody else",
+    "none": "algorithm that is not allowed",
+    "hs256": "algorithm that is not allowed",
+    "id": "send the access token",
+    "rev": "was revoked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one caller is answered at one method of one path."""
+
+    method: str
+    written: str
+    caller: str
+    status: int
+
+    @property
+    def path(self) -> str:
+        """The path as the document has it."""
+        return _PLACE.sub(r"{\1}", self.written)
+
+
+@dataclass
+class Town:
+    """A server with its callers, and the orders that cells are about."""
+
+    url: str
+    headers: Mapping[str, Mapping[str, str]]
+    owners: Mapping[str, str]
+    store: StoredJobs
+    results: Path
+    addresses: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Each request from a client of its own: a revoked key that is tried often is slowed."""
+
+    async def ask(self, http: httpx2.AsyncClient, cell: Cell, address: str) -> httpx2.Response:
+        number = next(self.addresses)
+        sender = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        headers = {**self.headers[cell.caller], "X-Forwarded-For": sender, "X-Request-Id": "matrix-matrix"}
+        if cell.method == "POST" and (cell.path in BODIES or cell.path.endswith("/execution")):
+            body = BODIES.get(cell.path, {})
+            prefer = {} if "estimate" in cell.path else {"Prefer": "respond-async"}
+            return await http.post(address, json=body, headers={**headers, **prefer})
+        return await http.request(cell.method, address, headers=headers)
+
+    async def fill(self, http: httpx2.AsyncClient, written: str) -> tuple[str, dict[str, str]]:
+        """Return the address that a cell asks for, with an order of its own where it names one, and what it put in."""
+        put = dict(_PLACE.findall(written))
+        if put.get("job_id") in {"order", "production"}:
+            put["job_id"] = self.order(put["job_id"])
+        if put.get("name") == "ticket":
+            put["name"] = await self._ticket(http, put["job_id"])
+        path = _PLACE.sub(lambda found: put[found[1]], written)
+        return path + QUERIES.get(_PLACE.sub(r"{\1}", written), ""), put
+
+    def order(self, kind: str) -> str:
+        process, owner = ("echo", "user") if kind == "order" else ("apply-model", "gaf")
+        content = b"PK"
+        path = self.results / "shared" / "1" / "1" / "Raster.zip"
+        if not path.exists():
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        made = ResultFile(path.name, str(path.relative_to(self.results)), "application/zip", len(content), digest)
+        asked = {"result": {"transmissionMode": "reference"}}
+        order = Order(process, {}, self.owners[owner], outputs=asked, response="document")
+        return self.store.add(order, (Output("result", None, "application/zip", made),))[0].id
+
+    async def _ticket(self, http: httpx2.AsyncClient, job: str) -> str:
+        answer = await http.get(f"/jobs/{job}/results", headers=self.headers["user"])
+        return str(answer.json()["result"]["href"]).rpartition("/")[2]
+
+
+def cells_of(text: str) -> Iterator[Cell]:
+    """Yield the cells of the table. Raises ValueError for a row that is not whole."""
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    if rows[0] != ["methods", "path", *COLUMNS]:
+        raise ValueError("the first row names the columns")
+    for methods, path, *statuses in rows[1:]:
+        for method in methods.split(","):
+            for caller, status in zip(COLUMNS, statuses, strict=True):
+                yield Cell(method, path, caller, int(status))
+
+
+CELLS = tuple(cells_of(TABLE.read_text()))
+
+
+def part_of(token: str, number: int) -> dict[str, Any]:
+    part = token.split(".")[number]
+    found: dict[str, Any] = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return found
+
+
+def encoded(part: bytes) -> str:
+    return urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def unsigned(token: str, algorithm: str) -> str:
+    """Return the token with another algorithm, up to its signature."""
+    header = {**part_of(token, 0), "alg": algorithm}
+    return f"{encoded(json.dumps(header).encode())}.{token.split('.')[1]}."
+
+
+def with_public_key(token: str, public_key: str) -> str:
+    """Return the token signed with what anybody can read, as if it were a secret that the server shares."""
+    body = unsigned(token, "HS256").rstrip(".")
+    return f"{body}.{encoded(hmac.digest(public_key.encode(), body.encode(), 'sha256'))}"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def people(keycloak: Keycloak) -> dict[str, str]:
+    """Return the owners that orders are stored under, by column."""
+    roles = {"user": "user", "gaf": "gaf", "geov": "geoville", "admin": "admin", "other": "user"}
+    return {
+        column: f"{keycloak.issuer}|{keycloak.add_user(f'matrix-{column}', role)}" for column, role in roles.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def tokens(keycloak: Keycloak, people: dict[str, str]) -> dict[str, str]:
+    """Return the tokens of the columns, and `control`: as `exp`, but not expired."""
+    elsewhere = keycloak.other("matrix-elsewhere")
+    elsewhere.add_user("matrix-user", "user")
+    mine = keycloak.tokens("matrix-user")
+    good, claims = mine["access_token"], part_of(mine["access_token"], 1)
+    key = rsa_key()
+    kid = keycloak.publish(key)
+    past = int(time.time()) - 31  # beyond the leeway for clocks that differ
+    found = {
+        "aud": keycloak.token("matrix-user", client="test-other"),
+        "exp": signed({**claims, "iat": past - 300, "exp": past}, key, kid=kid),
+        "iss": elsewhere.token("matrix-user"),
+        "none": unsigned(good, "none"),
+        "hs256": with_public_key(good, keycloak.public_key(part_of(good, 0)["kid"])),
+        "id": mine["id_token"],
+        **{column: keycloak.token(f"matrix-{column}") for column in people},
+        "control": signed(claims, key, kid=kid),
+    }
+    elsewhere.remove()
+    return found
+
+
+@pytest.fixture(scope="module")
+def town(
+    keycloak: Keycloak,
+    people: dict[str, str],
+    tokens: dict[str, str],
+    sample: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
+    state = tmp_path_factory.mktemp("matrix")
+    (state / "sample").symlink_to(sample / "sample")
+    with ExitStack() as running:
+        keys = running.enter_context(closing(ApiKeys(state / "orders.sqlite")))
+        owner = Identity(people["user"], subject="matrix", roles=frozenset({"user"}), method="token")
+        key, text = keys.create(owner, WantedKey("matrix", "order"))
+        keys.revoke(key.id)
+        url = running.enter_context(
+            serving(
+                state,
+                state / "server.log",
+                LANDCAST_AUTH_OPEN="no",
+                LANDCAST_AUTH_ISSUER=keycloak.issuer,
+                LANDCAST_AUTH_POLICY="deploy/policy.yml",
+                LANDCAST_AUTH_CLIENT_SECRET=keycloak.client("landcast")["secret"],
+                LANDCAST_SERVER_PROXIES="127.0.0.1",
+                LANDCAST_JOBS_WAIT="1",
+            )
+        )
+        store = running.enter_context(closing(StoredJobs(state / "orders.sqlite", files_days=30)))
+        headers = {"anon": {}, "rev": {"X-Api-Key": text}, **{name: bearer(token) for name, token in tokens.items()}}
+        yield Town(url, headers, people, store, state / "results")
+
+
+def with_all(town: Town, cells: Iterable[Cell], judge: Callable[..., Any]) -> list[str]:
+    """Return what the judge says of the cells, asked a row at a time."""
+
+    async def ask() -> list[str]:
+        said: list[str | None] = []
+        async with httpx2.AsyncClient(base_url=town.url, timeout=30, trust_env=False) as http:
+            for _, row in itertools.groupby(cells, lambda cell: (cell.method, cell.written)):
+                said += await asyncio.gather(*(judge(http, cell) for cell in row))
+        return [one for one in said if one]
+
+    return asyncio.run(ask())
+
+
+def told(answer: httpx2.Response, put: Iterable[str]) -> tuple[int, dict[str, str], str]:
+    """Return the answer without what may differ: the ids that were asked for, the date, the length."""
+    text = answer.text
+    for word in put:
+        text = text.replace(word, "?")
+    headers = {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
+    return answer.status_code, headers, text
+
+
+def test_every_answer_is_that_of_the_table(town: Town) -> None:
+    async def judge(http: httpx2.AsyncClient, cell: Cell) -> str | None:
+        address, _ = await town.fill(http, cell.written)
+        answer = await town.ask(http, cell, address)
+        if answer.status_code == cell.status:
+            return None
+        return f"{cell.method} {address} as {cell.caller}: {answer.status_code}, not {cell.status}: {answer.text[:200]}"
+
+    wrong = with_all(town, CELLS, judge)
+    assert not wrong, f"{len(wrong)} of {len(CELLS)} answers are wrong:\n" + "\n".join(wrong)
+
+
+def test_what_is_not_to_be_known_is_answered_as_what_there_is_not(town: Town) -> None:
+    """Attack: find out what there is by the difference of two answers."""
+
+    async def judge(http: httpx2.AsyncClient, cell: Cell) -> str | None:
+        address, put = await town.fill(http, cell.written)
+        kind = {"collections": "collection_id", "jobs": "job_id"}[address.split("/")[1]]
+        there = address.split("/")[2]
+        nowhere = address.replace(there, NOBODYS[kind], 1)
+        one, other = [await town.ask(http, cell, asked) for asked in (address, nowhere)]
+        same = told(one, (there, *put.values())) == told(other, (NOBODYS[kind], *put.values()))
+        return None if same else f"{cell.method} {address} as {cell.caller}: {one.text} {other.text}"
+
+    hidden = [cell for cell in CELLS if cell.status == httpx2.codes.NOT_FOUND and "/auth/" not in cell.path]
+    assert len(hidden) > 20
+    assert with_all(town, hidden, judge) == []
+
+
+def test_the_table_has_every_method_of_every_path_of_the_document(town: Town) -> None:
+    document = httpx2.get(f"{town.url}/openapi", headers=town.headers["admin"], trust_env=False).json()
+    there_are = {path: {method.upper() for method in operations} for path, operations in document["paths"].items()}
+    there_are |= {route.path: {"GET"} for route in ROUTES if not route.include_in_schema}
+    written: dict[str, set[str]] = {}
+    for cell in CELLS:
+        if cell.caller == "admin":
+            written.setdefault(cell.path, set()).add(cell.method)
+    missing, extra = there_are.keys() - written.keys(), written.keys() - there_are.keys()
+    assert not missing, f"access_matrix.txt has no row of {', '.join(sorted(missing))}"
+    assert not extra, f"access_matrix.txt has rows of what there is not: {', '.join(sorted(extra))}"
+    assert {path for path, methods in written.items() if methods != METHODS} == set()
+    for cell in CELLS:
+        also = {"OPTIONS", *(["HEAD"] if "GET" in there_are[cell.path] else [])}
+        there_is = cell.method in there_are[cell.path] | also
+        assert (cell.status in (401, 405)) if not there_is else cell.status != 405, cell
+
+
+def test_no_cell_is_written_twice() -> None:
+    counted = Counter((cell.method, cell.written, cell.caller) for cell in CELLS)
+    assert [key for key, count in counted.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("caller", WHY)
+def test_bad_credentials_are_refused_for_what_is_bad_in_them(town: Town, caller: str) -> None:
+    """A column that were refused for another reason would not show what it is there for."""
+    answer = httpx2.get(f"{town.url}/", headers=town.headers[caller], trust_env=False)
+    assert answer.status_code == 401
+    assert WHY[caller] in answer.headers["www-authenticate"]
+
+
+def test_the_expired_token_is_bad_in_nothing_but_its_time(town: Town) -> None:
+    assert httpx2.get(f"{town.url}/jobs", headers=town.headers["control"], trust_env=False).status_code == 200

@@ -1,0 +1,380 @@
+"""Sign-in against an issuer of the test, as people do it and as attackers would."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from tests.auth.issuers import rsa_key, signed
+from tests.routes.people import PAGE, SECRET, Browser, LoginIssuer, another, browser_of
+
+ACCOUNT = "https://maps.example.org/land/auth/account"
+
+
+def cookies_set(answer: httpx2.Response) -> dict[str, Any]:
+    return {
+        name: morsel for line in answer.headers.get_list("set-cookie") for name, morsel in SimpleCookie(line).items()
+    }
+
+
+def test_the_issuer_is_asked_for_a_code_bound_to_this_login(browser: Browser) -> None:
+    asked = browser.begin()
+    assert {name: asked[name] for name in ("response_type", "client_id", "redirect_uri", "code_challenge_method")} == {
+        "response_type": "code",
+        "client_id": "landcast",
+        "redirect_uri": "https://maps.example.org/land/auth/callback",
+        "code_challenge_method": "S256",
+    }
+    browser.issuer.grant(asked["nonce"])
+    assert browser.come_back(asked["state"]).headers["location"] == ACCOUNT
+    (posted,) = browser.issuer.posted
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(posted["code_verifier"].encode()).digest()).rstrip(b"=")
+    assert challenge.decode() == asked["code_challenge"]
+    assert (posted["code"], posted["client_secret"], posted["redirect_uri"]) == (
+        "a-code",
+        SECRET,
+        asked["redirect_uri"],
+    )
+    assert SECRET not in str(asked)
+
+
+def test_cookies_are_for_this_host_alone_and_no_script_reads_them(browser: Browser) -> None:
+    began = browser.http.get("/land/auth/login")
+    asked = dict(parse_qsl(urlsplit(began.headers["location"]).query))
+    browser.issuer.grant(asked["nonce"])
+    ended = browser.come_back(asked["state"])
+    session, login = cookies_set(ended)["__Host-landcast"], cookies_set(began)["__Host-landcast-login"]
+    for cookie in (session, login):
+        assert cookie["secure"]
+        assert cookie["httponly"]
+        assert (cookie["samesite"].lower(), cookie["path"], cookie["domain"]) == ("lax", "/", "")
+    # The session ends with the browser, the login in ten minutes or when it is finished.
+    assert (session["max-age"], login["max-age"]) == ("", "600")
+    assert cookies_set(ended)["__Host-landcast-login"]["max-age"] == "0"
+    assert {began.headers["cache-control"], ended.headers["cache-control"]} == {"no-store"}
+
+
+def test_a_person_comes_back_to_the_page_that_they_wanted(browser: Browser) -> None:
+    wanted = "/land/collections/parks/items?limit=2&f=html"
+    assert browser.sign_in(wanted).headers["location"] == f"https://maps.example.org{wanted}"
+    assert "ada" in browser.http.get(wanted).text
+
+
+ELSEWHERE = [
+    "https://evil.example/",
+    "//evil.example/",
+    "/\\evil.example/",
+    "/land\\..\\..\\evil",
+    "\\\\evil.example",
+    "/land/../evil",
+    "/land/%2e%2e/evil",
+    "/land/.%2E/evil",
+    "/other",
+    "/landing",
+    "land/jobs",
+    "javascript:alert(1)",
+    "https:/land/",
+    "/land/\t/evil.example",
+    "/land/jobs\r\nSet-Cookie: a=b",
+    " /land/jobs",
+    "/land/jobs\u2028",
+    "/land/auth/login",
+    "/land/auth/callback?code=a",
+    "/land/%61uth/logout",
+    "/land/" + "a" * 2000,
+]
+
+
+def test_a_login_leads_nowhere_else(browser: Browser) -> None:
+    """Open redirect: a link of ours that ends at the attacker's copy of the login, after a real one.
+
+    Back at /auth/login there would be no end of it; at /auth/callback, the attacker's answer.
+    """
+    for elsewhere in ELSEWHERE:
+        answer = browser.http.get("/land/auth/login", params={"return": elsewhere})
+        assert answer.status_code == 400, elsewhere
+        assert "location" not in answer.headers
+
+
+def test_an_answer_is_good_once(browser: Browser) -> None:
+    """Replay: whoever reads the address of the callback later, in a history or a log, signs in with it."""
+    asked = browser.begin()
+    browser.issuer.grant(asked["nonce"])
+    assert browser.come_back(asked["state"]).status_code == 303
+    login_cookie = {"cookie": f"__Host-landcast-login={browser.http.cookies.get('__Host-landcast-login')}"}
+    again = another(browser)
+    again.http.headers |= login_cookie
+    answer = again.come_back(asked["state"])
+    assert answer.status_code == 400
+    assert not again.secret
+    assert len(browser.issuer.posted) == 1
+
+
+def test_an_answer_is_good_in_the_browser_that_asked(browser: Browser) -> None:
+    """Login CSRF: the attacker begins a login as himself and has the victim finish it.
+
+    The victim, signed in as the attacker, would order and pay into the attacker's account.
+    """
+    asked = browser.begin()
+    browser.issuer.grant(asked["nonce"])
+    victim = another(browser)
+    assert victim.come_back(asked["state"]).status_code == 400
+    victim.begin()
+    assert victim.come_back(asked["state"]).status_code == 400
+    assert not victim.secret
+    assert not browser.issuer.posted
+    # And by that nothing was taken from whom it belongs to.
+    assert browser.come_back(asked["state"]).status_code == 303
+
+
+def test_an_answer_that_nobody_asked_for_signs_nobody_in(browser: Browser) -> None:
+    for state in ("", "made-up", "x" * 43, "é" * 43):
+        browser.begin()
+        assert browser.come_back(state).status_code == 400
+        assert not browser.secret
+    assert not browser.issuer.posted
+
+
+def test_a_session_is_new_at_each_login(browser: Browser) -> None:
+    """Session fixation: the attacker puts a session's cookie into the victim's browser and waits for the login."""
+    browser.sign_in()
+    planted = browser.secret
+    assert planted
+    browser.sign_in()
+    assert browser.secret != planted
+    attacker = another(browser)
+    attacker.http.headers["cookie"] = f"__Host-landcast={planted}"
+    assert not attacker.is_signed_in()
+    assert browser.is_signed_in()
+
+
+def test_a_made_up_session_is_never_taken_over(browser: Browser) -> None:
+    """Session fixation with a secret that the server never gave."""
+    planted = "A" * 43
+    asked = browser.begin()
+    browser.issuer.grant(asked["nonce"])
+    login_cookie = browser.http.cookies.get("__Host-landcast-login")
+    victim = another(browser)
+    victim.http.headers["cookie"] = f"__Host-landcast={planted}; __Host-landcast-login={login_cookie}"
+    answer = victim.come_back(asked["state"])
+    assert answer.status_code == 303
+    assert cookies_set(answer)["__Host-landcast"].value != planted
+
+
+@pytest.mark.parametrize("given", ["https://evil.example/realms/land", ""])
+def test_the_answer_of_another_issuer_is_refused(browser: Browser, given: str) -> None:
+    """Mix-up (RFC 9207): an issuer of the attacker's has the browser bring a code of one issuer to another."""
+    asked = browser.begin()
+    browser.issuer.grant(asked["nonce"])
+    answer = browser.come_back(asked["state"], iss=given)
+    assert answer.status_code == 400
+    assert "another issuer" in answer.text
+    assert not browser.issuer.posted
+
+
+@pytest.mark.parametrize(("names_itself", "status"), [(True, 400), (False, 303)])
+def test_an_issuer_that_names_itself_always_does(browser: Browser, names_itself: bool, status: int) -> None:  # noqa: FBT001 - a case
+    browser.issuer.names_itself = names_itself
+    asked = browser.begin()
+    browser.issuer.grant(asked["nonce"])
+    assert browser.come_back(asked["state"], iss=None).status_code == status
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"nonce": "of-another-login"},
+    {"nonce": None},
+    {"nonce": 5},
+    {"aud": "landcast-qgis"},
+    {"aud": None},
+    {"aud": ["landcast", "evil"], "azp": "evil"},
+    {"aud": ["landcast", "evil"], "azp": None},
+    {"azp": "landcast-qgis"},
+    {"iss": "https://evil.example/realms/land"},
+    {"exp": 1},
+    {"exp": None},
+    {"iat": None},
+    {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
+    {"typ": "Bearer"},
+    {"typ": "Logout"},
+    {"sub": "somebody-else"},
+    {"sub": None},
+]
+
+
+def test_an_id_token_of_something_else_signs_nobody_in(browser: Browser) -> None:
+    """Code injection and token substitution: what belongs to another login, client, issuer or person."""
+    for changed in OTHERS:
+        answer = browser.sign_in(**changed)
+        assert answer.status_code == 400, changed
+        assert not browser.secret
+    assert browser.sign_in().status_code == 303
+
+
+@pytest.mark.parametrize("kind", ["another key", "none", "HS256 with the secret"])
+def test_an_id_token_that_the_issuer_did_not_sign_signs_nobody_in(browser: Browser, kind: str) -> None:
+    asked, issuer = browser.begin(), browser.issuer
+    access_token = issuer.token()
+    claims = issuer.id_claims(asked["nonce"], access_token)
+    if kind == "another key":
+        id_token = signed(claims, rsa_key(), kid="first", typ="JWT")
+    else:
+        forged: Any = None if kind == "none" else SECRET.ljust(32)
+        id_token = signed(claims, forged, algorithm="none" if kind == "none" else "HS256", kid="first", typ="JWT")
+    issuer.answer_token(access_token, id_token)
+    assert browser.come_back(asked["state"]).status_code == 400
+    assert not browser.secret
+
+
+def test_an_access_token_for_another_server_signs_nobody_in(browser: Browser) -> None:
+    changes: list[dict[str, Any]] = [{"aud": "account"}, {"exp": 1}, {"sub": "eve"}, {"typ": "ID"}]
+    for changed in changes:
+        answer = browser.sign_in(access=changed)
+        assert answer.status_code == 400, changed
+        assert not browser.secret
+
+
+def test_the_words_of_an_address_are_not_repeated(browser: Browser) -> None:
+    """Content injection: anybody may write an address of ours with an error in it."""
+    asked = browser.begin()
+    answer = browser.come_back(
+        asked["state"], code=None, error="access_denied", error_description="call +1 555 to unlock"
+    )
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "given up" in answer.text
+    assert "555" not in answer.text
+    assert browser.come_back(asked["state"]).status_code == 400  # the state is used up
+
+
+def test_a_code_that_the_issuer_refuses_signs_nobody_in(browser: Browser) -> None:
+    for error, said in (("invalid_grant", "does not know this login"), ("unauthorized_client", "its operator")):
+        asked = browser.begin()
+        browser.issuer.refuse_token(400, error)
+        answer = browser.come_back(asked["state"])
+        assert answer.status_code == 400
+        assert said in answer.text
+        assert not browser.secret
+
+
+def test_while_the_issuer_is_away_nobody_signs_in_and_everybody_is_told(browser: Browser) -> None:
+    path = "/.well-known/openid-configuration"
+    browser.issuer.answers[path] = (500, b"")
+    answer = browser.http.get("/land/auth/login", headers=PAGE)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_signing_out_ends_both_sessions(browser: Browser) -> None:
+    browser.sign_in()
+    answer = browser.post("/auth/logout", csrf=browser.csrf())
+    assert answer.status_code == 303
+    address = urlsplit(answer.headers["location"])
+    given = dict(parse_qsl(address.query))
+    assert f"{address.scheme}://{address.netloc}{address.path}" == f"{browser.issuer.url}/end"
+    assert given.pop("id_token_hint").count(".") == 2
+    assert given == {"client_id": "landcast", "post_logout_redirect_uri": "https://maps.example.org/land/"}
+    assert cookies_set(answer)["__Host-landcast"]["max-age"] == "0"
+    assert not browser.secret
+
+
+def test_a_session_that_was_signed_out_of_is_gone_for_who_copied_it(browser: Browser) -> None:
+    browser.sign_in()
+    thief = another(browser)
+    thief.http.headers["cookie"] = f"__Host-landcast={browser.secret}"
+    assert thief.is_signed_in()
+    browser.post("/auth/logout", csrf=browser.csrf())
+    assert not thief.is_signed_in()
+
+
+def test_signing_out_while_the_issuer_is_away_says_what_is_left(
+    make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer
+) -> None:
+    with browser_of(make_closed_app(), login_issuer) as browser:
+        browser.sign_in()
+        csrf = browser.csrf()
+        discovery = browser.http.app.state.people.sign_in.discovery  # type: ignore[attr-defined]  # a Starlette
+        discovery._known, discovery._until = None, -1.0
+        login_issuer.answers["/.well-known/openid-configuration"] = (503, b"")
+        answer = browser.post("/auth/logout", csrf=csrf)
+        assert answer.status_code == 503
+        assert "not at the issuer" in answer.text
+        assert not browser.is_signed_in()
+
+
+FORGED: list[tuple[dict[str, str], str | None]] = [
+    ({}, None),
+    ({}, ""),
+    ({}, "A" * 43),
+    ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, "own"),
+    ({"origin": "null"}, "own"),
+    ({"origin": "http://maps.example.org"}, "own"),
+    ({}, "of another session"),
+]
+
+
+def test_a_form_of_another_site_changes_nothing(browser: Browser) -> None:
+    """CSRF: a page of the attacker's sends a form to us, and the browser adds the cookie of the session."""
+    browser.sign_in()
+    attacker = another(browser)
+    attacker.sign_in()
+    words = {"own": browser.csrf(), "of another session": attacker.csrf()}
+    paths = {"/auth/logout": {}, "/auth/keys": {"name": "x", "days": "9"}, "/auth/keys/a/revoke": {}}
+    for headers, csrf in FORGED:
+        form = {} if csrf is None else {"csrf": words.get(csrf, csrf)}
+        for path, fields in paths.items():
+            assert browser.post(path, headers, **form, **fields).status_code == 403, (path, headers, csrf)
+    assert browser.http.get("/land/auth/account").json()["keys"] == []
+
+
+def test_an_open_server_has_no_accounts(client: TestClient) -> None:
+    for path in ("login", "callback", "account", "keys", "token"):
+        answer, unknown = client.get(f"/auth/{path}"), client.get("/auth/no-such")
+        assert answer.status_code == 404
+        assert answer.json()["detail"] == unknown.json()["detail"]
+    assert "Sign in" not in client.get("/?f=html").text
+    assert not [path for path in client.get("/openapi").json()["paths"] if path.startswith("/auth/")]
+
+
+def test_pages_say_who_is_signed_in(browser: Browser) -> None:
+    anonymous = browser.http.get("/land/collections?limit=3&f=html").text
+    assert (
+        'href="https://maps.example.org/land/auth/login?return=/land/collections%3Flimit%3D3%26f%3Dhtml"' in anonymous
+    )
+    browser.sign_in()
+    page = browser.http.get("/land/collections?f=html").text
+    assert "<span>ada</span>" in page
+    assert "Sign in" not in page
+
+
+def test_a_page_that_needs_a_login_offers_one(browser: Browser) -> None:
+    answer = browser.http.get("/land/jobs?limit=5", headers=PAGE)
+    assert answer.status_code == 401
+    assert (
+        '<a class="button" href="https://maps.example.org/land/auth/login?return=/land/jobs%3Flimit%3D5">'
+        in answer.text
+    )
+
+
+def test_the_log_holds_nothing_of_a_login(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    asked = browser.begin()
+    browser.issuer.grant(asked["nonce"])
+    browser.come_back(asked["state"])
+    csrf = browser.csrf()
+    secrets = {browser.secret, csrf, asked["state"], asked["nonce"], SECRET, "a-code"}
+    browser.post("/auth/logout", csrf=csrf)
+    ours = "\n".join(record.getMessage() + str(record.__dict__) for record in caplog.records if _is_ours(record.name))
+    assert "sign-in" in ours
+    assert not [secret for secret in secrets if secret and secret in ours]
+
+
+def _is_ours(logger: str) -> bool:
+    """The test's own client names each address that it asks."""
+    return not logger.startswith(("httpx", "httpcore", "asyncio"))

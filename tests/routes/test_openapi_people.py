@@ -1,0 +1,64 @@
+"""The definition of a server whose callers are known."""
+
+import re
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV30SpecValidator, validate
+
+from server.app import FOR_PEOPLE
+from tests.routes.people import Browser
+
+_CALLBACK = "/auth/callback"
+
+
+@pytest.fixture
+def document(browser: Browser) -> dict[str, Any]:
+    found: dict[str, Any] = browser.http.get("/openapi").json()
+    return found
+
+
+def test_it_is_valid_and_describes_every_route_for_people(document: dict[str, Any]) -> None:
+    validate(document, cls=OpenAPIV30SpecValidator)
+    described = {
+        (re.sub(r"\{\w+\}", "{}", path), method.upper())
+        for path, operations in document["paths"].items()
+        for method in operations
+        if path.startswith("/auth/")
+    }
+    served = {
+        (re.sub(r"\{\w+\}", "{}", route.path), method)
+        for route in FOR_PEOPLE
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert described == served
+
+
+def test_names_and_tags_are_their_own(document: dict[str, Any]) -> None:
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
+    assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in document["tags"]}
+
+
+def test_the_described_parameters_are_those_that_are_allowed(browser: Browser, document: dict[str, Any]) -> None:
+    """A callback passes over what it does not know (RFC 6749, 4.1.2)."""
+    browser.sign_in()
+    for path, operations in document["paths"].items():
+        if path.startswith("/auth/") and path != _CALLBACK and "get" in operations:
+            answer = browser.http.get(path, params={"no-such-thing": "1"})
+            assert answer.status_code == 400, path
+            allowed = set(answer.json()["detail"].partition("allowed: ")[2].split(", "))
+            assert allowed == {parameter["name"] for parameter in operations["get"]["parameters"]}
+
+
+def test_who_must_be_known_is_said(document: dict[str, Any]) -> None:
+    public = {
+        path for path, operations in document["paths"].items() for one in operations.values() if {} in one["security"]
+    }
+    assert {path for path in document["paths"] if path.startswith("/auth/")} - public == {
+        "/auth/account",
+        "/auth/keys",
+        "/auth/keys/{key_id}",
+        "/auth/keys/{key_id}/revoke",
+    }

@@ -1,0 +1,183 @@
+"""Clients that mean no good, on real sockets: whatever they hold, the others are served."""
+
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from auth.keys.text import new_key
+from tests.auth.issuers import FakeIssuer
+from tests.conftest import StartServer
+
+Open = Callable[..., socket.socket]
+AT_ONCE = 2.0
+"""Seconds; on an idle machine it is some hundredths."""
+
+
+@pytest.fixture
+def connect() -> Iterator[Open]:
+    """Return a function that opens a connection and sends something on it; all are closed at the end."""
+    with ExitStack() as opened:
+
+        def start(url: str, sent: bytes = b"") -> socket.socket:
+            parts = urlsplit(url)
+            made = socket.socket()
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.settimeout(10)
+            made.connect((parts.hostname, parts.port))
+            opened.enter_context(closing(made)).sendall(sent)
+            return made
+
+        yield start
+
+
+def seconds_until_answered(url: str) -> float:
+    began = time.monotonic()
+    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - ours
+        assert answer.status == 200
+        answer.read()
+    return time.monotonic() - began
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(0)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def answer_to(connection: socket.socket) -> bytes:
+    said = b""
+    while b"\r\n\r\n" not in said and (piece := connection.recv(4096)):
+        said += piece
+    return said
+
+
+def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(live_server: StartServer, connect: Open) -> None:
+    """Attack: keep a connection for ever with a byte a second (slowloris), or with none."""
+    url = live_server(LANDCAST_SERVER_IDLE="1")
+    slow, silent, began = connect(url, b"GET / HTTP/1.1\r\nX: "), connect(url), time.monotonic()
+    while not is_closed(slow):
+        assert time.monotonic() - began < 5
+        slow.settimeout(10)
+        slow.sendall(b"x")
+        time.sleep(0.1)
+    assert time.monotonic() - began > 0.5
+    silent.settimeout(5)
+    assert silent.recv(1) == b""
+
+
+def test_connections_held_for_nothing_give_way_to_one_that_asks(live_server: StartServer, connect: Open) -> None:
+    """Attack: open connections until nobody else gets one."""
+    url = live_server(LANDCAST_SERVER_IDLE="60", LANDCAST_SERVER_CONNECTIONS="50")
+    held = [connect(url, b"GET / HTTP/1.1\r\n" if number % 2 else b"") for number in range(200)]
+    assert seconds_until_answered(f"{url}/collections") < AT_ONCE
+    until = time.monotonic() + 5
+    while sum(map(is_closed, held)) < 150:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert not is_closed(held[-1])
+
+
+def test_where_all_are_at_work_a_further_one_is_told_to_come_again(live_server: StartServer, connect: Open) -> None:
+    url = live_server(LANDCAST_SERVER_CONNECTIONS="10")
+    head = b"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+    working = [connect(url, head) for _ in range(10)]
+    time.sleep(0.5)
+    refused = answer_to(connect(url))
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 1" in refused
+    working[0].close()
+    time.sleep(0.5)
+    assert seconds_until_answered(f"{url}/health/live") < AT_ONCE
+
+
+def test_slow_clients_hold_no_thread(live_server: StartServer, connect: Open) -> None:
+    """Attack: send a body, or take an answer, so slowly that every thread is waiting for it."""
+    url = live_server()
+    file = b"GET /collections/clcplus-raster/files/clcplus_2023_parks.tif HTTP/1.1\r\nHost: a\r\n\r\n"
+    body = b"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+    held = [connect(url, sent) for sent in (file, body) for _ in range(60)]
+    time.sleep(0.5)
+    assert seconds_until_answered(f"{url}/collections/parks/items?limit=1") < AT_ONCE
+    assert seconds_until_answered(f"{url}/collections/clcplus-raster/map?width=8") < AT_ONCE
+    assert not any(map(is_closed, held[60:]))
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: x\r\n" * 200 + b"\r\n", b"431"),
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"414"),
+    ],
+)
+def test_a_head_that_is_too_large_is_refused(
+    live_server: StartServer, connect: Open, sent: bytes, status: bytes
+) -> None:
+    url = live_server()
+    connection = connect(url)
+    try:
+        connection.sendall(sent)
+        said = answer_to(connection)
+    except ConnectionError:
+        said = b""  # closed with the rest unread: the answer may be lost, which is the client's loss
+    assert said == b"" or said.split(b" ")[1] == status
+    assert seconds_until_answered(f"{url}/health/live") < AT_ONCE
+
+
+@pytest.fixture
+def guarded(live_server: StartServer, issuer: FakeIssuer) -> str:
+    return live_server(
+        LANDCAST_AUTH_OPEN="no",
+        LANDCAST_AUTH_ISSUER=issuer.url,
+        LANDCAST_AUTH_POLICY=str(Path("deploy/policy.yml")),
+        LANDCAST_SERVER_PROXIES="127.0.0.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "status"),
+    [
+        ("/processes/echo/execution", 1_000_000_000, b"413"),
+        ("/processes/echo/execution", 5_000_000, b"401"),
+        ("/jobs", 5_000_000, b"405"),
+    ],
+)
+def test_a_body_of_who_may_not_send_it_is_not_asked_for(
+    guarded: str, connect: Open, path: str, length: int, status: bytes
+) -> None:
+    """Attack: let the server take in what it will refuse anyhow."""
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    said = answer_to(connect(guarded, head.encode()))
+    assert said.split(b" ")[1] == status
+    assert b"connection: close" in said.lower()
+
+
+def tried(url: str, key: str, times: int, *, sender: str) -> list[httpx2.Response]:
+    headers = {"X-Api-Key": key, "X-Forwarded-For": sender}
+    with httpx2.Client(base_url=url, headers=headers, trust_env=False) as http:
+        return [http.get("/") for _ in range(times)]
+
+
+def test_guessing_is_slowed_by_key_and_by_address_and_hurts_nobody_else(guarded: str) -> None:
+    """Attack: guess the secret of a key, or keys, as fast as the server answers."""
+    key = new_key().text
+    answers = tried(guarded, key, 12, sender="192.0.2.1")
+    assert [answer.status_code for answer in answers] == [401] * 11 + [429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert tried(guarded, new_key().text, 1, sender="192.0.2.1")[0].status_code == 401
+    assert tried(guarded, key, 1, sender="192.0.2.2")[0].status_code == 401
+    many = [tried(guarded, new_key().text, 1, sender="192.0.2.3")[0] for _ in range(32)]
+    assert [answer.status_code for answer in many] == [401] * 31 + [429]
+    assert int(many[-1].headers["retry-after"]) >= 1
+    assert httpx2.get(guarded, headers={"X-Forwarded-For": "192.0.2.3"}, trust_env=False).status_code == 200
