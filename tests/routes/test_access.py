@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from auth.keys.key import WantedKey
+from auth.policy_file import InvalidPolicy
 from orchestration.job import Order
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp
@@ -501,6 +502,13 @@ def test_no_writing_of_a_path_leads_past_the_guard(desk: Desk, path: str) -> Non
             answer = desk.ask(path.replace("\x00", "%00"), None, method, headers=headers)
             assert answer.status_code in (308, 400, 401, 404, 405), (path, answer.status_code)
             assert "PL_2180" not in answer.text
+
+
+def test_a_server_that_is_not_open_serves_nobody_without_an_issuer(make_app: MakeApp) -> None:
+    """Mistake: assembled without `landcast serve`, which refuses it, all callers would be the one of an open server."""
+    app = make_app(auth={"open": False, "policy": Path("deploy/policy.yml")})
+    with pytest.raises(InvalidPolicy, match="LANDCAST_AUTH_ISSUER"), TestClient(app):
+        pass
 
 
 def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_desk: Callable[..., Desk]) -> None:
