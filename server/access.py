@@ -38,11 +38,16 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
 
 @asynccontextmanager
 async def authenticating(app: Starlette, settings: Settings, threads: CapacityLimiter) -> AsyncIterator[None]:
-    """Let the application know its callers, until the end; on an open server there is nobody to know."""
+    """Let the application know its callers, until the end; on an open server there is nobody to know.
+
+    Raises InvalidPolicy without an issuer: callers of whom nothing is known would all be the one of an open server.
+    """
     app.state.authenticator = app.state.people = None
-    if settings.auth.open or settings.auth.issuer is None:
+    if settings.auth.open:
         yield
         return
+    if settings.auth.issuer is None:
+        raise InvalidPolicy(["LANDCAST_AUTH_ISSUER: missing"])
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
     path = settings.state.dir / "orders.sqlite"
     keys, sessions, logins = ApiKeys(path, lazy=True), Sessions(path, lazy=True), PendingLogins(path, lazy=True)
