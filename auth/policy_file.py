@@ -10,6 +10,7 @@ import yaml
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Action, Limits
 from auth.policy import Grant, GrantPolicy, Who
+from auth.policy_yaml import read_yaml
 from products.area import Area, read_area
 from products.errors import ProductError
 from products.limits import MAX_ORDER_KM2
@@ -79,6 +80,7 @@ class _Reader:
         actions = self._actions(f"{place}.may", entry.get("may"))
         resources = self._resources(place, entry, actions)
         limits = self._limits(f"{place}.limits", entry.get("limits", {}))
+        self._without_effect(place, entry, actions)
         return Grant(name, who, actions, resources, limits, **self._restrictions(place, entry))
 
     def _unknown(self, place: str, entry: Mapping[str, Any], allowed: Sequence[str]) -> None:
@@ -127,6 +129,21 @@ class _Reader:
             self.say(place, "discover needs collections or processes: a list of ids, such as ['*']")
         return frozenset(found)
 
+    def _without_effect(self, place: str, entry: Mapping[str, Any], actions: frozenset[Action]) -> None:
+        """Name what stands there and would bound nothing: who wrote it believes that it does."""
+        for kind, on in (("collections", ON_COLLECTIONS), ("processes", ON_PROCESSES)):
+            if kind in entry and actions and not actions & on:
+                self.say(f"{place}.{kind}", f"nothing that may says is done to {kind}")
+        if "limits" in entry and Action.EXECUTE not in actions:
+            self.say(f"{place}.limits", "limits bound orders, which need execute")
+        for member in ("rows", "area"):
+            if member in entry and not actions & (ON_COLLECTIONS - {Action.DISCOVER}):
+                self.say(
+                    f"{place}.{member}", "bounds what is read of collections; orders are bounded by limits.order-area"
+                )
+            if member in entry and entry[member] is None:
+                self.say(f"{place}.{member}", "has no value; leave it out to grant all of the collections")
+
     def _matching(self, place: str, given: Any, known: frozenset[str]) -> Iterator[str]:
         for pattern in sorted(self.words(place, given)):
             matching = [name for name in known if fnmatchcase(name, pattern)]
@@ -139,6 +156,8 @@ class _Reader:
             self.say(place, f"{given!r} is no mapping of {', '.join(_LIMITS)}")
             return UNLIMITED
         self._unknown(place, given, _LIMITS)
+        for name in (name for name, value in given.items() if value is None):
+            self.say(f"{place}.{name}", "has no value; leave it out where there is no limit")
         within = given.get("order-area")
         return Limits(
             km2=self._number(f"{place}.largest-order-km2", given.get("largest-order-km2"), MAX_ORDER_KM2),
@@ -187,7 +206,7 @@ class _Reader:
 def read_policy(path: Path, known: Known) -> GrantPolicy:
     """Return the policy of a file. Raises InvalidPolicy."""
     try:
-        document = yaml.safe_load(path.read_text())
+        document = read_yaml(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidPolicy([f"{path}: {error}"]) from error
     return policy_of(document, known)

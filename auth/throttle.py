@@ -88,10 +88,9 @@ class Throttle:
         known = self._right.get(attempt.proof)
         if known is not None and self._clock() - known < BY_ADDRESS.memory:
             return
-        wait = max(
-            self._wait(self._addresses.get(attempt.address), BY_ADDRESS),
-            self._wait(self._names.get((attempt.address, attempt.name)), BY_NAME),
-        )
+        wait = self._wait(self._addresses.get(attempt.address), BY_ADDRESS)
+        if attempt.name:
+            wait = max(wait, self._wait(self._names.get((attempt.address, attempt.name)), BY_NAME))
         if wait > 0:
             raise TooManyFailures(math.ceil(wait))
 

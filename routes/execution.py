@@ -146,7 +146,10 @@ def _told_why_refused(resources: Resources, process: Processor, order: Order) ->
 
 def _beyond(resources: Resources, process: Processor, order: Order) -> str | None:
     """Return what the policy or a limit of it says against an order of what is asked of."""
-    verdict = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
+    identity = current_identity.get()
+    if not resources.policy(identity, Access(Action.DISCOVER, process.asks_of)).allowed:
+        return "there is no process that you could order this with"
+    verdict = resources.policy(identity, Access(Action.EXECUTE, process.asks_of))
     try:
         most_open(verdict.limits, process.place(order.inputs, resources.catalogue))
     except LimitExceeded as error:

@@ -17,7 +17,7 @@ from routes.errors import answer
 from routes.form import CSRF, check_csrf, read_form
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
-from routes.person import NO_STORE, people_of, session_of
+from routes.person import NO_STORE, address_of, people_of, session_of
 from routes.problem import Problem, bad_parameter
 from routes.resources import resources_of
 from routes.return_to import is_ours, origin_of, path_of
@@ -48,6 +48,7 @@ async def get_callback(request: Request) -> Response:
     try:
         finished = await people_of(request).sign_in.finish(given, login_of(request), before=before)
     except SignInFailed as error:
+        _note_refusal(request, "sign-in", str(error))
         raise Problem(HTTPStatus.BAD_REQUEST, f"This signed nobody in: {error}. Sign in again.") from error
     audit_event(finished.session.identity.owner, "sign-in")
     address = origin_of(resources_of(request).url) + finished.return_to
@@ -100,9 +101,14 @@ async def post_backchannel_logout(request: Request) -> Response:
     try:
         ended = await people_of(request).sign_in.obey(form.get("logout_token", ""))
     except InvalidToken as error:
+        _note_refusal(request, "back-channel-logout", error.reason)
         raise Problem(HTTPStatus.BAD_REQUEST, error.reason) from error
     audit_event("issuer", "back-channel-logout", sessions=str(ended))
     return Response(status_code=HTTPStatus.OK, headers=NO_STORE)
+
+
+def _note_refusal(request: Request, event: str, reason: str) -> None:
+    audit_event("unknown", event, decision="refused", reason=reason, address=address_of(request))
 
 
 routes = [

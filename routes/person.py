@@ -7,6 +7,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from auth.access import Verdict
+from auth.audit import audit_event
 from auth.identity import ANONYMOUS, current_identity
 from auth.keys.key import KeyIdentity
 from auth.people import People
@@ -30,6 +31,12 @@ def session_of(request: Request) -> Session | None:
     """Return the session that the request belongs to."""
     session: Session | None = request.scope.get("state", {}).get("session")
     return session
+
+
+def address_of(request: Request) -> str:
+    """Return the address of who asks, as failures are counted and written down by."""
+    peer = request.client.host if request.client else ""
+    return people_of(request).authenticator.address(request.headers.raw, peer)
 
 
 class Known:
@@ -60,6 +67,7 @@ class InPerson(Known):
         verdict = await super().admit(request)
         if isinstance(identity := current_identity.get(), KeyIdentity):
             reason = "API keys are made and revoked by a person who signed in, or with their token; not with a key"
+            audit_event(identity.owner, "manage-keys", decision="refused", reason=reason, key=identity.key_id)
             raise refusal(request, identity, Verdict(allowed=False, reason=reason))
         return verdict
 

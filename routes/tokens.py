@@ -8,13 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.audit import audit_event
+from auth.throttle import TooManyFailures
 from auth.token_endpoint import Client, Granted, GrantRefused
 from routes.body import parse_object, read_json
 from routes.challenge import BEARER
 from routes.form import read_form
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
-from routes.person import NO_STORE, people_of
+from routes.person import NO_STORE, address_of, people_of
 from routes.problem import Problem
 
 _FIELDS = (
@@ -96,19 +97,27 @@ async def _slowed[Answer](
 
     Raises TooManyFailures, IssuerUnreachable, `refused`.
     """
-    authenticator = people_of(request).authenticator
-    peer = request.client.host if request.client else ""
-    attempt = authenticator.throttle.attempt(authenticator.address(request.headers.raw, peer), *credential)
-    authenticator.throttle.admit(attempt)
+    throttle = people_of(request).authenticator.throttle
+    attempt = throttle.attempt(address_of(request), *credential)
     try:
+        throttle.admit(attempt)
         answer = await ask()
+    except TooManyFailures as error:
+        _note_refusal(request, str(error))
+        raise
     except GrantRefused as error:
         if error.error in ours:
             raise _not_set_up() from error
-        authenticator.throttle.failed(attempt)
+        throttle.failed(attempt)
+        _note_refusal(request, refused.detail)
         raise refused from error
-    authenticator.throttle.succeeded(attempt)
+    throttle.succeeded(attempt)
     return answer
+
+
+def _note_refusal(request: Request, reason: str) -> None:
+    """Write down where a guess came from, and not what was guessed: some people type their password as their name."""
+    audit_event("unknown", "bad-credentials", decision="refused", reason=reason, address=address_of(request))
 
 
 async def _refresh_token(request: Request) -> str:

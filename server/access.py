@@ -41,11 +41,16 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
 async def authenticating(
     app: Starlette, settings: Settings, threads: CapacityLimiter, *, place: Place
 ) -> AsyncIterator[None]:
-    """Let the application know its callers, until the end; on an open server there is nobody to know."""
+    """Let the application know its callers, until the end; on an open server there is nobody to know.
+
+    Raises InvalidPolicy without an issuer: callers of whom nothing is known would all be the one of an open server.
+    """
     app.state.authenticator = app.state.people = None
-    if settings.auth.open or settings.auth.issuer is None:
+    if settings.auth.open:
         yield
         return
+    if settings.auth.issuer is None:
+        raise InvalidPolicy(["LANDCAST_AUTH_ISSUER: missing"])
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
     keys, sessions, logins = ApiKeys(place, lazy=True), Sessions(place, lazy=True), PendingLogins(place, lazy=True)
     authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)

@@ -78,6 +78,8 @@ def _of_database(settings: Settings) -> Iterator[str]:
 def _of_access(auth: AuthSettings) -> Iterator[str]:
     if auth.open and auth.issuer is not None:
         yield "LANDCAST_AUTH_OPEN: with LANDCAST_AUTH_ISSUER the server is not open; unset one of them"
+    elif auth.open and auth.policy is not None:
+        yield "LANDCAST_AUTH_POLICY: an open server asks none; set LANDCAST_AUTH_ISSUER instead of LANDCAST_AUTH_OPEN"
     elif auth.issuer is not None and auth.policy is None:
         yield "LANDCAST_AUTH_POLICY: missing: the file that says who may do what; deploy/policy.yml is an example"
     elif not auth.open and auth.issuer is None:

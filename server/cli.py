@@ -194,8 +194,12 @@ def openapi(configuration: Path) -> None:
     """Print the OpenAPI document."""
     from products.catalogue import read_configuration
     from server.app import create_app
+    from server.check import of_policy
 
-    app = create_app(read_configuration(configuration), _settings())
+    document, settings = read_configuration(configuration), _settings()
+    if problems := of_policy(settings, document):
+        _refuse(problems)
+    app = create_app(document, settings)
     click.echo(json.dumps(app.state.definition.whole, indent=2, ensure_ascii=False))
 
 

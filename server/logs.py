@@ -23,6 +23,11 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
+def _one_line(text: str) -> str:
+    """Return the text with its line ends and control characters escaped: a caller's id or path begins no line."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, requestId, what was added, and the traceback."""
 
@@ -53,9 +58,9 @@ class TextFormatter(logging.Formatter):
             _time(record)[11:],
             f"{record.levelname:7}",
             f"[{current[:8]}]" if current else "",
-            record.getMessage(),
+            _one_line(record.getMessage()),
         ]
-        parts += [f"{name}={value}" for name, value in _extra(record).items()]
+        parts += [f"{name}={_one_line(str(value))}" for name, value in _extra(record).items()]
         if record.exc_info:
             parts.append("\n" + self.formatException(record.exc_info))
         return redact(" ".join(part for part in parts if part))

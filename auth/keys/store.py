@@ -110,7 +110,7 @@ class ApiKeys(AccessDatabase):
         return self._end(statements.REVOKE_ALL, owner=owner)
 
     def refresh_rights(self, identity: Identity, issued: datetime) -> None:
-        """Let the owner's keys do only what the owner still may; call it at every login and token.
+        """Let the owner's keys do only what the owner still may; call it at every login.
 
         `issued` is when the issuer said so. A key gets nothing that it had not when it was made. A session's scopes
         are compared too; a token's are those of its program and say nothing of its person. Writes only what is new.

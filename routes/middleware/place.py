@@ -11,7 +11,8 @@ class Place:
     """Accept requests with the path prefix of the public address and without it: a proxy may strip it or not.
 
     An address with a slash at its end is sent to the one without it (308), at the public address; Host and
-    X-Forwarded-* are never read. `public_path` in the scope is the path that the public knows.
+    X-Forwarded-* are never read, and what is no path (`GET http://evil.example/`) leads nowhere. `public_path` in the
+    scope is the path that the public knows.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
@@ -26,7 +27,7 @@ class Place:
             return
         path = self._stripped(scope["path"])
         scope = {**scope, "root_path": "", "path": path, "public_path": f"{self._prefix}{path}"}
-        if path.endswith("/") and path != "/":
+        if path.startswith("/") and path.endswith("/") and path != "/":
             await self._without_slash(scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -165,6 +165,10 @@ def test_limits_of_several_grants_are_alternatives() -> None:
     assert limits == (Limits(km2=10), Limits(open_orders=1), UNLIMITED)
 
 
+ORDER: dict[str, Any] = {"who": "public", "may": "execute", "processes": "echo"}
+READ: dict[str, Any] = {"who": "public", "may": "read-items", "collections": "parks"}
+
+
 @pytest.mark.parametrize(
     ("grant", "problem"),
     [
@@ -213,6 +217,15 @@ def test_limits_of_several_grants_are_alternatives() -> None:
         ({"who": "public", "may": "administer", "area": "here"}, "grants.g.area: 'here'; allowed: {nation: NAME}"),
         ({"who": "public", "may": "administer", "rows": 1}, "grants.g.rows: 1 is no filter"),
         (5, "grants.g: must be a mapping"),
+        # What stands there and would bound nothing.
+        ({**ORDER, "limits": {"open-orders": None}}, "grants.g.limits.open-orders: has no value"),
+        ({**ORDER, "limits": {"order-area": None}}, "grants.g.limits.order-area: has no value"),
+        ({**READ, "area": None}, "grants.g.area: has no value"),
+        ({**READ, "rows": None}, "grants.g.rows: has no value"),
+        ({**READ, "limits": {"open-orders": 1}}, "grants.g.limits: limits bound orders"),
+        ({**ORDER, "area": {"nation": "POLAND"}}, "grants.g.area: bounds what is read of collections; orders are"),
+        ({**READ, "processes": "*"}, "grants.g.processes: nothing that may says is done to processes"),
+        ({"who": "public", "may": "administer", "collections": "*"}, "grants.g.collections: nothing that may says"),
     ],
 )
 def test_a_mistake_is_named_and_never_dropped(grant: Any, problem: str) -> None:
@@ -225,6 +238,24 @@ def test_a_mistake_is_named_and_never_dropped(grant: Any, problem: str) -> None:
 def test_a_document_that_is_no_policy_is_refused(document: Any) -> None:
     with pytest.raises(InvalidPolicy):
         policy_of(document, KNOWN)
+
+
+def test_a_restriction_that_another_of_its_name_would_displace_is_refused(tmp_path: Path) -> None:
+    """Mistake: of two members of one name YAML's readers keep the last; here that lifts the limit, or the grant."""
+    order = "who: public, may: execute, processes: echo"
+    for number, text in enumerate(
+        (
+            f"grants: {{g: {{{order}, limits: {{open-orders: 1}}, limits: {{open-orders: 9}}}}}}",
+            f"grants: {{g: {{{order}, limits: {{open-orders: 1, open-orders: 9}}}}}}",
+            f"grants:\n  g: {{{order}, limits: {{open-orders: 1}}}}\n  g: {{{order}}}",
+        )
+    ):
+        path = tmp_path / f"{number}.yml"
+        path.write_text(text)
+        with pytest.raises(InvalidPolicy, match="stands twice"):
+            read_policy(path, KNOWN)
+    path.write_text(f"grants:\n  g: &g {{{order}}}\n  h: {{<<: *g, who: authenticated}}")
+    assert [grant.name for grant in read_policy(path, KNOWN).grants] == ["g", "h"]
 
 
 @pytest.mark.parametrize("text", ["grants: [", "\x00"])

@@ -79,6 +79,15 @@ def test_a_credential_that_is_right_no_more_is_slowed_like_any() -> None:
     assert wait_of(throttle, credential="revoked") > 0
 
 
+def test_what_has_no_name_is_counted_by_address_alone() -> None:
+    """Refresh tokens have no name: ten that were bad, from one address, are no reason to slow all others from there."""
+    throttle = Throttle(clock=Clock())
+    fail(throttle, BY_ADDRESS.free, name="")
+    assert wait_of(throttle, name="") == 0
+    fail(throttle, 1, name="")
+    assert wait_of(throttle, name="") == 1
+
+
 def test_many_names_from_one_address_are_slowed_too() -> None:
     throttle = Throttle(clock=Clock())
     for number in range(BY_ADDRESS.free + 1):

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from auth.keys.key import WantedKey
+from auth.policy_file import InvalidPolicy
 from orchestration.job import Order
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp
@@ -344,16 +345,20 @@ def test_statistics_keep_to_the_limits_of_their_caller(open_desk: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"), [({"largest-order-km2": 1}, "largest-order-km2"), ({}, None), (None, "needs role admin")]
+    ("order", "reason"),
+    [
+        ({"may": "execute", "limits": {"largest-order-km2": 1}}, "largest-order-km2"),
+        ({"may": "execute"}, None),
+        ({"may": "discover"}, "execute of extract-product is granted to nobody like you"),
+        ({"may": "execute", "who": {"role": "admin"}}, "there is no process that you could order this with"),
+    ],
 )
 def test_an_estimate_says_what_the_policy_would_say_of_the_order(
-    open_desk: Callable[..., Desk], limits: dict[str, Any] | None, reason: str | None
+    open_desk: Callable[..., Desk], order: dict[str, Any], reason: str | None
 ) -> None:
     estimate = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "estimate-product"}
-    order = {**estimate, "processes": "extract-product", "limits": limits or {}}
-    if limits is None:
-        order["who"] = {"role": "admin"}
-    desk = open_desk({"estimate": estimate, "order": order, "raster": RASTER})
+    ordering = {"who": {"role": "user"}, "processes": "extract-product", **order}
+    desk = open_desk({"estimate": estimate, "order": ordering, "raster": RASTER})
     answer = desk.order("user", PRODUCT, "estimate-product", headers={"Prefer": "wait=0"})
     (job,) = desk.app.state.resources.store.unfinished()
     refused = desk.app.state.resources.store.get(job.id).order.inputs.get("refused")
@@ -501,6 +506,13 @@ def test_no_writing_of_a_path_leads_past_the_guard(desk: Desk, path: str) -> Non
             answer = desk.ask(path.replace("\x00", "%00"), None, method, headers=headers)
             assert answer.status_code in (308, 400, 401, 404, 405), (path, answer.status_code)
             assert "PL_2180" not in answer.text
+
+
+def test_a_server_that_is_not_open_serves_nobody_without_an_issuer(make_app: MakeApp) -> None:
+    """Mistake: assembled without `landcast serve`, which refuses it, all callers would be the one of an open server."""
+    app = make_app(auth={"open": False, "policy": Path("deploy/policy.yml")})
+    with pytest.raises(InvalidPolicy, match="LANDCAST_AUTH_ISSUER"), TestClient(app):
+        pass
 
 
 def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_desk: Callable[..., Desk]) -> None:

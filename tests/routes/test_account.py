@@ -109,8 +109,9 @@ def test_a_key_is_shown_once_works_and_is_revoked(browser: Browser) -> None:
     assert document(browser)["keys"][0]["state"] == "revoked"
 
 
-def test_a_key_makes_shows_and_ends_no_keys(browser: Browser) -> None:
+def test_a_key_makes_shows_and_ends_no_keys(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     """A key that was stolen would else make itself a successor that nobody knows of."""
+    caplog.set_level("INFO", "landcast.audit")
     browser.sign_in()
     text = make_key(browser, scope="order")
     (key,) = document(browser)["keys"]
@@ -120,6 +121,8 @@ def test_a_key_makes_shows_and_ends_no_keys(browser: Browser) -> None:
     assert program.post("/land/auth/keys", json={"name": "another"}).status_code == 403
     assert program.delete(f"/land/auth/keys/{key['id']}").status_code == 403
     assert program.post(f"/land/auth/keys/{key['id']}/revoke", data={"csrf": "x"}).status_code == 403
+    lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+    assert [line["key"] for line in lines if line["action"] == "manage-keys"] == [key["id"]] * 3
     assert [one["state"] for one in document(browser)["keys"]] == ["active"]
 
 

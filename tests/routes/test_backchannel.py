@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from httpx2 import Response
 from starlette.applications import Starlette
 
@@ -64,14 +65,17 @@ def test_a_session_that_is_unknown_here_is_no_error(browser: Browser) -> None:
     assert tell(browser, browser.issuer.logout_token(sid="never-seen")).status_code == 200
 
 
-def test_a_forged_logout_logs_nobody_out(browser: Browser) -> None:
+def test_a_forged_logout_logs_nobody_out(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     """Denial of service: whoever could make the server believe a logout would keep everybody signed out."""
+    caplog.set_level("INFO", "landcast.audit")
     browser.sign_in()
     for changed in FORGED:
         answer = tell(browser, browser.issuer.logout_token(**changed))
         assert answer.status_code == 400, changed
         assert answer.headers["cache-control"] == "no-store"
         assert browser.is_signed_in(), changed
+    lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+    assert [line["decision"] for line in lines if line["action"] == "back-channel-logout"] == ["refused"] * len(FORGED)
 
 
 def test_another_kind_of_token_logs_nobody_out(browser: Browser) -> None:

@@ -134,12 +134,18 @@ def test_an_answer_is_good_in_the_browser_that_asked(browser: Browser) -> None:
     assert browser.come_back(asked["state"]).status_code == 303
 
 
-def test_an_answer_that_nobody_asked_for_signs_nobody_in(browser: Browser) -> None:
+def test_an_answer_that_nobody_asked_for_signs_nobody_in(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "landcast.audit")
     for state in ("", "made-up", "x" * 43, "é" * 43):
         browser.begin()
         assert browser.come_back(state).status_code == 400
         assert not browser.secret
     assert not browser.issuer.posted
+    lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+    assert [(line["action"], line["decision"], line["who"]) for line in lines] == [
+        ("sign-in", "refused", "unknown")
+    ] * 4
+    assert all(line["address"] for line in lines)
 
 
 def test_a_session_is_new_at_each_login(browser: Browser) -> None:

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import pytest
 from anyio import CapacityLimiter
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from auth.identity import LOCAL, current_identity
 from products.errors import AreaTooLarge, BrokenSource
@@ -165,6 +167,27 @@ def test_a_slash_at_the_end_leads_to_the_public_address(asked: str) -> None:
 def test_two_slashes_in_front_are_no_way_to_another_host() -> None:
     answer = _client(_path).get("http://inside.invalid//evil.example/")
     assert answer.headers["location"].startswith(f"{PUBLIC}/")
+
+
+def test_a_whole_address_in_place_of_a_path_is_no_way_to_another_host() -> None:
+    """Attack: `GET http://.evil.example/` behind the public address is `https://maps.example.orghttp://.evil.example`."""
+    sent: list[Message] = []
+
+    async def ask() -> None:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "http://.evil.example/", "query_string": b"", "headers": []}
+        await Place(_client(_path, url="https://maps.example.org").app, url="https://maps.example.org")(
+            scope, receive, send
+        )
+
+    anyio.run(ask)
+    assert sent[0]["status"] == 404
+    assert not [value for name, value in sent[0]["headers"] if name == b"location"]
 
 
 def test_a_body_above_the_bound_is_refused_by_its_length() -> None:

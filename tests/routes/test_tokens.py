@@ -120,6 +120,25 @@ def test_guessing_is_slowed(passwords: TestClient, login_issuer: LoginIssuer) ->
     assert len(login_issuer.posted) < 14
 
 
+def test_guesses_are_written_down_with_their_address_and_not_with_what_was_guessed(
+    passwords: TestClient, login_issuer: LoginIssuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attack: guess at passwords, clients and refresh tokens here, where it would stand in no log."""
+    login_issuer.refuse_token(401, "invalid_grant")
+    caplog.set_level("INFO", "landcast.audit")
+    for number in range(12):
+        passwords.post("/auth/token", data={**ADA, "password": f"guess {number}"})
+    passwords.post("/auth/refresh", json={"refresh_token": "guess"})
+    lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+    assert [(line["action"], line["decision"], line["who"]) for line in lines] == [
+        ("bad-credentials", "refused", "unknown")
+    ] * 13
+    assert all(line["address"] for line in lines)
+    assert "too many failed attempts" in lines[11]["reason"]
+    assert "guess" not in str(lines)
+    assert "ada" not in str([line["reason"] for line in lines])
+
+
 def test_an_issuer_that_is_away_is_nobodys_failure(passwords: TestClient, login_issuer: LoginIssuer) -> None:
     for status in (500, 502, 404, 429):
         login_issuer.answers[TOKEN] = (status, b"")

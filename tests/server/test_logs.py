@@ -49,6 +49,15 @@ def test_a_text_line_is_readable(request_id: str | None) -> None:
     assert ("[01234567]" in text) == bool(request_id)
 
 
+def test_no_caller_writes_a_line_of_a_text_log() -> None:
+    """Attack: a line end in a path or an id, after which a decision stands that nobody made."""
+    forged = "x\n00:00:00.500Z INFO allowed who=boss\x1b[2K\u2028"
+    text = TextFormatter().format(record(f"GET /{forged}", resource=forged))
+    assert len(text.splitlines()) == 1
+    assert "\x1b" not in text
+    assert text.count("who=boss") == 2
+
+
 def test_requests_of_ours_are_not_logged_by_their_address(
     capfd: pytest.CaptureFixture[str], issuer: FakeIssuer
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_database_that_is_none_stops_orders_and_nothing_else(serve: Callable[[
     [
         ({}, "LANDCAST_AUTH_OPEN"),
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_AUTH_ISSUER": "https://example.org"}, "LANDCAST_AUTH_ISSUER"),
+        ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_AUTH_POLICY": "deploy/policy.yml"}, "LANDCAST_AUTH_POLICY"),
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_TYPO": "1"}, "LANDCAST_TYPO"),
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_BIND": "203.0.113.1:1"}, "LANDCAST_SERVER_BIND"),
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_BIND": "127.0.0.1:99999"}, "LANDCAST_SERVER_BIND"),
