@@ -14,9 +14,10 @@ SERVICES = [name for name in UNITS if name.endswith(".service")]
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """Return a folder with the units, whose program is the one of this checkout."""
+    """Return a folder with the units, whose program is the one of this checkout, by a path without a space."""
+    (tmp_path / "checkout").symlink_to(Path.cwd())
     for name in UNITS:
-        (tmp_path / name).write_text(Path("deploy", name).read_text().replace("/opt/landcast", str(Path.cwd())))
+        (tmp_path / name).write_text(Path("deploy", name).read_text().replace("/opt/landcast", f"{tmp_path}/checkout"))
     return tmp_path
 
 
