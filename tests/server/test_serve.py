@@ -19,6 +19,8 @@ import pytest
 from tests.ports import free_port
 from tests.server.served import Served, end, eventually, gone
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def state(sample: Path, tmp_path: Path) -> Path:
