@@ -22,7 +22,7 @@ from server.state import in_use
 from sql.connections import Place
 from sql.migrate import SCHEMA_VERSION
 from sql.pool import PostgresPool
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 ANN = Identity(
