@@ -9,10 +9,10 @@ from orchestration.services.answers import answer_of
 from orchestration.services.service import Service
 
 PRODUCT = (
-    r"^S2[A-Z]_MSIL(1C|2A)_(?P<date>[0-9]{8})T[0-9]{6}_N[0-9]{4}_R[0-9]{3}_T(?P<tile>[0-9]{2}[A-Z]{3})"
-    r"_[0-9]{8}T[0-9]{6}(\.SAFE)?$"
+    r"^S2[A-Z]_MSIL(?:1C|2A)_([0-9]{8})T[0-9]{6}_N[0-9]{4}_R[0-9]{3}_T([0-9]{2}[A-Z]{3})"
+    r"_[0-9]{8}T[0-9]{6}(?:\.SAFE)?$(?!\n)"
 )
-"""The name of a Sentinel-2 product, which holds the date and the tile."""
+"""The name of a Sentinel-2 product, which holds the date and the tile: for Python and for ECMAScript alike."""
 
 Entry = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ def scene_of(entry: Entry) -> tuple[str, str]:
     found = re.match(PRODUCT, entry["product_id"])
     if found is None:
         raise ValueError(f"{entry['product_id']}: not the name of a Sentinel-2 product")
-    return date.fromisoformat(found["date"]).isoformat(), found["tile"]
+    return date.fromisoformat(found[1]).isoformat(), found[2]
 
 
 def summary(entries: Sequence[Entry], failures: Mapping[int, str]) -> str:
