@@ -243,6 +243,15 @@ class AuthSettings(BaseSettings):
         return algorithms
 
 
+class AirflowSettings(BaseSettings):
+    """Where products, production services and echo are run by Apache Airflow instead of by the worker's children."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_AIRFLOW_", **_COMMON)
+
+    url: str | None = Field(None, max_length=500)
+    """Address of Airflow's API server, such as http://127.0.0.1:8080; needs LANDCAST_DATABASE_URL."""
+
+
 class LogSettings(BaseSettings):
     """How the server writes its log."""
 
@@ -268,6 +277,7 @@ CONCERNS: tuple[type[BaseSettings], ...] = (
     CallbacksSettings,
     MailSettings,
     AuthSettings,
+    AirflowSettings,
     LogSettings,
 )
 
@@ -284,4 +294,5 @@ class Settings:
     callbacks: CallbacksSettings
     mail: MailSettings
     auth: AuthSettings
+    airflow: AirflowSettings
     log: LogSettings

@@ -5,8 +5,3 @@ Their functions run in Airflow's own environment, so nothing here imports more t
 
 TESTING = "-testing"
 """What the name of a twin ends with: the same, at the services' test environment."""
-
-SERVICES = ("apply-model", "prepare-samples", "sample-extraction")
-
-ON_SERVICES = frozenset({*SERVICES, *(name + TESTING for name in SERVICES)})
-"""The processes that only Airflow runs: without it they are not there."""
