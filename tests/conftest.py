@@ -1,6 +1,7 @@
 """The application on the real sample, in a state folder of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from products.vector.sample import make_sample
 from server.app import create_app
 from server.settings import CONCERNS, Settings
 from server.supervise import listen
+from tests.airflow import Airflow, start_airflow
 from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
 from tests.leaks import Leaks
@@ -94,6 +96,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     """Return a real Keycloak with the committed realm, the same for all tests; add users of your own names to it."""
     with start_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def airflow(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """Return a real Airflow with our DAGs and settings, the same for all tests; its state folder has the sample."""
+    with start_airflow(tmp_path_factory.mktemp("airflow")) as running:
+        shutil.copytree(sample / "sample", running.state / "sample")
         yield running
 
 
