@@ -41,5 +41,9 @@ class RunnerUnavailable(OrchestrationError):
     """No run can be started now; the order waits."""
 
 
+class AttemptOver(OrchestrationError):
+    """The attempt is not the running one: its order was dismissed or is run again; what it makes is of no use."""
+
+
 class NoSpaceLeft(OrchestrationError):
     """The disk is full; the order waits until there is space."""
