@@ -1,6 +1,7 @@
--- Note the progress of a running attempt and answer whether it is that; of another attempt, or of an order that does
--- not run, nothing is noted, and what works for it may stop. Progress never goes back, as parts of one attempt report
--- each for itself. A null leaves what is there: with two of them it is only asked. What is no news writes nothing.
+-- Note the progress of a running attempt of ours and answer whether it is that; of another attempt, or of an order that
+-- does not run or that an external back end has, nothing is noted, and what works for it may stop. Progress never goes
+-- back, as parts of one attempt report each for itself. A null leaves what is there: with two of them it is only asked.
+-- What is no news writes nothing.
 -- The only right of the role landcast_worker: it works with the rights of the tables' owner, and while it does sees
 -- every row (a setting in its head, which would end with it, is for superusers to give).
 drop function if exists report(text, integer, integer, text);  -- version 1's had no answer
@@ -16,11 +17,11 @@ begin
     update jobs
         set progress = greatest(jobs.progress, upto), message = coalesce(report.message, jobs.message),
             updated = (extract(epoch from clock_timestamp()) * 1000000)::bigint
-        where jobs.id = report.job and jobs.attempt = report.attempt and jobs.status = 'running'
+        where jobs.id = report.job and jobs.attempt = report.attempt and jobs.status = 'running' and jobs.backend = 0
             and (jobs.progress < upto or jobs.message <> report.message);
     runs := found or exists (
-        select from jobs
-        where jobs.id = report.job and jobs.attempt = report.attempt and jobs.status = 'running');
+        select from jobs where jobs.id = report.job
+            and jobs.attempt = report.attempt and jobs.status = 'running' and jobs.backend = 0);
     perform set_config('landcast.owner', coalesce(seen, ''), true);
     return runs;
 end
