@@ -13,6 +13,10 @@ class TooManyOpenOrders(OrchestrationError):
     """The owner has as many unfinished orders as they may have."""
 
 
+class UpdateRefused(OrchestrationError):
+    """An order does not come from how it stands to what a back end says of it."""
+
+
 class StoreUnavailable(OrchestrationError):
     """The database of the orders cannot be reached or written."""
 
@@ -39,6 +43,10 @@ class ResultMissing(OrchestrationError):
 
 class RunnerUnavailable(OrchestrationError):
     """No run can be started now; the order waits."""
+
+
+class AttemptOver(OrchestrationError):
+    """The attempt is not the running one: its order was dismissed or is run again; what it makes is of no use."""
 
 
 class NoSpaceLeft(OrchestrationError):
