@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from sql.migrate import migrate
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 from tests.postgres import Cluster, start_cluster
 from tests.reaper import kill_session, kill_sessions
 
@@ -272,7 +272,7 @@ def start_airflow(folder: Path) -> Iterator[Airflow]:
 @contextmanager
 def _reaped(running: Airflow) -> Iterator[None]:
     """Have a process of its own kill Airflow when ours is gone, however it went."""
-    program = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
+    program: list[str | Path] = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
     reaper = subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
