@@ -42,8 +42,8 @@ class JobStore(Protocol):
     def begin(self, job_id: str) -> Job | None:
         """Take an accepted job to running with the next attempt; None when it is accepted no more."""
 
-    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
-        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
+        """Note the progress of a running attempt, which never goes back; False when it is not the running one."""
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""

@@ -92,11 +92,12 @@ class StoredJobs(Database):
             row = connection.execute(statements.BEGIN, {"id": job_id, "now": now()}).fetchone()
         return job_of(row) if row else None
 
-    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
-        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
+        """Note the progress of a running attempt, which never goes back; False when it is not the running one."""
         values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message, "now": now()}
         with self._writing() as connection:
-            connection.execute(statements.REPORT.of(self._pool.dialect), values)
+            row = connection.execute(statements.REPORT.of(self._pool.dialect), values).fetchone()
+        return bool(row and row[0])
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""

@@ -36,8 +36,9 @@ BEGIN = """update jobs set
     returning *"""
 
 REPORT = Wording(
-    sqlite="""update jobs set progress = min(max(:percent, 0), 100), message = :message, updated = :now
-    where id = :id and attempt = :attempt and status = 'running' and backend = 0""",
+    sqlite="""update jobs set progress = max(progress, min(:percent, 100)), message = :message, updated = :now
+    where id = :id and attempt = :attempt and status = 'running' and backend = 0
+    returning 1""",
     postgresql="select report(:id, :attempt, :percent, :message)",
 )
 

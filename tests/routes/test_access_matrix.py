@@ -28,7 +28,7 @@ from sql.pool import PostgresPool
 from tests.auth.issuers import rsa_key, signed
 from tests.auth.keycloak import Keycloak
 from tests.conftest import serving
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 TABLE = Path(__file__).with_name("access_matrix.txt")
