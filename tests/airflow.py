@@ -271,7 +271,7 @@ def start_airflow(folder: Path) -> Iterator[Airflow]:
 @contextmanager
 def _reaped(running: Airflow) -> Iterator[None]:
     """Have a process of its own kill Airflow when ours is gone, however it went."""
-    program = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
+    program: list[str | Path] = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
     reaper = subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
