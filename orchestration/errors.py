@@ -13,6 +13,10 @@ class TooManyOpenOrders(OrchestrationError):
     """The owner has as many unfinished orders as they may have."""
 
 
+class UpdateRefused(OrchestrationError):
+    """An order does not come from how it stands to what a back end says of it."""
+
+
 class StoreUnavailable(OrchestrationError):
     """The database of the orders cannot be reached or written."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from orchestration.errors import StoreUnavailable
 from orchestration.heartbeat import Heartbeat
 from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
+from orchestration.lanes import lanes_on_this_machine
 from orchestration.outbox.desk import Desk, delivering
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
@@ -76,9 +77,8 @@ def run_work(
         chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
         space = Space(root, cap=keeping.results_cap)
         days = keeping.jobs_days
-        return Reconciler(
-            store, runner, ResultFiles(root), parallel=parallel, jobs_days=days, chores=chores, space=space
-        )
+        lanes = lanes_on_this_machine(runner, parallel)
+        return Reconciler(store, lanes, ResultFiles(root), jobs_days=days, chores=chores, space=space)
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():

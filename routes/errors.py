@@ -20,6 +20,7 @@ from orchestration.errors import (
     ReferenceRefused,
     StoreUnavailable,
     TooManyOpenOrders,
+    UpdateRefused,
     WorkFailed,
 )
 from orchestration.job import Job
@@ -53,6 +54,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,
+    UpdateRefused: HTTPStatus.CONFLICT,
     LimitExceeded: HTTPStatus.FORBIDDEN,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from sql.migrate import migrate
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 from tests.postgres import Cluster, start_cluster
 from tests.reaper import kill_session, kill_sessions
 

@@ -55,9 +55,17 @@ class EmbeddedRunner:
         self._environment = dict(environment or {})
         self._children: dict[str, _Child] = {}
 
-    def start(self, job: Job, attempt: int) -> None:
+    survives = False
+
+    def why_wait(self, job: Job) -> str:
+        """Nothing speaks against a child."""
+        del job
+        return ""
+
+    def start(self, job: Job, *, again: bool = False) -> None:
         """Start a child and return at once. Raises RunnerUnavailable."""
-        run = run_id(job.id, attempt)
+        del again
+        run = run_id(job.id, job.attempt)
         try:
             folder = self._folder(run) / str(_TRY)
             folder.mkdir(parents=True, exist_ok=True)
@@ -77,8 +85,9 @@ class EmbeddedRunner:
                 start_new_session=True,
             )
 
-    def look(self, run: str) -> RunState:
+    def look(self, job: Job) -> RunState:
         """Return how the run stands; Running until its process is over, whatever it has written."""
+        run = run_id(job.id, job.attempt)
         child = self._children.get(run)
         if child is None:
             stranger = _is_locked(self._lock_path(run))
@@ -93,9 +102,9 @@ class EmbeddedRunner:
     def _ending(self, run: str, without: Gone) -> RunState:
         return read_ending(self._folder(run) / str(_TRY)) or without
 
-    def stop(self, run: str) -> None:
+    def stop(self, job: Job) -> None:
         """Ask the run's processes to end; force them a second after the first call."""
-        child = self._children.get(run)
+        child = self._children.get(run_id(job.id, job.attempt))
         if child is None:
             return
         if child.end_by is None:
@@ -103,6 +112,9 @@ class EmbeddedRunner:
             _signal(child, signal.SIGTERM)
         elif time.monotonic() >= child.end_by:
             _signal(child, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Nothing is held that does not end with the process."""
 
     def _folder(self, run: str) -> Path:
         return self._results.joinpath(*run.rsplit(".", 1))

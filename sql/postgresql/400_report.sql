@@ -1,4 +1,5 @@
--- Note the progress of a running attempt; a report of another attempt, or of an order that does not run, is dropped.
+-- Note the progress of a running attempt of ours; a report of another attempt, or of an order that does not run or that
+-- an external back end has, is dropped.
 -- The only right of the role landcast_worker: it works with the rights of the tables' owner, and while it does sees
 -- every row (a setting in its head, which would end with it, is for superusers to give).
 create or replace function report(job text, attempt integer, percent integer, message text) returns void
@@ -10,7 +11,8 @@ begin
     update jobs
         set progress = least(greatest(report.percent, 0), 100), message = report.message,
             updated = (extract(epoch from clock_timestamp()) * 1000000)::bigint
-        where jobs.id = report.job and jobs.attempt = report.attempt and jobs.status = 'running';
+        where jobs.id = report.job and jobs.attempt = report.attempt and jobs.status = 'running'
+            and jobs.backend = 0;
     perform set_config('landcast.owner', coalesce(seen, ''), true);
 end
 $$;

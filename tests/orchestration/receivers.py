@@ -1,7 +1,6 @@
 """Receivers of callbacks and of mail on loopback: real servers, in threads of the test."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,11 +9,7 @@ from typing import Any, override
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+from tests.ports import free_port
 
 
 class Receiver:
