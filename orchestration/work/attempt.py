@@ -50,14 +50,19 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
 
 
 def _perform(work: Work, bench: Bench) -> Manifest:
+    with work.turn(bench):
+        manifest = _assembled(work, bench)
+    wanted = bench.order.outputs
+    return tuple(output for output in manifest if wanted is None or output.id in wanted)
+
+
+def _assembled(work: Work, bench: Bench) -> Manifest:
     parts = work.plan(bench)
     pieces = []
     for number, part in enumerate(parts):
         span = between(bench.report, _MADE * number / len(parts), _MADE * (number + 1) / len(parts))
         pieces.append(work.make(part, replace(bench, report=span)))
-    manifest = work.assemble(pieces, replace(bench, report=between(bench.report, _MADE, 1)))
-    wanted = bench.order.outputs
-    return tuple(output for output in manifest if wanted is None or output.id in wanted)
+    return work.assemble(pieces, replace(bench, report=between(bench.report, _MADE, 1)))
 
 
 def _failure(error: Exception) -> Failed:
