@@ -34,6 +34,7 @@ from routes import (
     jobs,
     landing,
     login,
+    orders,
     processes,
     results,
     tokens,
@@ -63,6 +64,7 @@ from server.api import make_api
 from server.database import place_of
 from server.desk import make_results
 from server.logs import in_background
+from server.offered import offered
 from server.settings import Settings
 from sql import connections
 
@@ -79,6 +81,7 @@ ROUTES: tuple[GuardedRoute, ...] = (
     *processes.routes,
     *execution.routes,
     *jobs.routes,
+    *orders.routes,
     *results.routes,
     *endpoint.routes,
     *health.routes,
@@ -93,6 +96,7 @@ OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
 def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     """Return the application; databases and threads begin in its lifespan, so it may be made before a fork."""
     apply_patches()
+    configuration = offered(configuration, settings)
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
     api = make_api(configuration, url, policy)

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from sql.migrate import migrate
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 from tests.postgres import Cluster, start_cluster
 from tests.reaper import kill_session, kill_sessions
 
@@ -189,8 +189,9 @@ class Airflow:
         errors = self.ask("GET", "/importErrors")["import_errors"]
         assert not errors, [(each["filename"], each["stack_trace"]) for each in errors]
         read = {Path(each["fileloc"]).name for each in self.ask("GET", "/dags?limit=100")["dags"]}
-        files = [*(ROOT / "orchestration" / "dags").glob("[!_]*.py"), *(ROOT / "tests" / "dags").glob("[!_]*.py")]
-        unread = sorted({path.name for path in files} - read)
+        ours, tests = ROOT / "orchestration" / "dags", ROOT / "tests" / "dags"
+        files = {path.name for path in (*ours.glob("*.py"), *tests.glob("[!_]*.py"))}
+        unread = sorted(files - read - set((ours / ".airflowignore").read_text().split()))
         return f"not read: {unread}" if unread else ""
 
     def ask(self, method: str, path: str, body: Any = None, *, status: int | None = None) -> Any:
@@ -271,7 +272,7 @@ def start_airflow(folder: Path) -> Iterator[Airflow]:
 @contextmanager
 def _reaped(running: Airflow) -> Iterator[None]:
     """Have a process of its own kill Airflow when ours is gone, however it went."""
-    program = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
+    program: list[str | Path] = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
     reaper = subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield

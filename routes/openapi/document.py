@@ -6,6 +6,7 @@ from typing import Any
 from pygeoapi.api import API
 
 from routes.openapi.airflow import airflow_paths
+from routes.openapi.backends import order_paths
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
 from routes.openapi.general import general_paths
@@ -22,7 +23,7 @@ def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, 
     paths = general_paths()
     for collection_id in collections_of(api):
         paths |= collection_paths(api, collection_id)
-    paths |= process_paths(api) | job_paths() | (people_paths() if for_people else {})
+    paths |= process_paths(api) | job_paths() | order_paths() | (people_paths() if for_people else {})
     paths |= airflow_paths() if of_airflow else {}
     limits = api.config["server"].get("limits", {})
     return {

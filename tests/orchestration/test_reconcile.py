@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.backend import BackendUpdate
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.job import Job, Order, Output, Status
 from orchestration.lanes import Lane, lanes_on_this_machine
@@ -291,6 +292,37 @@ def test_a_result_that_came_too_late_for_a_dismissed_order_goes(
     scene.store.dismiss(job_id)
     scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
     assert scene.job(job_id).status is Status.DISMISSED
+    assert not late.exists()
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.SUCCESSFUL, Status.FAILED])
+def test_work_on_an_order_that_a_back_end_takes_over_is_stopped_and_its_files_go(scene: Scene, status: Status) -> None:
+    job_id = scene.running()
+    half = scene.write(f"{job_id}/1/1/half.zip")
+    manifest = (Output("result", {"n": 1}),) if status is Status.SUCCESSFUL else ()
+    scene.store.update(job_id, BackendUpdate(status, manifest, reason="no" if status is Status.FAILED else ""))
+    before = scene.job(job_id)
+    scene.go_round()
+    scene.go_round()
+    assert scene.stage.stopped == [f"{job_id}.1", f"{job_id}.1"]
+    assert half.exists()
+    scene.set(job_id, Gone())
+    assert not half.exists()
+    scene.restart()
+    scene.go_round()
+    assert scene.job(job_id) == before
+    assert list(scene.stage.runs) == [f"{job_id}.1"], "nothing is begun again"
+
+
+def test_a_result_of_ours_that_came_after_a_back_end_s_is_dropped(
+    scene: Scene, make_output: Callable[[str], Output]
+) -> None:
+    job_id = scene.running()
+    late = scene.write(f"{job_id}/1/1/r.zip")
+    theirs = (Output("result", {"n": 1}),)
+    scene.store.update(job_id, BackendUpdate(Status.SUCCESSFUL, theirs))
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    assert scene.job(job_id).manifest == theirs
     assert not late.exists()
 
 
