@@ -13,7 +13,7 @@ from orchestration.errors import WorkflowRefused, WorkflowUnavailable
 from orchestration.runners.airflow.client import Airflow, RunSeen, TaskSeen
 from orchestration.runners.airflow.condition import AWAY, IDLE, SHUT, examine
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 
 RUN = "6f2b4c1e-0000-4000-8000-000000000000.1"
 

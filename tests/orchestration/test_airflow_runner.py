@@ -21,7 +21,7 @@ from orchestration.runners.airflow.handing import hand_over
 from orchestration.runners.airflow.run import run_of
 from orchestration.runners.airflow.runner import AirflowRunner
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 
 Until = Callable[..., None]
 ID = "6f2b4c1e-0000-4000-8000-00000000000{}"

@@ -15,7 +15,7 @@ from orchestration.store.jobs import StoredJobs
 from routes.airflow import News
 from routes.backlog import Backlog
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 
 KEY = "matrix" * 8
 RUN = "6f2b4c1e-0000-4000-8000-000000000000.1"
