@@ -1,6 +1,7 @@
 """A product of a nation, made in as many parts as a test likes."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from products.catalogue import Product
@@ -9,7 +10,7 @@ from products.nations.raster import NationalRaster
 from products.nations.vector import NationalVector
 from products.progress import unheard
 
-KINDS = {"Raster": NationalRaster, "Vector": NationalVector}
+KINDS: Mapping[str, type[NationalRaster | NationalVector]] = {"Raster": NationalRaster, "Vector": NationalVector}
 
 
 def make_national(kind: str, product: Product, nation: Nation, folder: Path, *, most: int = 1) -> tuple[Path, ...]:
