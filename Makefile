@@ -25,7 +25,7 @@ check: setup
 
 test: check
 	@deploy/test-services.sh
-	@$(PYTHON_RUN) -m pytest
+	@$(PYTHON_RUN) -m pytest -n auto
 
 bench: setup
 	@$(PYTHON_RUN) -m bench

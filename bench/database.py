@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from orchestration.job import JobQuery, Order
+from orchestration.job import JobQuery, Notice, Order, Status
 from orchestration.store.jobs import StoredJobs
 from sql.connect import Pool
 from sql.connections import Connections, Place
@@ -57,7 +57,7 @@ def _postgres(url: str) -> Iterator[PostgresPool]:
 
 def _measure(name: str, place: Place, connections: Connections) -> None:
     with closing(StoredJobs(place, busy_seconds=10)) as store:
-        for kind, order in (("one owner each", _of_many), ("with a key, one owner", _with_a_key)):
+        for kind, order in _KINDS.items():
             _print_orders(f"{name}, {kind}", store, order)
         with connections.writing() as connection:
             connection.executemany(_ADD, map(_row, range(_LONG)))
@@ -82,6 +82,14 @@ def _of_many(number: int) -> Order:
 
 def _with_a_key(number: int) -> Order:
     return Order("extract-product", _INPUTS, "iss|one", idempotency_key=f"k{number}", request_hash="h")
+
+
+def _with_notices(number: int) -> Order:
+    notices = tuple(Notice("mail", event, "a@example.org") for event in (Status.SUCCESSFUL, Status.FAILED))
+    return replace(_of_many(number), notices=notices)
+
+
+_KINDS = {"one owner each": _of_many, "with a key, one owner": _with_a_key, "with a mail": _with_notices}
 
 
 def _print_orders(name: str, store: StoredJobs, order: Callable[[int], Order]) -> None:

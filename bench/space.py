@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from orchestration.job import Job, Order, Output, ResultFile
+from orchestration.lanes import Lane
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners import Running, RunState
@@ -22,15 +23,24 @@ _ORDER = Order("extract-product", {}, "local")
 class _Busy:
     """A runner whose runs never end."""
 
-    def start(self, job: Job, attempt: int) -> None:
+    survives = False
+
+    def why_wait(self, _job: Job) -> str:
+        """Let every order begin."""
+        return ""
+
+    def start(self, job: Job, *, again: bool = False) -> None:
         """Start nothing."""
 
-    def look(self, _run: str) -> RunState:
+    def look(self, _job: Job) -> RunState:
         """Say that it runs."""
         return Running()
 
-    def stop(self, run: str) -> None:
+    def stop(self, job: Job) -> None:
         """Stop nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
 
 
 def measure() -> None:
@@ -53,7 +63,7 @@ def _stored(store: StoredJobs, files: ResultFiles, number: int) -> None:
 
 def _print(store: StoredJobs, files: ResultFiles) -> None:
     space, room = Space(files.root, cap=1 << 50, clock=count().__next__), Room(store, files.root, 1 << 50)
-    reconciler = Reconciler(store, _Busy(), files, parallel=1, jobs_days=365, space=space)
+    reconciler = Reconciler(store, [Lane(_Busy(), 1)], files, jobs_days=365, space=space)
     _time("measuring everything, at the start and once an hour", space.recount, 3)
     job, _ = store.add(_ORDER)
     running = store.begin(job.id) or job

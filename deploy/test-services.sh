@@ -1,9 +1,9 @@
 #!/bin/sh
 # Install the real programs that the tests talk to: GDAL's tools, QGIS's Python, Chromium, nginx, systemd's analysis, from
-# Debian's packages, PostgreSQL and Keycloak. Elsewhere: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
+# Debian's packages, PostgreSQL, Keycloak and Airflow. Elsewhere: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
 # systemd-analyze, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH and set QGIS_PYTHON to a Python
 # that imports qgis.core; or set TEST_POSTGRES_URL to a PostgreSQL that runs, whose user may make databases and roles; for
-# Keycloak see keycloak/install.sh.
+# Keycloak see keycloak/install.sh; for Airflow set TEST_AIRFLOW_HOME to an environment that airflow/setup.sh made.
 set -eu
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -23,7 +23,13 @@ if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
   command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
   [ -n "${TEST_KEYCLOAK_HOME:-}" ] || command -v mvn >/dev/null 2>&1 || missing="$missing maven"
 fi
-[ -n "$missing" ] || exec "$(dirname "$0")/keycloak/install.sh"
+
+others() {
+  "$(dirname "$0")/keycloak/install.sh"
+  [ -n "${TEST_AIRFLOW_HOME:-}" ] ||
+    AIRFLOW_VENV=${XDG_CACHE_HOME:-$HOME/.cache}/landcast/airflow-3.3.2 "$(dirname "$0")/airflow/setup.sh"
+}
+[ -n "$missing" ] || { others; exit; }
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   say "the tests need$missing; install them, or have those programs on PATH and set QGIS_PYTHON"
   exit 1
@@ -32,4 +38,4 @@ say "installing$missing"
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of names
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-"$(dirname "$0")/keycloak/install.sh"
+others

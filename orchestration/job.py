@@ -62,12 +62,13 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a process: a JSON value, or a file."""
+    """One output of a process: a JSON value, a file, or what lies at the address `href`, which we never ask."""
 
     id: str
     value: Any = None
     media_type: str = "application/json"
     file: ResultFile | None = None
+    href: str | None = None
 
 
 Manifest = tuple[Output, ...]
@@ -98,6 +99,8 @@ class Job:
     files_until: datetime | None = None
     expired: bool = False
     """The result's files were removed at the end of their time."""
+    backend: bool = False
+    """An external back end has the order, or ended it: no run of ours is about it any more."""
 
 
 @dataclass(frozen=True, slots=True)

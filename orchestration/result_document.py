@@ -38,15 +38,18 @@ def deliveries(job: Job, results: Results, url: str) -> list[Delivery]:
     missing = [output.file for output in outputs if output.file and not results.path_of(output.file).is_file()]
     if missing:
         raise ResultMissing(f"{missing[0].name} is there no more")
-    return [Delivery(output, _by_reference(job, output.id), _href_of(job, output, results, url)) for output in outputs]
+    return [Delivery(output, _by_reference(job, output), _href_of(job, output, results, url)) for output in outputs]
 
 
-def _by_reference(job: Job, name: str) -> bool:
-    return bool((job.order.outputs or {}).get(name, {}).get("transmissionMode") == "reference")
+def _by_reference(job: Job, output: Output) -> bool:
+    asked = (job.order.outputs or {}).get(output.id, {}).get("transmissionMode")
+    return output.href is not None or asked == "reference"
 
 
 def _href_of(job: Job, output: Output, results: Results, url: str) -> str:
-    """Return the address of one output: a signed link to its file, or the value below the job."""
+    """Return the address of one output: its own, a signed link to its file, or the value below the job."""
+    if output.href is not None:
+        return output.href
     if output.file is None:
         return f"{url}/jobs/{job.id}/results/{quote(output.id, safe='')}"
     return results.link(job.id, output.file, owner=job.order.owner, now=datetime.now(UTC), until=job.files_until)
@@ -79,6 +82,8 @@ def _inline(output: Output) -> Any:
 def reference(delivered: Delivery) -> dict[str, Any]:
     """Return the link to an output; to a file with its length and checksum."""
     output = delivered.output
+    if output.href is not None:
+        return {"href": delivered.href, "title": output.id}
     if output.file is None:
         return {"href": delivered.href, "type": output.media_type, "title": output.id}
     return {

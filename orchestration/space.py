@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestration.full import RESERVE, free_bytes
 from orchestration.job import Job, Status
 from orchestration.kept import HOUSE
+from orchestration.runners import WAITS
 from orchestration.usage import allocated, in_words, note_usage
 from orchestration.work import WITHOUT_FILES
 
@@ -16,7 +17,7 @@ _EVERY = 0.5
 _PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 """Seconds before an order that ran short is run again; the pause doubles each time."""
 
-_WAITS = "Waits for space"
+_WAITS = f"{WAITS} for space"
 DISK_FULL = f"{_WAITS} on the server's disk; the order begins as soon as there is enough."
 
 
@@ -111,10 +112,6 @@ class Space:
         if self._cap is not None and self._used >= self._cap:
             return cap_reached(self._cap)
         return DISK_FULL if self.is_disk_full else ""
-
-    def is_ours(self, message: str) -> bool:
-        """Say whether the message of a job is one that `why_wait` gave."""
-        return message.startswith(_WAITS)
 
     def _has(self, need: int) -> bool:
         return self._free >= need and (self._cap is None or self._used + need <= self._cap)

@@ -31,7 +31,7 @@ async def read_json(request: Request) -> bytes:
     return await request.body()
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, *, such_as: str = '{"inputs": {…}, …}') -> dict[str, Any]:
     """Return the body as an object. Raises the 400 Problem where it is no JSON, or JSON that only Python reads.
 
     That is: NaN, infinite numbers, half of a surrogate pair, and more than MAX_DEPTH levels.
@@ -41,7 +41,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise Problem(HTTPStatus.BAD_REQUEST, 'the body is not a JSON object; allowed: {"inputs": {…}, …}')
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not a JSON object; allowed: {such_as}")
     return document
 
 

@@ -75,13 +75,20 @@ async def deliver_document(request: Request, outputs: list[Delivery], headers: M
 def _linked(outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
     response = Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
     for delivery in outputs:
-        link = f'<{delivery.href}>; rel="related"; title="{delivery.output.id}"; type="{media_type(delivery.output)}"'
-        response.headers.append("Link", link)
+        response.headers.append("Link", _link(delivery.href, delivery.output))
     return response
 
 
+def _link(href: str, output: Output) -> str:
+    """Return the link to an output; of what lies elsewhere we do not know the media type."""
+    type_ = f'; type="{media_type(output)}"' if output.href is None else ""
+    return f'<{href}>; rel="related"; title="{output.id}"{type_}'
+
+
 def deliver_one(request: Request, output: Output, headers: Mapping[str, str]) -> Response:
-    """Answer with the output itself: its file, by range, or its value."""
+    """Answer with the output itself: its file, by range, or its value; one that lies elsewhere is linked."""
+    if output.href is not None:
+        return _linked([Delivery(output, by_reference=True, href=output.href)], headers)
     if output.file is not None:
         return send_result(request, output.file, headers)
     return Response(value_bytes(output), headers=headers, media_type=output.media_type)

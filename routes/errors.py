@@ -18,8 +18,10 @@ from orchestration.errors import (
     IdempotencyConflict,
     OrchestrationError,
     ReferenceRefused,
+    ServiceFailed,
     StoreUnavailable,
     TooManyOpenOrders,
+    UpdateRefused,
     WorkFailed,
 )
 from orchestration.job import Job
@@ -53,11 +55,13 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,
+    UpdateRefused: HTTPStatus.CONFLICT,
     LimitExceeded: HTTPStatus.FORBIDDEN,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
     AddressRefused: HTTPStatus.BAD_REQUEST,
     WorkFailed: HTTPStatus.BAD_REQUEST,
+    ServiceFailed: HTTPStatus.BAD_GATEWAY,
     ProviderConnectionError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """An exception that is not here is a failure of ours: 500, unless pygeoapi's own class says otherwise."""

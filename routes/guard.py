@@ -94,7 +94,10 @@ class OnJobs:
 
 @dataclass(frozen=True, slots=True)
 class OnJob:
-    """An action on the job that the path names: on one's own, or on anybody's job of a process."""
+    """An action on the job that the path names: on one's own, or on anybody's job of a process.
+
+    Where it is to administer, it is for administrators alone, whoever's job it is.
+    """
 
     own: Action
     of_all: Action
@@ -116,7 +119,7 @@ class OnJob:
 
     def _verdict(self, policy: Policy, identity: Identity, job: Job) -> tuple[Verdict, Access]:
         access = Access(Action.ADMINISTER)
-        if (verdict := policy(identity, access)).allowed:
+        if (verdict := policy(identity, access)).allowed or self.of_all is Action.ADMINISTER:
             return verdict, access
         access = Access(self.of_all, job.order.process)
         verdict = policy(identity, access)
@@ -142,6 +145,7 @@ def _sees(policy: Policy, identity: Identity, job: Job) -> bool:
 NOTHING = Nothing()
 JOBS = OnJobs()
 READ_JOB = OnJob(Action.READ_OWN_JOBS, Action.READ_ALL_JOBS)
+UPDATE_JOB = OnJob(Action.ADMINISTER, Action.ADMINISTER)
 DISMISS_JOB = OnJob(Action.DISMISS_OWN_JOBS, Action.DISMISS_ALL_JOBS)
 
 

@@ -34,21 +34,36 @@ class Mailing:
             return order
         if refusal := self.refusal_of(order):
             raise Problem(HTTPStatus.BAD_REQUEST, refusal, type_=INVALID_PARAMETER, input=_SEND_MAIL)
-        address = order.email or self.to or ""
-        mails = tuple(Notice("mail", event, address) for event in (Status.SUCCESSFUL, Status.FAILED))
+        mails = tuple(Notice("mail", event, self._address(order)) for event in (Status.SUCCESSFUL, Status.FAILED))
         return replace(order, notices=order.notices + mails)
 
     def refusal_of(self, order: Order) -> str | None:
         """Return why there can be no mail, None where there can or the order asks for none."""
-        if order.inputs.get(_SEND_MAIL) is not True:
+        if order.inputs.get(_SEND_MAIL) is not True or (why := self._why_none(order)) is None:
             return None
+        return f"input {_SEND_MAIL!r}: true; {why}; allowed: false"
+
+    def recipient(self, order: Order) -> str:
+        """Return whom a back end may have mailed of an order. Raises the 400 Problem where there can be no mail."""
+        if (why := self._why_none(order)) is not None:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"{_SEND_MAIL}: true; {why}; allowed: false",
+                type_=INVALID_PARAMETER,
+                parameter=_SEND_MAIL,
+            )
+        return self._address(order)
+
+    def _address(self, order: Order) -> str:
+        return order.email or self.to or ""
+
+    def _why_none(self, order: Order) -> str | None:
         if not self.possible:
-            return _no_mail("this server sends no mail (LANDCAST_MAIL_URL is not set)")
-        address = order.email or self.to
-        if address is None:
-            return _no_mail("there is no address to send it to: the caller has none and LANDCAST_MAIL_TO is not set")
-        if not is_mailbox(address):
-            return _no_mail("the caller's address is none that mail can be sent to")
+            return "this server sends no mail (LANDCAST_MAIL_URL is not set)"
+        if not self._address(order):
+            return "there is no address to send it to: the caller has none and LANDCAST_MAIL_TO is not set"
+        if not is_mailbox(self._address(order)):
+            return "the caller's address is none that mail can be sent to"
         return None
 
 
@@ -82,10 +97,6 @@ def _address(name: str, value: Any) -> str:
     except ReferenceRefused as error:
         raise _refused(name, value, allowed) from error
     return value
-
-
-def _no_mail(reason: str) -> str:
-    return f"input {_SEND_MAIL!r}: true; {reason}; allowed: false"
 
 
 def _refused(name: str, value: object, allowed: str) -> Problem:

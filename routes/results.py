@@ -75,12 +75,12 @@ def _estimate(job: Job) -> Any:
 
 def _row(delivery: Delivery) -> Mapping[str, Any]:
     output = delivery.output
-    ends = parse_qs(urlsplit(delivery.href).query).get("exp")
+    ends = parse_qs(urlsplit(delivery.href).query).get("exp") if output.file else None
     return {
         "id": output.id,
         "href": delivery.href,
-        "media_type": media_type(output),
-        "shown": shown(output.value),
+        "media_type": None if output.href else media_type(output),
+        "shown": output.href or shown(output.value),
         "file": output.file,
         "link_until": instant(datetime.fromtimestamp(int(ends[0]), UTC)) if ends else None,
     }

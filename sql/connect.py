@@ -12,12 +12,13 @@ from time import monotonic, sleep
 
 from sql.connections import Connection, Dialect, NewerSchema
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The version that the numbered files lead to, as the last of them writes it."""
 
 _STEPS = {
     1: "alter table jobs add column fault text not null default '';",
     3: "alter table jobs add column notices text not null default '[]';",
+    5: "alter table jobs add column backend integer not null default 0 check (backend in (0, 1));",
 }
 """What a database of a version lacks and no file that may run again can bring."""
 

@@ -1,6 +1,7 @@
 """The application on the real sample, in a state folder of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,11 +22,13 @@ from products.vector.sample import make_sample
 from server.app import create_app
 from server.settings import CONCERNS, Settings
 from server.supervise import listen
+from tests.airflow import Airflow, start_airflow
 from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
-from tests.leaks import Leaks
 from tests.places import PlaceOf, given_place
 from tests.postgres import Postgres, start_postgres
+
+pytest_plugins = ["tests.parallel", "tests.watching"]
 
 ROOT = Path(__file__).parents[1]
 _SERVE = """
@@ -43,45 +46,6 @@ MakeApp = Callable[..., Starlette]
 StartServer = Callable[..., str]
 
 
-_LEAKS = pytest.StashKey[Leaks]()
-_LEAKED = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def leaks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaks]:
-    """Return what watches that no secret of the run is logged; the run fails at its end where one was."""
-    watching = Leaks(tmp_path_factory.mktemp("process") / "tests.log")
-    request.config.stash[_LEAKS] = watching
-    undo = watching.watch()
-    yield watching
-    undo()
-
-
-@pytest.fixture(autouse=True)
-def _listening(leaks: Leaks) -> None:
-    leaks.listen()
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run where a secret stands in a log."""
-    if (leaks := session.config.stash.get(_LEAKS, None)) is None:
-        return
-    found = leaks.found(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined] # no public way
-    session.config.stash[_LEAKED] = found
-    leaks.close()
-    if found:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was found."""
-    if found := config.stash.get(_LEAKED, []):
-        terminalreporter.section("secrets in logs", red=True)
-        for line in found[:50]:
-            terminalreporter.line(line)
-        terminalreporter.line(f"{len(found)} lines of logs hold a secret")
-
-
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a state folder with the sample's products in it, made once."""
@@ -94,6 +58,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     """Return a real Keycloak with the committed realm, the same for all tests; add users of your own names to it."""
     with start_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def airflow(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """Return a real Airflow with our DAGs and settings, the same for all tests; its state folder has the sample."""
+    with start_airflow(tmp_path_factory.mktemp("airflow")) as running:
+        shutil.copytree(sample / "sample", running.state / "sample")
         yield running
 
 

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from sql.migrate import migrate
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 
 _PASSWORD = "test-password"  # noqa: S105  of a cluster that lives as long as the tests
 _QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=60", "listen_addresses=127.0.0.1")

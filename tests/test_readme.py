@@ -10,11 +10,13 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from socket import create_server
 
 import pytest
+
+from tests.ports import free_port
+
+pytestmark = pytest.mark.long
 
 README = Path("README.md").read_text()
 PUBLISHED = "http://127.0.0.1:5000"
@@ -44,8 +46,7 @@ def fresh_copy(folder: Path) -> Path:
 def made_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Return the address and the folder of a server that `make run` alone has set up, in a path with a space."""
     folder = fresh_copy(tmp_path_factory.mktemp("a fresh machine"))
-    with closing(create_server(("127.0.0.1", 0))) as listening:
-        bind = f"127.0.0.1:{listening.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_") and name != "VIRTUAL_ENV"
     }

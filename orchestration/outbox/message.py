@@ -47,7 +47,7 @@ def _results(outputs: list[Delivery]) -> list[Line]:
 
 
 def _result(delivery: Delivery) -> list[Line]:
-    ends = parse_qs(urlsplit(delivery.href).query).get("exp")
+    ends = parse_qs(urlsplit(delivery.href).query).get("exp") if delivery.output.file else None
     name = delivery.output.file.name if delivery.output.file else delivery.output.id
     until = [("The link ends", instant(datetime.fromtimestamp(int(ends[0]), UTC)))] if ends else []
     return [(name, delivery.href), *until]

@@ -8,7 +8,9 @@ from orchestration.job import Job, Manifest
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The run waits for its turn."""
+    """The run waits for its turn; `message` says why, where that is worth a word to the caller."""
+
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +52,42 @@ class Gone:
     how: str = ""
 
 
-RunState = Queued | Running | Done | Failed | NoSpace | Gone
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The run was never begun, and will not be: `why` is for the log; the order waits."""
+
+    why: str
+
+
+RunState = Queued | Running | Done | Failed | NoSpace | Gone | NotBegun
+WAITS = "Waits"
+"""How every message begins that says why an order waits, so that it is known for one when it waits no more."""
 
 
 class Runner(Protocol):
-    """Run attempts of jobs, each under the id `run_id`."""
+    """Run attempts of jobs: of each job the attempt that it is at, under the id `run_id`. Nothing here waits."""
 
-    def start(self, job: Job, attempt: int) -> None:
-        """Start a run and return at once. Raises RunnerUnavailable."""
+    @property
+    def survives(self) -> bool:
+        """Whether runs outlive the worker: they are neither ended nor handed back when it stops."""
 
-    def look(self, run: str) -> RunState:
+    def why_wait(self, job: Job) -> str:
+        """Return why an accepted order must not begin now, `WAITS` first, for the caller; empty where it may."""
+
+    def start(self, job: Job, *, again: bool = False) -> None:
+        """Start a run and return at once. Raises RunnerUnavailable.
+
+        `again` says that a worker before us may have started it: then the same run is followed, and no second begins.
+        """
+
+    def look(self, job: Job) -> RunState:
         """Return how the run stands; only Queued and Running mean that one of its processes may work."""
 
-    def stop(self, run: str) -> None:
-        """Ask the run to end; called again until `look` says that it is over, within 2 s."""
+    def stop(self, job: Job) -> None:
+        """Ask the run to end; called again until `look` says that it is over, soon after."""
+
+    def close(self) -> None:
+        """Give back what the runner holds; runs that survive go on."""
 
 
 def run_id(job_id: str, attempt: int) -> str:

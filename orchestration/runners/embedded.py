@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestration.child import FRUGAL, temporary
 from orchestration.ending import read_ending
 from orchestration.errors import RunnerUnavailable
 from orchestration.full import NO_SPACE
@@ -22,8 +23,6 @@ WORK = (sys.executable, "-m", "orchestration.work")
 _TRY = 1
 _GRACE = 1.0
 """Seconds between the request to end and the end by force."""
-_FRUGAL = {"GDAL_CACHEMAX": "64", "GDAL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-"""Environment that keeps a child's memory small and leaves the cores to the other orders."""
 
 
 @dataclass(slots=True)
@@ -55,9 +54,17 @@ class EmbeddedRunner:
         self._environment = dict(environment or {})
         self._children: dict[str, _Child] = {}
 
-    def start(self, job: Job, attempt: int) -> None:
+    survives = False
+
+    def why_wait(self, job: Job) -> str:
+        """Nothing speaks against a child."""
+        del job
+        return ""
+
+    def start(self, job: Job, *, again: bool = False) -> None:
         """Start a child and return at once. Raises RunnerUnavailable."""
-        run = run_id(job.id, attempt)
+        del again
+        run = run_id(job.id, job.attempt)
         try:
             folder = self._folder(run) / str(_TRY)
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,19 +73,19 @@ class EmbeddedRunner:
             raise RunnerUnavailable(f"the run {run} cannot be started: {error}") from error
 
     def _spawn(self, run: str, folder: Path) -> subprocess.Popen[bytes]:
-        temporary = {name: str(folder) for name in ("TMPDIR", "SQLITE_TMPDIR", "CPL_TMPDIR")}
         with self._lock_path(run).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return subprocess.Popen(  # noqa: S603  the command is ours
                 (*self._command, *run.rsplit(".", 1), str(_TRY)),
                 stdin=subprocess.DEVNULL,
-                env=os.environ | self._environment | _FRUGAL | temporary,
+                env=os.environ | self._environment | FRUGAL | temporary(folder),
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )
 
-    def look(self, run: str) -> RunState:
+    def look(self, job: Job) -> RunState:
         """Return how the run stands; Running until its process is over, whatever it has written."""
+        run = run_id(job.id, job.attempt)
         child = self._children.get(run)
         if child is None:
             stranger = _is_locked(self._lock_path(run))
@@ -93,9 +100,9 @@ class EmbeddedRunner:
     def _ending(self, run: str, without: Gone) -> RunState:
         return read_ending(self._folder(run) / str(_TRY)) or without
 
-    def stop(self, run: str) -> None:
+    def stop(self, job: Job) -> None:
         """Ask the run's processes to end; force them a second after the first call."""
-        child = self._children.get(run)
+        child = self._children.get(run_id(job.id, job.attempt))
         if child is None:
             return
         if child.end_by is None:
@@ -103,6 +110,9 @@ class EmbeddedRunner:
             _signal(child, signal.SIGTERM)
         elif time.monotonic() >= child.end_by:
             _signal(child, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Nothing is held that does not end with the process."""
 
     def _folder(self, run: str) -> Path:
         return self._results.joinpath(*run.rsplit(".", 1))

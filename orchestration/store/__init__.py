@@ -1,9 +1,10 @@
 """The durable orders: one interface, one module a database."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Protocol
 
+from orchestration.backend import BackendUpdate
 from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
 
 
@@ -33,13 +34,16 @@ class JobStore(Protocol):
         """Return one page of jobs, newest first; no job of a list carries its inputs or its result."""
 
     def unfinished(self) -> tuple[Job, ...]:
-        """Return every accepted and running job, oldest first."""
+        """Return every accepted and running job but those of back ends, oldest first."""
+
+    def waiting(self, processes: Collection[str], most: int) -> int:
+        """Return how many accepted jobs there are of these processes, counted up to `most`."""
 
     def begin(self, job_id: str) -> Job | None:
         """Take an accepted job to running with the next attempt; None when it is accepted no more."""
 
-    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
-        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
+        """Note the progress of a running attempt, which never goes back; False when it is not the running one."""
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""
@@ -56,8 +60,18 @@ class JobStore(Protocol):
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
 
+    def update(self, job_id: str, update: BackendUpdate) -> Job | None:
+        """Bring the job to what an external back end says; return it as it then is, None where it is unknown.
+
+        From the first update on the back end has the job: every change of a run of ours finds none to change. Said
+        again it changes nothing. Raises UpdateRefused for a finished job, and where a running one would wait again.
+        """
+
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
-        """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted."""
+        """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted.
+
+        Those of a back end too: what is there a run of ours left.
+        """
 
     def next_expiry(self) -> datetime | None:
         """Return when the next files go that are a job's own, None where there are none."""

@@ -1,20 +1,22 @@
 """The durable orders in a database."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, override
 from uuid import uuid4
 
+from orchestration.backend import BackendUpdate
 from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
 from orchestration.job import Job, JobPage, JobQuery, Manifest, Order, ResultFile
 from orchestration.manifest import decode, encode
 from orchestration.store import statements
 from orchestration.store.database import Database
 from orchestration.store.listing import listing_of
-from orchestration.store.rows import job_of
-from sql.connections import Connection, Place
+from orchestration.store.rows import entries_of, job_of
+from orchestration.store.updates import updated
+from sql.connections import Connection, Place, among
 from sql.times import microseconds, now, time_of
 
 
@@ -46,8 +48,9 @@ class StoredJobs(Database):
             known = connection.execute(statements.KNOWN, values).fetchone()
             if known is None:
                 _check_open(connection, order.owner, most_open)
-                connection.executemany(statements.NOTICE, _entries(order, values["id"]))
-                return job_of(connection.execute(statement, values).fetchone()), True
+                row = connection.execute(statement, values).fetchone()
+                connection.executemany(statements.NOTICE, entries_of(order, row))
+                return job_of(row), True
         return _same(known, order), False
 
     def repeated(self, order: Order) -> Job | None:
@@ -72,9 +75,16 @@ class StoredJobs(Database):
         return JobPage(tuple(reversed(jobs) if backwards else jobs), matched)
 
     def unfinished(self) -> tuple[Job, ...]:
-        """Return every accepted and running job, oldest first."""
+        """Return every accepted and running job but those of back ends, oldest first."""
         with self._reading() as connection:
             return tuple(map(job_of, connection.execute(statements.UNFINISHED)))
+
+    def waiting(self, processes: Collection[str], most: int) -> int:
+        """Return how many accepted jobs there are of these processes, counted up to `most`."""
+        names, values = among("process", sorted(processes))
+        with self._reading() as connection:
+            row = connection.execute(statements.WAITING.format(names), {**values, "most": most}).fetchone()
+        return int(row[0])
 
     def begin(self, job_id: str) -> Job | None:
         """Take an accepted job to running with the next attempt; None when it is accepted no more."""
@@ -82,11 +92,12 @@ class StoredJobs(Database):
             row = connection.execute(statements.BEGIN, {"id": job_id, "now": now()}).fetchone()
         return job_of(row) if row else None
 
-    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
-        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
+        """Note the progress of a running attempt, which never goes back; False when it is not the running one."""
         values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message, "now": now()}
         with self._writing() as connection:
-            connection.execute(statements.REPORT.of(self._pool.dialect), values)
+            row = connection.execute(statements.REPORT.of(self._pool.dialect), values).fetchone()
+        return bool(row and row[0])
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""
@@ -112,6 +123,11 @@ class StoredJobs(Database):
         with self._writing() as connection:
             row = connection.execute(statements.DISMISS, {"id": job_id, "now": now()}).fetchone()
         return job_of(row) if row else None
+
+    def update(self, job_id: str, update: BackendUpdate) -> Job | None:
+        """Bring the job to what an external back end says; return it as it then is. Raises UpdateRefused."""
+        with self._writing() as connection:
+            return updated(connection, job_id, update)
 
     def files_to_remove(self, now: datetime) -> tuple[Job, ...]:
         """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted."""
@@ -208,11 +224,3 @@ def _values(order: Order) -> dict[str, Any]:
         "notices": json.dumps([asdict(notice) for notice in order.notices]),
         "now": now(),
     }
-
-
-def _entries(order: Order, job_id: str) -> list[dict[str, str]]:
-    """Return the order's entries of the outbox, which are there before it: one that is born finished is due at once."""
-    return [
-        {"job": job_id, "kind": notice.kind, "event": notice.event, "address": notice.address}
-        for notice in order.notices
-    ]

@@ -38,7 +38,7 @@ _PAST = Wording(
 """Of the last 5,000 orders only; one whose area has very many vertices is left out, and one that PostgreSQL cannot look
 into, as it has signs outside of the Basic Multilingual Plane."""
 
-_WAITING = "select count(*) from jobs where finished is null and process not in "
+_WAITING = "select count(*) from jobs where finished is null and backend = 0 and process not in "
 
 
 @dataclass(frozen=True, slots=True)

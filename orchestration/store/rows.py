@@ -28,6 +28,7 @@ def job_of(row: Mapping[str, Any]) -> Job:
         manifest=decode(row["manifest"] or "[]"),
         files_until=_time(row["files_until"]),
         expired=bool(row["expired"]),
+        backend=bool(row["backend"]),
     )
 
 
@@ -51,3 +52,20 @@ def _time(value: int | None) -> datetime | None:
 
 def _notice(members: Mapping[str, Any]) -> Notice:
     return Notice(members["kind"], Status(members["event"]), members["address"])
+
+
+def entries_of(order: Order, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the order's entries of the outbox: of one that is stored finished, what it came to, and due at once."""
+    finished = row["finished"] is not None
+    return [
+        {
+            "job": row["id"],
+            "kind": notice.kind,
+            "event": notice.event,
+            "address": notice.address,
+            "state": "due" if finished else "waiting",
+            "due": row["updated"] if finished else None,
+        }
+        for notice in order.notices
+        if not finished or notice.event == row["status"]
+    ]

@@ -4,7 +4,7 @@ from sql.connections import Wording
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
-    files_until, expired, '[]' as notices"""
+    files_until, expired, backend, '[]' as notices"""
 """Every column but the inputs and the result, which may be megabytes each, and whom to tell: no list shows them."""
 
 ADD = """insert into jobs (
@@ -25,33 +25,38 @@ KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and 
 
 GET = "select * from jobs where id = :id and deleted is null"
 
-UNFINISHED = f"select {LISTED} from jobs where finished is null order by number"  # noqa: S608  a constant
+UNFINISHED = f"select {LISTED} from jobs where finished is null and backend = 0 order by number"  # noqa: S608  a constant
+
+WAITING = """select count(*) from (
+        select 1 from jobs where finished is null and status = 'accepted' and process in {} limit :most) as counted"""
 
 BEGIN = """update jobs set
         status = 'running', attempt = attempt + 1, started = :now, updated = :now, progress = 0, message = '', files = 1
-    where id = :id and status = 'accepted'
+    where id = :id and status = 'accepted' and backend = 0
     returning *"""
 
 REPORT = Wording(
-    sqlite="""update jobs set progress = min(max(:percent, 0), 100), message = :message, updated = :now
-    where id = :id and attempt = :attempt and status = 'running'""",
+    sqlite="""update jobs set progress = max(progress, min(:percent, 100)), message = :message, updated = :now
+    where id = :id and attempt = :attempt and status = 'running' and backend = 0
+    returning 1""",
     postgresql="select report(:id, :attempt, :percent, :message)",
 )
 
 PUBLISH = """update jobs set
         status = 'successful', finished = :now, updated = :now, progress = 100, message = '',
         manifest = :manifest, files = :files, files_until = :until
-    where id = :id and attempt = :attempt and status = 'running'"""
+    where id = :id and attempt = :attempt and status = 'running' and backend = 0"""
 
 FAIL = """update jobs set status = 'failed', finished = :now, updated = :now, message = :reason, fault = :fault
-    where id = :id and attempt = :attempt and status = 'running'"""
+    where id = :id and attempt = :attempt and status = 'running' and backend = 0"""
 
 HAND_BACK = """update jobs set
         status = 'accepted', started = null, updated = :now, progress = 0, message = 'waits to be run again',
         failures = failures + :counted
-    where id = :id and attempt = :attempt and status = 'running'"""
+    where id = :id and attempt = :attempt and status = 'running' and backend = 0"""
 
-TELL = "update jobs set message = :message, updated = :now where id = :id and status = 'accepted'"
+TELL = """update jobs set message = :message, updated = :now
+    where id = :id and status = 'accepted' and backend = 0"""
 
 DISMISS = """update jobs set
         status = case when finished is null then 'dismissed' else status end,
@@ -63,7 +68,8 @@ DISMISS = """update jobs set
     returning *"""
 
 FILES_TO_REMOVE = f"""select {LISTED} from jobs
-    where files = 1 and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed'))
+    where files = 1
+        and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed') or backend = 1)
     order by number"""  # noqa: S608  a constant
 
 NEXT_EXPIRY = """select files_until from jobs
@@ -77,12 +83,38 @@ NAMED_FILES = """select id, manifest from jobs where files = 1 and status = 'suc
 
 FILES_REMOVED = """update jobs set
         files = 0, files_until = null,
-        expired = case when status = 'successful' and deleted is null then 1 else 0 end
+        expired = case when status = 'successful' and deleted is null and backend = 0 then 1 else 0 end
     where id = :id and files = 1"""
+
+BACKEND_QUEUED = """update jobs set backend = 1, updated = :now, message = ''
+    where id = :id and status = 'accepted' and backend = 0
+    returning *"""
+
+BACKEND_BEGUN = """update jobs set
+        backend = 1, status = 'running', started = :now, updated = :now, progress = 0, message = ''
+    where id = :id and (status = 'accepted' or status = 'running' and backend = 0)
+    returning *"""
+
+BACKEND_DONE = """update jobs set
+        backend = 1, status = 'successful', started = coalesce(started, :now), finished = :now, updated = :now,
+        progress = 100, message = '', manifest = :manifest
+    where id = :id and finished is null
+    returning *"""
+
+BACKEND_FAILED = """update jobs set
+        backend = 1, status = 'failed', finished = :now, updated = :now, message = :reason, fault = :fault
+    where id = :id and finished is null
+    returning *"""
+
+MAIL = """insert into outbox (job, kind, event, address, state, due)
+    select :id, 'mail', :event, :address, 'due', cast(:now as bigint)
+    where not exists (select 1 from outbox where job = :id and kind = 'mail' and event = :event)"""
+"""Who ordered the mail gets one, whoever asks for another."""
 
 PURGE = "delete from jobs where finished is not null and files = 0 and updated < :before"
 
-NOTICE = "insert into outbox (job, kind, event, address) values (:job, :kind, :event, :address)"
+NOTICE = """insert into outbox (job, kind, event, address, state, due)
+    values (:job, :kind, :event, :address, :state, :due)"""
 
 ANY_DUE = "select 1 from outbox where kind = :kind and state = 'due' and due <= :now limit 1"
 

@@ -31,6 +31,7 @@ create table if not exists jobs (
     check ((status in ('accepted', 'running')) = (finished is null)),
     check (deleted is null or finished is not null)
 );
+alter table jobs add column if not exists backend smallint not null default 0 check (backend in (0, 1));
 
 comment on table jobs is 'The orders, one row each; kept as deleted until its retention ends.';
 comment on column jobs.number is 'The order of arrival.';
@@ -41,4 +42,5 @@ comment on column jobs.fault is 'The class of the error that a failed order ende
 comment on column jobs.manifest is 'The result: values, and files by their path below the folder of results.';
 comment on column jobs.files is '1 while something of the order may lie in the folder of results.';
 comment on column jobs.deleted is 'Null while callers see the order.';
+comment on column jobs.backend is '1 from when an external back end has the order: nothing of ours changes it but its end.';
 comment on column jobs.notices is 'Who asked to be told, for an order that is ordered again.';

@@ -45,9 +45,8 @@ $$;
 create or replace trigger outbox_changed after update of status on jobs
     for each row when (new.status is distinct from old.status) execute function tell_of_job();
 
--- An order that is finished when it is stored is told of likewise.
-create or replace trigger outbox_finished after insert on jobs
-    for each row when (new.finished is not null) execute function tell_of_job();
+-- Of the first version: what tells of an order that is finished when it is stored comes after it, and is due then.
+drop trigger if exists outbox_finished on jobs;
 
 create or replace trigger outbox_deleted after update of deleted on jobs
     for each row when (new.deleted is not null) execute function forget_news_of_job();

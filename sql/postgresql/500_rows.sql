@@ -6,6 +6,15 @@ drop policy if exists jobs_of_owner on jobs;
 create policy jobs_of_owner on jobs using (
     (select current_setting('landcast.owner', true)) = '*' or owner = (select current_setting('landcast.owner', true)));
 
+-- An entry of the outbox holds somebody's address: it is seen, changed and made by whom its order is.
+alter table outbox enable row level security;
+alter table outbox force row level security;
+drop policy if exists outbox_of_owner on outbox;
+create policy outbox_of_owner on outbox using (
+    (select current_setting('landcast.owner', true)) = '*'
+    or exists (
+        select from jobs where jobs.id = outbox.job and jobs.owner = (select current_setting('landcast.owner', true))));
+
 alter table api_keys enable row level security;
 alter table api_keys force row level security;
 drop policy if exists api_keys_of_owner on api_keys;

@@ -2,6 +2,7 @@
 -- `number` is the order of arrival; `attempt` numbers every start, `failures` counts those that ended without a word.
 -- `fault` is the class of the error that a failed order ended with, empty where it was ours.
 -- `notices` is who asked to be told, as JSON, for an order that is ordered again; what is told lies in the outbox.
+-- `backend` is 1 from when an external back end has the order: nothing of ours changes it but its end.
 -- `files` is 1 while something of the order may lie in the results folder; `deleted` is null while callers see it.
 create table if not exists jobs (
     number          integer primary key autoincrement,
@@ -31,6 +32,7 @@ create table if not exists jobs (
     files_until     integer,
     expired         integer not null default 0 check (expired in (0, 1)),
     notices         text    not null default '[]',
+    backend         integer not null default 0 check (backend in (0, 1)),
     check ((status in ('accepted', 'running')) = (finished is null)),
     check (deleted is null or finished is not null)
 );

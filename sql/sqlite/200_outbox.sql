@@ -25,13 +25,8 @@ begin
     delete from outbox where job = new.id and state = 'waiting' and new.finished is not null;
 end;
 
--- An order that is finished when it is stored is told of likewise.
-create trigger if not exists outbox_finished after insert on jobs when new.finished is not null
-begin
-    update outbox set state = 'due', due = new.updated
-        where job = new.id and event = new.status and state = 'waiting';
-    delete from outbox where job = new.id and state = 'waiting';
-end;
+-- Of older versions: what tells of an order that is finished when it is stored comes after it, and is due then.
+drop trigger if exists outbox_finished;
 
 -- Nothing is told of an order that was deleted.
 create trigger if not exists outbox_deleted after update of deleted on jobs when new.deleted is not null

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 
 REALM = Path(__file__).parents[2] / "deploy" / "keycloak" / "landcast-realm.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

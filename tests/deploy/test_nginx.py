@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from routes.middleware.bounds import MAX_BODY
-from tests.server.served import Served, end, eventually, free_port
+from tests.ports import free_port
+from tests.server.served import Served, end, eventually
 
 HOST = "maps.example.org"
 NGINX = which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") or "nginx"

@@ -37,11 +37,11 @@ class Site:
         accepted, _ = self.store.add(Order(process, inputs or {}, "local"))
         job = self.store.begin(accepted.id)
         assert job is not None
-        self.runner.start(job, job.attempt)
+        self.runner.start(job)
         return job
 
     def look(self, job: Job) -> RunState:
-        return self.runner.look(run_id(job.id, job.attempt))
+        return self.runner.look(job)
 
     def end_of(self, job: Job) -> RunState:
         state = self.look(job)
@@ -80,25 +80,25 @@ def test_an_unexpected_error_is_told_to_the_log_not_to_the_caller(site: Site) ->
 
 def test_a_run_that_leaves_no_word_is_gone(site: Site) -> None:
     assert site.end_of(site.start("crash")) == Gone("its process was ended by signal SIGKILL")
-    assert isinstance(site.runner.look(f"{'0' * 36}.1"), Gone)
+    unknown, _ = site.store.add(Order("echo", {}, "local"))
+    assert isinstance(site.runner.look(unknown), Gone)
 
 
 def test_a_run_lives_as_long_as_its_lock_is_held_whatever_its_number(site: Site) -> None:
     """Process numbers are used again: who has the number of a dead run must neither look alive nor be killed."""
     job = site.start("echo", {"pause": 30})
     stranger = EmbeddedRunner(site.results, site.arguments, work=_WORKS)
-    run = run_id(job.id, 1)
-    assert isinstance(stranger.look(run), Running)
-    stranger.stop(run)
+    assert isinstance(stranger.look(job), Running)
+    stranger.stop(job)
     assert isinstance(site.look(job), Running), "only who started a run ends it"
     os.kill(site.pid(job), signal.SIGKILL)
     assert isinstance(site.end_of(job), Gone)
     lock = site.results / job.id / "1" / "run.lock"
     lock.write_text(str(os.getpid()))
-    assert isinstance(stranger.look(run), Gone)
+    assert isinstance(stranger.look(job), Gone)
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert isinstance(stranger.look(run), Running)
+        assert isinstance(stranger.look(job), Running)
 
 
 def test_stopping_ends_grandchildren_that_do_not_listen_within_two_seconds(site: Site, until: Until) -> None:
@@ -108,7 +108,7 @@ def test_stopping_ends_grandchildren_that_do_not_listen_within_two_seconds(site:
     pids = [int(pid) for pid in family.read_text().split()]
     begin = time.monotonic()
     while isinstance(site.look(job), Running):
-        site.runner.stop(run_id(job.id, 1))
+        site.runner.stop(job)
         time.sleep(0.02)
     until(lambda: not any(map(_is_alive, pids)), seconds=1)
     assert time.monotonic() - begin < 2
@@ -152,7 +152,7 @@ def test_a_child_ends_with_its_parent_even_when_that_was_killed(
         state = Path({str(state_dir)!r})
         job = StoredJobs(state / "orders.sqlite").begin({accepted.id!r})
         runner = EmbeddedRunner(state / "results", ["--state-dir", str(state), "--config", "x"])
-        runner.start(job, 1)
+        runner.start(job)
         print(runner._children[job.id + ".1"].process.pid, flush=True)
         time.sleep(30)"""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
@@ -173,8 +173,8 @@ def test_a_run_that_cannot_be_started_is_the_runner_s_failure(state_dir: Path, s
     now = datetime.now(UTC)
     job = Job("j", Order("echo", {}, "local"), Status.RUNNING, now, now)
     with pytest.raises(RunnerUnavailable):
-        EmbeddedRunner(site.results, [], work=["/no/such/program"]).start(job, 1)
+        EmbeddedRunner(site.results, [], work=["/no/such/program"]).start(job)
     (state_dir / "results").joinpath("k").touch()
     with pytest.raises(RunnerUnavailable):
-        site.runner.start(replace(job, id="k"), 1)
-    assert isinstance(site.runner.look("j.1"), Gone)
+        site.runner.start(replace(job, id="k"))
+    assert isinstance(site.runner.look(job), Gone)

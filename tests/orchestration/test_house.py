@@ -16,6 +16,7 @@ from orchestration.errors import ResultMissing
 from orchestration.house import Edition, House, manifest_of
 from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
 from orchestration.job import Order, ResultFile
+from orchestration.lanes import lanes_on_this_machine
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners.embedded import EmbeddedRunner
@@ -230,7 +231,8 @@ def test_a_result_whose_time_ends_leaves_the_file(workshop: Workshop, make_store
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(file))
     runner = EmbeddedRunner(workshop.files.root, ())
     end = iter([False, False, True])
-    Reconciler(store, runner, workshop.files, parallel=1, jobs_days=365).run(lambda: next(end), beat=lambda: None)
+    reconciler = Reconciler(store, lanes_on_this_machine(runner, 1), workshop.files, jobs_days=365)
+    reconciler.run(lambda: next(end), beat=lambda: None)
     after = store.get(job.id)
     assert after is not None
     assert after.expired

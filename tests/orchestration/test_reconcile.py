@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.backend import BackendUpdate
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.job import Job, Order, Output, Status
+from orchestration.lanes import Lane, lanes_on_this_machine
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
-from orchestration.runners import Done, Failed, Gone, NoSpace, Queued, Running, RunState, run_id
+from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
 from orchestration.space import DISK_FULL, Space
 from orchestration.store.jobs import StoredJobs
 
@@ -24,18 +26,29 @@ class Stage:
     def __init__(self) -> None:
         self.runs: dict[str, RunState] = {}
         self.stopped: list[str] = []
+        self.adopted: list[Job] = []
         self.refuses = False
+        self.survives = False
+        self.why = ""
 
-    def start(self, job: Job, attempt: int) -> None:
+    def why_wait(self, _job: Job) -> str:
+        return self.why
+
+    def start(self, job: Job, *, again: bool = False) -> None:
         if self.refuses:
             raise RunnerUnavailable("no more processes")
-        self.runs[run_id(job.id, attempt)] = Queued()
+        if again:
+            self.adopted.append(job)
+        self.runs.setdefault(run_id(job.id, job.attempt), Queued())
 
-    def look(self, run: str) -> RunState:
-        return self.runs.get(run, Gone())
+    def look(self, job: Job) -> RunState:
+        return self.runs.get(run_id(job.id, job.attempt), Gone())
 
-    def stop(self, run: str) -> None:
-        self.stopped.append(run)
+    def stop(self, job: Job) -> None:
+        self.stopped.append(run_id(job.id, job.attempt))
+
+    def close(self) -> None:
+        pass
 
 
 class Scene:
@@ -50,7 +63,8 @@ class Scene:
 
     def restart(self, jobs_days: float = 365, cap: int | None = None) -> None:
         space = Space(self.files.root, cap=cap)
-        self.reconciler = Reconciler(self.store, self.stage, self.files, parallel=2, jobs_days=jobs_days, space=space)
+        lanes = lanes_on_this_machine(self.stage, 2)
+        self.reconciler = Reconciler(self.store, lanes, self.files, jobs_days=jobs_days, space=space)
 
     def order(self, process: str = _LONG) -> str:
         return self.store.add(Order(process, {}, "local"))[0].id
@@ -127,7 +141,7 @@ def test_the_loser_is_not_published_and_its_files_go(scene: Scene, make_output: 
     assert scene.stand(job_id) == ("running", 2, 1)
     late = scene.write(f"{job_id}/1/1/r.zip")
     current = scene.write(f"{job_id}/2/1/half.zip")
-    scene.reconciler._publish(loser, (make_output(f"{job_id}/1/1/r.zip"),))
+    scene.reconciler._follower.publish(loser, (make_output(f"{job_id}/1/1/r.zip"),))
     assert scene.stand(job_id) == ("running", 2, 1)
     assert not late.exists()
     assert current.exists()
@@ -174,6 +188,68 @@ def test_a_run_that_outlived_a_restart_is_followed_not_started_again(scene: Scen
     assert scene.stand(job_id) == ("successful", 1, 0)
 
 
+def test_runs_that_survive_are_neither_ended_nor_counted_as_lost_at_a_stop(scene: Scene) -> None:
+    scene.stage.survives = True
+    job_id = scene.running()
+    scene.reconciler.run(lambda: True, beat=lambda: None)
+    assert scene.stage.stopped == []
+    assert scene.stand(job_id) == ("running", 1, 0)
+
+
+def test_a_run_that_survived_is_started_once_more_under_its_own_id(scene: Scene) -> None:
+    """Who was stopped between its two steps may have noted an attempt that nobody was told of."""
+    scene.stage.survives = True
+    job_id = scene.store.add(Order(_LONG, {"year": 2018}, "local"))[0].id
+    scene.store.begin(job_id)
+    scene.go_round()
+    scene.go_round()
+    (adopted,) = scene.stage.adopted
+    assert (adopted.id, adopted.attempt, adopted.order.inputs) == (job_id, 1, {"year": 2018})
+    scene.stage.runs[f"{job_id}.1"] = Gone("it was deleted")
+    scene.go_round()
+    assert scene.stand(job_id)[2] == 1, "the failure of a run that goes on without us is its own"
+
+
+def test_why_the_runner_lets_an_order_wait_is_told_and_taken_back(scene: Scene) -> None:
+    scene.stage.why = "Waits: nobody is there."
+    job_id = scene.order()
+    scene.go_round()
+    assert (scene.stand(job_id), scene.job(job_id).message) == (("accepted", 0, 0), "Waits: nobody is there.")
+    scene.stage.why = ""
+    scene.go_round()
+    assert (scene.stand(job_id), scene.job(job_id).message) == (("running", 1, 0), "")
+
+
+def test_what_the_work_reported_stays_when_its_run_waits_no_more(scene: Scene) -> None:
+    job_id = scene.running()
+    scene.set(job_id, Queued("Waits in a queue."))
+    assert scene.job(job_id).message == "Waits in a queue."
+    scene.go_round()
+    scene.set(job_id, Running())
+    assert scene.job(job_id).message == ""
+    scene.store.report(job_id, 1, 40, "part 2 of 5")
+    scene.go_round()
+    assert (scene.job(job_id).progress, scene.job(job_id).message) == (40, "part 2 of 5")
+
+
+def test_a_run_that_was_never_begun_costs_no_attempt_that_counts(scene: Scene) -> None:
+    job_id = scene.running()
+    scene.set(job_id, NotBegun("there is no such DAG"))
+    assert scene.job(job_id).failures == 0
+    assert scene.job(job_id).attempt == 1
+
+
+def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
+    elsewhere = Stage()
+    lanes = [Lane(elsewhere, 1, frozenset({"echo"})), *lanes_on_this_machine(scene.stage, 1)]
+    scene.reconciler = Reconciler(scene.store, lanes, scene.files, jobs_days=365)
+    echo, waiting, quick, long = (scene.order(process) for process in ("echo", "echo", "area-statistics", _LONG))
+    scene.go_round()
+    assert list(elsewhere.runs) == [f"{echo}.1"]
+    assert list(scene.stage.runs) == [f"{quick}.1", f"{long}.1"]
+    assert scene.stand(waiting)[0] == "accepted"
+
+
 def test_a_runner_s_own_figures_are_the_order_s_progress(scene: Scene) -> None:
     job_id = scene.running()
     scene.set(job_id, Running(30, "in the queue of a cluster"))
@@ -183,7 +259,7 @@ def test_a_runner_s_own_figures_are_the_order_s_progress(scene: Scene) -> None:
 
 
 def test_an_order_waits_while_the_runner_is_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestration.reconcile._PATIENCE", 0)
+    monkeypatch.setattr("orchestration.reconcile.start._PATIENCE", 0)
     scene.stage.refuses = True
     job_id = scene.order()
     scene.go_round()
@@ -219,6 +295,37 @@ def test_a_result_that_came_too_late_for_a_dismissed_order_goes(
     assert not late.exists()
 
 
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.SUCCESSFUL, Status.FAILED])
+def test_work_on_an_order_that_a_back_end_takes_over_is_stopped_and_its_files_go(scene: Scene, status: Status) -> None:
+    job_id = scene.running()
+    half = scene.write(f"{job_id}/1/1/half.zip")
+    manifest = (Output("result", {"n": 1}),) if status is Status.SUCCESSFUL else ()
+    scene.store.update(job_id, BackendUpdate(status, manifest, reason="no" if status is Status.FAILED else ""))
+    before = scene.job(job_id)
+    scene.go_round()
+    scene.go_round()
+    assert scene.stage.stopped == [f"{job_id}.1", f"{job_id}.1"]
+    assert half.exists()
+    scene.set(job_id, Gone())
+    assert not half.exists()
+    scene.restart()
+    scene.go_round()
+    assert scene.job(job_id) == before
+    assert list(scene.stage.runs) == [f"{job_id}.1"], "nothing is begun again"
+
+
+def test_a_result_of_ours_that_came_after_a_back_end_s_is_dropped(
+    scene: Scene, make_output: Callable[[str], Output]
+) -> None:
+    job_id = scene.running()
+    late = scene.write(f"{job_id}/1/1/r.zip")
+    theirs = (Output("result", {"n": 1}),)
+    scene.store.update(job_id, BackendUpdate(Status.SUCCESSFUL, theirs))
+    scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
+    assert scene.job(job_id).manifest == theirs
+    assert not late.exists()
+
+
 def test_deleting_a_finished_order_removes_its_files(scene: Scene, make_output: Callable[[str], Output]) -> None:
     job_id = scene.running()
     result = scene.write(f"{job_id}/1/1/r.zip")
@@ -235,7 +342,7 @@ def test_files_end_with_their_time_and_entries_with_theirs(
     result = scene.write(f"{job_id}/1/1/r.zip")
     scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
     monkeypatch.setattr("orchestration.reconcile._CHORES", 0)
-    monkeypatch.setattr("orchestration.reconcile._EXPIRY", 0)
+    monkeypatch.setattr("orchestration.reconcile.remove._EXPIRY", 0)
     scene.restart(jobs_days=1)
     scene.go_round()
     assert result.exists()
@@ -354,9 +461,9 @@ def test_a_stop_hands_back_what_runs_and_publishes_what_is_done(scene: Scene, mo
     monkeypatch.setattr("orchestration.reconcile._END", 0.2)
     done, lost, failed = scene.running(), scene.running(), scene.running("echo")
 
-    def stop(run: str) -> None:
+    def stop(job: Job) -> None:
         ends: dict[str, RunState] = {done: Done(()), failed: Failed("stopped")}
-        scene.stage.runs[run] = ends.get(run[:-2], Gone())
+        scene.stage.runs[run_id(job.id, job.attempt)] = ends.get(job.id, Gone())
 
     monkeypatch.setattr(scene.stage, "stop", stop)
     scene.reconciler.run(lambda: True, beat=lambda: None)

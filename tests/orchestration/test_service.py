@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from orchestration.backend import BackendUpdate
 from orchestration.heartbeat import heartbeat_age
-from orchestration.job import Job, JobQuery, Order, Status
+from orchestration.job import Job, JobQuery, Order, Output, Status
 from orchestration.store.jobs import StoredJobs
 
 if TYPE_CHECKING:
@@ -114,6 +115,21 @@ def test_dismissed_work_is_gone_in_two_seconds_grandchildren_and_files_included(
     now = store.get(job.id)
     assert now is not None
     assert now.status is Status.DISMISSED
+
+
+def test_work_on_an_order_that_a_back_end_ended_is_gone_in_two_seconds_and_the_result_stays(
+    start_worker: Start, make_store: MakeStore, state_dir: Path, until: Until
+) -> None:
+    store = make_store()
+    job, _ = store.add(Order("family", {}, "local"))
+    worker = start_worker()
+    family = state_dir / "results" / job.id / "1" / "1" / "family"
+    until(lambda: family.exists() and len(family.read_text().split()) == 2)
+    begin = time.monotonic()
+    ended = store.update(job.id, BackendUpdate(Status.SUCCESSFUL, (Output("result", [1]),)))
+    until(lambda: not _children(worker) and not (state_dir / "results" / job.id).exists())
+    assert time.monotonic() - begin < 2
+    assert store.get(job.id) == ended
 
 
 def test_a_stop_hands_the_work_back_and_the_next_worker_goes_on(

@@ -20,7 +20,8 @@ from orchestration.job import Notice, Order, Status
 from orchestration.outbox.signature import key_of
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox, State
-from tests.orchestration.receivers import Postman, Receiver, free_port
+from tests.orchestration.receivers import Postman, Receiver
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 MakeStore = Callable[..., StoredJobs]

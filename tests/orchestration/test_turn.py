@@ -14,8 +14,8 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.turn import Turn
 from sql.connections import DatabaseAway
 from sql.lock import PostgresLock
-from tests.orchestration.receivers import free_port
 from tests.places import PlaceOf
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 if TYPE_CHECKING:

@@ -241,6 +241,53 @@ def test_somebody_elses_order_is_not_there(desk: Desk, role: str | None) -> None
     assert desk.ask(f"/jobs/{job}", "user").json()["status"] == "accepted"
 
 
+UPDATE = {"status": "SUCCESS", "result": "https://files.example.org/x"}
+
+
+@pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville", "user"])
+def test_nobody_but_an_administrator_says_how_an_order_stands(desk: Desk, role: str | None) -> None:
+    """Attack: end an order with a link of one's own, also one's own order."""
+    job, nothing = (
+        desk.order("user", PRODUCT, "extract-product").json()["jobID"],
+        "00000000-0000-4000-8000-000000000000",
+    )
+    there, nowhere = (desk.ask(f"/orders/{each}", role, "PUT", json=UPDATE) for each in (job, nothing))
+    if role == "user":
+        assert (there.status_code, there.json()["detail"]) == (403, "administer needs role admin")
+    else:
+        assert there.status_code == 404
+        assert same(there, nowhere, job, nothing)
+    assert desk.app.state.resources.store.get(job).status == "accepted"
+
+
+def test_whose_order_it_is_a_key_updates_none(desk: Desk) -> None:
+    """Attack: a key, found somewhere, ends orders with links to somewhere else."""
+    store = desk.app.state.resources.store
+    job, _ = store.add(Order("extract-product", {}, desk.owner("admin")))
+    authenticator: Any = desk.app.state.authenticator
+    portal: Any = desk.client.portal
+    identity = portal.call(authenticator.tokens.identify, desk.token("admin"))
+    _, key = authenticator.keys.create(identity, WantedKey("found", "order"))
+    answer = desk.ask(f"/orders/{job.id}", None, "PUT", json=UPDATE, headers={"X-Api-Key": key})
+    assert (answer.status_code, answer.json()["detail"]) == (403, "this key is made to order, not to administer")
+    assert store.get(job.id).status == "accepted"
+
+
+def test_what_an_administrator_says_is_done_and_written_down(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "landcast.audit")
+    job = desk.order("user", PRODUCT, "extract-product").json()["jobID"]
+    caplog.clear()
+    answer = desk.ask(f"/orders/{job}", "admin", "PUT", json=UPDATE)
+    assert (answer.status_code, answer.json()["status"]) == (200, "successful")
+    lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+    assert [(line["who"], line["action"], line["job"]) for line in lines] == [
+        (desk.owner("admin"), "administer", job),
+        (desk.owner("admin"), "update-order", job),
+    ]
+    assert (lines[1]["resource"], lines[1]["status"]) == ("extract-product", "successful")
+    assert desk.ask(f"/jobs/{job}/results", "user").headers["link"].startswith("<https://files.example.org/x>")
+
+
 def test_an_administrator_sees_all_orders_with_their_owners(desk: Desk) -> None:
     mine, theirs = desk.order("admin").json()["jobID"], desk.order("user").json()["jobID"]
     listed = desk.ask("/jobs", "admin").json()["jobs"]
@@ -561,3 +608,30 @@ def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
     assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
     whole = {"who": user, "may": "read-items", "collections": "parks"}
     assert open_desk({**grants, "whole": whole}).order("user").status_code == 201
+
+
+def test_production_services_are_for_gaf_and_admin_and_geoville_sees_and_ends_their_orders(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk(airflow={"url": "http://127.0.0.1:9"})
+    scene = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
+    order = {"inputs": {"s2_parameter_list": [scene]}}
+    for process in ("sample-extraction", "sample-extraction-testing"):
+        seen = {
+            role: desk.ask(f"/processes/{process}", role).status_code for role in (None, "user", "other", "geoville")
+        }
+        assert seen == {None: 404, "user": 404, "other": 404, "geoville": 200}
+        answers = {role: desk.order(role, order, process) for role in ("user", "other", "geoville", "gaf", "admin")}
+        statuses = {role: answer.status_code for role, answer in answers.items()}
+        assert statuses == {"user": 404, "other": 404, "geoville": 403, "gaf": 201, "admin": 201}
+        assert desk.ask(f"/processes/{process}/execution", None, "POST", json=order).status_code == 404
+        job = answers["gaf"].json()["jobID"]
+        for role in ("user", "other"):
+            assert desk.ask(f"/jobs/{job}", role).status_code == 404
+            assert desk.ask(f"/jobs/{job}", role, "DELETE").status_code == 404
+        assert desk.ask(f"/jobs/{job}", "geoville").json()["owner"] == desk.owner("gaf")
+        assert desk.ask(f"/jobs/{job}", "geoville", "DELETE").json()["status"] == "dismissed"
+        assert desk.ask(f"/jobs/{answers['admin'].json()['jobID']}", "gaf").status_code == 404
+    listed = desk.ask("/processes?limit=100", "geoville").json()["processes"]
+    assert {"apply-model", "prepare-samples-testing"} <= {process["id"] for process in listed}
+    assert not [path for path in desk.ask("/openapi?f=json", "user").json()["paths"] if "sample-extraction" in path]

@@ -24,9 +24,12 @@ from auth.keys.store import ApiKeys
 from orchestration.job import Order, Output, ResultFile
 from orchestration.store.jobs import StoredJobs
 from server.app import ROUTES
+from sql.pool import PostgresPool
 from tests.auth.issuers import rsa_key, signed
 from tests.auth.keycloak import Keycloak
 from tests.conftest import serving
+from tests.ports import free_port
+from tests.postgres import Postgres
 
 TABLE = Path(__file__).with_name("access_matrix.txt")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -39,6 +42,7 @@ BODIES: Mapping[str, Any] = {
     "/processes/national-product/execution": {"inputs": {**RASTER, "nation": "Poland"}},
     "/processes/european-product/execution": {"inputs": RASTER},
     "/processes/area-statistics/execution": {"inputs": {"park": "Ojcowski National Park"}},
+    "/orders/{job_id}": {"status": "RUNNING"},
     "/auth/keys": {"name": "matrix"},
     "/auth/refresh": {"refresh_token": "none"},
     "/auth/revoke": {"refresh_token": "none"},
@@ -95,12 +99,14 @@ class Town:
             body = BODIES.get(cell.path, {})
             prefer = {} if "estimate" in cell.path else {"Prefer": "respond-async"}
             return await http.post(address, json=body, headers={**headers, **prefer})
+        if cell.method == "PUT" and cell.path in BODIES:
+            return await http.put(address, json=BODIES[cell.path], headers=headers)
         return await http.request(cell.method, address, headers=headers)
 
     async def fill(self, http: httpx2.AsyncClient, written: str) -> tuple[str, dict[str, str]]:
         """Return the address that a cell asks for, with an order of its own where it names one, and what it put in."""
         put = dict(_PLACE.findall(written))
-        if put.get("job_id") in {"order", "production"}:
+        if put.get("job_id") in {"order", "production", "waiting"}:
             put["job_id"] = self.order(put["job_id"])
         if put.get("name") == "ticket":
             put["name"] = await self._ticket(http, put["job_id"])
@@ -108,6 +114,8 @@ class Town:
         return path + QUERIES.get(_PLACE.sub(r"{\1}", written), ""), put
 
     def order(self, kind: str) -> str:
+        if kind == "waiting":
+            return self.store.add(Order("extract-product", {}, self.owners["user"]))[0].id
         process, owner = ("echo", "user") if kind == "order" else ("apply-model", "gaf")
         content = b"PK"
         path = self.results / "shared" / "1" / "1" / "Raster.zip"
@@ -199,17 +207,25 @@ def tokens(keycloak: Keycloak, people: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def state(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("matrix")
+    (folder / "sample").symlink_to(sample / "sample")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def town(
     keycloak: Keycloak,
     people: dict[str, str],
     tokens: dict[str, str],
-    sample: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    state: Path,
+    postgres: Postgres,
 ) -> Iterator[Town]:
-    state = tmp_path_factory.mktemp("matrix")
-    (state / "sample").symlink_to(sample / "sample")
+    """Yield a server that offers all there is, with an Airflow that never answers: what is ordered there waits."""
     with ExitStack() as running:
-        keys = running.enter_context(closing(ApiKeys(state / "orders.sqlite")))
+        database = postgres.migrated()
+        place = running.enter_context(closing(PostgresPool(database)))
+        keys = ApiKeys(place)
         owner = Identity(people["user"], subject="matrix", roles=frozenset({"user"}), method="token")
         key, text = keys.create(owner, WantedKey("matrix", "order"))
         keys.revoke(key.id)
@@ -223,9 +239,14 @@ def town(
                 LANDCAST_AUTH_CLIENT_SECRET=keycloak.client("landcast")["secret"],
                 LANDCAST_SERVER_PROXIES="127.0.0.1",
                 LANDCAST_JOBS_WAIT="1",
+                LANDCAST_DATABASE_URL=database,
+                LANDCAST_AIRFLOW_URL=f"http://127.0.0.1:{free_port()}",
+                LANDCAST_AIRFLOW_USERNAME="landcast",
+                LANDCAST_AIRFLOW_PASSWORD="matrix",  # noqa: S106  of nobody
+                LANDCAST_AIRFLOW_KEY="matrix" * 8,
             )
         )
-        store = running.enter_context(closing(StoredJobs(state / "orders.sqlite", files_days=30)))
+        store = StoredJobs(place, files_days=30)
         headers = {"anon": {}, "rev": {"X-Api-Key": text}, **{name: bearer(token) for name, token in tokens.items()}}
         yield Town(url, headers, people, store, state / "results")
 
@@ -269,7 +290,7 @@ def test_what_is_not_to_be_known_is_answered_as_what_there_is_not(town: Town) ->
 
     async def judge(http: httpx2.AsyncClient, cell: Cell) -> str | None:
         address, put = await town.fill(http, cell.written)
-        kind = {"collections": "collection_id", "jobs": "job_id"}[address.split("/")[1]]
+        kind = {"collections": "collection_id", "jobs": "job_id", "orders": "job_id"}[address.split("/")[1]]
         there = address.split("/")[2]
         nowhere = address.replace(there, NOBODYS[kind], 1)
         one, other = [await town.ask(http, cell, asked) for asked in (address, nowhere)]

@@ -8,18 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from socket import create_server
 
 import httpx2
 import psutil
 
-
-def free_port() -> int:
-    with closing(create_server(("127.0.0.1", 0))) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+from tests.ports import free_port
 
 
 class Served:

@@ -16,7 +16,10 @@ from shutil import copytree
 import psutil
 import pytest
 
-from tests.server.served import Served, end, eventually, free_port, gone
+from tests.ports import free_port
+from tests.server.served import Served, end, eventually, gone
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

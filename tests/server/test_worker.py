@@ -15,6 +15,8 @@ from auth.keys.text import new_key
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import StartServer
 
+pytestmark = pytest.mark.long
+
 Open = Callable[..., socket.socket]
 AT_ONCE = 2.0
 """Seconds; on an idle machine it is some hundredths."""

@@ -86,10 +86,25 @@ def test_a_database_of_the_fourth_version_gets_its_keys_and_sessions(tmp_path: P
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         connection.executescript("drop table api_keys; drop table sessions; drop table pending_logins;")
-        connection.execute("pragma user_version = 4")
+        connection.executescript("alter table jobs drop column backend; pragma user_version = 4")
         migrate(connection)
         names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'table'")}
         assert names >= {"api_keys", "sessions", "pending_logins", "jobs"}
+
+
+def test_a_database_of_the_fifth_version_knows_no_back_ends(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        connection.executescript("alter table jobs drop column backend; pragma user_version = 5;" + _FIFTH)
+        migrate(connection)
+        assert connection.execute("select backend from jobs").fetchone()[0] == 0
+        triggers = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'trigger'")}
+        assert triggers == {"outbox_changed", "outbox_deleted"}
+
+
+_FIFTH = """create trigger outbox_finished after insert on jobs begin delete from outbox; end;
+    insert into jobs (id, owner, process, inputs, response, created, updated)
+    values ('first', 'me', 'echo', '{}', 'raw', 1, 1);"""
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -57,6 +57,31 @@ def test_every_file_may_run_again(postgres: Postgres) -> None:
     assert postgres.run(url, _SHAPE) == before
 
 
+def test_a_database_of_the_first_version_is_brought_up_with_what_is_in_it(postgres: Postgres) -> None:
+    url = postgres.empty()
+    migrate(url)
+    postgres.run(url, _FIRST)
+    assert migrate(url) == 1
+    assert version(url) == SCHEMA_VERSION
+    assert postgres.run(url, "set landcast.owner = 'ann'; select id, backend from jobs") == [("first", 0)]
+    assert postgres.run(url, "set landcast.owner = 'ann'; select address from outbox") == [("a@example.org",)]
+    assert postgres.run(url, "set landcast.owner = 'bob'; select address from outbox") == []
+    assert postgres.run(url, "select 1 from pg_trigger where tgname = 'outbox_finished'") == []
+
+
+_FIRST = """set landcast.owner = '*';
+    alter table jobs drop column backend;
+    drop policy outbox_of_owner on outbox;
+    alter table outbox no force row level security;
+    alter table outbox disable row level security;
+    create trigger outbox_finished after insert on jobs
+        for each row when (new.finished is not null) execute function tell_of_job();
+    insert into jobs (id, owner, process, inputs, response, created, updated)
+        values ('first', 'ann', 'echo', '{}', 'raw', 1, 1);
+    insert into outbox (job, kind, event, address) values ('first', 'mail', 'failed', 'a@example.org');
+    update schema_version set version = 1"""
+
+
 def test_a_newer_schema_is_refused_and_left_alone(postgres: Postgres) -> None:
     url = postgres.empty()
     migrate(url)

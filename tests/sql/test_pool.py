@@ -11,7 +11,7 @@ import pytest
 
 from sql.connections import DatabaseAway
 from sql.pool import PostgresPool
-from tests.orchestration.receivers import free_port
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 

@@ -19,7 +19,7 @@ from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
 from tests.postgres import Postgres
 
-TABLES = ("jobs", "api_keys", "sessions")
+TABLES = ("jobs", "outbox", "api_keys", "sessions")
 Login = Callable[[str], str]
 _INSERT = """insert into jobs (id, owner, process, inputs, response, created, updated)
     values ('x', 'bob', 'echo', '{}', 'raw', 1, 1)"""
@@ -30,7 +30,8 @@ def url(postgres: Postgres) -> Iterator[str]:
     made = postgres.migrated()
     with closing(PostgresPool(made)) as pool:
         for owner in ("ann", "bob", "dan"):
-            StoredJobs(pool).add(Order("echo", {}, owner))
+            notice = Notice("mail", Status.FAILED, f"{owner}@example.org")
+            StoredJobs(pool).add(Order("echo", {}, owner, notices=(notice,)))
             identity = Identity(owner, method="session")
             ApiKeys(pool).create(identity, WantedKey("a key"))
             Sessions(pool).create(identity, sid=None, id_token=None)
@@ -77,7 +78,7 @@ def test_a_transaction_for_an_owner_sees_theirs_and_the_next_sees_all(url: str, 
         for _ in range(2):
             with pool.reading(owner) as connection:
                 counts = [connection.execute(f"select count(*) from {table}").fetchone()[0] for table in TABLES]  # noqa: S608  likewise
-            assert counts == [int(owner == "ann")] * 3
+            assert counts == [int(owner == "ann")] * len(TABLES)
             with pool.reading() as connection:
                 assert connection.execute("select count(*) from jobs").fetchone()[0] == 3
 
@@ -91,6 +92,29 @@ def test_nobody_changes_or_makes_the_rows_of_another(postgres: Postgres, url: st
         postgres.run(url, as_ann + _INSERT)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="row-level security"):
         postgres.run(url, "set landcast.owner = 'bob'; update jobs set owner = 'ann'")
+
+
+def test_nobody_has_the_news_of_another_s_order_sent_to_them(postgres: Postgres, url: str) -> None:
+    """Attack: an entry of one's own about another's order would mail its results."""
+    [(theirs,)] = postgres.run(url, "set landcast.owner = 'bob'; select id from jobs")
+    insert = f"insert into outbox (job, kind, event, address) values ('{theirs}', 'mail', 'failed', 'ann@example.org')"  # noqa: S608  likewise
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="row-level security"):
+        postgres.run(url, "set landcast.owner = 'ann'; " + insert)
+    postgres.run(url, f"set landcast.owner = 'ann'; update outbox set address = 'x' where job = '{theirs}'")  # noqa: S608  likewise
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="row-level security"):
+        postgres.run(url, f"set landcast.owner = 'ann'; update outbox set job = '{theirs}'")  # noqa: S608  likewise
+    found = postgres.run(url, "set landcast.owner = '*'; select address from outbox order by number")
+    assert found == [("ann@example.org",), ("bob@example.org",), ("dan@example.org",)]
+
+
+def test_who_sees_one_owner_s_rows_alone_still_has_their_news_due(postgres: Postgres, url: str) -> None:
+    """The triggers act with the eyes of whoever changes the order."""
+    postgres.run(url, "set landcast.owner = 'ann'; update jobs set status = 'failed', finished = 7, updated = 7")
+    found = postgres.run(url, "set landcast.owner = '*'; select state, due from outbox order by number")
+    assert found == [("due", 7), ("waiting", None), ("waiting", None)]
+    postgres.run(url, "set landcast.owner = 'ann'; update jobs set deleted = 8")
+    postgres.run(url, "set landcast.owner = 'bob'; delete from jobs")
+    assert seen(postgres, url, "*")["outbox"] == 1
 
 
 def test_a_list_that_forgets_its_owner_is_empty_of_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +138,7 @@ def test_a_worker_reports_and_may_do_nothing_else(postgres: Postgres, url: str, 
         assert (now.status, now.progress, now.message) == (Status.RUNNING, 100, "too much")
         assert now.updated > job.updated
     owner = "begin; select report('', 1, 1, ''); set local landcast.owner = '*'; "
-    for table in (*TABLES, "outbox", "pending_logins", "logout_tokens", "schema_version"):
+    for table in (*TABLES, "pending_logins", "logout_tokens", "schema_version"):
         for statement in (f"select 1 from {table}", f"delete from {table}", f"insert into {table} default values"):  # noqa: S608  likewise
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 postgres.run(worker, owner + statement)

@@ -1,0 +1,90 @@
+"""Which runner an order goes to, and how many run there at once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.job import Job
+from orchestration.runners import Runner
+from orchestration.where import ON_AIRFLOW
+from orchestration.work import QUICK
+
+if TYPE_CHECKING:
+    from orchestration.runners.airflow import Access, OnAirflow
+    from orchestration.runners.airflow.client import Airflow
+
+_QUICK_PLACES = 2
+
+
+@dataclass(slots=True)
+class Lane:
+    """At most `places` orders of some processes run at once by one runner; of all others where none are named."""
+
+    runner: Runner
+    places: int
+    processes: frozenset[str] | None = None
+    next_start: float = field(default=0.0)
+    """When the next order may begin, after one could not."""
+
+    def takes(self, job: Job) -> bool:
+        """Say whether the order is one of the lane's processes."""
+        return self.processes is None or job.order.process in self.processes
+
+
+class Lanes:
+    """All lanes; an order goes to the first that takes it, the last takes every order."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+
+    def place_of(self, job: Job) -> int:
+        """Return the number of the order's lane."""
+        return next(number for number, lane in enumerate(self._lanes) if lane.takes(job))
+
+    def of(self, job: Job) -> Lane:
+        """Return the order's lane."""
+        return self._lanes[self.place_of(job)]
+
+    def runner_of(self, job: Job) -> Runner:
+        """Return the runner of the order."""
+        return self.of(job).runner
+
+    def places(self) -> list[int]:
+        """Return how many orders may run at once in each."""
+        return [lane.places for lane in self._lanes]
+
+
+def lanes_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] = QUICK) -> list[Lane]:
+    """Return the lanes of a runner of children: orders of the processes `quick` have two places of their own."""
+    return [Lane(runner, _QUICK_PLACES, quick), Lane(runner, parallel)]
+
+
+def lanes_on_airflow(runner: Runner, runs: int, processes: frozenset[str]) -> list[Lane]:
+    """Return the lanes of Airflow's runner, which come first; quick orders have as many places as the others."""
+    return [Lane(runner, runs, processes & QUICK), Lane(runner, runs, processes - QUICK)]
+
+
+@contextmanager
+def open_lanes(
+    children: Runner, parallel: int, *, airflow: "OnAirflow | None", results: Path, url: str | None
+) -> Iterator[list[Lane]]:
+    """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
+    own = lanes_on_this_machine(children, parallel)
+    if airflow is None or url is None:
+        yield own
+        return
+    from orchestration.runners.airflow.news import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
+    from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415
+
+    runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)
+    with closing(runner), hearing(url, runner.hear):
+        yield [*lanes_on_airflow(runner, airflow.runs, ON_AIRFLOW), *own]
+
+
+def _connect(access: "Access") -> "Airflow":
+    from orchestration.runners.airflow.client import Airflow  # noqa: PLC0415  it takes seconds, and 40 MB
+
+    return Airflow(access)

@@ -1,0 +1,132 @@
+"""Bring what runs into line with what was ordered: the one place that starts, follows and ends runs."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from orchestration.errors import StoreUnavailable
+from orchestration.job import Job
+from orchestration.lanes import Lane, Lanes
+from orchestration.reconcile.floor import Floor, failure
+from orchestration.reconcile.follow import Follower
+from orchestration.reconcile.remove import Remover
+from orchestration.reconcile.start import Starter
+from orchestration.results import ResultFiles
+from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running
+from orchestration.space import Space
+from orchestration.store import JobStore
+
+_log = logging.getLogger(__name__)
+
+_TICK = 0.05
+_PATIENCE = 1.0
+"""Seconds to wait after the store, the disk or the runner failed us."""
+_CHORES = 3600.0
+"""Seconds between two rounds through everything that is kept."""
+_END = 3.0
+"""Seconds that running work is given to end when we are stopped."""
+
+
+class Reconciler:
+    """Start, follow and end the runs of all orders; only one may work on a store at a time.
+
+    An order goes to the first of the `lanes` that takes it. Entries of finished jobs are removed after `jobs_days`
+    days. Runs that this reconciler did not start itself were lost to a stop of ours and are not counted as failures;
+    those of a runner whose runs survive are followed on. `chores` are done besides its own, once an hour.
+    `space` says which orders wait until there is some; without one there is no cap.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        lanes: Sequence[Lane],
+        files: ResultFiles,
+        *,
+        jobs_days: float,
+        chores: Sequence[Callable[[], None]] = (),
+        space: Space | None = None,
+    ) -> None:
+        self._floor = Floor(store, Lanes(lanes), files, space or Space(files.root))
+        self._follower = Follower(self._floor)
+        self._starter = Starter(self._floor)
+        self._remover = Remover(self._floor)
+        self._jobs_time = timedelta(days=jobs_days)
+        self._chores = chores
+        self._jobs: tuple[Job, ...] = ()
+        self._stale = True
+        self._next_chores = 0.0
+
+    def run(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
+        """Reconcile until `stop`, then end what ends with us and hand it back; `beat` is called on every round."""
+        while not stop():
+            beat()
+            time.sleep(_TICK if self._try(self._round) else _PATIENCE)
+        self._try(self._hand_back)
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        """Do it; a store or a disk that fails us now is tried again later, from what the store says then."""
+        try:
+            act()
+        except (StoreUnavailable, OSError) as error:
+            _log.warning("orders wait: %s", error)
+            self._stale = True
+            return False
+        return True
+
+    def _round(self) -> None:
+        """Do each step; one that fails keeps no other from being done, as removing files is what ends a full disk."""
+        changed = self._floor.store.changed()
+        self._stale = self._stale or changed
+        if self._stale:
+            self._jobs = self._floor.store.unfinished()
+        self._floor.space.look(self._jobs)
+        steps: list[Callable[[], None]] = [
+            lambda: self._follower.follow_all(self._jobs),
+            lambda: self._follower.end_above_cap(self._jobs),
+            lambda: self._starter.start_all(self._jobs),
+            lambda: self._remover.remove_files(stale=self._stale),
+            self._do_chores,
+        ]
+        failures = [error for step in steps if (error := failure(step))]
+        if failures:
+            raise failures[0]
+        self._stale = False
+
+    def _do_chores(self) -> None:
+        if time.monotonic() < self._next_chores:
+            return
+        floor = self._floor
+        floor.store.purge(datetime.now(UTC) - self._jobs_time)
+        floor.files.sweep(floor.store.get)
+        for chore in self._chores:
+            chore()
+        floor.space.recount()
+        self._next_chores = time.monotonic() + _CHORES
+
+    def _hand_back(self) -> None:
+        """End what we started and what ends with us; publish what was done by then, hand back the rest uncounted.
+
+        Runs that we did not start may be another machine's, which has the turn by now; those that survive go on.
+        """
+        deadline = time.monotonic() + _END
+        ours = [job for job in self._floor.started.values() if not self._floor.lanes.runner_of(job).survives]
+        while time.monotonic() < deadline and [job for job in ours if self._is_ending(job)]:
+            time.sleep(_TICK)
+        for job in self._floor.store.unfinished():
+            if self._floor.is_ours(job) and not self._floor.lanes.runner_of(job).survives:
+                self._leave(job)
+
+    def _is_ending(self, job: Job) -> bool:
+        runner = self._floor.lanes.runner_of(job)
+        alive = isinstance(runner.look(job), Queued | Running)
+        if alive:
+            runner.stop(job)
+        return alive
+
+    def _leave(self, job: Job) -> None:
+        match self._floor.lanes.runner_of(job).look(job):
+            case Done(manifest):
+                self._follower.publish(job, manifest)
+            case Failed() | NoSpace() | Gone() | NotBegun():
+                self._follower.hand_back(job, counted=False)

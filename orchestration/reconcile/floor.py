@@ -1,0 +1,55 @@
+"""What the steps of the reconciler share: where orders, runs, files and space are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestration.errors import StoreUnavailable
+from orchestration.job import Job
+from orchestration.lanes import Lanes
+from orchestration.results import ResultFiles
+from orchestration.runners import run_id
+from orchestration.space import Space
+from orchestration.store import JobStore
+
+
+@dataclass(slots=True)
+class Floor:
+    """The collaborators of all steps, and the runs that this reconciler started or follows as if it had."""
+
+    store: JobStore
+    lanes: Lanes
+    files: ResultFiles
+    space: Space
+    started: dict[str, Job] = field(default_factory=dict)
+
+    def over(self, job: Job) -> None:
+        """Forget the run, and remove what the order does not need any more."""
+        self.started.pop(run_id(job.id, job.attempt), None)
+        now = self.store.get(job.id)
+        if now is None:
+            self.files.remove(job.id)
+        else:
+            self.files.tidy(now)
+        self.space.settle(job.id)
+
+    def begun(self, job: Job) -> None:
+        """Note that the order's run is ours."""
+        self.started[run_id(job.id, job.attempt)] = job
+
+    def is_ours(self, job: Job) -> bool:
+        """Say whether the order's run is one that this reconciler started."""
+        return run_id(job.id, job.attempt) in self.started
+
+
+def failure(step: Callable[[], None]) -> StoreUnavailable | OSError | None:
+    """Do the step, and return what of the store or the disk it failed with."""
+    try:
+        step()
+    except (StoreUnavailable, OSError) as error:
+        return error
+    return None
+
+
+def names(job: Job) -> dict[str, str | int]:
+    """Return what a line of the log says of the order."""
+    return {"job": job.id, "attempt": job.attempt}

@@ -1,0 +1,77 @@
+"""Begin the orders that may begin, oldest first, and say of the others why they wait."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from orchestration.errors import RunnerUnavailable, StoreUnavailable
+from orchestration.full import is_full
+from orchestration.job import Job, Status
+from orchestration.lanes import Lane
+from orchestration.reconcile.floor import Floor, names
+from orchestration.runners import WAITS
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 1.0
+"""Seconds for which a lane begins nothing after its runner could not."""
+_TOLD_AGAIN = 5.0
+"""Seconds after which it is tried again to note why orders wait."""
+
+
+class Starter:
+    """Takes accepted orders to running while their lanes have places."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self._next_told = 0.0
+
+    def start_all(self, jobs: Sequence[Job]) -> None:
+        """Begin what may begin now."""
+        lanes = self._floor.lanes
+        free = lanes.places()
+        for job in jobs:
+            free[lanes.place_of(job)] -= job.status is Status.RUNNING
+        waiting: dict[str, list[str]] = {}
+        for job in jobs:
+            if job.status is Status.ACCEPTED:
+                why = self._why_wait(job)
+                if why != job.message and (why or job.message.startswith(WAITS)):
+                    waiting.setdefault(why, []).append(job.id)
+                place, lane = lanes.place_of(job), lanes.of(job)
+                if not why and free[place] > 0 and time.monotonic() >= lane.next_start:
+                    free[place] -= 1
+                    self._start(job, lane)
+        self._tell(waiting)
+
+    def _why_wait(self, job: Job) -> str:
+        return self._floor.space.why_wait(job) or self._floor.lanes.runner_of(job).why_wait(job)
+
+    def _tell(self, waiting: Mapping[str, Sequence[str]]) -> None:
+        """Note why orders wait; a store that has no space for that is asked again a little later."""
+        if not waiting or time.monotonic() < self._next_told:
+            return
+        try:
+            for why, ids in waiting.items():
+                self._floor.store.tell(ids, why)
+        except StoreUnavailable as error:
+            _log.warning("why orders wait cannot be noted: %s", error)
+            self._next_told = time.monotonic() + _TOLD_AGAIN
+
+    def _start(self, accepted: Job, lane: Lane) -> None:
+        floor = self._floor
+        job = floor.store.begin(accepted.id)
+        if job is None:
+            return
+        try:
+            lane.runner.start(job)
+        except RunnerUnavailable as error:
+            if is_full(error):
+                floor.space.ran_short(job)
+            _log.warning("orders wait: %s", error, extra=names(job))
+            lane.next_start = time.monotonic() + _PATIENCE
+            floor.store.hand_back(job.id, job.attempt, counted=False)
+        else:
+            floor.begun(job)
+            floor.space.begun(job)
+            _log.info("attempt started", extra=names(job))

@@ -1,0 +1,73 @@
+"""The operation for external back ends."""
+
+from typing import Any
+
+from routes.openapi.operation import JSON, content, operation, path, ref
+from routes.order_update import LONGEST_REASON, STATES
+
+Value = dict[str, Any]
+_TEXT: Value = {"type": "string"}
+_UPDATE: Value = {
+    "type": "object",
+    "required": ["status"],
+    "additionalProperties": False,
+    "properties": {
+        "id": {**_TEXT, "nullable": True, "description": "That of the address, where it is given."},
+        "status": {**_TEXT, "enum": list(STATES)},
+        "result": {
+            "nullable": True,
+            "description": "With SUCCESS, and then needed: a link (http, https), or JSON that is no text.",
+            "anyOf": [
+                {**_TEXT, "format": "uri", "pattern": "^https?://", "maxLength": 2000},
+                {"type": "object"},
+                {"type": "array", "items": {}},
+                {"type": "number"},
+                {"type": "boolean"},
+            ],
+        },
+        "message": {
+            **_TEXT,
+            "nullable": True,
+            "minLength": 1,
+            "maxLength": LONGEST_REASON,
+            "description": "With FAILED and INVALID: the reason that the owner reads.",
+        },
+        "send_mail": {
+            "type": "boolean",
+            "nullable": True,
+            "default": False,
+            "description": "With SUCCESS, FAILED and INVALID: mail the owner, unless they ordered a mail anyway.",
+        },
+    },
+}
+_ID = "6f4b6f0e-5f0d-4c6e-9a53-8f1a4f3c2b10"
+_EXAMPLES: Value = {
+    "begun": {"summary": "The back end has it", "value": {"id": _ID, "status": "RUNNING"}},
+    "link": {
+        "summary": "Done, the result lies elsewhere",
+        "value": {"status": "SUCCESS", "result": "https://files.example.org/Raster.zip", "send_mail": True},
+    },
+    "value": {"summary": "Done, the result is a value", "value": {"status": "SUCCESS", "result": {"scenes": 12}}},
+    "invalid": {
+        "summary": "The order cannot be done",
+        "value": {"status": "INVALID", "message": "no scene of that day"},
+    },
+}
+
+
+def order_paths() -> Value:
+    """Return the path of orders, as back ends tell how they stand."""
+    update = operation(
+        "updateOrder",
+        "What an external back end says of an order",
+        tag="jobs",
+        parameters=[path("job_id", "The job's identifier.")],
+        description="For who administers. From the first update on the back end has the order and no work of this "
+        "server is about it; a finished order never changes (409). The same update again changes nothing.",
+        requestBody={"required": True, "content": {JSON: {"schema": _UPDATE, "examples": _EXAMPLES}}},
+        responses={
+            "200": {"description": "How the order stands now.", "content": content(ref("schemas", "job"), JSON)}
+        },
+        errors=(400, 403, 404, 409, 413, 415, 503),
+    )
+    return {"/orders/{job_id}": {"put": update}}

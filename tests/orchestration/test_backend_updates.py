@@ -1,0 +1,283 @@
+"""What an external back end says of an order: one compare-and-set in either database, whoever else is at the order."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from orchestration.backend import BackendUpdate
+from orchestration.errors import UpdateRefused
+from orchestration.job import Job, JobQuery, Notice, Order, Output, ResultFile, Status
+from orchestration.store import JobStore
+from orchestration.store.jobs import StoredJobs
+from orchestration.store.outbox import Outbox
+from orchestration.store.past import count_unfinished
+from tests.places import BOTH, PlaceOf
+
+pytestmark = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+MakeStore = Callable[..., StoredJobs]
+
+LINK = (Output("result", media_type="", href="https://files.example.org/r.zip"),)
+OTHER = (Output("result", {"n": [1, 2.5, None, "\x00'\";--"]}),)
+FILE = (Output("result", None, "application/zip", ResultFile("r.zip", "x/1/1/r.zip", "application/zip", 3, "ab" * 32)),)
+QUEUED = BackendUpdate(Status.ACCEPTED)
+RUNNING = BackendUpdate(Status.RUNNING)
+DONE = BackendUpdate(Status.SUCCESSFUL, LINK)
+FAILED = BackendUpdate(Status.FAILED, reason="no scene", fault="WorkFailed")
+UPDATES = {
+    "queued": QUEUED,
+    "running": RUNNING,
+    "done": DONE,
+    "done otherwise": BackendUpdate(Status.SUCCESSFUL, OTHER),
+    "failed": FAILED,
+    "failed otherwise": BackendUpdate(Status.FAILED, reason="another reason"),
+}
+
+
+def accepted(store: JobStore, *notices: Notice) -> Job:
+    return store.add(Order("extract-product", {}, "local", notices=notices))[0]
+
+
+def begun(store: JobStore, *notices: Notice) -> Job:
+    job = store.begin(accepted(store, *notices).id)
+    assert job is not None
+    return job
+
+
+def ended(store: JobStore, end: Callable[[str], object]) -> Job:
+    job = begun(store)
+    end(job.id)
+    return job
+
+
+def told(store: JobStore, *updates: BackendUpdate) -> Job:
+    job = accepted(store)
+    for update in updates:
+        store.update(job.id, update)
+    return job
+
+
+STATES: dict[str, Callable[[JobStore], Job]] = {
+    "accepted": accepted,
+    "running": begun,
+    "successful": lambda store: ended(store, lambda job: store.publish(job, 1, LINK)),
+    "failed": lambda store: ended(store, lambda job: store.fail(job, 1, "no scene", fault="WorkFailed")),
+    "dismissed": lambda store: ended(store, store.dismiss),
+    "queued there": lambda store: told(store, QUEUED),
+    "running there": lambda store: told(store, RUNNING),
+    "done there": lambda store: told(store, DONE),
+    "failed there": lambda store: told(store, FAILED),
+}
+_ENDS = {"done": "successful", "done otherwise": "successful", "failed": "failed", "failed otherwise": "failed"}
+LEADS_TO: dict[str, dict[str, str]] = {
+    "accepted": {"queued": "accepted", "running": "running", **_ENDS},
+    "running": {"running": "running", **_ENDS},
+    "successful": {},
+    "failed": {},
+    "dismissed": {},
+    "queued there": {"queued": "accepted", "running": "running", **_ENDS},
+    "running there": {"running": "running", **_ENDS},
+    "done there": {"done": "successful"},
+    "failed there": {"failed": "failed"},
+}
+"""Where each update leads from each state; what is not here is refused."""
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("said", UPDATES)
+def test_an_update_leads_where_it_may_and_is_refused_elsewhere(make_store: MakeStore, state: str, said: str) -> None:
+    store = make_store()
+    job_id = STATES[state](store).id
+    before = store.get(job_id)
+    assert before is not None
+    if (expected := LEADS_TO[state].get(said)) is None:
+        with pytest.raises(UpdateRefused, match=f"the order is {before.status} and"):
+            store.update(job_id, UPDATES[said])
+        assert store.get(job_id) == before, "to the letter"
+        return
+    after = store.update(job_id, UPDATES[said])
+    assert after is not None
+    assert after == store.get(job_id)
+    assert (after.status, after.backend) == (expected, True)
+    assert (after.manifest, after.message, after.fault) == (
+        UPDATES[said].manifest,
+        UPDATES[said].reason,
+        UPDATES[said].fault,
+    )
+
+
+def test_what_is_said_again_changes_nothing(make_store: MakeStore) -> None:
+    store = make_store()
+    for updates in ((QUEUED,), (QUEUED, RUNNING), (RUNNING, DONE), (FAILED,)):
+        job = told(store, *updates)
+        assert store.update(job.id, updates[-1]) == store.update(job.id, updates[-1]) == store.get(job.id)
+
+
+def test_the_times_of_an_order_are_those_of_its_back_end(make_store: MakeStore) -> None:
+    store = make_store()
+    job = told(store, RUNNING)
+    running = store.get(job.id)
+    done = store.update(job.id, DONE)
+    assert running
+    assert done
+    assert running.started
+    assert (done.started, done.progress, done.files_until) == (running.started, 100, None)
+    assert done.finished
+    at_once = store.update(accepted(store).id, DONE)
+    assert at_once
+    assert at_once.started == at_once.finished
+
+
+def test_an_order_that_is_not_there_is_not_updated(make_store: MakeStore) -> None:
+    store = make_store()
+    deleted = told(store, DONE)
+    store.dismiss(deleted.id)
+    for job_id in (deleted.id, "nothing", ""):
+        assert store.update(job_id, DONE) is None
+
+
+def test_no_run_of_ours_changes_an_order_that_a_back_end_has(make_store: MakeStore) -> None:
+    """The run goes on for a moment, with the same attempt: whatever it does comes too late."""
+    store = make_store()
+    job = begun(store)
+    store.report(job.id, 1, 20, "ours")
+    store.update(job.id, RUNNING)
+    before = store.get(job.id)
+    store.report(job.id, 1, 90, "late")
+    assert not store.publish(job.id, 1, FILE)
+    assert not store.fail(job.id, 1, "late")
+    assert not store.hand_back(job.id, 1, counted=True)
+    waiting = told(store, QUEUED)
+    store.tell([waiting.id], "waits for space")
+    assert store.begin(waiting.id) is None
+    assert store.get(job.id) == before
+    assert (before and (before.progress, before.message)) == (0, "")
+    assert (queued := store.get(waiting.id)) is not None
+    assert queued.message == ""
+
+
+def test_only_orders_of_ours_are_run_and_waited_for_but_all_are_listed(
+    make_store: MakeStore, place_of: PlaceOf
+) -> None:
+    store = make_store()
+    ours = [accepted(store).id, begun(store).id]
+    theirs = [told(store, QUEUED).id, told(store, RUNNING).id]
+    assert [job.id for job in store.unfinished()] == ours
+    assert count_unfinished(place_of(), beside=()) == 2
+    listed = store.find(JobQuery(statuses=(Status.ACCEPTED, Status.RUNNING))).jobs
+    assert {job.id: job.backend for job in listed} == {**dict.fromkeys(ours, False), **dict.fromkeys(theirs, True)}
+
+
+@pytest.mark.parametrize("update", [QUEUED, RUNNING, DONE, FAILED], ids=lambda update: update.status)
+def test_what_a_run_of_ours_left_goes_and_the_result_stays(make_store: MakeStore, update: BackendUpdate) -> None:
+    store = make_store()
+    job = begun(store)
+    if update is QUEUED:
+        store.hand_back(job.id, 1, counted=False)
+    assert store.files_to_remove(datetime.now(UTC)) == ()
+    store.update(job.id, update)
+    (left,) = store.files_to_remove(datetime.now(UTC))
+    assert (left.id, left.attempt) == (job.id, 1)
+    store.files_removed(job.id)
+    assert store.files_to_remove(datetime.now(UTC) + timedelta(days=99)) == ()
+    now = store.get(job.id)
+    assert now is not None
+    assert (now.status, now.manifest, now.expired) == (update.status, update.manifest, False)
+
+
+def test_of_a_result_of_ours_and_one_of_a_back_end_the_first_is_the_result(make_store: MakeStore) -> None:
+    store = make_store()
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(25):
+            job = begun(store)
+            acts = [
+                partial(store.publish, job.id, 1, FILE),
+                partial(_updated, store, job.id, DONE),
+                partial(_updated, store, job.id, FAILED),
+            ]
+            ours, done, failed = [each.result() for each in [threads.submit(act) for act in acts]]
+            assert ours + done + failed == 1
+            now = store.get(job.id)
+            assert now is not None
+            assert now.manifest == (FILE if ours else LINK if done else ())
+            assert now.status == ("failed" if failed else "successful")
+
+
+def _updated(store: StoredJobs, job_id: str, update: BackendUpdate) -> bool:
+    try:
+        return store.update(job_id, update) is not None
+    except UpdateRefused:
+        return False
+
+
+def test_an_order_is_begun_by_one_of_us(make_store: MakeStore) -> None:
+    """Where both begin, the back end has it: our run is ended; never does it become ours again."""
+    store = make_store()
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(15):
+            job = accepted(store)
+            first, second = threads.submit(store.begin, job.id), threads.submit(store.update, job.id, RUNNING)
+            begun_here, there = first.result(), second.result()
+            assert there is not None
+            assert (there.backend, there.attempt) == (True, 1 if begun_here else 0)
+            assert store.unfinished() == ()
+
+
+_CALLBACK = "https://example.org/told"
+_NEWS = tuple(Notice("callback", event, _CALLBACK) for event in (Status.RUNNING, Status.SUCCESSFUL, Status.FAILED))
+
+
+def entries(place_of: PlaceOf, job_id: str) -> list[tuple[str, str, str]]:
+    with closing(Outbox(place_of())) as outbox:
+        return [(found.kind, found.event, found.state) for found in outbox.notifications(job_id)]
+
+
+def test_callbacks_go_out_as_for_our_own_ends(make_store: MakeStore, place_of: PlaceOf) -> None:
+    store = make_store()
+    ours, theirs = (accepted(store, *_NEWS).id for _ in range(2))
+    store.begin(ours)
+    store.update(theirs, RUNNING)
+    assert entries(place_of, ours) == entries(place_of, theirs)
+    store.publish(ours, 1, LINK)
+    store.update(theirs, DONE)
+    found = entries(place_of, theirs)
+    assert found == entries(place_of, ours) == [("callback", "running", "due"), ("callback", "successful", "due")]
+
+
+def test_an_order_that_is_taken_over_while_it_runs_is_no_news(make_store: MakeStore, place_of: PlaceOf) -> None:
+    store = make_store()
+    job = begun(store, *_NEWS)
+    before = entries(place_of, job.id)
+    with closing(Outbox(place_of())) as outbox:
+        assert outbox.take("callback")
+        store.update(job.id, RUNNING)
+        assert outbox.take("callback") is None
+    assert len(before) == 3
+
+
+@pytest.mark.parametrize("end", [DONE, FAILED], ids=lambda update: update.status)
+def test_a_mail_that_a_back_end_asks_for_goes_out_once(
+    make_store: MakeStore, place_of: PlaceOf, end: BackendUpdate
+) -> None:
+    store = make_store()
+    update = BackendUpdate(end.status, end.manifest, end.reason, end.fault, mail_to="back@example.org")
+    job, ordered = accepted(store), accepted(store, Notice("mail", end.status, "own@example.org"))
+    for each in (job, ordered):
+        for _ in range(2):
+            store.update(each.id, update)
+        assert entries(place_of, each.id) == [("mail", end.status, "due")]
+    with closing(Outbox(place_of())) as outbox:
+        addresses = [entry.address for _ in range(2) if (entry := outbox.take("mail"))]
+    assert addresses == ["back@example.org", "own@example.org"]
+    assert "back@" not in repr(update)
+
+
+def test_a_refused_update_mails_nobody(make_store: MakeStore, place_of: PlaceOf) -> None:
+    store = make_store()
+    job = told(store, DONE)
+    with pytest.raises(UpdateRefused):
+        store.update(job.id, BackendUpdate(Status.FAILED, reason="no", mail_to="a@example.org"))
+    assert entries(place_of, job.id) == []

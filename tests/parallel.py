@@ -1,0 +1,71 @@
+"""The tests in several processes at once, by pytest-xdist: `pytest -n auto`. Without `-n` it is one process, as ever.
+
+A file is run by one process, whole, so what it makes for all of its tests is made once. All files that use a costly
+service go to the same process, so that a run has one of it; a test says nothing for that, the fixture that it asks for
+does. What else must not happen at once says so: `pytestmark = pytest.mark.xdist_group("a name")`.
+"""
+
+import os
+from functools import cached_property
+from typing import override
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+SERVICES = ("keycloak", "airflow")
+"""The fixtures of costly services, each the name of a group; a file that uses several is of the last one's."""
+_MOST = 4
+_GROUPS = "landcast/groups"
+
+
+class FileScheduling(LoadFileScheduling):
+    """As `--dist=loadfile`, but that all files of a group go to one process.
+
+    That of `--dist=loadgroup` shares out what is of no group by single tests; and xdist 3.8 forgets the groups with
+    pytest 9.2, as they are to be in the tests' names. Those who collect the tests tell them by pytest's cache.
+    """
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        assert self.config.cache is not None
+        found: dict[str, str] = self.config.cache.get(_GROUPS, {})
+        return found
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return self._groups.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling | None:
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return as many as there are cores, and no more than there are services and long files to keep them busy."""
+    return min(len(os.sched_getaffinity(0)), _MOST)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group the files by their services; what takes long is begun first, so that nothing waits for it at the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    groups = _groups(items)
+    long = {_file(item) for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (_file(item) not in groups, _file(item) not in long))
+    if config.workerinput["workerid"] == "gw0" and config.cache is not None:
+        config.cache.set(_GROUPS, groups)
+
+
+def _groups(items: list[pytest.Item]) -> dict[str, str]:
+    """Return the group of each file that has one."""
+    served = {_file(item): name for name in SERVICES for item in items if name in getattr(item, "fixturenames", ())}
+    marked = {_file(item): str(mark.args[0]) for item in items if (mark := item.get_closest_marker("xdist_group"))}
+    return served | marked
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.split("::", 1)[0]

@@ -1,0 +1,44 @@
+"""Kills sessions of processes, as systemd does a control group; as a program, when its standard input ends."""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+
+def kill_session(leader: int) -> None:
+    """Kill a process that began a session, and all in the session, also those whose parent is gone."""
+    while found := [process for process in psutil.process_iter() if _is_of(process.pid, leader) and lives(process)]:
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(found, timeout=0.1)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Return whether a process is more than an entry that nobody has asked for yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill_sessions(folder: Path) -> None:
+    """Kill what the folder's files `….pid` name."""
+    for path in folder.glob("*.pid"):
+        kill_session(int(path.read_text()))
+        path.unlink()
+
+
+def _is_of(process: int, leader: int) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(process) == leader
+    return False
+
+
+if __name__ == "__main__":
+    sys.stdin.read()
+    kill_sessions(Path(sys.argv[1]))
