@@ -18,6 +18,7 @@ from orchestration.errors import (
     IdempotencyConflict,
     OrchestrationError,
     ReferenceRefused,
+    ServiceFailed,
     StoreUnavailable,
     TooManyOpenOrders,
     UpdateRefused,
@@ -60,6 +61,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
     AddressRefused: HTTPStatus.BAD_REQUEST,
     WorkFailed: HTTPStatus.BAD_REQUEST,
+    ServiceFailed: HTTPStatus.BAD_GATEWAY,
     ProviderConnectionError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """An exception that is not here is a failure of ours: 500, unless pygeoapi's own class says otherwise."""

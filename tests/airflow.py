@@ -191,8 +191,9 @@ class Airflow:
         errors = self.ask("GET", "/importErrors")["import_errors"]
         assert not errors, [(each["filename"], each["stack_trace"]) for each in errors]
         read = {Path(each["fileloc"]).name for each in self.ask("GET", "/dags?limit=100")["dags"]}
-        files = [*(ROOT / "orchestration" / "dags").glob("[!_]*.py"), *(ROOT / "tests" / "dags").glob("[!_]*.py")]
-        unread = sorted({path.name for path in files} - read)
+        ours, tests = ROOT / "orchestration" / "dags", ROOT / "tests" / "dags"
+        files = {path.name for path in (*ours.glob("*.py"), *tests.glob("[!_]*.py"))}
+        unread = sorted(files - read - set((ours / ".airflowignore").read_text().split()))
         return f"not read: {unread}" if unread else ""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 
+from orchestration.child import CALLERS_FAULT
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -16,9 +18,6 @@ ORDER = "{{ dag_run.conf | tojson }}"
 """A templated argument of a task: what `order_of_run` returns, as JSON text."""
 TRY = "{{ ti.try_number }}"
 """Likewise the number of the try, from 1; it grows where Airflow runs a task again after a crash, too."""
-
-CALLERS_FAULT = os.EX_DATAERR
-"""The code of a task's own Python where the order cannot be done and its caller is told so: no operator need know."""
 
 _SUBJECT = "Landcast: {{ ti.task_id }} of {{ ti.dag_id }} failed"
 _TEXT = """<p>The task {{ ti.task_id }}{% if ti.map_index >= 0 %} [{{ ti.map_index }}]{% endif %} of
@@ -48,6 +47,18 @@ def retry_delay(usual: timedelta) -> timedelta:
     """Return how long a retry waits: LANDCAST_AIRFLOW_RETRY_DELAY seconds where that is set, else as usual."""
     seconds = os.environ.get("LANDCAST_AIRFLOW_RETRY_DELAY")
     return timedelta(seconds=float(seconds)) if seconds else usual
+
+
+def limits(dag: str, *, runs: int, tasks: int) -> dict[str, int]:
+    """Return how many runs and tasks of a DAG work at once, as its arguments: so many unless the environment says.
+
+    It says so by LANDCAST_AIRFLOW_RUNS_… and LANDCAST_AIRFLOW_TASKS_…, for instance …_NATIONAL_PRODUCT.
+    """
+    name = dag.upper().replace("-", "_")
+    return {
+        "max_active_runs": int(os.environ.get(f"LANDCAST_AIRFLOW_RUNS_{name}") or runs),
+        "max_active_tasks": int(os.environ.get(f"LANDCAST_AIRFLOW_TASKS_{name}") or tasks),
+    }
 
 
 def order_of_run() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestration.child import FRUGAL, temporary
 from orchestration.ending import read_ending
 from orchestration.errors import RunnerUnavailable
 from orchestration.full import NO_SPACE
@@ -22,8 +23,6 @@ WORK = (sys.executable, "-m", "orchestration.work")
 _TRY = 1
 _GRACE = 1.0
 """Seconds between the request to end and the end by force."""
-_FRUGAL = {"GDAL_CACHEMAX": "64", "GDAL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-"""Environment that keeps a child's memory small and leaves the cores to the other orders."""
 
 
 @dataclass(slots=True)
@@ -74,13 +73,12 @@ class EmbeddedRunner:
             raise RunnerUnavailable(f"the run {run} cannot be started: {error}") from error
 
     def _spawn(self, run: str, folder: Path) -> subprocess.Popen[bytes]:
-        temporary = {name: str(folder) for name in ("TMPDIR", "SQLITE_TMPDIR", "CPL_TMPDIR")}
         with self._lock_path(run).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return subprocess.Popen(  # noqa: S603  the command is ours
                 (*self._command, *run.rsplit(".", 1), str(_TRY)),
                 stdin=subprocess.DEVNULL,
-                env=os.environ | self._environment | _FRUGAL | temporary,
+                env=os.environ | self._environment | FRUGAL | temporary(folder),
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )

@@ -1,7 +1,7 @@
 """The durable orders in a database."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, override
@@ -16,7 +16,7 @@ from orchestration.store.database import Database
 from orchestration.store.listing import listing_of
 from orchestration.store.rows import entries_of, job_of
 from orchestration.store.updates import updated
-from sql.connections import Connection, Place
+from sql.connections import Connection, Place, among
 from sql.times import microseconds, now, time_of
 
 
@@ -79,17 +79,25 @@ class StoredJobs(Database):
         with self._reading() as connection:
             return tuple(map(job_of, connection.execute(statements.UNFINISHED)))
 
+    def waiting(self, processes: Collection[str], most: int) -> int:
+        """Return how many accepted jobs there are of these processes, counted up to `most`."""
+        names, values = among("process", sorted(processes))
+        with self._reading() as connection:
+            row = connection.execute(statements.WAITING.format(names), {**values, "most": most}).fetchone()
+        return int(row[0])
+
     def begin(self, job_id: str) -> Job | None:
         """Take an accepted job to running with the next attempt; None when it is accepted no more."""
         with self._writing() as connection:
             row = connection.execute(statements.BEGIN, {"id": job_id, "now": now()}).fetchone()
         return job_of(row) if row else None
 
-    def report(self, job_id: str, attempt: int, percent: int, message: str) -> None:
-        """Note the progress of a running attempt; a stale attempt's report is dropped."""
+    def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
+        """Note the progress of a running attempt, which never goes back; False when it is not the running one."""
         values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message, "now": now()}
         with self._writing() as connection:
-            connection.execute(statements.REPORT.of(self._pool.dialect), values)
+            row = connection.execute(statements.REPORT.of(self._pool.dialect), values).fetchone()
+        return bool(row and row[0])
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Make a running attempt's result the result; False when the attempt is not the running one."""

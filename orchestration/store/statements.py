@@ -27,14 +27,18 @@ GET = "select * from jobs where id = :id and deleted is null"
 
 UNFINISHED = f"select {LISTED} from jobs where finished is null and backend = 0 order by number"  # noqa: S608  a constant
 
+WAITING = """select count(*) from (
+        select 1 from jobs where finished is null and status = 'accepted' and process in {} limit :most) as counted"""
+
 BEGIN = """update jobs set
         status = 'running', attempt = attempt + 1, started = :now, updated = :now, progress = 0, message = '', files = 1
     where id = :id and status = 'accepted' and backend = 0
     returning *"""
 
 REPORT = Wording(
-    sqlite="""update jobs set progress = min(max(:percent, 0), 100), message = :message, updated = :now
-    where id = :id and attempt = :attempt and status = 'running' and backend = 0""",
+    sqlite="""update jobs set progress = max(progress, min(:percent, 100)), message = :message, updated = :now
+    where id = :id and attempt = :attempt and status = 'running' and backend = 0
+    returning 1""",
     postgresql="select report(:id, :attempt, :percent, :message)",
 )
 

@@ -1,8 +1,5 @@
 """The process that does one try of an order: `python -m orchestration.work`, started by the embedded runner."""
 
-import ctypes
-import os
-import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -12,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestration.addresses import any_address, is_public
-from orchestration.errors import OrchestrationError, StoreUnavailable
+from orchestration.child import die_with, go_first
+from orchestration.errors import AttemptOver, OrchestrationError, StoreUnavailable
 from orchestration.fetch import Fetcher
 from orchestration.full import NO_SPACE, is_full
 from orchestration.job import Job, Status
@@ -23,17 +21,14 @@ from orchestration.work.attempt import Progress, attempt
 from products.progress import Report
 from sql.connections import Place
 
-_PR_SET_PDEATHSIG = 1
-_FIRST_TO_GO = "500"
 _PATIENCE = 60.0
 
 
 def main(arguments: Sequence[str], work_of: Callable[[str], Work] = work_of) -> None:
     """Do the try that the command line names; how it ended is in its folder, or its code says that the disk is full."""
     options = _parse(arguments)
-    _die_with(options.parent)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    die_with(options.parent)
+    go_first()
     try:
         _try(options, work_of)
     except OrchestrationError as error:
@@ -46,9 +41,10 @@ def _try(options: Namespace, work_of: Callable[[str], Work]) -> None:
     place = place_of_environment(options.state_dir)
     job = _job(place, options.job)
     if job is not None and job.status is Status.RUNNING and job.attempt == options.attempt:
-        report = Progress(StoredJobs(place, busy_seconds=1, lazy=True), job)
+        report = Progress(StoredJobs(place, busy_seconds=1, lazy=True).report, job.id, job.attempt)
         bench = replace(_bench(options, job, report), orders=place)
-        attempt(lambda: work_of(job.order.process), bench)
+        with suppress(AttemptOver):
+            attempt(lambda: work_of(job.order.process), bench)
 
 
 def _job(place: Place, job_id: str) -> Job | None:
@@ -73,13 +69,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("attempt", type=int)
     parser.add_argument("try_", type=int, metavar="try")
     return parser.parse_args(arguments)
-
-
-def _die_with(parent: int) -> None:
-    """End this process when its parent ends, also when that happened before we asked."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit()
 
 
 def _bench(options: Namespace, job: Job, report: Report) -> Bench:

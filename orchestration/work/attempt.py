@@ -2,39 +2,62 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from orchestration.ending import write_ending
-from orchestration.errors import NoSpaceLeft, OrchestrationError, StoreUnavailable
+from orchestration.errors import AttemptOver, NoSpaceLeft, OrchestrationError, StoreUnavailable
 from orchestration.full import RESERVE, free_bytes, is_full
-from orchestration.job import Job, Manifest
+from orchestration.job import Manifest
 from orchestration.runners import Done, Failed
-from orchestration.store import JobStore
-from orchestration.work import Bench, Work
+from orchestration.work import Bench, Piece, Work
 from products.errors import ProductError
 from products.progress import between
 
-_MADE = 0.9
+MADE = 0.9
 """The share of an order that making its parts takes; the rest is assembling."""
+_AGAIN = 5.0
+"""Seconds after which what is known is told again, to hear whether the attempt still runs."""
 _UNEXPECTED = "The work ended with an unexpected error; the operator finds it in the log under the job's id."
+
+
+class Ended(Exception):
+    """The work failed, which stands in its folder; `ending` is what stands there."""
+
+    def __init__(self, ending: Failed) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
 
 
 def attempt(work: Callable[[], Work], bench: Bench) -> None:
     """Do the work and write how it ended into the bench's folder, as the last act.
 
-    Raises NoSpaceLeft where the disk is full; nothing is written then.
+    Raises NoSpaceLeft where the disk is full, AttemptOver where the attempt is not the running one; nothing is written
+    then.
+    """
+    with suppress(Ended), failing_into(bench.folder):
+        write_ending(bench.folder, Done(performed(work(), bench)))
+
+
+@contextmanager
+def failing_into(folder: Path) -> Iterator[None]:
+    """Write what is raised inside into the folder, as the last act of a try, and raise Ended.
+
+    Raises NoSpaceLeft where the disk is full, AttemptOver as it is raised; nothing is written then.
     """
     try:
-        with _noticing_a_full_disk(bench.folder):
-            write_ending(bench.folder, Done(_perform(work(), bench)))
-    except NoSpaceLeft:
+        with _noticing_a_full_disk(folder):
+            yield
+    except (NoSpaceLeft, AttemptOver):
         raise
-    except Exception as error:  # noqa: BLE001  the outermost handler of the process: whatever it is becomes the order's end
-        with _noticing_a_full_disk(bench.folder):
-            write_ending(bench.folder, _failure(error))
+    except Exception as error:
+        ending = _failure(error)
+        with _noticing_a_full_disk(folder):
+            write_ending(folder, ending)
+        raise Ended(ending) from error
 
 
 @contextmanager
@@ -49,13 +72,20 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
         raise
 
 
-def _perform(work: Work, bench: Bench) -> Manifest:
-    parts = work.plan(bench)
-    pieces = []
-    for number, part in enumerate(parts):
-        span = between(bench.report, _MADE * number / len(parts), _MADE * (number + 1) / len(parts))
-        pieces.append(work.make(part, replace(bench, report=span)))
-    manifest = work.assemble(pieces, replace(bench, report=between(bench.report, _MADE, 1)))
+def performed(work: Work, bench: Bench) -> Manifest:
+    """Do every step of the work in this process, where it has its turn, and return its result."""
+    with work.turn(bench):
+        parts = work.plan(bench)
+        pieces = []
+        for number, part in enumerate(parts):
+            span = between(bench.report, MADE * number / len(parts), MADE * (number + 1) / len(parts))
+            pieces.append(work.make(part, replace(bench, report=span)))
+        return assembled(work, pieces, bench)
+
+
+def assembled(work: Work, pieces: Sequence[Piece], bench: Bench) -> Manifest:
+    """Return the result, of which only the outputs that the order asks for."""
+    manifest = work.assemble(pieces, replace(bench, report=between(bench.report, MADE, 1)))
     wanted = bench.order.outputs
     return tuple(output for output in manifest if wanted is None or output.id in wanted)
 
@@ -69,22 +99,36 @@ def _failure(error: Exception) -> Failed:
     return Failed(_UNEXPECTED, detail)
 
 
-class Progress:
-    """Tells the store how far an attempt is: in per cent, at most twice a second."""
+class Tell(Protocol):
+    """Note how far an attempt is, in per cent, where it is the running one, and say whether it is."""
 
-    def __init__(self, store: JobStore, job: Job) -> None:
-        self._store = store
-        self._job = job
+    def __call__(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
+        """Tell it. Raises StoreUnavailable."""
+
+
+class Progress:
+    """Tells the store how far an attempt is: in per cent, at most twice a second, and now and then without news."""
+
+    def __init__(self, tell: Tell, job_id: str, attempt: int) -> None:
+        self._tell = tell
+        self._run = (job_id, attempt)
         self._next = 0.0
         self._told = (-1, "")
+        self._again = 0.0
 
     def __call__(self, fraction: float, message: str) -> None:
-        """Tell it, unless nothing is new or it is too early; a store that is away is not waited for."""
-        news = (min(99, int(fraction * 100)), message)
-        if news == self._told or time.monotonic() < self._next:
+        """Tell it, unless nothing is new or it is too early; a store that is away is not waited for.
+
+        Raises AttemptOver where the attempt is not the running one.
+        """
+        news, now = (min(99, int(fraction * 100)), message), time.monotonic()
+        if now < self._next or (news == self._told and now < self._again):
             return
-        self._told, self._next = news, time.monotonic() + 0.5
+        self._told, self._next, self._again = news, now + 0.5, now + _AGAIN
         try:
-            self._store.report(self._job.id, self._job.attempt, *news)
+            runs = self._tell(*self._run, *news)
         except StoreUnavailable:
             self._next = time.monotonic() + 10
+            return
+        if not runs:
+            raise AttemptOver(f"the attempt {self._run[1]} of the order does not run any more")

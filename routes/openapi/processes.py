@@ -206,7 +206,7 @@ def _job_results(name: str, summary: str, parameters: list[Value]) -> Value:
         tag="jobs",
         parameters=parameters,
         responses={"200": _results(f"{summary}."), "204": {"description": "By reference: the links are headers."}},
-        errors=(400, 404, 410, 503),
+        errors=(400, 404, 410, 502, 503),
     )
 
 

@@ -262,7 +262,7 @@ def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Call
     assert job is not None
     assert job.status is Status.RUNNING
     store.changed()
-    progress = Progress(store, job)
+    progress = Progress(store.report, job.id, job.attempt)
     progress(0.419, "cutting")
     told = store.get(job.id)
     assert told is not None
@@ -282,7 +282,7 @@ def test_a_store_that_is_away_does_not_stop_the_work(make_store: Callable[..., S
     store = make_store(busy_seconds=0.1)
     job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
     assert job is not None
-    progress = Progress(store, job)
+    progress = Progress(store.report, job.id, job.attempt)
     with closing(sqlite3.connect(state_dir / "orders.sqlite", isolation_level=None)) as other:
         other.execute("begin immediate")
         begin = time.monotonic()

@@ -608,3 +608,30 @@ def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
     assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
     whole = {"who": user, "may": "read-items", "collections": "parks"}
     assert open_desk({**grants, "whole": whole}).order("user").status_code == 201
+
+
+def test_production_services_are_for_gaf_and_admin_and_geoville_sees_and_ends_their_orders(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk(airflow={"url": "http://127.0.0.1:9"})
+    scene = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
+    order = {"inputs": {"s2_parameter_list": [scene]}}
+    for process in ("sample-extraction", "sample-extraction-testing"):
+        seen = {
+            role: desk.ask(f"/processes/{process}", role).status_code for role in (None, "user", "other", "geoville")
+        }
+        assert seen == {None: 404, "user": 404, "other": 404, "geoville": 200}
+        answers = {role: desk.order(role, order, process) for role in ("user", "other", "geoville", "gaf", "admin")}
+        statuses = {role: answer.status_code for role, answer in answers.items()}
+        assert statuses == {"user": 404, "other": 404, "geoville": 403, "gaf": 201, "admin": 201}
+        assert desk.ask(f"/processes/{process}/execution", None, "POST", json=order).status_code == 404
+        job = answers["gaf"].json()["jobID"]
+        for role in ("user", "other"):
+            assert desk.ask(f"/jobs/{job}", role).status_code == 404
+            assert desk.ask(f"/jobs/{job}", role, "DELETE").status_code == 404
+        assert desk.ask(f"/jobs/{job}", "geoville").json()["owner"] == desk.owner("gaf")
+        assert desk.ask(f"/jobs/{job}", "geoville", "DELETE").json()["status"] == "dismissed"
+        assert desk.ask(f"/jobs/{answers['admin'].json()['jobID']}", "gaf").status_code == 404
+    listed = desk.ask("/processes?limit=100", "geoville").json()["processes"]
+    assert {"apply-model", "prepare-samples-testing"} <= {process["id"] for process in listed}
+    assert not [path for path in desk.ask("/openapi?f=json", "user").json()["paths"] if "sample-extraction" in path]

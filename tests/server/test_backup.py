@@ -22,9 +22,9 @@ from orchestration.house import Edition, House, manifest_of
 from orchestration.job import Job, Order, Output, ResultFile, Status
 from orchestration.results import ResultFiles, results_key
 from orchestration.store.jobs import StoredJobs
-from orchestration.work.european_product import link
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
+from products.whole import link
 from server.cli import main
 from server.state import RestoreUnfinished, alone, in_use
 

@@ -128,7 +128,7 @@ def test_who_finds_no_connection_free_is_told_to_come_again(
         with TestClient(make_app(database={"url": url})) as later:
             refused = _order_by(later)
             assert (refused.status_code, "99" in refused.json()["detail"]) == (503, True)
-        postgres.run(url, "update schema_version set version = 1")
+        postgres.run(url, "update schema_version set version = 2")
     postgres.give_back(url)
     assert "test-password" not in caplog.text
 

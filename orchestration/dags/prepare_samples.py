@@ -1,0 +1,40 @@
+"""DAGs `prepare-samples` and its twin: one request."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, task
+
+from orchestration.dags.services import LAST, Twin, answer_of_run, end, run_of_task, told_to_the_caller, try_number
+from orchestration.errors import ServiceRefused
+from orchestration.services.prepare_samples import prepare_samples
+
+_LIMIT = timedelta(hours=2.5)
+_TWINS = (
+    Twin("prepare-samples", "prepare_samples", retries=6, pause=timedelta(minutes=2), runs=12, tasks=10),
+    Twin("prepare-samples-testing", "prepare_samples", retries=6, pause=timedelta(minutes=2), runs=10, tasks=10),
+)
+_TASK = "prepare_samples_service"
+
+
+def _dag(twin: Twin) -> DAG:
+    @task(task_id=_TASK, execution_timeout=_LIMIT)
+    def ask() -> Any:
+        run = run_of_task()
+        with told_to_the_caller(ServiceRefused):
+            service = twin.service("sample-extraction-service", _LIMIT)
+            return prepare_samples(service, run.inputs, run.process_id(try_number()))
+
+    @task(**LAST)
+    def finish() -> None:
+        end(lambda: answer_of_run([_TASK], [_TASK]))
+
+    with DAG(**twin.dag("Prepare samples of the places of a feature collection"), schedule=None) as dag:
+        ask() >> finish()
+    return dag
+
+
+for _twin in _TWINS:
+    globals()[_twin.process] = _dag(_twin)

@@ -1,0 +1,66 @@
+"""DAGs `sample-extraction` and its twin: one request an entry of the list, side by side."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, task
+
+from orchestration.dags.services import (
+    LAST,
+    UNTOLD,
+    Twin,
+    end,
+    pulled,
+    reasons,
+    run_of_task,
+    told_to_the_caller,
+    try_number,
+)
+from orchestration.errors import ServiceRefused, WorkFailed
+from orchestration.services.sample_extraction import extract_sentinel_2, summary
+
+_LIMIT = timedelta(hours=2.5)
+_TWINS = (
+    Twin("sample-extraction", "sample_extract", retries=6, pause=timedelta(minutes=2), runs=10, tasks=8),
+    Twin("sample-extraction-testing", "sample_extract", retries=2, pause=timedelta(minutes=1), runs=10, tasks=10),
+)
+_TASK = "extract_sentinel_2"
+
+
+def _dag(twin: Twin) -> DAG:
+    @task
+    def plan() -> list[int]:
+        return list(range(len(run_of_task().inputs["s2_parameter_list"])))
+
+    @task(task_id=_TASK, execution_timeout=_LIMIT)
+    def ask(index: int) -> dict[str, Any]:
+        run = run_of_task()
+        with told_to_the_caller(ServiceRefused, index=index):
+            service = twin.service("sample-extraction-service", _LIMIT)
+            entry = run.inputs["s2_parameter_list"][index]
+            return {"index": index, "answer": extract_sentinel_2(service, entry, run.process_id(index, try_number()))}
+
+    @task(**LAST)
+    def finish() -> None:
+        end(_answers)
+
+    with DAG(**twin.dag("Extract the samples of up to ten Sentinel-2 scenes"), schedule=None) as dag:
+        ask.expand(index=plan()) >> finish()
+    return dag
+
+
+def _answers() -> list[Any]:
+    """Return what was answered to each entry, in the order of the list."""
+    entries = run_of_task().inputs["s2_parameter_list"]
+    answers = {each["index"]: each["answer"] for each in pulled([_TASK])}
+    told = {each["index"]: each["reason"] for each in reasons([_TASK])}
+    failures = {index: told.get(index, UNTOLD) for index in range(len(entries)) if index not in answers}
+    if failures:
+        raise WorkFailed(summary(entries, failures))
+    return [answers[index] for index in range(len(entries))]
+
+
+for _twin in _TWINS:
+    globals()[_twin.process] = _dag(_twin)

@@ -1,0 +1,7 @@
+"""The production services: what is asked of services outside of this project, and what may come back.
+
+Their functions run in Airflow's own environment, so nothing here imports more than the standard library and ours.
+"""
+
+TESTING = "-testing"
+"""What the name of a twin ends with: the same, at the services' test environment."""

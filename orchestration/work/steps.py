@@ -1,0 +1,65 @@
+"""The steps of an order on Airflow, each in a process of our own Python: JSON values in, JSON values out.
+
+`told` is what the run was told, `{"job", "attempt", "process", "inputs", "outputs"}`; `try_` numbers the tries of the
+step. A step ends its process with a code of `orchestration.child` where its order fails or is not wanted any more.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orchestration.ending import write_ending
+from orchestration.runners import Done
+from orchestration.work import Piece, Work
+from orchestration.work import work_of as _work_of
+from orchestration.work.attempt import MADE, assembled, performed
+from orchestration.work.trying import trying
+from products.progress import Report
+
+Told = Mapping[str, Any]
+WorkOf = Callable[[str], Work]
+
+_MADE = "made"
+"""The folder of an attempt that has an empty file for each part that is made."""
+
+
+def perform(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> None:
+    """Do all of the work and write its ending."""
+    with trying(told, str(try_)) as bench:
+        write_ending(bench.folder, Done(performed(work_of(told["process"]), bench)))
+
+
+def plan(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> list[dict[str, Any]]:
+    """Return the parts: `{"part", "index", "count"}`, what `make` takes."""
+    with trying(told, f"{try_}-plan") as bench:
+        parts = work_of(told["process"]).plan(bench)
+        return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
+
+
+def make(told: Told, planned: Mapping[str, Any], try_: int, *, work_of: WorkOf = _work_of) -> Piece:
+    """Make one part of those that `plan` returned; return its piece."""
+    index, part = planned["index"], planned["part"]
+    with trying(told, f"{try_}-{index}") as bench:
+        made = bench.folder.parent / _MADE
+        made.mkdir(exist_ok=True)
+        share = _share(bench.report, made, planned["count"])
+        piece = work_of(told["process"]).make(part, replace(bench, report=share))
+        (made / str(index)).touch()
+        share(0, f"Made part {index + 1} of {planned['count']}")
+        return piece
+
+
+def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, work_of: WorkOf = _work_of) -> None:
+    """Make the result of the pieces, in the order of their parts, and write its ending."""
+    with trying(told, f"{try_}-assemble") as bench:
+        write_ending(bench.folder, Done(assembled(work_of(told["process"]), pieces, bench)))
+
+
+def _share(report: Report, made: Path, count: int) -> Report:
+    """Return the report of one part of an order, whose others are made at the same time."""
+
+    def tell(fraction: float, message: str) -> None:
+        report(MADE * min(1, (sum(1 for _ in made.iterdir()) + fraction) / count), message)
+
+    return tell

@@ -1,0 +1,123 @@
+"""One try of a step of an order on Airflow: where it works, when it stops, what its process ends with."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from threading import Thread
+from time import sleep
+from typing import Any
+from uuid import UUID
+
+from orchestration.addresses import any_address, is_public
+from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT, die_with, go_first, temporary
+from orchestration.ending import read_ending
+from orchestration.errors import AttemptOver, NoSpaceLeft, StoreUnavailable
+from orchestration.fetch import Fetcher
+from orchestration.full import NO_SPACE
+from orchestration.job import Order
+from orchestration.store.reporter import Reporter
+from orchestration.work import Bench
+from orchestration.work.attempt import Ended, Progress, failing_into
+from products.errors import BrokenSource
+
+_LOOK = 4.0
+"""Seconds between two looks whether the attempt still runs, whatever the work is at."""
+
+
+_OPERATORS = frozenset({"", BrokenSource.__name__})
+"""The faults that an operator mends: what is unexpected, and a file of a product."""
+
+
+@contextmanager
+def trying(told: Mapping[str, Any], name: str) -> Iterator[Bench]:
+    """Give the bench of a try of a step whose process this is; `name` tells it from others of the attempt.
+
+    What is raised inside becomes the attempt's ending, and the process ends. It ends without one, and without its
+    files, where the disk is full, and within seconds where the attempt is not the running one. It ends with its parent.
+    """
+    die_with(os.getppid())
+    go_first()
+    tell = Reporter(os.environ["LANDCAST_DATABASE_URL"])
+    job, attempt = str(UUID(told["job"])), int(told["attempt"])
+    if not _runs(tell, job, attempt):
+        _end(ATTEMPT_OVER, "the attempt is not the running one")
+    results = Path(os.environ["LANDCAST_STATE_DIR"]).absolute() / "results"
+    folder = _own(results / job / str(attempt), name)
+    _watch(tell, job, attempt, folder)
+    with _ending_in(folder), failing_into(folder):
+        yield _bench(told, results, folder, Progress(tell, job, attempt))
+
+
+def _runs(tell: Reporter, job: str, attempt: int) -> bool:
+    """Say whether the attempt is the running one; what cannot be asked is taken for it."""
+    try:
+        return tell.runs(job, attempt)
+    except StoreUnavailable:
+        return True
+
+
+def _own(parent: Path, name: str) -> Path:
+    """Make a folder that nobody else works in, also where a killed try of that name has left one, or still works."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = parent / (name if number == 1 else f"{name}.{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+def _watch(tell: Reporter, job: str, attempt: int, folder: Path) -> None:
+    def look() -> None:
+        sleep(_LOOK)
+        while _runs(tell, job, attempt):
+            sleep(_LOOK)
+        if read_ending(folder) is None:  # else it may be the result
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(ATTEMPT_OVER)
+
+    Thread(target=look, daemon=True).start()
+
+
+def _bench(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> Bench:
+    os.environ.update(temporary(folder))
+    tempfile.tempdir = None
+    private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}
+    return Bench(
+        job_id=told["job"],
+        order=Order(told["process"], told["inputs"], owner="", outputs=told["outputs"]),
+        results=results,
+        folder=folder,
+        configuration=Path(os.environ["LANDCAST_AIRFLOW_CONFIG"]),
+        fetch=Fetcher(allowed=any_address if private else is_public),
+        report=progress,
+    )
+
+
+@contextmanager
+def _ending_in(folder: Path) -> Iterator[None]:
+    """End the process by a code where the step did not end well; what an operator must mend is raised on."""
+    try:
+        yield
+    except Ended as error:
+        if error.ending.fault in _OPERATORS:
+            raise
+        _end(CALLERS_FAULT, error.ending.reason)
+    except AttemptOver as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        _end(ATTEMPT_OVER, str(error))
+    except NoSpaceLeft as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        _end(NO_SPACE, str(error))
+
+
+def _end(code: int, why: str) -> None:
+    sys.stderr.write(f"landcast: {why}\n")
+    sys.exit(code)

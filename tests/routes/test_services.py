@@ -1,0 +1,111 @@
+"""The production services over HTTP: there only with Airflow, checked before there is an order."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from openapi_spec_validator import validate
+from starlette.testclient import TestClient
+
+from orchestration.job import JobQuery, Output
+from orchestration.where import SERVICES
+from tests.conftest import MakeApp
+from tests.routes.conftest import Bureau
+
+AIRFLOW = {"url": "http://127.0.0.1:9"}
+SCENE = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
+SCENES = {"inputs": {"s2_parameter_list": [SCENE]}}
+
+
+@pytest.fixture
+def bureau(make_app: MakeApp) -> Iterator[Bureau]:
+    """Return a bureau that has an Airflow; its runs are played."""
+    app = make_app(airflow=AIRFLOW)
+    with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
+        yield Bureau(client, app.state.resources)
+
+
+def listed(client: TestClient) -> set[str]:
+    return {process["id"] for process in client.get("/processes?limit=100").json()["processes"]}
+
+
+def test_they_are_not_there_without_airflow(client: TestClient) -> None:
+    assert not listed(client) & SERVICES
+    for name in SERVICES:
+        assert client.get(f"/processes/{name}").status_code == 404
+        assert client.post(f"/processes/{name}/execution", json=SCENES).status_code == 404
+    assert (
+        not {path.split("/")[2] for path in client.get("/openapi?f=json").json()["paths"] if "/processes/" in path}
+        & SERVICES
+    )
+
+
+def test_they_are_listed_described_and_documented(bureau: Bureau) -> None:
+    assert listed(bureau.client) >= SERVICES
+    document = bureau.client.get("/openapi?f=json").json()
+    validate(document)
+    for name in SERVICES:
+        described = bureau.client.get(f"/processes/{name}").json()
+        assert described["id"] == name
+        assert described["jobControlOptions"] == ["async-execute", "dismiss"]
+        assert bureau.client.get(f"/processes/{name}", headers={"accept": "text/html"}).status_code == 200
+        assert document["paths"][f"/processes/{name}/execution"]["post"]["operationId"] == f"execute.{name}"
+
+
+def test_each_example_is_an_order_of_its_process(bureau: Bureau) -> None:
+    for name in sorted(SERVICES):
+        body = bureau.client.get(f"/processes/{name}").json()["example"]
+        answer = bureau.client.post(f"/processes/{name}/execution", json=body)
+        assert (answer.status_code, answer.json()["status"]) == (201, "accepted")
+        job = bureau.resources.store.get(answer.json()["jobID"])
+        assert job is not None
+        assert (job.order.process, job.order.inputs) == (name, {**body["inputs"], "test": False})
+
+
+def test_what_is_wrong_is_named_before_there_is_an_order(bureau: Bureau) -> None:
+    for name, inputs, wrong in (
+        ("apply-model", {"epsg": "3035"}, "epsg"),
+        ("prepare-samples-testing", {"start_date": "01.04.2023"}, "start_date"),
+        ("sample-extraction", {"s2_parameter_list": [SCENE] * 11}, "s2_parameter_list"),
+    ):
+        answer = bureau.client.post(f"/processes/{name}/execution", json={"inputs": inputs})
+        assert (answer.status_code, answer.json()["input"]) == (400, wrong)
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert bureau.resources.store.find(JobQuery()).matched == 0
+
+
+def test_a_test_is_answered_and_nothing_runs(bureau: Bureau) -> None:
+    body = {"inputs": {**SCENES["inputs"], "test": True}}
+    job = bureau.client.post("/processes/sample-extraction/execution", json=body).json()
+    assert job["status"] == "successful"
+    assert bureau.client.get(f"/jobs/{job['jobID']}/results").json() == {"test": True}
+    assert not bureau.resources.store.unfinished()
+
+
+def test_the_result_is_the_services_own_answer(bureau: Bureau) -> None:
+    job = bureau.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
+    bureau.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
+    assert bureau.client.get(f"/jobs/{job}/results").json() == [{"file": "s3://b/33UXP.csv"}]
+    document = {**SCENES, "response": "document"}
+    job = bureau.client.post("/processes/sample-extraction/execution", json=document).json()["jobID"]
+    bureau.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
+    assert bureau.client.get(f"/jobs/{job}/results").json() == {"result": [{"file": "s3://b/33UXP.csv"}]}
+
+
+def test_a_failure_is_told_with_its_reason(bureau: Bureau) -> None:
+    job = bureau.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
+    bureau.fail(job, "1 of 1 entries failed: …", "ServiceFailed")
+    assert bureau.client.get(f"/jobs/{job}").json()["message"] == "1 of 1 entries failed: …"
+    answer = bureau.client.get(f"/jobs/{job}/results")
+    assert (answer.status_code, answer.json()["detail"]) == (502, "1 of 1 entries failed: …")
+
+
+def test_a_collection_as_large_as_a_request_may_be_is_taken_and_no_larger(bureau: Bureau) -> None:
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}}
+
+    def ordered(bytes_: int) -> int:
+        inputs = bureau.client.get("/processes/prepare-samples").json()["example"]["inputs"]
+        inputs["data"] = {"type": "FeatureCollection", "features": [point] * (bytes_ // len(json.dumps(point)))}
+        return bureau.client.post("/processes/prepare-samples/execution", json={"inputs": inputs}).status_code
+
+    assert (ordered(8_000_000), ordered(12_000_000)) == (201, 413)
