@@ -122,7 +122,7 @@ def telling(home: Path, url: str) -> "subprocess.CompletedProcess[str]":
         "LANDCAST_SERVER_URL": url,
         "LANDCAST_AIRFLOW_KEY": "a key of thirty-two characters or more",
     }
-    command = [HOME / "bin" / "python", "-B", "-c", _TELL]
+    command = [str(HOME / "bin" / "python"), "-B", "-c", _TELL]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
