@@ -29,7 +29,7 @@ def _task(task: Any) -> dict[str, Any]:
         "exponential": bool(of("retry_exponential_backoff")),
         "queue": of("queue"),
         "at_once": of("max_active_tis_per_dag"),
-        "rule": str(of("trigger_rule")),
+        "rule": str(of("trigger_rule").value),
         "after": sorted(task.upstream_task_ids),
         "mapped": bool(task.is_mapped),
         "failed": _names(of("on_failure_callback")),

@@ -403,7 +403,7 @@ def test_a_database_that_cannot_be_used_is_refused_before_anything_is_exchanged(
 
 
 def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
-    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices"))
+    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices", "backend"))
     older = executing(f"{columns}pragma user_version = 1;")
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
     assert restored.exit_code == 0, restored.stderr

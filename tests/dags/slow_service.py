@@ -1,0 +1,21 @@
+"""A DAG that only tests have: a service that never answers within the time of its task."""
+
+import time
+from datetime import timedelta
+
+from airflow.sdk import DAG, task
+
+from orchestration.dags.services import LAST, answer_of_run, end, told_to_the_caller
+
+with DAG("test-slow-service", schedule=None):
+
+    @task(execution_timeout=timedelta(seconds=1), retries=1, retry_delay=timedelta(seconds=0.1))
+    def ask() -> None:
+        with told_to_the_caller():
+            time.sleep(60)
+
+    @task(**LAST)
+    def finish() -> None:
+        end(lambda: answer_of_run(["ask"], ["ask"]))
+
+    ask() >> finish()

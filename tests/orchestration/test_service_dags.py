@@ -1,0 +1,397 @@
+"""The DAGs of the production services: as they are parsed, and as a real Airflow runs them; the services are played."""
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email import message_from_bytes
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from orchestration.ending import read_ending
+from orchestration.job import Output
+from orchestration.runners import Done, Failed
+from orchestration.where import SERVICES
+from tests.airflow import HOME, Airflow
+from tests.orchestration.played_services import Asked, PlayedServices, Reply
+from tests.orchestration.receivers import Postman
+
+pytestmark = pytest.mark.long
+
+ROOT = Path(__file__).parents[2]
+HOUR, MINUTE = 3600.0, 60.0
+NAMES = ("calculate_feature_service", "apply_model_service", "sample_extraction_service")
+
+
+@cache
+def parsed() -> dict[str, Any]:
+    """Return our DAGs as Airflow's own Python reads them, with the pauses that production has."""
+    python = HOME / "bin" / "python"
+    program = ROOT / "tests" / "orchestration" / "parse_dags.py"
+    environment = {
+        "PATH": f"{HOME}/bin:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AIRFLOW_HOME": "/nonexistent",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////tmp/none",
+        "LANDCAST_AIRFLOW_PYTHON": "/usr/bin/python3",
+    }
+    done = subprocess.run(
+        [python, program, ROOT / "orchestration" / "dags"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    return dict(found["dags"])
+
+
+# Of each: runs, tasks at once, retries, pause, queue; the limits of its tasks that ask a service.
+LISTED: dict[str, tuple[int, int, int, float, str, dict[str, float]]] = {
+    "apply-model": (
+        22,
+        20,
+        10,
+        MINUTE,
+        "clc_prod_apply_model_queue",
+        {
+            "calculate_feature_service": 5 * HOUR,
+            "apply_model_service": HOUR,
+            "calculate_feature_service_without_cache": 5 * HOUR,
+            "apply_model_service_without_cache": HOUR,
+        },
+    ),
+    "apply-model-testing": (
+        2,
+        2,
+        2,
+        3 * MINUTE,
+        "clc_test_apply_model_queue",
+        {"calculate_feature_service": 2.5 * HOUR, "apply_model_service": 2.5 * HOUR},
+    ),
+    "prepare-samples": (
+        12,
+        10,
+        6,
+        2 * MINUTE,
+        "clc_prod_prepare_samples_queue",
+        {"prepare_samples_service": 2.5 * HOUR},
+    ),
+    "prepare-samples-testing": (
+        10,
+        10,
+        6,
+        2 * MINUTE,
+        "clc_test_prepare_samples_queue",
+        {"prepare_samples_service": 2.5 * HOUR},
+    ),
+    "sample-extraction": (
+        10,
+        8,
+        6,
+        2 * MINUTE,
+        "clc_prod_sample_extract_queue",
+        {"extract_sentinel_2": 2.5 * HOUR},
+    ),
+    "sample-extraction-testing": (
+        10,
+        10,
+        2,
+        MINUTE,
+        "clc_test_sample_extract_queue",
+        {"extract_sentinel_2": 2.5 * HOUR},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_dag_has_the_figures_that_are_listed(name: str) -> None:
+    dag = parsed()[name]
+    runs, at_once, retries, pause, queue, limits = LISTED[name]
+    assert (dag["runs"], dag["tasks_at_once"], dag["schedule"]) == (runs, at_once, "None")
+    tasks = dag["tasks"]
+    assert {task: tasks[task]["limit"] for task in tasks if task not in ("plan", "finish")} == limits
+    for task in tasks.values():
+        assert (task["retries"], task["pause"], task["exponential"], task["queue"]) == (retries, pause, False, queue)
+        assert task["at_once"] == at_once
+
+
+def test_there_is_a_dag_for_each_service_and_its_twin() -> None:
+    assert set(LISTED) == SERVICES <= parsed().keys()
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_operators_are_told_of_a_final_failure_and_of_no_retry(name: str) -> None:
+    tasks = parsed()[name]["tasks"]
+    assert {task["retried"] == [] for task in tasks.values()} == {True}
+    assert {name: task["failed"] for name, task in tasks.items()} == {
+        name: ["mail_unless_told" if name == "finish" else "mail_operators"] for name in tasks
+    }
+    assert parsed()[name]["failed"] == []
+
+
+def test_both_tasks_run_once_more_where_the_model_failed_but_for_tests() -> None:
+    tasks = {name: (task["after"], task["rule"]) for name, task in parsed()["apply-model"]["tasks"].items()}
+    assert tasks == {
+        "calculate_feature_service": ([], "all_success"),
+        "apply_model_service": (["calculate_feature_service"], "all_success"),
+        "calculate_feature_service_without_cache": (["apply_model_service"], "one_failed"),
+        "apply_model_service_without_cache": (["calculate_feature_service_without_cache"], "all_success"),
+        "finish": (["apply_model_service", "apply_model_service_without_cache"], "all_done"),
+    }
+    testing = parsed()["apply-model-testing"]["tasks"]
+    assert list(testing) == ["calculate_feature_service", "apply_model_service", "finish"]
+
+
+def test_each_entry_is_a_task_of_its_own() -> None:
+    for name in ("sample-extraction", "sample-extraction-testing"):
+        tasks = parsed()[name]["tasks"]
+        assert [task for task in tasks if tasks[task]["mapped"]] == ["extract_sentinel_2"]
+        assert tasks["finish"]["rule"] == "all_done"
+
+
+MODEL: dict[str, Any] = {
+    "epsg": 3035,
+    "resampling": "bilinear",
+    "cloudmask_type": "scl",
+    "model_path": "models/clcplus.onnx",
+    "data": {"features": {"NDVI": {"values": ["MEDIAN"]}}},
+    "scene_ids_by_index": {"0": ["a"]},
+    "data_type": "int16",
+    "path_prefix": "p",
+    "use_cache": True,
+}
+FEATURES = {
+    "results": {
+        "data": {"NDVI": {"MEDIAN": "s3://b/ndvi.tif"}, "SCL": {"COUNT": "s3://b/scl.tif"}},
+        "metadata": {"acquisition_dates": ["2023-05-01"]},
+    }
+}
+SAMPLES = {
+    "start_date": "2023-04-01",
+    "end_date": "2023-09-30",
+    "include_url": "true",
+    "out_path": "o",
+    "data": {"type": "FeatureCollection", "features": []},
+}
+
+
+def scene(tile: str) -> dict[str, Any]:
+    return {"acquisition_date": "2023-05-01", "tile_id": tile, "bands": ["B02"]}
+
+
+def product(tile: str) -> dict[str, Any]:
+    return {"product_id": f"S2A_MSIL2A_20230501T100031_N0509_R122_T{tile}_20230501T134502", "bands": ["B02"]}
+
+
+_FIRST_TRY = {
+    "01AAA": Reply({"message": "busy"}, 500),
+    "02AAA": Reply(body=b'{"file": "', length=500),
+    "03AAA": Reply(body=b"<html>busy</html>"),
+}
+"""What tiles answer to the first try; to the second they answer as the others do."""
+
+
+def _played(asked: Asked) -> Reply:
+    """Answer as the services would, some of them ill."""
+    try_ = int(asked.query["process_id"].rpartition("_")[2])
+    match asked.path:
+        case "/s2scenesfeatures":
+            return Reply(FEATURES)
+        case "/applymodel":
+            well = asked.query["model_path"] != "ill" and (asked.query["model_path"] != "cached" or try_ > 11)
+            return Reply({"files": ["s3://b/out.tif"]}) if well else Reply({}, 500)
+        case "/prepare_samples":
+            gone = asked.query["out_path"] == "gone"
+            return Reply({"message": "no such path"}, 404) if gone else Reply({"path": "o"}, 500 if try_ == 1 else 200)
+    tile = asked.content["tile_id"]
+    if tile == "99ZZZ":
+        return Reply({"message": "no such tile"}, 400)
+    return _FIRST_TRY.get(tile, Reply({"file": tile})) if try_ == 1 else Reply({"file": tile})
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run that is over: what was asked of the services, how its tasks ended, and the mails about it."""
+
+    state: str
+    ending: Done | Failed | None
+    asked: list[Asked]
+    tasks: dict[str, tuple[str, int]]
+    """State and number of tries by task, mapped ones as `task[index]`."""
+    mails: list[str]
+
+    def count(self) -> Counter[str]:
+        """Return how often each path was asked."""
+        return Counter(asked.path for asked in self.asked)
+
+
+class Stage:
+    """An Airflow beside the played services and a mail server."""
+
+    def __init__(self, airflow: Airflow, played: PlayedServices, postman: Postman) -> None:
+        self._airflow = airflow
+        self._played = played
+        self._postman = postman
+
+    def begin(self, dag: str, inputs: dict[str, Any]) -> tuple[str, str]:
+        """Begin a run as the server would; return its DAG and its job."""
+        job = str(uuid4())
+        conf = {"job": job, "attempt": 1, "process": dag, "inputs": inputs, "outputs": None}
+        self._airflow.begin(dag, f"{job}.1", conf)
+        return dag, job
+
+    def wait(self, dag: str, job: str) -> Ran:
+        """Return the run once it is over."""
+        run = f"{job}.1"
+        state = self._airflow.ended(dag, run, within=240)
+        found = self._airflow.ask("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
+        tasks = {_name(each): (each["state"], each["try_number"]) for each in found}
+        asked = [each for each in self._played.asked if each.query["process_id"].startswith(run)]
+        mails = [mail for mail in map(_text, self._postman.taken) if run in mail]
+        return Ran(state, self._ending(job), asked, tasks, mails)
+
+    def _ending(self, job: str) -> Done | Failed | None:
+        tries = sorted((self._airflow.state / "results" / job / "1").glob("*"))
+        return read_ending(tries[-1]) if tries else None
+
+
+def _name(task: dict[str, Any]) -> str:
+    return str(task["task_id"]) + (f"[{task['map_index']}]" if task["map_index"] >= 0 else "")
+
+
+def _text(envelope: Any) -> str:
+    message = message_from_bytes(envelope.content)
+    parts = [part.get_payload(decode=True) for part in message.walk() if not part.is_multipart()]
+    return f"{message['subject']}\n" + "\n".join(part.decode() for part in parts if isinstance(part, bytes))
+
+
+@pytest.fixture(scope="module")
+def ran(airflow: Airflow) -> Iterator[dict[str, Ran]]:
+    """Return the runs of a few orders, side by side; the first before the operator made any connection."""
+    played, postman = PlayedServices(_played), Postman(port=airflow.mail_port)
+    stage = Stage(airflow, played, postman)
+    unconnected = stage.wait(*stage.begin("apply-model-testing", MODEL))
+    for environment in ("prod", "test"):
+        for name in NAMES:
+            airflow.connect(f"clc_{environment}_{name}", played.url)
+    begun = {
+        "cached": stage.begin("apply-model", {**MODEL, "model_path": "cached"}),
+        "well": stage.begin("apply-model", {**MODEL, "data_source": "own"}),
+        "ill": stage.begin("apply-model-testing", {**MODEL, "model_path": "ill"}),
+        "retried": stage.begin("prepare-samples", SAMPLES),
+        "refused": stage.begin("prepare-samples-testing", {**SAMPLES, "out_path": "gone"}),
+        "entries": stage.begin("sample-extraction", {"s2_parameter_list": [scene("33UXP"), product("34UXP")]}),
+        "some": stage.begin(
+            "sample-extraction-testing",
+            {"s2_parameter_list": [scene("01AAA"), scene("99ZZZ"), scene("02AAA"), scene("03AAA"), product("99ZZZ")]},
+        ),
+        "slow": stage.begin("test-slow-service", {}),
+    }
+    yield {"unconnected": unconnected, **{name: stage.wait(*each) for name, each in begun.items()}}
+    played.close()
+    postman.close()
+
+
+def reason(run: Ran) -> str:
+    assert run.state == "failed"
+    assert isinstance(run.ending, Failed)
+    return run.ending.reason
+
+
+def test_the_model_is_applied_and_its_answer_is_the_result(ran: dict[str, Ran]) -> None:
+    run = ran["well"]
+    assert (run.state, run.ending) == ("success", Done((Output("result", {"files": ["s3://b/out.tif"]}),)))
+    assert [(asked.path, asked.query["process_id"].rpartition(".")[2]) for asked in run.asked] == [
+        ("/s2scenesfeatures", "1_1"),
+        ("/applymodel", "1_1"),
+    ]
+    assert (run.asked[0].query["use_cache"], run.asked[0].query["data_source"]) == ("True", "own")
+    assert run.asked[0].content["features"] == {"NDVI": {"values": ["MEDIAN"]}, "SCL": {"values": ["COUNT"]}}
+    assert run.asked[1].content["inputs"] == {"NDVI": "s3://b/ndvi.tif"}
+    assert run.tasks["calculate_feature_service_without_cache"][0] == "skipped"
+    assert run.mails == []
+
+
+def test_a_model_that_fails_runs_once_more_without_the_cache(ran: dict[str, Ran]) -> None:
+    run = ran["cached"]
+    assert (run.state, run.ending) == ("success", Done((Output("result", {"files": ["s3://b/out.tif"]}),)))
+    assert run.count() == {"/s2scenesfeatures": 2, "/applymodel": 12}
+    features = [asked.query for asked in run.asked if asked.path == "/s2scenesfeatures"]
+    assert [query["use_cache"] for query in features] == ["True", "False"]
+    names = [asked.query["process_id"] for asked in run.asked if asked.path == "/applymodel"]
+    assert [name.rpartition("_")[2] for name in names] == [str(number) for number in range(1, 13)]
+    assert run.tasks["apply_model_service"] == ("failed", 11)
+    assert run.tasks["apply_model_service_without_cache"] == ("success", 1)
+    assert len(run.mails) == 1
+
+
+def test_in_tests_a_model_that_fails_is_failed(ran: dict[str, Ran]) -> None:
+    run = ran["ill"]
+    assert reason(run) == "apply-model-service failed with status 500"
+    assert run.count() == {"/s2scenesfeatures": 1, "/applymodel": 3}
+    assert run.tasks["apply_model_service"] == ("failed", 3)
+
+
+def test_the_operators_get_one_mail_of_a_final_failure(ran: dict[str, Ran]) -> None:
+    [mail] = ran["ill"].mails
+    assert mail.startswith("Landcast: apply_model_service of apply-model-testing failed\n")
+    assert "models/" not in mail
+    for name in ("well", "retried", "entries"):
+        assert ran[name].mails == []
+
+
+def test_a_failure_that_passes_is_tried_again(ran: dict[str, Ran]) -> None:
+    run = ran["retried"]
+    assert (run.state, run.ending) == ("success", Done((Output("result", {"path": "o"}),)))
+    assert [asked.query["process_id"].rpartition(".")[2] for asked in run.asked] == ["1_1", "1_2"]
+    assert run.asked[0].query["include_url"] == "True"
+
+
+def test_a_refusal_is_not_tried_again(ran: dict[str, Ran]) -> None:
+    run = ran["refused"]
+    told = 'sample-extraction-service refused it with status 404: {"message": "no such path"}'
+    assert reason(run) == told
+    assert run.count() == {"/prepare_samples": 1}
+    assert len(run.mails) == 1
+
+
+def test_entries_are_answered_in_the_order_of_the_list(ran: dict[str, Ran]) -> None:
+    run = ran["entries"]
+    assert run.ending == Done((Output("result", [{"file": "33UXP"}, {"file": "34UXP"}]),))
+    assert {asked.query["process_id"].rpartition(".")[2] for asked in run.asked} == {"1_0_1", "1_1_1"}
+
+
+def test_a_failure_says_which_entries_failed_while_the_others_went_on(ran: dict[str, Ran]) -> None:
+    run = ran["some"]
+    refused = 'sample-extraction-service refused it with status 400: {"message": "no such tile"}'
+    assert reason(run) == (
+        f"2 of 5 entries failed: s2_parameter_list[1] (99ZZZ, 2023-05-01): {refused}; "
+        f"s2_parameter_list[4] ({product('99ZZZ')['product_id']}): {refused}; succeeded: s2_parameter_list[0, 2, 3]"
+    )
+    assert {name: state for name, state in run.tasks.items() if name.startswith("extract")} == {
+        "extract_sentinel_2[0]": ("success", 2),
+        "extract_sentinel_2[1]": ("failed", 1),
+        "extract_sentinel_2[2]": ("success", 2),
+        "extract_sentinel_2[3]": ("success", 2),
+        "extract_sentinel_2[4]": ("failed", 1),
+    }
+    assert len(run.mails) == 2
+
+
+def test_a_service_beyond_its_time_is_tried_again_and_then_failed(ran: dict[str, Ran]) -> None:
+    run = ran["slow"]
+    assert reason(run) == "the service did not answer within the time that it has"
+    assert run.tasks["ask"] == ("failed", 2)
+
+
+def test_a_service_without_a_connection_is_told_to_the_caller_and_the_operators(ran: dict[str, Ran]) -> None:
+    run = ran["unconnected"]
+    assert reason(run) == "the service is not set up; the operator finds why in Airflow's log"
+    assert (run.tasks["calculate_feature_service"], run.asked) == (("failed", 3), [])
+    assert len(run.mails) == 1
