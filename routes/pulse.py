@@ -20,16 +20,18 @@ class Pulse:
         self._url = url
         self._clock = clock
         self._lock = Lock()
-        self._found = ""
+        self._found = "Airflow was not asked yet"
         self._until = 0.0
 
     def trouble(self) -> str:
-        """Return what is wrong with it, empty where nothing is."""
-        with self._lock:
-            if self._clock() >= self._until:
+        """Return what is wrong with it, empty where nothing is; while one asks, others are told what was found last."""
+        if self._clock() >= self._until and self._lock.acquire(blocking=False):
+            try:
                 self._found = self._ask()
                 self._until = self._clock() + _FRESH
-            return self._found
+            finally:
+                self._lock.release()
+        return self._found
 
     def _ask(self) -> str:
         try:

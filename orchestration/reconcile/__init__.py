@@ -84,7 +84,7 @@ class Reconciler:
         steps: list[Callable[[], None]] = [
             lambda: self._follower.follow_all(self._jobs),
             lambda: self._follower.end_above_cap(self._jobs),
-            lambda: self._starter.start_all(self._jobs),
+            lambda: self._starter.start_all(self._jobs, stale=self._stale),
             lambda: self._remover.remove_files(stale=self._stale),
             self._do_chores,
         ]

@@ -15,6 +15,8 @@ _log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0
 """Seconds for which a lane begins nothing after its runner could not."""
+_STILL = 0.25
+"""Seconds between two looks at orders of which none has changed: ten thousand may wait."""
 _TOLD_AGAIN = 5.0
 """Seconds after which it is tried again to note why orders wait."""
 
@@ -24,10 +26,13 @@ class Starter:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
-        self._next_told = 0.0
+        self._next = self._next_told = 0.0
 
-    def start_all(self, jobs: Sequence[Job]) -> None:
-        """Begin what may begin now."""
+    def start_all(self, jobs: Sequence[Job], *, stale: bool = True) -> None:
+        """Begin what may begin now; where no order has changed, that is looked for some times a second only."""
+        if not stale and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _STILL
         lanes = self._floor.lanes
         free = lanes.places()
         for job in jobs:

@@ -208,6 +208,16 @@ def test_a_dag_that_went_between_two_looks_costs_no_attempt(yard: Yard, monkeypa
     yard.until(lambda: isinstance(yard.runner.look(job), NotBegun))
 
 
+def test_a_dag_that_is_paused_in_the_last_moment_gets_no_run_that_nobody_sees(yard: Yard) -> None:
+    """Airflow takes a run of a paused DAG, and leaves it queued."""
+    run = run_of(yard.job(), ("echo",), yard.results)
+    run.conf = {}
+    with closing(Airflow(yard.played.access())) as airflow:
+        hand_over(run, airflow, Condition(paused={"echo": True}))
+    assert run.state == NotBegun("Waits: the DAG echo is paused in Airflow.")
+    assert yard.played.runs == {}
+
+
 def test_what_airflow_will_never_take_is_failed_and_the_log_says_why(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +340,7 @@ def test_a_dag_that_is_paused_meanwhile_is_told_and_is_no_lack_of_progress(yard:
 
 def test_a_result_is_taken_from_a_run_that_airflow_forgets_to_end(yard: Yard) -> None:
     """The known stuck run: its row is locked by a transaction of a scheduler that was killed."""
+    yard.runner._pace = replace(PACE, closer=60)
     job = yard.started()
     yard.set(job, "running")
     yard.played.tasks = [task("a", "running")]

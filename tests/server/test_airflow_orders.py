@@ -84,7 +84,8 @@ class Counter:
         return str(self.airflow.ask("GET", f"/dags/echo/dagRuns/{job_id}.{attempt}")["state"])
 
     def is_running(self, job_id: str) -> bool:
-        tasks = self.airflow.ask("GET", f"/dags/echo/dagRuns/{job_id}.1/taskInstances")["task_instances"]
+        found = self.airflow.ask("GET", f"/dags/echo/dagRuns/~/taskInstances?run_id_prefix_pattern={job_id}")
+        tasks = found["task_instances"]
         return any(task["state"] == "running" for task in tasks)
 
 
@@ -123,7 +124,7 @@ def test_an_order_is_done_on_airflow_and_told_at_once(counter: Counter) -> None:
         "job": job_id,
         "attempt": 1,
         "process": "echo",
-        "inputs": {"stringInput": "x"},
+        "inputs": {"stringInput": "x", "pause": 0},
         "outputs": None,
     }
     ended = datetime.fromisoformat(run["end_date"])
