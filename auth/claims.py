@@ -36,9 +36,14 @@ def check_claims(token: SignedToken, rules: TokenRules, *, now: float) -> None:
             "in Keycloak an audience mapper in a scope of the client adds it"
         )
     subject = token.claims.get("sub")
-    if not (isinstance(subject, str) and subject.isprintable() and 0 < len(subject) <= _LONGEST_SUBJECT):
+    if not is_subject(subject):
         raise InvalidToken("the token does not name its subject (sub)")
     check_times(token.claims, rules.leeway, now=now)
+
+
+def is_subject(found: Any) -> bool:
+    """Say whether the claim `sub` may name somebody."""
+    return isinstance(found, str) and found.isprintable() and 0 < len(found) <= _LONGEST_SUBJECT
 
 
 def validity(claims: dict[str, Any], leeway: float) -> tuple[float, float]:

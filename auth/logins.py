@@ -29,9 +29,13 @@ class PendingLogins(AccessDatabase):
     Raises AccessUnavailable.
     """
 
-    def begin(self, return_to: str) -> PendingLogin:
-        """Remember a login that leads back to a path of ours; the caller has checked that it is one."""
-        login = PendingLogin(return_to, new_secret(), new_secret(), new_secret(), new_secret())
+    def begin(self, return_to: str, browser: str | None = None) -> PendingLogin:
+        """Remember a login that leads back to a path of ours; the caller has checked that it is one.
+
+        A `browser` that has begun others keeps its secret, so that each of its tabs can come back.
+        """
+        same = browser if browser is not None and is_secret(browser) else new_secret()
+        login = PendingLogin(return_to, new_secret(), same, new_secret(), new_secret())
         present = now()
         values = {
             "state": digest(login.state),

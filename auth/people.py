@@ -4,15 +4,20 @@ from dataclasses import dataclass
 
 from auth.authenticate import Authenticator
 from auth.sign_in import SignIn
+from auth.throttle import Throttle
 from auth.token_endpoint import TokenEndpoint
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The collaborators; `issuer` is the issuer's address, `password_grant` says whether passwords are taken."""
+    """The collaborators; `issuer` is the issuer's address, `password_grant` says whether passwords are taken.
+
+    `begun` slows who begins logins without end.
+    """
 
     issuer: str
     authenticator: Authenticator
     sign_in: SignIn
     endpoint: TokenEndpoint
     password_grant: bool
+    begun: Throttle

@@ -205,11 +205,29 @@ class _Reader:
 
 def read_policy(path: Path, known: Known) -> GrantPolicy:
     """Return the policy of a file. Raises InvalidPolicy."""
+    return policy_of(_document(path), known)
+
+
+def read_roles(path: Path) -> frozenset[str]:
+    """Return the roles that the policy of a file knows. Raises InvalidPolicy."""
+    reader = _reader_of(_document(path), Known(frozenset(), frozenset()))
+    if reader.problems:
+        raise InvalidPolicy(reader.problems)
+    return reader.roles
+
+
+def _document(path: Path) -> Any:
     try:
-        document = read_yaml(path.read_text())
+        return read_yaml(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidPolicy([f"{path}: {error}"]) from error
-    return policy_of(document, known)
+
+
+def _reader_of(document: Any, known: Known) -> _Reader:
+    reader = _Reader(known)
+    if isinstance(document, Mapping) and "roles" in document:
+        reader.roles = reader.words("roles", document["roles"])
+    return reader
 
 
 def policy_of(document: Any, known: Known) -> GrantPolicy:
@@ -217,12 +235,10 @@ def policy_of(document: Any, known: Known) -> GrantPolicy:
     grants = document.get("grants") if isinstance(document, Mapping) else None
     if not isinstance(grants, Mapping) or not grants:
         raise InvalidPolicy(["grants: must be a mapping of at least one name to a grant"])
-    reader = _Reader(known)
+    reader = _reader_of(document, known)
     for member in document:
         if member not in ("roles", "grants"):
             reader.say(str(member), "unknown; allowed: roles, grants")
-    if "roles" in document:
-        reader.roles = reader.words("roles", document["roles"])
     read = [reader.grant(str(name), entry) for name, entry in grants.items()]
     if reader.problems:
         raise InvalidPolicy(reader.problems)

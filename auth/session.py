@@ -38,8 +38,8 @@ class Session:
 class PendingLogin:
     """A login on its way: `state`, `nonce` and the PKCE `challenge` go to the issuer, `browser` into a cookie.
 
-    The cookie ties the return to the browser that began: else an attacker could have a victim finish the attacker's own
-    login, and the victim would work in the attacker's account.
+    The cookie ties the return to the browser that began, whose logins share it: else an attacker could have a victim
+    finish the attacker's own login, and the victim would work in the attacker's account.
     """
 
     return_to: str

@@ -63,10 +63,10 @@ class SignIn:
     redirect_uri: str
     threads: CapacityLimiter
 
-    async def begin(self, return_to: str) -> Begun:
-        """Begin a login that leads back to a path of ours, which the caller has checked."""
+    async def begin(self, return_to: str, browser: str | None) -> Begun:
+        """Begin a login that leads back to a path of ours, which the caller has checked; `browser` is its cookie."""
         endpoints = await self.discovery.endpoints()
-        login = await anyio.to_thread.run_sync(self.logins.begin, return_to, limiter=self.threads)
+        login = await anyio.to_thread.run_sync(self.logins.begin, return_to, browser, limiter=self.threads)
         asked = {
             "response_type": "code",
             "client_id": self.verifier.rules.client_id,

@@ -63,12 +63,17 @@ class _Failures:
 BY_ADDRESS = Pace(free=30)
 """Many may share an address, and one misconfigured map asks for many tiles at once."""
 BY_NAME = Pace(free=10)
+LOGINS = Pace(free=100, longest=1, memory=600)
+"""Logins begun, which nobody has to finish: a /64 or an IPv4 address has some 700 of those that are kept."""
 
 
 class Throttle:
     """Remembers the failures of `entries` addresses at most, and as many of addresses with a name; of one process."""
 
-    def __init__(self, *, entries: int = 20_000, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, *, by_address: Pace = BY_ADDRESS, entries: int = 20_000, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._by_address = by_address
         self._clock = clock
         self._key = token_bytes(32)
         self._addresses: Recent[str, _Failures] = Recent(entries)
@@ -86,9 +91,9 @@ class Throttle:
     def admit(self, attempt: Attempt) -> None:
         """Let the attempt be verified, or raise TooManyFailures; call `failed` or `succeeded` with what came of it."""
         known = self._right.get(attempt.proof)
-        if known is not None and self._clock() - known < BY_ADDRESS.memory:
+        if known is not None and self._clock() - known < self._by_address.memory:
             return
-        wait = self._wait(self._addresses.get(attempt.address), BY_ADDRESS)
+        wait = self._wait(self._addresses.get(attempt.address), self._by_address)
         if attempt.name:
             wait = max(wait, self._wait(self._names.get((attempt.address, attempt.name)), BY_NAME))
         if wait > 0:
@@ -97,7 +102,7 @@ class Throttle:
     def failed(self, attempt: Attempt) -> None:
         """Count a failure; a credential that was right before is no more."""
         self._right.drop(attempt.proof)
-        self._addresses.put(attempt.address, self._one_more(self._addresses.get(attempt.address), BY_ADDRESS))
+        self._addresses.put(attempt.address, self._one_more(self._addresses.get(attempt.address), self._by_address))
         name = (attempt.address, attempt.name)
         self._names.put(name, self._one_more(self._names.get(name), BY_NAME))
 

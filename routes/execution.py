@@ -108,7 +108,7 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
     )
     _permit_reading(request, set(process.reads(order.inputs)) - asked)
     if process.asks_of is not None:
-        return _told_why_refused(resources, process, order), None
+        return _told_why_refused(resources, process, order), _limits_of_asking(resources, process, order)
     return resources.mailing.add_to(order), _within_limits(process, order, seen)
 
 
@@ -119,6 +119,14 @@ def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> in
     except LimitExceeded as error:
         _note_refusal(order, error)
         raise
+
+
+def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> int | None:
+    """Return what `_within_limits` does; but limits that the order asked of has too are told, not kept to."""
+    ordering = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
+    if ordering.allowed and ordering.limits == current_verdict.get().limits:
+        return None
+    return _within_limits(process, order, resources.catalogue)
 
 
 def _note_refusal(order: Order, error: Exception) -> None:

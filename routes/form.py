@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from auth.audit import audit_event
 from auth.session import Session
 from routes.problem import Problem
 
@@ -65,4 +66,7 @@ def check_csrf(session: Session | None, given: str) -> None:
     A page of another site can have a browser send a form with the session's cookie, but cannot read what is in ours.
     """
     if session is None or not compare_digest(session.csrf.encode(), given.encode()):
-        raise Problem(HTTPStatus.FORBIDDEN, "this form is not of your session; open the page again and repeat it")
+        detail = "this form is not of your session; open the page again and repeat it"
+        who = "unknown" if session is None else session.identity.owner
+        audit_event(who, "forged-form", decision="refused", reason=detail)
+        raise Problem(HTTPStatus.FORBIDDEN, detail)

@@ -12,7 +12,8 @@ from auth.issuer import IssuerUnreachable
 from auth.refusal import InvalidToken
 from auth.session import Session
 from auth.sign_in import SignInFailed
-from routes.cookies import clear_login, clear_session, login_of, set_login, set_session
+from auth.throttle import TooManyFailures
+from routes.cookies import clear_session, login_of, set_login, set_session
 from routes.errors import answer
 from routes.form import CSRF, check_csrf, read_form
 from routes.guard import NOTHING, GuardedRoute
@@ -32,7 +33,8 @@ async def get_login(request: Request) -> Response:
     wanted = request.query_params.get("return")
     if wanted is not None and not is_ours(wanted, url):
         raise bad_parameter("return", wanted[:80], "must be a path of this server, such as /auth/account")
-    begun = await people_of(request).sign_in.begin(wanted or path_of(request, url))
+    _slow_a_flood(request)
+    begun = await people_of(request).sign_in.begin(wanted or path_of(request, url), login_of(request))
     response = RedirectResponse(begun.address, HTTPStatus.FOUND, NO_STORE)
     set_login(response, begun.browser)
     return response
@@ -54,7 +56,6 @@ async def get_callback(request: Request) -> Response:
     address = origin_of(resources_of(request).url) + finished.return_to
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER, NO_STORE)
     set_session(response, finished.secret)
-    clear_login(response)
     return response
 
 
@@ -105,6 +106,20 @@ async def post_backchannel_logout(request: Request) -> Response:
         raise Problem(HTTPStatus.BAD_REQUEST, error.reason) from error
     audit_event("issuer", "back-channel-logout", sessions=str(ended))
     return Response(status_code=HTTPStatus.OK, headers=NO_STORE)
+
+
+def _slow_a_flood(request: Request) -> None:
+    """Count a login that is begun: too many of one address displace those of others. Raises Problem 429."""
+    begun = people_of(request).begun
+    attempt = begun.attempt(address_of(request), "", "")
+    try:
+        begun.admit(attempt)
+    except TooManyFailures as error:
+        _note_refusal(request, "begin-sign-in", "too many logins were begun from this address")
+        headers = {"Retry-After": str(error.seconds)}
+        detail = "too many logins were begun from your address; try again in a moment"
+        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers) from error
+    begun.failed(attempt)
 
 
 def _note_refusal(request: Request, event: str, reason: str) -> None:

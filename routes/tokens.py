@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from auth.audit import audit_event
 from auth.throttle import TooManyFailures
-from auth.token_endpoint import Client, Granted, GrantRefused
+from auth.token_endpoint import Client, Granted, GrantRefused, owner_of
 from routes.body import parse_object, read_json
 from routes.challenge import BEARER
 from routes.form import read_form
@@ -74,7 +74,9 @@ async def post_refresh(request: Request) -> Response:
     """Answer with new tokens for a refresh token."""
     token = await _refresh_token(request)
     ask = partial(people_of(request).endpoint.refresh, token)
-    return _tokens(await _slowed(request, ("", token), ask, refused=_bad_refresh_token()))
+    granted = await _slowed(request, ("", token), ask, refused=_bad_refresh_token())
+    audit_event(owner_of(token, people_of(request).issuer), "refresh-token")
+    return _tokens(granted)
 
 
 async def post_revoke(request: Request) -> Response:
@@ -82,6 +84,7 @@ async def post_revoke(request: Request) -> Response:
     token = await _refresh_token(request)
     ask = partial(people_of(request).endpoint.revoke, token)
     await _slowed(request, ("", token), ask, refused=_bad_refresh_token())
+    audit_event(owner_of(token, people_of(request).issuer), "revoke-token")
     return Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
 
 

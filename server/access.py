@@ -20,7 +20,7 @@ from auth.policy import OPEN
 from auth.policy_file import InvalidPolicy, Known, read_policy
 from auth.sessions import Sessions
 from auth.sign_in import SignIn
-from auth.throttle import Throttle
+from auth.throttle import LOGINS, Throttle
 from auth.token_endpoint import Client, TokenEndpoint
 from auth.tokens import TokenVerifier, make_verifier
 from server.settings import Settings
@@ -82,7 +82,7 @@ def make_people(
         redirect_uri=f"{settings.server.public_url}/auth/callback",
         threads=authenticator.threads,
     )
-    return People(rules.issuer, authenticator, sign_in, endpoint, auth.password_grant)
+    return People(rules.issuer, authenticator, sign_in, endpoint, auth.password_grant, Throttle(by_address=LOGINS))
 
 
 def rules_of(settings: Settings) -> TokenRules:

@@ -54,7 +54,11 @@ class Caller:
             raise
         scope.setdefault("state", {})["session"] = caller.session
         if caller.session is not None and scope["method"] not in _SAFE:
-            self._check_origin(Headers(scope=scope))
+            try:
+                self._check_origin(Headers(scope=scope))
+            except Problem as problem:
+                audit_event(caller.identity.owner, "forged-form", decision="refused", reason=problem.detail)
+                raise
         return caller.identity
 
     def _check_origin(self, headers: Headers) -> None:

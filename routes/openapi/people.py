@@ -94,7 +94,7 @@ def _login() -> Value:
         "Sign in with a browser",
         tag=_TAG,
         parameters=[query("return", "The path of this server to come back to.", {**_TEXT, "default": "/auth/account"})],
-        responses=_done("302", "To the issuer's login."),
+        responses={**_done("302", "To the issuer's login."), **_SLOWED},
         errors=(400, 503),
     )
 

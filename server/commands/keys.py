@@ -12,7 +12,7 @@ import click
 from auth.database import AccessUnavailable
 from auth.identity import Identity
 from auth.keys.key import DAYS, MOST_DAYS, ApiKey, KeyRefused, KeyScope, WantedKey
-from server.commands.shown import database, printable, table
+from server.commands.shown import database, printable, settings, table
 
 if TYPE_CHECKING:
     from auth.keys.store import ApiKeys
@@ -49,6 +49,7 @@ def create(owner: str, name: str, scope: KeyScope, days: int, *, roles: Sequence
     issuer, _, subject = owner.rpartition("|")
     if not (issuer and subject and owner.isprintable()):
         raise click.BadParameter("an owner is written `iss|sub`, issuer and subject", param_hint="--owner")
+    _check_roles(frozenset(roles))
     identity = Identity(owner, email=email, subject=subject, roles=frozenset(roles), method="local")
     with _opened(make=True) as store:
         key, text = store.create(identity, WantedKey(name, scope, days), maker="operator")
@@ -82,6 +83,23 @@ def revoke(key_id: str | None, owner: str | None) -> None:
     if not ended:
         raise click.ClickException(f"there is no key to revoke: {printable(key_id or owner or '')}")
     click.echo(f"{ended} revoked")
+
+
+def _check_roles(given: frozenset[str]) -> None:
+    """Refuse a role that the policy of the settings does not know: its key would be good for nothing."""
+    from auth.policy_file import InvalidPolicy, read_roles
+
+    policy = settings().auth.policy
+    if policy is None or not given:
+        return
+    try:
+        known = read_roles(policy)
+    except InvalidPolicy as error:
+        raise click.ClickException("\n".join(error.problems)) from error
+    for role in sorted(given - known):
+        raise click.BadParameter(
+            f"{role!r} is no role of {policy}; known: {', '.join(sorted(known))}", param_hint="--role"
+        )
 
 
 @contextmanager

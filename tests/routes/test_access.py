@@ -571,6 +571,29 @@ def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_des
     assert other.ask("/collections").status_code == 200
 
 
+def test_an_estimate_keeps_to_the_limits_of_its_own_grant(open_desk: Callable[..., Desk]) -> None:
+    """Attack: have the server count pixels over all of a continent, which only orders are bounded for."""
+    user = {"role": "user"}
+    see = {"who": "public", "may": "discover", "collections": "*"}
+    asking = {"who": user, "may": "execute", "processes": "estimate-product"}
+    desk = open_desk({"see": see, "ask": {**asking, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
+    answer = desk.order("user", PRODUCT, "estimate-product")
+    assert (answer.status_code, "largest-order-km2" in answer.json()["detail"]) == (403, True)
+    desk = open_desk({"see": see, "ask": {**asking, "limits": {"open-orders": 1}}})
+    statuses = [desk.order("user", PRODUCT, "estimate-product").status_code for _ in range(2)]
+    assert statuses == [504, 429]
+
+
+def test_an_estimate_tells_of_limits_that_are_the_orders_too(open_desk: Callable[..., Desk]) -> None:
+    both = ["estimate-product", "extract-product"]
+    see = {"who": "public", "may": "discover", "collections": "*"}
+    limits = {"largest-order-km2": 1, "open-orders": 1}
+    order = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": both, "limits": limits}
+    desk = open_desk({"see": see, "order": order})
+    answers = [desk.order("user", PRODUCT, "estimate-product") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [504, 504]
+
+
 def test_orders_beyond_the_limits_are_in_the_audit(
     open_desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
 ) -> None:

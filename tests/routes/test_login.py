@@ -12,6 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from auth.throttle import LOGINS
 from tests.auth.issuers import rsa_key, signed
 from tests.routes.people import PAGE, SECRET, Browser, LoginIssuer, another, browser_of
 
@@ -55,9 +56,9 @@ def test_cookies_are_for_this_host_alone_and_no_script_reads_them(browser: Brows
         assert cookie["secure"]
         assert cookie["httponly"]
         assert (cookie["samesite"].lower(), cookie["path"], cookie["domain"]) == ("lax", "/", "")
-    # The session ends with the browser, the login in ten minutes or when it is finished.
+    # The session ends with the browser, the login in ten minutes: other tabs may come back still.
     assert (session["max-age"], login["max-age"]) == ("", "600")
-    assert cookies_set(ended)["__Host-landcast-login"]["max-age"] == "0"
+    assert "__Host-landcast-login" not in cookies_set(ended)
     assert {began.headers["cache-control"], ended.headers["cache-control"]} == {"no-store"}
 
 
@@ -115,6 +116,33 @@ def test_an_answer_is_good_once(browser: Browser) -> None:
     assert answer.status_code == 400
     assert not again.secret
     assert len(browser.issuer.posted) == 1
+
+
+def test_two_tabs_of_one_browser_sign_in_each(browser: Browser) -> None:
+    first, second = browser.begin("/land/jobs"), browser.begin("/land/collections")
+    for asked, wanted in ((first, "/land/jobs"), (second, "/land/collections")):
+        browser.issuer.grant(asked["nonce"])
+        answer = browser.come_back(asked["state"])
+        assert (answer.status_code, answer.headers["location"]) == (303, f"https://maps.example.org{wanted}")
+        assert browser.is_signed_in()
+
+
+def test_a_login_cookie_that_we_did_not_make_ties_nothing(browser: Browser) -> None:
+    browser.http.headers["cookie"] = "__Host-landcast-login=planted"
+    began = browser.http.get("/land/auth/login")
+    assert len(cookies_set(began)["__Host-landcast-login"].value) == 43
+
+
+def test_a_flood_of_logins_is_slowed_by_address(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    """Attack: begin logins without end; as only so many are kept, those of real people are displaced."""
+    caplog.set_level("INFO", "landcast.audit")
+    answers = [browser.http.get("/land/auth/login", headers=PAGE) for _ in range(LOGINS.free + 20)]
+    assert {answer.status_code for answer in answers[: LOGINS.free]} == {302}
+    slowed = answers[-1] if answers[-1].status_code == 429 else answers[-2]
+    assert (slowed.status_code, slowed.headers["retry-after"]) == (429, "1")
+    assert "too many logins were begun" in slowed.text
+    line = next(vars(record) for record in caplog.records if record.getMessage() == "begin-sign-in")
+    assert (line["who"], line["decision"], bool(line["address"])) == ("unknown", "refused", True)
 
 
 def test_an_answer_is_good_in_the_browser_that_asked(browser: Browser) -> None:
@@ -325,8 +353,12 @@ FORGED: list[tuple[dict[str, str], str | None]] = [
 ]
 
 
-def test_a_form_of_another_site_changes_nothing(browser: Browser) -> None:
+def test_a_form_of_another_site_changes_nothing_and_is_written_down(
+    browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
     """CSRF: a page of the attacker's sends a form to us, and the browser adds the cookie of the session."""
+    caplog.set_level("INFO", "landcast.audit")
+    ada = f"{browser.issuer.url}|0b1c"
     browser.sign_in()
     attacker = another(browser)
     attacker.sign_in()
@@ -335,7 +367,10 @@ def test_a_form_of_another_site_changes_nothing(browser: Browser) -> None:
     for headers, csrf in FORGED:
         form = {} if csrf is None else {"csrf": words.get(csrf, csrf)}
         for path, fields in paths.items():
+            caplog.clear()
             assert browser.post(path, headers, **form, **fields).status_code == 403, (path, headers, csrf)
+            (line,) = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+            assert (line["who"], line["action"], line["decision"]) == (ada, "forged-form", "refused")
     assert browser.http.get("/land/auth/account").json()["keys"] == []
 
 

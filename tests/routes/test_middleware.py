@@ -164,6 +164,14 @@ def test_a_slash_at_the_end_leads_to_the_public_address(asked: str) -> None:
     assert answer.headers["location"] == f"{PUBLIC}/thing?a=b"
 
 
+def test_a_slash_at_the_end_tells_nothing_of_what_there_is() -> None:
+    """Attack: learn from the redirect, which comes before any credential is looked at, whether there is a resource."""
+    for path in ("/thing", "/no-such", "/thing/of/nobody"):
+        for headers in ({}, {"authorization": "Bearer x"}):
+            answer = _client(_path).get(f"{path}/", headers=headers)
+            assert (answer.status_code, answer.headers["location"], answer.text) == (308, PUBLIC + path, "")
+
+
 def test_two_slashes_in_front_are_no_way_to_another_host() -> None:
     answer = _client(_path).get("http://inside.invalid//evil.example/")
     assert answer.headers["location"].startswith(f"{PUBLIC}/")

@@ -139,6 +139,25 @@ def test_guesses_are_written_down_with_their_address_and_not_with_what_was_guess
     assert "ada" not in str([line["reason"] for line in lines])
 
 
+@pytest.mark.parametrize(
+    ("subject", "who"), [("0b1c", "|0b1c"), ("", "unknown"), ("a\nb", "unknown"), (None, "unknown")]
+)
+def test_whose_token_was_refreshed_or_revoked_is_written_down(
+    passwords: TestClient, login_issuer: LoginIssuer, caplog: pytest.LogCaptureFixture, subject: str | None, who: str
+) -> None:
+    """Attack: live on a stolen refresh token, where nobody would see it used."""
+    grant(login_issuer)
+    login_issuer.answers[LOGOUT] = (204, b"")
+    caplog.set_level("INFO", "landcast.audit")
+    token = login_issuer.sign(login_issuer.claims(sub=subject, typ="Refresh")) if subject is not None else "opaque"
+    for path in ("refresh", "revoke"):
+        assert passwords.post(f"/auth/{path}", json={"refresh_token": token}).is_success
+    lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
+    assert [line["action"] for line in lines] == ["refresh-token", "revoke-token"]
+    assert {line["who"] for line in lines} == {who if who == "unknown" else login_issuer.url + who}
+    assert token not in str(lines)
+
+
 def test_an_issuer_that_is_away_is_nobodys_failure(passwords: TestClient, login_issuer: LoginIssuer) -> None:
     for status in (500, 502, 404, 429):
         login_issuer.answers[TOKEN] = (status, b"")

@@ -75,6 +75,23 @@ def test_what_is_wrong_is_told_in_words(arguments: list[str], told: str) -> None
     assert "Traceback" not in refused.stderr
 
 
+def test_a_role_that_the_policy_does_not_know_is_refused_with_those_that_it_knows(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy.yml"
+    policy.write_text("roles: [admin, mapper]\ngrants: {}\n")
+    monkeypatch.setenv("LANDCAST_AUTH_POLICY", str(policy))
+    refused = keys("create", "--owner", ANN, "--name", "x", "--role", "amdin", "--role", "mapper")
+    assert refused.exit_code == 2
+    assert "'amdin' is no role of" in refused.stderr
+    assert "known: admin, mapper" in refused.stderr
+    assert not state.exists()
+    assert keys("create", "--owner", ANN, "--name", "x", "--role", "mapper").exit_code == 0
+    policy.write_text("roles: 5")
+    refused = keys("create", "--owner", ANN, "--name", "x", "--role", "mapper")
+    assert (refused.exit_code, "roles: 5 is neither" in refused.stderr) == (1, True)
+
+
 def test_where_nothing_is_no_database_is_made_to_list(state: Path) -> None:
     for arguments in (["list"], ["revoke", "x"]):
         refused = keys(*arguments)
