@@ -45,8 +45,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileSch
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return as many as there are cores, and no more than there are services and long files to keep them busy."""
-    return min(len(os.sched_getaffinity(0)), _MOST)
+    """Return as many as there are cores, and no more than the costly services and long files keep busy.
+
+    PYTEST_XDIST_AUTO_NUM_WORKERS, xdist's own variable, says otherwise.
+    """
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(len(os.sched_getaffinity(0)), _MOST))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parallel import pytest_xdist_auto_num_workers
 from tests.ports import free_port
 
 _CONFTEST = """
@@ -95,3 +96,12 @@ def test_a_free_port_is_nobody_s_until_a_server_names_it() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize(("cores", "given", "processes"), [(1, "", 1), (2, "", 2), (64, "", 4), (64, "9", 9)])
+def test_there_are_no_more_processes_than_are_of_use(
+    monkeypatch: pytest.MonkeyPatch, cores: int, given: str, processes: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", given)
+    assert pytest_xdist_auto_num_workers() == processes
