@@ -25,6 +25,8 @@ SCENE = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
 PRODUCT = "S2A_MSIL2A_20230501T100031_N0509_R122_T33UXP_20230501T134502"
 POINT = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": None}
 GONE = object()
+NO_OBJECTS: list[Any] = [[], "{}", None]
+NO_FEATURES: list[Any] = [None, 1, {}, POINT["geometry"], {**POINT, "type": "feature"}]
 
 
 def process(name: str, *, testing: bool = False) -> ServiceProcess:
@@ -112,11 +114,7 @@ REFUSED = [
         for key in ("resampling", "cloudmask_type", "model_path", "data_type", "path_prefix", "data_source")
         for value in (1, None, "", "a\nb", "a\n", "a\0", "x" * 501)
     ),
-    *(
-        ("apply-model", {key: value}, f"'{key}'")
-        for key in ("data", "scene_ids_by_index")
-        for value in ([], "{}", None)
-    ),
+    *(("apply-model", {key: value}, f"'{key}'") for key in ("data", "scene_ids_by_index") for value in NO_OBJECTS),
     ("apply-model", {"data": {"features": ["NDVI"]}}, "'data.features'"),
     ("apply-model", {"data": {"features": {"NDVI": "\0"}}}, "'data': a text in it has a NUL"),
     ("apply-model", {"data": {"href": "https://example.org/data"}}, "'data'"),
@@ -142,10 +140,7 @@ REFUSED = [
     *(("prepare-samples", {"data": value}, "'data'") for value in ([], "x", {"type": "FeatureCollection"})),
     ("prepare-samples", {"data": POINT}, "'data"),
     ("prepare-samples", {"data": {"type": "FeatureCollection", "features": {}}}, "'data.features'"),
-    *(
-        ("prepare-samples", {"data": features(POINT, value)}, "'data.features[1]'")
-        for value in (None, 1, {}, POINT["geometry"], {**POINT, "type": "feature"})
-    ),
+    *(("prepare-samples", {"data": features(POINT, value)}, "'data.features[1]'") for value in NO_FEATURES),
     ("prepare-samples", {"data": features({"type": "Feature", "properties": {}})}, "'data.features[0].geometry'"),
     ("prepare-samples", {"data": features({**POINT, "properties": []})}, "'data.features[0].properties'"),
     ("prepare-samples", {"data": features({"type": "Feature", "geometry": None})}, "'data.features[0].properties'"),
@@ -189,6 +184,8 @@ REFUSED = [
             {**SCENE, "bands": [""]},
             {"product_id": PRODUCT},
             {"product_id": "S2A_X", "bands": ["B02"]},
+            {"product_id": f"x{PRODUCT}", "bands": ["B02"]},
+            {"product_id": f"{PRODUCT}\n", "bands": ["B02"]},
             {"product_id": PRODUCT.replace("T33UXP", "T3UXP"), "bands": ["B02"]},
         )
     ),
