@@ -4,7 +4,7 @@
 # bench  measure
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test bench
+.PHONY: help setup run check test services bench
 PYTHON_RUN := .venv/bin/python
 
 help:
@@ -23,9 +23,12 @@ check: setup
 	@$(PYTHON_RUN) -m ruff format --check
 	@$(PYTHON_RUN) -m mypy
 
-test: check
-	@deploy/test-services.sh
+test:
+	@$(MAKE) --no-print-directory -j2 check services
 	@$(PYTHON_RUN) -m pytest -n auto
+
+services: setup
+	@deploy/test-services.sh
 
 bench: setup
 	@$(PYTHON_RUN) -m bench

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b
 
 from auth.claims import TokenRules, check_claims, identity_of, validity
 from auth.identity import Identity
@@ -48,7 +48,7 @@ class TokenVerifier:
         """Return the identity that the token stands for. Raises InvalidToken, KeysUnavailable."""
         if len(token) > LARGEST:
             raise InvalidToken(f"the token is larger than {LARGEST} bytes")
-        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
         found = self._remembered(digest)
         return found if found is not None else await self._verify(token, digest)
 

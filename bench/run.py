@@ -12,10 +12,11 @@ from typing import TextIO
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one finished process took: wall seconds and peak resident memory in MB."""
+    """What one finished process took: wall seconds, peak resident memory in MB, seconds of the processor for itself."""
 
     seconds: float
     megabytes: float
+    user: float
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Run:
@@ -27,7 +28,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Run(seconds, _megabytes(usage))
+    return Run(seconds, _megabytes(usage), usage.ru_utime)
 
 
 def _megabytes(usage: resource.struct_rusage) -> float:

@@ -24,18 +24,23 @@ if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
   [ -n "${TEST_KEYCLOAK_HOME:-}" ] || command -v mvn >/dev/null 2>&1 || missing="$missing maven"
 fi
 
-others() {
-  "$(dirname "$0")/keycloak/install.sh"
-  [ -n "${TEST_AIRFLOW_HOME:-}" ] ||
-    AIRFLOW_VENV=${XDG_CACHE_HOME:-$HOME/.cache}/landcast/airflow-3.3.2 "$(dirname "$0")/airflow/setup.sh"
-}
-[ -n "$missing" ] || { others; exit; }
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+if [ -n "$missing" ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
   say "the tests need$missing; install them, or have those programs on PATH and set QGIS_PYTHON"
   exit 1
 fi
-say "installing$missing"
-apt-get update -qq
-# shellcheck disable=SC2086 # a list of names
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-others
+
+# Airflow needs none of what is missing: it comes while Debian's packages do.
+airflow() {
+  [ -n "${TEST_AIRFLOW_HOME:-}" ] ||
+    AIRFLOW_VENV=${XDG_CACHE_HOME:-$HOME/.cache}/landcast/airflow-3.3.2 "$(dirname "$0")/airflow/setup.sh"
+}
+airflow &
+airflow=$!
+if [ -n "$missing" ]; then
+  say "installing$missing"
+  apt-get update -qq
+  # shellcheck disable=SC2086 # a list of names
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+"$(dirname "$0")/keycloak/install.sh"
+wait "$airflow"

@@ -11,6 +11,7 @@ from products.whole import make_durable
 
 _DONE = "manifest.json"
 _FAILED = "failure.json"
+_PLACES = ("*", "*/*")
 _LEVELS = 4
 """The try's folder, the attempt's, the job's and that of all results: the names in them are made durable."""
 
@@ -29,6 +30,21 @@ def read_ending(folder: Path) -> Done | Failed | None:
         return _read_ending(folder)
     except (ValueError, TypeError, AttributeError) as error:
         return Failed("The work's result cannot be read.", f"{folder}: {error!r}")
+
+
+def find_ending(folder: Path) -> Done | Failed | None:
+    """Return how the attempt in the folder ended, whichever of its tries wrote it, in whatever folder of the try.
+
+    A result wins over a failure, as a later try may have made what an earlier one could not.
+    """
+    endings = [found for place in _places(folder) if (found := read_ending(place))]
+    return next((each for each in endings if isinstance(each, Done)), endings[0] if endings else None)
+
+
+def _places(folder: Path) -> list[Path]:
+    """Return the folders that an ending may lie in, those of the last try first."""
+    found = [path for pattern in _PLACES for path in folder.glob(pattern) if path.is_dir()]
+    return [folder, *sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
 
 
 def _read_ending(folder: Path) -> Done | Failed | None:

@@ -45,6 +45,27 @@ class RunnerUnavailable(OrchestrationError):
     """No run can be started now; the order waits."""
 
 
+class WorkflowUnavailable(OrchestrationError):
+    """Airflow could not be asked, or gave no answer that says what came of it; it is asked again later.
+
+    `reached` is False where it cannot have heard of it, `answered` True where something answered, which made no sense.
+    """
+
+    def __init__(self, message: str, *, reached: bool = True, answered: bool = False) -> None:
+        super().__init__(message)
+        self.reached = reached
+        self.answered = answered
+
+
+class WorkflowRefused(OrchestrationError):
+    """Airflow understood and will not do it: `status` is that of HTTP."""
+
+    def __init__(self, message: str, status: int, *, about_the_token: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.is_about_the_token = about_the_token
+
+
 class AttemptOver(OrchestrationError):
     """The attempt is not the running one: its order was dismissed or is run again; what it makes is of no use."""
 

@@ -1,19 +1,16 @@
 """Files of the house: national and European products, made on the first order and kept for all that follow."""
 
-import fcntl
 import hashlib
 import json
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from orchestration.job import Manifest, Output, ResultFile
 from orchestration.kept import HOUSE, kept_file, write_record
+from orchestration.lock import wait_for
 from products.catalogue import Product
 from products.errors import BrokenSource, UnknownProduct
 from products.names import Kind, european_name, national_name
@@ -24,15 +21,14 @@ from products.whole import make_durable
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _CHUNK = 1 << 22
-LOCK = ".lock"
-_LOOK = 0.2
-"""Seconds between two looks whether the other order is done."""
+LOCKS = _TURN, _LOCK = (".turn", ".lock")
+"""Held in the edition's folder: by who makes all of it in one process, and by who puts the file there."""
 _MADE = 0.8
 """The share of an edition that making it takes; the rest is its checksum."""
 _WAITS = "waits for the same product, which another order is making"
 
-Write = Callable[[Path, Report], None]
-"""Writes a file at the path, whole and durable."""
+Write = Callable[[Path, Report], str | None]
+"""Writes a file at the path, whole and durable; returns its SHA-256 where it is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +76,11 @@ class Edition:
         made_of = [repr(self.product), self.kind, nation, str(self.source), status.st_size, status.st_mtime_ns]
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
 
+    def check(self, key: str) -> None:
+        """Refuse to go on where the product is not as it was when its key was this one. Raises BrokenSource."""
+        if self.key() != key:
+            raise BrokenSource(f"{self.source} was changed while {self.name} was made")
+
 
 class House:
     """The files of the house, below the folder of results: `house/{key}/{name}` and, once it is complete, its record.
@@ -99,6 +100,10 @@ class House:
         file = self.find(edition)
         return None if file is None else manifest_of(file)
 
+    def turn(self, edition: Edition, report: Report) -> AbstractContextManager[None]:
+        """Wait until no other process that makes the edition as a whole is at it. Raises BrokenSource."""
+        return wait_for(self._folder(edition.key()) / _TURN, report, _WAITS)
+
     def provide(self, edition: Edition, write: Write, stage: Path, report: Report) -> ResultFile:
         """Return the edition's file, made now unless it is there; of several at once one makes it, the others wait.
 
@@ -107,15 +112,18 @@ class House:
         """
         key = edition.key()
         folder = self._folder(key)
-        with _turn(folder, report):
+        path = folder / edition.name
+        with wait_for(folder / _LOCK, report, _WAITS):
             if (file := self.find(edition)) is not None:
                 return file
-            write(stage / edition.name, between(report, 0, _MADE))
-            (stage / edition.name).replace(folder / edition.name)
-            file = self._measured(folder / edition.name, edition.media_type, between(report, _MADE, 1))
-            if edition.key() != key:
-                raise BrokenSource(f"{edition.source} was changed while {edition.name} was made")
-            write_record(folder / edition.name, file)
+            digest = write(stage / edition.name, between(report, 0, _MADE))
+            (stage / edition.name).replace(path)
+            digest = digest or checksum(path, between(report, _MADE, 1))
+            file = ResultFile(
+                edition.name, str(path.relative_to(self._results)), edition.media_type, path.stat().st_size, digest
+            )
+            edition.check(key)
+            write_record(path, file)
         for parent in (folder, folder.parent, self._results):
             make_durable(parent)
         return file
@@ -123,47 +131,17 @@ class House:
     def _folder(self, key: str) -> Path:
         return self._results / HOUSE / key
 
-    def _measured(self, path: Path, media_type: str, report: Report) -> ResultFile:
-        digest, size = hashlib.sha256(), path.stat().st_size
-        with path.open("rb") as file:
-            for chunk in iter(partial(file.read, _CHUNK), b""):
-                digest.update(chunk)
-                report(min(1.0, file.tell() / size), "Making the checksum")
-        relative = str(path.relative_to(self._results))
-        return ResultFile(path.name, relative, media_type, size, digest.hexdigest())
+
+def checksum(path: Path, report: Report) -> str:
+    """Return the SHA-256 of a file."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for chunk in iter(partial(file.read, _CHUNK), b""):
+            digest.update(chunk)
+            report(min(1.0, file.tell() / size), "Making the checksum")
+    return digest.hexdigest()
 
 
 def manifest_of(file: ResultFile) -> Manifest:
     """Return the result of an order: the file alone."""
     return (Output("result", None, file.media_type, file),)
-
-
-@contextmanager
-def _turn(folder: Path, report: Report) -> Iterator[None]:
-    """Wait for the folder's lock, which ends with the process that holds it."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK).open("w") as lock:
-            _wait(lock, report)
-            if _is_at(lock, folder / LOCK):
-                yield
-                return
-
-
-def _wait(lock: TextIO, report: Report) -> None:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(0, _WAITS)
-            time.sleep(_LOOK)
-        else:
-            return
-
-
-def _is_at(lock: TextIO, path: Path) -> bool:
-    """Say whether the lock is still the one of the folder, which may have been swept meanwhile."""
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

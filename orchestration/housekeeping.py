@@ -1,13 +1,14 @@
 """Remove what the house needs no more, and what killed processes left half-written."""
 
-import fcntl
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from orchestration.house import LOCK, Edition
+from orchestration.house import LOCKS, Edition
 from orchestration.kept import HOUSE
+from orchestration.lock import try_all
 from orchestration.results import is_old
 from orchestration.store import JobStore
 from orchestration.usage import allocated
@@ -80,12 +81,9 @@ def _current(catalogue: Catalogue) -> Iterator[str]:
 
 def _alone_in(folder: Path, act: Callable[[Path], None]) -> None:
     """Do something with a folder of the house unless something is being made in it."""
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        act(folder)
+    with ExitStack() as stack:
+        if try_all(stack, *(folder / lock for lock in LOCKS)):
+            act(folder)
 
 
 def _remove(folder: Path) -> None:
@@ -97,7 +95,7 @@ def _remove_halves(folder: Path) -> None:
     """Remove what is neither a file with its record nor such a record."""
     names = {entry.name for entry in folder.iterdir()}
     whole = {name for name in names if f"{name}.json" in names}
-    for name in names - whole - {f"{name}.json" for name in whole} - {LOCK}:
+    for name in names.difference(whole, {f"{name}.json" for name in whole}, LOCKS):
         (folder / name).unlink()
         _log.info("half-written file removed: %s/%s", folder.name, name)
 

@@ -1,11 +1,20 @@
 """Which runner an order goes to, and how many run there at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestration.job import Job
 from orchestration.runners import Runner
+from orchestration.where import ON_AIRFLOW
 from orchestration.work import QUICK
+
+if TYPE_CHECKING:
+    from orchestration.runners.airflow import Access, OnAirflow
+    from orchestration.runners.airflow.client import Airflow
 
 _QUICK_PLACES = 2
 
@@ -56,3 +65,26 @@ def lanes_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] =
 def lanes_on_airflow(runner: Runner, runs: int, processes: frozenset[str]) -> list[Lane]:
     """Return the lanes of Airflow's runner, which come first; quick orders have as many places as the others."""
     return [Lane(runner, runs, processes & QUICK), Lane(runner, runs, processes - QUICK)]
+
+
+@contextmanager
+def open_lanes(
+    children: Runner, parallel: int, *, airflow: "OnAirflow | None", results: Path, url: str | None
+) -> Iterator[list[Lane]]:
+    """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
+    own = lanes_on_this_machine(children, parallel)
+    if airflow is None or url is None:
+        yield own
+        return
+    from orchestration.runners.airflow.news import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
+    from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415
+
+    runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)
+    with closing(runner), hearing(url, runner.hear):
+        yield [*lanes_on_airflow(runner, airflow.runs, ON_AIRFLOW), *own]
+
+
+def _connect(access: "Access") -> "Airflow":
+    from orchestration.runners.airflow.client import Airflow  # noqa: PLC0415  it takes seconds, and 40 MB
+
+    return Airflow(access)

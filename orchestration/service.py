@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from orchestration.errors import StoreUnavailable
 from orchestration.heartbeat import Heartbeat
 from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
-from orchestration.lanes import lanes_on_this_machine
+from orchestration.lanes import Lane, open_lanes
 from orchestration.outbox.desk import Desk, delivering
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
+from orchestration.runners.airflow import OnAirflow
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.space import Space
 from orchestration.store.jobs import StoredJobs
@@ -45,11 +46,19 @@ class Keeping:
     results_cap: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many product orders run at once on this machine, and what is run on Airflow instead."""
+
+    parallel: int
+    airflow: OnAirflow | None = None
+
+
 def run_work(
     *,
     state_dir: Path,
     config: Path,
-    parallel: int,
+    capacity: Capacity,
     keeping: Keeping,
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
@@ -59,6 +68,7 @@ def run_work(
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
 
     With a `database` the orders are there, and of all the machines that share it one worker runs them at a time.
+    Orders of Airflow's processes run there where `capacity` says so, which needs a database.
     What orders have to tell goes out from the `desk`; without one it waits.
 
     Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
@@ -72,12 +82,12 @@ def run_work(
     root = state_dir / "results"
     stop = _Stop()
 
-    def make(store: StoredJobs) -> Reconciler:
-        runner = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
+    children = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
+
+    def make(store: StoredJobs, lanes: Sequence[Lane]) -> Reconciler:
         chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
         space = Space(root, cap=keeping.results_cap)
         days = keeping.jobs_days
-        lanes = lanes_on_this_machine(runner, parallel)
         return Reconciler(store, lanes, ResultFiles(root), jobs_days=days, chores=chores, space=space)
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
@@ -85,8 +95,9 @@ def run_work(
             with turn_of_database(url, stop) as turn:
                 if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
                     telling = delivering(desk, place, stop, left=stop.left) if desk else nullcontext()
-                    with closing(store), telling:
-                        make(store).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
+                    runners = open_lanes(children, capacity.parallel, airflow=capacity.airflow, results=root, url=url)
+                    with closing(store), telling, runners as lanes:
+                        make(store, lanes).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
 
 
 def _chores(state_dir: Path, store: StoredJobs, config: Path, *, cap: int | None) -> list[Callable[[], None]]:

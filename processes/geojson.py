@@ -47,7 +47,7 @@ def _is_geometry(value: Any, *, optional: bool = False, nested: int = 0) -> bool
     kind = value.get("type")
     if kind == "GeometryCollection":
         parts = value.get("geometries")
-        if not isinstance(parts, list) or nested == _MOST_NESTED:
+        if not isinstance(parts, list) or nested >= _MOST_NESTED:
             return False
         return all(_is_geometry(part, nested=nested + 1) for part in parts)
     return isinstance(kind, str) and kind in _DEPTHS and _is_array(value.get("coordinates"), _DEPTHS[kind])

@@ -21,6 +21,10 @@ class BrokenSource(ProductError):
     """A file of the product is missing or malformed."""
 
 
+class BrokenPiece(ProductError):
+    """A piece of what is made in parts is missing, or is none of the same whole as the others."""
+
+
 class RequestTooLarge(ProductError):
     """The request would read more pixels or features than the bound allows."""
 

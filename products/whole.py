@@ -39,6 +39,16 @@ def make_durable(path: Path) -> None:
         os.close(descriptor)
 
 
+def link(source: Path, target: Path) -> None:
+    """Make the target another name of the source: a hard link, a symbolic one where the file system has no other."""
+    source = source.resolve()
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        target.symlink_to(source)
+
+
 def private_file(path: Path) -> IO[bytes]:
     """Open a new file that its owner alone may read. Raises FileExistsError."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

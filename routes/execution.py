@@ -139,7 +139,7 @@ def _told_why_refused(resources: Resources, process: Processor, order: Order) ->
         order.inputs.get(REFUSED)
         or _beyond(resources, process, order)
         or resources.mailing.refusal_of(order)
-        or resources.room.refusal()
+        or resources.room.refusal(process.asks_of or order.process)
     )
     return replace(order, inputs={**order.inputs, REFUSED: refusal}) if refusal else order
 

@@ -49,6 +49,7 @@ def _checks(request: Request) -> dict[str, dict[str, Any]]:
         "orders": _orders(request),
         "worker": _worker(request),
         "results": _results(request),
+        **_airflow(request),
         **{f"collection:{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
     }
 
@@ -91,6 +92,15 @@ def _worker(request: Request) -> dict[str, Any]:
     if age > _LATE:
         return {"status": "unavailable", "detail": f"the worker has not been seen for {age:.0f} seconds"}
     return {"status": "ok"}
+
+
+def _airflow(request: Request) -> dict[str, dict[str, Any]]:
+    """Tell how Airflow is, where there is one: without it orders wait, and everything else is served."""
+    pulse = resources_of(request).pulse
+    if pulse is None:
+        return {}
+    trouble = pulse.trouble()
+    return {"airflow": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
 
 
 def _collection(failure: str | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What every route works with, built by the application factory."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
 from pygeoapi.api import API
@@ -14,6 +15,10 @@ from products.catalogue import Catalogue
 from routes.notices import Mailing
 from routes.room import Room
 
+if TYPE_CHECKING:
+    from routes.airflow import News
+    from routes.pulse import Pulse
+
 
 @dataclass(slots=True)
 class Resources:
@@ -22,7 +27,8 @@ class Resources:
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
     `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
     `room` takes orders while there is space, `mailing` says which of them get a mail. `wait` is how many seconds a
-    synchronous execution waits at most.
+    synchronous execution waits at most. Where orders run on Airflow, `news` takes what that tells, and `pulse` says
+    whether it works.
     """
 
     api: API
@@ -37,6 +43,8 @@ class Resources:
     light: CapacityLimiter
     heavy: CapacityLimiter
     wait: float
+    news: "News | None" = None
+    pulse: "Pulse | None" = None
 
 
 def resources_of(request: Request) -> Resources:

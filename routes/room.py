@@ -10,6 +10,7 @@ from orchestration.status_info import instant
 from orchestration.store import JobStore
 from orchestration.usage import in_words, known_usage
 from orchestration.work import WITHOUT_FILES
+from routes.backlog import Backlog
 from routes.problem import Problem
 
 _SOONEST, _LATEST = 10, 3600
@@ -18,24 +19,38 @@ _SOONEST, _LATEST = 10, 3600
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The store of orders and the folder of results, which may hold `cap` bytes, None for any number."""
+    """The store of orders and the folder of results, which may hold `cap` bytes, None for any number.
+
+    `backlog` says how many orders wait for Airflow, where there is one.
+    """
 
     store: JobStore
     results: Path
     cap: int | None = None
+    backlog: Backlog | None = None
 
     def take(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> Job:
         """Store the order, as `JobStore.add`. Raises the 503 Problem for one that would need room where there is none.
 
-        An order that is repeated, needs no run or makes no files is always taken.
+        An order that is repeated or needs no run is always taken.
         """
-        if manifest is None and order.process not in WITHOUT_FILES and self.is_at_cap():
+        if manifest is None and (refusal := self._refusal_of(order)) is not None:
             known = self.store.repeated(order)
             if known is None:
-                raise self._refusal()
+                raise refusal
             return known
-        job, _ = self.store.add(order, manifest, most_open=most_open)
+        job, is_new = self.store.add(order, manifest, most_open=most_open)
+        if self.backlog is not None and manifest is None and is_new:
+            self.backlog.took(order.process)
         return job
+
+    def _refusal_of(self, order: Order) -> Problem | None:
+        """Return what an order is refused with that needs a run, None where it is taken."""
+        if order.process not in WITHOUT_FILES and self.is_at_cap():
+            return self._refusal()
+        if self.backlog is not None and self.backlog.is_full(order.process):
+            return self.backlog.refusal()
+        return None
 
     def used(self) -> int | None:
         """Return the bytes that the folder of results held when the worker last looked, None where it never did."""
@@ -45,9 +60,11 @@ class Room:
         """Say whether nothing more may be made."""
         return self.cap is not None and (self.used() or 0) >= self.cap
 
-    def refusal(self) -> str | None:
-        """Return why no order that makes files is taken now, None where it is."""
-        return self._told(self.store.next_expiry()) if self.is_at_cap() else None
+    def refusal(self, process: str) -> str | None:
+        """Return why no order of the process, which makes files, is taken now, None where it is."""
+        if self.is_at_cap():
+            return self._told(self.store.next_expiry())
+        return self.backlog.told() if self.backlog is not None and self.backlog.is_full(process) else None
 
     def _refusal(self) -> Problem:
         next_expiry = self.store.next_expiry()

@@ -3,6 +3,8 @@
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -11,12 +13,15 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from auth.access import Policy
+from orchestration.runners.airflow.news import tell
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
+from orchestration.where import ON_AIRFLOW
 from plugins.patches import apply_patches
 from products.catalogue import catalogue_of
 from routes import (
     account,
+    airflow,
     api_keys,
     assets,
     collections,
@@ -35,6 +40,7 @@ from routes import (
     tokens,
 )
 from routes import map as map_
+from routes.backlog import Backlog
 from routes.errors import HANDLERS
 from routes.guard import GuardedRoute
 from routes.middleware.bounds import Bounds
@@ -49,9 +55,11 @@ from routes.openapi import endpoint
 from routes.openapi.document import build
 from routes.openapi.secured import Definition
 from routes.providers import log_failures
+from routes.pulse import Pulse
 from routes.resources import Resources
 from routes.room import Room
 from server.access import authenticating, by_ourselves, make_policy
+from server.airflow import news_key
 from server.api import make_api
 from server.database import place_of
 from server.desk import make_results
@@ -81,6 +89,8 @@ ROUTES: tuple[GuardedRoute, ...] = (
 )
 FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)
 """Served besides where callers are known; an open server has nothing at these addresses."""
+OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
+"""Served besides where orders run on Airflow."""
 
 
 def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
@@ -90,7 +100,7 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
     api = make_api(configuration, url, policy)
-    routes = ROUTES if settings.auth.open else ROUTES + FOR_PEOPLE
+    routes = _routes(settings)
     app = Starlette(
         routes=routes,
         middleware=_middleware(settings, routes),
@@ -101,8 +111,16 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     app.state.settings = settings
     app.state.issuer = settings.auth.issuer
     with by_ourselves():
-        app.state.definition = Definition(build(api, for_people=not settings.auth.open), routes)
+        app.state.definition = Definition(
+            build(api, for_people=not settings.auth.open, of_airflow=settings.airflow.url is not None), routes
+        )
     return app
+
+
+def _routes(settings: Settings) -> tuple[GuardedRoute, ...]:
+    """Return what is served with these settings."""
+    for_people = () if settings.auth.open else FOR_PEOPLE
+    return ROUTES + for_people + (OF_AIRFLOW if settings.airflow.url else ())
 
 
 def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Middleware]:
@@ -156,11 +174,25 @@ def open_resources(
         policy=policy,
         catalogue=catalogue_of(configuration),
         store=store,
-        room=Room(store, results.root, settings.results.cap),
+        room=Room(store, results.root, settings.results.cap, _backlog(settings, store)),
         outbox=Outbox(place, lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
         results=results,
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,
+        news=_news(settings, place),
+        pulse=Pulse(settings.airflow.url) if settings.airflow.url else None,
     )
+
+
+def _backlog(settings: Settings, store: StoredJobs) -> Backlog | None:
+    return Backlog(store, ON_AIRFLOW, settings.airflow.backlog) if settings.airflow.url else None
+
+
+def _news(settings: Settings, place: connections.Place) -> airflow.News | None:
+    """Return what takes the news of Airflow and passes them on through the database, where the worker hears them."""
+    key = news_key(settings)
+    if key is None or isinstance(place, Path):
+        return None
+    return airflow.News(key, partial(tell, place))

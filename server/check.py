@@ -12,6 +12,7 @@ from auth.policy_file import InvalidPolicy
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from routes.timespan import extent_of
 from server.access import make_policy
+from server.airflow import problems_of_airflow, refusals_of_airflow
 from server.database import postgres_of
 from server.environment import WrongSettings, read_settings
 from server.settings import AuthSettings, Settings
@@ -35,7 +36,8 @@ def find_problems(configuration: Path) -> list[str]:
     settings = None
     try:
         settings = read_settings()
-        problems += [*refusals(settings), *_of_database(settings)]
+        refused = refusals(settings)
+        problems += [*refused, *_of_database(settings), *([] if refused else problems_of_airflow(settings))]
     except WrongSettings as error:
         problems += error.problems
     try:
@@ -52,6 +54,7 @@ def refusals(settings: Settings) -> list[str]:
     """Return why the server must not start with these settings."""
     problems: list[str] = []
     problems += _of_access(settings.auth)
+    problems += refusals_of_airflow(settings)
     if settings.jobs.wait >= settings.server.request_timeout:
         problems.append("LANDCAST_JOBS_WAIT: must be below LANDCAST_SERVER_REQUEST_TIMEOUT, which ends the wait before")
     folder = settings.state.dir

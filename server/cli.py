@@ -140,14 +140,15 @@ def _using(settings: "Settings") -> Iterator[None]:
 
 
 def _work(settings: "Settings", configuration: Path) -> None:
-    from orchestration.service import Keeping, run_work
+    from orchestration.service import Capacity, Keeping, run_work
+    from server.airflow import on_airflow
     from server.database import postgres_of
     from server.desk import make_desk
 
     run_work(
         state_dir=settings.state.dir,
         config=configuration,
-        parallel=settings.jobs.parallel,
+        capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
         keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
         allow_private_fetch=settings.jobs.fetch_private,
         desk=make_desk(settings),

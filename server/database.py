@@ -5,7 +5,7 @@ from sql.connections import Place
 from sql.pool import PostgresPool
 
 _OF_A_CHILD = 2
-_LOCK = 1
+_LOCK = _EAR = 1
 
 
 def postgres_of(settings: Settings) -> PostgresPool | None:
@@ -24,8 +24,9 @@ def connections_said(settings: Settings) -> str:
     """Say how many connections to PostgreSQL there may be at once from one `landcast serve`."""
     workers, pool, parallel = settings.server.workers, settings.database.pool, settings.jobs.parallel
     orders = parallel + 2
-    total = workers * pool + pool + _LOCK + orders * _OF_A_CHILD
+    of_worker = pool + _LOCK + (_EAR if settings.airflow.url else 0)
+    total = workers * pool + of_worker + orders * _OF_A_CHILD
     return (
-        f"at most {total} connections to PostgreSQL: {workers} server processes x {pool}, {pool + _LOCK} of the worker,"
+        f"at most {total} connections to PostgreSQL: {workers} server processes x {pool}, {of_worker} of the worker,"
         f" {orders} running orders x {_OF_A_CHILD}; as many again for each machine that serves"
     )

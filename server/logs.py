@@ -73,6 +73,7 @@ def start_logging(*, level: str, form: str) -> None:
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
+    logging.logThreads = logging.logMultiprocessing = False  # no line tells of them
     for noisy in ("pygeoapi", "rasterio", "fiona", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -250,6 +250,39 @@ class AirflowSettings(BaseSettings):
 
     url: str | None = Field(None, max_length=500)
     """Address of Airflow's API server, such as http://127.0.0.1:8080; needs LANDCAST_DATABASE_URL."""
+    username: str | None = Field(None, max_length=200)
+    """The service user that orders are handed over as."""
+    password: SecretStr | None = None
+    """Its password."""
+    key: SecretStr | None = Field(None, min_length=32)
+    """Secret that Airflow signs with what it tells of its runs, the same there as here."""
+    runs: int = Field(64, ge=1, le=10_000)
+    """Orders that are handed over to Airflow at once; quick ones have as many places of their own."""
+    backlog: int = Field(10_000, ge=1, le=1_000_000)
+    """Orders that may wait for Airflow; more get 503."""
+    timeout: float = Field(10, gt=0, le=60)
+    """Seconds that Airflow is given to answer."""
+    poll: float = Field(3, gt=0, le=60)
+    """Seconds between two looks at all runs, beside what Airflow tells of them."""
+    patience: float = Field(21_600, ge=1, le=604_800)
+    """Seconds without any progress after which a run is given up; more than the longest task takes in silence."""
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or _has_more_than_address_and_path(url):
+            raise ValueError("an address and a path, without user, query or fragment")
+        return url.rstrip("/")
+
+    @field_validator("key")
+    @classmethod
+    def _readable(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            key_of(key.get_secret_value())
+        return key
 
 
 class LogSettings(BaseSettings):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from select import select
 from typing import Any
 
 import psycopg2
@@ -64,6 +65,13 @@ class PostgresConnection:
     def executemany(self, statement: str, values: Iterable[Mapping[str, Any]]) -> None:
         """Run a statement once for each set of values, many of them in one message."""
         extras.execute_batch(self._raw.cursor(), worded(statement), list(map(storable, values)))
+
+    def heard(self, seconds: float) -> list[str]:
+        """Return what was said on the channels that it listens on, at once or within so many seconds."""
+        select([self._raw], [], [], seconds)
+        self._raw.poll()
+        said, self._raw.notifies[:] = [str(each.payload) for each in self._raw.notifies], []
+        return said
 
     def close(self) -> None:
         """Close it; a transaction that was begun is undone."""

@@ -186,7 +186,7 @@ def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while time.monotonic() < until and process.poll() is None:
         try:
             httpx2.get(f"{url}/health/live", timeout=10)

@@ -3,11 +3,11 @@
 import psutil
 import pytest
 
-from tests.airflow import COMPONENTS, Airflow
+from tests.airflow import Airflow
 from tests.reaper import lives
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", ["scheduler", "dag-processor"])
 def test_a_process_is_killed_with_all_its_children_and_comes_back(airflow: Airflow, component: str) -> None:
     leader = psutil.Process(int((airflow.folder / f"{component}.pid").read_text()))
     family = [leader, *leader.children(recursive=True)]

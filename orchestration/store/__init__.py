@@ -1,6 +1,6 @@
 """The durable orders: one interface, one module a database."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -35,6 +35,9 @@ class JobStore(Protocol):
 
     def unfinished(self) -> tuple[Job, ...]:
         """Return every accepted and running job but those of back ends, oldest first."""
+
+    def waiting(self, processes: Collection[str], most: int) -> int:
+        """Return how many accepted jobs there are of these processes, counted up to `most`."""
 
     def begin(self, job_id: str) -> Job | None:
         """Take an accepted job to running with the next attempt; None when it is accepted no more."""

@@ -1,7 +1,7 @@
 """The durable orders in a database."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, override
@@ -16,7 +16,7 @@ from orchestration.store.database import Database
 from orchestration.store.listing import listing_of
 from orchestration.store.rows import entries_of, job_of
 from orchestration.store.updates import updated
-from sql.connections import Connection, Place
+from sql.connections import Connection, Place, among
 from sql.times import microseconds, now, time_of
 
 
@@ -78,6 +78,13 @@ class StoredJobs(Database):
         """Return every accepted and running job but those of back ends, oldest first."""
         with self._reading() as connection:
             return tuple(map(job_of, connection.execute(statements.UNFINISHED)))
+
+    def waiting(self, processes: Collection[str], most: int) -> int:
+        """Return how many accepted jobs there are of these processes, counted up to `most`."""
+        names, values = among("process", sorted(processes))
+        with self._reading() as connection:
+            row = connection.execute(statements.WAITING.format(names), {**values, "most": most}).fetchone()
+        return int(row[0])
 
     def begin(self, job_id: str) -> Job | None:
         """Take an accepted job to running with the next attempt; None when it is accepted no more."""

@@ -27,6 +27,10 @@ GET = "select * from jobs where id = :id and deleted is null"
 
 UNFINISHED = f"select {LISTED} from jobs where finished is null and backend = 0 order by number"  # noqa: S608  a constant
 
+WAITING = """select count(*) from (
+        select 1 from jobs where finished is null and backend = 0 and status = 'accepted' and process in {}
+        limit :most) as counted"""
+
 BEGIN = """update jobs set
         status = 'running', attempt = attempt + 1, started = :now, updated = :now, progress = 0, message = '', files = 1
     where id = :id and status = 'accepted' and backend = 0

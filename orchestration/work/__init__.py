@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,7 @@ class Bench:
 
     `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
     by reference; `report` tells how far the step at hand is; `orders` is the orders' database, to be read only.
+    `workers` is how many processes may make parts at the same time; where it is one, that one does all steps.
     """
 
     job_id: str
@@ -37,19 +39,23 @@ class Bench:
     fetch: "Callable[[str], Fetched]"
     report: Report
     orders: "Place | None" = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a process does, in functions of their arguments only.
 
-    Parts and pieces are JSON values, so that each step may run in a process, or on a machine, of its own.
+    Parts and pieces are JSON values, so that each step may run in a process, or on a machine, of its own, and more
+    than once; a piece's files lie in the bench's folder, their paths are told relative to `results`. There may be no
+    part. Who does all steps in one process does them inside of `turn`, so that two never make the same at once.
     Raises ProductError and OrchestrationError with a reason for the caller.
     """
 
     plan: Callable[[Bench], Sequence[Part]]
     make: Callable[[Part, Bench], Piece]
     assemble: Callable[[Sequence[Piece], Bench], Manifest]
+    turn: Callable[[Bench], AbstractContextManager[object]] = nullcontext
 
 
 ESTIMATE = "estimate-product"

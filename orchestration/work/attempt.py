@@ -73,13 +73,14 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
 
 
 def performed(work: Work, bench: Bench) -> Manifest:
-    """Do every step of the work in this process and return its result."""
-    parts = work.plan(bench)
-    pieces = []
-    for number, part in enumerate(parts):
-        span = between(bench.report, MADE * number / len(parts), MADE * (number + 1) / len(parts))
-        pieces.append(work.make(part, replace(bench, report=span)))
-    return assembled(work, pieces, bench)
+    """Do every step of the work in this process, where it has its turn, and return its result."""
+    with work.turn(bench):
+        parts = work.plan(bench)
+        pieces = []
+        for number, part in enumerate(parts):
+            span = between(bench.report, MADE * number / len(parts), MADE * (number + 1) / len(parts))
+            pieces.append(work.make(part, replace(bench, report=span)))
+        return assembled(work, pieces, bench)
 
 
 def assembled(work: Work, pieces: Sequence[Piece], bench: Bench) -> Manifest:

@@ -1,40 +1,46 @@
 """Give the European raster: the product's own file, linked into the house and never copied."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from orchestration.house import Edition, House, manifest_of
-from orchestration.job import Manifest, ResultFile
+from orchestration.house import Edition, House, checksum, manifest_of
+from orchestration.job import Manifest
 from orchestration.work import Bench, Part, Piece, Work, product_of
 from products.progress import Report
+from products.whole import link
 
 
-def _plan(_bench: Bench) -> Sequence[Part]:
-    return [{}]
+def _turn(bench: Bench) -> AbstractContextManager[object]:
+    return House(bench.results).turn(_edition(bench), bench.report)
 
 
-def _make(_part: Part, bench: Bench) -> Piece:
-    edition = Edition(product_of(bench), "Raster")
+def _edition(bench: Bench) -> Edition:
+    return Edition(product_of(bench), "Raster")
 
-    def write(target: Path, _report: Report) -> None:
+
+def _plan(bench: Bench) -> Sequence[Part]:
+    edition = _edition(bench)
+    return [] if House(bench.results).find(edition) else [{"edition": edition.key()}]
+
+
+def _make(part: Part, bench: Bench) -> Piece:
+    """Make the checksum, in one part: each block of SHA-256 needs the one before."""
+    edition = _edition(bench)
+    edition.check(part["edition"])
+    return {**part, "sha256": checksum(edition.source, bench.report)}
+
+
+def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+    edition = _edition(bench)
+
+    def write(target: Path, _report: Report) -> str | None:
         link(edition.source, target)
+        for piece in pieces:
+            edition.check(piece["edition"])
+        return pieces[0]["sha256"] if pieces else None
 
-    return asdict(House(bench.results).provide(edition, write, bench.folder, bench.report))
-
-
-def link(source: Path, target: Path) -> None:
-    """Make the target another name of the source: a hard link, a symbolic one where the file system has no other."""
-    source = source.resolve()
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        target.symlink_to(source)
+    return manifest_of(House(bench.results).provide(edition, write, bench.folder, bench.report))
 
 
-def _assemble(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
-    (piece,) = pieces
-    return manifest_of(ResultFile(**piece))
-
-
-WORK = Work(_plan, _make, _assemble)
+WORK = Work(_plan, _make, _assemble, _turn)

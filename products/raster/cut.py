@@ -58,8 +58,7 @@ class Cut:
     @property
     def top(self) -> Tile:
         """The tile that holds all."""
-        side = max(self.window.width, self.window.height)
-        return Tile(max(0, (int(side) - 1).bit_length() - TILE.bit_length() + 1), 0, 0, self.geometry)
+        return Tile(top_level(self.window.width, self.window.height), 0, 0, self.geometry)
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
@@ -107,6 +106,11 @@ class Cut:
         return int(
             np.count_nonzero(self.stored[top // block : -(-bottom // block), left // block : -(-right // block)])
         )
+
+
+def top_level(width: float, height: float) -> int:
+    """Return the level on which one tile holds so many pixels of level 0."""
+    return max(0, (int(max(width, height)) - 1).bit_length() - TILE.bit_length() + 1)
 
 
 @contextmanager

@@ -22,16 +22,17 @@ from products.raster.warp import Warp
 from products.vector.style import legend
 
 _CUT = 0.9
-_NOTHING = "The product has no data inside the area."
+NOTHING = "The product has no data inside the area."
 
 
 @dataclass(slots=True)
-class _Extraction:
-    """One extraction under way: what is done of it, from 0 to 1, and the pixels counted by value."""
+class Extraction:
+    """One extraction under way: what is done of the share of all work that it is, and the pixels counted by value."""
 
     cut: Cut | Warp
     pyramid: Pyramid
     report: Report
+    whole: float = 1.0
     done: float = 0.0
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
 
@@ -46,7 +47,7 @@ class _Extraction:
         pixels = self.cut.read(tile)
         self.counts += np.bincount(pixels.ravel(), minlength=256)
         self.done += tile.share
-        self.report(min(self.done, 1), "Cutting the raster")
+        self.report(min(self.done / self.whole, 1), "Cutting the raster")
         return pixels if (pixels != NODATA).any() else None
 
     def _merged(self, tile: Tile) -> Pixels | None:
@@ -69,27 +70,29 @@ def extract_raster(
     A pixel belongs to the area when its centre does; outside it is 255. Holds a few tiles at a time, reads no empty
     block. Raises NothingInside, BrokenSource, InvalidArea.
     """
-    with open_cut(source, area) as cut:
-        return write_raster(cut, folder, name=name, report=report, classes=classes)
-
-
-def write_raster(
-    cut: Cut | Warp | None, folder: Path, *, name: str, report: Report, classes: Classes = CLASSES
-) -> tuple[Path, ...]:
-    """Write what an open cut holds, as `extract_raster` says. Raises NothingInside."""
     image = folder / f"{name}.tif"
-    with TemporaryFile(dir=folder) as scratch:
+    with open_cut(source, area) as cut, TemporaryFile(dir=folder) as scratch:
         if cut is None:
-            raise NothingInside(_NOTHING)
+            raise NothingInside(NOTHING)
         pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level, classes)
-        extraction = _Extraction(cut, pyramid, between(report, 0, _CUT))
+        extraction = Extraction(cut, pyramid, between(report, 0, _CUT))
         if extraction.add(cut.top) is None:
-            raise NothingInside(_NOTHING)
+            raise NothingInside(NOTHING)
         transform = cut.transform
         pyramid.write(image, transform, cut.epsg, report=between(report, _CUT, 1))
-        counts = [int(count) for count in extraction.counts[:NODATA]] + [0]
     report(1, "The raster is written")
-    return image, *_write_sidecars(folder, name, _sidecars(transform, counts, classes))
+    return image, *write_sidecars(folder, name, transform, extraction.counts, classes)
+
+
+def write_sidecars(
+    folder: Path, name: str, transform: Affine, counts: NDArray[np.int64], classes: Classes
+) -> list[Path]:
+    """Write the files that stand beside a raster; `counts` are its pixels by value, those without data included."""
+    paths = []
+    for suffix, content in _sidecars(transform, [*counts[:NODATA].tolist(), 0], classes).items():
+        paths.append(folder / f"{name}.{suffix}")
+        paths[-1].write_bytes(content.encode() if isinstance(content, str) else content)
+    return paths
 
 
 def _sidecars(transform: Affine, counts: list[int], classes: Classes) -> Mapping[str, bytes | str]:
@@ -102,10 +105,3 @@ def _sidecars(transform: Affine, counts: list[int], classes: Classes) -> Mapping
         "qml": qgis_style(classes),
         "txt": legend(classes),
     }
-
-
-def _write_sidecars(folder: Path, name: str, contents: Mapping[str, bytes | str]) -> list[Path]:
-    paths = [folder / f"{name}.{suffix}" for suffix in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return paths

@@ -1,9 +1,11 @@
 """A raster with its overviews, built by tiles from below and written as a Cloud-Optimized GeoTIFF."""
 
+import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -11,17 +13,30 @@ from affine import Affine
 from products.classes import CLASSES, NODATA, Classes
 from products.progress import Report
 from products.raster.cog import Pixels
-from products.raster.tiff import Image, Place, framed, header
+from products.raster.tiff import TILE, Image, Place, framed, header, unframed
 
 _LEVEL = 6
 _TOLD = 256
 
+Key = tuple[int, int, int]
+"""Level, row and column of a tile: at level n a pixel is 2**n times as wide as at level 0."""
+
+
+class _Stored(NamedTuple):
+    file: BinaryIO
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        self.file.seek(self.offset)
+        return self.file.read(self.size)
+
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """The compressed tiles of a raster of `width` x `height` pixels and of its overviews, in a scratch file.
+    """The compressed tiles of a raster of `width` x `height` pixels and of its overviews, in a scratch file and others.
 
-    At level n a pixel is 2**n times as wide as at level 0; `top` is the coarsest level.
+    `top` is the coarsest level.
     """
 
     scratch: BinaryIO
@@ -29,13 +44,38 @@ class Pyramid:
     height: int
     top: int
     classes: Classes = CLASSES
-    _tiles: dict[tuple[int, int, int], Place] = field(default_factory=dict)
+    _tiles: dict[Key, _Stored] = field(default_factory=dict)
 
     def add(self, level: int, column: int, row: int, pixels: Pixels) -> None:
         """Keep the 512 x 512 pixels of a tile; one that is never added has no data."""
         tile = framed(zlib.compress(pixels, _LEVEL))
-        self._tiles[level, row, column] = self.scratch.tell(), len(tile)
+        self._tiles[level, row, column] = _Stored(self.scratch, self.scratch.seek(0, os.SEEK_END), len(tile))
         self.scratch.write(tile)
+
+    @property
+    def tiles(self) -> Mapping[Key, Place]:
+        """Where in its file each tile lies, framed."""
+        return {key: (stored.offset, stored.size) for key, stored in self._tiles.items()}
+
+    def adopt(self, file: BinaryIO, tiles: Mapping[Key, Place]) -> None:
+        """Take in tiles of the same raster that another pyramid keeps in its scratch file, as they are."""
+        self._tiles.update({key: _Stored(file, *place) for key, place in tiles.items()})
+
+    def complete(self) -> None:
+        """Add the overviews that are missing above tiles which are there."""
+        for level in range(1, self.top + 1):
+            above = {(level, row // 2, column // 2) for below, row, column in self._tiles if below == level - 1}
+            for _, row, column in sorted(above.difference(self._tiles)):
+                self.add(level, column, row, halve(self._quarters(level, row, column)))
+
+    def _quarters(self, level: int, row: int, column: int) -> Pixels:
+        whole = np.full((2, TILE, 2, TILE), NODATA, np.uint8)
+        for down, right in np.ndindex(2, 2):
+            stored = self._tiles.get((level - 1, 2 * row + down, 2 * column + right))
+            if stored:
+                pixels = zlib.decompress(unframed(stored.read()))
+                whole[down, :, right] = np.frombuffer(pixels, np.uint8).reshape(TILE, TILE)
+        return whole.reshape(2 * TILE, 2 * TILE)
 
     def write(self, target: Path, transform: Affine, epsg: int, *, report: Report) -> None:
         """Write the GeoTIFF: the tiles by row, the coarsest overview first."""
@@ -43,17 +83,15 @@ class Pyramid:
         with target.open("wb") as output:
             output.write(header(self._images(order), transform, epsg, self.classes))
             for done, key in enumerate(order):
-                offset, size = self._tiles[key]
-                self.scratch.seek(offset)
-                output.write(self.scratch.read(size))
+                output.write(self._tiles[key].read())
                 if done % _TOLD == 0:
                     report(done / len(order), "Writing the raster")
 
-    def _images(self, order: list[tuple[int, int, int]]) -> list[Image]:
+    def _images(self, order: list[Key]) -> list[Image]:
         places: list[dict[tuple[int, int], Place]] = [{} for _ in range(self.top + 1)]
         end = 0
         for level, row, column in order:
-            size = self._tiles[level, row, column][1]
+            size = self._tiles[level, row, column].size
             places[level][row, column] = end, size
             end += size
         return [Image(-(-self.width >> level), -(-self.height >> level), tiles) for level, tiles in enumerate(places)]

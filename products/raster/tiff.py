@@ -52,6 +52,11 @@ def framed(compressed: bytes) -> bytes:
     return struct.pack("<I", len(compressed)) + compressed + compressed[-4:]
 
 
+def unframed(tile: bytes) -> bytes:
+    """Return the compressed tile that stands in a frame."""
+    return tile[_FRAME // 2 : -_FRAME // 2]
+
+
 def header(images: Sequence[Image], transform: Affine, epsg: int, classes: Classes = CLASSES) -> bytes:
     """Return all that stands before the tiles; `images` are the raster and its overviews by mode, ever coarser."""
     length = len(_header(images, transform, epsg, classes, begin=0))

@@ -20,7 +20,7 @@ from products.classes import NODATA
 from products.operation import Operation
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
-from products.raster.cut import Tile, part_in, stored_blocks
+from products.raster.cut import Tile, part_in, stored_blocks, top_level
 from products.raster.tiff import TILE
 
 RESOLUTION = 10
@@ -59,8 +59,7 @@ class Warp:
     @property
     def top(self) -> Tile:
         """The tile that holds all."""
-        side = max(self.window.width, self.window.height)
-        return Tile(max(0, (int(side) - 1).bit_length() - TILE.bit_length() + 1), 0, 0, self.geometry)
+        return Tile(top_level(self.window.width, self.window.height), 0, 0, self.geometry)
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""

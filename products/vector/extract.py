@@ -1,6 +1,6 @@
 """The vector product cut at an area."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,48 +13,87 @@ from products.classes import CLASSES, Classes
 from products.errors import BrokenSource, NothingInside
 from products.progress import Report, unheard
 from products.vector.blob import Geometries
-from products.vector.geopackage import Batch, Reader, Writer, read_geopackage, write_geopackage
+from products.vector.geopackage import (
+    EVERYWHERE,
+    Batch,
+    Reader,
+    Strip,
+    Writer,
+    read_geopackage,
+    write_geopackage,
+)
 from products.vector.layer import Layer
 from products.vector.polygonize import EPSG
 from products.vector.style import COLUMN, legend, qml, sld
 
+NOTHING = "the product has no data inside the area"
+
 _AREA = "area_m2"
+
+Project = Callable[[Geometries], Geometries]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The coordinates that polygons are delivered in: an EPSG code, and what puts them there from the source's."""
+    """How polygons are delivered: an EPSG code, what puts them there from the source's, and their classes."""
 
     epsg: int
-    project: Callable[[Geometries], Geometries]
+    project: Project
+    classes: Classes
 
 
 def extract_vector(
-    source: Path,
-    area: Area,
-    folder: Path,
-    *,
-    name: str,
-    report: Report,
-    delivery: Delivery | None = None,
-    classes: Classes = CLASSES,
+    source: Path, area: Area, folder: Path, *, name: str, report: Report, classes: Classes = CLASSES
 ) -> tuple[Path, ...]:
     """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
 
     Polygons on the edge are cut, areas measured anew, in the source's coordinates, which keep areas; every feature
     keeps its number. Holds some thousand polygons at a time. Raises NothingInside, BrokenSource.
     """
-    geopackage, style, legend_text = (folder / f"{name}.{suffix}" for suffix in ("gpkg", "sld", "txt"))
+    geopackage = folder / f"{name}.gpkg"
     with read_geopackage(source) as reader:
         layer = land_cover(reader.layer)
-        target = replace(layer, epsg=delivery.epsg) if delivery else layer
-        with write_geopackage(geopackage, target) as writer:
-            if not sum(_add(writer, batch, delivery) for batch in _inside(reader, area, report)):
-                raise NothingInside("the product has no data inside the area")
-            writer.style("Land cover", qml=qml(classes), sld=sld(layer.table, classes))
+        write_land_cover(geopackage, layer, _inside(reader, area, report), classes=classes)
+    return geopackage, *write_styles(folder, name, layer, classes)
+
+
+def extract_strip(source: Path, area: Area, target: Path, *, strip: Strip, delivery: Delivery, report: Report) -> int:
+    """Write the GeoPackage of `extract_vector` for the features of a strip; return how many there are.
+
+    Raises NothingInside, BrokenSource.
+    """
+    with read_geopackage(source) as reader:
+        layer = replace(land_cover(reader.layer), epsg=delivery.epsg)
+        batches = _inside(reader, area, report, strip=strip)
+        return write_land_cover(target, layer, batches, classes=delivery.classes, project=delivery.project)
+
+
+def write_land_cover(
+    target: Path, layer: Layer, batches: Iterable[Batch], *, classes: Classes, project: Project | None = None
+) -> int:
+    """Write features of an equal-area CRS, their areas measured, then put into other coordinates, with their style.
+
+    Returns how many there are. Raises NothingInside where there is none; the file does not appear then.
+    """
+    with write_geopackage(target, layer) as writer:
+        count = sum(_add(writer, batch, project) for batch in batches)
+        if not count:
+            raise NothingInside(NOTHING)
+        put_style(writer, classes)
+    return count
+
+
+def put_style(writer: Writer, classes: Classes) -> None:
+    """Put the style of land cover inside."""
+    writer.style("Land cover", qml=qml(classes), sld=sld(writer.layer.table, classes))
+
+
+def write_styles(folder: Path, name: str, layer: Layer, classes: Classes) -> tuple[Path, ...]:
+    """Write the files that stand beside a layer of land cover: `{name}.sld` and `{name}.txt`."""
+    style, legend_text = folder / f"{name}.sld", folder / f"{name}.txt"
     style.write_text(sld(layer.table, classes))
     legend_text.write_text(legend(classes))
-    return geopackage, style, legend_text
+    return style, legend_text
 
 
 def has_features(source: Path, area: Area) -> bool:
@@ -71,11 +110,13 @@ def land_cover(layer: Layer) -> Layer:
     return replace(layer, geometry_type="MULTIPOLYGON")
 
 
-def _inside(reader: Reader, area: Area, report: Report, *, size: int = 2_000) -> Iterator[Batch]:
+def _inside(
+    reader: Reader, area: Area, report: Report, *, strip: Strip = EVERYWHERE, size: int = 2_000
+) -> Iterator[Batch]:
     outline = area.project(reader.layer.epsg)
     shapely.prepare(outline)
-    total, done = reader.count(outline.bounds), 0
-    for batch in reader.features(outline.bounds, size=size):
+    total, done = reader.count(outline.bounds, strip), 0
+    for batch in reader.features(outline.bounds, strip, size=size):
         yield _cut(batch, outline)
         done += len(batch.keys)
         report(done / total, f"{done:,} of {total:,} polygons")
@@ -100,9 +141,9 @@ def _multipolygons(geometries: Geometries) -> Geometries:
     return np.asarray(shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected))
 
 
-def _add(writer: Writer, batch: Batch, delivery: Delivery | None) -> int:
+def _add(writer: Writer, batch: Batch, project: Project | None) -> int:
     place = writer.layer.names.index(_AREA)
     areas = shapely.area(batch.geometries).tolist()
     rows = [(*row[:place], area, *row[place + 1 :]) for row, area in zip(batch.rows, areas, strict=True)]
-    writer.add(batch.keys, delivery.project(batch.geometries) if delivery else batch.geometries, rows)
+    writer.add(batch.keys, project(batch.geometries) if project else batch.geometries, rows)
     return len(rows)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,10 @@ _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
 _STEPS = 10_000
 """Steps of SQLite's machine, some tenths of a millisecond, between two looks at the clock."""
 
+Strip = tuple[float, float]
+"""Where the least y of a feature's envelope lies: from the first on, below the second."""
+EVERYWHERE: Strip = (-math.inf, math.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class Writer:
@@ -47,10 +52,14 @@ class Writer:
         features = ((key, blob, *row) for key, blob, row in zip(keys, blobs, rows, strict=True))
         self.connection.executemany(f"INSERT INTO {quote(self.layer.table)} VALUES ({places})", features)
         bounds = shapely.bounds(geometries)
-        self.extent[:2] = np.minimum(self.extent[:2], bounds[:, :2].min(axis=0))
-        self.extent[2:] = np.maximum(self.extent[2:], bounds[:, 2:].max(axis=0))
+        self.widen(bounds)
         boxes = zip(keys, *bounds[:, [0, 2, 1, 3]].T.tolist(), strict=True)
         self.connection.executemany(f"INSERT INTO {quote(self.layer.index)} VALUES (?, ?, ?, ?, ?)", boxes)
+
+    def widen(self, bounds: NDArray[np.float64]) -> None:
+        """Let the extent hold these bounds, a row each."""
+        self.extent[:2] = np.minimum(self.extent[:2], bounds[:, :2].min(axis=0))
+        self.extent[2:] = np.maximum(self.extent[2:], bounds[:, 2:].max(axis=0))
 
     def style(self, name: str, *, qml: str, sld: str) -> None:
         """Put the style inside that QGIS applies when it opens the layer."""
@@ -145,19 +154,20 @@ class Reader:
         west, east, south, north = parts["box"].T.tolist()
         return min(west), min(south), max(east), max(north)
 
-    def count(self, bounds: Bounds) -> int:
-        """Return how many features have an envelope that meets the bounds."""
+    def count(self, bounds: Bounds, strip: Strip = EVERYWHERE) -> int:
+        """Return how many features of a strip have an envelope that meets the bounds."""
+        asked = *corners(bounds), *strip
         with readable(self.source):
-            (count,) = self.connection.execute(f"SELECT count(*) FROM {self._meeting}", corners(bounds)).fetchone()
+            (count,) = self.connection.execute(f"SELECT count(*) FROM {self._meeting}", asked).fetchone()
         return int(count)
 
-    def features(self, bounds: Bounds, *, size: int = 2_000) -> Iterator[Batch]:
-        """Yield the features whose envelopes meet the bounds, `size` at a time, in no particular order."""
+    def features(self, bounds: Bounds, strip: Strip = EVERYWHERE, *, size: int = 2_000) -> Iterator[Batch]:
+        """Yield the features of a strip whose envelopes meet the bounds, `size` at a time, in no particular order."""
         columns = ", ".join(f"f.{quote(name)}" for name in (self.layer.key, self.layer.geometry, *self.layer.names))
         table, key = quote(self.layer.table), quote(self.layer.key)
         query = f"SELECT {columns} FROM (SELECT id FROM {self._meeting}) r JOIN {table} f ON f.{key} = r.id"
         with readable(self.source):
-            cursor = self.connection.execute(query, corners(bounds))
+            cursor = self.connection.execute(query, (*corners(bounds), *strip))
         while rows := self._fetch(cursor, size):
             yield Batch([row[0] for row in rows], decode([row[1] for row in rows]), [row[2:] for row in rows])
 
@@ -167,7 +177,8 @@ class Reader:
 
     @property
     def _meeting(self) -> str:
-        return f"{quote(self.layer.index)} WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?"
+        box = "maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?"
+        return f"{quote(self.layer.index)} WHERE {box} AND miny >= ? AND miny < ?"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 from pygeoapi.api import API
 
+from routes.openapi.airflow import airflow_paths
 from routes.openapi.backends import order_paths
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
@@ -14,15 +15,16 @@ from routes.openapi.processes import job_paths, process_paths
 from routes.providers import collections_of
 
 
-def build(api: API, *, for_people: bool) -> dict[str, Any]:
+def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, Any]:
     """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself.
 
-    `for_people` says whether callers are known here, and so can sign in.
+    `for_people` says whether callers are known here, and so can sign in, `of_airflow` whether Airflow tells us of runs.
     """
     paths = general_paths()
     for collection_id in collections_of(api):
         paths |= collection_paths(api, collection_id)
     paths |= process_paths(api) | job_paths() | order_paths() | (people_paths() if for_people else {})
+    paths |= airflow_paths() if of_airflow else {}
     limits = api.config["server"].get("limits", {})
     return {
         "openapi": "3.0.3",

@@ -10,9 +10,8 @@ from orchestration.job import ResultFile
 from orchestration.kept import HOUSE, kept_file
 from orchestration.results import ResultFiles
 from orchestration.store.jobs import StoredJobs
-from orchestration.work.european_product import link
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
-from products.whole import whole_file
+from products.whole import link, whole_file
 from server.backup.contents import CONFIGURATION, DATABASE, RESULTS
 from server.backup.members import Place
 

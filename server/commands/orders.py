@@ -135,6 +135,7 @@ def _details(job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "failures": job.failures,
         "fault": job.fault,
+        "backend": job.backend,
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in files],
         "until": _time(job.files_until),
     }

@@ -76,7 +76,7 @@ def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathF
     }
     served = Served(state, folder / "log", **environment)
     try:
-        served.ready(30)
+        served.ready()
         yield Guarded(served.url, served.log, made.stdout.strip(), keycloak)
     finally:
         end(served)

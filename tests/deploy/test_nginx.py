@@ -97,7 +97,7 @@ def proxy(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     nginx = subprocess.Popen([NGINX, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"])
     made = Proxy(url, plain, certificate, folder, served)
     try:
-        served.ready(30)
+        served.ready()
         eventually(lambda: nginx.poll() is not None or ((folder / "pid").exists() and (folder / "pid").read_text()))
         assert nginx.poll() is None, "nginx refuses the configuration; standard error says why"
         yield made

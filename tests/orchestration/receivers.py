@@ -15,7 +15,9 @@ from tests.ports import free_port
 class Receiver:
     """Takes callbacks; `answer` says the status of each, by its number from 1."""
 
-    def __init__(self, answer: Callable[[int], int], host: str = "127.0.0.1", *, retry_after: str = "") -> None:
+    def __init__(
+        self, answer: Callable[[int], int], host: str = "127.0.0.1", *, port: int = 0, retry_after: str = ""
+    ) -> None:
         self.taken: list[tuple[str, dict[str, str], bytes]] = []
         taken = self.taken
 
@@ -40,7 +42,7 @@ class Receiver:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Expect clients that hang up."""
 
-        self._server = Quiet((host, 0), Handler)
+        self._server = Quiet((host, port), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://{host}:{self._server.server_port}"
 

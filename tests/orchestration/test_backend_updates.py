@@ -167,6 +167,7 @@ def test_only_orders_of_ours_are_run_and_waited_for_but_all_are_listed(
     theirs = [told(store, QUEUED).id, told(store, RUNNING).id]
     assert [job.id for job in store.unfinished()] == ours
     assert count_unfinished(place_of(), beside=()) == 2
+    assert store.waiting({"extract-product"}, 10) == 1
     listed = store.find(JobQuery(statuses=(Status.ACCEPTED, Status.RUNNING))).jobs
     assert {job.id: job.backend for job in listed} == {**dict.fromkeys(ours, False), **dict.fromkeys(theirs, True)}
 

@@ -22,11 +22,11 @@ from orchestration.results import ResultFiles
 from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
 from orchestration.usage import allocated
-from orchestration.work.european_product import link
 from products.catalogue import Product
 from products.errors import BrokenSource, UnknownProduct
 from products.nations import find_nation
 from products.progress import Report, unheard
+from products.whole import link
 
 MakeStore = Callable[..., StoredJobs]
 
@@ -335,12 +335,13 @@ def test_half_written_files_of_the_house_go_unless_one_is_being_made(
     for name in ("half.zip", "gone.zip.json", f".{path.name}.json.0123abcd.part"):
         (folder / name).touch()
     (folder.parent / "stray").touch()
-    with (folder / ".lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        sweep_house(workshop.files.root, store, config)
-        assert (folder / "half.zip").exists()
+    for name in (".turn", ".lock"):
+        with (folder / name).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            sweep_house(workshop.files.root, store, config)
+            assert (folder / "half.zip").exists(), name
     sweep_house(workshop.files.root, store, config)
-    assert {entry.name for entry in folder.iterdir()} == {".lock", path.name, f"{path.name}.json"}
+    assert {entry.name for entry in folder.iterdir()} == {".turn", ".lock", path.name, f"{path.name}.json"}
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
     assert workshop.house.find(workshop.edition) == file
 

@@ -100,7 +100,10 @@ def test_these_are_taken(name: str, changed: dict[str, Any]) -> None:
     assert process(name).check(example(name, **changed), NOTHING) == {**example(name), **asked, "test": False}
 
 
-REFUSED = [
+NO_COLLECTIONS: list[Any] = [[], "x", {"type": "FeatureCollection"}]
+NO_OBJECTS: list[Any] = [[], "{}", None]
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *(("apply-model", {key: GONE}, f"'{key}' is missing") for key in example("apply-model")),
     *(("prepare-samples", {key: GONE}, f"'{key}' is missing") for key in example("prepare-samples")),
     ("sample-extraction", {"s2_parameter_list": GONE}, "'s2_parameter_list' is missing"),
@@ -137,7 +140,7 @@ REFUSED = [
     ("prepare-samples", {"start_date": "2023-10-01"}, "'end_date': \"2023-09-30\" is before start_date"),
     *(("prepare-samples", {"include_url": value}, "'include_url'") for value in ("True", "yes", 1, None, "")),
     ("prepare-samples", {"out_path": 1}, "'out_path'"),
-    *(("prepare-samples", {"data": value}, "'data'") for value in ([], "x", {"type": "FeatureCollection"})),
+    *(("prepare-samples", {"data": value}, "'data'") for value in NO_COLLECTIONS),
     ("prepare-samples", {"data": POINT}, "'data"),
     ("prepare-samples", {"data": {"type": "FeatureCollection", "features": {}}}, "'data.features'"),
     *(("prepare-samples", {"data": features(POINT, value)}, "'data.features[1]'") for value in NO_FEATURES),

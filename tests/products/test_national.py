@@ -1,6 +1,8 @@
 """The product of a nation, made from the real sample and compared with PROJ pixel by pixel."""
 
-from collections.abc import Mapping
+import json
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,23 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window
 
 from products.area import Area
-from products.catalogue import Product, catalogue_of
-from products.classes import NODATA
-from products.errors import NothingInside
+from products.catalogue import Product, catalogue_of, read_configuration
+from products.classes import CLASSES, NODATA
+from products.errors import BrokenPiece, NothingInside
 from products.nations import Nation, find_nation
 from products.nations.outline import operation_to, outline_of
-from products.nations.product import national_raster, national_vector
+from products.nations.raster import NationalRaster
+from products.nations.vector import NationalVector
 from products.operation import operation_between
 from products.progress import unheard
 from products.raster.cog import read_grid
-from products.raster.extract import write_raster
+from products.raster.parts import join_pieces, write_piece
 from products.raster.tiff import TILE
 from products.raster.warp import MAX_ERROR, open_warp, positions
 from products.vector.geopackage import read_geopackage
+from tests.products.national import KINDS, make_national
+
+ROOT = Path(__file__).parents[2]
 
 
 def nation(name: str) -> Nation:
@@ -34,15 +40,23 @@ def nation(name: str) -> Nation:
     return found
 
 
-@pytest.fixture
-def product(configuration: Mapping[str, Any]) -> Product:
-    return catalogue_of(configuration).default
+@pytest.fixture(scope="module")
+def product(sample: Path) -> Iterator[Product]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LANDCAST_STATE_DIR", str(sample))
+        yield catalogue_of(read_configuration(ROOT / "pygeoapi-config.yml")).default
+
+
+@pytest.fixture(scope="module")
+def poland(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_national("Raster", product, nation("poland"), tmp_path_factory.mktemp("poland"))[0]
 
 
 @pytest.fixture
-def poland(product: Product, tmp_path: Path) -> Path:
-    national_raster(product, nation("poland"), tmp_path, name="pl", report=unheard)
-    return tmp_path / "pl.tif"
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a part be so small that a nation with one park has several."""
+    monkeypatch.setattr("products.raster.parts.BLOCKS", 1)
+    monkeypatch.setattr("products.vector.parts.FEATURES", 300)
 
 
 def test_the_raster_has_the_nations_crs_on_the_10_m_grid_and_all_files(poland: Path) -> None:
@@ -52,7 +66,7 @@ def test_the_raster_has_the_nations_crs_on_the_10_m_grid_and_all_files(poland: P
         assert dataset.transform.c % 10 == dataset.transform.f % 10 == 0
         assert dataset.nodata == NODATA
         assert dataset.overviews(1)[:2] == [2, 4]
-    suffixes = {path.name.removeprefix("pl.") for path in poland.parent.iterdir()}
+    suffixes = {path.name.removeprefix("made.") for path in poland.parent.iterdir()}
     assert suffixes >= {"tif", "tfw", "tif.vat.dbf", "tif.clr", "qml", "txt"}
 
 
@@ -108,7 +122,9 @@ def test_as_much_of_each_class_as_in_the_source(product: Product, tmp_path: Path
     west, south, east, north = 23.74, 52.71, 23.90, 52.80
     area = Area(shapely.box(west, south, east, north))
     with open_warp(product.raster, area, operation_between(3035, 2180), 2180) as warp:
-        write_raster(warp, tmp_path, name="park", report=unheard)
+        assert warp is not None
+        piece = tmp_path / "piece", write_piece(warp, None, tmp_path / "piece", report=unheard)
+    join_pieces([piece], tmp_path, name="park", epsg=2180, classes=CLASSES, report=unheard)
     with rasterio.open(tmp_path / "park.tif") as made, rasterio.open(product.raster) as source:
         ours = np.bincount(made.read(1).ravel(), minlength=256)[:NODATA]
         there = area.project(3035)
@@ -127,25 +143,94 @@ def test_turkeys_grid_is_europes() -> None:
 
 @pytest.mark.parametrize("name", ["Iceland", "Turkey", "Malta"])
 def test_a_nation_without_data_is_refused(name: str, product: Product, tmp_path: Path) -> None:
-    for make in (national_raster, national_vector):
+    for kind in KINDS:
         with pytest.raises(NothingInside):
-            make(product, nation(name), tmp_path, name="none", report=unheard)
+            make_national(kind, product, nation(name), tmp_path)
 
 
-def test_the_polygons_lie_where_the_pixels_lie(poland: Path, product: Product) -> None:
-    members = national_vector(product, nation("poland"), poland.parent, name="plv", report=unheard)
-    assert [path.name for path in members] == ["plv.gpkg", "plv.sld", "plv.txt"]
+def test_the_polygons_lie_where_the_pixels_lie(product: Product, tmp_path: Path) -> None:
+    """Seen in the Czech grid, which is turned by up to ten degrees and scales lengths by 0.9999 to 1.0001."""
+    raster, *_ = make_national("Raster", product, nation("czech republic"), tmp_path)
+    members = make_national("Vector", product, nation("czech republic"), tmp_path)
+    assert [path.name for path in members] == ["made.gpkg", "made.sld", "made.txt"]
     hits, tried = 0, 0
-    with read_geopackage(members[0]) as reader, rasterio.open(poland) as raster:
-        assert reader.layer.epsg == 2180
-        batch = next(reader.features((0, 0, 1e7, 1e7)))
+    with read_geopackage(members[0]) as reader, rasterio.open(raster) as made:
+        assert reader.layer.epsg == made.crs.to_epsg() == 5514
+        batch = next(reader.features((-1e7, -1e7, 1e7, 1e7)))
         place, area = (reader.layer.names.index(name) for name in ("class_code", "area_m2"))
-        for geometry, row in list(zip(batch.geometries, batch.rows, strict=True))[:300]:
+        for geometry, row in zip(batch.geometries, batch.rows, strict=True):
             inner = geometry.buffer(-15)
             assert row[area] == pytest.approx(geometry.area, rel=0.003)
             if not inner.is_empty:
                 point = inner.representative_point()
                 tried += 1
-                hits += next(raster.sample([(point.x, point.y)]))[0] == row[place]
-    assert tried > 20
+                hits += next(made.sample([(point.x, point.y)]))[0] == row[place]
+    assert tried > 100
     assert hits == tried
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_raster_of_many_parts_has_the_bytes_of_one(product: Product, tmp_path: Path) -> None:
+    czechs = nation("czech republic")
+    parts = NationalRaster(product, czechs).divide(most=5)
+    branches = [tuple(key) for part in parts for key in part["branches"]]
+    assert len(parts) == 5
+    assert len({level for level, *_ in branches}) > 1, "branches of different heights are joined"
+    once, often = tmp_path / "once", tmp_path / "often"
+    for folder, most in ((once, 1), (often, 5)):
+        folder.mkdir()
+        members = make_national("Raster", product, czechs, folder, most=most)
+    assert len([*often.glob("piece-*")]) == 5
+    for member in members:
+        assert member.read_bytes() == (once / member.name).read_bytes(), member.name
+
+
+_ALIKE = """
+SELECT * FROM land_cover; SELECT id, minx, maxx, miny, maxy FROM rtree_land_cover_geometry ORDER BY id;
+SELECT table_name, identifier, description, min_x, min_y, max_x, max_y, srs_id FROM gpkg_contents;
+SELECT * FROM gpkg_geometry_columns; SELECT * FROM gpkg_spatial_ref_sys; SELECT * FROM gpkg_extensions;
+SELECT styleName, styleQML, styleSLD, useAsDefault FROM layer_styles; SELECT * FROM sqlite_sequence;
+SELECT type, name, sql FROM sqlite_master ORDER BY name; PRAGMA user_version; PRAGMA application_id
+"""
+
+
+def contents(geopackage: Path) -> list[list[tuple[Any, ...]]]:
+    with sqlite3.connect(geopackage) as connection:
+        return [connection.execute(query).fetchall() for query in _ALIKE.split(";")]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_polygons_of_many_parts_are_those_of_one(product: Product, tmp_path: Path) -> None:
+    once, often = tmp_path / "once", tmp_path / "often"
+    for folder, most in ((once, 1), (often, 5)):
+        folder.mkdir()
+        members = make_national("Vector", product, nation("czech republic"), folder, most=most)
+    pieces = [contents(path)[0] for path in sorted(often.glob("piece-*"))]
+    assert len(pieces) > 2
+    assert all(pieces)
+    assert sum(map(len, pieces)) == len(contents(members[0])[0]) > 2_000, "each feature is in one piece"
+    for ours, theirs in zip(contents(members[0]), contents(once / members[0].name), strict=True):
+        assert ours == theirs
+    for member in members[1:]:
+        assert member.read_text() == (once / member.name).read_text()
+
+
+def test_a_nation_is_not_divided_for_nothing(product: Product) -> None:
+    """Where the source has 114 blocks and 143,624 features of a nation, and where it has few."""
+    for national, most in (NationalRaster, 4), (NationalVector, 3):
+        assert len(national(product, nation("poland")).divide(most=64)) == most
+        assert len(national(product, nation("poland")).divide(most=2)) == 2
+        assert len(national(product, nation("slovakia")).divide(most=64)) == 1
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_pieces_of_different_grids_are_not_joined(product: Product, tmp_path: Path) -> None:
+    """As made by machines of which one has a PROJ with another operation."""
+    national = NationalRaster(product, nation("slovakia"))
+    pieces = []
+    for number, part in enumerate(national.divide(most=2)):
+        made = national.write_piece(part, tmp_path / str(number), report=unheard)
+        pieces.append((tmp_path / str(number), json.loads(json.dumps(made))))
+    pieces[1][1]["frame"]["west"] += 10
+    with pytest.raises(BrokenPiece, match="differ in PROJ"):
+        national.join(pieces, tmp_path, name="x", report=unheard)

@@ -24,9 +24,12 @@ from auth.keys.store import ApiKeys
 from orchestration.job import Order, Output, ResultFile
 from orchestration.store.jobs import StoredJobs
 from server.app import ROUTES
+from sql.pool import PostgresPool
 from tests.auth.issuers import rsa_key, signed
 from tests.auth.keycloak import Keycloak
 from tests.conftest import serving
+from tests.ports import free_port
+from tests.postgres import Postgres
 
 TABLE = Path(__file__).with_name("access_matrix.txt")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -204,17 +207,25 @@ def tokens(keycloak: Keycloak, people: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def state(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("matrix")
+    (folder / "sample").symlink_to(sample / "sample")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def town(
     keycloak: Keycloak,
     people: dict[str, str],
     tokens: dict[str, str],
-    sample: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    state: Path,
+    postgres: Postgres,
 ) -> Iterator[Town]:
-    state = tmp_path_factory.mktemp("matrix")
-    (state / "sample").symlink_to(sample / "sample")
+    """Yield a server that offers all there is, with an Airflow that never answers: what is ordered there waits."""
     with ExitStack() as running:
-        keys = running.enter_context(closing(ApiKeys(state / "orders.sqlite")))
+        database = postgres.migrated()
+        place = running.enter_context(closing(PostgresPool(database)))
+        keys = ApiKeys(place)
         owner = Identity(people["user"], subject="matrix", roles=frozenset({"user"}), method="token")
         key, text = keys.create(owner, WantedKey("matrix", "order"))
         keys.revoke(key.id)
@@ -228,9 +239,14 @@ def town(
                 LANDCAST_AUTH_CLIENT_SECRET=keycloak.client("landcast")["secret"],
                 LANDCAST_SERVER_PROXIES="127.0.0.1",
                 LANDCAST_JOBS_WAIT="1",
+                LANDCAST_DATABASE_URL=database,
+                LANDCAST_AIRFLOW_URL=f"http://127.0.0.1:{free_port()}",
+                LANDCAST_AIRFLOW_USERNAME="landcast",
+                LANDCAST_AIRFLOW_PASSWORD="matrix",  # noqa: S106  of nobody
+                LANDCAST_AIRFLOW_KEY="matrix" * 8,
             )
         )
-        store = running.enter_context(closing(StoredJobs(state / "orders.sqlite", files_days=30)))
+        store = StoredJobs(place, files_days=30)
         headers = {"anon": {}, "rev": {"X-Api-Key": text}, **{name: bearer(token) for name, token in tokens.items()}}
         yield Town(url, headers, people, store, state / "results")
 

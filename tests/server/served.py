@@ -55,7 +55,7 @@ class Served:
             document: dict[str, object] = json.load(answer)
             return document
 
-    def ready(self, seconds: float = 15) -> None:
+    def ready(self, seconds: float = 60) -> None:
         eventually(lambda: self.answers("/health/ready"), seconds)
 
     def answers(self, path: str) -> bool:
@@ -70,7 +70,7 @@ class Served:
         return [parent, *parent.children(recursive=True)]
 
 
-def eventually(holds: Callable[[], object], seconds: float = 10) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about in time"
@@ -97,7 +97,7 @@ def serving(state: Path, log: Path, *arguments: str, **environment: str) -> Iter
     """Yield a client of a server of one process with its worker, which ends without a fault when it is asked to."""
     served = Served(state, log, *arguments, **{"LANDCAST_SERVER_WORKERS": "1", **environment})
     try:
-        eventually(lambda: served.answers("/health/live"), 30)
+        eventually(lambda: served.answers("/health/live"), 60)
         with httpx2.Client(base_url=served.url, timeout=90) as client:
             yield client
         served.process.terminate()

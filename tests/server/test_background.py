@@ -3,9 +3,14 @@ import logging
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
 
 import pytest
 
+from routes.request_id import current_request_id
 from server.background import BackgroundHandler
 from server.logs import JsonFormatter, TextFormatter
 from server.redaction import redact
@@ -86,6 +91,84 @@ def test_every_line_is_written_in_its_order_to_the_last() -> None:
         "after",
         "last",
     ]
+
+
+def lines_of(*records: logging.LogRecord, named: str = "") -> list[dict[str, object]]:
+    """Return the lines that the thread makes, after the request `named` is over."""
+    source, sink = os.pipe()
+    stream = os.fdopen(sink, "w")
+    handler = BackgroundHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    for record in records:
+        token = current_request_id.set(named)
+        handler.emit(record)
+        current_request_id.reset(token)
+    handler.close()
+    stream.close()
+    with os.fdopen(source) as reader:
+        return [json.loads(line) for line in reader]
+
+
+def test_a_line_names_the_request_that_it_was_written_in() -> None:
+    (line,) = lines_of(logging.LogRecord("x", logging.INFO, "", 0, "allowed", (), None), named="0123456789")
+    assert line["requestId"] == "0123456789"
+
+
+@contextmanager
+def stalled() -> Iterator[tuple[logging.Logger, IO[str]]]:
+    """A logger whose lines wait, and their reader, who has not begun to read."""
+    source, sink = os.pipe()
+    handler = BackgroundHandler(os.fdopen(sink, "w"))
+    handler.setFormatter(JsonFormatter())
+    logger = logging.Logger("x")  # noqa: LOG001 - of this test alone
+    logger.addHandler(handler)
+    with os.fdopen(source) as reader:
+        while handler._lines.qsize() < 100:
+            logger.info("x" * 1000)
+        yield logger, reader
+
+
+def test_a_line_says_what_was_so_when_it_was_written() -> None:
+    found = ["before"]
+    with stalled() as (logger, reader):
+        logger.info("found %s", found)
+        found[0] = "after"
+        assert next(line for line in reader if "found" in line).count("before") == 1
+
+
+def test_a_line_of_the_thread_holds_no_secret() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "message %s", (JWT,), None)
+    record.header = f"Bearer {KEY}"
+    text = json.dumps(lines_of(record))
+    assert not [word for word in (JWT, KEY) if word in text]
+
+
+def test_what_cannot_be_written_is_told_of_and_keeps_no_line_from_being_written() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    broken, good = (logging.LogRecord("x", logging.INFO, "", 0, word, (), None) for word in ("broken", "good"))
+    broken.added = endless
+    told, line = lines_of(broken, good, named="0123456789")
+    assert "broken" in str(told["message"])
+    assert "ValueError" in str(told["message"])
+    assert told["requestId"] == "0123456789"
+    assert line["message"] == "good"
+
+
+def test_a_traceback_that_waits_keeps_no_memory_of_its_request() -> None:
+    class Large:
+        """What a request holds."""
+
+    def fail(logger: logging.Logger) -> weakref.ref[Large]:
+        large = Large()
+        try:
+            int(f"no number {large}")
+        except ValueError:
+            logger.exception("failed")
+        return weakref.ref(large)
+
+    with stalled() as (logger, _):
+        assert fail(logger)() is None
 
 
 def test_a_closed_stream_is_survived(capsys: pytest.CaptureFixture[str]) -> None:

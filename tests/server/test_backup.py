@@ -22,9 +22,9 @@ from orchestration.house import Edition, House, manifest_of
 from orchestration.job import Job, Order, Output, ResultFile, Status
 from orchestration.results import ResultFiles, results_key
 from orchestration.store.jobs import StoredJobs
-from orchestration.work.european_product import link
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
+from products.whole import link
 from server.cli import main
 from server.state import RestoreUnfinished, alone, in_use
 
@@ -403,7 +403,7 @@ def test_a_database_that_cannot_be_used_is_refused_before_anything_is_exchanged(
 
 
 def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
-    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices"))
+    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices", "backend"))
     older = executing(f"{columns}pragma user_version = 1;")
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
     assert restored.exit_code == 0, restored.stderr

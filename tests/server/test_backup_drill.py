@@ -34,7 +34,7 @@ def serve(state: Path, tmp_path: Path) -> Iterator[Callable[[], Served]]:
         url = {"LANDCAST_SERVER_URL": started[0].url, "LANDCAST_SERVER_BIND": started[0].url[7:]} if started else {}
         started.append(Served(state, tmp_path / "log", **url))
         started[-1].url = started[0].url
-        started[-1].ready(30)
+        started[-1].ready()
         return started[-1]
 
     yield start

@@ -8,13 +8,24 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 
 from server.check import find_problems, flaws
+from server.cli import main
 
 CONFIGURATION = Path("pygeoapi-config.yml")
 
 
-def check(configuration: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def check(configuration: Path, **environment: str) -> Result:
+    """Run it in this process, which spares the seconds that a new one's imports take."""
+    clean = {name: None for name in os.environ if name.startswith("LANDCAST_")}
+    given = ["check", "--config", str(configuration)]
+    done = CliRunner().invoke(main, given, env={**clean, "LANDCAST_AUTH_OPEN": "yes", **environment})
+    assert isinstance(done.exception, SystemExit | None)
+    return done
+
+
+def check_as_an_operator(configuration: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
     return subprocess.run(
         [sys.executable, "-m", "server.cli", "check", "--config", str(configuration)],
@@ -38,7 +49,7 @@ def configuration(tmp_path: Path) -> dict[str, object]:
 
 
 def test_the_sample_is_well(sample: Path) -> None:
-    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(sample))
+    done = check_as_an_operator(CONFIGURATION, LANDCAST_STATE_DIR=str(sample))
     assert (done.returncode, done.stdout.strip()) == (0, "all is well"), done.stderr
 
 
@@ -56,7 +67,7 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
     configuration["metadata"]["contact"] = {}  # type: ignore[index]
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(configuration))
-    done = check(path, LANDCAST_SERVER_WORKERS="-1", LANDCAST_FOO="bar")
+    done = check_as_an_operator(path, LANDCAST_SERVER_WORKERS="-1", LANDCAST_FOO="bar")
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -128,20 +139,19 @@ def test_a_configuration_that_is_none_is_named(tmp_path: Path, text: str) -> Non
     path = tmp_path / "config.yml"
     path.write_text(text)
     done = check(path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     done = check(tmp_path / "none.yml")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "none.yml" in done.stderr
 
 
 def test_without_access_control_the_server_must_be_opened_on_purpose(sample: Path) -> None:
     done = check(CONFIGURATION, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample))
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith("LANDCAST_AUTH_ISSUER: missing")
 
 
@@ -152,7 +162,7 @@ def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path) -> N
         LANDCAST_JOBS_WAIT="60",
         LANDCAST_SERVER_REQUEST_TIMEOUT="60",
     )
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith("LANDCAST_JOBS_WAIT: ")
 
 
@@ -165,7 +175,7 @@ def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path) 
         LANDCAST_MAIL_URL="smtp://me:hidden@example.org/path",
         LANDCAST_MAIL_TO="nobody",
     )
-    assert done.returncode == 1
+    assert done.exit_code == 1
     for name in ("CALLBACKS_TRIES", "CALLBACKS_KEY", "MAIL_URL", "MAIL_TO"):
         assert f"LANDCAST_{name}: " in done.stderr
     assert "hidden" not in done.stderr

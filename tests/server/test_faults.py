@@ -126,7 +126,7 @@ def load(own: OwnKeycloak, sample: Path, tmp_path: Path) -> Iterator[Load]:
         LANDCAST_AUTH_POLICY="deploy/policy.yml",
     )
     try:
-        served.ready(30)
+        served.ready()
         yield Load(served.url, {"key": [{"X-Api-Key": key}], "nobody": [{}]})
     finally:
         end(served)

@@ -13,13 +13,20 @@ import pytest
 
 from auth.keys.text import new_key
 from tests.auth.issuers import FakeIssuer
-from tests.conftest import StartServer
+from tests.conftest import StartServer, serving
 
 pytestmark = pytest.mark.long
 
 Open = Callable[..., socket.socket]
 AT_ONCE = 2.0
 """Seconds; on an idle machine it is some hundredths."""
+
+
+@pytest.fixture(scope="module")
+def plain(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a server with the settings that come with it."""
+    with serving(sample, tmp_path_factory.mktemp("plain") / "server.log") as url:
+        yield url
 
 
 @pytest.fixture
@@ -103,15 +110,14 @@ def test_where_all_are_at_work_a_further_one_is_told_to_come_again(live_server: 
     assert seconds_until_answered(f"{url}/health/live") < AT_ONCE
 
 
-def test_slow_clients_hold_no_thread(live_server: StartServer, connect: Open) -> None:
+def test_slow_clients_hold_no_thread(plain: str, connect: Open) -> None:
     """Attack: send a body, or take an answer, so slowly that every thread is waiting for it."""
-    url = live_server()
     file = b"GET /collections/clcplus-raster/files/clcplus_2023_parks.tif HTTP/1.1\r\nHost: a\r\n\r\n"
     body = b"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
-    held = [connect(url, sent) for sent in (file, body) for _ in range(60)]
+    held = [connect(plain, sent) for sent in (file, body) for _ in range(60)]
     time.sleep(0.5)
-    assert seconds_until_answered(f"{url}/collections/parks/items?limit=1") < AT_ONCE
-    assert seconds_until_answered(f"{url}/collections/clcplus-raster/map?width=8") < AT_ONCE
+    assert seconds_until_answered(f"{plain}/collections/parks/items?limit=1") < AT_ONCE
+    assert seconds_until_answered(f"{plain}/collections/clcplus-raster/map?width=8") < AT_ONCE
     assert not any(map(is_closed, held[60:]))
 
 
@@ -123,28 +129,28 @@ def test_slow_clients_hold_no_thread(live_server: StartServer, connect: Open) ->
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"414"),
     ],
 )
-def test_a_head_that_is_too_large_is_refused(
-    live_server: StartServer, connect: Open, sent: bytes, status: bytes
-) -> None:
-    url = live_server()
-    connection = connect(url)
+def test_a_head_that_is_too_large_is_refused(plain: str, connect: Open, sent: bytes, status: bytes) -> None:
+    connection = connect(plain)
     try:
         connection.sendall(sent)
         said = answer_to(connection)
     except ConnectionError:
         said = b""  # closed with the rest unread: the answer may be lost, which is the client's loss
     assert said == b"" or said.split(b" ")[1] == status
-    assert seconds_until_answered(f"{url}/health/live") < AT_ONCE
+    assert seconds_until_answered(f"{plain}/health/live") < AT_ONCE
 
 
-@pytest.fixture
-def guarded(live_server: StartServer, issuer: FakeIssuer) -> str:
-    return live_server(
-        LANDCAST_AUTH_OPEN="no",
-        LANDCAST_AUTH_ISSUER=issuer.url,
-        LANDCAST_AUTH_POLICY=str(Path("deploy/policy.yml")),
-        LANDCAST_SERVER_PROXIES="127.0.0.1",
-    )
+@pytest.fixture(scope="module")
+def guarded(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with closing(FakeIssuer()) as issuer:
+        settings = {
+            "LANDCAST_AUTH_OPEN": "no",
+            "LANDCAST_AUTH_ISSUER": issuer.url,
+            "LANDCAST_AUTH_POLICY": "deploy/policy.yml",
+            "LANDCAST_SERVER_PROXIES": "127.0.0.1",
+        }
+        with serving(sample, tmp_path_factory.mktemp("guarded") / "server.log", **settings) as url:
+            yield url
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""Airflow's REST API, as much of it as a runner needs. Whatever goes wrong has one of two names."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_client.client.api.dag_api import DAGApi
+from airflow_client.client.api.dag_run_api import DagRunApi
+from airflow_client.client.api.monitor_api import MonitorApi
+from airflow_client.client.api.task_instance_api import TaskInstanceApi
+from airflow_client.client.api_client import ApiClient
+from airflow_client.client.configuration import Configuration
+from airflow_client.client.exceptions import ApiException, OpenApiException
+from airflow_client.client.models.dag_run_mutable_states import DagRunMutableStates
+from airflow_client.client.models.dag_run_patch_body import DAGRunPatchBody
+from airflow_client.client.models.dag_runs_batch_body import DAGRunsBatchBody
+from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+
+from orchestration.errors import WorkflowRefused, WorkflowUnavailable
+from orchestration.runners.airflow import Access
+from orchestration.runners.airflow.token import Token
+
+_ACTIVE = ("queued", "running")
+_OVER = frozenset({"success", "failed"})
+_TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_PAGE = 100
+"""Entries of a page; Airflow gives no more, unless its `maximum_page_limit` says so."""
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _OWN_FAULT = 401, 403, 404, 409, 429, 500
+_BAD_TOKEN = "Invalid JWT token"  # noqa: S105  what Airflow says in a 403, where others say 401
+_NONSENSE = (OpenApiException, ValueError, TypeError, AttributeError, KeyError)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """How a run stands: queued, running, success or failed."""
+
+    state: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Airflow does nothing more about it."""
+        return self.state in _OVER
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeen:
+    """One task of a run, or one of its mapped instances, which are numbered from 0."""
+
+    name: str
+    number: int
+    state: str
+    tries: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not be run again by itself."""
+        return self.state in _TASK_OVER
+
+
+class Airflow:
+    """Airflow as its service user sees it, for many threads; every call ends within twice the timeout.
+
+    Raises WorkflowUnavailable where nothing is known of what came of it, WorkflowRefused where Airflow will not do it.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._api = ApiClient(Configuration(host=access.url, retries=0))
+        self._token = Token(self._log_in)
+        self._runs, self._tasks = DagRunApi(self._api), TaskInstanceApi(self._api)
+        self._dags, self._monitor = DAGApi(self._api), MonitorApi(self._api)
+
+    def submit(self, *, dag: str, run: str, conf: Mapping[str, Any]) -> bool:
+        """Begin a run; say whether it is new: of one that is there nothing changes."""
+        body = TriggerDAGRunPostBody(logical_date=None, dag_run_id=run, conf=dict(conf))
+        try:
+            self._call(lambda more: self._runs.trigger_dag_run(dag_id=dag, trigger_dag_run_post_body=body, **more))
+        except WorkflowRefused as error:
+            if error.status != _CONFLICT:
+                raise
+            return False
+        return True
+
+    def run(self, *, dag: str, run: str) -> RunSeen | None:
+        """Return how a run stands, None where Airflow has none of that name."""
+        try:
+            found = self._call(lambda more: self._runs.get_dag_run(dag_id=dag, dag_run_id=run, **more))
+        except WorkflowRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+        return RunSeen(_word(found.state))
+
+    def active(self, dags: Iterable[str]) -> dict[str, RunSeen]:
+        """Return the runs of these DAGs that are not over, by their names."""
+        body = {"dag_ids": sorted(dags), "states": list(_ACTIVE), "page_limit": _PAGE, "order_by": "id"}
+
+        def page(offset: int) -> Any:
+            asked = DAGRunsBatchBody.model_validate(body | {"page_offset": offset})
+            return self._call(lambda m: self._runs.get_list_dag_runs_batch(dag_id="~", dag_runs_batch_body=asked, **m))
+
+        return {each.dag_run_id: RunSeen(_word(each.state)) for each in _pages(page, "dag_runs")}
+
+    def tasks(self, *, dag: str, run: str) -> tuple[TaskSeen, ...]:
+        """Return the tasks of a run."""
+
+        def page(offset: int) -> Any:
+            given: dict[str, Any] = {"dag_id": dag, "dag_run_id": run, "limit": _PAGE, "offset": offset}
+            return self._call(lambda more: self._tasks.get_task_instances(**given, **more))
+
+        found = _pages(page, "task_instances")
+        return tuple(TaskSeen(each.task_id, each.map_index, _word(each.state), each.try_number) for each in found)
+
+    def fail(self, *, dag: str, run: str) -> None:
+        """End a run; call it for one that is not over, as a result would be marked as failed too."""
+        body, mask = DAGRunPatchBody(state=DagRunMutableStates.FAILED), ["state"]
+        self._call(
+            lambda more: self._runs.patch_dag_run(
+                dag_id=dag, dag_run_id=run, dag_run_patch_body=body, update_mask=mask, **more
+            )
+        )
+
+    def paused(self, wanted: Iterable[str]) -> dict[str, bool]:
+        """Return of each of these DAGs that is there whether it is paused."""
+        names = frozenset(wanted)
+
+        def page(offset: int) -> Any:
+            given: dict[str, Any] = {"limit": _PAGE, "offset": offset, "exclude_stale": True, "order_by": ["dag_id"]}
+            return self._call(lambda more: self._dags.get_dags(**given, **more))
+
+        return {each.dag_id: bool(each.is_paused) for each in _pages(page, "dags") if each.dag_id in names}
+
+    def is_scheduling(self) -> bool:
+        """Say whether Airflow's scheduler has given a sign of life lately."""
+        health = self._call(lambda more: self._monitor.get_health(**more))
+        return bool(health.scheduler.status == "healthy")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.rest_client.pool_manager.clear()
+
+    def _call(self, act: Callable[[Any], Any]) -> Any:
+        """Do it with a token; one that is not taken is renewed, once."""
+        token = self._token()
+        try:
+            return self._try(act, token)
+        except WorkflowRefused as error:
+            if not error.is_about_the_token:
+                raise
+            self._token.refuse(token)
+        return self._try(act, self._token())
+
+    def _try(self, act: Callable[[Any], Any], token: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        return _named(lambda: act({"_headers": headers, "_request_timeout": self._access.timeout}))
+
+    def _log_in(self) -> str:
+        """Ask for a token; the body of the answer is returned."""
+        who = {"username": self._access.username, "password": self._access.password}
+        answer = _named(
+            lambda: self._api.call_api(
+                "POST",
+                f"{self._access.url}/auth/token",
+                {"Content-Type": "application/json", "Accept": "application/json"},
+                body=who,
+                _request_timeout=self._access.timeout,
+            )
+        )
+        body = bytes(_named(answer.read)).decode(errors="replace")
+        if not 200 <= answer.status < 300:  # noqa: PLR2004  what HTTP calls success
+            raise _failure(answer.status, body, "the login")
+        return body
+
+
+def _named(act: Callable[[], Any]) -> Any:
+    """Do it, and give what goes wrong one of our two names; no message holds a header or a body of ours."""
+    try:
+        return act()
+    except ApiException as error:
+        if error.status:
+            raise _failure(error.status, str(error.body or ""), "a request") from error
+        raise WorkflowUnavailable(f"Airflow does not answer as it should: {error.reason}") from error
+    except (HTTPError, OSError) as error:
+        raise WorkflowUnavailable(f"Airflow does not answer: {_cause(error)}", reached=not _unsent(error)) from error
+    except _NONSENSE as error:
+        raise WorkflowUnavailable(f"Airflow's answer cannot be read: {type(error).__name__}", answered=True) from error
+
+
+def _failure(status: int, body: str, what: str) -> WorkflowRefused | WorkflowUnavailable:
+    """Name an answer that is no success; a 404 that Airflow's own words are missing from says nothing of a run."""
+    detail = _detail(body)
+    if status >= _OWN_FAULT or status == _TOO_MANY or (status == _NOT_FOUND and detail is None):
+        return WorkflowUnavailable(f"Airflow answers {what} with {status}", answered=True)
+    token = status == _UNAUTHORIZED or (status == _FORBIDDEN and _BAD_TOKEN in body)
+    return WorkflowRefused(f"Airflow refuses {what}: {status} {detail or ''}".strip(), status, about_the_token=token)
+
+
+def _detail(body: str) -> str | None:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    found = document.get("detail") if isinstance(document, dict) else None
+    return None if found is None else str(found)[:300]
+
+
+def _cause(error: BaseException) -> str:
+    """Return what a connection failed with: not the text, which repeats the address and more."""
+    inner = getattr(error, "reason", None)
+    return type(inner if isinstance(inner, BaseException) else error).__name__
+
+
+def _unsent(error: BaseException) -> bool:
+    inner = error.reason if isinstance(error, MaxRetryError) else error
+    return isinstance(inner, NewConnectionError | ConnectTimeoutError)
+
+
+def _pages(page: Callable[[int], Any], members: str) -> Iterator[Any]:
+    """Yield the entries of all pages."""
+    offset = 0
+    while True:
+        answer = page(offset)
+        entries = getattr(answer, members)
+        yield from entries
+        offset += len(entries)
+        if not entries or offset >= (answer.total_entries or 0):
+            return
+
+
+def _word(state: Any) -> str:
+    return str(getattr(state, "value", state) or "none")

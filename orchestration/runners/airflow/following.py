@@ -1,0 +1,110 @@
+"""Look at a run that Airflow has, and see what became of it."""
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from orchestration.ending import find_ending
+from orchestration.runners import Done, Failed, Gone
+from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow.condition import QUEUED, Condition
+from orchestration.runners.airflow.run import Run
+from orchestration.where import SERVICES
+
+if TYPE_CHECKING:
+    from orchestration.runners.airflow.client import Airflow, RunSeen, TaskSeen
+
+_log = logging.getLogger(__name__)
+_SOON = 0.3
+
+
+def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Pace) -> float | None:
+    """See how the run stands; return in how many seconds to look again, None where news or a poll will say when.
+
+    Raises WorkflowUnavailable, WorkflowRefused.
+    """
+    dag = run.dags[0]
+    seen = airflow.run(dag=dag, run=run.name)
+    if seen is None:
+        run.end(find_ending(run.folder) or Gone("Airflow has its run no more"))
+    elif seen.is_over:
+        return _conclude(run, airflow, seen, pace)
+    else:
+        note(run, seen, condition)
+        _look_closer(run, airflow, condition, pace)
+        return 0.0 if run.stopping else None
+    return None
+
+
+def note(run: Run, seen: "RunSeen", condition: Condition) -> None:
+    """Note how a run stands that is not over."""
+    waits = condition.why_wait(run.dags[0])
+    run.note(seen.state, waits or (QUEUED if seen.state == "queued" else ""))
+    if waits:
+        run.changed_at = time.monotonic()
+
+
+def is_suspect(run: Run, pace: Pace) -> bool:
+    """Say whether a run that is not over needs a look of its own: it has a result, or has not changed for long."""
+    now = time.monotonic()
+    if now < run.closer_at:
+        return False
+    return now > run.changed_at + pace.closer or isinstance(find_ending(run.folder), Done)
+
+
+def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Pace) -> float | None:
+    """End a run that Airflow is done with by what its work wrote, which may take a moment to be seen."""
+    if (ending := find_ending(run.folder)) is not None:
+        run.end(ending)
+        return None
+    now = time.monotonic()
+    run.over_at = run.over_at or now
+    if now < run.over_at + pace.shared:
+        return _SOON
+    if run.process in SERVICES:
+        run.end(_given_up(airflow.tasks(dag=run.dags[0], run=run.name)))
+    else:
+        run.end(Gone(f"Airflow ended its run ({seen.state}) without a result"))
+    return None
+
+
+def _given_up(tasks: "tuple[TaskSeen, ...]") -> Failed:
+    """Say which tasks of a run failed; Airflow has repeated them as often as it should."""
+    failed = [f"{_named(task)} after {_counted(task.tries)}" for task in tasks if task.state == "failed"]
+    return Failed(f"A task of the work failed: {', '.join(failed) or 'none that is known'}.")
+
+
+def _named(task: "TaskSeen") -> str:
+    return task.name if task.number < 0 else f"{task.name}[{task.number}]"
+
+
+def _counted(tries: int) -> str:
+    return "1 try" if tries == 1 else f"{tries} tries"
+
+
+def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Pace) -> None:
+    """Look at the tasks of a suspect run, and end it where nothing more will come of it."""
+    if condition.why_wait(run.dags[0]) or not is_suspect(run, pace):
+        return
+    now = time.monotonic()
+    run.closer_at = now + pace.poll
+    tasks = airflow.tasks(dag=run.dags[0], run=run.name)
+    if tasks != run.tasks:
+        run.tasks, run.changed_at = tasks, now
+    still = now - run.changed_at
+    if tasks and all(task.is_over for task in tasks):
+        if (ending := find_ending(run.folder)) is not None:
+            _log.warning("Airflow calls run %s unfinished, whose tasks are all over: its result is taken", run.name)
+            run.end(ending)
+        elif still > pace.lost:
+            _give_up(run, f"all its tasks were over for {still:.0f} s, and its run was not")
+    elif still > pace.patience and any(task.state == "running" for task in tasks):
+        _give_up(run, f"it made no progress for {still:.0f} s")
+    elif still > pace.patience:
+        _log.warning("run %s waits for %.0f s: is there a worker for its queue?", run.name, still)
+        run.closer_at = now + pace.patience
+
+
+def _give_up(run: Run, how: str) -> None:
+    _log.error("run %s is given up: %s", run.name, how)
+    run.give_up(Failed(f"The work was given up: {how}.") if run.process in SERVICES else Gone(how))

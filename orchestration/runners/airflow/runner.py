@@ -1,0 +1,228 @@
+"""The runner on Airflow: what it is asked is answered from memory, all talk with Airflow is its threads'."""
+
+import logging
+import time
+from pathlib import Path
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUnavailable
+from orchestration.job import Job, Status
+from orchestration.runners import Gone, RunState, run_id
+from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow.agenda import Agenda
+from orchestration.runners.airflow.condition import AWAY, Condition, examine
+from orchestration.runners.airflow.following import follow, is_suspect, note
+from orchestration.runners.airflow.handing import hand_over
+from orchestration.runners.airflow.run import Run, conf_of, run_of
+from orchestration.runners.airflow.stopping import end_run
+from orchestration.where import DAGS, dag_of, dags_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestration.runners.airflow.client import Airflow
+
+_log = logging.getLogger(__name__)
+
+_HANDS = 4
+"""Threads, and so requests at once."""
+_HEALTH, _POLL = "health", "poll"
+_SOON, _LATE = 1.0, 30.0
+"""Seconds until what Airflow gave no sensible answer to is tried again; they double."""
+_FORGOTTEN = 600.0
+"""Seconds after which a run is forgotten that nobody asked about."""
+_MOST_TWINS = 10_000
+
+
+class AirflowRunner:
+    """A Runner of DAG runs named `{job}.{attempt}`, whose tasks stage below `results`; `dags` are those there must be.
+
+    `connect` gives Airflow, in one of the runner's threads, as what it imports is large.
+    """
+
+    survives = True
+
+    def __init__(
+        self,
+        connect: "Callable[[], Airflow]",
+        results: Path,
+        *,
+        dags: frozenset[str] = DAGS,
+        pace: Pace | None = None,
+    ) -> None:
+        self._connect = connect
+        self._results = results.absolute()
+        self._dags = dags
+        self._pace = pace or Pace()
+        self._airflow: Airflow | None = None
+        self._condition = Condition(AWAY, "Airflow was not asked yet")
+        self._runs: dict[str, Run] = {}
+        self._lock = Lock()
+        self._twins: dict[str, str] = {}
+        self._agenda = Agenda()
+        self._agenda.put(_HEALTH)
+        self._agenda.put(_POLL, self._pace.poll)
+        self._hands = [Thread(target=self._work, name=f"airflow-{number}", daemon=True) for number in range(_HANDS)]
+        for hand in self._hands:
+            hand.start()
+
+    def why_wait(self, job: Job) -> str:
+        """Return why Airflow would not begin the order now."""
+        return self._condition.why_wait(self._twins.get(job.id, job.order.process))
+
+    def start(self, job: Job, *, again: bool = False) -> None:
+        """Have the run handed over, soon. Raises RunnerUnavailable where Airflow would not begin it now."""
+        dag = dag_of(job.order)
+        if not again and (why := self._condition.why_wait(dag)):
+            self._remember(job.id, dag)
+            raise RunnerUnavailable(why)
+        run = run_of(job, (dag,), self._results)
+        run.conf, run.sent = conf_of(job), again
+        self._add(run)
+
+    def look(self, job: Job) -> RunState:
+        """Return how the run stood when Airflow last said so; a run that is not known is looked for."""
+        run = self._runs.get(run_id(job.id, job.attempt))
+        if run is None:
+            if job.status is Status.SUCCESSFUL:
+                return Gone("it was over long ago")
+            run = run_of(job, dags_of(job.order.process), self._results)
+            self._add(run)
+        return run.look(job)
+
+    def stop(self, job: Job) -> None:
+        """Have Airflow end the run; its tasks are gone some seconds after that."""
+        run = self._runs.get(run_id(job.id, job.attempt))
+        if run is not None and not run.is_over and not run.stopping:
+            run.stopping = True
+            self._agenda.put(run.name)
+
+    def hear(self, name: str) -> None:
+        """Have a look at a run of which something was told; of an empty name, at all."""
+        if not name:
+            self._agenda.put(_POLL)
+        elif name in self._runs:
+            self._agenda.put(name)
+
+    def close(self) -> None:
+        """Let go of Airflow; what was handed over goes on."""
+        self._agenda.close()
+        if self._airflow is not None:
+            self._airflow.close()
+
+    def _add(self, run: Run) -> None:
+        with self._lock:
+            self._runs[run.name] = run
+        self._agenda.put(run.name)
+
+    def _remember(self, job_id: str, dag: str) -> None:
+        """Remember where an order waits that does not go to the DAG of its process's name."""
+        if len(self._twins) > _MOST_TWINS:
+            self._twins.clear()
+        self._twins[job_id] = dag
+
+    def _work(self) -> None:
+        while (name := self._agenda.take()) is not None:
+            self._agenda.give_back(name, self._do(name))
+
+    def _do(self, name: str) -> float | None:
+        """Do what is due; return in how many seconds again."""
+        try:
+            if name == _HEALTH:
+                return self._look_at_airflow()
+            if name == _POLL:
+                return self._poll()
+            run = self._runs.get(name)
+            return None if run is None else self._step(run)
+        except (WorkflowRefused, WorkflowUnavailable) as error:
+            return self._failed(name, error)
+        except Exception:  # noqa: BLE001  the outermost handler of the thread: no run is lost, whatever it is
+            _log.exception("something is wrong with %s", name)
+            return _LATE
+
+    def _step(self, run: Run) -> float | None:
+        if run.is_over:
+            return None
+        airflow, condition = self._airflow, self._condition
+        if airflow is None or not condition.answers:
+            return _SOON
+        if run.stopping or (run.conf is None and not run.handed):
+            after = end_run(run, airflow, self._pace) if run.stopping else self._find(run, airflow)
+        elif run.handed:
+            after = follow(run, airflow, condition, self._pace)
+        else:
+            after = hand_over(run, airflow, condition)
+        run.failures = 0
+        return after
+
+    def _find(self, run: Run, airflow: "Airflow") -> float | None:
+        """Look where a run is that we know by its name only; one that is nowhere is over."""
+        for dag in run.dags:
+            if airflow.run(dag=dag, run=run.name) is not None:
+                run.dags, run.handed = (dag,), True
+                return 0.0
+        run.end(Gone("Airflow has no such run"))
+        return None
+
+    def _failed(self, name: str, error: WorkflowRefused | WorkflowUnavailable) -> float:
+        """Note that Airflow could not be asked; return in how many seconds to try again."""
+        run = self._runs.get(name)
+        extra = {} if run is None else {"run": name}
+        if isinstance(error, WorkflowUnavailable) and not error.reached:
+            self._note(Condition(AWAY, str(error)))
+            self._agenda.put(_HEALTH, _SOON)
+            return _SOON
+        if isinstance(error, WorkflowRefused) or not error.answered:
+            self._agenda.put(_HEALTH)
+        failures = 1 if run is None else run.failures + 1
+        if run is not None:
+            run.failures = failures
+        _log.warning("tried again: %s", error, extra=extra)
+        return min(_SOON * 2.0 ** (failures - 1), _LATE)
+
+    def _look_at_airflow(self) -> float:
+        """See how Airflow is; all that waited for it goes on when it is back."""
+        if self._airflow is None:
+            self._airflow = self._connect()
+        was_away = not self._condition.answers
+        self._note(examine(self._airflow, self._dags))
+        if not self._condition.answers:
+            return _SOON
+        if was_away:
+            for name in list(self._runs):
+                self._agenda.put(name)
+        return self._pace.health
+
+    def _note(self, condition: Condition) -> None:
+        before, self._condition = self._condition, condition
+        was, now = before.problems(self._dags), condition.problems(self._dags)
+        if now and now != was:
+            _log.warning("orders wait: %s", "; ".join(now))
+        elif was and not now:
+            _log.info("Airflow is well: orders are handed over")
+
+    def _poll(self) -> float:
+        """See how all runs stand, in one request; those that it says nothing of are looked at one by one."""
+        self._forget()
+        with self._lock:
+            followed = [run for run in self._runs.values() if run.handed and not run.is_over and not run.stopping]
+        if followed and self._airflow is not None and self._condition.answers:
+            active = self._airflow.active({dag for run in followed for dag in run.dags})
+            for run in followed:
+                seen = active.get(run.name)
+                if seen is not None:
+                    note(run, seen, self._condition)
+                if seen is None or is_suspect(run, self._pace):
+                    self._agenda.put(run.name)
+        return self._pace.poll
+
+    def _forget(self) -> None:
+        """Forget the runs that nobody asks about any more."""
+        now = time.monotonic()
+        with self._lock:
+            self._runs = {
+                name: run
+                for name, run in self._runs.items()
+                if now < run.asked_at + (self._pace.linger if run.is_over else _FORGOTTEN)
+            }

@@ -1,0 +1,131 @@
+"""What Airflow's plugin tells the server, when, and that Airflow waits for nobody."""
+
+import json
+import subprocess
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from hmac import HMAC
+from pathlib import Path
+from socket import create_server
+from threading import Event
+
+from tests.airflow import HOME, ROOT, Airflow
+from tests.orchestration.receivers import Receiver
+
+Taken = tuple[str, dict[str, str], bytes]
+_TELL = """
+import time, landcast_listener
+(listener,) = landcast_listener.LandcastPlugin.listeners
+run = type("", (), {"dag_id": "echo", "run_id": "01234567-89ab-cdef-0123-456789abcdef.1"})
+begun = time.monotonic()
+for _ in range(3000):
+    listener.on_dag_run_success(run, "")
+print(f"took {time.monotonic() - begun:.3f} s")
+"""
+
+
+@contextmanager
+def listening(airflow: Airflow, answer: Callable[[int], int] = lambda _: 204) -> Iterator[Receiver]:
+    receiver = Receiver(answer, port=int(airflow.server_bind.split(":")[1]))
+    try:
+        yield receiver
+    finally:
+        receiver.close()
+
+
+def told(receiver: Receiver, run: str, within: float = 30) -> Taken:
+    """Wait for the news of a run."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        for taken in list(receiver.taken):
+            if json.loads(taken[2])["run"] == run:
+                return taken
+        time.sleep(0.02)
+    raise AssertionError(receiver.taken)
+
+
+def order() -> str:
+    return f"{uuid.uuid4()}.1"
+
+
+def test_a_run_that_ended_is_told_signed_whether_it_went_well_or_not(airflow: Airflow) -> None:
+    with listening(airflow) as receiver:
+        for dag, state in (("test-quick", "success"), ("test-bad", "failed")):
+            run = order()
+            airflow.begin(dag, run)
+            assert airflow.ended(dag, run) == state
+            path, headers, body = told(receiver, run)
+            assert path == "/airflow/events"
+            assert json.loads(body) == {"dag": dag, "run": run, "state": state}
+            assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+            signed = b".".join((headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body))
+            signature = b64encode(HMAC(airflow.key.encode(), signed, sha256).digest()).decode()
+            assert headers["webhook-signature"] == f"v1,{signature}"
+
+
+def test_a_run_that_somebody_ends_is_told_by_the_api_server(airflow: Airflow) -> None:
+    run = order()
+    with listening(airflow) as receiver:
+        airflow.begin("test-slow", run)
+        airflow.ask("PATCH", f"/dags/test-slow/dagRuns/{run}", {"state": "failed"})
+        assert json.loads(told(receiver, run)[2]) == {"dag": "test-slow", "run": run, "state": "failed"}
+
+
+def test_runs_that_are_no_orders_are_not_told(airflow: Airflow) -> None:
+    with listening(airflow) as receiver:
+        airflow.begin("test-quick", "somebodys~own")
+        airflow.ended("test-quick", "somebodys~own")
+        run = order()
+        airflow.begin("test-quick", run)
+        told(receiver, run)
+        assert "somebodys~own" not in {json.loads(body)["run"] for _, _, body in receiver.taken}
+
+
+def test_airflow_does_not_wait_for_a_server_that_takes_news_and_says_nothing(airflow: Airflow) -> None:
+    hanging = Event()
+
+    def answer(number: int) -> int:
+        if number == 1:
+            hanging.wait(60)
+        return 204
+
+    with listening(airflow, answer) as receiver:
+        runs = [order() for _ in range(4)]
+        for run in runs:
+            airflow.begin("test-quick", run)
+        assert {airflow.ended("test-quick", run) for run in runs} == {"success"}
+        for run in runs:
+            told(receiver, run)
+        hanging.set()
+    assert "was not taken: TimeoutError" in airflow.log("scheduler").read_text()
+
+
+def test_telling_takes_no_time_whether_the_server_hangs_or_is_away(tmp_path: Path) -> None:
+    with create_server(("127.0.0.1", 0)) as silent:
+        for port in (silent.getsockname()[1], 1):
+            done = telling(tmp_path, f"http://127.0.0.1:{port}")
+            printed = done.stdout + done.stderr
+            assert (done.returncode, printed.count("Traceback")) == (0, 0), printed
+            assert "is dropped: the server is slow" in printed
+            assert float(printed.split("took ")[1].split(" s")[0]) < 1.5
+
+
+def telling(home: Path, url: str) -> "subprocess.CompletedProcess[str]":
+    """Tell 3000 ends of runs in Airflow's environment, without an Airflow."""
+    environment = {
+        "AIRFLOW_HOME": str(home),
+        "PYTHONPATH": f"{ROOT}:{ROOT}/deploy/airflow/plugins",
+        "LANDCAST_SERVER_URL": url,
+        "LANDCAST_AIRFLOW_KEY": "a key of thirty-two characters or more",
+    }
+    command = [str(HOME / "bin" / "python"), "-B", "-c", _TELL]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_key_is_in_no_log(airflow: Airflow) -> None:
+    logs = [path for path in airflow.folder.rglob("*.log") if airflow.key in path.read_text(errors="replace")]
+    assert logs == []

@@ -1,0 +1,200 @@
+"""Airflow's API as the runner asks it, of one that is played: what a real one hardly shows."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from orchestration.errors import WorkflowRefused, WorkflowUnavailable
+from orchestration.runners.airflow.client import Airflow, RunSeen, TaskSeen
+from orchestration.runners.airflow.condition import AWAY, IDLE, SHUT, examine
+from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
+from tests.ports import free_port
+
+RUN = "6f2b4c1e-0000-4000-8000-000000000000.1"
+
+
+@pytest.fixture
+def played() -> Iterator[PlayedAirflow]:
+    with playing_airflow() as made:
+        yield made
+
+
+@pytest.fixture
+def airflow(played: PlayedAirflow) -> Iterator[Airflow]:
+    with closing(Airflow(played.access(timeout=0.5))) as made:
+        yield made
+
+
+def test_a_run_is_begun_seen_and_ended(played: PlayedAirflow, airflow: Airflow) -> None:
+    assert airflow.submit(dag="echo", run=RUN, conf={"a": 1})
+    assert played.confs == [{"a": 1}]
+    assert airflow.run(dag="echo", run=RUN) == RunSeen("queued")
+    assert airflow.active(["echo"]) == {RUN: RunSeen("queued")}
+    airflow.fail(dag="echo", run=RUN)
+    assert airflow.run(dag="echo", run=RUN) == RunSeen("failed")
+    assert airflow.active(["echo"]) == {}
+    assert airflow.run(dag="echo", run="another") is None
+
+
+def test_a_run_that_is_there_is_not_begun_again(played: PlayedAirflow, airflow: Airflow) -> None:
+    airflow.submit(dag="echo", run=RUN, conf={})
+    assert not airflow.submit(dag="echo", run=RUN, conf={})
+    assert len(played.confs) == 1
+
+
+def test_tasks_say_whether_they_are_over(played: PlayedAirflow, airflow: Airflow) -> None:
+    played.tasks = [task("a", "success"), task("b", None, tries=0), task("c", "up_for_retry", number=2)]
+    tasks = airflow.tasks(dag="echo", run=RUN)
+    assert tasks == (
+        TaskSeen("a", -1, "success", 1),
+        TaskSeen("b", -1, "none", 0),
+        TaskSeen("c", 2, "up_for_retry", 1),
+    )
+    assert [each.is_over for each in tasks] == [True, False, False]
+
+
+def test_one_token_serves_many_requests_and_is_renewed_before_its_end(played: PlayedAirflow, airflow: Airflow) -> None:
+    for _ in range(3):
+        airflow.is_scheduling()
+    assert played.logins == 1
+    played.life = 1.2
+    airflow._token.refuse(airflow._token())
+    airflow.is_scheduling()
+    time.sleep(0.4)
+    airflow.is_scheduling()
+    assert played.logins == 3
+    assert [status for status in played.asked if "/auth/token" in status] == ["POST /auth/token"] * 3
+
+
+@pytest.mark.parametrize(
+    "refusal", [(401, {"detail": "Token Expired"}), (403, {"detail": "Invalid JWT token"}), (401, b"")]
+)
+def test_a_token_that_is_not_taken_is_renewed_once(
+    played: PlayedAirflow, airflow: Airflow, refusal: tuple[int, object]
+) -> None:
+    airflow.is_scheduling()
+    played.mood = [refusal]
+    assert airflow.is_scheduling()
+    assert played.logins == 2
+    played.mood = [refusal, refusal]
+    with pytest.raises(WorkflowRefused):
+        airflow.is_scheduling()
+    assert played.logins == 3
+
+
+def test_a_refusal_that_is_not_about_the_token_asks_for_no_other(played: PlayedAirflow, airflow: Airflow) -> None:
+    played.mood = [(403, {"detail": "Forbidden"})]
+    with pytest.raises(WorkflowRefused, match="403 Forbidden"):
+        airflow.is_scheduling()
+    assert played.logins == 1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        (200, b"<html>a proxy's own words</html>"),
+        (200, {"detail": "something else"}),
+        (200, []),
+        (404, b"<html>no such page</html>"),
+        (502, b"bad gateway"),
+        (500, {"detail": "x"}),
+        (429, {}),
+    ],
+)
+def test_nonsense_says_nothing_of_a_run(played: PlayedAirflow, airflow: Airflow, nonsense: tuple[int, object]) -> None:
+    """A page of a proxy in between must not be taken for Airflow's word that a run is not there."""
+    played.runs["echo", RUN] = "running"
+    played.mood = [nonsense]
+    with pytest.raises(WorkflowUnavailable) as error:
+        airflow.run(dag="echo", run=RUN)
+    assert error.value.reached
+    assert airflow.run(dag="echo", run=RUN) == RunSeen("running")
+
+
+def test_silence_ends_in_time_and_may_have_been_heard(played: PlayedAirflow, airflow: Airflow) -> None:
+    airflow.is_scheduling()
+    played.mood = [1.5]
+    begin = time.monotonic()
+    with pytest.raises(WorkflowUnavailable) as error:
+        airflow.submit(dag="echo", run=RUN, conf={})
+    assert time.monotonic() - begin < 1
+    assert error.value.reached
+    assert not error.value.answered
+
+
+def test_who_is_not_there_has_heard_nothing() -> None:
+    played = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
+    with closing(Airflow(played.access())) as airflow, pytest.raises(WorkflowUnavailable) as error:
+        airflow.submit(dag="echo", run=RUN, conf={})
+    assert not error.value.reached
+
+
+def test_an_answer_that_is_cut_off_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        played = PlayedAirflow(url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+
+        def cut() -> None:
+            connection, _ = listening.accept()
+            connection.recv(4096)
+            connection.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 500\r\n\r\n{"access_')
+            connection.close()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        with closing(Airflow(played.access())) as airflow, pytest.raises(WorkflowUnavailable):
+            airflow.is_scheduling()
+        thread.join()
+
+
+def test_neither_password_nor_token_is_written_down(
+    played: PlayedAirflow, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told: list[str] = []
+    for mood in ([(500, b"x")], [(200, b"x")], [(403, {"detail": "Forbidden"})], [3.0]):
+        played.mood = list(mood)
+        with closing(Airflow(played.access(timeout=0.2))) as airflow:
+            try:
+                airflow.submit(dag="echo", run=RUN, conf={})
+            except (WorkflowRefused, WorkflowUnavailable) as error:
+                told += [str(error), repr(airflow._access), repr(airflow._token)]
+    assert len(told) == 12
+    written = " ".join([*told, caplog.text, *capfd.readouterr()])
+    assert "pass" not in written.replace("password", "")
+    assert "eyJ" not in written
+
+
+@pytest.mark.parametrize(
+    ("spoil", "trouble", "detail"),
+    [
+        (lambda _played: None, "", ""),
+        (lambda played: setattr(played, "scheduler", "unhealthy"), IDLE, "no sign of life"),
+        (lambda played: setattr(played, "mood", [(403, {"detail": "Forbidden"})]), SHUT, "refuses a request: 403"),
+        (lambda played: setattr(played, "mood", [(502, b"x")]), AWAY, "answers a request with 502"),
+    ],
+)
+def test_its_condition_is_told_to_the_caller_and_to_the_operator(
+    played: PlayedAirflow, airflow: Airflow, spoil: Callable[[PlayedAirflow], None], trouble: str, detail: str
+) -> None:
+    spoil(played)
+    condition = examine(airflow, frozenset({"echo"}))
+    assert condition.why_wait("echo") == trouble
+    assert detail in " ".join(condition.problems(frozenset({"echo"})))
+
+
+def test_dags_that_are_paused_or_not_there_are_told(played: PlayedAirflow, airflow: Airflow) -> None:
+    played.dags = {"echo": True, "apply-model": False, "other": True}
+    wanted = frozenset({"echo", "apply-model", "european-product"})
+    condition = examine(airflow, wanted)
+    assert condition.why_wait("echo") == "Waits: the DAG echo is paused in Airflow."
+    assert condition.why_wait("european-product") == "Waits: Airflow has no DAG european-product."
+    assert condition.why_wait("apply-model") == ""
+    assert condition.problems(wanted) == [
+        "Airflow has no DAG european-product: see its DAG folder and import errors",
+        "the DAG echo is paused in Airflow",
+    ]

@@ -1,0 +1,379 @@
+"""The runner against an Airflow that is played: faults and states that a real one hardly shows."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.ending import write_ending
+from orchestration.errors import RunnerUnavailable, WorkflowUnavailable
+from orchestration.job import Job, Order, Output, Status
+from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, run_id
+from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow.client import Airflow
+from orchestration.runners.airflow.condition import AWAY, IDLE, QUEUED, Condition
+from orchestration.runners.airflow.handing import hand_over
+from orchestration.runners.airflow.run import run_of
+from orchestration.runners.airflow.runner import AirflowRunner
+from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
+from tests.ports import free_port
+
+Until = Callable[..., None]
+ID = "6f2b4c1e-0000-4000-8000-00000000000{}"
+PACE = Pace(poll=0.1, health=0.1, closer=0.3, patience=0.6, linger=0.4, shared=0.2, lost=0.5)
+DAGS = frozenset({"echo", "apply-model"})
+
+
+class Yard:
+    """A runner on an Airflow that is played, and jobs for it."""
+
+    def __init__(self, played: PlayedAirflow, results: Path, until: Until) -> None:
+        self.played = played
+        self.results = results
+        self.until = until
+        self.runner = AirflowRunner(lambda: Airflow(played.access(timeout=0.5)), results, dags=DAGS, pace=PACE)
+
+    def job(self, number: int = 1, process: str = "echo", **members: Any) -> Job:
+        now = datetime.now(UTC)
+        job = Job(ID.format(number), Order(process, {"a": number}, "local"), Status.RUNNING, now, now, attempt=1)
+        return replace(job, **members)
+
+    def ready(self) -> None:
+        self.until(lambda: not self.runner.why_wait(self.job()))
+
+    def started(self, number: int = 1, process: str = "echo") -> Job:
+        self.ready()
+        job = self.job(number, process)
+        self.runner.start(job)
+        self.until(lambda: self.key(job) in self.played.runs)
+        return job
+
+    def key(self, job: Job) -> tuple[str, str]:
+        return job.order.process, run_id(job.id, job.attempt)
+
+    def set(self, job: Job, state: str) -> None:
+        self.played.runs[self.key(job)] = state
+
+    def write(self, job: Job, ending: Done | Failed, try_: str = "1") -> None:
+        folder = self.results / job.id / str(job.attempt) / try_
+        folder.mkdir(parents=True)
+        write_ending(folder, ending)
+
+    def comes_to(self, job: Job, state: object, *, seconds: float = 5) -> None:
+        self.until(lambda: self.runner.look(job) == state, seconds=seconds)
+
+    def is_over(self, job: Job) -> bool:
+        return not isinstance(self.runner.look(job), Queued | Running)
+
+
+@pytest.fixture
+def played() -> Iterator[PlayedAirflow]:
+    with playing_airflow() as made:
+        yield made
+
+
+@pytest.fixture
+def yard(played: PlayedAirflow, tmp_path: Path, until: Until) -> Iterator[Yard]:
+    made = Yard(played, tmp_path / "results", until)
+    with closing(made.runner):
+        yield made
+
+
+RESULT = Done((Output("stringOutput", "x"),))
+
+
+def test_an_order_is_handed_over_followed_and_done_by_what_its_work_wrote(yard: Yard) -> None:
+    job = yard.started()
+    assert yard.played.confs == [
+        {"job": job.id, "attempt": 1, "process": "echo", "inputs": {"a": 1}, "outputs": None}
+    ], "whose order it is is none of Airflow's business"
+    yard.comes_to(job, Queued(QUEUED))
+    yard.set(job, "running")
+    yard.comes_to(job, Running())
+    yard.write(job, RESULT)
+    yard.set(job, "success")
+    yard.comes_to(job, RESULT)
+
+
+def test_a_later_try_s_result_wins_over_an_earlier_failure(yard: Yard) -> None:
+    job = yard.started()
+    yard.write(job, RESULT, "2/pieces")
+    yard.write(job, Failed("no"))
+    yard.set(job, "success")
+    yard.comes_to(job, RESULT)
+
+
+def test_news_are_looked_at_at_once_and_not_believed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
+    job = yard.started()
+    time.sleep(0.3)
+    yard.runner.hear(run_id(job.id, 1))
+    yard.comes_to(job, Queued(QUEUED))
+    assert not yard.is_over(job)
+    yard.write(job, RESULT)
+    yard.set(job, "success")
+    time.sleep(0.3)
+    assert not yard.is_over(job)
+    yard.runner.hear("6f2b4c1e-0000-4000-8000-0000000000ff.1")
+    yard.runner.hear(run_id(job.id, 1))
+    yard.comes_to(job, RESULT, seconds=1)
+
+
+def test_a_run_without_an_ending_is_gone(yard: Yard) -> None:
+    job = yard.started()
+    yard.set(job, "failed")
+    yard.comes_to(job, Gone("Airflow ended its run (failed) without a result"))
+
+
+def test_a_service_that_airflow_gave_up_is_failed_with_task_and_tries(yard: Yard) -> None:
+    job = yard.started(process="apply-model")
+    yard.played.tasks = [task("a", "success"), task("b", "failed", tries=11), task("c", "failed", number=3)]
+    yard.set(job, "failed")
+    yard.comes_to(job, Failed("A task of the work failed: b after 11 tries, c[3] after 1 try."))
+
+
+def test_a_run_that_was_deleted_is_gone(yard: Yard) -> None:
+    job = yard.started()
+    yard.comes_to(job, Queued(QUEUED))
+    del yard.played.runs[yard.key(job)]
+    yard.comes_to(job, Gone("Airflow has its run no more"))
+
+
+def test_a_run_is_handed_over_once_however_often_it_takes(yard: Yard) -> None:
+    """The first answer is lost on its way, after Airflow had begun the run."""
+    yard.ready()
+    job = yard.job()
+    yard.played.runs[yard.key(job)] = "running"
+    yard.runner.start(job, again=True)
+    yard.comes_to(job, Running())
+    other = yard.job(2)
+    yard.played.mood = [(502, b"x")]
+    yard.runner.start(other)
+    yard.until(lambda: yard.key(other) in yard.played.runs)
+    yard.comes_to(other, Queued(QUEUED))
+    assert len(yard.played.confs) == 1
+
+
+def test_the_token_ends_in_the_middle_of_everything(yard: Yard) -> None:
+    job = yard.started()
+    yard.played.mood = [(401, {"detail": "Token Expired"}), (403, {"detail": "Invalid JWT token"})]
+    yard.set(job, "running")
+    yard.comes_to(job, Running())
+
+
+def test_paused_and_missing_dags_are_told_before_anything_is_handed_over(yard: Yard) -> None:
+    yard.played.dags = {"echo": True}
+    why = "Waits: the DAG echo is paused in Airflow."
+    yard.until(lambda: yard.runner.why_wait(yard.job()) == why)
+    with pytest.raises(RunnerUnavailable, match="is paused"):
+        yard.runner.start(yard.job())
+    assert yard.runner.why_wait(yard.job(2, "apply-model")) == "Waits: Airflow has no DAG apply-model."
+    assert yard.played.runs == {}
+    yard.played.dags = {"echo": False}
+    yard.started()
+
+
+def test_an_order_for_tests_waits_for_its_own_dag(yard: Yard) -> None:
+    now = datetime.now(UTC)
+    order = Order("extract-product", {"test": True}, "local")
+    job = Job(ID.format(7), order, Status.RUNNING, now, now, attempt=1)
+    yard.played.dags = {"echo": False, "extract-product": False, "extract-product-testing": True}
+    runner = AirflowRunner(
+        lambda: Airflow(yard.played.access()), yard.results, dags=frozenset(yard.played.dags), pace=PACE
+    )
+    with closing(runner):
+        yard.until(lambda: not runner.why_wait(job))
+        with pytest.raises(RunnerUnavailable, match="extract-product-testing is paused"):
+            runner.start(job)
+        listed = replace(job, order=replace(order, inputs={}))
+        assert runner.why_wait(listed) == "Waits: the DAG extract-product-testing is paused in Airflow."
+        yard.played.dags["extract-product-testing"] = False
+        yard.until(lambda: not runner.why_wait(listed))
+        runner.start(job)
+        yard.until(lambda: ("extract-product-testing", run_id(job.id, 1)) in yard.played.runs)
+
+
+def test_a_dag_that_went_between_two_looks_costs_no_attempt(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    yard.ready()
+    monkeypatch.setattr(yard.runner, "_look_at_airflow", lambda: 60.0)
+    time.sleep(0.3)
+    yard.played.dags = {}
+    job = yard.job()
+    yard.runner.start(job)
+    yard.until(lambda: isinstance(yard.runner.look(job), NotBegun))
+
+
+def test_what_airflow_will_never_take_is_failed_and_the_log_says_why(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yard.runner, "_look_at_airflow", lambda: 60.0)
+    monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
+    time.sleep(0.3)
+    run = run_of(yard.job(), ("echo",), yard.results)
+    run.conf = {}
+    yard.played.mood = [(400, {"detail": "Invalid input for param inputs"})]
+    with closing(Airflow(yard.played.access())) as airflow:
+        hand_over(run, airflow, Condition(paused={"echo": False}))
+    assert isinstance(run.state, Failed)
+    assert "Invalid input" not in run.state.reason
+    assert "Invalid input for param inputs" in run.state.detail
+
+
+def test_orders_wait_while_airflow_is_away_or_does_not_schedule(yard: Yard) -> None:
+    yard.ready()
+    yard.played.scheduler = "unhealthy"
+    yard.until(lambda: yard.runner.why_wait(yard.job()) == IDLE)
+    yard.played.scheduler = "healthy"
+    yard.ready()
+    yard.played.mood = [(503, b"x")] * 2
+    yard.until(lambda: yard.runner.why_wait(yard.job()) == AWAY)
+    yard.ready()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_run_that_nobody_can_have_heard_of_was_never_begun(yard: Yard, *, before: bool) -> None:
+    """Unless a worker before us may have handed it over, or we did."""
+    run = run_of(yard.job(), ("echo",), yard.results)
+    run.conf, run.sent = {}, before
+    nobody = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
+    with closing(Airflow(nobody.access())) as airflow, pytest.raises(WorkflowUnavailable):
+        hand_over(run, airflow, Condition(paused={"echo": False}))
+    assert isinstance(run.state, Queued if before else NotBegun)
+
+
+def test_airflow_is_away_at_the_start_and_comes(tmp_path: Path, until: Until) -> None:
+    played = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
+    yard = Yard(played, tmp_path, until)
+    with closing(yard.runner):
+        assert yard.runner.why_wait(yard.job()) == AWAY
+        with playing_airflow() as there:
+            played.url = there.url
+            yard.runner._connect = lambda: Airflow(there.access())
+            yard.runner._airflow = None
+            until(lambda: not yard.runner.why_wait(yard.job()))
+
+
+def test_a_dismissed_run_is_over_once_its_tasks_are_gone(yard: Yard) -> None:
+    job = yard.started()
+    yard.set(job, "running")
+    yard.comes_to(job, Running())
+    begin = time.monotonic()
+    yard.runner.stop(job)
+    yard.until(lambda: yard.played.runs[yard.key(job)] == "failed")
+    while not yard.is_over(job):
+        yard.runner.stop(job)
+        time.sleep(0.02)
+    assert time.monotonic() - begin >= PACE.linger
+    assert yard.runner.look(job) == Gone("it was ended")
+    assert yard.played.asked.count(f"PATCH /api/v2/dags/echo/dagRuns/{job.id}.1") == 1
+
+
+def test_a_run_that_is_over_is_not_touched(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow would write `failed` over its success."""
+    monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
+    job = yard.started()
+    time.sleep(0.3)
+    yard.set(job, "success")
+    yard.runner.stop(job)
+    yard.until(lambda: yard.is_over(job))
+    assert yard.played.runs[yard.key(job)] == "success"
+
+
+def test_a_run_that_was_not_handed_over_yet_is_not_when_it_is_dismissed(yard: Yard) -> None:
+    yard.ready()
+    busy = [yard.job(number) for number in range(2, 6)]
+    yard.played.mood = [0.4] * 4
+    for each in busy:
+        yard.runner.start(each)
+    job = yard.job()
+    yard.runner.start(job)
+    yard.runner.stop(job)
+    yard.until(lambda: yard.is_over(job))
+    assert yard.key(job) not in yard.played.runs
+
+
+def test_after_a_restart_a_dismissed_run_is_found_by_its_name_and_ended(yard: Yard) -> None:
+    yard.ready()
+    job = yard.job(status=Status.DISMISSED)
+    yard.set(job, "running")
+    assert not yard.is_over(job)
+    yard.runner.stop(job)
+    yard.until(lambda: yard.is_over(job))
+    assert yard.played.runs[yard.key(job)] == "failed"
+    nowhere = yard.job(2, status=Status.DISMISSED)
+    yard.comes_to(nowhere, Gone("Airflow has no such run"))
+
+
+def test_files_that_end_with_their_time_wait_for_nobody(yard: Yard) -> None:
+    yard.ready()
+    yard.played.asked.clear()
+    assert isinstance(yard.runner.look(yard.job(status=Status.SUCCESSFUL)), Gone)
+    assert not [asked for asked in yard.played.asked if "dagRuns/" in asked]
+
+
+def test_a_dag_that_is_paused_meanwhile_is_told_and_is_no_lack_of_progress(yard: Yard) -> None:
+    job = yard.started()
+    yard.set(job, "running")
+    yard.played.tasks = [task("a", "running")]
+    yard.played.dags["echo"] = True
+    yard.comes_to(job, Running(message="Waits: the DAG echo is paused in Airflow."))
+    time.sleep(PACE.patience * 2)
+    assert not yard.is_over(job)
+    yard.played.dags["echo"] = False
+    yard.comes_to(job, Running())
+
+
+def test_a_result_is_taken_from_a_run_that_airflow_forgets_to_end(yard: Yard) -> None:
+    """The known stuck run: its row is locked by a transaction of a scheduler that was killed."""
+    job = yard.started()
+    yard.set(job, "running")
+    yard.played.tasks = [task("a", "running")]
+    yard.write(job, RESULT)
+    time.sleep(0.5)
+    assert not yard.is_over(job), "its task may still be at it"
+    yard.played.tasks = [task("a", "success")]
+    yard.comes_to(job, RESULT)
+
+
+def test_a_run_whose_tasks_are_over_without_an_end_is_given_up(yard: Yard) -> None:
+    job = yard.started()
+    yard.set(job, "running")
+    yard.played.tasks = [task("a", "success"), task("b", "upstream_failed")]
+    yard.until(lambda: yard.is_over(job))
+    assert "all its tasks were over" in str(yard.runner.look(job))
+    assert yard.played.runs[yard.key(job)] == "failed"
+
+
+def test_a_run_without_progress_is_given_up_one_that_waits_or_reports_is_not(yard: Yard) -> None:
+    silent, reports = yard.started(1), yard.started(2)
+    for job in (silent, reports):
+        yard.set(job, "running")
+    yard.played.tasks = [task("a", "running")]
+    begin, percent = time.monotonic(), 0
+    while not yard.is_over(silent):
+        assert time.monotonic() < begin + 10
+        percent += 1
+        assert not isinstance(yard.runner.look(replace(reports, progress=percent)), Gone)
+        time.sleep(0.05)
+    assert "made no progress" in str(yard.runner.look(silent))
+    waits = yard.started(3)
+    yard.played.tasks = [task("a", "queued")]
+    time.sleep(PACE.patience * 2)
+    assert not yard.is_over(waits)
+
+
+def test_a_thing_is_in_one_hand_at_a_time_and_nothing_is_forgotten(yard: Yard) -> None:
+    jobs = [yard.started(number) for number in range(1, 9)]
+    for job in jobs:
+        yard.write(job, RESULT)
+        yard.set(job, "success")
+        for _ in range(20):
+            yard.runner.hear(run_id(job.id, 1))
+    for job in jobs:
+        yard.comes_to(job, RESULT)
+    yard.until(lambda: not yard.runner._runs, seconds=3)

@@ -1,0 +1,254 @@
+"""The works that make files of the house: in one process or in many, at once, after a crash, of a changing source."""
+
+import json
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.ending import read_ending
+from orchestration.job import Manifest, Order, ResultFile
+from orchestration.runners import Done
+from orchestration.work import Bench, Piece, work_of
+from orchestration.work.attempt import attempt
+from products.errors import BrokenPiece, BrokenSource
+from products.progress import Report, unheard
+
+ROOT = Path(__file__).parents[2]
+MANY = 2
+"""Workers."""
+
+MakeBench = Callable[..., Bench]
+
+RASTER = {"product": "Raster", "nation": "Slovakia"}
+VECTOR = {"product": "Vector", "nation": "Slovakia"}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "raster.tif"
+    path.write_bytes((ROOT / "sample" / "clcplus_2023_parks.tif").read_bytes())
+    return path
+
+
+@pytest.fixture
+def config(sample: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the committed configuration, on a raster that may be changed."""
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
+    path = tmp_path / "config.yml"
+    text = (ROOT / "pygeoapi-config.yml").read_text().replace("sample/clcplus_2023_parks.tif", str(source))
+    path.write_text(text.replace("data: products/", f"data: {ROOT}/products/"))
+    return path
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
+    """Return a factory of benches of different orders of one server, a part so small that a park has several."""
+    monkeypatch.setattr("products.raster.parts.BLOCKS", 1)
+    monkeypatch.setattr("products.vector.parts.FEATURES", 50)
+    results = tmp_path / "results"
+
+    def make(job: str = "a", inputs: Mapping[str, Any] | None = None, workers: int = MANY) -> Bench:
+        folder = results / job / "1" / "1"
+        folder.mkdir(parents=True)
+        process = "national-product" if inputs else "european-product"
+        order = Order(process, {"series": "clcplus", "year": 2023, **(inputs or {})}, "local")
+        return Bench(job, order, results, folder, config, _no_fetch, unheard, workers=workers)
+
+    return make
+
+
+def _no_fetch(url: str) -> Any:
+    raise ValueError(url)
+
+
+def made(bench: Bench) -> list[Piece]:
+    """Do all but the assembly, each step as in a process of its own: nothing but JSON goes from one to the other."""
+    work = work_of(bench.order.process)
+    parts = json.loads(json.dumps(work.plan(bench)))
+    return [json.loads(json.dumps(work.make(part, bench))) for part in parts]
+
+
+def assembled(pieces: list[Piece], bench: Bench) -> ResultFile:
+    return file_of(work_of(bench.order.process).assemble(pieces, bench))
+
+
+def file_of(manifest: Manifest) -> ResultFile:
+    (output,) = manifest
+    assert output.file is not None
+    return output.file
+
+
+def done(bench: Bench) -> ResultFile:
+    """Do the order as the embedded runner's child does."""
+    attempt(lambda: work_of(bench.order.process), bench)
+    ending = read_ending(bench.folder)
+    assert isinstance(ending, Done), ending
+    return file_of(ending.manifest)
+
+
+def members_of(file: ResultFile, bench: Bench) -> dict[str, bytes]:
+    archive = zipfile.ZipFile(bench.results / file.path)
+    return {Path(name).suffix: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("inputs", [RASTER, VECTOR])
+def test_many_processes_make_what_one_makes(make_bench: MakeBench, inputs: Mapping[str, str]) -> None:
+    bench = make_bench(inputs=inputs)
+    pieces = made(bench)
+    assert len(pieces) > 2
+    assert all((bench.results / piece["path"]).parent == bench.folder for piece in pieces)
+    file = assembled(pieces, bench)
+    ours = members_of(file, bench)
+    (bench.results / file.path).unlink()
+    alone = make_bench("b", inputs, workers=1)
+    assert len(work_of("national-product").plan(alone)) == 1
+    theirs = members_of(done(alone), alone)
+    assert set(ours) == set(theirs) > {".xml", ".json"}
+    if inputs is RASTER:
+        assert all(ours[suffix] == theirs[suffix] for suffix in set(ours) - {".xml", ".json"})
+    assert {entry.name for entry in alone.folder.iterdir()} == {"manifest.json"}, "nothing stays of the pieces"
+
+
+@pytest.mark.parametrize("inputs", [RASTER, None])
+def test_what_is_there_needs_no_part(make_bench: MakeBench, inputs: Mapping[str, str] | None) -> None:
+    first, second = make_bench("a", inputs), make_bench("b", inputs)
+    file = assembled(made(first), first)
+    assert made(second) == []
+    assert assembled([], second) == file
+
+
+@pytest.mark.parametrize("inputs", [RASTER, None])
+def test_what_was_swept_after_the_plan_is_made_by_the_assembly(
+    make_bench: MakeBench, inputs: Mapping[str, str] | None
+) -> None:
+    first, second = make_bench("a", inputs), make_bench("b", inputs)
+    file = assembled(made(first), first)
+    assert made(second) == []
+    (second.results / file.path).unlink()
+    again = assembled([], second)
+    assert (again.name, again.path) == (file.name, file.path)
+    assert (second.results / file.path).is_file()
+
+
+def test_of_two_orders_whose_parts_are_made_at_once_the_first_result_is_kept(make_bench: MakeBench) -> None:
+    first, second = make_bench("a", RASTER), make_bench("b", RASTER)
+    pieces = made(first), made(second)
+    assert pieces[0]
+    assert len(pieces[0]) == len(pieces[1])
+    file = assembled(pieces[1], second)
+    status = (first.results / file.path).stat()
+    assert assembled(pieces[0], first) == file
+    after = (first.results / file.path).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
+
+
+@pytest.mark.parametrize("inputs", [RASTER, None])
+def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
+    make_bench: MakeBench, inputs: Mapping[str, str] | None
+) -> None:
+    begun, waits = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def work(_fraction: float, _message: str) -> None:
+        begun.set()
+        assert waits.wait(30)
+
+    def hear(_fraction: float, message: str) -> None:
+        told.append(message)
+        waits.set()
+
+    first, second = (make_bench(job, inputs, workers=1) for job in ("a", "b"))
+    files: dict[str, ResultFile] = {}
+
+    def run(bench: Bench, report: Report) -> None:
+        files[bench.job_id] = done(replace(bench, report=report))
+
+    threads = [threading.Thread(target=run, args=each) for each in ((first, work), (second, hear))]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert files["a"] == files["b"]
+    assert set(told) == {"waits for the same product, which another order is making"}
+    assert not list(second.folder.glob("piece-*"))
+
+
+def test_a_missing_or_half_piece_is_refused(make_bench: MakeBench) -> None:
+    bench = make_bench(inputs=RASTER)
+    pieces = made(bench)
+    place = max(range(len(pieces)), key=lambda number: pieces[number]["size"])
+    name = "CLMS_CLCplus_RASTER_2023_010m_sk_05514_V1_1.zip"
+    refusal = f"piece {place + 1} of {len(pieces)} of {name} is missing or not whole"
+    with pytest.raises(BrokenPiece, match=refusal):
+        assembled([*pieces[:place], *pieces[place + 1 :]], bench)
+    path = bench.results / pieces[place]["path"]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BrokenPiece, match=refusal):
+        assembled(pieces, bench)
+    path.unlink()
+    with pytest.raises(BrokenPiece, match=refusal):
+        assembled(pieces, bench)
+
+
+@pytest.mark.parametrize("inputs", [RASTER, VECTOR])
+def test_a_piece_is_whole_or_not_there(make_bench: MakeBench, inputs: Mapping[str, str]) -> None:
+    bench = make_bench(inputs=inputs)
+    work = work_of("national-product")
+    part = work.plan(bench)[0]
+
+    def stop(_fraction: float, _message: str) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        work.make(part, replace(bench, report=stop))
+    assert list(bench.folder.iterdir()) == []
+    assert work.make(part, bench) == work.make(part, bench), "who makes it again makes the same"
+
+
+def test_an_assembly_that_was_interrupted_is_done_again(make_bench: MakeBench) -> None:
+    bench = make_bench(inputs=RASTER)
+    pieces = made(bench)
+
+    def stop(fraction: float, _message: str) -> None:
+        if fraction > 0.5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        assembled(pieces, replace(bench, report=stop))
+    assert (bench.folder / "members").exists()
+    assert (bench.results / assembled(pieces, bench).path).is_file()
+
+
+@pytest.mark.parametrize("inputs", [RASTER, None])
+def test_a_source_that_changes_between_two_steps_gives_nothing(
+    make_bench: MakeBench, source: Path, inputs: Mapping[str, str] | None
+) -> None:
+    bench = make_bench(inputs=inputs)
+    work = work_of(bench.order.process)
+    parts = work.plan(bench)
+    pieces = [work.make(part, bench) for part in parts]
+    source.write_bytes(source.read_bytes() + b"\0")
+    with pytest.raises(BrokenSource, match="was changed while CLMS"):
+        work.make(parts[0], bench)
+    with pytest.raises(BrokenSource, match="was changed while CLMS"):
+        work.assemble(pieces, bench)
+    assert not list((bench.results / "house").rglob("CLMS*"))
+
+
+def test_the_checksum_of_europe_is_made_as_a_part(make_bench: MakeBench, source: Path) -> None:
+    told: list[str] = []
+    bench = replace(make_bench(), report=lambda _fraction, message: told.append(message))
+    pieces = made(bench)
+    assert len(pieces) == 1
+    assert set(told) == {"Making the checksum"}
+    told.clear()
+    file = assembled(pieces, bench)
+    assert told == []
+    assert file.sha256 == pieces[0]["sha256"]
+    assert (bench.results / file.path).samefile(source)

@@ -1,0 +1,220 @@
+"""Orders over HTTP that a real Airflow runs: real server, real worker, real PostgreSQL, the DAGs and the plugin."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from tests.airflow import ROOT, Airflow
+
+ECHO = "/processes/echo/execution"
+_SLOW = 90
+"""Seconds that may pass on a machine that does much else; what is measured is not measured by them."""
+
+
+class Counter:
+    """`landcast serve` beside Airflow; orders echoes and says how they stand."""
+
+    def __init__(self, airflow: Airflow, log: Path, **environment: str) -> None:
+        self.airflow = airflow
+        self.log = log
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
+        given = {**airflow.server_environment(), "LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_WORKERS": "1"}
+        self.environment = {**clean, **given, **environment}
+        self.http = httpx2.Client(base_url=f"http://{airflow.server_bind}", timeout=30, trust_env=False)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "server.cli", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def start(self) -> None:
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "server.cli", "serve"], cwd=ROOT, env=self.environment, stderr=stream
+            )
+        wait(lambda: self.check("airflow") == "ok" and self.check("worker") == "ok")
+
+    def kill(self) -> None:
+        """End server and worker as a crash of the machine does."""
+        assert self.process is not None
+        for each in [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]:
+            each.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+        self.http.close()
+
+    def check(self, name: str) -> str:
+        try:
+            checks: dict[str, Any] = self.http.get("/health/ready").json()["checks"]
+        except httpx2.TransportError:
+            return ""
+        return str(checks[name]["status"])
+
+    def order(self, **inputs: Any) -> str:
+        answer = self.http.post(ECHO, json={"inputs": inputs}, headers={"Prefer": "respond-async"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["jobID"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.http.get(f"/jobs/{job_id}", params={"f": "json"}).json()
+        return found
+
+    def comes_to(self, job_id: str, status: str) -> dict[str, Any]:
+        wait(lambda: self.job(job_id)["status"] == status)
+        return self.job(job_id)
+
+    def state(self, job_id: str, attempt: int = 1) -> str:
+        return str(self.airflow.ask("GET", f"/dags/echo/dagRuns/{job_id}.{attempt}")["state"])
+
+    def is_running(self, job_id: str) -> bool:
+        tasks = self.airflow.ask("GET", f"/dags/echo/dagRuns/{job_id}.1/taskInstances")["task_instances"]
+        return any(task["state"] == "running" for task in tasks)
+
+
+def wait(condition: Callable[[], object], seconds: float = _SLOW) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.1)
+
+
+@contextmanager
+def counting(airflow: Airflow, log: Path, **environment: str) -> Iterator[Counter]:
+    made = Counter(airflow, log, **environment)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def counter(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+    """Yield a server that would look at runs by itself once a minute only, so that what is quick is told."""
+    with counting(airflow, tmp_path_factory.mktemp("counter") / "log", LANDCAST_AIRFLOW_POLL="60") as made:
+        yield made
+
+
+def test_an_order_is_done_on_airflow_and_told_at_once(counter: Counter) -> None:
+    begin = time.monotonic()
+    job_id = counter.order(stringInput="x")
+    job = counter.comes_to(job_id, "successful")
+    assert time.monotonic() - begin < 45, "a minute is how long it takes where nothing is told"
+    assert counter.http.get(f"/jobs/{job_id}/results").json() == "x"
+    run = counter.airflow.ask("GET", f"/dags/echo/dagRuns/{job_id}.1")
+    assert run["conf"] == {
+        "job": job_id,
+        "attempt": 1,
+        "process": "echo",
+        "inputs": {"stringInput": "x"},
+        "outputs": None,
+    }
+    ended = datetime.fromisoformat(run["end_date"])
+    assert (datetime.fromisoformat(job["finished"]) - ended).total_seconds() < 5
+    assert "POST /airflow/events" in counter.log.read_text()
+
+
+def test_a_dismissed_order_is_over_at_once_and_its_work_gone_soon(counter: Counter) -> None:
+    job_id = counter.order(pause=60)
+    wait(lambda: counter.is_running(job_id))
+    folder = counter.airflow.state / "results" / job_id
+    wait(folder.exists)
+    begin = time.monotonic()
+    assert counter.http.delete(f"/jobs/{job_id}").json()["status"] == "dismissed"
+    assert time.monotonic() - begin < 2
+    wait(lambda: not folder.exists(), seconds=30)
+    assert not [pid for pid in Path("/proc").glob("[0-9]*") if job_id in _command(pid)], "nobody works on it any more"
+    assert counter.state(job_id) == "failed"
+    time.sleep(2)
+    assert not folder.exists()
+    assert counter.job(job_id)["status"] == "dismissed"
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_an_order_waits_while_its_dag_is_paused(counter: Counter) -> None:
+    counter.airflow.ask("PATCH", "/dags/echo", {"is_paused": True})
+    try:
+        wait(lambda: "the DAG echo is paused" in counter.log.read_text())
+        job_id = counter.order()
+        wait(lambda: counter.job(job_id)["message"] == "Waits: the DAG echo is paused in Airflow.")
+        assert counter.job(job_id)["status"] == "accepted"
+        told = counter.run("check")
+        assert (told.returncode, "LANDCAST_AIRFLOW_URL: the DAG echo is paused in Airflow" in told.stderr) == (1, True)
+    finally:
+        counter.airflow.ask("PATCH", "/dags/echo", {"is_paused": False})
+    counter.comes_to(job_id, "successful")
+
+
+def test_a_run_outlives_the_worker_and_is_followed_by_the_next(counter: Counter) -> None:
+    job_id = counter.order(pause=5, stringInput="y")
+    wait(lambda: counter.is_running(job_id))
+    counter.kill()
+    counter.start()
+    job = counter.comes_to(job_id, "successful")
+    assert counter.http.get(f"/jobs/{job_id}/results").json() == "y"
+    assert job["progress"] == 100
+    lines = [line for line in counter.log.read_text().splitlines() if "result published" in line and job_id in line]
+    assert len(lines) == 1
+    with pytest.raises(AssertionError, match="404"):
+        counter.state(job_id, attempt=2)
+
+
+def test_orders_are_taken_and_wait_while_airflow_is_away(counter: Counter) -> None:
+    counter.airflow.kill("api-server")
+    try:
+        wait(lambda: "Airflow does not answer" in counter.log.read_text())
+        job_id = counter.order()
+        wait(lambda: counter.job(job_id)["message"] == "Waits for Airflow, which does not answer.")
+        assert counter.job(job_id)["status"] == "accepted"
+        answer = counter.http.get("/health/ready")
+        assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    finally:
+        counter.airflow.start("api-server")
+        counter.airflow.wait()
+    counter.comes_to(job_id, "successful")
+
+
+def test_check_says_whether_airflow_answers_and_the_login_works(counter: Counter) -> None:
+    told = counter.run("check")
+    assert "AIRFLOW" not in told.stderr, told.stderr
+    for changed, words in (
+        ({"LANDCAST_AIRFLOW_PASSWORD": "wrong"}, "LANDCAST_AIRFLOW_URL: Airflow refuses the login: 401"),
+        ({"LANDCAST_AIRFLOW_URL": "http://127.0.0.1:9"}, "LANDCAST_AIRFLOW_URL: Airflow does not answer"),
+        ({"LANDCAST_DATABASE_URL": ""}, "LANDCAST_AIRFLOW_URL: needs LANDCAST_DATABASE_URL"),
+        ({"LANDCAST_AIRFLOW_KEY": ""}, "LANDCAST_AIRFLOW_KEY: missing"),
+    ):
+        other = Counter(counter.airflow, counter.log, **changed)
+        told = other.run("check")
+        other.http.close()
+        assert told.returncode == 1
+        assert words in told.stderr
+
+
+def test_neither_password_nor_key_is_in_the_log(counter: Counter) -> None:
+    written = counter.log.read_text()
+    assert counter.airflow.password not in written
+    assert counter.airflow.key not in written
+    assert not re.search(r"eyJ[\w-]{8,}\.", written)

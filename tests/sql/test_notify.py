@@ -1,0 +1,76 @@
+"""Words between processes, through a real PostgreSQL."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from orchestration.runners.airflow.news import hearing, is_run, tell
+from sql.connections import DatabaseAway
+from sql.notify import PostgresEar
+from sql.pool import PostgresPool
+from tests.postgres import Postgres
+
+RUN = "6f2b4c1e-0000-4000-8000-000000000000.1"
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    made = postgres.migrated()
+    yield made
+    postgres.give_back(made)
+
+
+def lose_all(postgres: Postgres, url: str) -> None:
+    others = "where datname = current_database() and pid <> pg_backend_pid()"
+    ended = "select pg_terminate_backend(pid) from pg_stat_activity"
+    postgres.run(url, f"{ended} {others}")
+
+
+def test_what_is_told_is_heard_by_who_listens(url: str) -> None:
+    with closing(PostgresPool(url)) as pool, closing(PostgresEar(url, "landcast_airflow")) as ear:
+        assert ear.hear(0.01) is None, "something may have been told before"
+        assert ear.hear(0.01) == []
+        tell(pool, RUN)
+        tell(pool, "it's.1")
+        assert ear.hear(2) == [RUN, "it's.1"]
+        assert ear.hear(0.01) == []
+
+
+def test_who_lost_the_connection_listens_again_and_says_so(postgres: Postgres, url: str) -> None:
+    with closing(PostgresEar(url, "landcast_airflow")) as ear:
+        ear.hear(0.01)
+        lose_all(postgres, url)
+        with pytest.raises(DatabaseAway):
+            all(ear.hear(1) == [] for _ in range(5))
+        assert ear.hear(0.01) is None
+
+
+def test_the_worker_hears_and_looks_at_everything_after_a_silence(
+    postgres: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.runners.airflow.news._PATIENCE", 0.05)
+    heard: list[str] = []
+    with closing(PostgresPool(url)) as pool, hearing(url, heard.append):
+        wait(lambda: heard == [""])
+        tell(pool, RUN)
+        wait(lambda: heard == ["", RUN])
+        lose_all(postgres, url)
+        wait(lambda: heard == ["", RUN, ""])
+        pool.close()
+        tell(pool, RUN)
+        wait(lambda: heard[3:] == [RUN])
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_only_names_that_we_give_are_runs_of_ours() -> None:
+    assert is_run(RUN)
+    others = ["", "manual__2026-11-25T00:00:00+00:00", RUN[:-2], f"{RUN}x", f"{RUN}\n", RUN.upper(), RUN[:-1] + "0"]
+    assert not any(map(is_run, [*others, f"x{RUN}"]))
