@@ -15,6 +15,13 @@ from orchestration.addresses import Allowed, Resolve, addresses_of, is_public, r
 from orchestration.errors import ReferenceRefused
 
 _PORTS = {"http": 80, "https": 443}
+_ALIVE = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 60,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 20,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 6,
+}
+"""Who waits for hours for an answer hears within three minutes that the other machine is gone."""
 _VISIBLE = re.compile(r"[!-~]{1,2000}")
 
 
@@ -73,6 +80,8 @@ class Pinned(HTTPConnection):
     def connect(self) -> None:
         plain = self._first()
         self._open.append(plain)
+        for option, value in _ALIVE.items():
+            plain.setsockopt(*option, value)
         if self._tls:
             plain = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
             self._open.append(plain)

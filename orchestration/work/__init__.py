@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.job import Manifest, Order, ResultFile
+from orchestration.where import SERVICES
 from products.catalogue import Catalogue, Product, catalogue_of, read_configuration
 from products.progress import Report
 
@@ -72,7 +73,7 @@ _MODULES = {
 QUICK = frozenset({"area-statistics", "echo", ESTIMATE})
 """The processes that have places of their own, so that long orders never starve them."""
 
-WITHOUT_FILES = QUICK
+WITHOUT_FILES = QUICK | SERVICES
 """The processes whose results are values, so that they need no space where results are kept."""
 
 REFUSED = "refused"

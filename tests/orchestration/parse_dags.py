@@ -5,7 +5,7 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import DagBag  # type: ignore[import-not-found] # Airflow's own environment has it
 
 
 def _seconds(time: timedelta | None) -> float | None:

@@ -1,12 +1,15 @@
 """What the services of production are asked and what of their answers is taken: over real sockets, every odd answer."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from orchestration.addresses import any_address
+from orchestration.connection import connect, parse_address
 from orchestration.ending import read_ending
 from orchestration.errors import ManyMetrics, ServiceFailed, ServiceRefused, WorkFailed
 from orchestration.job import Output
@@ -266,6 +269,16 @@ def test_a_service_that_is_not_there_is_a_failure_without_its_address(url: str) 
         prepare_samples(Service("apply-model-service", url, 5), SAMPLES, "run_1")
     assert "://" not in str(caught.value)
     assert "127.0.0.1" not in str(caught.value)
+
+
+def test_a_service_whose_machine_is_gone_is_noticed_while_it_is_waited_for(play: Play) -> None:
+    connection = connect(parse_address(play(Reply()).url), time.monotonic() + 9, allowed=any_address)
+    connection.connect()
+    [sock] = connection._open
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    probes = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+    assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in probes] == [60, 20, 6]
+    connection.hang_up()
 
 
 def test_a_login_is_sent_and_shown_nowhere(play: Play) -> None:

@@ -65,6 +65,7 @@ def test_only_orders_that_make_files_wait_at_the_cap(capped: Yard) -> None:
     assert "10 MiB" in reason
     assert reason.startswith(WAITS)
     assert capped.space.why_wait(_job("b", "echo")) == ""
+    assert capped.space.why_wait(_job("b", "apply-model-testing")) == ""
     (capped.root / "a" / "file").unlink()
     capped.space.settle("a")
     assert capped.space.why_wait(_job("b")) == ""

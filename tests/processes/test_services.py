@@ -25,6 +25,8 @@ SCENE = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
 PRODUCT = "S2A_MSIL2A_20230501T100031_N0509_R122_T33UXP_20230501T134502"
 POINT = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": None}
 GONE = object()
+NO_OBJECTS: list[Any] = [[], "{}", None]
+NO_FEATURES: list[Any] = [None, 1, {}, POINT["geometry"], {**POINT, "type": "feature"}]
 
 
 def process(name: str, *, testing: bool = False) -> ServiceProcess:
@@ -141,10 +143,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *(("prepare-samples", {"data": value}, "'data'") for value in NO_COLLECTIONS),
     ("prepare-samples", {"data": POINT}, "'data"),
     ("prepare-samples", {"data": {"type": "FeatureCollection", "features": {}}}, "'data.features'"),
-    *(
-        ("prepare-samples", {"data": features(POINT, value)}, "'data.features[1]'")
-        for value in (None, 1, {}, POINT["geometry"], {**POINT, "type": "feature"})
-    ),
+    *(("prepare-samples", {"data": features(POINT, value)}, "'data.features[1]'") for value in NO_FEATURES),
     ("prepare-samples", {"data": features({"type": "Feature", "properties": {}})}, "'data.features[0].geometry'"),
     ("prepare-samples", {"data": features({**POINT, "properties": []})}, "'data.features[0].properties'"),
     ("prepare-samples", {"data": features({"type": "Feature", "geometry": None})}, "'data.features[0].properties'"),
@@ -188,6 +187,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
             {**SCENE, "bands": [""]},
             {"product_id": PRODUCT},
             {"product_id": "S2A_X", "bands": ["B02"]},
+            {"product_id": f"x{PRODUCT}", "bands": ["B02"]},
+            {"product_id": f"{PRODUCT}\n", "bands": ["B02"]},
             {"product_id": PRODUCT.replace("T33UXP", "T3UXP"), "bands": ["B02"]},
         )
     ),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.airflow import ROOT, Airflow
+from tests.orchestration.played_services import Asked, PlayedServices, Reply
 
 ECHO = "/processes/echo/execution"
 _SLOW = 90
@@ -69,6 +70,14 @@ class Counter:
 
     def order(self, **inputs: Any) -> str:
         answer = self.http.post(ECHO, json={"inputs": inputs}, headers={"Prefer": "respond-async"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["jobID"])
+
+    def extract(self, tiles: list[str]) -> str:
+        entries = [{"acquisition_date": "2023-05-01", "tile_id": tile, "bands": ["B02"]} for tile in tiles]
+        answer = self.http.post(
+            "/processes/sample-extraction/execution", json={"inputs": {"s2_parameter_list": entries}}
+        )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["jobID"])
 
@@ -130,6 +139,26 @@ def test_an_order_is_done_on_airflow_and_told_at_once(counter: Counter) -> None:
     ended = datetime.fromisoformat(run["end_date"])
     assert (datetime.fromisoformat(job["finished"]) - ended).total_seconds() < 5
     assert "POST /airflow/events" in counter.log.read_text()
+
+
+def test_a_production_service_is_asked_and_its_answer_is_the_result(counter: Counter) -> None:
+    with closing(PlayedServices(_tiles)) as played:
+        counter.airflow.connect("clc_prod_sample_extraction_service", played.url)
+        well, ill = (counter.extract(tiles) for tiles in (["33UXP", "34UXP"], ["33UXP", "99ZZZ"]))
+        counter.comes_to(well, "successful")
+        failed = counter.comes_to(ill, "failed")
+    assert counter.http.get(f"/jobs/{well}/results").json() == [{"file": "33UXP"}, {"file": "34UXP"}]
+    refused = 'sample-extraction-service refused it with status 404: {"message": "no such tile"}'
+    assert failed["message"] == (
+        f"1 of 2 entries failed: s2_parameter_list[1] (99ZZZ, 2023-05-01): {refused}; succeeded: s2_parameter_list[0]"
+    )
+    answer = counter.http.get(f"/jobs/{ill}/results")
+    assert (answer.status_code, answer.json()["detail"]) == (502, failed["message"])
+
+
+def _tiles(asked: Asked) -> Reply:
+    tile = asked.content["tile_id"]
+    return Reply({"message": "no such tile"}, 404) if tile == "99ZZZ" else Reply({"file": tile})
 
 
 def test_a_dismissed_order_is_over_at_once_and_its_work_gone_soon(counter: Counter) -> None:
