@@ -49,6 +49,11 @@ class Order:
     notices: tuple[Notice, ...] = ()
 
 
+def is_test(order: Order) -> bool:
+    """Say whether the order says that it is a test: the same is done, and its status and its package say so."""
+    return order.inputs.get("test") is True
+
+
 @dataclass(frozen=True, slots=True)
 class ResultFile:
     """A file of a result: `path` is relative to the results folder, `sha256` in hexadecimal, `size` in bytes."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from orchestration.job import Job, Status
+from orchestration.job import Job, Status, is_test
 
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 _MESSAGES: Mapping[Status, str] = {
@@ -23,7 +23,7 @@ def status_info(job: Job, url: str) -> dict[str, Any]:
         "type": "process",
         "jobID": job.id,
         "status": str(job.status),
-        "message": job.message or _MESSAGES[job.status],
+        "message": _message(job),
         "created": instant(job.created),
         **({"started": instant(job.started)} if job.started else {}),
         **({"finished": instant(job.finished)} if job.finished else {}),
@@ -31,6 +31,11 @@ def status_info(job: Job, url: str) -> dict[str, Any]:
         "progress": job.progress,
         "links": _links(job, f"{url}/jobs/{job.id}"),
     }
+
+
+def _message(job: Job) -> str:
+    """Return what the job says; in a list, whose jobs carry no inputs, one of a test looks as any other."""
+    return ("Test order: " if is_test(job.order) else "") + (job.message or _MESSAGES[job.status])
 
 
 def instant(time: datetime) -> str:

@@ -12,7 +12,8 @@ ORDER: Mapping[str, Mapping[str, Any]] = {
     },
     "test": {
         "title": "Test",
-        "description": "Whether the order is a test; it is kept with the order.",
+        "description": "Whether the order is a test: the same is done, and its status and its package "
+        "say so; where orders run on Airflow, in places and queues for tests.",
         "minOccurs": 0,
         "schema": {"type": "boolean", "default": False},
     },

@@ -49,16 +49,16 @@ def retry_delay(usual: timedelta) -> timedelta:
     return timedelta(seconds=float(seconds)) if seconds else usual
 
 
-def limits(dag: str, *, runs: int, tasks: int) -> dict[str, int]:
-    """Return how many runs and tasks of a DAG work at once, as its arguments: so many unless the environment says.
+def limits(dag: str, *, runs: int, tasks: int) -> tuple[int, int]:
+    """Return how many runs and tasks of a DAG work at once: so many, unless the environment says otherwise.
 
-    It says so by LANDCAST_AIRFLOW_RUNS_… and LANDCAST_AIRFLOW_TASKS_…, for instance …_NATIONAL_PRODUCT.
+    It does by LANDCAST_AIRFLOW_RUNS_… and LANDCAST_AIRFLOW_TASKS_…, such as …_NATIONAL_PRODUCT.
     """
     name = dag.upper().replace("-", "_")
-    return {
-        "max_active_runs": int(os.environ.get(f"LANDCAST_AIRFLOW_RUNS_{name}") or runs),
-        "max_active_tasks": int(os.environ.get(f"LANDCAST_AIRFLOW_TASKS_{name}") or tasks),
-    }
+    return (
+        int(os.environ.get(f"LANDCAST_AIRFLOW_RUNS_{name}") or runs),
+        int(os.environ.get(f"LANDCAST_AIRFLOW_TASKS_{name}") or tasks),
+    )
 
 
 def order_of_run() -> dict[str, Any]:

@@ -1,20 +1,7 @@
-"""The DAG of the process that gives its inputs back."""
+"""The DAG of the process that gives its inputs back; Airflow reads only files that name it."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from orchestration.dags.steps import at_once
 
-from airflow.sdk import DAG
-
-from orchestration.dags.common import ORDER, TRY, limits
-from orchestration.dags.steps import perform, step
-
-with DAG(
-    "echo",
-    schedule=None,
-    catchup=False,
-    dagrun_timeout=timedelta(hours=1),
-    tags=["landcast"],
-    **limits("echo", runs=64, tasks=64),
-):
-    step(perform, queue="clc_prod_echo_queue", priority_weight=10)(ORDER, TRY)
+echo = at_once("echo", "clc_prod_echo_queue", hours=1, runs=64, tasks=64)

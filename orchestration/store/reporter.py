@@ -20,6 +20,10 @@ class Reporter:
             (runs,) = connection.execute("select report(:id, :attempt, :percent, :message)", values).fetchone()
         return bool(runs)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._pool.close()
+
     def runs(self, job_id: str, attempt: int) -> bool:
         """Say whether the attempt is the running one. Raises StoreUnavailable."""
         return self(job_id, attempt, None, None)

@@ -113,7 +113,7 @@ class Progress:
         self._tell = tell
         self._run = (job_id, attempt)
         self._next = 0.0
-        self._told = (-1, "")
+        self._told = self._last = (-1, "")
         self._again = 0.0
 
     def __call__(self, fraction: float, message: str) -> None:
@@ -121,9 +121,17 @@ class Progress:
 
         Raises AttemptOver where the attempt is not the running one.
         """
-        news, now = (min(99, int(fraction * 100)), message), time.monotonic()
-        if now < self._next or (news == self._told and now < self._again):
-            return
+        self._last, now = (min(99, int(fraction * 100)), message), time.monotonic()
+        if now >= self._next and (self._last != self._told or now >= self._again):
+            self._say(self._last)
+
+    def end(self) -> None:
+        """Tell what was too early to be told. Raises AttemptOver."""
+        if self._last != self._told:
+            self._say(self._last)
+
+    def _say(self, news: tuple[int, str]) -> None:
+        now = time.monotonic()
         self._told, self._next, self._again = news, now + 0.5, now + _AGAIN
         try:
             runs = self._tell(*self._run, *news)

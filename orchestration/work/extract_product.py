@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from orchestration.job import Manifest, Output
+from orchestration.job import Manifest, Output, is_test
 from orchestration.work import Bench, Part, Piece, Work, product_of, result_file
 from products.area import read_area
 from products.catalogue import Product
@@ -38,7 +38,8 @@ def _make(part: Part, bench: Bench) -> Piece:
     area = read_area(part["aoi"])
     product = product_of(bench)
     members = extract(Path(part["source"]), area, folder, name=name, report=bench.report, classes=product.classes)
-    known = describe(members[0], product, area.geometry, place=f"an area of {area.km2:,.2f} km2")
+    place = f"an area of {area.km2:,.2f} km2" + (" (test order)" if is_test(bench.order) else "")
+    known = describe(members[0], product, area.geometry, place=place)
     members += write_metadata(known, folder)
     return {"name": name, "folder": str(folder), "members": [str(member) for member in members]}
 

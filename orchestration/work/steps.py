@@ -4,6 +4,7 @@
 step. A step ends its process with a code of `orchestration.child` where its order fails or is not wanted any more.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ def perform(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> None:
 
 def plan(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> list[dict[str, Any]]:
     """Return the parts: `{"part", "index", "count"}`, what `make` takes."""
-    with trying(told, f"{try_}-plan") as bench:
+    with trying(told, f"{try_}-plan", workers=_workers()) as bench:
         parts = work_of(told["process"]).plan(bench)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
 
@@ -40,7 +41,7 @@ def plan(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> list[dict[str,
 def make(told: Told, planned: Mapping[str, Any], try_: int, *, work_of: WorkOf = _work_of) -> Piece:
     """Make one part of those that `plan` returned; return its piece."""
     index, part = planned["index"], planned["part"]
-    with trying(told, f"{try_}-{index}") as bench:
+    with trying(told, f"{try_}-{index}", workers=_workers()) as bench:
         made = bench.folder.parent / _MADE
         made.mkdir(exist_ok=True)
         share = _share(bench.report, made, planned["count"])
@@ -52,7 +53,7 @@ def make(told: Told, planned: Mapping[str, Any], try_: int, *, work_of: WorkOf =
 
 def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, work_of: WorkOf = _work_of) -> None:
     """Make the result of the pieces, in the order of their parts, and write its ending."""
-    with trying(told, f"{try_}-assemble") as bench:
+    with trying(told, f"{try_}-assemble", workers=_workers()) as bench:
         write_ending(bench.folder, Done(assembled(work_of(told["process"]), pieces, bench)))
 
 
@@ -63,3 +64,8 @@ def _share(report: Report, made: Path, count: int) -> Report:
         report(MADE * min(1, (sum(1 for _ in made.iterdir()) + fraction) / count), message)
 
     return tell
+
+
+def _workers() -> int:
+    """Return how many parts are made at the same time: LANDCAST_AIRFLOW_WORKERS, the cores unless it is set."""
+    return max(2, int(os.environ.get("LANDCAST_AIRFLOW_WORKERS") or os.cpu_count() or 2))

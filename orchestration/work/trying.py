@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -34,7 +35,7 @@ _OPERATORS = frozenset({"", BrokenSource.__name__})
 
 
 @contextmanager
-def trying(told: Mapping[str, Any], name: str) -> Iterator[Bench]:
+def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[Bench]:
     """Give the bench of a try of a step whose process this is; `name` tells it from others of the attempt.
 
     What is raised inside becomes the attempt's ending, and the process ends. It ends without one, and without its
@@ -50,7 +51,10 @@ def trying(told: Mapping[str, Any], name: str) -> Iterator[Bench]:
     folder = _own(results / job / str(attempt), name)
     _watch(tell, job, attempt, folder)
     with _ending_in(folder), failing_into(folder):
-        yield _bench(told, results, folder, Progress(tell, job, attempt))
+        progress = Progress(tell, job, attempt)
+        yield replace(_bench(told, results, folder, progress), workers=workers)
+        if read_ending(folder) is None:
+            progress.end()
 
 
 def _runs(tell: Reporter, job: str, attempt: int) -> bool:

@@ -19,8 +19,8 @@ def _names(callbacks: Any) -> list[str]:
 def _task(task: Any) -> dict[str, Any]:
     made = task.partial_kwargs if task.is_mapped else None
 
-    def of(name: str) -> Any:
-        return made.get(name) if made is not None and name in made else getattr(task, name)
+    def of(name: str, *default: Any) -> Any:
+        return made[name] if made is not None and name in made else getattr(task, name, *default)
 
     return {
         "retries": of("retries"),
@@ -34,6 +34,8 @@ def _task(task: Any) -> dict[str, Any]:
         "mapped": bool(task.is_mapped),
         "failed": _names(of("on_failure_callback")),
         "retried": _names(of("on_retry_callback")),
+        "python": of("python", None),
+        "environment": of("env_vars", None),
     }
 
 
@@ -42,6 +44,8 @@ def _dag(dag: Any) -> dict[str, Any]:
         "runs": dag.max_active_runs,
         "tasks_at_once": dag.max_active_tasks,
         "schedule": str(dag.schedule),
+        "catchup": dag.catchup,
+        "limit": _seconds(dag.dagrun_timeout),
         "failed": _names(dag.on_failure_callback),
         "tasks": {task.task_id: _task(task) for task in dag.tasks},
     }

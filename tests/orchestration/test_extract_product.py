@@ -10,6 +10,7 @@ import pytest
 
 from orchestration.job import Job, Order, Status
 from orchestration.runners.embedded import WORK
+from orchestration.status_info import status_info
 from orchestration.store.jobs import StoredJobs
 
 _ROOT = Path(__file__).parents[2]
@@ -32,7 +33,8 @@ def test_a_park_is_ordered_and_delivered(  # noqa: PLR0917  fixtures
     suffix: str,
 ) -> None:
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
-    inputs = {"product": kind, "aoi": {"value": _smallest_park()}, "project": "x", "test": False, "send_mail": False}
+    test = kind == "Vector"
+    inputs = {"product": kind, "aoi": {"value": _smallest_park()}, "project": "x", "test": test, "send_mail": False}
     job, _ = make_store().add(Order("extract-product", inputs, "local"))
     start_worker(work=list(WORK))
     end = finished(job, seconds=60)
@@ -43,7 +45,10 @@ def test_a_park_is_ordered_and_delivered(  # noqa: PLR0917  fixtures
     assert output.file.name == f"{kind}_{job.id}.zip"
     path = state_dir / "results" / output.file.path
     assert hashlib.sha256(path.read_bytes()).hexdigest() == output.file.sha256
-    names = zipfile.ZipFile(path).namelist()
+    with zipfile.ZipFile(path) as package:
+        names = package.namelist()
+        assert ("(test order)" in package.read(f"{kind}_{job.id}.xml").decode()) is test
+    assert status_info(end, "")["message"].startswith("Test order: ") is test
     assert f"{kind}_{job.id}{suffix}" in names
     assert {name.split(".", 1)[0] for name in names} == {f"{kind}_{job.id}"}
     assert [entry for entry in (state_dir / "results" / job.id).rglob("*") if entry.is_file()] == [path]

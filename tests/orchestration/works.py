@@ -1,5 +1,6 @@
-"""A child of the runner that knows works which misbehave, beside the real ones."""
+"""A child of the runner, or a step of a task, that knows works which misbehave, beside the real ones."""
 
+import json
 import os
 import random
 import signal
@@ -8,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from orchestration.errors import WorkFailed
+from orchestration.errors import NoSpaceLeft, WorkFailed
 from orchestration.job import Manifest, Output
-from orchestration.work import Bench, Part, Piece, Work, result_file, work_of
+from orchestration.work import Bench, Part, Piece, Work, result_file, steps, work_of
 from orchestration.work.__main__ import main
+from products.errors import BrokenSource
 
 _DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 
@@ -57,6 +59,36 @@ def _break(_part: Part, _bench: Bench) -> Piece:
     raise ZeroDivisionError("secret detail")
 
 
+def _rest(_part: Part, _bench: Bench) -> Piece:
+    """Say nothing for a long time."""
+    time.sleep(60)
+    return {}
+
+
+def _full(_part: Part, _bench: Bench) -> Piece:
+    raise NoSpaceLeft("there is no space left on the server's disk")
+
+
+def _missing(_part: Part, _bench: Bench) -> Piece:
+    raise BrokenSource("the raster is not there")
+
+
+def _five(bench: Bench) -> Sequence[Part]:
+    return [{"number": number, **bench.order.inputs} for number in range(5)]
+
+
+def _number(part: Part, bench: Bench) -> Piece:
+    for step in range(4):
+        bench.report(step / 4, f"making {part['number']}")
+        time.sleep(0.2)
+    (bench.folder / "piece").write_text(str(part["number"]))
+    return {"number": part["number"], "path": str(bench.folder / "piece")}
+
+
+def _numbers(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+    return (Output("numbers", [piece["number"] for piece in pieces]), Output("other", len(pieces)))
+
+
 def _plan(bench: Bench) -> Sequence[Part]:
     return [dict(bench.order.inputs)]
 
@@ -71,6 +103,10 @@ _WORKS = {
     "family": Work(_plan, _family, _nothing),
     "refuse": Work(_plan, _refuse, _nothing),
     "break": Work(_plan, _break, _nothing),
+    "rest": Work(_plan, _rest, _nothing),
+    "full": Work(_plan, _full, _nothing),
+    "missing": Work(_plan, _missing, _nothing),
+    "five": Work(_five, _number, _numbers),
 }
 
 
@@ -78,6 +114,15 @@ def _work_of(process: str) -> Work:
     return _WORKS.get(process) or work_of(process)
 
 
+def _step(name: str, *arguments: str) -> None:
+    """Do a step as a task of Airflow does; print what it returns."""
+    *given, try_ = map(json.loads, arguments)
+    print(json.dumps(getattr(steps, name)(*given, try_, work_of=_work_of)))  # noqa: T201
+
+
 if __name__ == "__main__":
     chosen: Callable[[str], Work] = _work_of
-    main(sys.argv[1:], chosen)
+    if sys.argv[1] == "step":
+        _step(*sys.argv[2:])
+    else:
+        main(sys.argv[1:], chosen)

@@ -1,0 +1,5 @@
+"""A DAG of Airflow that only tests have: an order in parts, each of which is an input of `echo`."""
+
+from orchestration.dags.steps import in_parts
+
+parts = in_parts("test-parts", "default", hours=1, runs=4, tasks=4)

@@ -1,0 +1,282 @@
+"""The steps of an order as tasks of Airflow do them: each in a process of its own, without Airflow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT
+from orchestration.ending import read_ending
+from orchestration.full import NO_SPACE
+from orchestration.job import Job, Order, Output
+from orchestration.runners import Done, Failed
+from orchestration.store.jobs import StoredJobs
+from orchestration.store.reporter import Reporter
+from sql.pool import PostgresPool
+from tests.postgres import Postgres
+
+ROOT = Path(__file__).parents[2]
+_STEP = (sys.executable, str(Path(__file__).parent / "works.py"), "step")
+Started = subprocess.Popen[str]
+
+
+@dataclass
+class Bureau:
+    """An order that runs, and what its tasks are told."""
+
+    store: StoredJobs
+    job: Job
+    told: Mapping[str, Any]
+    environment: dict[str, str]
+
+    @property
+    def attempt(self) -> Path:
+        return Path(self.environment["LANDCAST_STATE_DIR"]) / "results" / self.job.id / "1"
+
+    def start(self, step: str, *rest: Any, try_: int = 1, told: Mapping[str, Any] | None = None) -> Started:
+        given = [json.dumps(each) for each in (told or self.told, *rest)]
+        command = [*_STEP, step, *given, str(try_)]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, step: str, *rest: Any, **more: Any) -> Any:
+        """Do a step that ends well; return what it returned."""
+        return _answer(self.start(step, *rest, **more))
+
+    def endings(self) -> dict[str, Done | Failed]:
+        found = {folder.name: read_ending(folder) for folder in self.attempt.glob("*")}
+        return {name: ending for name, ending in found.items() if ending}
+
+
+MakeBureau = Callable[..., Bureau]
+
+
+def _answer(process: Started) -> Any:
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return json.loads(out)
+
+
+@pytest.fixture
+def make_bureau(postgres: Postgres, tmp_path: Path) -> Iterator[MakeBureau]:
+    url, name = postgres.migrated(), f"test_steps_{os.getpid()}"
+    postgres.run(postgres.url, f"create role {name} login password 'x' in role landcast_worker")
+    parts = urlsplit(url)
+    pool = PostgresPool(url)
+
+    def make(process: str, inputs: Mapping[str, Any] | None = None, outputs: Mapping[str, Any] | None = None) -> Bureau:
+        store = StoredJobs(pool)
+        job = store.begin(store.add(Order(process, inputs or {}, "ann", outputs=outputs))[0].id)
+        assert job is not None
+        members = {"job": job.id, "attempt": 1, "process": process, "inputs": inputs or {}, "outputs": outputs}
+        worker = urlunsplit(parts._replace(netloc=f"{name}:x@{parts.hostname}:{parts.port}"))
+        settings = {
+            "LANDCAST_DATABASE_URL": worker,
+            "LANDCAST_STATE_DIR": str(tmp_path),
+            "LANDCAST_AIRFLOW_CONFIG": str(ROOT / "pygeoapi-config.yml"),
+        }
+        return Bureau(store, job, members, os.environ | settings)
+
+    yield make
+    pool.close()
+    postgres.give_back(url)
+    postgres.run(postgres.url, f"drop role {name}")
+
+
+def _until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_an_order_is_done_at_once_by_one_step(make_bureau: MakeBureau) -> None:
+    inputs = {"stringInput": "{{ 1 }} é", "numberInput": 1}
+    bureau = make_bureau("echo", inputs, {"stringOutput": {}})
+    assert bureau.run("perform") is None
+    assert bureau.endings() == {"1": Done((Output("stringOutput", "{{ 1 }} é"),))}
+
+
+def test_what_is_light_starts_quickly(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("echo", {"stringInput": "a"})
+    program = (
+        "import sys, json; from orchestration.work.steps import perform; "
+        "perform(json.loads(sys.argv[1]), 1); print('\\n'.join(sys.modules))"
+    )
+    command = [sys.executable, "-c", program, json.dumps(bureau.told)]
+    loaded = subprocess.run(command, env=bureau.environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = {"pygeoapi", "rasterio", "numpy", "shapely", "pyproj", "pydantic", "starlette", "httpx2", "jsonschema"}
+    assert not heavy & set(loaded.stdout.split())
+
+
+def test_parts_are_made_at_the_same_time_and_assembled_in_their_order(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("five", outputs={"numbers": {}})
+    planned = bureau.run("plan")
+    assert [(each["index"], each["count"], each["part"]["number"]) for each in planned] == [(n, 5, n) for n in range(5)]
+    percents: list[int] = []
+    makers = [bureau.start("make", each) for each in planned]
+    while any(maker.poll() is None for maker in makers):
+        job = bureau.store.get(bureau.job.id)
+        assert job is not None
+        percents.append(job.progress)
+        time.sleep(0.02)
+    pieces = [_answer(maker) for maker in makers]
+    assert len({piece["path"] for piece in pieces}) == 5, "no two work in one folder"
+    assert percents == sorted(percents)
+    assert bureau.endings() == {}
+    assert bureau.run("assemble", pieces, try_=2) is None
+    assert bureau.endings() == {"2-assemble": Done((Output("numbers", [0, 1, 2, 3, 4]),))}
+    job = bureau.store.get(bureau.job.id)
+    assert job is not None
+    assert job.progress == 90
+
+
+def test_progress_counts_the_parts_that_are_made(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("five")
+    planned = bureau.run("plan")
+    for index, percent in ((3, 18), (0, 36)):
+        bureau.run("make", planned[index])
+        job = bureau.store.get(bureau.job.id)
+        assert job is not None
+        assert (job.progress, job.message) == (percent, f"Made part {index + 1} of 5")
+
+
+@pytest.mark.parametrize(
+    ("process", "code", "ending"),
+    [
+        ("refuse", CALLERS_FAULT, Failed("the moon is not covered", fault="WorkFailed")),
+        ("missing", 1, Failed("the raster is not there", fault="BrokenSource")),
+        ("full", NO_SPACE, None),
+    ],
+)
+def test_a_step_says_by_its_code_who_must_mend_what_failed(
+    make_bureau: MakeBureau, process: str, code: int, ending: Failed | None
+) -> None:
+    bureau = make_bureau(process)
+    step = bureau.start("perform")
+    _, errors = step.communicate(timeout=60)
+    assert step.returncode == code, errors
+    assert bureau.endings() == ({"1": ending} if ending else {})
+    assert (bureau.attempt / "1").exists() is bool(ending)
+    assert (ending.reason if ending else "no space left") in errors
+
+
+def test_what_is_unexpected_is_told_to_the_log_alone(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("break")
+    [planned] = bureau.run("plan")
+    step = bureau.start("make", planned)
+    _, errors = step.communicate(timeout=60)
+    assert step.returncode == 1
+    assert "ZeroDivisionError: secret detail" in errors
+    failed = bureau.endings()["1-0"]
+    assert isinstance(failed, Failed)
+    assert "unexpected" in failed.reason
+    assert "secret detail" in failed.detail
+    assert failed.fault == ""
+
+
+@pytest.mark.parametrize("late", [{"attempt": 2}, {"job": "b0b2f3a0-0000-4000-8000-000000000000"}])
+def test_a_step_of_another_attempt_does_nothing(
+    make_bureau: MakeBureau, late: Mapping[str, Any], tmp_path: Path
+) -> None:
+    bureau = make_bureau("echo")
+    step = bureau.start("perform", told={**bureau.told, **late})
+    assert "not the running one" in step.communicate(timeout=60)[1]
+    assert step.returncode == ATTEMPT_OVER
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_is_told_no_path(make_bureau: MakeBureau, tmp_path: Path) -> None:
+    """Attack: who may begin a run by hand names a job that is a path."""
+    bureau = make_bureau("echo")
+    step = bureau.start("perform", told={**bureau.told, "job": "../../outside"})
+    step.communicate(timeout=60)
+    assert step.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("process", ["files", "rest"])
+def test_a_step_stops_once_its_order_is_dismissed(make_bureau: MakeBureau, process: str) -> None:
+    """Also one that has nothing to tell for a long time, as a reader of a slow disk."""
+    bureau = make_bureau(process, {"steps": 3000})
+    step = bureau.start("perform")
+    folder = bureau.attempt / "1"
+    _until(folder.exists)
+    time.sleep(0.5)
+    bureau.store.dismiss(bureau.job.id)
+    step.communicate(timeout=10)
+    assert step.returncode == ATTEMPT_OVER
+    assert not folder.exists()
+
+
+def test_a_database_that_is_away_stops_no_step(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("echo", {"stringInput": "a", "pause": 1})
+    bureau.environment["LANDCAST_DATABASE_URL"] = "postgresql://nobody:x@127.0.0.1:1/none"
+    bureau.run("perform")
+    assert bureau.endings() == {"1": Done((Output("stringOutput", "a"),))}
+
+
+def test_what_a_killed_try_left_is_in_nobody_s_way(make_bureau: MakeBureau) -> None:
+    """Airflow runs a task again after a crash, now and then under the same number, while the first may still work."""
+    bureau = make_bureau("files", {"steps": 60})
+    killed, still = bureau.start("perform"), bureau.start("perform", try_=2)
+    _until(lambda: {path.parent.name for path in bureau.attempt.glob("*/*.bin")} == {"1", "2"})
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    bureau.run("perform")
+    bureau.run("perform", try_=2)
+    still.communicate(timeout=60)
+    assert still.returncode == 0
+    endings = bureau.endings()
+    assert endings.keys() == {"1.2", "2", "2.2"}
+    for ending in endings.values():
+        assert isinstance(ending, Done)
+        assert ending.manifest[0].file is not None
+        assert ending.manifest[0].file.size == 600_000
+
+
+def test_a_step_dies_with_the_task_that_began_it(make_bureau: MakeBureau) -> None:
+    """Airflow kills a task that it stops, and the program that it began for our Python with nothing."""
+    bureau = make_bureau("files", {"steps": 3000})
+    program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    step = [*_STEP, "perform", json.dumps(bureau.told), "1"]
+    parent = subprocess.Popen([sys.executable, "-c", program, *step], cwd=ROOT, env=bureau.environment)
+    _until(lambda: list(bureau.attempt.glob("1/*.bin")))
+    parent.kill()
+    parent.wait()
+    [file] = bureau.attempt.glob("1/*.bin")
+    time.sleep(0.2)
+    size = file.stat().st_size
+    time.sleep(0.3)
+    assert file.stat().st_size == size
+
+
+def test_a_worker_s_report_is_answered(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("echo")
+    job = bureau.job.id
+    with closing(Reporter(bureau.environment["LANDCAST_DATABASE_URL"])) as tell:
+        assert tell(job, 1, 40, "reading")
+        assert tell(job, 1, 30, "cutting"), "an other part reports less"
+        assert tell.runs(job, 1)
+        now = bureau.store.get(job)
+        assert now is not None
+        assert (now.progress, now.message) == (40, "cutting")
+        assert not tell(job, 2, 50, "another attempt")
+        assert not tell("none", 1, 50, "")
+        assert tell(job, 1, 40, "cutting")
+        again = bureau.store.get(job)
+        assert again is not None
+        assert again.updated == now.updated, "what is no news writes nothing"
+        bureau.store.dismiss(job)
+        assert not tell.runs(job, 1)
