@@ -101,7 +101,6 @@ def test_these_are_taken(name: str, changed: dict[str, Any]) -> None:
 
 
 NO_COLLECTIONS: list[Any] = [[], "x", {"type": "FeatureCollection"}]
-NO_OBJECTS: list[Any] = [[], "{}", None]
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *(("apply-model", {key: GONE}, f"'{key}' is missing") for key in example("apply-model")),
