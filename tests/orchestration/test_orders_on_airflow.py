@@ -194,10 +194,13 @@ def test_a_task_that_is_killed_ends_its_run_without_an_ending(begin: Begin, *, o
     assert process is not None
     killed = process if ours else process.parent()
     assert killed is not None
-    killed.kill()
-    assert run.airflow.ended(run.dag, run.id) == "failed"
-    assert run.endings() == []
-    _until(lambda: not process.is_running(), 5)
+    with _mails(run.airflow) as mails:
+        killed.kill()
+        assert run.airflow.ended(run.dag, run.id) == "failed"
+        assert run.endings() == []
+        _until(lambda: not process.is_running(), 5)
+        if ours:
+            _until(lambda: mails.taken)
 
 
 def test_what_a_crash_of_airflow_ended_is_run_again(begin: Begin, airflow: Airflow) -> None:
