@@ -7,17 +7,23 @@ from pathlib import Path
 import pytest
 
 from server.environment import read_settings
+from tests.airflow import COMPONENTS, HOME
 
-UNITS = sorted(path.name for path in Path("deploy").glob("landcast*.*") if path.suffix in {".service", ".timer"})
+PATHS = {path.name: path for path in Path("deploy").rglob("landcast*.*") if path.suffix in {".service", ".timer"}}
+UNITS = sorted(PATHS)
 SERVICES = [name for name in UNITS if name.endswith(".service")]
+OURS = [name for name in SERVICES if "airflow" not in name]
+OF_AIRFLOW = [name for name in SERVICES if "airflow" in name]
 
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """Return a folder with the units, whose program is the one of this checkout, by a path without a space."""
     (tmp_path / "checkout").symlink_to(Path.cwd())
+    airflow = f"{HOME}/bin/airflow"
     for name in UNITS:
-        (tmp_path / name).write_text(Path("deploy", name).read_text().replace("/opt/landcast", f"{tmp_path}/checkout"))
+        text = PATHS[name].read_text().replace("/opt/landcast/.venv-airflow/bin/airflow", airflow)
+        (tmp_path / name).write_text(text.replace("/opt/landcast", f"{tmp_path}/checkout"))
     return tmp_path
 
 
@@ -27,8 +33,15 @@ def analysed(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_there_are_three_units() -> None:
-    assert UNITS == ["landcast-backup.service", "landcast-backup.timer", "landcast.service"]
+def test_there_are_six_units() -> None:
+    assert UNITS == [
+        "landcast-airflow-api-server.service",
+        "landcast-airflow-dag-processor.service",
+        "landcast-airflow-scheduler.service",
+        "landcast-backup.service",
+        "landcast-backup.timer",
+        "landcast.service",
+    ]
 
 
 def test_the_units_are_sound_as_far_as_is_seen_without_running_them(units: Path) -> None:
@@ -43,13 +56,24 @@ def test_a_service_can_do_little_beside_its_work(units: Path, name: str) -> None
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", OURS)
 def test_a_service_names_commands_and_settings_that_there_are(name: str) -> None:
     text = Path("deploy", name).read_text()
     (command,) = re.findall(r"bin/landcast (\w+)", text)
     help_ = subprocess.run([".venv/bin/landcast", command, "--help"], capture_output=True, text=True, check=True)
     assert "--config" in help_.stdout
     assert "Environment=LANDCAST_STATE_DIR=/var/lib/landcast\n" in text
+
+
+@pytest.mark.parametrize("name", OF_AIRFLOW)
+def test_a_process_of_airflow_is_ended_with_all_that_it_began(name: str) -> None:
+    text = PATHS[name].read_text()
+    component = name.removeprefix("landcast-airflow-").removesuffix(".service")
+    (command,) = re.findall(r"^ExecStart=/opt/landcast/.venv-airflow/bin/airflow (.+)$", text, re.MULTILINE)
+    assert command.split() == [component, *COMPONENTS[component]]
+    assert "KillMode=control-group\n" in text
+    assert "Restart=always\nRestartSec=2\n" in text
+    assert "EnvironmentFile=/etc/landcast/airflow.env\n" in text
 
 
 def test_the_settings_of_the_example_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""What the documentation says of setting Airflow up, done word for word in a fresh folder; its units; its settings."""
+
+import json
+import os
+import re
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import psycopg2
+import pytest
+
+from tests.airflow import HOME
+from tests.ports import free_port
+from tests.postgres import Cluster, start_cluster
+from tests.reaper import kill_session
+from tests.test_readme import fresh_copy
+
+pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.long]
+DOCUMENT = Path("docs/airflow-setup.md").read_text()
+
+
+def lines() -> str:
+    found = re.search(r"## Airflow from zero in ten lines\n.*?```sh\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def database(cluster: Cluster) -> str:
+    """Make the database that the document expects; return the address of a superuser."""
+    admin = cluster.url.replace("//landcast:", "//postgres:")
+    with closing(psycopg2.connect(admin)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("create database landcast owner landcast")
+    return admin
+
+
+def test_there_are_ten() -> None:
+    assert len(lines().splitlines()) == 10
+
+
+def test_the_ten_lines_lead_to_an_order_that_airflow_did(tmp_path: Path) -> None:
+    folder = fresh_copy(tmp_path / "a fresh machine")
+    api, bind = free_port(), f"127.0.0.1:{free_port()}"
+    clean = {name: value for name, value in os.environ.items() if not re.match(r"LANDCAST_|AIRFLOW|VIRTUAL_ENV", name)}
+    environment = {**clean, "AIRFLOW_VENV": str(HOME), "AIRFLOW_PORT": str(api), "LANDCAST_SERVER_BIND": bind}
+    with start_cluster() as cluster:
+        ours = cluster.url.replace("/postgres", "/landcast")
+        script = (
+            lines()
+            .replace("postgresql://postgres@127.0.0.1/postgres", database(cluster))
+            .replace("postgresql://landcast:PASSWORD@127.0.0.1/landcast", ours)
+            .replace("127.0.0.1:5000", bind)
+        )
+        with (tmp_path / "out").open("w") as out:
+            process = subprocess.Popen(
+                ["bash", "-euc", script], cwd=folder, env=environment, stdout=out, start_new_session=True
+            )
+        try:
+            assert process.wait(400) == 0
+            assert (tmp_path / "out").read_text().endswith('"done"')
+            assert runs(f"http://127.0.0.1:{api}", folder / "var/airflow/passwords.json") == ["success"]
+            assert settings_of(cluster, "airflow") == ["idle_in_transaction_session_timeout=10s"]
+        finally:
+            kill_session(process.pid)
+
+
+def runs(url: str, passwords: Path) -> list[str]:
+    """Return the states of the runs of echo."""
+    login = {"username": "operator", "password": json.loads(passwords.read_text())["operator"]}
+    with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
+        token = http.post("/auth/token", json=login).json()["access_token"]
+        found = http.get("/api/v2/dags/echo/dagRuns", headers={"authorization": f"Bearer {token}"}).json()
+    return [each["state"] for each in found["dag_runs"]]
+
+
+def settings_of(cluster: Cluster, role: str) -> list[str]:
+    with closing(psycopg2.connect(cluster.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select unnest(setconfig) from pg_db_role_setting join pg_roles r on r.oid = setrole where rolname = %s",
+            [role],
+        )
+        return [str(row[0]) for row in cursor.fetchall()]
+
+
+def test_there_is_nothing_that_others_may_read(tmp_path: Path) -> None:
+    environment = {**os.environ, "LANDCAST_DATABASE_URL": "postgresql://landcast:secret@db.example.org:5433/maps"}
+    command = ["deploy/airflow/configure.py", str(tmp_path / "airflow")]
+    subprocess.run(command, env=environment, check=True)
+    made = {path.name: path for path in (tmp_path / "airflow").iterdir()}
+    assert {name: path.stat().st_mode & 0o777 for name, path in made.items()} == dict.fromkeys(
+        ("airflow.env", "server.env", "airflow.sql", "passwords.json"), 0o600
+    )
+    text = made["airflow.env"].read_text()
+    assert "secret@" not in text
+    assert "@db.example.org:5433/airflow\n" in text
+    assert "@db.example.org:5433/maps\n" in text
+    again = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "nothing is written over" in again.stderr
+    assert made["airflow.env"].read_text() == text
