@@ -62,9 +62,9 @@ def lanes_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] =
     return [Lane(runner, _QUICK_PLACES, quick), Lane(runner, parallel)]
 
 
-def lanes_on_airflow(runner: Runner, runs: int, processes: frozenset[str]) -> list[Lane]:
-    """Return the lanes of Airflow's runner, which come first; quick orders have as many places as the others."""
-    return [Lane(runner, runs, processes & QUICK), Lane(runner, runs, processes - QUICK)]
+def lanes_on_airflow(runner: Runner, runs: int) -> list[Lane]:
+    """Return the lanes of Airflow's runner, which come first: one a process, none of which waits for another."""
+    return [Lane(runner, runs, frozenset({process})) for process in sorted(ON_AIRFLOW)]
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def open_lanes(
 
     runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)
     with closing(runner), hearing(url, runner.hear):
-        yield [*lanes_on_airflow(runner, airflow.runs, ON_AIRFLOW), *own]
+        yield [*lanes_on_airflow(runner, airflow.runs), *own]
 
 
 def _connect(access: "Access") -> "Airflow":

@@ -257,7 +257,7 @@ class AirflowSettings(BaseSettings):
     key: SecretStr | None = Field(None, min_length=32)
     """Secret that Airflow signs with what it tells of its runs, the same there as here."""
     runs: int = Field(64, ge=1, le=10_000)
-    """Orders that are handed over to Airflow at once; quick ones have as many places of their own."""
+    """Orders of one process that are handed over to Airflow at once; each process has as many places of its own."""
     backlog: int = Field(10_000, ge=1, le=1_000_000)
     """Orders that may wait for Airflow; more get 503."""
     timeout: float = Field(10, gt=0, le=60)

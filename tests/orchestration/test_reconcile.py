@@ -10,7 +10,7 @@ import pytest
 from orchestration.backend import BackendUpdate
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.job import Job, Order, Output, Status
-from orchestration.lanes import Lane, lanes_on_this_machine
+from orchestration.lanes import Lane, lanes_on_airflow, lanes_on_this_machine
 from orchestration.reconcile import Reconciler
 from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
@@ -248,6 +248,17 @@ def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
     assert list(elsewhere.runs) == [f"{echo}.1"]
     assert list(scene.stage.runs) == [f"{quick}.1", f"{long}.1"]
     assert scene.stand(waiting)[0] == "accepted"
+
+
+def test_on_airflow_no_process_waits_for_the_orders_of_another(scene: Scene) -> None:
+    elsewhere = Stage()
+    lanes = [*lanes_on_airflow(elsewhere, 1), *lanes_on_this_machine(scene.stage, 1)]
+    scene.reconciler = Reconciler(scene.store, lanes, scene.files, jobs_days=365)
+    ordered = [
+        scene.order(process) for process in ("apply-model", "apply-model", "sample-extraction", "extract-product")
+    ]
+    scene.go_round()
+    assert list(elsewhere.runs) == [f"{ordered[number]}.1" for number in (0, 2, 3)]
 
 
 def test_a_runner_s_own_figures_are_the_order_s_progress(scene: Scene) -> None:
