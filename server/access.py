@@ -17,7 +17,8 @@ from auth.keys.store import ApiKeys
 from auth.logins import PendingLogins
 from auth.people import People
 from auth.policy import OPEN
-from auth.policy_file import InvalidPolicy, Known, read_policy
+from auth.policy_file import Known, read_policy
+from auth.policy_problems import InvalidPolicy
 from auth.sessions import Sessions
 from auth.sign_in import SignIn
 from auth.throttle import LOGINS, Throttle

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from auth.policy_file import InvalidPolicy
+from auth.policy_problems import InvalidPolicy
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from routes.timespan import extent_of
 from server.access import make_policy

@@ -87,7 +87,8 @@ def revoke(key_id: str | None, owner: str | None) -> None:
 
 def _check_roles(given: frozenset[str]) -> None:
     """Refuse a role that the policy of the settings does not know: its key would be good for nothing."""
-    from auth.policy_file import InvalidPolicy, read_roles
+    from auth.policy_file import read_roles
+    from auth.policy_problems import InvalidPolicy
 
     policy = settings().auth.policy
     if policy is None or not given:

@@ -9,7 +9,8 @@ from auth.access import UNLIMITED, Access, Action, Limits
 from auth.identity import ANONYMOUS, LOCAL, Identity
 from auth.keys.key import KeyIdentity, KeyScope
 from auth.policy import OPEN, GrantPolicy
-from auth.policy_file import COLLECTIONS, PROCESSES, InvalidPolicy, Known, policy_of, read_policy
+from auth.policy_file import COLLECTIONS, PROCESSES, Known, policy_of, read_policy
+from auth.policy_problems import InvalidPolicy
 
 KNOWN = Known.of({})
 EXAMPLE = Path("deploy/policy.yml")

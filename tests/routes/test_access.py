@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from auth.keys.key import WantedKey
-from auth.policy_file import InvalidPolicy
+from auth.policy_problems import InvalidPolicy
 from orchestration.job import Order
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp

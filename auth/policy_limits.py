@@ -1,0 +1,65 @@
+"""The limits of a grant as an operator writes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from auth.access import UNLIMITED, Limits
+from auth.policy_problems import Problems
+from products.area import Area, read_area
+from products.errors import ProductError
+from products.limits import MAX_ORDER_KM2
+from products.nations import find_nation
+from products.nations.outline import outline_of
+
+_LIMITS = ("largest-order-km2", "order-area", "open-orders")
+
+
+def read_limits(problems: Problems, place: str, given: Any) -> Limits:
+    """Return the limits; what is wrong is noted."""
+    if not isinstance(given, Mapping):
+        problems.say(place, f"{given!r} is no mapping of {', '.join(_LIMITS)}")
+        return UNLIMITED
+    problems.unknown(place, given, _LIMITS)
+    for name in (name for name, value in given.items() if value is None):
+        problems.say(f"{place}.{name}", "has no value; leave it out where there is no limit")
+    within = given.get("order-area")
+    return Limits(
+        km2=_number(problems, f"{place}.largest-order-km2", given.get("largest-order-km2"), most=MAX_ORDER_KM2),
+        within=None if within is None else read_policy_area(problems, f"{place}.order-area", within),
+        open_orders=_whole(problems, f"{place}.open-orders", given.get("open-orders")),
+    )
+
+
+def read_policy_area(problems: Problems, place: str, given: Any) -> Area | None:
+    """Return a nation's outline or a polygon; what is neither is noted."""
+    match given:
+        case {"nation": str(name), **others} if not others:
+            nation = find_nation(name)
+            if nation is not None:
+                return outline_of(nation)
+            problems.say(place, f"{name!r} is no nation of the collection nations")
+            return None
+        case {"polygon": outline, **others} if not others:
+            try:
+                return read_area(outline)
+            except ProductError as error:
+                problems.say(place, str(error))
+                return None
+    problems.say(place, f"{given!r}; allowed: {{nation: NAME}} or {{polygon: WKT}}")
+    return None
+
+
+def _number(problems: Problems, place: str, given: Any, *, most: float) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= most:
+        return float(given)
+    problems.say(place, f"{given!r}; allowed: a number above 0, at most {most:,}")
+    return None
+
+
+def _whole(problems: Problems, place: str, given: Any) -> int | None:
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
+        return given
+    problems.say(place, f"{given!r}; allowed: a whole number above 0")
+    return None
