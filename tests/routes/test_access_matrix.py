@@ -36,7 +36,33 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 COLUMNS = ("anon", "aud", "exp", "iss", "none", "hs256", "id", "user", "gaf", "geov", "admin", "other", "rev")
 RASTER = {"product": "Raster"}
 AREA = {"inputs": {**RASTER, "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}
+MODEL = {
+    "epsg": 3035,
+    "resampling": "bilinear",
+    "cloudmask_type": "scl",
+    "model_path": "m.onnx",
+    "data_type": "int16",
+    "data": {"features": {"NDVI": {"values": ["MEDIAN"]}}},
+    "path_prefix": "p",
+    "use_cache": True,
+    "scene_ids_by_index": {"0": ["S2A_MSIL2A_20230501T100031_N0509_R122_T33UXP_20230501T134502"]},
+}
+POINT = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [23.85, 52.7]}, "properties": {"class": 2}}
+SAMPLES = {
+    "start_date": "2023-04-01",
+    "end_date": "2023-09-30",
+    "include_url": "true",
+    "out_path": "s",
+    "data": {"type": "FeatureCollection", "features": [POINT]},
+}
+SCENES = {"s2_parameter_list": [{"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}]}
+SERVICES = {
+    f"/processes/{name}{twin}/execution": {"inputs": inputs}
+    for name, inputs in (("apply-model", MODEL), ("prepare-samples", SAMPLES), ("sample-extraction", SCENES))
+    for twin in ("", "-testing")
+}
 BODIES: Mapping[str, Any] = {
+    **SERVICES,
     "/processes/extract-product/execution": AREA,
     "/processes/estimate-product/execution": AREA,
     "/processes/national-product/execution": {"inputs": {**RASTER, "nation": "Poland"}},
@@ -290,7 +316,9 @@ def test_what_is_not_to_be_known_is_answered_as_what_there_is_not(town: Town) ->
 
     async def judge(http: httpx2.AsyncClient, cell: Cell) -> str | None:
         address, put = await town.fill(http, cell.written)
-        kind = {"collections": "collection_id", "jobs": "job_id", "orders": "job_id"}[address.split("/")[1]]
+        kind = {"collections": "collection_id", "processes": "process_id", "jobs": "job_id", "orders": "job_id"}[
+            address.split("/")[1]
+        ]
         there = address.split("/")[2]
         nowhere = address.replace(there, NOBODYS[kind], 1)
         one, other = [await town.ask(http, cell, asked) for asked in (address, nowhere)]
