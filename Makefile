@@ -1,6 +1,7 @@
 # run    install what is missing, make the sample, serve it on http://127.0.0.1:5000
 # test   install what the tests need, check, run every test
 # check  lint, format, types
+# faults kill everything once while 200 orders are done
 # bench  measure
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -29,6 +30,10 @@ test:
 
 services: setup
 	@deploy/test-services.sh
+
+faults: setup
+	@deploy/test-services.sh
+	@$(PYTHON_RUN) -m bench faults_orders
 
 bench: setup
 	@$(PYTHON_RUN) -m bench

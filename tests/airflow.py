@@ -154,9 +154,13 @@ class Airflow:
 
     def kill(self, component: str) -> None:
         """End a process and all that it began, at once, as systemd ends a control group with SIGKILL."""
-        process = self._running.pop(component)
+        process = self._running[component]
         kill_session(process.pid)
         process.wait(10)
+
+    def lives(self, component: str) -> bool:
+        """Return whether a process has neither ended nor been killed."""
+        return self._running[component].poll() is None
 
     def close(self) -> None:
         """End everything."""

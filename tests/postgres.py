@@ -95,13 +95,17 @@ class Cluster:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End the server as a crash does; its children notice and end too."""
+        """End the server as a crash does, where it lives; its children notice and end too."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         until = time.monotonic() + 10
         while self._answers() and time.monotonic() < until:
             time.sleep(0.05)
+
+    def lives(self) -> bool:
+        """Return whether it has neither ended nor been killed."""
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -1,0 +1,95 @@
+"""What systemd does for its services: whichever has ended is started again after two seconds, without what it left."""
+
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Protocol
+
+from tests.reaper import kill_session
+
+PAUSE = 2.0
+
+
+class Unit(Protocol):
+    """A service that can be killed, with all that it began, and started."""
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def lives(self) -> bool: ...
+
+
+@dataclass
+class Program:
+    """A program of ours, in a session of its own."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            kill_session(self._process.pid)
+            self._process.wait(10)
+
+    def kill_alone(self) -> None:
+        """Kill the first process only: what it began finds out by itself."""
+        assert self._process is not None
+        self._process.kill()
+
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+class Tender:
+    """Starts again what has ended; `ended` counts how often each did, also by itself."""
+
+    def __init__(self, units: Mapping[str, Unit]) -> None:
+        self.units = units
+        self.ended = dict.fromkeys(units, 0)
+        self._due: dict[str, float] = {}
+        self._lock = Lock()
+
+    def tend(self) -> None:
+        """Look once."""
+        with self._lock:
+            for name, unit in self.units.items():
+                if unit.lives():
+                    continue
+                if name not in self._due:
+                    unit.kill()
+                    self.ended[name] += 1
+                    self._due[name] = time.monotonic() + PAUSE
+                elif time.monotonic() >= self._due[name]:
+                    del self._due[name]
+                    unit.start()
+
+
+@contextmanager
+def tended(units: Mapping[str, Unit]) -> Iterator[Tender]:
+    """Look after units that run, until the end."""
+    tender, over = Tender(units), Event()
+
+    def run() -> None:
+        while not over.wait(0.05):
+            tender.tend()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield tender
+    finally:
+        over.set()
+        thread.join()
