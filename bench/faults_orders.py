@@ -1,4 +1,4 @@
-"""200 orders while server, worker, reconciler, Airflow's scheduler and API, and PostgreSQL are killed: the test, larger."""
+"""200 orders while server, worker, reconciler, Airflow's scheduler and API, and PostgreSQL are killed: the test, at length."""
 
 import os
 import subprocess
