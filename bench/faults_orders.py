@@ -1,4 +1,4 @@
-"""200 orders while server, worker, reconciler, Airflow's scheduler and API, and PostgreSQL are killed: the test, at length."""
+"""200 orders while server, worker, reconciler, PostgreSQL, and the scheduler and API of Airflow are killed."""
 
 import os
 import subprocess
