@@ -5,7 +5,7 @@
 # bench  measure
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test services bench
+.PHONY: help setup run check test faults services bench
 PYTHON_RUN := .venv/bin/python
 
 help:

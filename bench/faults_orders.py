@@ -1,4 +1,4 @@
-"""200 orders while server, worker, reconciler, PostgreSQL, and the scheduler and API of Airflow are killed."""
+"""200 orders while server, worker, Airflow's scheduler and API, and PostgreSQL are killed: the test, larger."""
 
 import os
 import subprocess

@@ -158,6 +158,10 @@ class Airflow:
         kill_session(process.pid)
         process.wait(10)
 
+    def pid(self, component: str) -> int:
+        """Return the id of a process, whose children are all of the component's."""
+        return self._running[component].pid
+
     def lives(self, component: str) -> bool:
         """Return whether a process has neither ended nor been killed."""
         return self._running[component].poll() is None

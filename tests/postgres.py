@@ -20,7 +20,8 @@ from sql.migrate import migrate
 from tests.ports import free_port
 
 _PASSWORD = "test-password"  # noqa: S105  of a cluster that lives as long as the tests
-_QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=60", "listen_addresses=127.0.0.1")
+_QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off")
+"""Not with TEST_POSTGRES_DURABLE, where it is measured how long it takes until something is on the disk."""
 _TABLES = "jobs, outbox, api_keys, sessions, pending_logins, logout_tokens"
 
 
@@ -80,7 +81,17 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server and wait until it lets somebody in."""
-        options = [f"--{each}" for each in (*_QUICK, f"port={self._port}", f"unix_socket_directories={self._folder}")]
+        quick = () if os.environ.get("TEST_POSTGRES_DURABLE") else _QUICK
+        options = [
+            f"--{each}"
+            for each in (
+                *quick,
+                "max_connections=60",
+                "listen_addresses=127.0.0.1",
+                f"port={self._port}",
+                f"unix_socket_directories={self._folder}",
+            )
+        ]
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_program("postgres"), "-D", f"{self._folder}/data", *options],

@@ -31,26 +31,26 @@ class Program:
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
-    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
-        if self._process is not None:
-            kill_session(self._process.pid)
-            self._process.wait(10)
+        if self.process is not None:
+            kill_session(self.process.pid)
+            self.process.wait(10)
 
     def kill_alone(self) -> None:
         """Kill the first process only: what it began finds out by itself."""
-        assert self._process is not None
-        self._process.kill()
+        assert self.process is not None
+        self.process.kill()
 
     def lives(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
 
 class Tender:
