@@ -67,6 +67,7 @@ def test_runs_that_are_none_of_ours_are_passed_over(post: Post) -> None:
 def test_what_is_no_event_is_told_so(post: Post, body: bytes) -> None:
     answer = post.send(body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "inputs" not in answer.json()["detail"]
     assert post.told == []
 
 
