@@ -7,6 +7,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUnavailable
+from orchestration.handover import hand_order
 from orchestration.job import Job, Status
 from orchestration.runners import Gone, RunState, run_id
 from orchestration.runners.airflow import Pace
@@ -78,6 +79,10 @@ class AirflowRunner:
             self._remember(job.id, dag)
             raise RunnerUnavailable(why)
         run = run_of(job, (dag,), self._results)
+        try:
+            hand_order(run.folder, job.order)
+        except OSError as error:
+            raise RunnerUnavailable(f"the order {job.id} cannot be written for its tasks: {error}") from error
         run.conf, run.sent = conf_of(job), again
         self._add(run)
 
