@@ -12,7 +12,7 @@ from orchestration.job import Job, Status
 from orchestration.runners import Gone, RunState, run_id
 from orchestration.runners.airflow import Pace
 from orchestration.runners.airflow.agenda import Agenda
-from orchestration.runners.airflow.condition import AWAY, Condition, examine
+from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
 from orchestration.runners.airflow.following import follow, is_suspect, note
 from orchestration.runners.airflow.handing import hand_over
 from orchestration.runners.airflow.run import Run, conf_of, run_of
@@ -59,6 +59,7 @@ class AirflowRunner:
         self._airflow: Airflow | None = None
         self._condition = Condition(AWAY, "Airflow was not asked yet")
         self._runs: dict[str, Run] = {}
+        self._refusals = 0
         self._lock = Lock()
         self._twins: dict[str, str] = {}
         self._agenda = Agenda()
@@ -192,6 +193,10 @@ class AirflowRunner:
             self._airflow = self._connect()
         was_away = not self._condition.answers
         self._note(examine(self._airflow, self._dags))
+        if self._condition.trouble == SHUT:  # who asks on and on with a login that is refused gets it locked
+            self._refusals += 1
+            return min(_SOON * 2.0**self._refusals, _LATE)
+        self._refusals = 0
         if not self._condition.answers:
             return _SOON
         if was_away:
