@@ -1,9 +1,10 @@
 """Order that a model is applied to the features of Sentinel-2 scenes."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, override
 
 from processes.service import TEST, ServiceProcess, described, word
+from products.catalogue import Catalogue
 
 
 class ApplyModel(ServiceProcess):
@@ -65,3 +66,9 @@ class ApplyModel(ServiceProcess):
             }
         },
     }
+
+    @override
+    def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+        """Return the inputs as they are stored; 3035.0, which JSON Schema has as whole too, would go into a query."""
+        checked = super().check(inputs, catalogue)
+        return {**checked, "epsg": int(checked["epsg"])}

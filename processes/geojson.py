@@ -19,6 +19,8 @@ FEATURE_COLLECTION: Mapping[str, Any] = {
 
 _DEPTHS = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 _KINDS = ", ".join((*_DEPTHS, "GeometryCollection"))
+_FEWEST = {"LineString": 2, "MultiLineString": 2, "Polygon": 4, "MultiPolygon": 4}
+"""Positions of a line, and of a ring, which is closed: RFC 7946, 3.1.4 and 3.1.6."""
 _NUMBERS = {int, float}
 _MOST_NESTED = 8
 
@@ -50,13 +52,17 @@ def _is_geometry(value: Any, *, optional: bool = False, nested: int = 0) -> bool
         if not isinstance(parts, list) or nested >= _MOST_NESTED:
             return False
         return all(_is_geometry(part, nested=nested + 1) for part in parts)
-    return isinstance(kind, str) and kind in _DEPTHS and _is_array(value.get("coordinates"), _DEPTHS[kind])
+    if not isinstance(kind, str) or kind not in _DEPTHS:
+        return False
+    return _is_array(value.get("coordinates"), _DEPTHS[kind], _FEWEST.get(kind, 0))
 
 
-def _is_array(value: Any, depth: int) -> bool:
-    """Tell whether it is positions, that many arrays deep."""
+def _is_array(value: Any, depth: int, fewest: int) -> bool:
+    """Tell whether it is positions, that many arrays deep; `fewest` of them make a line, and four or more a ring."""
     if not isinstance(value, list):
         return False
     if depth == 0:
         return len(value) >= 2 and set(map(type, value)) <= _NUMBERS  # noqa: PLR2004  RFC 7946, 3.1.1
-    return all(_is_array(each, depth - 1) for each in value)
+    if depth == 1 and (len(value) < fewest or (fewest == _FEWEST["Polygon"] and value[0] != value[-1])):
+        return False
+    return all(_is_array(each, depth - 1, fewest) for each in value)

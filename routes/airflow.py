@@ -40,7 +40,7 @@ async def post_event(request: Request) -> Response:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an event has at most {_LARGEST} bytes")
     news = _news_of(request)
     _check(request, news, body)
-    run = parse_object(body).get("run")
+    run = parse_object(body, such_as='{"run": …}').get("run")
     if not isinstance(run, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "member 'run': missing, or no text: the name of a run")
     if is_run(run):

@@ -10,7 +10,7 @@ from orchestration.backend import BackendUpdate
 from orchestration.connection import parse_address
 from orchestration.errors import ReferenceRefused, WorkFailed
 from orchestration.job import UNFINISHED, Job, Manifest, Output, Status
-from orchestration.work import WITHOUT_FILES
+from orchestration.work import QUICK
 from processes.words import shown
 from routes.body import parse_object
 from routes.notices import Mailing
@@ -109,8 +109,8 @@ def read_update(body: bytes, job: Job, mailing: Mailing) -> BackendUpdate:
 
 
 def _check_process(job: Job) -> None:
-    """Raise the 409 Problem for an order that makes no files: it is done here in seconds, with outputs of its own."""
-    if job.order.process in WITHOUT_FILES:
+    """Raise the 409 Problem for an order that is done here in seconds, with outputs of its own."""
+    if job.order.process in QUICK:
         raise Problem(HTTPStatus.CONFLICT, f"orders of {job.order.process} are done by this server alone", jobID=job.id)
 
 

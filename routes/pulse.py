@@ -6,22 +6,27 @@ from threading import Lock
 
 import httpx2
 
+from orchestration.runners.airflow import Access
+
 _FRESH = 5.0
 """Seconds for which an answer is given again."""
 _PATIENCE = 3.0
 _PATH = "/api/v2/monitor/health"
 """What Airflow answers everybody."""
+_LOGIN = "/auth/token"
+_LET_IN = 60.0
+"""Seconds for which a login that worked is not tried again."""
 
 
 class Pulse:
-    """Airflow at `url`, as the server sees it; the worker's own look says more, in the log and on waiting orders."""
+    """Airflow, as the server sees it; the worker's own look says more, in the log and on waiting orders."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
+    def __init__(self, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
+        self._access = access
         self._clock = clock
         self._lock = Lock()
         self._found = "Airflow was not asked yet"
-        self._until = 0.0
+        self._until = self._let_in_until = 0.0
 
     def trouble(self) -> str:
         """Return what is wrong with it, empty where nothing is; while one asks, others are told what was found last."""
@@ -35,10 +40,22 @@ class Pulse:
 
     def _ask(self) -> str:
         try:
-            answer = httpx2.get(f"{self._url}{_PATH}", timeout=_PATIENCE)
-            status = answer.raise_for_status().json()["scheduler"]["status"]
+            answer = httpx2.get(f"{self._access.url}{_PATH}", timeout=_PATIENCE, trust_env=False)
+            if answer.raise_for_status().json()["scheduler"]["status"] != "healthy":
+                return "Airflow's scheduler gives no sign of life"
+            return self._shut()
         except httpx2.HTTPError as error:
             return f"Airflow does not answer: {type(error).__name__}"
         except (ValueError, KeyError, TypeError):
             return "Airflow's answer cannot be read"
-        return "" if status == "healthy" else "Airflow's scheduler gives no sign of life"
+
+    def _shut(self) -> str:
+        """Return why Airflow does not let the service user in, empty where it does. Raises httpx2.HTTPError."""
+        if self._clock() < self._let_in_until:
+            return ""
+        who = {"username": self._access.username, "password": self._access.password}
+        answer = httpx2.post(f"{self._access.url}{_LOGIN}", json=who, timeout=_PATIENCE, trust_env=False)
+        if not answer.is_success:
+            return f"Airflow does not let this server in: it answers the login with {answer.status_code}"
+        self._let_in_until = self._clock() + _LET_IN
+        return ""

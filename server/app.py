@@ -59,7 +59,7 @@ from routes.pulse import Pulse
 from routes.resources import Resources
 from routes.room import Room
 from server.access import authenticating, by_ourselves, make_policy
-from server.airflow import news_key
+from server.airflow import news_key, on_airflow
 from server.api import make_api
 from server.database import place_of
 from server.desk import make_results
@@ -182,8 +182,13 @@ def open_resources(
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,
         news=_news(settings, place),
-        pulse=Pulse(settings.airflow.url) if settings.airflow.url else None,
+        pulse=_pulse(settings),
     )
+
+
+def _pulse(settings: Settings) -> Pulse | None:
+    airflow = on_airflow(settings)
+    return None if airflow is None else Pulse(airflow.access)
 
 
 def _backlog(settings: Settings, store: StoredJobs) -> Backlog | None:

@@ -10,10 +10,10 @@ from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from orchestration.dags.services import (
-    LAST,
     Twin,
     answer_of_run,
     end,
+    last_task,
     pulled,
     run_of_task,
     told_to_the_caller,
@@ -70,7 +70,7 @@ def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any
             return calculate_features(service, run.inputs, run.process_id(_number(twin, again)), use_cache=use_cache)
 
     @task(task_id=_APPLY + after, execution_timeout=limits.apply)
-    def apply(features: dict[str, Any]) -> Any:
+    def apply(features: Any) -> Any:
         run = run_of_task()
         with told_to_the_caller():
             service = twin.service("apply-model-service", limits.apply)
@@ -86,7 +86,7 @@ def _number(twin: Twin, again: bool) -> int:  # noqa: FBT001  one of two
 
 
 def _finish(applied: list[Any]) -> None:
-    @task(**LAST)
+    @last_task
     def finish() -> None:
         end(lambda: answer_of_run([_APPLY, _APPLY + _AGAIN], _IN_ORDER))
 

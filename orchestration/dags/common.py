@@ -62,5 +62,5 @@ def limits(dag: str, *, runs: int, tasks: int) -> tuple[int, int]:
 
 
 def order_of_run() -> dict[str, Any]:
-    """Return the order that the running task's run is for: job, attempt, process, inputs, outputs."""
+    """Return what the running task's run was told: job, attempt, process."""
     return dict(get_current_context()["dag_run"].conf or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 
-from orchestration.dags.services import LAST, Twin, answer_of_run, end, run_of_task, told_to_the_caller, try_number
+from orchestration.dags.services import Twin, answer_of_run, end, last_task, run_of_task, told_to_the_caller, try_number
 from orchestration.errors import ServiceRefused
 from orchestration.services.prepare_samples import prepare_samples
 
@@ -27,7 +27,7 @@ def _dag(twin: Twin) -> DAG:
             service = twin.service("sample-extraction-service", _LIMIT)
             return prepare_samples(service, run.inputs, run.process_id(try_number()))
 
-    @task(**LAST)
+    @last_task
     def finish() -> None:
         end(lambda: answer_of_run([_TASK], [_TASK]))
 

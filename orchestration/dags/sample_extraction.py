@@ -8,10 +8,10 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from orchestration.dags.services import (
-    LAST,
     UNTOLD,
     Twin,
     end,
+    last_task,
     pulled,
     reasons,
     run_of_task,
@@ -42,7 +42,7 @@ def _dag(twin: Twin) -> DAG:
             entry = run.inputs["s2_parameter_list"][index]
             return {"index": index, "answer": extract_sentinel_2(service, entry, run.process_id(index, try_number()))}
 
-    @task(**LAST)
+    @last_task
     def finish() -> None:
         end(_answers)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Connection, get_current_context
+from airflow.sdk import Connection, get_current_context, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from orchestration.dags.common import mail_operators, order_of_run, retry_delay
@@ -86,9 +86,13 @@ class Twin:
 def run_of_task() -> Run:
     """Return the run that the task is of. Raises AirflowFailException where it is for no order."""
     try:
-        return Run.of(order_of_run(), get_current_context()["run_id"])
+        return Run.of(order_of_run(), get_current_context()["run_id"], _results())
     except WorkFailed as error:
         raise AirflowFailException(str(error)) from error
+
+
+def _results() -> Path:
+    return Path(os.environ["LANDCAST_STATE_DIR"]) / "results"
 
 
 def try_number() -> int:
@@ -99,9 +103,10 @@ def try_number() -> int:
 @contextmanager
 def told_to_the_caller(*final: type[OrchestrationError], index: int | None = None) -> Iterator[None]:
     """Keep why the task fails for `end`; of errors that are `final` it is not tried again."""
+    ends: tuple[type[OrchestrationError], ...] = (ManyMetrics, *final)
     try:
         yield
-    except (ManyMetrics, *final) as error:
+    except ends as error:
         _keep(str(error), index)
         raise AirflowFailException(str(error)) from error
     except OrchestrationError as error:
@@ -150,7 +155,7 @@ def end(result: Callable[[], Any]) -> None:
     `result` returns the value of the order's result, or raises WorkFailed with the reason for the caller.
     Raises OrderFailed then, so that the run fails too.
     """
-    run, folder = run_of_task(), Path(os.environ["LANDCAST_STATE_DIR"]) / "results"
+    run, folder = run_of_task(), _results()
     try:
         value = result()
     except WorkFailed as error:
@@ -165,5 +170,7 @@ def mail_unless_told(context: Context) -> None:
         mail_operators(context)
 
 
-LAST: dict[str, Any] = {"trigger_rule": "all_done", "on_failure_callback": mail_unless_told}
-"""How the last task of a run differs: it waits for all others, and fails where one of them failed."""
+def last_task(function: Callable[[], None]) -> Callable[[], Any]:
+    """Make the last task of a run: it waits for all others, and fails where one of them failed."""
+    made: Callable[[], Any] = task(trigger_rule="all_done", on_failure_callback=mail_unless_told)(function)
+    return made

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from orchestration.ending import write_ending
 from orchestration.errors import ServiceFailed, WorkFailed
+from orchestration.handover import handed_order
 from orchestration.job import Output
 from orchestration.runners import Done, Failed
 
@@ -25,15 +26,15 @@ class Run:
     inputs: Mapping[str, Any]
 
     @classmethod
-    def of(cls, conf: Mapping[str, Any], run_id: str) -> "Run":
+    def of(cls, conf: Mapping[str, Any], run_id: str, results: Path) -> "Run":
         """Return the run with the configuration that it was started with. Raises WorkFailed where it is for no order.
 
         Its job and its attempt name a folder, so they are what the server gives them or nothing.
         """
         match conf:
-            case {"job": str(job), "attempt": int(attempt), "inputs": dict(inputs)} if _is_uuid(job) and attempt > 0:
-                return cls(run_id, job, attempt, inputs)
-        raise WorkFailed("the run was started for no order: its configuration has no job, attempt and inputs")
+            case {"job": str(job), "attempt": int(attempt)} if _is_uuid(job) and attempt > 0:
+                return cls(run_id, job, attempt, handed_order(results / job / str(attempt)).inputs)
+        raise WorkFailed("the run was started for no order: its configuration has no job and attempt")
 
     def process_id(self, *parts: int) -> str:
         """Return the name that a service is told for one request: the run's id, its parts, and the try as the last."""

@@ -1,6 +1,6 @@
 """The steps of an order on Airflow, each in a process of our own Python: JSON values in, JSON values out.
 
-`told` is what the run was told, `{"job", "attempt", "process", "inputs", "outputs"}`; `try_` numbers the tries of the
+`told` is what the run was told, `{"job", "attempt", "process"}`; `try_` numbers the tries of the
 step. A step ends its process with a code of `orchestration.child` where its order fails or is not wanted any more.
 """
 

@@ -20,7 +20,7 @@ from orchestration.ending import read_ending
 from orchestration.errors import AttemptOver, NoSpaceLeft, StoreUnavailable
 from orchestration.fetch import Fetcher
 from orchestration.full import NO_SPACE
-from orchestration.job import Order
+from orchestration.handover import handed_order
 from orchestration.store.reporter import Reporter
 from orchestration.work import Bench
 from orchestration.work.attempt import Ended, Progress, failing_into
@@ -96,7 +96,7 @@ def _bench(told: Mapping[str, Any], results: Path, folder: Path, progress: Progr
     private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}
     return Bench(
         job_id=told["job"],
-        order=Order(told["process"], told["inputs"], owner="", outputs=told["outputs"]),
+        order=handed_order(results / told["job"] / str(told["attempt"])),
         results=results,
         folder=folder,
         configuration=Path(os.environ["LANDCAST_AIRFLOW_CONFIG"]),

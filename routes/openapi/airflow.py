@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from routes.openapi.operation import JSON, content, operation
+from routes.openapi.operation import JSON, content, operation, ref
 
 Value = dict[str, Any]
 _TEXT = {"type": "string"}
@@ -20,7 +20,10 @@ def _event() -> Value:
         "postAirflowEvent",
         "Where Airflow tells that something became of a run; signed as Standard Webhooks has it",
         tag="server",
-        responses={"204": {"description": "Taken: the run is looked at, if it is one of ours."}},
-        errors=(400, 413, 415, 429, 503),
+        responses={
+            "204": {"description": "Taken: the run is looked at, if it is one of ours."},
+            "429": ref("responses", "problem"),
+        },
+        errors=(400, 413, 415, 503),
         requestBody={"required": True, "content": content(schema, JSON)},
     )

@@ -12,7 +12,7 @@ _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
 _WEB: Value = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": 2000}
 
-PROBLEMS = (400, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 429, 502, 503, 504)
+PROBLEMS = (400, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 502, 503, 504)
 DATETIME = "An instant or an interval as RFC 3339 says, `..` for an open end."
 BBOX_CRS = "The coordinate reference system of `bbox`; longitude and latitude without it."
 

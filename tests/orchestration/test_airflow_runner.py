@@ -12,6 +12,7 @@ import pytest
 
 from orchestration.ending import write_ending
 from orchestration.errors import RunnerUnavailable, WorkflowUnavailable
+from orchestration.handover import handed_order
 from orchestration.job import Job, Order, Output, Status
 from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, run_id
 from orchestration.runners.airflow import Pace
@@ -87,11 +88,20 @@ def yard(played: PlayedAirflow, tmp_path: Path, until: Until) -> Iterator[Yard]:
 RESULT = Done((Output("stringOutput", "x"),))
 
 
+def test_a_login_that_is_refused_is_tried_less_and_less_often(played: PlayedAirflow, tmp_path: Path) -> None:
+    """An account that is tried once a second is one that is locked."""
+    access = replace(played.access(timeout=0.5), password="wrong")  # noqa: S106  of nobody
+    with closing(AirflowRunner(lambda: Airflow(access), tmp_path, dags=DAGS, pace=PACE)):
+        time.sleep(4)
+    assert 1 <= played.logins <= 2
+
+
 def test_an_order_is_handed_over_followed_and_done_by_what_its_work_wrote(yard: Yard) -> None:
     job = yard.started()
-    assert yard.played.confs == [
-        {"job": job.id, "attempt": 1, "process": "echo", "inputs": {"a": 1}, "outputs": None}
-    ], "whose order it is is none of Airflow's business"
+    assert yard.played.confs == [{"job": job.id, "attempt": 1, "process": "echo"}], (
+        "what was ordered may be large, and whose order it is is none of Airflow's business"
+    )
+    assert handed_order(yard.results / job.id / "1") == Order("echo", {"a": 1}, "")
     yard.comes_to(job, Queued(QUEUED))
     yard.set(job, "running")
     yard.comes_to(job, Running())

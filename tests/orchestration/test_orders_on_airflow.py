@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from orchestration.ending import read_ending
+from orchestration.handover import ORDER_FILE, hand_order
 from orchestration.job import Job, Order, Output
 from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed
@@ -68,8 +69,8 @@ def begin(airflow: Airflow) -> Iterator[Begin]:
             job = store.begin(store.add(Order(process, inputs, "ann", outputs=outputs))[0].id)
             assert job is not None
             run = Run(airflow, store, job, dag or process)
-            told = {"job": job.id, "attempt": 1, "process": process, "inputs": inputs, "outputs": outputs}
-            airflow.begin(run.dag, run.id, told)
+            hand_order(run.folder, job.order)
+            airflow.begin(run.dag, run.id, {"job": job.id, "attempt": 1, "process": process})
             return run
 
         yield begin
@@ -222,7 +223,7 @@ def test_a_dismissed_order_s_task_stops_by_itself(begin: Begin) -> None:
     run.airflow.ended(run.dag, run.id, within=20)
     assert run.endings() == []
     assert [task[2] for task in run.tasks()] == ["skipped"]
-    assert list(run.folder.glob("*")) == []
+    assert [path.name for path in run.folder.iterdir()] == [ORDER_FILE]
 
 
 @contextmanager

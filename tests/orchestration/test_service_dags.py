@@ -14,7 +14,8 @@ from uuid import uuid4
 import pytest
 
 from orchestration.ending import read_ending
-from orchestration.job import Output
+from orchestration.handover import hand_order
+from orchestration.job import Order, Output
 from orchestration.runners import Done, Failed
 from orchestration.where import SERVICES
 from tests.airflow import HOME, Airflow
@@ -242,8 +243,8 @@ class Stage:
     def begin(self, dag: str, inputs: dict[str, Any]) -> tuple[str, str]:
         """Begin a run as the server would; return its DAG and its job."""
         job = str(uuid4())
-        conf = {"job": job, "attempt": 1, "process": dag, "inputs": inputs, "outputs": None}
-        self._airflow.begin(dag, f"{job}.1", conf)
+        hand_order(self._airflow.state / "results" / job / "1", Order(dag, inputs, ""))
+        self._airflow.begin(dag, f"{job}.1", {"job": job, "attempt": 1, "process": dag})
         return dag, job
 
     def wait(self, dag: str, job: str) -> Ran:
@@ -257,7 +258,7 @@ class Stage:
         return Ran(state, self._ending(job), asked, tasks, mails)
 
     def _ending(self, job: str) -> Done | Failed | None:
-        tries = sorted((self._airflow.state / "results" / job / "1").glob("*"))
+        tries = sorted((self._airflow.state / "results" / job / "1").glob("*/"))
         return read_ending(tries[-1]) if tries else None
 
 

@@ -12,7 +12,8 @@ from orchestration.addresses import any_address
 from orchestration.connection import connect, parse_address
 from orchestration.ending import read_ending
 from orchestration.errors import ManyMetrics, ServiceFailed, ServiceRefused, WorkFailed
-from orchestration.job import Output
+from orchestration.handover import hand_order
+from orchestration.job import Order, Output
 from orchestration.runners import Done, Failed
 from orchestration.services.apply_model import apply_model, calculate_features
 from orchestration.services.finish import Run, finish, give_up
@@ -293,7 +294,9 @@ def test_proxies_of_the_environment_are_not_used(play: Play, monkeypatch: pytest
 
 
 def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
-    run = Run.of({"job": JOB, "attempt": 2, "process": "p", "inputs": {}, "outputs": None}, f"{JOB}.2")
+    hand_order(tmp_path / JOB / "2", Order("p", {"a": "\0"}, "ann"))
+    run = Run.of({"job": JOB, "attempt": 2, "process": "p"}, f"{JOB}.2", tmp_path)
+    assert run.inputs == {"a": "\0"}
     give_up(run, tmp_path, 1, "x" * 9000)
     finish(run, tmp_path, 3, {"a": ["ä"]})
     failed, done = (read_ending(tmp_path / JOB / "2" / try_) for try_ in ("1", "3"))
@@ -307,15 +310,14 @@ def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
     "conf",
     [
         {},
-        {"job": "../../x", "attempt": 1, "inputs": {}},
-        {"job": JOB.upper(), "attempt": 1, "inputs": {}},
-        {"job": f"{{{JOB}}}", "attempt": 1, "inputs": {}},
-        {"job": JOB, "attempt": "../1", "inputs": {}},
-        {"job": JOB, "attempt": 0, "inputs": {}},
-        {"job": JOB, "attempt": 1, "inputs": []},
+        {"job": "../../x", "attempt": 1},
+        {"job": JOB.upper(), "attempt": 1},
+        {"job": f"{{{JOB}}}", "attempt": 1},
+        {"job": JOB, "attempt": "../1"},
+        {"job": JOB, "attempt": 0},
     ],
 )
-def test_a_run_that_was_started_for_no_order_writes_nowhere(conf: Any) -> None:
+def test_a_run_that_was_started_for_no_order_writes_nowhere(conf: Any, tmp_path: Any) -> None:
     """Who may start runs in Airflow must not choose which folder is written to."""
     with pytest.raises(WorkFailed, match="started for no order"):
-        Run.of(conf, "run")
+        Run.of(conf, "run", tmp_path)

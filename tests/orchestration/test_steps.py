@@ -18,6 +18,7 @@ import pytest
 from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT
 from orchestration.ending import read_ending
 from orchestration.full import NO_SPACE
+from orchestration.handover import ORDER_FILE, hand_order
 from orchestration.job import Job, Order, Output
 from orchestration.runners import Done, Failed
 from orchestration.store.jobs import StoredJobs
@@ -55,7 +56,7 @@ class Bureau:
         return _answer(self.start(step, *rest, **more))
 
     def endings(self) -> dict[str, Done | Failed]:
-        found = {folder.name: read_ending(folder) for folder in self.attempt.glob("*")}
+        found = {folder.name: read_ending(folder) for folder in self.attempt.glob("*/")}
         return {name: ending for name, ending in found.items() if ending}
 
 
@@ -79,7 +80,8 @@ def make_bureau(postgres: Postgres, tmp_path: Path) -> Iterator[MakeBureau]:
         store = StoredJobs(pool)
         job = store.begin(store.add(Order(process, inputs or {}, "ann", outputs=outputs))[0].id)
         assert job is not None
-        members = {"job": job.id, "attempt": 1, "process": process, "inputs": inputs or {}, "outputs": outputs}
+        members = {"job": job.id, "attempt": 1, "process": process}
+        hand_order(tmp_path / "results" / job.id / "1", job.order)
         worker = urlunsplit(parts._replace(netloc=f"{name}:x@{parts.hostname}:{parts.port}"))
         settings = {
             "LANDCAST_DATABASE_URL": worker,
@@ -194,7 +196,7 @@ def test_a_step_of_another_attempt_does_nothing(
     step = bureau.start("perform", told={**bureau.told, **late})
     assert "not the running one" in step.communicate(timeout=60)[1]
     assert step.returncode == ATTEMPT_OVER
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [bureau.attempt / ORDER_FILE]
 
 
 def test_a_step_is_told_no_path(make_bureau: MakeBureau, tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_a_step_is_told_no_path(make_bureau: MakeBureau, tmp_path: Path) -> None
     step = bureau.start("perform", told={**bureau.told, "job": "../../outside"})
     step.communicate(timeout=60)
     assert step.returncode == 1
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [bureau.attempt / ORDER_FILE]
 
 
 @pytest.mark.parametrize("process", ["files", "rest"])

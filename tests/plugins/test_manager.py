@@ -27,6 +27,12 @@ def test_the_configured_processes_are_there() -> None:
         "european-product",
         "area-statistics",
         "echo",
+        "apply-model",
+        "apply-model-testing",
+        "prepare-samples",
+        "prepare-samples-testing",
+        "sample-extraction",
+        "sample-extraction-testing",
     ]
     assert isinstance(manager().get_processor("echo"), Echo)
 

@@ -26,6 +26,7 @@ PRODUCT = "S2A_MSIL2A_20230501T100031_N0509_R122_T33UXP_20230501T134502"
 POINT = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": None}
 GONE = object()
 NO_OBJECTS: list[Any] = [[], "{}", None]
+RING = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
 NO_FEATURES: list[Any] = [None, 1, {}, POINT["geometry"], {**POINT, "type": "feature"}]
 
 
@@ -85,7 +86,9 @@ TAKEN = [
     ("prepare-samples", {"data": features()}),
     ("prepare-samples", {"data": shape(None)}),
     ("prepare-samples", {"data": shape({"type": "Point", "coordinates": [1.5, 2, 3]})}),
-    ("prepare-samples", {"data": shape({"type": "MultiPolygon", "coordinates": [[[[1, 2]]]]})}),
+    ("prepare-samples", {"data": shape({"type": "MultiPolygon", "coordinates": [[RING]]})}),
+    ("prepare-samples", {"data": shape({"type": "MultiLineString", "coordinates": [RING[:2], RING]})}),
+    ("prepare-samples", {"data": shape({"type": "MultiPoint", "coordinates": []})}),
     ("prepare-samples", {"data": shape({"type": "GeometryCollection", "geometries": [POINT["geometry"]]})}),
     ("prepare-samples", {"data": {**features({**POINT, "id": 1, "properties": {"a": [1]}}), "crs": {}}}),
     ("sample-extraction", {"s2_parameter_list": [SCENE] * 10}),
@@ -98,6 +101,11 @@ TAKEN = [
 def test_these_are_taken(name: str, changed: dict[str, Any]) -> None:
     asked = {key: value["value"] if value == {"value": {}} else value for key, value in changed.items()}
     assert process(name).check(example(name, **changed), NOTHING) == {**example(name), **asked, "test": False}
+
+
+def test_a_whole_number_stays_one_however_json_writes_it() -> None:
+    checked = process("apply-model").check(example("apply-model", epsg=3035.0), NOTHING)
+    assert repr(checked["epsg"]) == "3035"
 
 
 NO_COLLECTIONS: list[Any] = [[], "x", {"type": "FeatureCollection"}]
@@ -159,6 +167,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
             {"type": "Point", "coordinates": [1, True]},
             {"type": "Point", "coordinates": [[1, 2]]},
             {"type": "Polygon", "coordinates": [[1, 2]]},
+            {"type": "LineString", "coordinates": [[1, 2]]},
+            {"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [1, 2]]]},
+            {"type": "Polygon", "coordinates": [RING, RING[:-1]]},
+            {"type": "Polygon", "coordinates": RING},
+            {"type": "MultiPolygon", "coordinates": [[[[1, 2]]]]},
+            {"type": "MultiPolygon", "coordinates": [[[RING]]]},
             {"type": "GeometryCollection"},
             {"type": "GeometryCollection", "geometries": [None]},
         )

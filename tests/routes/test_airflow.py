@@ -14,6 +14,7 @@ from orchestration.outbox.signature import sign
 from orchestration.store.jobs import StoredJobs
 from routes.airflow import News
 from routes.backlog import Backlog
+from routes.pulse import Pulse
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow
 from tests.ports import free_port
 
@@ -67,6 +68,7 @@ def test_runs_that_are_none_of_ours_are_passed_over(post: Post) -> None:
 def test_what_is_no_event_is_told_so(post: Post, body: bytes) -> None:
     answer = post.send(body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "inputs" not in answer.json()["detail"]
     assert post.told == []
 
 
@@ -124,7 +126,24 @@ def test_airflow_s_absence_degrades_and_makes_nothing_unready(
 def test_airflow_is_asked_no_more_often_than_every_few_seconds(played: PlayedAirflow, post: Post) -> None:
     for _ in range(5):
         post.client.get("/health/ready")
-    assert len(played.asked) == 1
+    assert played.asked == ["GET /api/v2/monitor/health", "POST /auth/token"]
+
+
+def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_minute(
+    make_app: MakeApp, played: PlayedAirflow
+) -> None:
+    clock = [0.0]
+    pulse = Pulse(played.access(), clock=lambda: clock[0])
+    for clock[0], logins in ((0, 1), (30, 1), (61, 2)):
+        assert (pulse.trouble(), played.logins) == ("", logins)
+    shut = make_app(airflow={**AIRFLOW, "url": played.url, "password": "changed"})
+    with TestClient(shut) as client:
+        answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"]["airflow"] == {
+        "status": "unavailable",
+        "detail": "Airflow does not let this server in: it answers the login with 401",
+    }
 
 
 def test_more_orders_than_may_wait_are_refused_for_now(make_app: MakeApp, played: PlayedAirflow) -> None:

@@ -137,7 +137,7 @@ def test_a_nation_is_made_on_the_first_order_and_answered_at_once_from_then_on(s
         assert (shop.runs(first), shop.runs(second)) == (1, 0)
         assert second.content == first.content
         [folder] = [path.parent for path in (shop.state / "results" / "house").glob(f"*/{name}.zip")]
-        assert {path.name for path in folder.iterdir()} == {".lock", f"{name}.zip", f"{name}.zip.json"}
+        assert {path.name for path in folder.iterdir()} == {".lock", ".turn", f"{name}.zip", f"{name}.zip.json"}
 
 
 def test_two_orders_of_a_nation_at_once_are_made_once(shop: Shop) -> None:

@@ -94,7 +94,7 @@ def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Pace)
     still = now - run.changed_at
     if tasks and all(task.is_over for task in tasks):
         if (ending := find_ending(run.folder)) is not None:
-            _log.info("the result of run %s is taken, whose tasks are over, before Airflow ends it", run.name)
+            _log.debug("the result of run %s is taken, whose tasks are over, before Airflow ends it", run.name)
             run.end(ending)
         elif still > pace.lost:
             _give_up(run, f"all its tasks were over for {still:.0f} s, and its run was not")

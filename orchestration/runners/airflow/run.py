@@ -82,8 +82,5 @@ def run_of(job: Job, dags: tuple[str, ...], results: Path) -> Run:
 
 
 def conf_of(job: Job) -> dict[str, Any]:
-    """Return what a DAG is told of an order: not whose it is."""
-    order = job.order
-    outputs = None if order.outputs is None else dict(order.outputs)
-    told = {"process": order.process, "inputs": dict(order.inputs), "outputs": outputs}
-    return {"job": job.id, "attempt": job.attempt} | told
+    """Return what a DAG is told of an order: where the rest of it lies, which its tasks read."""
+    return {"job": job.id, "attempt": job.attempt, "process": job.order.process}

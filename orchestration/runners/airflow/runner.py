@@ -7,11 +7,12 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUnavailable
+from orchestration.handover import hand_order
 from orchestration.job import Job, Status
 from orchestration.runners import Gone, RunState, run_id
 from orchestration.runners.airflow import Pace
 from orchestration.runners.airflow.agenda import Agenda
-from orchestration.runners.airflow.condition import AWAY, Condition, examine
+from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
 from orchestration.runners.airflow.following import follow, is_suspect, note
 from orchestration.runners.airflow.handing import hand_over
 from orchestration.runners.airflow.run import Run, conf_of, run_of
@@ -58,6 +59,7 @@ class AirflowRunner:
         self._airflow: Airflow | None = None
         self._condition = Condition(AWAY, "Airflow was not asked yet")
         self._runs: dict[str, Run] = {}
+        self._refusals = 0
         self._lock = Lock()
         self._twins: dict[str, str] = {}
         self._agenda = Agenda()
@@ -78,6 +80,10 @@ class AirflowRunner:
             self._remember(job.id, dag)
             raise RunnerUnavailable(why)
         run = run_of(job, (dag,), self._results)
+        try:
+            hand_order(run.folder, job.order)
+        except OSError as error:
+            raise RunnerUnavailable(f"the order {job.id} cannot be written for its tasks: {error}") from error
         run.conf, run.sent = conf_of(job), again
         self._add(run)
 
@@ -187,6 +193,10 @@ class AirflowRunner:
             self._airflow = self._connect()
         was_away = not self._condition.answers
         self._note(examine(self._airflow, self._dags))
+        if self._condition.trouble == SHUT:  # who asks on and on with a login that is refused gets it locked
+            self._refusals += 1
+            return min(_SOON * 2.0**self._refusals, _LATE)
+        self._refusals = 0
         if not self._condition.answers:
             return _SOON
         if was_away:
