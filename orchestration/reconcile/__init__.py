@@ -20,6 +20,8 @@ from orchestration.store import JobStore
 _log = logging.getLogger(__name__)
 
 _TICK = 0.05
+_READING = 4
+"""How many times as long as reading all that is unfinished took it is not read again."""
 _PATIENCE = 1.0
 """Seconds to wait after the store, the disk or the runner failed us."""
 _CHORES = 3600.0
@@ -55,7 +57,7 @@ class Reconciler:
         self._chores = chores
         self._jobs: tuple[Job, ...] = ()
         self._stale = True
-        self._next_chores = 0.0
+        self._next_chores = self._next_read = 0.0
 
     def run(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
         """Reconcile until `stop`, then end what ends with us and hand it back; `beat` is called on every round."""
@@ -78,20 +80,28 @@ class Reconciler:
         """Do each step; one that fails keeps no other from being done, as removing files is what ends a full disk."""
         changed = self._floor.store.changed()
         self._stale = self._stale or changed
-        if self._stale:
-            self._jobs = self._floor.store.unfinished()
+        fresh = self._stale and time.monotonic() >= self._next_read
+        if fresh:
+            self._read()
         self._floor.space.look(self._jobs)
         steps: list[Callable[[], None]] = [
             lambda: self._follower.follow_all(self._jobs),
             lambda: self._follower.end_above_cap(self._jobs),
-            lambda: self._starter.start_all(self._jobs, stale=self._stale),
-            lambda: self._remover.remove_files(stale=self._stale),
+            lambda: self._starter.start_all(self._jobs, stale=fresh),
+            lambda: self._remover.remove_files(stale=fresh),
             self._do_chores,
         ]
         failures = [error for step in steps if (error := failure(step))]
         if failures:
             raise failures[0]
-        self._stale = False
+        self._stale = self._stale and not fresh
+
+    def _read(self) -> None:
+        """Read what is unfinished; where that is much, orders that come in all the time leave most of it to others."""
+        begin = time.monotonic()
+        self._jobs = self._floor.store.unfinished()
+        end = time.monotonic()
+        self._next_read = end + _READING * (end - begin)
 
     def _do_chores(self) -> None:
         if time.monotonic() < self._next_chores:

@@ -70,6 +70,7 @@ class Scene:
         return self.store.add(Order(process, {}, "local"))[0].id
 
     def go_round(self) -> bool:
+        self.reconciler._next_read = 0
         return self.reconciler._try(self.reconciler._round)
 
     def running(self, process: str = _LONG) -> str:
@@ -248,6 +249,29 @@ def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
     assert list(elsewhere.runs) == [f"{echo}.1"]
     assert list(scene.stage.runs) == [f"{quick}.1", f"{long}.1"]
     assert scene.stand(waiting)[0] == "accepted"
+
+
+def test_reading_many_orders_takes_a_fifth_of_the_time_whatever_comes_in(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[float] = []
+    unfinished = scene.store.unfinished
+
+    def slow() -> tuple[Job, ...]:
+        reads.append(time.monotonic())
+        time.sleep(0.05)
+        return unfinished()
+
+    monkeypatch.setattr(scene.store, "unfinished", slow)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        scene.order()
+        scene.reconciler._try(scene.reconciler._round)
+    assert 2 <= len(reads) <= 5
+    scene.order()
+    while reads[-1] < end:
+        scene.reconciler._try(scene.reconciler._round)
+        assert time.monotonic() < end + 5, "what came in meanwhile is read"
 
 
 def test_on_airflow_no_process_waits_for_the_orders_of_another(scene: Scene) -> None:
