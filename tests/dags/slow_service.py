@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, task
 
-from orchestration.dags.services import LAST, answer_of_run, end, told_to_the_caller
+from orchestration.dags.services import answer_of_run, end, last_task, told_to_the_caller
 
 with DAG("test-slow-service", schedule=None):
 
@@ -14,7 +14,7 @@ with DAG("test-slow-service", schedule=None):
         with told_to_the_caller():
             time.sleep(60)
 
-    @task(**LAST)
+    @last_task
     def finish() -> None:
         end(lambda: answer_of_run(["ask"], ["ask"]))
 

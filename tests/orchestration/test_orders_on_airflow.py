@@ -42,7 +42,7 @@ class Run:
         return self.airflow.state / "results" / self.job.id / str(self.job.attempt)
 
     def endings(self) -> list[Done | Failed]:
-        return [ending for folder in sorted(self.folder.glob("*")) if (ending := read_ending(folder))]
+        return [ending for folder in sorted(self.folder.glob("*/")) if (ending := read_ending(folder))]
 
     def tasks(self) -> list[tuple[str, int, str, int]]:
         """Return what Airflow says of the tasks: name, place among the mapped, state, tries."""
@@ -95,9 +95,17 @@ def _children(airflow: Airflow) -> list[psutil.Process]:
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
     try:
-        return any("venv-call" in word for word in process.cmdline()) and folder.exists()
+        return any("venv-call" in word for word in process.cmdline()) and any(folder.glob("*/"))
     except psutil.Error:
         return False
+
+
+def _is_over(process: psutil.Process) -> bool:
+    """Say whether it works no more, also where nobody asked yet how it ended."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_a_task_that_is_killed_ends_its_run_without_an_ending(begin: Begin, *, o
         killed.kill()
         assert run.airflow.ended(run.dag, run.id) == "failed"
         assert run.endings() == []
-        _until(lambda: not process.is_running(), 5)
+        _until(lambda: _is_over(process), 5)
         if ours:
             _until(lambda: mails.taken)
 
@@ -209,7 +217,7 @@ def test_what_a_crash_of_airflow_ended_is_run_again(begin: Begin, airflow: Airfl
     _until(lambda: _process_of(run))
     before = _children(airflow)
     airflow.kill("scheduler")
-    assert not [each for each in before if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert all(map(_is_over, before))
     airflow.start("scheduler")
     assert airflow.ended(run.dag, run.id, within=120) == "success"
     assert [task[2:] for task in run.tasks()] == [("success", 2)]
