@@ -77,7 +77,7 @@ def open_lanes(
         yield own
         return
     from orchestration.runners.airflow.news import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
-    from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415
+    from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415  likewise
 
     runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)
     with closing(runner), hearing(url, runner.hear):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from processes.base import Processor
+from processes.geojson import FEATURE_COLLECTION
 
 _BY_REFERENCE = {"valuePassing": ["byValue", "byReference"]}
 _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
@@ -96,16 +97,7 @@ _INPUTS: Mapping[str, Mapping[str, Any]] = {
     },
     "featureCollectionInput": {
         "title": "Feature collection",
-        "schema": {
-            "title": "a GeoJSON FeatureCollection",
-            "type": "object",
-            "format": "geojson-feature-collection",
-            "required": ["type", "features"],
-            "properties": {
-                "type": {"type": "string", "enum": ["FeatureCollection"]},
-                "features": {"type": "array", "items": {}},
-            },
-        },
+        "schema": FEATURE_COLLECTION,
         **_BY_REFERENCE,
     },
     "mixedInput": {

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from auth.client_address import client_address
 from auth.throttle import Throttle, TooManyFailures
 from orchestration.outbox.signature import NotSigned, verify
-from orchestration.runners.airflow.news import is_run
+from orchestration.runners import is_run
 from orchestration.store.database import unavailable
 from routes.body import parse_object, read_json
 from routes.guard import NOTHING, GuardedRoute

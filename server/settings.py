@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, IPvAnyNetwork, SecretStr, UrlConstraints, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    UrlConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from auth.algorithms import ALGORITHMS
@@ -27,6 +36,14 @@ _COMMON: SettingsConfigDict = {
     "env_ignore_empty": True,
     "use_attribute_docstrings": True,
 }
+
+
+def _readable(key: SecretStr) -> SecretStr:
+    key_of(key.get_secret_value())
+    return key
+
+
+_SigningKey = Annotated[SecretStr, Field(min_length=32), AfterValidator(_readable)]
 
 
 class ServerSettings(BaseSettings):
@@ -155,15 +172,8 @@ class CallbacksSettings(BaseSettings):
     """Seconds before the second try, of a mail too; each further pause is three times as long, an hour at most."""
     timeout: float = Field(10, gt=0, le=60)
     """Seconds that a receiver is given to answer."""
-    key: SecretStr | None = Field(None, min_length=32)
+    key: _SigningKey | None = None
     """Secret that signs callbacks, as text or `whsec_` and base64. Default: made once, kept in the state folder."""
-
-    @field_validator("key")
-    @classmethod
-    def _readable(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None:
-            key_of(key.get_secret_value())
-        return key
 
 
 class MailSettings(BaseSettings):
@@ -254,7 +264,7 @@ class AirflowSettings(BaseSettings):
     """The service user that orders are handed over as."""
     password: SecretStr | None = None
     """Its password."""
-    key: SecretStr | None = Field(None, min_length=32)
+    key: _SigningKey | None = None
     """Secret that Airflow signs with what it tells of its runs, the same there as here."""
     runs: int = Field(64, ge=1, le=10_000)
     """Orders of one process that are handed over to Airflow at once; each process has as many places of its own."""
@@ -276,13 +286,6 @@ class AirflowSettings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname or _has_more_than_address_and_path(url):
             raise ValueError("an address and a path, without user, query or fragment")
         return url.rstrip("/")
-
-    @field_validator("key")
-    @classmethod
-    def _readable(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None:
-            key_of(key.get_secret_value())
-        return key
 
 
 class LogSettings(BaseSettings):

@@ -1,9 +1,12 @@
 """Where work runs: one interface, one module a runner."""
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from orchestration.job import Job, Manifest
+
+_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[1-9]\d{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +96,8 @@ class Runner(Protocol):
 def run_id(job_id: str, attempt: int) -> str:
     """Return the name of a run, `{job}.{attempt}`."""
     return f"{job_id}.{attempt}"
+
+
+def is_run(name: str) -> bool:
+    """Say whether a run may be one of ours, by its name."""
+    return _RUN.fullmatch(name) is not None

@@ -40,7 +40,7 @@ def parsed() -> dict[str, Any]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "AIRFLOW_HOME": "/nonexistent",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////tmp/none",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nonexistent/none",
         "LANDCAST_AIRFLOW_PYTHON": "/usr/bin/python3",
     }
     done = subprocess.run(

@@ -6,7 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from orchestration.runners.airflow.news import hearing, is_run, tell
+from orchestration.runners import is_run
+from orchestration.runners.airflow.news import hearing, tell
 from sql.connections import DatabaseAway
 from sql.notify import PostgresEar
 from sql.pool import PostgresPool

@@ -7,7 +7,6 @@ Best effort: a run whose news is lost is found by the server's own looking. Sign
 import json
 import logging
 import os
-import re
 import threading
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from orchestration.outbox.signature import key_of, sign
+from orchestration.runners import is_run
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -30,7 +30,6 @@ TIMEOUT = 2.0
 WAITING = 1000
 """News that wait for a server which is slow; more are dropped."""
 
-_ORDER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]+")
 _log = logging.getLogger(__name__)
 
 
@@ -94,12 +93,12 @@ class Listener:
         self._ended(dag_run, "success")
 
     @hookimpl
-    def on_dag_run_failed(self, dag_run: "DagRun", msg: str) -> None:  # noqa: ARG002
+    def on_dag_run_failed(self, dag_run: "DagRun", msg: str) -> None:  # noqa: ARG002 - likewise
         """Tell, where a task failed for good, and where somebody ended the run."""
         self._ended(dag_run, "failed")
 
     def _ended(self, dag_run: "DagRun", state: str) -> None:
-        if _ORDER.fullmatch(dag_run.run_id):
+        if is_run(dag_run.run_id):
             self._teller.tell({"dag": dag_run.dag_id, "run": dag_run.run_id, "state": state})
 
 

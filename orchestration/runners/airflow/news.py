@@ -1,7 +1,6 @@
 """What Airflow tells of its runs, on its way from the server that took it to the worker that follows them."""
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from threading import Event, Thread
@@ -19,12 +18,6 @@ _ONCE = 1.0
 """Seconds after which somebody who listens looks whether to stop."""
 _PATIENCE = 2.0
 """Seconds until a database that was away is listened to again."""
-_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[1-9]\d{0,8}")
-
-
-def is_run(name: str) -> bool:
-    """Say whether a run may be one of ours, by its name."""
-    return _RUN.fullmatch(name) is not None
 
 
 def tell(place: Connections, run: str) -> None:
