@@ -43,9 +43,10 @@ class StoredJobs(Database):
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
         most_open = most_open if manifest is None else None
         with self._writing(order.owner) as connection:
-            if not (order.idempotency_key is None and most_open is None):
+            keyed = order.idempotency_key is not None
+            if keyed or most_open is not None:
                 self._pool.one_at_a_time(connection, order.owner)
-            known = connection.execute(statements.KNOWN, values).fetchone()
+            known = connection.execute(statements.KNOWN, values).fetchone() if keyed else None
             if known is None:
                 _check_open(connection, order.owner, most_open)
                 row = connection.execute(statement, values).fetchone()

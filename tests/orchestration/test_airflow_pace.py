@@ -1,7 +1,7 @@
 """How soon Airflow has done an order, how many orders are taken meanwhile, and what memory all of it takes when idle.
 
-`python -m bench airflow` does it for longer, with a PostgreSQL that writes to the disk, and prints the figures; bounds
-here are for a machine that does much else.
+`python -m bench airflow` does it for longer, with a PostgreSQL that writes to the disk and processors shared as the
+units of deploy/airflow have it, and prints the figures; bounds here are for a machine that does much else.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.airflow import COMPONENTS, Airflow
+from tests.cores import weighed
 from tests.orchestration.test_faults_orders import answers, rows, wait
 from tests.tending import Program
 
@@ -37,7 +38,8 @@ def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     program.start()
     try:
         wait(lambda: answers(url_of(airflow)))
-        yield program
+        with weighed({name: airflow.pid(name) for name in COMPONENTS} if MEASURED else {}):
+            yield program
     finally:
         program.kill()
 
