@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx2
 import psutil
@@ -81,8 +82,12 @@ def test_memory_of_the_idle_processes(airflow: Airflow, server: Program) -> None
 
 
 def sizes_of(leader: psutil.Process) -> list[float]:
-    """Return the proportional size of a process and of all that it began, in MB."""
-    return [each.memory_full_info().pss / 1e6 for each in (leader, *leader.children(recursive=True))]
+    """Return the proportional size of a process and of all that it began, in MB; what ends meanwhile has none."""
+    sizes = []
+    for each in (leader, *leader.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            sizes.append(each.memory_full_info().pss / 1e6)
+    return sizes
 
 
 @pytest.mark.usefixtures("server")
