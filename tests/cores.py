@@ -1,6 +1,7 @@
 """Processors shared as systemd shares them: a control group for each process of Airflow, with its unit's weight."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -10,29 +11,34 @@ _ROOT = Path("/sys/fs/cgroup")
 _UNITS = Path(__file__).parents[1] / "deploy" / "airflow"
 _SHARES_OF_A_HUNDRED = 1024
 """What Linux has for systemd's default weight of 100 in the older form of control groups."""
+_TICK = 0.05
 
 
 @contextmanager
-def weighed(leaders: Mapping[str, int]) -> Iterator[None]:
-    """Give each component, a process with all that it began and begins, the CPUWeight of its unit. Needs root."""
+def weighed(component: str, leader: int) -> Iterator[None]:
+    """Give a component of Airflow, with all that it began and begins, the CPUWeight of its unit. Needs root."""
     older = (_ROOT / "cpu").is_dir()
     home = _ROOT / "cpu" if older else _ROOT
-    if leaders and not older:
-        (home / "cgroup.subtree_control").write_text("+cpu")
-    groups = {name: home / f"landcast-test-{leader}" for name, leader in leaders.items()}
+    group = home / f"landcast-test-{leader}"
+    group.mkdir()
     try:
-        for name, group in groups.items():
-            group.mkdir()
-            weight = _weight(name)
-            shares = ("cpu.shares", weight * _SHARES_OF_A_HUNDRED // 100) if older else ("cpu.weight", weight)
-            (group / shares[0]).write_text(str(shares[1]))
-            leader = psutil.Process(leaders[name])
-            _move([leader.pid, *(each.pid for each in leader.children(recursive=True))], group)
+        weight = _weight(component)
+        if older:
+            (group / "cpu.shares").write_text(str(weight * _SHARES_OF_A_HUNDRED // 100))
+        else:
+            (home / "cgroup.subtree_control").write_text("+cpu")
+            (group / "cpu.weight").write_text(str(weight))
+        _move([leader, *(each.pid for each in psutil.Process(leader).children(recursive=True))], group)
         yield
     finally:
-        for group in groups.values():
-            _move(map(int, (group / "cgroup.procs").read_text().split()), home)
-            group.rmdir()
+        while left := _processes(group):  # what is moved may begin another meanwhile
+            _move(left, home)
+            time.sleep(_TICK)
+        group.rmdir()
+
+
+def _processes(group: Path) -> list[int]:
+    return [int(each) for each in (group / "cgroup.procs").read_text().split()]
 
 
 def _move(processes: Iterable[int], group: Path) -> None:

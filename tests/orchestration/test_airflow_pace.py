@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx2
 import psutil
@@ -39,7 +39,9 @@ def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     program.start()
     try:
         wait(lambda: answers(url_of(airflow)))
-        with weighed({name: airflow.pid(name) for name in COMPONENTS} if MEASURED else {}):
+        with ExitStack() as weights:
+            for name in COMPONENTS if MEASURED else ():
+                weights.enter_context(weighed(name, airflow.pid(name)))
             yield program
     finally:
         program.kill()
