@@ -10,11 +10,25 @@ set +a
 cd "$AIRFLOW_HOME"
 airflow db migrate
 
+# Each is a group that ends as a whole: Airflow's scheduler may wait for its workers for ever.
 running=
-trap 'trap - INT TERM EXIT; kill $running; wait' INT TERM EXIT
+stop() {
+  trap - HUP INT TERM EXIT
+  set +e
+  kill $running
+  (sleep 20 && end_groups) &
+  patience=$!
+  wait $running
+  kill $patience
+  end_groups
+}
+end_groups() {
+  for leader in $running; do kill -s KILL -- "-$leader"; done 2>/dev/null
+}
+trap stop HUP INT TERM EXIT
 for component in "api-server" "dag-processor" "scheduler --skip-serve-logs"; do
   # shellcheck disable=SC2086 # a command and its options
-  airflow $component &
+  setsid airflow $component &
   running="$running $!"
 done
 wait

@@ -4,10 +4,11 @@ import json
 import os
 import re
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
+import psutil
 import psycopg2
 import pytest
 
@@ -62,8 +63,33 @@ def test_the_ten_lines_lead_to_an_order_that_airflow_did(tmp_path: Path) -> None
             assert (tmp_path / "out").read_text().endswith('"done"')
             assert runs(f"http://127.0.0.1:{api}", folder / "var/airflow/passwords.json") == ["success"]
             assert settings_of(cluster, "airflow") == ["idle_in_transaction_session_timeout=10s"]
+            assert_all_ends(running(folder))
         finally:
+            for each in running(folder):
+                kill_session(os.getsid(each.pid))
             kill_session(process.pid)
+
+
+def running(folder: Path) -> list[psutil.Process]:
+    """Return `run.sh`, then what it began and what these began."""
+    scripts = [each for each in psutil.process_iter() if _is_script(each, folder)]
+    return [each for script in scripts for each in (script, *script.children(recursive=True))]
+
+
+def _is_script(process: psutil.Process, folder: Path) -> bool:
+    with suppress(psutil.Error):
+        return process.cwd() == str(folder / "var/airflow") and "deploy/airflow/run.sh" in process.cmdline()
+    return False
+
+
+def assert_all_ends(processes: list[psutil.Process]) -> None:
+    """Interrupt `run.sh` while a worker of Airflow's does not listen, for which its scheduler waits for ever."""
+    workers = [each for each in processes if each.name().startswith("airflow worker")]
+    assert workers
+    workers[0].suspend()
+    processes[0].terminate()
+    _, left = psutil.wait_procs(processes, timeout=60)
+    assert not left
 
 
 def runs(url: str, passwords: Path) -> list[str]:
