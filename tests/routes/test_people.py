@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,14 +139,22 @@ def test_a_person_signs_in_makes_a_key_and_signs_out(visit: Visit) -> None:
     assert not [text for text in complaints if "401" not in text], complaints
 
 
-def test_a_session_ends_when_an_administrator_of_keycloak_ends_it(keycloak: Keycloak, visit: Visit) -> None:
-    visit.open("/auth/account")
-    visit.log_in("visitor")
-    assert visit.page.url == f"{visit.url}/auth/account"
-    (user,) = keycloak.admin("GET", "/users?username=visitor&exact=true")
-    keycloak.admin("POST", f"/users/{user['id']}/logout")
-    # Keycloak has told the server by now: it waits for the answer.
-    assert visit.is_asked_for_a_password()
+@pytest.mark.parametrize("browsers", [1, 2])
+def test_sessions_end_when_an_administrator_of_keycloak_ends_them(
+    keycloak: Keycloak, visit: Visit, chromium: Browser, browsers: int
+) -> None:
+    """Of several sessions Keycloak names one alone in its logout token (keycloak/keycloak#27359), or, as set, none."""
+    with ExitStack() as contexts:
+        more = [contexts.enter_context(closing(chromium.new_context())) for _ in range(browsers - 1)]
+        visits = [visit, *(Visit(visit.url, context.new_page(), context) for context in more)]
+        for each in visits:
+            each.open("/auth/account")
+            each.log_in("visitor")
+            assert each.page.url == f"{visit.url}/auth/account"
+        (user,) = keycloak.admin("GET", "/users?username=visitor&exact=true")
+        keycloak.admin("POST", f"/users/{user['id']}/logout")
+        # Keycloak has told the server by now: it waits for the answer.
+        assert [each.is_asked_for_a_password() for each in visits] == [True] * browsers
 
 
 def test_a_form_of_another_site_ends_no_session(visit: Visit) -> None:
