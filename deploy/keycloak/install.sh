@@ -18,12 +18,13 @@ work=$(mktemp -d "$folder/keycloak.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 say "getting Keycloak $version for the tests, 160 MB, once"
-if ! mvn -q -B -C dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:zip" \
+if ! mvn -q -B -c dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:zip" \
   -DoutputDirectory="$work" >"$work/log" 2>&1; then
   cat "$work/log" >&2
   say "Keycloak could not be fetched; set TEST_KEYCLOAK_HOME or TEST_KEYCLOAK_URL, see deploy/keycloak/install.sh"
   exit 1
 fi
+# Not every mirror has the checksum files that Maven looks for: it warns of that (-c), and this decides.
 printf '%s  %s\n' "$sum" "$work/keycloak-quarkus-dist-$version.zip" | sha256sum --check --quiet
 unzip -q "$work/keycloak-quarkus-dist-$version.zip" -d "$work"
 "$work/keycloak-$version/bin/kc.sh" build --db=dev-file >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
