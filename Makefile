@@ -1,11 +1,12 @@
 # run    install what is missing, make the sample, serve it on http://127.0.0.1:5000
-# test   install what the tests need, check, run every test
+# test   install what the tests need, check, run all but the longest tests
+# test-full  run the longest tests, which `test` leaves out
 # check  lint, format, types
 # faults kill everything once while 200 orders are done
 # bench  measure
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test faults services bench
+.PHONY: help setup run check test test-full faults services bench
 PYTHON_RUN := .venv/bin/python
 
 help:
@@ -26,7 +27,11 @@ check: setup
 
 test:
 	@$(MAKE) --no-print-directory -j2 check services
-	@$(PYTHON_RUN) -m pytest -n auto
+	@$(PYTHON_RUN) -m pytest -n auto -m "not full"
+
+test-full: services
+	@$(PYTHON_RUN) -m bench faults_orders
+	@$(PYTHON_RUN) -m pytest -n auto -m full
 
 services: setup
 	@deploy/test-services.sh
