@@ -49,6 +49,10 @@ class Order:
     notices: tuple[Notice, ...] = ()
 
 
+REPAIRED = "repaired"
+"""The member of an order's stored inputs that says what was repaired in its area."""
+
+
 def is_test(order: Order) -> bool:
     """Say whether the order says that it is a test: the same is done, and its status and its package say so."""
     return order.inputs.get("test") is True

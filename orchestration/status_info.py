@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from orchestration.job import Job, Status, is_test
+from orchestration.job import REPAIRED, Job, Status, is_test
 
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 _MESSAGES: Mapping[Status, str] = {
@@ -35,7 +35,8 @@ def status_info(job: Job, url: str) -> dict[str, Any]:
 
 def _message(job: Job) -> str:
     """Return what the job says; in a list, whose jobs carry no inputs, one of a test looks as any other."""
-    return ("Test order: " if is_test(job.order) else "") + (job.message or _MESSAGES[job.status])
+    repaired = f" {job.order.inputs[REPAIRED]}" if REPAIRED in job.order.inputs else ""
+    return ("Test order: " if is_test(job.order) else "") + (job.message or _MESSAGES[job.status]) + repaired
 
 
 def instant(time: datetime) -> str:

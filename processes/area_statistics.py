@@ -106,6 +106,8 @@ class AreaStatistics(Processor):
     def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Region:
         """Return all that is measured."""
         places = _places(_way(inputs), inputs, catalogue)
+        if len(places) == 1:
+            return places[0].area
         return Area(shapely.union_all([place.area.geometry for place in places]))
 
     @override

@@ -42,7 +42,10 @@ _ESTIMATE = _object(
         "product": EXTRACTION["product"]["schema"],
         "series": {"type": "string"},
         "year": {"type": "integer"},
-        "area": _object({"km2": _KM2, "bbox": {"type": "array", "items": {"type": "number"}}}, "km2", "bbox"),
+        "area": _object(
+            {"km2": _KM2, "bbox": {"type": "array", "items": {"type": "number"}}, "repaired": {"type": "string"}},
+            *("km2", "bbox"),
+        ),
         "limit": _object({"km2": _KM2}, "km2"),
         "pixels": _COUNTS,
         "polygons": _COUNTS,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from auth.limits import Place
+from orchestration.job import REPAIRED
 from processes.base import Processor
 from processes.errors import AreaRefused, InvalidInput
 from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
@@ -42,6 +43,13 @@ class ExtractProduct(Processor):
         """Return the area that is ordered."""
         del catalogue
         return area_of(inputs["aoi"])
+
+    @override
+    def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+        """Return the inputs as they are stored; in REPAIRED what was repaired in the area."""
+        checked = super().check(inputs, catalogue)
+        repaired = area_of(checked["aoi"]).repaired
+        return {**checked, REPAIRED: repaired} if repaired else checked
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
         """Refuse an area that is invalid, too large, or has nothing of the product inside. Raises BrokenSource."""

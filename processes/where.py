@@ -19,7 +19,9 @@ BOX: Mapping[str, Any] = {
         "bbox": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
         "crs": {
             "type": "string",
-            "enum": [_CRS84, "http://www.opengis.net/def/crs/EPSG/0/4326"],
+            "description": "URI, URN or code of an authority; the box has the order of its axes.",
+            "minLength": 1,
+            "maxLength": 100,
             "default": _CRS84,
         },
     },
@@ -42,6 +44,17 @@ AREA: Mapping[str, Any] = {
             "properties": {
                 "type": {"type": "string", "enum": ["Polygon", "MultiPolygon"]},
                 "coordinates": {"type": "array", "items": {}},
+            },
+        },
+        {
+            "title": "a GeoJSON Feature or FeatureCollection of these",
+            "type": "object",
+            "format": "geojson-feature-collection",
+            "required": ["type"],
+            "properties": {
+                "type": {"type": "string", "enum": ["Feature", "FeatureCollection"]},
+                "geometry": {"type": "object"},
+                "features": {"type": "array", "items": {}},
             },
         },
         BOX,

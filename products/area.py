@@ -1,6 +1,8 @@
 """The area of an order: polygons in longitude and latitude, edges straight in these, measured on the ellipsoid."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import shapely
@@ -11,22 +13,35 @@ from pyproj.exceptions import ProjError
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
 from products.outline import Polygonal, outline
+from products.repair import polygonal, valid
 
 _STEP = 0.002
 """Degrees between the points of a densified edge: its chords stray less than a millimetre in Europe."""
+_MOST_ADDED = 400_000
+"""Points that densifying adds, at most: where there would be more, chords stray up to five centimetres."""
+_CHORD = 500
+"""Metres between the points of an edge of another system that becomes one in degrees."""
+_BEYOND = 1e9
+"""Metres that are beyond every place in every system."""
 _MARGIN = 20
 """Degrees round a CRS's area of use beyond which an area is cut before it is projected."""
 _MAX_OVERLAPS = 40_000_000
 _SAMPLE = 256
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 _ELLIPSOID = Geod(ellps="GRS80")
+_last: "ContextVar[tuple[object, Area] | None]" = ContextVar("_last", default=None)
+"""The value that was read last in this request, and its area: an order is checked in several places."""
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A valid (Multi)Polygon in longitude and latitude (CRS84) and its size on the ellipsoid."""
+    """A valid (Multi)Polygon in longitude and latitude (CRS84) and its size on the ellipsoid.
+
+    `repaired` says in a sentence what was repaired in it, empty where nothing was.
+    """
 
     geometry: Polygonal
+    repaired: str = ""
     km2: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,7 +53,8 @@ class Area:
 
         PROJ's best operation, never a ballpark one. Raises InvalidArea where there is none.
         """
-        geometry = shapely.segmentize(_usable(self.geometry, epsg), _STEP)
+        geometry = _usable(self.geometry, epsg)
+        geometry = shapely.segmentize(geometry, max(_STEP, geometry.length / _MOST_ADDED))
         try:
             transformer = Transformer.from_crs("OGC:CRS84", epsg, always_xy=True, allow_ballpark=False)
             x, y = shapely.get_coordinates(geometry).T
@@ -57,16 +73,48 @@ def read_area(value: object) -> Area:
 
 
 def measure_area(value: object) -> Area:
-    """Return the area that an input gives, of whatever size: WKT, GeoJSON, `{"value": GeoJSON}` or an OGC bbox.
+    """Return the area that an input gives, of whatever size: WKT, EWKT, GeoJSON, `{"value": GeoJSON}` or an OGC bbox.
 
-    Heights are dropped. Raises InvalidArea, which says what is wrong, where, and what is allowed.
+    Heights are dropped, as are parts and rings that are empty. What touches or barely crosses itself is repaired, and
+    the area says so. Raises InvalidArea, which says what is wrong, where, and what is allowed.
     """
-    geometry = shapely.force_2d(outline(value))
-    _check_bounds(geometry)
-    _check_cost(geometry)
-    if not shapely.is_valid(geometry):
-        raise InvalidArea(_fault(shapely.is_valid_reason(geometry)))
-    return Area(geometry)
+    last = _last.get()
+    if last is not None and last[0] is value:
+        return last[1]
+    found = outline(value)
+    polygons = shapely.force_2d(found.polygons)
+    _check_form(polygons)
+    if found.crs is not None:
+        polygons = to_degrees(polygons, found.crs, as_defined=found.as_defined)
+    _check_bounds(polygons)
+    _check_cost(polygons)
+    area = Area(*valid(polygons, together=found.together))
+    _last.set((value, area))
+    return area
+
+
+def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) -> NDArray[Any]:
+    """Return polygons of a system in longitude and latitude; their edges are straight in it, and densified.
+
+    Coordinates are x before y, unless `as_defined` by the system. PROJ's best operation, never a ballpark one. Raises
+    InvalidArea where there is none.
+    """
+    if not crs.is_geographic:
+        step = _CHORD / crs.axis_info[0].unit_conversion_factor
+        if not np.abs(shapely.get_coordinates(polygons)).max(initial=0) * step < _BEYOND * _CHORD:
+            raise InvalidArea(f"The area lies outside of where {crs.name} can be used.")
+        polygons = shapely.segmentize(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
+    try:
+        transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=not as_defined, allow_ballpark=False)
+        x, y = shapely.get_coordinates(polygons).T
+        points = np.column_stack(transformer.transform(x, y, errcheck=True))
+    except ProjError as error:
+        raise InvalidArea(
+            f"The area cannot be taken from {crs.name} to longitude and latitude: {error}. Allowed are "
+            "places where that system can be used."
+        ) from error
+    moved: NDArray[Any] = shapely.set_coordinates(polygons.copy(), points)
+    return moved
 
 
 def check_size(area: Area) -> None:
@@ -81,14 +129,6 @@ def _usable(geometry: Polygonal, epsg: int) -> Polygonal:
         return geometry
     box = shapely.box(use.west - _MARGIN, use.south - _MARGIN, use.east + _MARGIN, use.north + _MARGIN)
     return geometry if shapely.covers(box, geometry) else polygonal(shapely.intersection(geometry, box))
-
-
-def polygonal(geometry: shapely.Geometry) -> Polygonal:
-    """Return the polygons of a geometry, without the points and lines that an intersection may leave."""
-    parts = shapely.get_parts(geometry) if geometry.geom_type == "GeometryCollection" else np.array([geometry])
-    kept = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])  # noqa: PLR2004 -- a surface's dimension
-    only: Polygonal = kept[0] if len(kept) == 1 else shapely.multipolygons(kept)
-    return only
 
 
 def _square_metres(geometry: Polygonal) -> float:
@@ -110,13 +150,19 @@ def _below(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
     return strip * _ELLIPSOID.b**2 / 2
 
 
-def _check_bounds(geometry: Polygonal) -> None:
-    points = shapely.get_coordinates(geometry)
+def _check_form(polygons: NDArray[Any]) -> None:
+    points = shapely.get_coordinates(polygons)
     if not len(points):
         raise InvalidArea("The area is empty. Allowed is a polygon with an inside.")
     if not np.isfinite(points).all():
         raise InvalidArea("The area has a coordinate that is not a finite number.")
-    beyond = np.flatnonzero((np.abs(points) > (180, 90)).any(axis=1))
+    if len(points) > MAX_VERTICES:
+        raise InvalidArea(f"The area has {len(points):,} vertices. Allowed are {MAX_VERTICES:,}: simplify it.")
+
+
+def _check_bounds(polygons: NDArray[Any]) -> None:
+    points = shapely.get_coordinates(polygons)
+    beyond = np.flatnonzero(~(np.abs(points) <= (180, 90)).all(axis=1))
     if len(beyond):
         x, y = points[beyond[0]]
         raise InvalidArea(
@@ -125,16 +171,12 @@ def _check_bounds(geometry: Polygonal) -> None:
         )
 
 
-def _check_cost(geometry: Polygonal) -> None:
+def _check_cost(polygons: NDArray[Any]) -> None:
     """Refuse an outline whose checking would take long; edges whose boxes overlap are compared with each other."""
-    points = shapely.get_coordinates(geometry)
-    if len(points) > MAX_VERTICES:
-        raise InvalidArea(f"The area has {len(points):,} vertices. Allowed are {MAX_VERTICES:,}: simplify it.")
-    if geometry.length > MAX_OUTLINE_DEGREES:
-        raise InvalidArea(
-            f"The area's outline is {geometry.length:,.0f} degrees long. Allowed are {MAX_OUTLINE_DEGREES:,}."
-        )
-    if _overlaps(points) > _MAX_OVERLAPS:
+    length = shapely.length(polygons).sum()
+    if length > MAX_OUTLINE_DEGREES:
+        raise InvalidArea(f"The area's outline is {length:,.0f} degrees long. Allowed are {MAX_OUTLINE_DEGREES:,}.")
+    if _overlaps(shapely.get_coordinates(polygons)) > _MAX_OVERLAPS:
         raise InvalidArea("The area's outline is too tangled: too many of its edges lie over each other. Simplify it.")
 
 
@@ -144,11 +186,3 @@ def _overlaps(points: NDArray[np.float64]) -> float:
     chosen = np.random.default_rng().choice(len(low), min(_SAMPLE, len(low)), replace=False)
     hits = sum(np.count_nonzero(((low <= high[i]) & (high >= low[i])).all(axis=1)) for i in chosen)
     return hits / len(chosen) * len(low)
-
-
-def _fault(reason: str) -> str:
-    """Return GEOS's `Self-intersection[15 50]` as a sentence."""
-    what, _, where = reason.partition("[")
-    words = {"Self-intersection": "crosses itself", "Ring Self-intersection": "touches itself"}
-    fault = words.get(what, f"is not valid ({what.lower()})")
-    return f"The area {fault}{' at ' + where.rstrip(']') if where else ''}. Allowed is a valid polygon or multipolygon."

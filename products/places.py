@@ -5,16 +5,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
-from products.area import Area, polygonal, read_area
+from products.area import Area, measure_area, read_area, to_degrees
 from products.catalogue import Catalogue, FeatureSource
 from products.errors import AreaTooLarge, RequestTooLarge, UnknownPlace
 from products.limits import MAX_ORDER_KM2, MAX_PLACES
 from products.nations import NATIONS, find_nation
 from products.nations.outline import outline_of
-from products.outline import outline
+from products.outline import without_empty
+from products.repair import polygonal
 from products.vector.geopackage import Batch, Reader, read_geopackage, readable
 from products.vector.layer import quote
 from products.vector.query import Selection, search
@@ -24,8 +26,6 @@ PARKS = "parks"
 
 _NAME = "name"
 _LONGITUDE_LATITUDE = 4326
-_CHORD = 500
-"""Units of a layer's CRS between the points of an edge that becomes one in degrees."""
 _SECONDS = 20
 _SHOWN = 30
 """Features that are named to somebody who asked for none of them, at most."""
@@ -52,7 +52,7 @@ def places_of(where: Mapping[str, Any], catalogue: Catalogue) -> tuple[Place, ..
         return (_nation(where["nation"]),)
     if "park" in where:
         return (_named(source_of(PARKS, catalogue), where["park"]),)
-    return _within(source_of(where["collection"], catalogue), Area(outline(where["bbox"])))
+    return _within(source_of(where["collection"], catalogue), measure_area(where["bbox"]))
 
 
 def source_of(collection: str, catalogue: Catalogue) -> FeatureSource:
@@ -148,15 +148,14 @@ def _places(reader: Reader, source: FeatureSource, batch: Batch) -> tuple[Place,
 
 def _area(geometry: Any, epsg: int) -> Area:
     """Return the polygons of a feature in longitude and latitude, made valid where they are not."""
-    whole = shapely.force_2d(geometry) if geometry is not None else shapely.MultiPolygon()
+    if geometry is None:
+        return Area(shapely.MultiPolygon())
+    whole = polygonal(without_empty(shapely.force_2d(np.array([geometry], dtype=object)))[0])
     if not shapely.is_valid(whole):
-        whole = shapely.make_valid(whole, method="structure", keep_collapsed=False)
-    if epsg == _LONGITUDE_LATITUDE or whole.is_empty:
-        return Area(whole)
-    crs = CRS.from_epsg(epsg)
-    dense = polygonal(whole) if crs.is_geographic else shapely.segmentize(polygonal(whole), _CHORD)
-    to_degrees = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True, allow_ballpark=False)
-    return Area(shapely.transform(dense, to_degrees.transform, interleaved=False))
+        whole = polygonal(shapely.make_valid(whole, method="structure", keep_collapsed=False))
+    if epsg != _LONGITUDE_LATITUDE and not whole.is_empty:
+        (whole,) = to_degrees(np.array([whole], dtype=object), CRS.from_epsg(epsg))
+    return Area(whole)
 
 
 @contextmanager

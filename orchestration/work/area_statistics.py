@@ -21,11 +21,14 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, 
 
 def _plan(bench: Bench) -> Sequence[Part]:
     places = places_of(bench.order.inputs, catalogue_of(read_configuration(bench.configuration)))
-    return [{"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex} for each in places]
+    return [
+        {"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex, "repaired": each.area.repaired}
+        for each in places
+    ]
 
 
 def _make(part: Part, bench: Bench) -> Piece:
-    place = Place(part["id"], part["name"], Area(shapely.from_wkb(part["outline"])))
+    place = Place(part["id"], part["name"], Area(shapely.from_wkb(part["outline"]), part["repaired"]))
     product, since = product_of(bench), _earlier(bench)
 
     def report(fraction: float, message: str) -> None:

@@ -43,7 +43,11 @@ def _make(_part: Part, bench: Bench) -> Piece:
         "product": inputs["product"],
         "series": product.series,
         "year": product.year,
-        "area": {"km2": round(area.km2, 4), "bbox": [round(each, 6) for each in area.geometry.bounds]},
+        "area": {
+            "km2": round(area.km2, 4),
+            "bbox": [round(each, 6) for each in area.geometry.bounds],
+            **({"repaired": area.repaired} if area.repaired else {}),
+        },
         "limit": {"km2": MAX_ORDER_KM2},
         **(_amounts(amount, product, inputs["product"]) if amount else {}),
         **(_costs(amount, inputs["product"], _past(bench, product, catalogue)) if amount and amount.total else {}),

@@ -14,11 +14,12 @@ from rasterio.features import geometry_mask
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from products.area import Area, polygonal
+from products.area import Area
 from products.classes import NODATA
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
 from products.raster.tiff import TILE
+from products.repair import polygonal
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def _head(place: Place, counts: ClassCounts, square_metres: Numbers) -> Feature:
     return {
         "id": place.id,
         "name": place.name,
+        **({"repaired": place.area.repaired} if place.area.repaired else {}),
         "km2": _km2(place.area.km2 * 1e6),
         "data_km2": _km2(some),
         "no_data_km2": _km2(square_metres[NODATA]),

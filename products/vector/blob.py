@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from shapely.errors import ShapelyError
 
 from products.errors import BrokenSource
+from products.outline import without_empty
 
 Geometries = NDArray[Any]
 """An array of shapely geometries."""
@@ -31,9 +32,9 @@ def encode(geometries: Geometries, srs: int) -> list[bytes]:
 
 
 def decode(blobs: Sequence[bytes | None]) -> Geometries:
-    """Return the geometries of the blobs, None for None. Raises BrokenSource."""
+    """Return the geometries of the blobs, without empty parts and rings, None for None. Raises BrokenSource."""
     try:
         bodies = [blob and blob[_FIXED_BYTES + _ENVELOPE_BYTES[blob[3] >> 1 & 0b111] :] for blob in blobs]
-        return np.asarray(shapely.from_wkb(np.array(bodies, dtype=object)))
+        return without_empty(np.asarray(shapely.from_wkb(np.array(bodies, dtype=object))))
     except (IndexError, TypeError, ShapelyError) as error:
         raise BrokenSource(f"a geometry cannot be read: {error}") from error

@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import secrets
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import shapely
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 
+from orchestration.job import Job, Order, Status
+from orchestration.status_info import status_info
 from processes.errors import InvalidInput
 from processes.extract_product import ExtractProduct
-from products.area import Area, polygonal
+from products.area import Area
 from products.catalogue import Catalogue, Product
 from products.errors import BrokenSource
 from products.vector.polygonize import polygonize
@@ -130,16 +134,16 @@ AREAS: list[tuple[Any, str]] = [
     ("POLYGON((23.8 52.6, 23.9 52.7, 23.9 52.6, 23.8 52.7, 23.8 52.6))", "crosses itself at 23.85 52.65"),
     ("POLYGON((52.68 230, 52.68 231, 52.7 231, 52.68 230))", "longitudes from -180 to 180"),
     ("POLYGON((nan nan, 1 1, 2 2, nan nan))", "area"),
-    ("SRID=3035;" + BOX, "no WKT"),
+    ("SRID=3035;" + BOX, "nothing of"),
     ({"type": "Point", "coordinates": [1, 2]}, "a GeoJSON Polygon or MultiPolygon"),
     ({"type": "Polygon"}, "a GeoJSON Polygon or MultiPolygon"),
-    ({"type": "Polygon", "coordinates": []}, "list of rings"),
+    ({"type": "Polygon", "coordinates": []}, "empty"),
     ({"type": "Polygon", "coordinates": [[[1, 2], ["a", 3], [4, 5], [1, 2]]]}, "position"),
     ({"value": None}, "null"),
     ({"value": {"value": POLYGON}}, "a GeoJSON Polygon"),
     ({"bbox": [1, 2, 3]}, "a box"),
     ({"bbox": [3, 4, 3, 4]}, "inside"),
-    ({"bbox": [1, 2, 3, 4], "crs": "EPSG:3035"}, "a box"),
+    ({"bbox": [1, 2, 3, 4], "crs": "EPSG:3035"}, "nothing of"),
     ({"href": "https://example.org/area.json"}, "is a reference; allowed: a value"),
     ("POLYGON((-20 30, 40 30, 40 70, -20 70, -20 30))", "at most 5,000,000 km2"),
     (LONDON, "nothing of CLC+ Backbone 2023 (Raster) inside"),
@@ -156,15 +160,17 @@ def test_a_wrong_area_is_refused_by_name(catalogue: Catalogue, aoi: Any, told: s
     assert len(refused.value.message) < 500
 
 
-def test_a_park_whose_source_is_not_valid_is_refused_where_it_crosses_itself(catalogue: Catalogue) -> None:
+def test_a_park_that_barely_crosses_itself_as_it_is_published_is_taken_and_the_job_will_say_so(
+    catalogue: Catalogue,
+) -> None:
     crossing = [park["geometry"] for park in PARKS if not shapely.is_valid(shapely.geometry.shape(park["geometry"]))]
     assert len(crossing) == 2
     for aoi in crossing:
-        with pytest.raises(InvalidInput, match=r"crosses itself at 2\d\.\d+ \d+"):
-            check(catalogue, {"product": "Raster", "aoi": aoi})
-        assert check(
-            catalogue, {"product": "Raster", "aoi": polygonal(shapely.make_valid(shapely.geometry.shape(aoi))).wkt}
-        )
+        stored = check(catalogue, {"product": "Raster", "aoi": aoi})
+        assert re.match(r"The area crosses itself at 2\d\.\d+ \d+", stored["repaired"])
+        job = Job("x", Order("extract-product", stored, "me"), Status.SUCCESSFUL, datetime.now(UTC), datetime.now(UTC))
+        assert status_info(job, "")["message"] == f"Done; the result is there. {stored['repaired']}"
+    assert "repaired" not in check(catalogue, {"product": "Raster", "aoi": BOX})
 
 
 def test_a_vector_is_refused_where_it_has_nothing(catalogue: Catalogue) -> None:
