@@ -37,14 +37,18 @@ def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "orders.sqlite")
         _measure("SQLite", path, Pool(path))
-    if url := os.environ.get("TEST_POSTGRES_URL"):
-        with _postgres(url) as pool:
+    with new_postgres() as pool:
+        if pool:
             _measure("PostgreSQL", pool, pool)
 
 
 @contextmanager
-def _postgres(url: str) -> Iterator[PostgresPool]:
-    """Give a database of our own, gone at the end."""
+def new_postgres() -> Iterator[PostgresPool | None]:
+    """Give a new database in the PostgreSQL that TEST_POSTGRES_URL names, gone at the end; None without one."""
+    url = os.environ.get("TEST_POSTGRES_URL")
+    if url is None:
+        yield None
+        return
     with closing(PostgresConnection(url)) as server:
         server.execute("drop database if exists landcast_bench with (force)")
         server.execute("create database landcast_bench")

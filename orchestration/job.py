@@ -1,10 +1,15 @@
 """The values of an order: what was asked, how it stands, what came of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
+
+from sql.times import microseconds, time_of
+
+_MARK = re.compile(r"([np])(\d{1,17})\.([\w-]{1,64})", re.ASCII)
 
 
 class Status(StrEnum):
@@ -125,7 +130,7 @@ class Sight:
 class JobQuery:
     """Which jobs to list, newest first; an empty tuple or None leaves that filter out.
 
-    `sight` leaves out what the caller does not see.
+    `sight` leaves out what the caller does not see. The page begins at the `mark`, else after `offset` jobs.
     `begin` and `end` bound the creation time, inclusive. Durations are in seconds: finished less started for a
     finished job, now less started for a running one (18-062r2 /req/job-list/duration-definition).
     """
@@ -140,11 +145,37 @@ class JobQuery:
     max_duration: float | None = None
     limit: int = 10
     offset: int = 0
+    mark: "Mark | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the list: that of a job, which may be gone. The page has the jobs after it, or with `newer` before it.
+
+    A job keeps its place, so that nobody's order or dismissal moves the pages of somebody who reads them one by one.
+    """
+
+    created: datetime
+    id: str
+    newer: bool = False
+
+    @property
+    def text(self) -> str:
+        """The mark as a text, which `read` reads."""
+        return f"{'p' if self.newer else 'n'}{microseconds(self.created)}.{self.id}"
+
+    @classmethod
+    def read(cls, text: str) -> "Mark | None":
+        """Return the mark of a text, None where it is none."""
+        found = _MARK.fullmatch(text)
+        return cls(time_of(int(found[2])), found[3], newer=found[1] == "p") if found else None
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """One page of the list and the number of all that match."""
+    """One page of the list, the number of all that match, and whether there are `newer` and `older` ones."""
 
     jobs: tuple[Job, ...]
     matched: int
+    newer: bool
+    older: bool

@@ -1,13 +1,14 @@
 """The filters of the job list (18-062r2, clause 12)."""
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta
 
 from starlette.requests import Request
 
 from auth.access import Access, Action
 from auth.identity import current_identity
-from orchestration.job import JobQuery, Sight, Status
+from orchestration.job import Job, JobQuery, Mark, Sight, Status
 from routes.paging import read_page
 from routes.parameters import allow_parameters
 from routes.problem import bad_parameter
@@ -16,7 +17,10 @@ from routes.resources import resources_of
 from routes.timespan import read_time
 
 _LISTS = ("type", "processID", "status")
-_SINGLE = ("limit", "offset", "datetime", "minDuration", "maxDuration")
+_SINGLE = ("limit", "offset", "cursor", "datetime", "minDuration", "maxDuration")
+_MOST_OFFSET = 100_000
+"""Jobs that are counted off before a page; `next` goes on from any page, at the cost of that page alone."""
+_LONGEST_CURSOR = 128
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 _WHOLE_SECOND = timedelta(seconds=1) - timedelta(microseconds=1)
 
@@ -28,7 +32,7 @@ def read_job_query(request: Request) -> JobQuery:
     """
     sight = _sight(request)
     allow_parameters(request, *_SINGLE, *(() if sight else ("owner",)), repeatable=_LISTS)
-    page = read_page(request)
+    page, mark = read_page(request), _mark(request)
     begin, end = _interval(request)
     _check_words(request, "type", ("process",))
     return JobQuery(
@@ -41,8 +45,45 @@ def read_job_query(request: Request) -> JobQuery:
         min_duration=_duration(request, "minDuration"),
         max_duration=_duration(request, "maxDuration"),
         limit=page.limit,
-        offset=page.offset,
+        offset=_offset(page.offset, mark),
+        mark=mark,
     )
+
+
+def cursor_of(job: Job, *, newer: bool = False) -> str:
+    """Return what `cursor` says of the page after this job, or with `newer` of the page before it."""
+    mark = Mark(job.created, job.id, newer=newer)
+    return urlsafe_b64encode(mark.text.encode()).decode().rstrip("=")
+
+
+def _mark(request: Request) -> Mark | None:
+    """Return the place that `cursor` names. Raises the 400 Problem."""
+    text = request.query_params.get("cursor")
+    if text is None:
+        return None
+    mark = Mark.read(_decoded(text)) if len(text) <= _LONGEST_CURSOR else None
+    if mark is None:
+        raise bad_parameter("cursor", text[:_LONGEST_CURSOR], "allowed: what the links next and prev of a page have")
+    return mark
+
+
+def _decoded(text: str) -> str:
+    try:
+        return urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
+    except ValueError:
+        return ""
+
+
+def _offset(offset: int, mark: Mark | None) -> int:
+    if offset and mark:
+        raise bad_parameter("offset", str(offset), "allowed: 0 beside cursor, which has the place itself")
+    if offset > _MOST_OFFSET:
+        raise bad_parameter(
+            "offset",
+            str(offset),
+            f"allowed: whole numbers from 0 to {_MOST_OFFSET}; next and prev go further",
+        )
+    return offset
 
 
 def _sight(request: Request) -> Sight | None:

@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.identity import current_identity
-from orchestration.job import UNFINISHED, Job, Status
+from orchestration.job import UNFINISHED, Job, JobPage, Status
 from orchestration.status_info import instant, status_info
 from orchestration.store.outbox import Notification
 from processes.words import shown
 from routes.guard import DISMISS_JOB, JOBS, READ_JOB, GuardedRoute
-from routes.job_query import read_job_query
+from routes.job_query import cursor_of, read_job_query
 from routes.own_job import own_job, waiting
-from routes.paging import Page, page_links
+from routes.paging import list_links
 from routes.parameters import allow_parameters
 from routes.resources import resources_of
 from routes.respond import respond
@@ -33,11 +33,22 @@ async def jobs(request: Request) -> Response:
     document = {
         "title": "Jobs",
         "jobs": [_told(job, resources.url) for job in found.jobs],
-        "links": page_links(request, Page(query.limit, query.offset), found.matched),
+        "links": _around(request, found),
         "numberMatched": found.matched,
         "numberReturned": len(found.jobs),
     }
     return respond(request, document, page="jobs.html", headers=_PRIVATE)
+
+
+def _around(request: Request, page: JobPage) -> list[dict[str, str]]:
+    """Return the links of a page: those around it begin at its own last and first job, whatever comes or goes.
+
+    From a page whose jobs are all gone the way is back to the beginning.
+    """
+    jobs = page.jobs
+    older = {"cursor": cursor_of(jobs[-1])} if jobs else {}
+    newer = {"cursor": cursor_of(jobs[0], newer=True)} if jobs else {}
+    return list_links(request, following=older if page.older else None, previous=newer if page.newer else None)
 
 
 async def job(request: Request) -> Response:

@@ -71,9 +71,8 @@ class StoredJobs(Database):
         listing = listing_of(query, now=now())
         with self._reading(_owner_of(query)) as connection:
             matched = connection.execute(*listing.count()).fetchone()[0]
-            page, values, backwards = listing.page(matched)
-            jobs = list(map(job_of, connection.execute(page, values)))
-        return JobPage(tuple(reversed(jobs) if backwards else jobs), matched)
+            jobs = list(map(job_of, connection.execute(*listing.page())))
+        return listing.cut(jobs, matched)
 
     def unfinished(self) -> tuple[Job, ...]:
         """Return every accepted and running job but those of back ends, oldest first."""

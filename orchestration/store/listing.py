@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.job import JobQuery
+from orchestration.job import Job, JobPage, JobQuery, Sight, Status
 from orchestration.store.statements import LISTED
 from sql.connections import among
 from sql.times import microseconds
@@ -31,18 +31,24 @@ class Listing:
         """Return the statement that counts, with its parameters."""
         return f"select count(*) {self.matching}", self.values
 
-    def page(self, matched: int) -> tuple[str, Mapping[str, Any], bool]:
-        """Return the statement for the page of a list of so many, with its parameters, and whether it is backwards.
+    def page(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the statement for the page and one job more, with its parameters; `cut` takes what it finds."""
+        query, mark = self.query, self.query.mark
+        order = "asc" if mark and mark.newer else "desc"
+        after = f" and (created, id) {'>' if mark.newer else '<'} (:mark_created, :mark_id)" if mark else ""
+        found = f"select id {self.matching}{after} order by created {order}, id {order} limit :limit offset :offset"
+        page = f"select {LISTED} from jobs where id in ({found}) order by created {order}, id {order}"  # noqa: S608  ours
+        bounds = {"limit": max(0, min(query.limit, _LARGEST)) + 1, "offset": max(0, min(query.offset, _LARGEST))}
+        place = {"mark_created": microseconds(mark.created), "mark_id": mark.id} if mark else {}
+        return page, {**self.values, **bounds, **place}
 
-        A page of the list's second half is read from its end: the last costs what the first does.
-        """
-        limit = max(0, min(self.query.limit, matched - self.query.offset, _LARGEST))
-        backwards = 2 * self.query.offset > matched
-        offset = matched - self.query.offset - limit if backwards else self.query.offset
-        bounds = {"limit": limit, "offset": max(0, offset)}
-        order = "asc" if backwards else "desc"
-        page = f"select {LISTED} {self.matching} order by number {order} limit :limit offset :offset"
-        return page, {**self.values, **bounds}, backwards
+    def cut(self, found: list[Job], matched: int) -> JobPage:
+        """Return the page, newest first, of what its statement found."""
+        query, jobs = self.query, found[: max(0, self.query.limit)]
+        more = len(found) > len(jobs)
+        if query.mark and query.mark.newer:
+            return JobPage(tuple(reversed(jobs)), matched, newer=more, older=True)
+        return JobPage(tuple(jobs), matched, newer=query.mark is not None or query.offset > 0, older=more)
 
 
 def listing_of(query: JobQuery, *, now: int) -> Listing:
@@ -74,9 +80,17 @@ def _lists(query: JobQuery) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"process in {text}", values
     if query.statuses:
         text, values = among("status", query.statuses)
-        yield f"status in {text}", values
+        few = "" if Status.SUCCESSFUL in query.statuses else " and status <> 'successful'"  # as the index has it
+        yield f"status in {text}{few}", values
     if query.sight:
-        own, own_values = among("own", query.sight.own)
-        foreign, foreign_values = among("foreign", query.sight.foreign)
-        clause = f"(owner = :caller and process in {own} or process in {foreign})"
-        yield clause, own_values | foreign_values | {"caller": query.sight.caller}
+        yield _seen(query.sight)
+
+
+def _seen(sight: Sight) -> tuple[str, dict[str, Any]]:
+    """Return the filter by what a caller sees, with its parameters."""
+    own, values = among("own", sight.own)
+    values["caller"] = sight.caller
+    if not sight.foreign:
+        return f"owner = :caller and process in {own}", values
+    foreign, foreign_values = among("foreign", sight.foreign)
+    return f"(owner = :caller and process in {own} or process in {foreign})", values | foreign_values

@@ -16,6 +16,7 @@ _TEXT: Value = {"type": "string"}
 _JOB = path("job_id", "The job's identifier.")
 _FORM = form("json", "html")
 _OFFSET = query("offset", "How many to leave out first.", {"type": "integer", "minimum": 0, "default": 0})
+_MOST_OFFSET: Value = {"type": "integer", "minimum": 0, "maximum": 100_000, "default": 0}
 _PREFER: Value = {
     "name": "Prefer",
     "in": "header",
@@ -181,7 +182,8 @@ def _job_filters() -> list[Value]:
     seconds = {"type": "number", "minimum": 0}
     return [
         ref("parameters", "limit"),
-        _OFFSET,
+        query("offset", "How many to leave out first; `next` goes on from there.", _MOST_OFFSET),
+        query("cursor", "Where the page begins, as the links `next` and `prev` have it.", _TEXT),
         query("type", "The kind: `process`.", words, style="form", explode=False),
         query("processID", "Jobs of these processes.", words, style="form", explode=False),
         query("status", "Jobs that stand so.", words, style="form", explode=False),

@@ -2,12 +2,23 @@
 create unique index if not exists jobs_idempotency on jobs (owner, idempotency_key)
     where idempotency_key is not null and deleted is null;
 
--- The list of one owner's jobs, newest first.
-create index if not exists jobs_owner on jobs (owner, number) where deleted is null;
+-- The list is by time, newest first, and by id within a moment. What filters it is in the indexes, also the owner, which
+-- the security of rows asks for: the table is read for the jobs of a page alone, and not to count them.
+drop index if exists jobs_owner, jobs_visible;  -- version 2's, by number
 
--- The list of all jobs, newest first, and how many there are: with the owner in it, which the security of rows asks for,
--- the table itself is not read.
-create index if not exists jobs_visible on jobs (number) include (owner) where deleted is null;
+-- The list of one owner's jobs.
+create index if not exists jobs_owner_listed on jobs (owner, created, id) include (process, status) where deleted is null;
+
+-- The list of all jobs.
+create index if not exists jobs_listed on jobs (created, id) include (owner, process, status, started, finished)
+    where deleted is null;
+
+-- The list of a process's jobs. SQLite, which keeps no figures, would take it for one owner's too.
+create index if not exists jobs_process_listed on jobs (process, created, id) include (owner) where deleted is null;
+
+-- The list of those that did not go well, or not yet: few of many.
+create index if not exists jobs_status_listed on jobs (status, created, id) include (owner, process)
+    where deleted is null and status <> 'successful';
 
 -- What the reconciler follows.
 create index if not exists jobs_unfinished on jobs (number) where finished is null;

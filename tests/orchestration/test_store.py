@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from uuid import UUID
 import pytest
 
 from orchestration.errors import IdempotencyConflict, StoreUnavailable
-from orchestration.job import Job, JobQuery, Order, Output, Status
+from orchestration.job import Job, JobQuery, Mark, Order, Output, Sight, Status
 from orchestration.store import JobStore
 from orchestration.store.jobs import StoredJobs
+from orchestration.store.listing import listing_of
 from tests.places import BOTH, IN_A_PROCESS, PlaceOf
 
 MakeStore = Callable[..., StoredJobs]
@@ -275,15 +277,73 @@ def test_the_duration_of_a_running_job_grows(make_store: MakeStore, place_of: Pl
     assert [job.id for job in store.find(JobQuery(min_duration=99)).jobs] == [running.id]
 
 
-def test_an_owner_s_list_reads_an_index_in_its_order(make_store: MakeStore, state_dir: Path) -> None:
+_OWN = Sight("local", own=("echo",))
+_ALSO = Sight("local", own=("echo",), foreign=("extract-product",))
+_INDEXES: dict[str, tuple[JobQuery, str]] = {
+    "all": (JobQuery(), "jobs_listed"),
+    "an owner's": (JobQuery(owner="local"), "jobs_owner_listed"),
+    "one's own": (JobQuery(sight=_OWN), "jobs_owner_listed"),
+    "one's own that succeeded": (JobQuery(sight=_OWN, statuses=(Status.SUCCESSFUL,)), "jobs_owner_listed"),
+    "an owner's of a process": (JobQuery(owner="local", processes=("echo",)), "jobs_owner_listed"),
+    "one's own and a process's": (JobQuery(sight=_ALSO), "jobs_listed"),
+    "failed": (JobQuery(statuses=(Status.FAILED,)), "jobs_status_listed"),
+    "unfinished": (JobQuery(statuses=(Status.ACCEPTED, Status.RUNNING)), "jobs_status_listed"),
+    "failed of a process": (JobQuery(statuses=(Status.FAILED,), processes=("echo",)), "jobs_status_listed"),
+    "since a day": (JobQuery(begin=datetime(2026, 1, 1, tzinfo=UTC)), "jobs_listed"),
+    "long ones": (JobQuery(min_duration=60), "jobs_listed"),
+    "of a process": (JobQuery(processes=("echo",)), "jobs_listed"),
+}
+
+
+@pytest.mark.parametrize("kind", _INDEXES)
+def test_a_list_is_counted_and_read_from_an_index_in_its_order(
+    make_store: MakeStore, state_dir: Path, kind: str
+) -> None:
     make_store()
+    query, index = _INDEXES[kind]
+    mark = Mark(datetime(2026, 1, 1, tzinfo=UTC), "x")
     with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection:
-        plan = connection.execute(
-            "explain query plan select id from jobs where deleted is null and owner = ? order by number desc limit 10",
-            ["local"],
-        ).fetchall()
-    assert "jobs_owner" in str(plan)
-    assert "TEMP B-TREE" not in str(plan)
+        for asked in (query, replace(query, mark=mark), replace(query, mark=replace(mark, newer=True))):
+            listing = listing_of(asked, now=1)
+            found, values = listing.page()
+            inner = found.partition(" in (")[2].rpartition(") order by")[0]
+            for statement in (listing.count()[0], inner):
+                plan = [row[3] for row in connection.execute(f"explain query plan {statement}", values)]
+                assert f"USING COVERING INDEX {index}" in plan[0]
+                assert len(query.statuses) > 1 or "TEMP B-TREE" not in str(plan), plan
+
+
+@both
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_a_page_begins_at_a_job_of_another_whatever_is_left_of_it(make_store: MakeStore, limit: int) -> None:
+    store = make_store()
+    jobs = [_accepted(store) for _ in range(8)][::-1]
+    ids = [job.id for job in jobs]
+    for place, job in enumerate(jobs):
+        mark = Mark(job.created, job.id)
+        page = store.find(JobQuery(limit=limit, mark=mark))
+        assert [each.id for each in page.jobs] == ids[place + 1 : place + 1 + limit]
+        assert (page.matched, page.newer, page.older) == (8, True, place + 1 + limit < 8)
+        page = store.find(JobQuery(limit=limit, mark=replace(mark, newer=True)))
+        assert [each.id for each in page.jobs] == ids[max(0, place - limit) : place]
+        assert (page.newer, page.older) == (place > limit, True)
+    for _ in range(2):
+        store.dismiss(ids[3])
+    gone = Mark(jobs[3].created, ids[3])
+    assert [each.id for each in store.find(JobQuery(limit=limit, mark=gone)).jobs] == ids[4 : 4 + limit]
+
+
+@both
+def test_jobs_of_one_moment_are_on_one_page_each(make_store: MakeStore, place_of: PlaceOf) -> None:
+    store = make_store()
+    ids = sorted((_accepted(store).id for _ in range(9)), reverse=True)
+    place_of.run("update jobs set created = 1764000000123456")
+    seen: list[str] = []
+    mark = None
+    while (page := store.find(JobQuery(limit=2, mark=mark))).jobs:
+        seen += [job.id for job in page.jobs]
+        mark = Mark(page.jobs[-1].created, page.jobs[-1].id)
+    assert seen == ids
 
 
 @both

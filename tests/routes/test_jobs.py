@@ -1,22 +1,25 @@
 """Jobs are told as 18-062r2 says: their list, how each stands, their end."""
 
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from orchestration.job import Order, Output
-
-if TYPE_CHECKING:
-    from tests.routes.conftest import Bureau
+from tests.places import BOTH, PlaceOf
+from tests.routes.conftest import Bureau
 
 URL = "https://maps.example.org/land"
 NO_SUCH_JOB = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-job"
 RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 
 
-def ids(bureau: "Bureau", query: str = "") -> list[str]:
+def ids(bureau: Bureau, query: str = "") -> list[str]:
     answer = bureau.client.get(f"/jobs?{query}")
     assert answer.status_code == 200, answer.text
     return [job["jobID"] for job in answer.json()["jobs"]]
@@ -26,7 +29,7 @@ def rels(job: dict[str, Any]) -> set[str]:
     return {link["rel"] for link in job["links"]}
 
 
-def test_a_job_is_told_from_its_order_to_its_result(bureau: "Bureau") -> None:
+def test_a_job_is_told_from_its_order_to_its_result(bureau: Bureau) -> None:
     job_id = bureau.order()
     path = f"/jobs/{job_id}"
     accepted = bureau.client.get(path)
@@ -45,7 +48,7 @@ def test_a_job_is_told_from_its_order_to_its_result(bureau: "Bureau") -> None:
     assert "started" not in accepted.json()
 
 
-def test_a_failed_job_tells_its_reason_and_offers_no_results(bureau: "Bureau") -> None:
+def test_a_failed_job_tells_its_reason_and_offers_no_results(bureau: Bureau) -> None:
     job_id = bureau.order()
     bureau.fail(job_id, "the source is broken")
     job = bureau.client.get(f"/jobs/{job_id}").json()
@@ -54,7 +57,7 @@ def test_a_failed_job_tells_its_reason_and_offers_no_results(bureau: "Bureau") -
 
 
 @pytest.mark.parametrize("job_id", ["nothing", "00000000-0000-4000-8000-000000000000", "%00", "%27%20or%201=1"])
-def test_an_unknown_job_is_404_for_every_question(bureau: "Bureau", job_id: str) -> None:
+def test_an_unknown_job_is_404_for_every_question(bureau: Bureau, job_id: str) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/results"), ("GET", "/results/x"), ("HEAD", "")):
         answer = bureau.client.request(method, f"/jobs/{job_id}{path}")
         assert answer.status_code == 404
@@ -62,7 +65,7 @@ def test_an_unknown_job_is_404_for_every_question(bureau: "Bureau", job_id: str)
             assert answer.json()["type"] == NO_SUCH_JOB
 
 
-def test_an_unfinished_job_is_dismissed_and_stays(bureau: "Bureau") -> None:
+def test_an_unfinished_job_is_dismissed_and_stays(bureau: Bureau) -> None:
     job_id = bureau.order()
     bureau.resources.store.begin(job_id)
     bureau.resources.store.report(job_id, 1, 40, "cutting")
@@ -78,7 +81,7 @@ def test_an_unfinished_job_is_dismissed_and_stays(bureau: "Bureau") -> None:
     assert ids(bureau) == []
 
 
-def test_a_finished_job_is_deleted(bureau: "Bureau") -> None:
+def test_a_finished_job_is_deleted(bureau: Bureau) -> None:
     job_id = bureau.order()
     bureau.serve(job_id, Output("stringOutput", "x"))
     answer = bureau.client.delete(f"/jobs/{job_id}")
@@ -88,7 +91,7 @@ def test_a_finished_job_is_deleted(bureau: "Bureau") -> None:
         assert bureau.client.get(f"/jobs/{job_id}{path}").status_code == 404
 
 
-def test_the_list_is_newest_first_and_comes_in_pages(bureau: "Bureau") -> None:
+def test_the_list_is_newest_first_and_comes_in_pages(bureau: Bureau) -> None:
     made = [bureau.order() for _ in range(5)][::-1]
     listed: list[str] = []
     path: str | None = "/jobs?limit=2&processID=echo"
@@ -104,7 +107,76 @@ def test_the_list_is_newest_first_and_comes_in_pages(bureau: "Bureau") -> None:
     assert bureau.client.get(back).json()["jobs"] == pages[1]["jobs"]
 
 
-def test_ten_are_listed_where_nothing_is_said(bureau: "Bureau") -> None:
+@pytest.fixture
+def office(make_app: Callable[..., Starlette], place_of: PlaceOf) -> Iterator[Bureau]:
+    """Return a bureau whose orders are in the database of the test."""
+    url = place_of.text if "://" in place_of.text else None
+    app = make_app(database={"url": url}) if url else make_app()
+    with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
+        yield Bureau(client, app.state.resources)
+
+
+def walk(bureau: Bureau, path: str, rel: str, between: Callable[[int], object]) -> Iterator[list[str]]:
+    """Yield the pages from a path on, by their links; `between` is done after each, with its number."""
+    number, following = 0, path
+    while following:
+        page = bureau.client.get(following).json()
+        yield [job["jobID"] for job in page["jobs"]]
+        between(number)
+        number += 1
+        links = [link["href"].removeprefix(URL) for link in page["links"] if link["rel"] == rel]
+        following = links[0] if links else ""
+
+
+@pytest.mark.parametrize("place_of", BOTH, indirect=True)
+@pytest.mark.parametrize("query", ["", "status=accepted,running,successful&processID=echo&offset=0"])
+def test_who_walks_the_list_sees_each_job_that_stays_once(office: Bureau, query: str) -> None:
+    made = [office.order() for _ in range(18)][::-1]
+    gone: set[str] = set()
+
+    def change(number: int) -> None:
+        """Order some, remove one that was seen, one at the edge and one to come, and begin and end others."""
+        for _ in range(number + 1):
+            office.order()
+        for job_id in {*made[5 * number : 5 * number + 8 : 4], *made[5 * number + 7 : 5 * number + 8]} - gone:
+            office.client.delete(f"/jobs/{job_id}")
+            office.client.delete(f"/jobs/{job_id}")
+            gone.add(job_id)
+        store = office.resources.store
+        for job_id in filter(store.begin, (made[(number * 5 + 3) % len(made)], made[-1 - number])):
+            store.publish(job_id, 1, (Output("stringOutput", "x"),))
+
+    pages = list(walk(office, f"/jobs?limit=5&{query}", "next", change))
+    seen = list(chain(*pages))
+    assert len(pages) > 3
+    assert len(seen) == len(set(seen))
+    stayed = [job_id for job_id in made if job_id not in gone]
+    assert [job_id for job_id in seen if job_id not in gone] == stayed
+    back = list(walk(office, f"/jobs?limit=5&offset={len(made) - 3}", "prev", lambda _: office.order()))
+    seen = list(chain(*map(reversed, back)))
+    assert len(seen) == len(set(seen))
+    assert set(stayed[:-3]) <= set(seen)
+
+
+def test_the_page_after_one_is_another_s_own(bureau: Bureau) -> None:
+    made = [bureau.order() for _ in range(3)][::-1]
+    page = bureau.client.get("/jobs?limit=1&offset=1&processID=echo").json()
+    links = {link["rel"]: link["href"].removeprefix(URL) for link in page["links"]}
+    assert all("limit=1" in link and "processID=echo" in link for link in links.values())
+    assert "offset" not in links["next"] + links["prev"]
+    assert "offset=1" in links["self"]
+    assert [ids(bureau, links[rel].partition("?")[2]) for rel in ("prev", "next")] == [[made[0]], [made[2]]]
+    last = bureau.client.get(links["next"]).json()
+    assert {link["rel"] for link in last["links"]} == {"self", "alternate", "prev"}
+    for job_id in made[2:]:
+        bureau.client.delete(f"/jobs/{job_id}")
+        bureau.client.delete(f"/jobs/{job_id}")
+    empty = bureau.client.get(links["next"]).json()
+    [start] = [link["href"] for link in empty["links"] if link["rel"] == "prev"]
+    assert (empty["jobs"], ids(bureau, start.partition("?")[2])) == ([], [made[0]])
+
+
+def test_ten_are_listed_where_nothing_is_said(bureau: Bureau) -> None:
     for _ in range(11):
         bureau.order()
     assert len(ids(bureau)) == 10
@@ -112,7 +184,7 @@ def test_ten_are_listed_where_nothing_is_said(bureau: "Bureau") -> None:
 
 
 def test_a_time_without_a_zone_is_utc_wherever_the_server_stands(
-    bureau: "Bureau", monkeypatch: pytest.MonkeyPatch
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     time.tzset()
@@ -126,7 +198,7 @@ def test_a_time_without_a_zone_is_utc_wherever_the_server_stands(
         time.tzset()
 
 
-def test_the_filters(bureau: "Bureau") -> None:
+def test_the_filters(bureau: Bureau) -> None:
     waiting, failed = bureau.order(), bureau.order()
     bureau.fail(failed, "no")
     other, _ = bureau.resources.store.add(Order("extract-product", {}, "local"))
@@ -164,19 +236,21 @@ def test_the_filters(bureau: "Bureau") -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "limit=0", "limit=ten", "limit=1&limit=2", "offset=-1", "type=job", "status=done", "status=", "datetime=",
+        "limit=0", "limit=ten", "limit=1&limit=2", "offset=-1", "offset=100001", "cursor=", "cursor=x", "cursor=%FF",
+        "cursor=bjEueA&cursor=bjEueA", "cursor=MTIzNDU2", f"cursor={'A' * 9000}", "cursor=%D9%A3",
+        "offset=5&cursor=bjEueA", "type=job", "status=done", "status=", "datetime=",
         "datetime=yesterday", "datetime=../..", "datetime=/", "datetime=2026-11-23T00:00:00Z/2026-11-22T00:00:00Z",
         "datetime=2026-11-23T00:00:00Z/x", "minDuration=-1", "minDuration=x",
         "maxDuration=1e9", "maxDuration=nan", "process=echo", "f=xml",
     ],
 )  # fmt: skip
-def test_a_wrong_filter_is_400_by_name(bureau: "Bureau", query: str) -> None:
+def test_a_wrong_filter_is_400_by_name(bureau: Bureau, query: str) -> None:
     answer = bureau.client.get(f"/jobs?{query}")
     assert answer.status_code == 400
     assert answer.json()["parameter"] == query.partition("=")[0]
 
 
-def test_the_page_of_an_unfinished_job_looks_again_by_itself(bureau: "Bureau") -> None:
+def test_the_page_of_an_unfinished_job_looks_again_by_itself(bureau: Bureau) -> None:
     job_id = bureau.order({"stringInput": "<script>alert(1)</script>"})
     page = bureau.client.get(f"/jobs/{job_id}?f=html").text
     assert '<meta http-equiv="refresh"' in page
@@ -189,7 +263,7 @@ def test_the_page_of_an_unfinished_job_looks_again_by_itself(bureau: "Bureau") -
     assert f"{URL}/jobs/{job_id}/results/result" in done
 
 
-def test_the_list_is_a_table(bureau: "Bureau") -> None:
+def test_the_list_is_a_table(bureau: Bureau) -> None:
     assert "No job matches" in bureau.client.get("/jobs?f=html").text
     job_id = bureau.order()
     page = bureau.client.get("/jobs?f=html&limit=1").text

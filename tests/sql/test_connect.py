@@ -107,6 +107,19 @@ _FIFTH = """create trigger outbox_finished after insert on jobs begin delete fro
     values ('first', 'me', 'echo', '{}', 'raw', 1, 1);"""
 
 
+def test_a_database_of_the_sixth_version_lists_jobs_by_time(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        connection.executescript(
+            """drop index jobs_owner_listed; drop index jobs_listed; drop index jobs_status_listed;
+            create index jobs_owner on jobs (owner, number) where deleted is null; pragma user_version = 6;"""
+        )
+        migrate(connection)
+        names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'index'")}
+        assert names >= {"jobs_owner_listed", "jobs_listed", "jobs_status_listed"}
+        assert "jobs_owner" not in names
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
