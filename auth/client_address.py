@@ -50,5 +50,11 @@ def neighbourhood(text: str) -> str:
     return text if address is None else str(address)
 
 
+def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
+    """Say whether the other end of a connection is a trusted proxy."""
+    address = read_address(peer)
+    return address is not None and _is_in(address, trusted)
+
+
 def _is_in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)

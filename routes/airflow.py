@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 import anyio
@@ -35,12 +36,11 @@ class News:
 async def post_event(request: Request) -> Response:
     """Have the run looked at that Airflow tells of; of runs that are none of ours nothing is done."""
     allow_parameters(request, one_form=True)
-    body = await read_json(request)
-    if len(body) > _LARGEST:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an event has at most {_LARGEST} bytes")
+    body = await read_json(request, _LARGEST)
     news = _news_of(request)
     _check(request, news, body)
-    run = parse_object(body, such_as='{"run": …}').get("run")
+    read = partial(parse_object, body, such_as='{"run": …}')
+    run = (await anyio.to_thread.run_sync(read, limiter=resources_of(request).light)).get("run")
     if not isinstance(run, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "member 'run': missing, or no text: the name of a run")
     if is_run(run):

@@ -13,7 +13,7 @@ from auth.audit import audit_event
 from auth.identity import current_identity
 from auth.keys.key import DAYS, ApiKey, KeyRefused, WantedKey
 from routes.account import account_of, key_document, page_of
-from routes.body import parse_object, read_json
+from routes.body import read_object
 from routes.form import CSRF, check_csrf, is_form, read_form
 from routes.guard import GuardedRoute
 from routes.parameters import allow_parameters
@@ -29,7 +29,8 @@ async def post_key(request: Request) -> Response:
     """Make a key and answer with it, the only time: as a page for the form, as JSON for JSON."""
     allow_parameters(request, one_form=True)
     if not is_form(request):
-        given = _members(parse_object(await read_json(request)))
+        light = resources_of(request).light
+        given = _members(await read_object(request, limiter=light, such_as='{"name": "…", "scope": "read"}'))
         _refuse_session(request)
         key, text = await _make(request, _wanted(given))
         return JSONResponse({**key_document(key), "key": text}, HTTPStatus.CREATED, NO_STORE)

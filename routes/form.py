@@ -9,11 +9,12 @@ from starlette.requests import Request
 
 from auth.audit import audit_event
 from auth.session import Session
+from routes.body import SMALL_BODY, read_body
 from routes.problem import Problem
 
 FORM = "application/x-www-form-urlencoded"
 CSRF = "csrf"
-_LARGEST, _MOST_FIELDS = 20_000, 20
+_MOST_FIELDS = 20
 
 
 def media_type_of(request: Request) -> str:
@@ -34,9 +35,7 @@ async def read_form(request: Request, *, allowed: Collection[str], others: bool 
             f"Content-Type: {media_type_of(request)[:80]!r}; allowed: {FORM}",
             headers={"Accept-Post": FORM},
         )
-    body = await request.body()
-    if len(body) > _LARGEST:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a form has at most {_LARGEST} bytes")
+    body = await read_body(request, SMALL_BODY)
     return _once(_fields(body), None if others else allowed)
 
 

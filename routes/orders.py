@@ -24,7 +24,8 @@ async def update(request: Request) -> Response:
     """Bring the order to what its back end says and answer how it then stands."""
     allow_parameters(request, one_form=True)
     resources, job = resources_of(request), own_job(request)
-    said = read_update(await read_json(request), job, resources.mailing)
+    body = await read_json(request)
+    said = await anyio.to_thread.run_sync(read_update, body, job, resources.mailing, limiter=resources.heavy)
     now = await anyio.to_thread.run_sync(resources.store.update, job.id, said, limiter=resources.light)
     if now is None:
         raise no_such_job(job.id)

@@ -10,13 +10,14 @@ from starlette.responses import JSONResponse, Response
 from auth.audit import audit_event
 from auth.throttle import TooManyFailures
 from auth.token_endpoint import Client, Granted, GrantRefused, owner_of
-from routes.body import parse_object, read_json
+from routes.body import read_object
 from routes.challenge import BEARER
 from routes.form import read_form
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
 from routes.person import NO_STORE, address_of, people_of
 from routes.problem import Problem
+from routes.resources import resources_of
 
 _FIELDS = (
     "access_token",
@@ -125,7 +126,7 @@ def _note_refusal(request: Request, reason: str) -> None:
 
 async def _refresh_token(request: Request) -> str:
     allow_parameters(request, one_form=True)
-    match parse_object(await read_json(request)):
+    match await read_object(request, limiter=resources_of(request).light, such_as='{"refresh_token": "…"}'):
         case {"refresh_token": str(token), **others} if token and not others:
             return token
     raise Problem(HTTPStatus.BAD_REQUEST, 'the body must be {"refresh_token": "…"}')

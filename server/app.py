@@ -130,7 +130,12 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
         Middleware(RequestLog),
         Middleware(ResponseHeaders, url=url),
         Middleware(Place, url=url),
-        Middleware(Bounds, requests=settings.server.requests, seconds=settings.server.request_timeout),
+        Middleware(
+            Bounds,
+            requests=settings.server.requests,
+            seconds=settings.server.request_timeout,
+            body_seconds=settings.server.body_timeout,
+        ),
         Middleware(Failures),
         Middleware(Caller, url=url),
         Middleware(Options, routes=routes),

@@ -63,8 +63,12 @@ class ServerSettings(BaseSettings):
     """Connections that one server process keeps; for a further one that which has waited longest is closed."""
     idle: int = Field(15, ge=1, le=300)
     """Seconds that a connection is given to send the head of a request, its first and each further one."""
+    address_connections: int = Field(500, ge=1, le=100_000)
+    """Connections that one server process keeps of one address (IPv6: /64) that is none of the proxies."""
+    body_timeout: float = Field(60, gt=0, le=3600)
+    """Seconds in which the body of a request must have come, else 408."""
     request_timeout: float = Field(90, gt=0, le=3600)
-    """Seconds after which a request is given up with 503."""
+    """Seconds after which a request whose body has come is given up with 503."""
     proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     """Proxies whose `X-Forwarded-For` is believed, addresses or networks with commas between. Default: none."""
 

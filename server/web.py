@@ -36,6 +36,11 @@ class Web(BaseApplication):
         self._socket = socket
         super().__init__()
 
+    @property
+    def settings(self) -> ServerSettings:
+        """What the server processes are told."""
+        return self._settings
+
     @override
     def load_config(self) -> None:
         options = {

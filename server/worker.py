@@ -2,11 +2,13 @@
 
 import resource
 from asyncio import TimerHandle, Transport
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import Any, override
 
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
+
+from auth.client_address import is_trusted, neighbourhood
 
 _STALLED_SECONDS = 120.0
 """How long a client may take nothing of an answer; what it has not taken by then is not wanted."""
@@ -27,14 +29,19 @@ class BoundedProtocol(ASGIProtocol):
 
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
+        self.address = ""
+        """Whose it is, where connections are counted by address."""
         self._stalled: TimerHandle | None = None
+        self._answering = False
 
     @override
     def connection_made(self, transport: Any) -> None:
-        if not self.worker.make_room():
+        peer = transport.get_extra_info("peername")
+        self.address = self.worker.counted(peer[0] if isinstance(peer, tuple) else "")
+        if not self.worker.make_room(self.address):
             self._refuse(transport)
             return
-        self.worker.connections[self] = None
+        self.worker.keep(self)
         super().connection_made(transport)
         self._arm_keepalive_timer()
 
@@ -44,22 +51,30 @@ class BoundedProtocol(ASGIProtocol):
         transport.close()
 
     def waits(self) -> bool:
-        """Say whether it waits for the head of a request."""
-        return self._current_request is None
+        """Say whether it waits for the head of a request or for its body."""
+        body = self._body_receiver
+        return self._current_request is None or (body is not None and not body._complete)  # noqa: SLF001 - nobody else says
 
     def give_way(self) -> None:
-        """Close it, as after a time without a request."""
+        """Close it, as after a time without a request; who has begun one is told why."""
+        if self._current_request is not None and not self._answering:
+            self._safe_write(_BUSY)
         self._keepalive_timeout()
 
     @override
     def _on_headers_complete(self) -> Any:
-        if self in self.worker.connections:
-            self.worker.connections.move_to_end(self)
+        self._answering = False
+        self.worker.asked(self)
         return super()._on_headers_complete()
 
     @override
+    def _send_response_start(self, *given: Any, **named: Any) -> None:
+        self._answering = True
+        super()._send_response_start(*given, **named)
+
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self.worker.connections.pop(self, None)
+        self.worker.drop(self)
         self._go_on()
         super().connection_lost(exc)
 
@@ -89,6 +104,8 @@ class BoundedWorker(gasgi.ASGIWorker):
         super().__init__(*given, **named)
         self.connections: OrderedDict[BoundedProtocol, None] = OrderedDict()
         """All that are open; who asked last comes last."""
+        self._of_address: defaultdict[str, OrderedDict[BoundedProtocol, None]] = defaultdict(OrderedDict)
+        """Those of each address that is counted, in the same order."""
 
     @override
     def run(self) -> None:
@@ -97,16 +114,47 @@ class BoundedWorker(gasgi.ASGIWorker):
         setattr(gasgi, "ASGIProtocol", BoundedProtocol)  # noqa: B010 - to a type checker it is a class of that module
         super().run()
 
-    def make_room(self) -> bool:
-        """Say whether there is room for one more connection, made by closing one that waits if need be."""
-        if len(self.connections) < self.worker_connections:
+    def counted(self, peer: str) -> str:
+        """Return what a peer's connections are counted by; nothing for a trusted proxy, who brings many callers."""
+        return "" if is_trusted(peer, self.app.settings.proxies) else neighbourhood(peer)
+
+    def make_room(self, address: str) -> bool:
+        """Say whether there is room for one more of this address, made by closing one that waits if need be."""
+        of_one = self._of_address.get(address, OrderedDict())
+        return self._has_room(of_one, self.app.settings.address_connections) and self._has_room(
+            self.connections, self.worker_connections
+        )
+
+    def _has_room(self, among: OrderedDict[BoundedProtocol, None], most: int) -> bool:
+        if len(among) < most:
             return True
-        waiting = next((each for each in self.connections if each.waits()), None)
+        waiting = next((each for each in among if each.waits()), None)
         if waiting is None:
             return False
-        del self.connections[waiting]
+        self.drop(waiting)
         waiting.give_way()
         return True
+
+    def keep(self, connection: BoundedProtocol) -> None:
+        """Count a connection."""
+        self.connections[connection] = None
+        if connection.address:
+            self._of_address[connection.address][connection] = None
+
+    def asked(self, connection: BoundedProtocol) -> None:
+        """Note that a request has begun on it."""
+        if connection in self.connections:
+            self.connections.move_to_end(connection)
+        if connection in self._of_address.get(connection.address, ()):
+            self._of_address[connection.address].move_to_end(connection)
+
+    def drop(self, connection: BoundedProtocol) -> None:
+        """Count a connection no more."""
+        self.connections.pop(connection, None)
+        if (of_one := self._of_address.get(connection.address)) is not None:
+            of_one.pop(connection, None)
+            if not of_one:
+                del self._of_address[connection.address]
 
 
 def _files() -> int:

@@ -3,62 +3,82 @@
 from http import HTTPStatus
 
 import anyio
+from anyio import CancelScope
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from routes.body import MAX_BODY, SMALL_BODY, too_large
 from routes.errors import answer
 from routes.problem import Problem
 
-MAX_BODY = 10_000_000
-"""Bytes that the body of a request may have."""
+_HELD = 10 * MAX_BODY
+"""Bytes of bodies that one process holds at once; beyond them only small ones are read on."""
 _DRAINED_BYTES = 100_000_000
 _DRAINED_SECONDS = 5.0
 _ALWAYS = frozenset({"/health/live"})
 
 
 class Bounds:
-    """Refuse what is beyond: 413 a larger body, 503 more requests at once or an answer that does not begin in time.
+    """Refuse what is beyond: 413 a larger body, 408 one that does not come, 503 more requests at once or a late answer.
 
-    The time runs until the answer begins: a slow reader of a large file is not cut off, and holds no thread.
-    A thread that still works for a request given up keeps its place among the `requests`.
+    A request whose body has not come is none of the `requests`, and its `seconds` do not run. They run until the answer
+    begins: a slow reader of a large file is not cut off, and holds no thread. A thread that still works for a request
+    given up keeps its place.
     """
 
-    def __init__(self, app: ASGIApp, *, requests: int, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, requests: int, seconds: float, body_seconds: float) -> None:
         self._app = app
         self._requests = requests
         self._seconds = seconds
+        self._body_seconds = body_seconds
         self._running = 0
+        self.held = 0
+        """Bytes of the bodies that have come, of requests that are not over."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on within the bounds."""
         if scope["type"] != "http" or scope["path"] in _ALWAYS:
             await self._app(scope, receive, send)
             return
-        body = _Body(scope, receive)
+        body = _Body(scope, receive, self, self._body_seconds)
         send = _closing(body, send)
         if (problem := self._refusal(scope)) is not None:
             await answer(Request(scope), problem)(scope, receive, send)
             return
-        self._running += 1
+        body.enter()
         try:
-            await self._in_time(scope, body.receive, send)
+            await self._in_time(scope, body, send)
         finally:
-            self._running -= 1
+            body.leave()
+            self.held -= body.received
+
+    def enter(self) -> None:
+        """Take a place among those at work. Raises Problem 503."""
+        if (problem := self._busy()) is not None:
+            raise problem
+        self._running += 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._running -= 1
+
+    def hold(self, size: int, received: int) -> None:
+        """Count what has come of a body, `received` in all. Raises Problem 503 where all together are too much."""
+        self.held += size
+        if self.held > _HELD and received > SMALL_BODY:
+            raise _try_again()
 
     def _refusal(self, scope: Scope) -> Problem | None:
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > MAX_BODY:
-            return _too_large()
-        if self._running >= self._requests:
-            return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "the server is busy; try again in a moment",
-                headers={"Retry-After": "1"},
-            )
-        return None
+            return too_large(MAX_BODY)
+        return self._busy()
 
-    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _busy(self) -> Problem | None:
+        return _try_again() if self._running >= self._requests else None
+
+    async def _in_time(self, scope: Scope, body: "_Body", send: Send) -> None:
         begun = anyio.Event()
         given_up = False
 
@@ -68,12 +88,12 @@ class Bounds:
                 await send(message)
 
         async def work() -> None:
-            await self._app(scope, receive, note)
+            await self._app(scope, body.receive, note)
             begun.set()
 
         async with anyio.create_task_group() as group:
-            group.start_soon(work)
-            with anyio.move_on_after(self._seconds):
+            with anyio.move_on_after(self._seconds) as body.work:
+                group.start_soon(work)
                 await begun.wait()
             if not begun.is_set():
                 given_up = True
@@ -82,38 +102,81 @@ class Bounds:
                     f"no answer within {self._seconds:g} seconds; ask for less, or try again",
                     headers={"Retry-After": "10"},
                 )
-                await answer(Request(scope), late)(scope, receive, send)
+                await answer(Request(scope), late)(scope, body.receive, send)
                 group.cancel_scope.cancel()
 
 
 class _Body:
-    """A request's body: counted, since no header says how large a chunked one is; `unread` until its end."""
+    """A request's body: counted, since no header says how large a chunked one is; `unread` until its end.
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    The request has no place among those at work while its body is waited for.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, bounds: Bounds, seconds: float) -> None:
         headers = Headers(scope=scope)
         self.unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self.received = 0
+        self.work: CancelScope | None = None
+        """Ends the work when its time is over."""
         self._awaited = "expect" not in headers
         self._receive = receive
-        self._received = 0
+        self._bounds = bounds
+        self._seconds = seconds
+        self._has_place = False
+        self._waited = 0.0
+
+    def enter(self) -> None:
+        """Take a place among those at work. Raises Problem 503."""
+        self._bounds.enter()
+        self._has_place = True
+
+    def leave(self) -> None:
+        """Give the place back, where there is one."""
+        if self._has_place:
+            self._has_place = False
+            self._bounds.leave()
 
     async def receive(self) -> Message:
-        """Return the next part. Raises Problem 413."""
-        message = await self._receive()
-        self._received += len(message.get("body", b""))
-        if self._received > MAX_BODY:
-            raise _too_large()
+        """Return the next part. Raises Problem 408, 413, 503."""
+        if not self.unread:
+            return await self._receive()
+        self.leave()
+        message = await self._in_time()
+        self.enter()
+        size = len(message.get("body", b""))
+        self.received += size
         self.unread = message.get("more_body", False)
+        self._bounds.hold(size, self.received)
+        if self.received > MAX_BODY:
+            raise too_large(MAX_BODY)
         return message
+
+    async def _in_time(self) -> Message:
+        """Return what comes; gunicorn says that a client has gone when it has been silent for long, too."""
+        began = anyio.current_time()
+        with anyio.move_on_after(self._seconds - self._waited):
+            message = await self._receive()
+            waited = anyio.current_time() - began
+            self._waited += waited
+            if self.work is not None:
+                self.work.deadline += waited
+            if message["type"] != "http.disconnect":
+                return message
+        self._awaited = False
+        detail = f"the body has not come within {self._seconds:g} seconds, or its sender fell silent"
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail)
 
     async def drain(self) -> None:
         """Read on, within bounds: a client that sends all before it listens gets the answer, not a broken pipe.
 
         One that waits for `100 Continue` listens already.
         """
+        self.leave()
+        drained = 0
         with anyio.move_on_after(_DRAINED_SECONDS):
-            while self._awaited and self.unread and self._received < _DRAINED_BYTES:
+            while self._awaited and self.unread and drained < _DRAINED_BYTES:
                 message = await self._receive()
-                self._received += len(message.get("body", b""))
+                drained += len(message.get("body", b""))
                 self.unread = message.get("more_body", False)
 
 
@@ -129,8 +192,7 @@ def _closing(body: _Body, send: Send) -> Send:
     return say
 
 
-def _too_large() -> Problem:
+def _try_again() -> Problem:
     return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"the body is larger than {MAX_BODY} bytes",
+        HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy; try again in a moment", headers={"Retry-After": "1"}
     )

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from routes.body import MAX_DEPTH, parse_object
+from routes.body import MAX_CONTAINERS, MAX_DEPTH, parse_object
 from routes.problem import Problem
 
 
@@ -16,6 +16,7 @@ from routes.problem import Problem
         {"a": [1, 1.5, None, True, "x"]},
         {"inputs": {"a": "[[[[" * 1000}},
         {"a": 'q"[{\\'},
+        {"a": ["[" * 70, '"' + "[" * 70, "\\", "{" * 70, '\\"' + "[" * 70, ""], "": "", "b": {"a": 1}},
         {"a": "\U0001f600 \\ud83d"},
     ],
 )
@@ -47,6 +48,11 @@ def test_an_object_is_read(document: dict[str, object]) -> None:
         b'{"a":' * 100_000,
         b"[" * 1_000_000,
         b'{"a": "' + b"\\" * 999_999,
+        b'{"a": "' + b'\\"' * 500_000,
+        b'{"a": 1, "a": 1}',
+        b'{"a": [{"b": 1, "c": {}, "b": 2}]}',
+        b'{"a": 1, "\\u0061": 2}',
+        b'{"a": [' + b"[]," * MAX_CONTAINERS + b"1]}",
     ],
 )
 def test_anything_else_is_told(body: bytes) -> None:

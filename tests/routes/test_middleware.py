@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from anyio import CapacityLimiter
@@ -20,8 +21,9 @@ from starlette.types import Message
 
 from auth.identity import LOCAL, current_identity
 from products.errors import AreaTooLarge, BrokenSource
+from routes.body import MAX_BODY
 from routes.errors import HANDLERS
-from routes.middleware.bounds import MAX_BODY, Bounds
+from routes.middleware.bounds import Bounds
 from routes.middleware.caller import Caller
 from routes.middleware.failures import Failures
 from routes.middleware.options import Options
@@ -33,7 +35,9 @@ Endpoint = Callable[[Request], Any]
 PUBLIC = "https://maps.example.org/land"
 
 
-def _client(endpoint: Endpoint, *, url: str = PUBLIC, requests: int = 5, seconds: float = 30) -> TestClient:
+def _client(
+    endpoint: Endpoint, *, url: str = PUBLIC, requests: int = 5, seconds: float = 30, body_seconds: float = 30
+) -> TestClient:
     routes = [
         Route("/", endpoint),
         Route("/thing", endpoint, methods=["GET"]),
@@ -46,7 +50,7 @@ def _client(endpoint: Endpoint, *, url: str = PUBLIC, requests: int = 5, seconds
             Middleware(RequestLog),
             Middleware(ResponseHeaders, url=url),
             Middleware(Place, url=url),
-            Middleware(Bounds, requests=requests, seconds=seconds),
+            Middleware(Bounds, requests=requests, seconds=seconds, body_seconds=body_seconds),
             Middleware(Failures),
             Middleware(Caller, url=url),
             Middleware(Options, routes=routes),
@@ -282,6 +286,77 @@ def test_a_thread_of_a_request_given_up_keeps_its_place() -> None:
     assert busy.status_code == 503
     assert "busy" in busy.json()["detail"]
     assert answers[0].status_code == 503
+
+
+def test_the_time_of_a_body_is_none_of_its_request_s() -> None:
+    assert _received(parts=4, pause=0.2, seconds=0.5, body_seconds=30) == [200]
+
+
+def test_a_body_that_does_not_come_is_408() -> None:
+    assert _received(parts=100, pause=0.1, seconds=30, body_seconds=0.5) == [408]
+
+
+def test_a_sender_that_falls_silent_is_told_so() -> None:
+    """gunicorn says after a while that the client has gone, where it may only be silent."""
+    assert _received(parts=1, pause=0, seconds=30, body_seconds=30, last={"type": "http.disconnect"}) == [408]
+
+
+def _received(
+    *, parts: int, pause: float, seconds: float, body_seconds: float, last: Message | None = None
+) -> list[int]:
+    """Return the statuses that are sent where the body comes in parts with pauses before each."""
+    app, statuses, left = _client(_body, seconds=seconds, body_seconds=body_seconds).app, [], iter(range(parts))
+    end = last or {"type": "http.request", "body": b"", "more_body": False}
+
+    async def receive() -> Message:
+        await anyio.sleep(pause)
+        return {"type": "http.request", "body": b" ", "more_body": True} if next(left, None) is not None else end
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    headers = [(b"host", b"a"), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": "/thing", "query_string": b"", "headers": headers}
+    anyio.run(app, scope, receive, send)
+    return statuses
+
+
+def test_requests_without_their_body_take_no_place() -> None:
+    go, arrived = anyio.Event(), []
+
+    async def both() -> None:
+        app = _client(_body, requests=1).app
+
+        async def receive() -> Message:
+            arrived.append(1)
+            await go.wait()
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        async def ask(headers: list[tuple[bytes, bytes]], method: str, told: list[int]) -> None:
+            async def send(message: Message) -> None:
+                told.append(message.get("status", 0))
+
+            scope = {"type": "http", "method": method, "path": "/thing", "query_string": b"", "headers": headers}
+            await app(scope, receive if method == "POST" else _nothing, send)
+
+        begun: list[int] = []
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(ask, [(b"host", b"a"), (b"content-length", b"1")], "POST", begun)
+            while len(arrived) < 20:
+                await anyio.lowlevel.checkpoint()
+            other: list[int] = []
+            await ask([(b"host", b"a")], "GET", other)
+            go.set()
+        assert 200 in other
+        assert 200 in begun
+
+    anyio.run(both)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def test_an_answer_that_has_begun_is_not_cut_off() -> None:
