@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from orchestration.job import REPAIRED, Job, Status, is_test
+from orchestration.job import REPAIRED, UNFINISHED, Job, Status, is_test
 
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 _MESSAGES: Mapping[Status, str] = {
@@ -49,6 +49,8 @@ def _links(job: Job, address: str) -> list[dict[str, str]]:
         {"rel": "self", "type": "application/json", "title": "This job", "href": f"{address}?f=json"},
         {"rel": "alternate", "type": "text/html", "title": "This job as a page", "href": f"{address}?f=html"},
     ]
+    if job.status in UNFINISHED:
+        links.append({"rel": "monitor", "type": "application/json", "title": "Ask again here", "href": address})
     if job.status is Status.SUCCESSFUL:
         links.append({"rel": _RESULTS, "title": "The results", "href": f"{address}/results"})
     return links

@@ -13,8 +13,9 @@ from processes.errors import InvalidInput
 from processes.words import allowed, shown
 
 _FORMATS = FormatChecker(())
-_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema"})
-_LINK = frozenset({"href", "rel", "type", "hreflang", "title"})
+_QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format"})
+_LINK = frozenset({"href", "rel", "type", "hreflang", "title", "format"})
+_QUALIFIERS = ("mediaType", "encoding", "schema")
 
 Descriptions = Mapping[str, Mapping[str, Any]]
 
@@ -60,13 +61,24 @@ def _value(name: str, description: Mapping[str, Any], value: Any) -> Any:
     if not _is_qualified(value):
         _validate(name, schema, value)
         return value
-    _check_qualifiers(name, value)
-    _validate(name, schema, value["value"])
-    return value if schema.get("format") == "byte" else value["value"]
+    qualified = _unfolded(name, value)
+    _check_qualifiers(name, qualified)
+    _validate(name, schema, qualified["value"])
+    return qualified if schema.get("format") == "byte" else qualified["value"]
 
 
 def _is_qualified(value: Any) -> bool:
     return isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIED
+
+
+def _unfolded(name: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a value or link with the members of its `format`, where drafts of the standard had them, beside it."""
+    if "format" not in value:
+        return value
+    format_ = value["format"]
+    if not isinstance(format_, dict) or not format_.keys() <= set(_QUALIFIERS):
+        raise InvalidInput(name, f"input '{name}.format': {shown(format_)}; allowed: {', '.join(_QUALIFIERS)}")
+    return {**format_, **{member: given for member, given in value.items() if member != "format"}}
 
 
 def _check_qualifiers(name: str, value: Mapping[str, Any]) -> None:
@@ -82,6 +94,8 @@ def _is_reference(value: Any) -> bool:
 def _reference(name: str, description: Mapping[str, Any], link: Mapping[str, Any]) -> Mapping[str, Any]:
     if "byReference" not in description.get("valuePassing", ()):
         raise InvalidInput(name, f"input '{name}': {shown(link)} is a reference; allowed: a value, in the request")
+    unfolded = {"type" if each == "mediaType" else each: given for each, given in _unfolded(name, link).items()}
+    link = {member: given for member, given in unfolded.items() if member in _LINK}
     if not all(isinstance(member, str) for member in link.values()) or not _is_address(link["href"]):
         raise InvalidInput(name, f"input '{name}': {shown(link)}; allowed: {{'href': an http or https address}}")
     return link

@@ -22,6 +22,7 @@ GOOD: dict[str, list[Any]] = {
     "boundingBoxInput": [
         {"bbox": [1, 2, 3, 4]},
         {"bbox": [1, 2, 3, 4, 5, 6], "crs": "http://www.opengis.net/def/crs/OGC/0/CRS84h"},
+        {"bbox": [345345345] * 4, "crs": "urn:ogc:def:crs:EPSG:6.6:4326"},
     ],
     "complexObjectInput": [{"property1": "a", "property5": False}, {"href": "https://example.org/a.json"}],
     "geometryInput": [POINT, "POINT (1 2)", "POLYGON Z EMPTY", {"href": "http://example.org/g"}],
@@ -37,13 +38,13 @@ BAD: dict[str, list[Any]] = {
     "numberInput": ["1", None, True],
     "booleanInput": ["true", 0, None],
     "arrayInput": [[1], list(range(11)), [1.5, 2], "1,2", {"value": {"value": [1, 2]}}],
-    "boundingBoxInput": [[1, 2, 3, 4], {"bbox": [1, 2, 3]}, {"bbox": "x"}, {"bbox": [1, 2, 3, 4], "crs": "EPSG:4326"}],
-    "complexObjectInput": [{}, {"property1": 1, "property5": True}, "a", {"href": "file:///etc/passwd"}],
-    "geometryInput": ["x", 5, {"type": "Circle", "coordinates": []}, {"type": "Point"}, []],
+    "boundingBoxInput": [[1, 2, 3, 4], {"bbox": [1, 2, 3]}, {"bbox": "x"}, {"bbox": [1, 2, 3, 4], "crs": 4326}],
+    "complexObjectInput": [{}, {"property1": 1, "property5": True}, {"href": "file:///etc/passwd"}],
+    "geometryInput": [5, {"type": "Circle", "coordinates": []}, {"type": "Point"}, []],
     "dateInput": ["2026-13-01T00:00:00Z", "now", 5],
     "measureInput": [{"measurement": "much", "uom": "m"}, 5],
     "imagesInput": [[], ["%"], ["aGk="] * 151, 5, [{"value": 5}]],
-    "featureCollectionInput": [{"type": "Feature"}, [], "a"],
+    "featureCollectionInput": [{"type": "Feature"}, []],
     "mixedInput": [None, True, [1]],
     "pause": [-1, 61, "1", None],
 }
@@ -59,6 +60,24 @@ def test_what_is_of_another_kind_is_refused_by_name(name: str, value: Any) -> No
     with pytest.raises(InvalidInput, match=rf"^input '{name}") as refused:
         Echo({"name": "echo"}).check({name: value}, NOTHING)
     assert "allowed: " in refused.value.message
+
+
+def test_what_the_ogc_suite_makes_of_the_description_is_taken() -> None:
+    """As ets-ogcapi-processes10 does in its `createExecuteJsonNode…`: the first object by value, the rest by kind."""
+    inputs: dict[str, Any] = {}
+    for name, described in Echo.description["inputs"].items():
+        schema = described["schema"]
+        objects = [each for each in schema.get("oneOf", [schema]) if each.get("type") == "object"]
+        if any("bbox" in each.get("properties", {}) for each in objects):
+            inputs[name] = {"bbox": [345345345] * 4, "crs": "urn:ogc:def:crs:EPSG:6.6:4326"}
+            assert "complexObjectInput" in inputs, "the suite's first object gets a text, whatever it is"
+        elif objects:
+            inputs[name] = {"value": "teststring"}
+        elif schema.get("type") == "string" and "format" not in schema:
+            inputs[name] = "teststring"
+    checked = Echo({"name": "echo"}).check(inputs, NOTHING)
+    assert len(inputs) == 7
+    assert {value for name, value in checked.items() if name not in {"boundingBoxInput", "pause"}} == {"teststring"}
 
 
 def test_nothing_is_required() -> None:

@@ -44,6 +44,13 @@ IMAGE = {"value": "aGk=", "mediaType": "image/png", "encoding": "base64"}
         ({"date": "2026-11-23T12:00:00Z"}, {"count": 3, "date": "2026-11-23T12:00:00Z"}),
         ({"images": "aGk="}, {"count": 3, "images": ["aGk="]}),
         ({"images": [IMAGE, "aGk="]}, {"count": 3, "images": [IMAGE, "aGk="]}),
+        (
+            {"images": {"value": "aGk=", "format": {"mediaType": "image/png", "encoding": "base64"}}},
+            {"count": 3, "images": [IMAGE]},
+        ),
+        ({"count": {"value": 4, "format": {}}}, {"count": 4}),
+        ({"shape": {"href": LINK["href"], "format": {"mediaType": LINK["type"]}}}, {"count": 3, "shape": LINK}),
+        ({"shape": {"href": LINK["href"], "format": {}}}, {"count": 3, "shape": {"href": LINK["href"]}}),
         ({"measure": {"amount": 1.5, "parts": [1]}}, {"count": 3, "measure": {"amount": 1.5, "parts": [1]}}),
     ],
 )
@@ -57,6 +64,14 @@ def test_what_is_allowed_is_stored_with_its_defaults(given: dict[str, Any], stor
         ({}, "word", 'input \'word\' is missing; allowed: "one", "two"'),
         ({"word": "three"}, "word", 'input \'word\': "three"; allowed: "one", "two"'),
         ({"word": {"value": "one", "mediaType": 5}}, "word", "input 'word.mediaType': 5; allowed: a string"),
+        ({"word": {"value": "one", "format": 5}}, "word", "input 'word.format': 5; allowed: mediaType, encoding"),
+        ({"word": {"value": "one", "format": {"mimeType": "a/b"}}}, "word", "input 'word.format'"),
+        (
+            {"word": {"value": "one", "format": {"mediaType": 5}}},
+            "word",
+            "input 'word.mediaType': 5; allowed: a string",
+        ),
+        ({"word": "one", "shape": {"href": LINK["href"], "format": {"mediaType": 5}}}, "shape", "an http or https"),
         ({"word": None}, "word", 'input \'word\': null; allowed: "one", "two"'),
         ({"word": "one", "wrod": 1}, "wrod", 'input "wrod" is unknown; allowed: word, count, date'),
         ({"word": "one", "count": 10}, "count", "input 'count': 10; allowed: a whole number from 1 to 9"),

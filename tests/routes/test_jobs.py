@@ -43,6 +43,7 @@ def test_a_job_is_told_from_its_order_to_its_result(bureau: Bureau) -> None:
     assert running.json()["message"] == "cutting"
     assert all(answer.json()["message"] for answer in (accepted, done))
     assert ["retry-after" in answer.headers for answer in (accepted, running, done)] == [True, True, False]
+    assert ["monitor" in rels(answer.json()) for answer in (accepted, running, done)] == [True, True, False]
     assert [RESULTS in rels(answer.json()) for answer in (accepted, running, done)] == [False, False, True]
     assert {"created", "started", "finished", "updated"} <= done.json().keys()
     assert "started" not in accepted.json()
