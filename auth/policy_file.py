@@ -6,13 +6,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, Action
 from auth.policy import Grant, GrantPolicy, Who
 from auth.policy_limits import read_limits, read_policy_area
 from auth.policy_problems import InvalidPolicy, Problems
-from auth.policy_yaml import read_yaml
+from products.yaml_file import UnreadableYaml, read_yaml
 
 COLLECTIONS = ("clcplus-raster", "clcplus-vector", "parks", "nations")
 _SERVICES = ("apply-model", "prepare-samples", "sample-extraction")
@@ -147,8 +145,8 @@ def read_roles(path: Path) -> frozenset[str]:
 
 def _document(path: Path) -> Any:
     try:
-        return read_yaml(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return read_yaml(path)
+    except (OSError, UnreadableYaml) as error:
         raise InvalidPolicy([f"{path}: {error}"]) from error
 
 

@@ -1,22 +1,22 @@
 """The configuration file as data, and the products that can be ordered from it."""
 
-import os
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from products.classes import CLASSES, NODATA, Classes, LandCoverClass
 from products.errors import UnknownProduct
-
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+from products.yaml_file import UnreadableYaml, read_yaml
 
 
 class InvalidConfiguration(Exception):
-    """The configuration file is missing, no YAML, or lacks what is asked of it."""
+    """The configuration file is missing, no YAML, or lacks what is asked of it; `problems` names each mistake."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,11 @@ def read_configuration(path: Path) -> dict[str, Any]:
     Relative paths are relative to the file's own folder. Raises InvalidConfiguration.
     """
     try:
-        document = yaml.safe_load(_expand(path.read_text()))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidConfiguration(f"{path}: {error}") from error
+        document = read_yaml(path, variables=True)
+    except (OSError, UnreadableYaml) as error:
+        raise InvalidConfiguration(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(document, dict):
-        raise InvalidConfiguration(f"{path}: not a mapping")
+        raise InvalidConfiguration(f"{path}: must be a mapping, such as `server:` and what belongs to it below")
     for provider in _providers(document):
         if isinstance(provider.get("data"), str):
             provider["data"] = str((path.parent / provider["data"]).absolute())
@@ -128,20 +128,25 @@ def _providers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (each for each in providers if isinstance(each, dict)) if isinstance(providers, list) else ()
 
 
-def _expand(text: str) -> str:
-    return _VARIABLE.sub(lambda found: os.environ.get(found[1], found[2] or ""), text)
-
-
 def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     """Return the products that the configuration lists under `products`. Raises InvalidConfiguration."""
     entries = configuration.get("products")
     if not isinstance(entries, dict) or not entries:
         raise InvalidConfiguration("products: none is configured")
-    products = tuple(_product(name, entry, configuration.get("resources")) for name, entry in entries.items())
-    for number, product in enumerate(products):
-        if any((product.series, product.year) == (other.series, other.year) for other in products[:number]):
-            raise InvalidConfiguration(f"products.{product.id}: {product.series} has the year {product.year} twice")
-    return Catalogue(products, tuple(_feature_sources(configuration.get("resources"))))
+    products: list[Product] = []
+    problems: list[str] = []
+    for name, entry in entries.items():
+        try:
+            product = _product(name, entry, configuration.get("resources"))
+        except InvalidConfiguration as error:
+            problems += error.problems
+            continue
+        if any((product.series, product.year) == (other.series, other.year) for other in products):
+            problems.append(f"products.{product.id}: {product.series} has the year {product.year} twice")
+        products.append(product)
+    if problems:
+        raise InvalidConfiguration(*problems)
+    return Catalogue(tuple(products), tuple(_feature_sources(configuration.get("resources"))))
 
 
 def _feature_sources(resources: Any) -> Iterator[FeatureSource]:

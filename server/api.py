@@ -31,12 +31,21 @@ class RaisingAPI(API):
 def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> RaisingAPI:
     """Return the API of this configuration at the public address; the configuration itself stays as it is.
 
+    Of `server` it gets the limits alone: what else pygeoapi would heed is the settings', or is not honoured.
     Every provider is told the `classes` of the product that it shows, every process the `years` of each series where
     everybody may know of all products. Its resources are those that the caller may see.
     """
-    config = deepcopy(dict(configuration))
-    config["server"] = {**config.get("server", {}), "url": url, "bind": {"host": "127.0.0.1", "port": 0}}
-    config.setdefault("logging", {"level": "WARNING"})
+    config = in_one_language(configuration)
+    given = config.get("server", {})
+    config["server"] = {
+        "url": url,
+        "bind": {"host": "127.0.0.1", "port": 0},
+        "languages": [_language(configuration)],
+        "limits": given.get("limits", {}),
+        "manager": {"name": "plugins.manager.Manager"},
+    }
+    config["logging"] = {"level": "WARNING"}
+    config.pop("pubsub", None)
     catalogue = catalogue_of(configuration)
     years = _years(catalogue, policy)
     for name, resource in config["resources"].items():
@@ -47,6 +56,39 @@ def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> Rais
     api = RaisingAPI(config, {})
     api.config["resources"] = VisibleResources(api.config["resources"], policy)
     return api
+
+
+def in_one_language(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy where titles and other words that are given in several languages are in the server's first."""
+    config = deepcopy(dict(configuration))
+    language = _language(configuration)
+    resources = config["resources"].values()
+    links = [entry for resource in resources for entry in resource.get("links", ())]
+    for entry in (*config["metadata"].values(), *resources, *links):
+        for name in _WORDS & entry.keys():
+            entry[name] = _in_language(entry[name], language)
+    return config
+
+
+_WORDS = {"title", "description", "keywords", "terms_of_service", "url", "name", "position", "address", "city"} | {
+    *("stateorprovince", "postalcode", "country", "phone", "fax", "email", "hours", "instructions", "role"),
+    *("href", "hreflang"),
+}
+
+
+def _in_language(words: Any, language: str) -> Any:
+    """Return the words in the language, else in one that is nearly it, else the first; words of one language as is."""
+    if not isinstance(words, dict):
+        return words
+    names = {name.replace("_", "-").lower(): name for name in words}
+    wanted = language.replace("_", "-").lower()
+    near = [names[name] for name in names if name.partition("-")[0] == wanted.partition("-")[0]]
+    return words[names.get(wanted) or next(iter((*near, *words)))]
+
+
+def _language(configuration: Mapping[str, Any]) -> str:
+    server = configuration.get("server", {})
+    return str((server.get("languages") or [server.get("language", "en")])[0])
 
 
 def _years(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:

@@ -2,56 +2,57 @@
 
 import importlib
 import os
-import re
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from auth.policy_problems import InvalidPolicy
-from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
-from routes.timespan import extent_of
+from orchestration.kept import HOUSE
+from products.catalogue import InvalidConfiguration, read_configuration
 from server.access import make_policy
 from server.airflow import problems_of_airflow, refusals_of_airflow
+from server.backup.contents import DATABASE, RESULTS
+from server.configuration import examine
 from server.database import postgres_of
 from server.environment import WrongSettings, read_settings
 from server.settings import AuthSettings, Settings
 from server.state import RestoreUnfinished, refuse_unfinished
+from sql.connect import count_orders
 from sql.connections import DatabaseAway, NewerSchema
-
-_ID = re.compile(r"[A-Za-z0-9._-]+")
-_METADATA = {
-    "identification": ("title", "description", "keywords", "terms_of_service", "url"),
-    "license": ("name", "url"),
-    "provider": ("name", "url"),
-    "contact": ("name",),
-}
-_COLLECTION = ("title", "description", "keywords", "extents")
-_KINDS = ("feature", "coverage")
 
 
 def find_problems(configuration: Path) -> list[str]:
-    """Return what is wrong with the settings, the configuration, its files and its plugins; empty when all is well."""
+    """Return what is wrong: settings, configuration, its files and plugins, the orders; empty when all is well."""
     problems: list[str] = []
     settings = None
     try:
         settings = read_settings()
-        refused = refusals(settings)
+        refused = refusals(settings, whole=True)
         problems += [*refused, *_of_database(settings), *([] if refused else problems_of_airflow(settings))]
     except WrongSettings as error:
         problems += error.problems
     try:
         document = read_configuration(configuration)
-        wrong = [*flaws(document)]
+        wrong = examine(document).flaws
         problems += [*wrong, *_of_plugins(document)]
         problems += of_policy(settings, document) if settings and settings.auth.policy and not wrong else []
     except InvalidConfiguration as error:
-        problems.append(str(error))
+        problems += error.problems
     return problems
 
 
-def refusals(settings: Settings) -> list[str]:
-    """Return why the server must not start with these settings."""
+def find_ignored(configuration: Path) -> tuple[str, ...]:
+    """Return what in the configuration is without effect; nothing of one that cannot be read."""
+    try:
+        return examine(read_configuration(configuration)).ignored
+    except InvalidConfiguration:
+        return ()
+
+
+def refusals(settings: Settings, *, whole: bool = False) -> list[str]:
+    """Return why the server must not start with these settings; with `whole` all of its database is read for it."""
     problems: list[str] = []
     problems += _of_access(settings.auth)
     problems += refusals_of_airflow(settings)
@@ -63,19 +64,56 @@ def refusals(settings: Settings) -> list[str]:
         problems.append(f"LANDCAST_STATE_DIR: {folder}: cannot be written")
     try:
         refuse_unfinished(folder)
+        problems += of_orders(settings, whole=whole)
     except RestoreUnfinished as error:
         problems.append(f"LANDCAST_STATE_DIR: {error}")
     return problems
 
 
 def _of_database(settings: Settings) -> Iterator[str]:
-    """Yield what keeps PostgreSQL from being used now; a server starts nevertheless, and waits for it."""
-    if (pool := postgres_of(settings)) is not None:
-        try:
-            with closing(pool):
-                pool.prepare()
-        except (DatabaseAway, NewerSchema) as error:
-            yield f"LANDCAST_DATABASE_URL: {error}"
+    """Yield what keeps PostgreSQL from being used now, where a server waits for it; and what is odd about it."""
+    if (pool := postgres_of(settings)) is None:
+        return
+    try:
+        with closing(pool):
+            pool.prepare()
+            with pool.reading() as connection:
+                empty = connection.execute("select 1 from jobs limit 1").fetchone() is None
+        if empty and (result := _some_result(settings)):
+            yield f"LANDCAST_DATABASE_URL: has no order, but there is a result: {result}; is it another database?"
+    except (DatabaseAway, NewerSchema) as error:
+        yield f"LANDCAST_DATABASE_URL: {error}"
+
+
+def of_orders(settings: Settings, *, whole: bool = False) -> Iterator[str]:
+    """Yield why the orders in the state folder must not be used: a start would go on with an empty database.
+
+    With `whole` a database without an order is odd, too, where there are results.
+    """
+    path = settings.state.dir / DATABASE
+    if settings.database.url is not None:
+        return
+    try:
+        there = path.stat().st_size > 0
+        orders = count_orders(path, whole=whole) if there else 0
+    except FileNotFoundError:
+        there, orders = False, 0
+    except (OSError, sqlite3.Error, NewerSchema) as error:
+        reason = "is no file" if path.is_dir() else getattr(error, "strerror", None) or error
+        yield f"LANDCAST_STATE_DIR: {path}: {reason}; `landcast restore --force` brings back a backup"
+        return
+    if orders == 0 and (whole or not there) and (result := _some_result(settings)):
+        yield f"LANDCAST_STATE_DIR: {path}: has no order, but there is a result: {result}; {_HOW}"
+
+
+_HOW = "bring back a backup by `landcast restore --force`, set LANDCAST_DATABASE_URL again, or move the results away"
+
+
+def _some_result(settings: Settings) -> Path | None:
+    """Return a file of an order's result in the state folder; what is made once and for all is none."""
+    folders = (settings.state.dir / RESULTS).glob("[!.]*")
+    files = (path for folder in folders if folder.name != HOUSE for path in folder.rglob("*"))
+    return next((path for path in files if path.is_file()), None)
 
 
 def _of_access(auth: AuthSettings) -> Iterator[str]:
@@ -101,105 +139,34 @@ def of_policy(settings: Settings, configuration: Mapping[str, Any]) -> list[str]
     return []
 
 
-def flaws(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what keeps the server from starting with the configuration; no file and no plugin is opened for it."""
-    server = configuration.get("server")
-    if not isinstance(server, Mapping) or not server.get("languages"):
-        yield "server.languages: missing"
-    yield from _missing("metadata", configuration.get("metadata"), _METADATA)
-    resources = configuration.get("resources")
-    if not isinstance(resources, Mapping) or not resources:
-        yield "resources: no collection and no process is configured"
-        return
-    for name, resource in resources.items():
-        if not _ID.fullmatch(str(name)):
-            yield f"resources.{name}: a name has letters, digits, `.`, `_` and `-`, since it stands in addresses"
-        yield from _shape_of(f"resources.{name}", resource)
-    try:
-        catalogue_of(configuration)
-    except InvalidConfiguration as error:
-        yield str(error)
-
-
 def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the plugins say of their definitions; one that has no shape is named by the schema."""
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
-        if not list(_shape_of("", resource)):
-            yield from _of_resource(f"resources.{name}", resource)
-
-
-def _missing(place: str, given: Any, expected: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    if not isinstance(given, Mapping):
-        yield f"{place}: missing"
-        return
-    for section, names in expected.items():
-        members = given.get(section)
-        if not isinstance(members, Mapping):
-            yield f"{place}.{section}: missing"
-        else:
-            yield from (f"{place}.{section}.{name}: missing" for name in names if members.get(name) in (None, ""))
-
-
-def _shape_of(place: str, resource: Any) -> Iterator[str]:
-    kind = resource.get("type") if isinstance(resource, Mapping) else None
-    if kind == "collection":
-        yield from _shape_of_collection(place, resource)
-    elif kind != "process":
-        yield f"{place}.type: {kind!r} is neither collection nor process"
-    elif not isinstance(resource.get("processor"), Mapping):
-        yield f"{place}.processor: missing"
-
-
-def _shape_of_collection(place: str, collection: Mapping[str, Any]) -> Iterator[str]:
-    for name, shape, article in (
-        ("extents", dict, "a mapping"),
-        ("links", list, "a list"),
-        ("providers", list, "a list"),
-    ):
-        if collection.get(name) and not isinstance(collection[name], shape):
-            yield f"{place}.{name}: must be {article}"
-    try:
-        extent_of({"extents": {}, **collection})
-    except (ValueError, TypeError, AttributeError) as error:
-        yield f"{place}.extents.temporal: begin and end must be times, such as 2023-01-01T00:00:00Z: {error}"
-    providers = collection.get("providers")
-    if not providers:
-        yield f"{place}.providers: missing"
-    for number, provider in enumerate(providers if isinstance(providers, list) else ()):
-        yield from _shape_of_provider(f"{place}.providers[{number}]", provider)
-
-
-def _shape_of_provider(place: str, provider: Any) -> Iterator[str]:
-    if not isinstance(provider, Mapping):
-        yield f"{place}: must be a mapping"
-        return
-    if provider.get("type") not in _KINDS:
-        yield f"{place}.type: {provider.get('type')!r} is none of {', '.join(_KINDS)}"
-    yield from (f"{place}.{name}: missing" for name in ("name", "data") if not provider.get(name))
-
-
-def _of_resource(place: str, resource: Mapping[str, Any]) -> Iterator[str]:
-    if resource["type"] == "process":
-        yield from _of_process(f"{place}.processor", resource["processor"])
-        return
-    yield from (f"{place}.{name}: missing" for name in _COLLECTION if not resource.get(name))
-    for number, provider in enumerate(resource["providers"]):
-        yield from _of_provider(f"{place}.providers[{number}]", provider)
+        match resource:
+            case {"type": "process", "processor": {"name": str()} as processor}:
+                yield from _of_process(f"resources.{name}.processor", processor)
+            case {"type": "collection", "providers": [*providers]}:
+                for number, provider in enumerate(providers):
+                    yield from _of_provider(f"resources.{name}.providers[{number}]", provider)
 
 
 def _of_provider(place: str, provider: Any) -> Iterator[str]:
-    plugin, problem = _plugin(place, provider)
+    match provider:
+        case {"type": str(kind), "name": str(name), "data": str(data)}:
+            plugin, problem = _plugin(place, provider)
+        case _:
+            return
     if plugin is None:
         yield problem
         return
-    if (reads := getattr(plugin, "reads", None)) != provider.get("type"):
-        yield f"{place}.type: {provider['name']} reads {reads}, not {provider.get('type')}"
-    source = Path(str(provider.get("data")))
+    if (reads := getattr(plugin, "reads", None)) != kind:
+        yield f"{place}.type: {name} reads {reads}, not {kind}"
+    source = Path(data)
     if not source.is_file():
         hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""
         yield f"{place}.data: no such file: {source}{hint}"
-        return
-    if error := _failure(lambda: plugin(provider).get_fields()):
+    elif error := _failure(lambda: plugin(provider).get_fields()):
         yield f"{place}.data: {source}: {error}"
 
 
@@ -211,9 +178,9 @@ def _of_process(place: str, processor: Any) -> Iterator[str]:
         yield f"{place}.name: {error}"
 
 
-def _plugin(place: str, definition: Any) -> tuple[Any, str]:
-    name = definition.get("name") if isinstance(definition, Mapping) else None
-    if not isinstance(name, str) or "." not in name:
+def _plugin(place: str, definition: Mapping[str, Any]) -> tuple[Any, str]:
+    name = definition["name"]
+    if "." not in name:
         return None, f"{place}.name: {name!r} is no dotted name of a plugin"
     module, _, attribute = name.rpartition(".")
     try:

@@ -3,11 +3,11 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -50,7 +50,7 @@ def _settings() -> "Settings":
     return settings
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: Sequence[str]) -> NoReturn:
     for problem in problems:
         click.echo(problem, err=True)
     sys.exit(1)
@@ -81,20 +81,13 @@ def main() -> None:
 @CONFIG
 def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
-    from products.catalogue import InvalidConfiguration, read_configuration
-    from server.check import flaws, of_policy, refusals
+    from server.check import of_policy, refusals
     from server.database import connections_said
     from server.supervise import Child, listen, supervise
 
     settings = _settings()
-    problems = refusals(settings)
-    try:
-        document = read_configuration(configuration)
-        problems += flaws(document)
-        problems += [] if problems else of_policy(settings, document)
-    except InvalidConfiguration as error:
-        problems.append(str(error))
-    if problems:
+    document, warnings = _checked(configuration, refusals(settings))
+    if problems := of_policy(settings, document):
         _refuse(problems)
     try:
         socket = listen(settings.server.bind)
@@ -104,6 +97,8 @@ def serve(configuration: Path) -> None:
     _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
     if settings.database.url:
         _log.info(connections_said(settings))
+    for warning in warnings:
+        _log.warning("%s: %s", configuration, warning)
     if settings.auth.open:
         _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
 
@@ -122,9 +117,27 @@ def serve(configuration: Path) -> None:
 @CONFIG
 def work(configuration: Path) -> None:
     """Run the orders; `serve` starts it, run it alone to work without a server."""
+    from server.check import of_orders
+
     settings = _settings()
+    _checked(configuration, [*of_orders(settings)])
     with _using(settings):
         _work(settings, configuration)
+
+
+def _checked(configuration: Path, problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the configuration and what in it is without effect; refuse what is wrong, besides the problems."""
+    from products.catalogue import InvalidConfiguration, read_configuration
+    from server.configuration import examine
+
+    try:
+        document = read_configuration(configuration)
+        found = examine(document)
+    except InvalidConfiguration as error:
+        _refuse([*problems, *error.problems])
+    if problems or found.flaws:
+        _refuse([*problems, *found.flaws])
+    return document, found.ignored
 
 
 @contextmanager
@@ -160,8 +173,10 @@ def _work(settings: "Settings", configuration: Path) -> None:
 @CONFIG
 def check(configuration: Path) -> None:
     """Name every wrong setting, collection, file and process; exit 1 if there is one."""
-    from server.check import find_problems
+    from server.check import find_ignored, find_problems
 
+    for ignored in find_ignored(configuration):
+        click.echo(f"warning: {ignored}", err=True)
     if problems := find_problems(configuration):
         _refuse(problems)
     click.echo("all is well")
@@ -193,11 +208,11 @@ main.add_command(product)
 @CONFIG
 def openapi(configuration: Path) -> None:
     """Print the OpenAPI document."""
-    from products.catalogue import read_configuration
     from server.app import create_app
     from server.check import of_policy
 
-    document, settings = read_configuration(configuration), _settings()
+    settings = _settings()
+    document, _ = _checked(configuration, [])
     if problems := of_policy(settings, document):
         _refuse(problems)
     app = create_app(document, settings)

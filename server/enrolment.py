@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.whole import whole_file
-from server.check import flaws
+from server.configuration import examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +60,5 @@ def enrol(configuration: Path, product: Enrolment, shown: Mapping[str, Mapping[s
     with whole_file(path) as part:
         part.write_text(text.getvalue())
         shutil.copymode(path, part)
-        for flaw in flaws(read_configuration(part)):
+        for flaw in examine(read_configuration(part)).flaws:
             raise InvalidConfiguration(f"{configuration} would be wrong: {flaw}")

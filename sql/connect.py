@@ -103,6 +103,24 @@ def check_database(path: Path) -> None:
             raise sqlite3.DatabaseError(found)
 
 
+def count_orders(path: Path, *, whole: bool) -> int:
+    """Return how many orders there are, without a change to the file; with `whole` each page of it is looked at.
+
+    Raises sqlite3.Error where it is damaged or no database of ours, NewerSchema.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        version = _version(connection)
+        if version > SCHEMA_VERSION:
+            raise NewerSchema(f"the schema has version {version}, this program knows {SCHEMA_VERSION}")
+        if version == 0:
+            if connection.execute("select 1 from sqlite_schema limit 1").fetchone():
+                raise sqlite3.DatabaseError("is a database of another program")
+            return 0
+        if whole and (found := connection.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(str(found))
+        return int(connection.execute("select count(*) from jobs").fetchone()[0])
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
 

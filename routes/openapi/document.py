@@ -39,15 +39,50 @@ def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, 
 
 
 def _info(metadata: dict[str, Any]) -> dict[str, Any]:
-    identification, contact = metadata["identification"], metadata.get("contact", {})
+    identification, contact = metadata["identification"], metadata["contact"]
     return {
         "title": identification["title"],
         "description": identification["description"],
         "termsOfService": identification["terms_of_service"],
-        "contact": {name: contact[name] for name in ("name", "email", "url") if contact.get(name)},
+        "contact": {
+            **{name: contact[name] for name in ("name", "email", "url") if contact.get(name)},
+            "x-ogc-serviceContact": _service_contact(contact, metadata["provider"]),
+        },
+        "x-keywords": identification["keywords"],
         "license": {name: metadata["license"][name] for name in ("name", "url")},
         "version": version("landcast"),
     }
+
+
+_ADDRESS = {
+    "deliveryPoint": "address",
+    "city": "city",
+    "administrativeArea": "stateorprovince",
+    "postalCode": "postalcode",
+    "country": "country",
+}
+
+
+def _service_contact(contact: dict[str, Any], provider: dict[str, Any]) -> dict[str, Any]:
+    """Return whom to ask, as OGC API - Records, Part 1, writes a contact."""
+    address: dict[str, Any] = {member: str(contact[name]) for member, name in _ADDRESS.items() if name in contact}
+    if "deliveryPoint" in address:
+        address["deliveryPoint"] = [address["deliveryPoint"]]
+    phones = [{"type": kind, "value": str(contact[name])} for kind, name in _PHONES if name in contact]
+    texts = {"position": "position", "hoursOfService": "hours", "contactInstructions": "instructions"}
+    return {
+        "name": contact["name"],
+        "organization": provider["name"],
+        "links": [{"rel": "about", "type": "text/html", "href": provider["url"]}],
+        **{member: contact[name] for member, name in texts.items() if name in contact},
+        **({"emails": [{"value": contact["email"]}]} if "email" in contact else {}),
+        **({"roles": [contact["role"]]} if "role" in contact else {}),
+        **({"phones": phones} if phones else {}),
+        **({"addresses": [address]} if address else {}),
+    }
+
+
+_PHONES = (("main", "phone"), ("fax", "fax"))
 
 
 def _tags(api: API) -> list[dict[str, str]]:

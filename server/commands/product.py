@@ -129,16 +129,15 @@ def _all_or_none(targets: Mapping[str, Path]) -> Iterator[None]:
 
 def _classes(entry: dict[str, Any], file: Path | None) -> Any:
     """Return the classes of the file, which become part of the entry, or those of the CLC+ Backbone."""
-    import yaml
-
     from products.catalogue import InvalidConfiguration, classes_of
     from products.classes import CLASSES
+    from products.yaml_file import UnreadableYaml, read_yaml
 
     if file is None:
         return CLASSES
     try:
-        entry["classes"] = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        entry["classes"] = read_yaml(file)
+    except UnreadableYaml as error:
         raise InvalidConfiguration(f"{file}: {error}") from error
     return classes_of(str(file), entry["classes"])
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 CALLED = {
     "pygeoapi.api": {"API", "APIRequest", "describe_collections", "get_collection_schema", "landing_page"},
     "pygeoapi.error": {"GenericError"},
+    "pygeoapi.l10n": {"LocaleError", "str2locale"},
     "pygeoapi.plugin": {"load_plugin"},
     "pygeoapi.provider.base": {"ProviderConnectionError", "ProviderItemNotFoundError"},
 }
@@ -48,6 +49,34 @@ def test_making_it_leaves_the_configuration_as_it_is(
     before = repr(configuration)
     make_app(configuration)
     assert repr(configuration) == before
+
+
+def test_what_pygeoapi_would_heed_and_landcast_does_not_has_no_effect(
+    make_app: Callable[..., Starlette], configuration: dict[str, Any], tmp_path: Path
+) -> None:
+    configuration["pubsub"] = {"name": "MQTT", "broker": {"url": "mqtt://nowhere.invalid"}}
+    configuration["server"] |= {
+        "manager": {"name": "TinyDB", "connection": f"{tmp_path}/jobs.db", "output_dir": str(tmp_path)},
+        "api_rules": {"url_prefix": "v1", "version_header": "X-Version"},
+        "languages": ["de-AT", "en"],
+        "pretty_print": True,
+    }
+    configuration["resources"]["parks"] |= {
+        "title": {"en": "Parks", "de": "Schutzgebiete"},
+        "keywords": {"en": ["park"], "fr": ["parc"]},
+    }
+    configuration["metadata"]["identification"]["title"] = {"de_AT": "Landbedeckung", "de": "Anders"}
+    configuration["metadata"]["contact"] |= {"phone": 123, "city": "Wien", "role": "pointOfContact"}
+    with TestClient(make_app(configuration)) as client:
+        assert client.get("/").json()["title"] == "Landbedeckung"
+        park = client.get("/collections/parks").json()
+        assert (park["title"], park["keywords"]) == ("Schutzgebiete", ["park"])
+        assert "/v1" not in park["links"][0]["href"]
+        definition = client.get("/openapi").json()["info"]
+        assert definition["contact"]["x-ogc-serviceContact"]["addresses"] == [{"city": "Wien"}]
+        assert definition["contact"]["x-ogc-serviceContact"]["phones"] == [{"type": "main", "value": "123"}]
+        assert definition["x-keywords"] == configuration["metadata"]["identification"]["keywords"]
+    assert not (tmp_path / "jobs.db").exists()
 
 
 def test_making_it_opens_nothing(make_app: Callable[..., Starlette], tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """`landcast check` as an operator runs it, on real and on broken configurations."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from server.check import find_problems, flaws
+from orchestration.job import Order
+from orchestration.store.jobs import StoredJobs
+from server.check import find_problems
 from server.cli import main
+from tests.postgres import Postgres
 
 CONFIGURATION = Path("pygeoapi-config.yml")
 
@@ -86,52 +92,13 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
         assert any(line.startswith(place) for line in done.stderr.splitlines()), (place, done.stderr)
 
 
-@pytest.mark.parametrize(
-    ("place", "wrong", "problem"),
-    [
-        ("resources.parks.providers", 5, "resources.parks.providers: must be a list"),
-        ("resources.parks.providers", {"type": "feature"}, "resources.parks.providers: must be a list"),
-        ("resources.parks.providers", [None], "resources.parks.providers[0]: must be a mapping"),
-        (
-            "resources.parks.providers",
-            [{"type": "feature", "name": "a.B"}],
-            "resources.parks.providers[0].data: missing",
-        ),
-        (
-            "resources.parks.providers",
-            [{"type": "map", "name": "a.B", "data": "x"}],
-            "resources.parks.providers[0].type: ",
-        ),
-        ("resources.parks.extents", "Europe", "resources.parks.extents: must be a mapping"),
-        ("resources.parks.links", "https://example.org", "resources.parks.links: must be a list"),
-        ("resources.echo.processor", None, "resources.echo.processor: missing"),
-        ("resources.parks", None, "resources.parks.type: "),
-        ("server", None, "server.languages: missing"),
-        ("metadata", None, "metadata: missing"),
-        ("products", [], "products: "),
-    ],
-)
-def test_what_no_server_could_start_from_is_named(
-    configuration: dict[str, object], place: str, wrong: object, problem: str
-) -> None:
-    *parents, last = place.split(".")
-    broken: Any = configuration
-    for parent in parents:
-        broken = broken[parent]
-    broken[last] = wrong
-    assert [flaw for flaw in flaws(configuration) if flaw.startswith(problem)]
-
-
-def test_the_sample_has_no_flaw(configuration: dict[str, object]) -> None:
-    assert not list(flaws(configuration))
-
-
 @pytest.mark.parametrize("name", ["..", ".x", "os.system", "plugins.nowhere.Provider"])
 def test_a_plugin_that_is_none_is_named(tmp_path: Path, configuration: dict[str, Any], name: str) -> None:
     configuration["resources"]["parks"]["providers"][0]["name"] = name
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(configuration))
-    assert any(problem.startswith("resources.parks.providers[0].") for problem in find_problems(path))
+    problems = find_problems(path)
+    assert any(problem.startswith("resources.parks.providers[0].") for problem in problems)
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "\0", "resources: {}", "resources: 7"])
@@ -179,3 +146,91 @@ def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path) 
     for name in ("CALLBACKS_TRIES", "CALLBACKS_KEY", "MAIL_URL", "MAIL_TO"):
         assert f"LANDCAST_{name}: " in done.stderr
     assert "hidden" not in done.stderr
+
+
+def _orders(state: Path, *, results: bool = True, jobs: int = 1) -> Path:
+    with closing(StoredJobs(state / "orders.sqlite")) as store:
+        for _ in range(jobs):
+            store.add(Order("echo", {}, "iss|ann"))
+    if results:
+        made = state / "results" / "0b9a" / "1" / "1" / "result.tif"
+        made.parent.mkdir(parents=True)
+        made.write_bytes(b"raster")
+    return state / "orders.sqlite"
+
+
+def _damaged(path: Path) -> None:
+    """Make one page in the middle something else."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 4096)
+
+
+def _is_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _sql(script: str) -> Callable[[Path], None]:
+    def run(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(script)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "serve"),
+    [
+        (lambda path: path.write_bytes(b"no database" * 1000), "file is not a database", True),
+        (lambda path: path.write_bytes(path.read_bytes()[:4096]), "malformed", True),
+        (_damaged, "", False),
+        (lambda path: path.write_bytes(b""), "has no order, but there is a result", True),
+        (lambda path: path.unlink(), "has no order, but there is a result", True),
+        (_sql("delete from jobs"), "has no order, but there is a result", False),
+        (_is_folder, "is no file", True),
+        (_sql("pragma user_version = 99"), "the schema has version 99, this program knows", True),
+        (_sql("drop table jobs"), "no such table: jobs", True),
+        (_sql("pragma user_version = 0"), "is a database of another program", True),
+    ],
+)
+def test_orders_that_cannot_be_used_are_named_and_left_alone(
+    tmp_path: Path, sample: Path, change: Callable[[Path], object], said: str, *, serve: bool
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "sample").symlink_to(sample / "sample")
+    path = _orders(state)
+    change(path)
+    before = path.read_bytes() if path.is_file() else None
+    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(state))
+    assert done.exit_code == 1
+    assert [line for line in done.stderr.splitlines() if str(path) in line and said in line], done.stderr
+    for command in ("serve", "work") if serve else ():
+        environment = {"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_STATE_DIR": str(state)}
+        refused = CliRunner().invoke(main, [command, "--config", str(CONFIGURATION)], env=environment)
+        assert (refused.exit_code, said in refused.stderr) == (1, True), refused.output
+        assert isinstance(refused.exception, SystemExit)
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_orders_without_results_are_well(tmp_path: Path, sample: Path, jobs: int) -> None:
+    (tmp_path / "sample").symlink_to(sample / "sample")
+    _orders(tmp_path, results=False, jobs=jobs)
+    (tmp_path / "results" / "house").mkdir(parents=True)
+    (tmp_path / "results" / "house" / "AL_2462.tif").write_bytes(b"made once")
+    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path))
+    assert (done.exit_code, done.stdout.strip()) == (0, "all is well"), done.stderr
+
+
+def test_an_empty_database_of_postgresql_beside_results_is_named(tmp_path: Path, postgres: Postgres) -> None:
+    made = tmp_path / "results" / "0b9a" / "1" / "1" / "result.tif"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"raster")
+    url = postgres.migrated()
+    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
+    assert "LANDCAST_DATABASE_URL: has no order, but there is a result: " in done.stderr
+    postgres.run(url, "drop table jobs cascade")
+    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
+    assert "LANDCAST_DATABASE_URL: PostgreSQL failed (SQLSTATE 42P01)" in done.stderr

@@ -22,6 +22,7 @@ from products.raster.cog import Pixels
 from products.raster.pyramid import halve
 from server.check import find_problems
 from server.cli import main
+from server.configuration import Findings
 from tests.conftest import ROOT, MakeApp
 
 WORDS = ["--id", "made", "--title", "Made 2021", "--attribution", "Made here."]
@@ -156,7 +157,7 @@ def test_a_write_that_fails_leaves_the_configuration_and_no_file(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = config.read_bytes()
-    monkeypatch.setattr("server.enrolment.flaws", lambda _: ["the disk is full"])
+    monkeypatch.setattr("server.enrolment.examine", lambda _: Findings(("the disk is full",), ()))
     done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
     assert (done.exit_code, config.read_bytes()) == (1, before)
     assert "the disk is full" in done.stderr

@@ -1,0 +1,255 @@
+"""What may stand in the configuration file: everything wrong in it, in plain words, and what is not honoured.
+
+`configuration.schema.yml` beside this module says what may; here is what a JSON Schema cannot say, and the words.
+"""
+
+import math
+import re
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from pygeoapi.l10n import LocaleError, str2locale
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from products.catalogue import InvalidConfiguration, catalogue_of
+from products.yaml_file import read_yaml
+from routes.timespan import extent_of
+
+SCHEMA = Path(__file__).with_name("configuration.schema.yml")
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the configuration cannot be served for, and which of its keys are without effect; a line each."""
+
+    flaws: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def examine(configuration: Mapping[str, Any]) -> Findings:
+    """Return everything that is to be said of the configuration; no file and no plugin is opened for it."""
+    errors = [*_validator().iter_errors(configuration)]
+    ignored = [line for error in errors if error.validator == "ignored" for line in _lines(error)]
+    wrong = [error for error in errors if error.validator != "ignored"]
+    flaws = [line for error in wrong for line in _lines(error)]
+    flaws += _of_catalogue(configuration, {tuple(error.absolute_path)[:2] for error in wrong})
+    return Findings(tuple(dict.fromkeys(flaws)), tuple(dict.fromkeys(ignored)))
+
+
+def _of_catalogue(configuration: Mapping[str, Any], wrong: Container[tuple[str | int, ...]]) -> Sequence[str]:
+    """Return what is wrong between the products and the collections, but for the products that are wrong themselves."""
+    products = configuration.get("products")
+    if isinstance(products, dict) and ("products",) not in wrong:
+        sound = {name: entry for name, entry in products.items() if ("products", name) not in wrong}
+        try:
+            _ = sound and catalogue_of({**configuration, "products": sound})
+        except InvalidConfiguration as error:
+            return error.problems
+    return ()
+
+
+@cache
+def _validator() -> Validator:
+    kinds = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "text": lambda _, value: isinstance(value, str) and value.strip() != "",
+            "time": lambda _, value: isinstance(value, date) or (isinstance(value, str) and _is_time(value)),
+            "number": lambda _, value: _is_number(value),
+        }
+    )
+    ours = {"ignored": _without_effect, "refused": _without_effect}
+    formats = FormatChecker(())
+    for name, wrong in _FORMATS.items():
+        formats.checks(name, _Wrong)(_raising(wrong))
+    made = extend(Draft202012Validator, validators=ours, type_checker=kinds)  # type: ignore[no-untyped-call] # untyped
+    validator: Validator = made(read_yaml(SCHEMA), format_checker=formats)
+    return validator
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        extent_of({"extents": {"temporal": {"begin": text}}})
+    except ValueError:
+        return False
+    return True
+
+
+def _without_effect(_: Validator, reason: str, value: object, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    if value is not None and value != schema.get("default"):
+        yield ValidationError(f"is not honoured: {reason}")
+
+
+class _Wrong(ValueError):
+    """Why a value has not the form that is asked for."""
+
+
+def _raising(wrong: Callable[[Any], str]) -> Callable[[object], bool]:
+    def check(value: object) -> bool:
+        if reason := wrong(value):
+            raise _Wrong(reason)
+        return True
+
+    return check
+
+
+def _wrong_box(value: Any) -> str:
+    """Say why a list is no box: west, south, east, north in degrees, or with a height after each two."""
+    if not isinstance(value, list) or not all(map(_is_number, value)):
+        return ""
+    if len(value) not in _BOXES:
+        return "must be four numbers (west, south, east, north), or six with heights"
+    half = len(value) // 2
+    (west, south, *low), (east, north, *high) = value[:half], value[half:]
+    sides = {"west": (west, 180), "south": (south, 90), "east": (east, 180), "north": (north, 90)}
+    outside = [
+        f"{side} {degrees} is not within -{most} to {most}"
+        for side, (degrees, most) in sides.items()
+        if abs(degrees) > most
+    ]
+    upside_down = [f"south {south} is above north {north}"] if south > north else []
+    return ", ".join([*outside, *upside_down, *(["the lower height is above the upper"] if low > high else [])])
+
+
+_BOXES = (4, 6)
+
+
+def _wrong_period(value: Any) -> str:
+    try:
+        begin, end = extent_of({"extents": {"temporal": value}})
+    except (ValueError, TypeError, AttributeError):
+        return ""  # each by itself is no time, which is said of it
+    return "begins after it ends" if begin and end and begin > end else ""
+
+
+def _wrong_limits(value: Any) -> str:
+    default, most = (value.get(name) if isinstance(value, dict) else None for name in ("default_items", "max_items"))
+    if isinstance(default, int) and isinstance(most, int) and default > most:
+        return f"default_items {default} is above max_items {most}"
+    return ""
+
+
+def _wrong_crs(value: Any) -> str:
+    found = _SYSTEM.fullmatch(value) if isinstance(value, str) else None
+    try:
+        known = found is not None and CRS.from_authority(*found.groups())
+    except CRSError:
+        known = False
+    example = "http://www.opengis.net/def/crs/EPSG/0/3035"
+    return "" if known else f"{_shown(value)} is no system that PROJ knows, written as {example}"
+
+
+_SYSTEM = re.compile(r"https?://www\.opengis\.net/def/crs/([A-Za-z]+)/[^/]+/([A-Za-z0-9]+)")
+
+
+def _wrong_language(value: Any) -> str:
+    try:
+        str2locale(value)
+    except (LocaleError, ValueError, TypeError):
+        return f"{_shown(value)} is no language, such as en-GB" if isinstance(value, str) and value else ""
+    return ""
+
+
+_FORMATS: Mapping[str, Callable[[Any], str]] = {
+    "box": _wrong_box,
+    "period": _wrong_period,
+    "limits": _wrong_limits,
+    "crs": _wrong_crs,
+    "language": _wrong_language,
+}
+
+
+def _place(error: ValidationError) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    return "".join(steps).removeprefix(".")
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    place, value, schema = _place(error), _any(error.instance), _any(error.schema)
+    inside = f"{place}." if place else ""
+    known = schema.get("properties", {})
+    match error.validator:
+        case "additionalProperties":
+            ours = "patternProperties" not in schema
+            unknown = [name for name in value if name not in known and (ours or not name.startswith(_KEPT))]
+            yield from (f"{inside}{name}: unknown; {_meant(name, known)}" for name in unknown)
+        case "required":
+            (name,) = [name for name in schema["required"] if error.message.startswith(f"{name!r} ")]
+            near = get_close_matches(name, [each for each in value if each not in known], 1)
+            yield f"{inside}{name}: missing" + (f"; is {near[0]!r} meant for it?" if near else "")
+        case _ if "propertyNames" in error.absolute_schema_path:
+            yield f"{inside}{value}: {_wording(error)}"
+        case _:
+            yield f"{place}: {_wording(error)}"
+
+
+_KEPT = "x-"
+"""What the names begin with that are for the writer's own use, such as anchors."""
+
+
+def _any(value: Any) -> Any:
+    """Return the value: jsonschema says that it may be unset, which it is not in what a validator yields."""
+    return value
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"allowed: {', '.join(known)}"
+
+
+def _wording(error: ValidationError) -> str:
+    value, expected = error.instance, _any(error.validator_value)
+    words: Mapping[str, Callable[[], str]] = {
+        "type": lambda: _wrong_type(value, [expected] if isinstance(expected, str) else expected),
+        "enum": lambda: f"{_shown(value)} is none of {', '.join(expected)}",
+        "const": lambda: f"{_shown(value)} is not what this plugin reads, which is {expected}",
+        "minimum": lambda: f"{value} is below {expected}",
+        "maximum": lambda: f"{value} is above {expected}",
+        "pattern": lambda: f"{_shown(value)}: must be {_any(error.schema)['$comment']}",
+        "minItems": lambda: "is empty" if not value else f"has less than {expected} values",
+        "maxItems": lambda: f"has more than {expected} values",
+        "minProperties": lambda: "is empty",
+        "format": lambda: str(error.cause),
+    }
+    return words[str(error.validator)]() if error.validator in words else error.message
+
+
+_KINDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "text": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "time": "a time, such as 2023-01-01T00:00:00Z",
+    "null": "nothing",
+}
+
+
+def _wrong_type(value: object, expected: list[str]) -> str:
+    if value in (None, "") and "text" in expected:
+        return "missing"
+    quote = "" if isinstance(value, str | dict | list) or "text" not in expected else "; quote it"
+    return f"must be {' or '.join(_KINDS[each] for each in expected)}, not {_shown(value)}{quote}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(str(value) if isinstance(value, date) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
