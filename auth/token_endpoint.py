@@ -18,6 +18,7 @@ from auth.issuer import IssuerUnreachable
 
 if TYPE_CHECKING:
     from keycloak import KeycloakOpenID
+    from keycloak.connection import ConnectionManager
 
 _AT_ONCE = 8
 """Questions to Keycloak that one process has open: when it hangs, no thread of other requests does."""
@@ -122,10 +123,15 @@ class TokenEndpoint:
         if not self._realm or self._server == "/":
             raise IssuerUnreachable("LANDCAST_AUTH_ISSUER is no realm of Keycloak, such as https://…/realms/NAME")
         asked = KeycloakOpenID(self._server, self._realm, self._client.id, timeout=None, max_retries=0)
-        asked.connection.timeout = math.ceil(self._timeout)
-        paths = ssl.get_default_verify_paths()
-        asked.connection.verify = paths.cafile or paths.capath or True
+        prepare(asked.connection, self._timeout)
         return asked
+
+
+def prepare(connection: "ConnectionManager", timeout: float) -> None:
+    """Let a connection of python-keycloak believe whom this machine believes, and wait `timeout` seconds."""
+    connection.timeout = math.ceil(timeout)
+    paths = ssl.get_default_verify_paths()
+    connection.verify = paths.cafile or paths.capath or True
 
 
 def owner_of(refresh_token: str, issuer: str) -> str:

@@ -1,7 +1,7 @@
 """The access layer, put together from the settings."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -13,6 +13,7 @@ from auth.claims import TokenRules
 from auth.discovery import Discovery
 from auth.identity import LOCAL, current_identity
 from auth.issuer import Issuer
+from auth.keys.owners import KeycloakDirectory, confirming_owners
 from auth.keys.store import ApiKeys
 from auth.logins import PendingLogins
 from auth.people import People
@@ -53,7 +54,8 @@ async def authenticating(
     if settings.auth.issuer is None:
         raise InvalidPolicy(["LANDCAST_AUTH_ISSUER: missing"])
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
-    keys, sessions, logins = ApiKeys(place, lazy=True), Sessions(place, lazy=True), PendingLogins(place, lazy=True)
+    keys = ApiKeys(place, trust_seconds=settings.auth.owners_trust, lazy=True)
+    sessions, logins = Sessions(place, lazy=True), PendingLogins(place, lazy=True)
     authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
     app.state.authenticator = authenticator
     app.state.people = make_people(settings, authenticator, verifier, logins)
@@ -84,6 +86,30 @@ def make_people(
         threads=authenticator.threads,
     )
     return People(rules.issuer, authenticator, sign_in, endpoint, auth.password_grant, Throttle(by_address=LOGINS))
+
+
+def directory_of(settings: Settings) -> KeycloakDirectory | None:
+    """Return whom to ask for the owners of API keys, or None where nobody is."""
+    auth = settings.auth
+    if auth.open or auth.issuer is None or auth.owners_secret is None:
+        return None
+    client = Client(auth.owners_client, auth.owners_secret.get_secret_value())
+    return KeycloakDirectory(auth.issuer, client, rights_client=auth.client_id, timeout=auth.timeout)
+
+
+@contextmanager
+def owners_confirmed(settings: Settings, place: Place) -> Iterator[None]:
+    """Have the owners of API keys confirmed by Keycloak now and then, until the end."""
+    directory = directory_of(settings)
+    if directory is None:
+        yield
+        return
+    auth = settings.auth
+    with (
+        closing(ApiKeys(place, lazy=True)) as keys,
+        confirming_owners(keys, directory, str(auth.issuer), interval=auth.owners_interval),
+    ):
+        yield
 
 
 def rules_of(settings: Settings) -> TokenRules:

@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
 from orchestration.kept import HOUSE
 from products.catalogue import InvalidConfiguration, read_configuration
-from server.access import make_policy
+from server.access import directory_of, make_policy
 from server.airflow import problems_of_airflow, refusals_of_airflow
 from server.backup.contents import DATABASE, RESULTS
 from server.configuration import examine
@@ -30,7 +31,8 @@ def find_problems(configuration: Path) -> list[str]:
     try:
         settings = read_settings()
         refused = refusals(settings, whole=True)
-        problems += [*refused, *_of_database(settings), *([] if refused else problems_of_airflow(settings))]
+        problems += [*refused, *_of_database(settings)]
+        problems += [] if refused else [*problems_of_airflow(settings), *_of_owners(settings)]
     except WrongSettings as error:
         problems += error.problems
     try:
@@ -114,6 +116,15 @@ def _some_result(settings: Settings) -> Path | None:
     folders = (settings.state.dir / RESULTS).glob("[!.]*")
     files = (path for folder in folders if folder.name != HOUSE for path in folder.rglob("*"))
     return next((path for path in files if path.is_file()), None)
+
+
+def _of_owners(settings: Settings) -> Iterator[str]:
+    """Yield what keeps Keycloak from being asked for the owners of API keys; the server starts nevertheless."""
+    if (directory := directory_of(settings)) is not None:
+        try:
+            directory.check()
+        except IssuerUnreachable as error:
+            yield f"LANDCAST_AUTH_OWNERS_SECRET: {error}"
 
 
 def _of_access(auth: AuthSettings) -> Iterator[str]:

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,6 +20,7 @@ from server.commands.shown import CONFIG, progress
 
 if TYPE_CHECKING:
     from server.settings import Settings
+    from sql.connections import Place
 
 _log = logging.getLogger("landcast")
 
@@ -82,7 +83,6 @@ def main() -> None:
 def serve(configuration: Path) -> None:
     """Serve, and run the orders: server processes and worker, watched."""
     from server.check import of_policy, refusals
-    from server.database import connections_said
     from server.supervise import Child, listen, supervise
 
     settings = _settings()
@@ -94,13 +94,9 @@ def serve(configuration: Path) -> None:
     except OSError as error:
         _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
 
-    _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
-    if settings.database.url:
-        _log.info(connections_said(settings))
+    _announce(settings)
     for warning in warnings:
         _log.warning("%s: %s", configuration, warning)
-    if settings.auth.open:
-        _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
 
     def serve_web() -> None:
         from server.web import serve_web
@@ -111,6 +107,23 @@ def serve(configuration: Path) -> None:
         asked = supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))])
     if not asked:
         sys.exit(1)
+
+
+def _announce(settings: "Settings") -> None:
+    """Log where the server is and what the operator has to know of its settings."""
+    from server.database import connections_said
+
+    _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
+    if settings.database.url:
+        _log.info(connections_said(settings))
+    if settings.auth.open:
+        _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
+    elif settings.auth.owners_secret is None:
+        _log.warning(
+            "API keys sleep %g hours after their owner signed in: nobody is asked whether the owner is still there "
+            "(LANDCAST_AUTH_OWNERS_SECRET)",
+            settings.auth.owners_trust / 3600,
+        )
 
 
 @main.command()
@@ -158,15 +171,26 @@ def _work(settings: "Settings", configuration: Path) -> None:
     from server.database import postgres_of
     from server.desk import make_desk
 
-    run_work(
-        state_dir=settings.state.dir,
-        config=configuration,
-        capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
-        keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
-        allow_private_fetch=settings.jobs.fetch_private,
-        desk=make_desk(settings),
-        database=postgres_of(settings),
-    )
+    database = postgres_of(settings)
+    with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"):
+        run_work(
+            state_dir=settings.state.dir,
+            config=configuration,
+            capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
+            keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
+            allow_private_fetch=settings.jobs.fetch_private,
+            desk=make_desk(settings),
+            database=database,
+        )
+
+
+def _owners_confirmed(settings: "Settings", place: "Place") -> AbstractContextManager[None]:
+    """Have Keycloak asked for the owners of API keys, where the settings say so; else load nothing for it."""
+    if settings.auth.owners_secret is None:
+        return nullcontext()
+    from server.access import owners_confirmed
+
+    return owners_confirmed(settings, place)
 
 
 @main.command()

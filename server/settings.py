@@ -235,6 +235,15 @@ class AuthSettings(BaseSettings):
     password_grant: bool = False
     """Whether `/auth/token` takes the passwords of people; off, as a program that is given one can do everything."""
 
+    owners_client: str = Field("landcast-owners", pattern=_CLIENT_ID)
+    """Client whose service account may look at Keycloak's users (`view-users`): it asks for the owners of API keys."""
+    owners_secret: SecretStr | None = Field(None, min_length=16)
+    """Secret of that client. Without it nobody is asked, and a key sleeps some time after its owner signed in."""
+    owners_interval: float = Field(3600, ge=1, le=86_400)
+    """Seconds between two times that Keycloak is asked for the owners of API keys."""
+    owners_trust: float = Field(86_400, ge=60, le=2_592_000)
+    """Seconds after which a key sleeps whose owner neither signed in nor was confirmed by Keycloak."""
+
     @field_validator("issuer")
     @classmethod
     def _an_issuer_that_is_asked(cls, issuer: str | None, info: ValidationInfo) -> str | None:
@@ -243,6 +252,13 @@ class AuthSettings(BaseSettings):
         if issuer is not None and info.data.get("open"):
             raise ValueError("LANDCAST_AUTH_OPEN=yes serves everybody everything; unset one of them")
         return issuer
+
+    @field_validator("owners_trust")
+    @classmethod
+    def _longer_than_the_interval(cls, trust: float, info: ValidationInfo) -> float:
+        if info.data.get("owners_secret") and trust <= info.data.get("owners_interval", 0):
+            raise ValueError("more than LANDCAST_AUTH_OWNERS_INTERVAL, else keys sleep between two confirmations")
+        return trust
 
     @field_validator("algorithms", mode="before")
     @classmethod

@@ -20,6 +20,17 @@ update api_keys set revoked = :now where id = :id and revoked is null and (:owne
 
 REVOKE_ALL = "update api_keys set revoked = :now where owner = :owner and revoked is null"
 
+# The keys that people made for themselves: the operator's stay as they are, whatever becomes of their owner.
+OWNERS = """
+select distinct owner, subject from api_keys
+where maker = 'owner' and revoked is null and expires > :now order by owner"""
+
+REVOKE_OWN = """
+update api_keys set revoked = :now where owner = :owner and maker = 'owner' and revoked is null"""
+
+SUSPEND = """
+update api_keys set rights_at = 0 where owner = :owner and maker = 'owner' and revoked is null and rights_at > 0"""
+
 USED = "update api_keys set last_used = :used where id = :id and (last_used is null or last_used < :used)"
 
 # What was seen later stands: a token from before a right was taken does not bring it back.

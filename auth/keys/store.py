@@ -1,5 +1,6 @@
 """The personal API keys that there are."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hmac import compare_digest
@@ -10,18 +11,18 @@ from typing import Any, Literal, override
 from auth.database import AccessDatabase
 from auth.identity import Identity
 from auth.keys import statements
-from auth.keys.key import ApiKey, KeyIdentity, KeyRefused, WantedKey
+from auth.keys.key import ApiKey, KeyIdentity, KeyRefused, Rights, WantedKey
 from auth.keys.refresh import Refreshed
 from auth.keys.rows import identity_of, key_of, values_of
 from auth.keys.text import InvalidKey, digest, new_key, read_key
 from auth.recent import Recent
-from sql.connections import Place
+from sql.connections import Connection, Place
 from sql.times import microseconds, now
 
 WARM_SECONDS = 5
 """For how long another process of the server may still accept a key that was revoked."""
-RIGHTS_DAYS = 30
-"""For how long a key lives on rights that its owner did not show again by signing in."""
+TRUST_SECONDS = 86_400.0
+"""For how long a key works after its owner's rights were confirmed, by signing in or by the issuer, if nobody says."""
 MOST_KEYS = 20
 """How many keys that have not ended one owner may have."""
 _USES_SECONDS = 60
@@ -41,8 +42,11 @@ class ApiKeys(AccessDatabase):
     used. One object serves many threads; each process of the server has its own.
     """
 
-    def __init__(self, place: Place, *, busy_seconds: float = 5, lazy: bool = False) -> None:
+    def __init__(
+        self, place: Place, *, trust_seconds: float = TRUST_SECONDS, busy_seconds: float = 5, lazy: bool = False
+    ) -> None:
         super().__init__(place, busy_seconds=busy_seconds, lazy=lazy)
+        self._trust = int(trust_seconds * _SECOND)
         self._warm: Recent[bytes, tuple[KeyIdentity, float]] = Recent(_WARM_KEYS)
         self._refreshed = Refreshed()
         self._uses: dict[str, int] = {}
@@ -96,7 +100,7 @@ class ApiKeys(AccessDatabase):
     def list(self, owner: str | None = None) -> tuple[ApiKey, ...]:
         """Return the keys of one owner, or all, oldest first; ended ones for some months."""
         with self._reading(owner) as connection:
-            return tuple(map(key_of, connection.execute(statements.LIST, {"owner": owner})))
+            return self._of_owner(connection, owner)
 
     def revoke(self, key_id: str, *, owner: str | None = None) -> bool:
         """End a key, with `owner` only one of theirs; say whether there was one to end.
@@ -108,6 +112,34 @@ class ApiKeys(AccessDatabase):
     def revoke_all(self, owner: str) -> int:
         """End every key of an owner as `revoke` does; return how many."""
         return self._end(statements.REVOKE_ALL, owner=owner)
+
+    def owners(self) -> tuple[tuple[str, str], ...]:
+        """Return owner and subject of everybody who made a key that has not ended."""
+        with self._reading() as connection:
+            return tuple(
+                (row["owner"], row["subject"]) for row in connection.execute(statements.OWNERS, {"now": now()})
+            )
+
+    def revoke_own(self, owner: str) -> int:
+        """End the keys that an owner made, not those that the operator made for them; return how many."""
+        return self._end(statements.REVOKE_OWN, owner=owner)
+
+    def suspend(self, owner: str) -> int:
+        """Refuse the keys that an owner made until their rights are confirmed again; return how many were not yet."""
+        return self._end(statements.SUSPEND, owner=owner)
+
+    def confirm_rights(self, owner: str, rights: Rights, at: datetime) -> tuple[ApiKey, ...]:
+        """Let an owner's keys do what the issuer said at that time; return those that can do something else now.
+
+        Scopes are not compared: the issuer knows them of tokens, not of people.
+        """
+        said = {"roles": sorted(rights.roles), "groups": sorted(rights.groups)}
+        values = {"owner": owner, "email": None, "person": None, "rights": json.dumps(said), "at": microseconds(at)}
+        with self._writing(owner) as connection:
+            before = {key.id: key.rights for key in self._of_owner(connection, owner)}
+            connection.execute(statements.REFRESH.of(self._pool.dialect), values)
+            after = self._of_owner(connection, owner)
+        return tuple(key for key in after if key.rights != before[key.id])
 
     def refresh_rights(self, identity: Identity, issued: datetime) -> None:
         """Let the owner's keys do only what the owner still may; call it at every login.
@@ -154,7 +186,11 @@ class ApiKeys(AccessDatabase):
         same = compare_digest(_NO_HASH if row is None else row["hash"], presented_hash)
         if row is None or not same:
             raise InvalidKey(_UNKNOWN)
-        return identity_of(row), began + min(WARM_SECONDS, _lasting(row) / _SECOND)
+        return identity_of(row), began + min(WARM_SECONDS, _lasting(row, self._trust) / _SECOND)
+
+    @staticmethod
+    def _of_owner(connection: Connection, owner: str | None) -> tuple[ApiKey, ...]:
+        return tuple(map(key_of, connection.execute(statements.LIST, {"owner": owner})))
 
     def _end(self, statement: str, **values: Any) -> int:
         with self._writing(values.get("owner")) as connection:
@@ -163,10 +199,10 @@ class ApiKeys(AccessDatabase):
         return ended
 
 
-def _lasting(row: Mapping[str, Any]) -> int:
-    """Return for how many microseconds yet a key is good. Raises InvalidKey: it ended."""
+def _lasting(row: Mapping[str, Any], trust: int) -> int:
+    """Return for how many microseconds yet a key is good. Raises InvalidKey: it ended, or its owner is unconfirmed."""
     present = now()
-    stale = row["rights_at"] + RIGHTS_DAYS * _DAY
+    stale = row["rights_at"] + trust
     if row["revoked"] is not None:
         raise InvalidKey("the API key was revoked")
     if row["expires"] <= present:
@@ -175,6 +211,6 @@ def _lasting(row: Mapping[str, Any]) -> int:
         return int(row["expires"] - present)
     if stale <= present:
         raise InvalidKey(
-            f"the owner of the API key has not signed in for {RIGHTS_DAYS} days; sign in and it works again"
+            "the API key sleeps: nobody has confirmed its owner's rights lately; it works again when its owner signs in"
         )
     return int(min(row["expires"], stale) - present)

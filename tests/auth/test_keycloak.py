@@ -77,11 +77,16 @@ def test_a_program_is_its_service_account(keycloak: Keycloak, verifier: TokenVer
 def test_the_realm_as_it_is_lets_nobody_in(keycloak: Keycloak) -> None:
     """A secret or a password in the file would be everybody's; Keycloak makes one of its own for each import."""
     text = REALM.read_text()
-    assert not json.loads(text).keys() & {"users", "components"}
+    realm = json.loads(text)
+    assert "components" not in realm
+    assert [user.keys() for user in realm["users"]] == [
+        {"username", "enabled", "serviceAccountClientId", "clientRoles"}
+    ]
     assert "secret" not in text.replace("client-secret", "").replace("no secret", "")
-    for name in ("landcast", "landcast-script"):
+    for name in ("landcast", "landcast-script", "landcast-owners"):
         assert len(keycloak.client(name)["secret"]) >= 32
-    assert keycloak.client("landcast")["secret"] != keycloak.client("landcast-script")["secret"]
+    secrets = {keycloak.client(name)["secret"] for name in ("landcast", "landcast-script", "landcast-owners")}
+    assert len(secrets) == 3
 
 
 def ours() -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from auth.database import AccessUnavailable
 from auth.identity import ANONYMOUS, Identity
 from auth.keys.key import KeyIdentity, KeyRefused, WantedKey
 from auth.keys.slowed import identify_slowed
-from auth.keys.store import MOST_KEYS, RIGHTS_DAYS, ApiKeys
+from auth.keys.store import MOST_KEYS, TRUST_SECONDS, ApiKeys
 from auth.keys.text import InvalidKey, _checksum, new_key
 from auth.throttle import BY_NAME, Throttle, TooManyFailures
 from sql.connect import connect
@@ -291,19 +291,21 @@ def test_an_old_token_does_not_bring_back_what_was_taken(keys: ApiKeys, place_of
 @both
 def test_a_key_does_not_refresh_itself(keys: ApiKeys, place_of: PlaceOf) -> None:
     _, text = keys.create(ANN, WANTED)
-    change(place_of, "rights_at = :value", micro(days=1))
+    change(place_of, "rights_at = :value", micro(hours=1))
     before = stored(place_of, "rights_at")
     keys.refresh_rights(keys.identify(text), at())
     assert stored(place_of, "rights_at") == before
 
 
 @both
-def test_a_key_whose_owner_was_not_seen_for_long_sleeps_until_they_are(keys: ApiKeys, place_of: PlaceOf) -> None:
+def test_a_key_whose_owner_is_not_confirmed_for_long_sleeps_until_they_are(keys: ApiKeys, place_of: PlaceOf) -> None:
     """Who was deleted at the issuer never signs in again: their keys end without anybody thinking of them."""
-    _, text = keys.create(ANN, WANTED, rights_at=at() - timedelta(days=RIGHTS_DAYS))
-    assert "not signed in for 30 days" in reason(keys, text)
+    _, text = keys.create(ANN, WANTED, rights_at=at() - timedelta(seconds=TRUST_SECONDS))
+    assert "the API key sleeps" in reason(keys, text)
+    with closing(ApiKeys(place_of(), trust_seconds=2 * TRUST_SECONDS)) as patient:
+        assert patient.identify(text).roles == ANN.roles
     assert seen(keys, ANN, text).roles == ANN.roles
-    change(place_of, "maker = 'operator', rights_at = :value", micro(days=RIGHTS_DAYS + 1))
+    change(place_of, "maker = 'operator', rights_at = :value", micro(seconds=TRUST_SECONDS + 60))
     keys._warm.clear()
     assert keys.identify(text).roles == ANN.roles
 
