@@ -15,11 +15,10 @@ _UPDATE: Value = {
         "id": {**_TEXT, "nullable": True, "description": "That of the address, where it is given."},
         "status": {**_TEXT, "enum": list(STATES)},
         "result": {
-            "nullable": True,
             "description": "With SUCCESS, and then needed: a link (http, https), or JSON that is no text.",
             "anyOf": [
                 {**_TEXT, "format": "uri", "pattern": "^https?://", "maxLength": 2000},
-                {"type": "object"},
+                {"type": "object", "nullable": True},
                 {"type": "array", "items": {}},
                 {"type": "number"},
                 {"type": "boolean"},

@@ -7,7 +7,7 @@ from typing import Any
 from pygeoapi.api import API
 
 from routes.collection_document import COG, COVERAGE_JSON, GEOTIFF
-from routes.openapi.operation import binary, content, document, form, operation, path, query, ref
+from routes.openapi.operation import binary, content, document, file, form, header, headers, operation, path, query, ref
 from routes.openapi.schema import as_openapi
 from routes.providers import collection_of, definition_of, failure_of, kinds_of, provider_of
 
@@ -16,6 +16,7 @@ _SCHEMA = "application/schema+json"
 _URI: Value = {"type": "string", "format": "uri"}
 _NAMES: Value = {"type": "array", "items": {"type": "string"}}
 _SIZE: Value = {"type": "integer", "minimum": 1}
+_PLACED = ("Content-Bbox", "Content-Crs", "Content-Datetime")
 _BROKEN = (400, 404, 406, 503)
 
 
@@ -59,7 +60,7 @@ def _feature_paths(api: API, collection_id: str, place: str) -> Value:
                 "Its items",
                 tag=collection_id,
                 parameters=[*_item_parameters(), *_filters(api, collection_id)],
-                responses=document("features", "One page of items.", "application/geo+json"),
+                responses=_in_crs("features", "One page of items."),
                 errors=_BROKEN,
             )
         },
@@ -73,11 +74,16 @@ def _feature_paths(api: API, collection_id: str, place: str) -> Value:
                     form("json", "html"),
                     query("crs", "The coordinate reference system of the answer.", _URI),
                 ],
-                responses=document("feature", "The item.", "application/geo+json"),
+                responses=_in_crs("feature", "The item."),
                 errors=_BROKEN,
             )
         },
     }
+
+
+def _in_crs(schema: str, description: str) -> Value:
+    answers = document(schema, description, "application/geo+json")
+    return {"200": {**answers["200"], **headers("Content-Crs")}}
 
 
 def _item_parameters() -> list[Value]:
@@ -85,9 +91,9 @@ def _item_parameters() -> list[Value]:
         *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime", "limit")),
         query("crs", "The coordinate reference system of the answer.", _URI),
         query("offset", "How many items to leave out first.", {"type": "integer", "minimum": 0, "default": 0}),
-        query("properties", "The properties to answer with.", _NAMES, style="form", explode=False),
+        query("properties", "The properties to answer with.", _NAMES),
         query("skipGeometry", "Leave the geometry out.", {"type": "boolean", "default": False}),
-        query("sortby", "Properties to order by, `-` in front for the other way.", _NAMES, style="form", explode=False),
+        query("sortby", "Properties to order by, `-` in front for the other way.", _NAMES),
         form("json", "html"),
     ]
 
@@ -123,7 +129,7 @@ def _coverage(collection_id: str) -> Value:
         "how much, and `Link` where every pixel is.",
         parameters=_coverage_parameters(),
         responses={
-            "200": {"description": "The coverage.", "content": forms},
+            "200": {"description": "The coverage.", "content": forms, **headers("Link", "Scale-Factor", *_PLACED)},
             "204": {"description": "There is nothing inside of what was asked for."},
         },
         errors=(*_BROKEN, 413),
@@ -136,7 +142,9 @@ def _map(collection_id: str) -> Value:
         "A picture of it",
         tag=collection_id,
         parameters=_map_parameters(),
-        responses={"200": binary("A map in the colours of the classes.", "image/png")},
+        responses={
+            "200": {**binary("A map in the colours of the classes.", "image/png"), **headers(*_PLACED)},
+        },
         errors=(*_BROKEN, 413),
     )
 
@@ -146,12 +154,8 @@ def _file(collection_id: str) -> Value:
         _name("getFile", collection_id),
         "The whole as one file, by range",
         tag=collection_id,
-        responses={
-            "200": binary("The file.", COG),
-            "206": binary("A part of it.", COG),
-            "304": {"description": "Unchanged."},
-        },
-        errors=(404, 412, 416, 503),
+        responses=file(COG),
+        errors=(400, 404, 412, 416, 503),
     )
 
 
@@ -184,12 +188,7 @@ def _coverage_parameters() -> list[Value]:
         query("width", "Pixels from west to east.", _SIZE),
         query("height", "Pixels from north to south.", _SIZE),
         form("tiff", "png", "json", "html"),
-        {
-            "name": "Prefer",
-            "in": "header",
-            "description": "`handling=strict`: 413 instead of fewer pixels than asked for.",
-            "schema": {"type": "string"},
-        },
+        header("Prefer", "`handling=strict`: 413 instead of fewer pixels than asked for.", {"type": "string"}),
     ]
 
 

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from routes.openapi.operation import query, ref
+from routes.openapi.operation import HTML, headers, query, ref
 
 Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}
@@ -12,7 +12,15 @@ _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
 _WEB: Value = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": 2000}
 
-PROBLEMS = (400, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 502, 503, 504)
+PROBLEMS = (400, 401, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 429, 502, 503, 504)
+_OF_PROBLEM = {
+    401: "WWW-Authenticate",
+    415: "Accept-Post",
+    416: "Content-Range",
+    429: "Retry-After",
+    503: "Retry-After",
+    504: "Link",
+}
 DATETIME = "An instant or an interval as RFC 3339 says, `..` for an open end."
 BBOX_CRS = "The coordinate reference system of `bbox`; longitude and latitude without it."
 
@@ -28,21 +36,52 @@ def components(*, max_items: int, default_items: int) -> Value:
                 "bbox",
                 "West, south, east, north.",
                 {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 6},
-                style="form",
-                explode=False,
             ),
             "bbox-crs": query("bbox-crs", BBOX_CRS, {"type": "string", "format": "uri"}),
             "datetime": query("datetime", DATETIME, _TEXT),
         },
-        "responses": {
-            "problem": _problem("Something went wrong; the body says what."),
-            **{f"problem{status}": _problem(HTTPStatus(status).phrase) for status in PROBLEMS},
-        },
+        "headers": HEADERS,
+        "responses": _problems(),
     }
 
 
-def _problem(description: str) -> Value:
-    return {"description": description, "content": {"application/problem+json": {"schema": ref("schemas", "problem")}}}
+def _problems() -> Value:
+    """Return each problem by its status, and as `…OrPage` where a browser is answered with a page."""
+    made: Value = {}
+    for status in (None, *PROBLEMS):
+        name = f"problem{status or ''}"
+        description = HTTPStatus(status).phrase if status else "Something went wrong; the body says what."
+        more = [_OF_PROBLEM[status]] if status in _OF_PROBLEM else []
+        told = {"description": description, **headers("X-Request-Id", *more)}
+        document = {"application/problem+json": {"schema": ref("schemas", "problem")}}
+        made[name] = {**told, "content": document}
+        made[f"{name}OrPage"] = {**told, "content": {**document, HTML: {"schema": _TEXT}}}
+    return made
+
+
+def _header(description: str, schema: Value = _TEXT) -> Value:
+    return {"description": description, "schema": schema}
+
+
+HEADERS: Value = {
+    "Accept-Post": _header("The media types that a body may have."),
+    "Accept-Ranges": _header("`bytes`: parts can be asked for by `Range`."),
+    "Content-Bbox": _header("The box of the answer, in the order of the axes of `Content-Crs`."),
+    "Content-Crs": _header("The coordinate reference system of the answer, in angle brackets."),
+    "Content-Datetime": _header("The interval of time that the answer is of."),
+    "Content-Disposition": _header("The name for a file to be saved as."),
+    "Content-Range": _header("Which bytes of how many."),
+    "ETag": _header("Names this state of the file; for `If-None-Match`, `If-Match`, `If-Range`."),
+    "Last-Modified": _header("When the file was made."),
+    "Link": _header("Links, as RFC 8288 says."),
+    "Location": _header("The address of what was made.", {"type": "string", "format": "uri"}),
+    "Preference-Applied": _header("Which preferences were honoured."),
+    "Repr-Digest": _header("The SHA-256 of the whole file (RFC 9530)."),
+    "Retry-After": _header("After how many seconds to ask again.", _WHOLE),
+    "Scale-Factor": _header("How many times fewer pixels along each axis than there are.", _NUMBER),
+    "WWW-Authenticate": _header("How to say who one is."),
+    "X-Request-Id": _header("What the server's log names this request."),
+}
 
 
 def _object(required: list[str], **properties: Value) -> Value:
@@ -128,5 +167,6 @@ SCHEMAS: Value = {
     ),
     "jobs": _object(["jobs", "links"], jobs=_list("job"), links=_list("link"), numberMatched=_WHOLE),
     "results": {"type": "object", "additionalProperties": {}},
+    "value": {"description": "Any JSON: one output by itself, or `results` where a document was asked for."},
     "health": _object(["status"], status=_TEXT, open={"type": "boolean"}, checks={"type": "object"}),
 }  # fmt: skip

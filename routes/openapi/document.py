@@ -1,18 +1,25 @@
 """The definition as a whole."""
 
+import json
+import re
 from importlib.metadata import version
 from typing import Any
 
 from pygeoapi.api import API
 
+from routes.form import FORM
 from routes.openapi.airflow import airflow_paths
 from routes.openapi.backends import order_paths
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
 from routes.openapi.general import general_paths
+from routes.openapi.operation import ref
 from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
 from routes.providers import collections_of
+
+_REF = re.compile(r'"#/components/(\w+)/([\w.-]+)"')
+_ALWAYS = "/health/live"
 
 
 def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, Any]:
@@ -23,18 +30,56 @@ def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, 
     paths = general_paths()
     for collection_id in collections_of(api):
         paths |= collection_paths(api, collection_id)
-    paths |= process_paths(api) | job_paths() | order_paths() | (people_paths() if for_people else {})
+    paths |= process_paths(api) | job_paths(api) | order_paths() | (people_paths() if for_people else {})
     paths |= airflow_paths() if of_airflow else {}
     limits = api.config["server"].get("limits", {})
+    paths = {path: _completed(path, operations, for_people=for_people) for path, operations in paths.items()}
+    shared = components(max_items=limits.get("max_items", 10_000), default_items=limits.get("default_items", 10))
     return {
         "openapi": "3.0.3",
         "info": _info(api.config["metadata"]),
         "servers": [{"url": api.base_url}],
         "tags": [*_tags(api), *([PEOPLE] if for_people else [])],
         "paths": paths,
-        "components": components(
-            max_items=limits.get("max_items", 10_000), default_items=limits.get("default_items", 10)
-        ),
+        "components": _referred(paths, shared),
+    }
+
+
+def _completed(path: str, operations: dict[str, Any], *, for_people: bool) -> dict[str, Any]:
+    """Return the operations of a path with what any of them may answer; what a browser sends is answered by pages."""
+    common = [*([] if path == _ALWAYS else [503]), *([401, 429] if for_people else [])]
+    problems = {str(status): ref("responses", f"problem{status}") for status in common}
+    return {
+        method: {
+            **operation,
+            "responses": {
+                status: _paged(answer) if method == "get" or _takes_form(operation) else answer
+                for status, answer in sorted({**problems, **operation["responses"]}.items())
+            },
+        }
+        for method, operation in operations.items()
+    }
+
+
+def _takes_form(operation: dict[str, Any]) -> bool:
+    return FORM in operation.get("requestBody", {}).get("content", {})
+
+
+def _paged(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"$ref": f"{answer['$ref']}OrPage"} if "$ref" in answer else answer
+
+
+def _referred(paths: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the components that the paths, or components of theirs, refer to."""
+    found: set[tuple[str, str]] = set()
+    new = set(_REF.findall(json.dumps(paths)))
+    while new:
+        found |= new
+        texts = (json.dumps(shared[kind][name]) for kind, name in new)
+        new = {each for text in texts for each in _REF.findall(text)} - found
+    return {
+        kind: {name: component for name, component in entries.items() if (kind, name) in found}
+        for kind, entries in shared.items()
     }
 
 

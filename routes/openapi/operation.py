@@ -6,11 +6,17 @@ from typing import Any
 JSON = "application/json"
 HTML = "text/html"
 Value = dict[str, Any]
+BYTES: Value = {"type": "string", "format": "binary"}
 
 
 def ref(kind: str, name: str) -> Value:
     """Return a reference into this document's components."""
     return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def headers(*names: str) -> Value:
+    """Return the headers of an answer, which `routes.openapi.components.HEADERS` describes."""
+    return {"headers": {name: ref("headers", name) for name in names}}
 
 
 def content(schema: Value, *media_types: str) -> Value:
@@ -27,8 +33,20 @@ def document(schema: str, description: str, media_type: str = JSON) -> Value:
 
 def binary(description: str, *media_types: str) -> Value:
     """Return an answer that is one of these files."""
-    schema = {"type": "string", "format": "binary"}
-    return {"description": description, "content": {media_type: {"schema": schema} for media_type in media_types}}
+    return {"description": description, "content": {media_type: {"schema": BYTES} for media_type in media_types}}
+
+
+def file(*media_types: str) -> Value:
+    """Return the answers of an operation that sends a file, whole or by range."""
+    described = ("Accept-Ranges", "Content-Disposition", "ETag", "Last-Modified", "Repr-Digest")
+    return {
+        "200": {**binary("The file.", *media_types), **headers(*described)},
+        "206": {
+            **binary("A part of it, or several.", *media_types, "multipart/byteranges"),
+            **headers("Content-Range", *described),
+        },
+        "304": {"description": "Unchanged.", **headers(*described)},
+    }
 
 
 def operation(
@@ -54,8 +72,14 @@ def operation(
 
 
 def query(name: str, description: str, schema: Value, **members: Any) -> Value:
-    """Return one query parameter."""
-    return {"name": name, "in": "query", "description": description, "schema": schema, **members}
+    """Return one query parameter; its style is written out, as OGC API Features demands it of some."""
+    written = {"name": name, "in": "query", "description": description, "required": False}
+    return {**written, "style": "form", "explode": False, "schema": schema, **members}
+
+
+def header(name: str, description: str, schema: Value) -> Value:
+    """Return one header of a request."""
+    return {"name": name, "in": "header", "description": description, "required": False, "schema": schema}
 
 
 def form(*formats: str) -> Value:
@@ -70,5 +94,7 @@ def path(name: str, description: str, schema: Value | None = None) -> Value:
         "in": "path",
         "required": True,
         "description": description,
+        "style": "simple",
+        "explode": False,
         "schema": schema or {"type": "string"},
     }

@@ -11,8 +11,8 @@ _TAG = "people"
 _TEXT: Value = {"type": "string"}
 _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
-_UNKNOWN = {"401": ref("responses", "problem")}
-_SLOWED = {"429": ref("responses", "problem")}
+_UNKNOWN = {"401": ref("responses", "problem401")}
+_SLOWED = {"429": ref("responses", "problem429")}
 
 
 def _object(required: tuple[str, ...] = (), /, **properties: Value) -> Value:
@@ -162,7 +162,7 @@ def _make_key() -> Value:
         tag=_TAG,
         responses={
             "201": {"description": "The key.", "content": content(made, JSON, HTML)},
-            "409": ref("responses", "problem"),
+            "409": ref("responses", "problem409"),
             **_UNKNOWN,
         },
         errors=(400, 403, 415, 503),

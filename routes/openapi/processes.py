@@ -1,6 +1,6 @@
 """The operations of processes, jobs and results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pygeoapi.api import API
@@ -8,8 +8,22 @@ from pygeoapi.api import API
 from routes.formats import formats_of
 from routes.openapi.components import DATETIME
 from routes.openapi.news import CALLBACKS
-from routes.openapi.operation import binary, content, document, form, operation, path, query, ref
-from routes.openapi.schema import as_openapi
+from routes.openapi.operation import (
+    BYTES,
+    HTML,
+    JSON,
+    content,
+    document,
+    file,
+    form,
+    header,
+    headers,
+    operation,
+    path,
+    query,
+    ref,
+)
+from routes.openapi.schema import as_openapi, described
 
 Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}
@@ -17,18 +31,14 @@ _JOB = path("job_id", "The job's identifier.")
 _FORM = form("json", "html")
 _OFFSET = query("offset", "How many to leave out first.", {"type": "integer", "minimum": 0, "default": 0})
 _MOST_OFFSET: Value = {"type": "integer", "minimum": 0, "maximum": 100_000, "default": 0}
-_PREFER: Value = {
-    "name": "Prefer",
-    "in": "header",
-    "description": "`respond-async`, `wait=N` (RFC 7240).",
-    "schema": _TEXT,
-}
-_KEY: Value = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "Sent again with the same body it is the same job; with another body 422.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-}
+_PREFER = header("Prefer", "`respond-async`, `wait=N` (RFC 7240).", _TEXT)
+_KEY = header(
+    "Idempotency-Key",
+    "Sent again with the same body it is the same job; with another body 422.",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+)
+_RELATED = "multipart/related"
+_BY_REFERENCE: Value = {"description": "By reference: the links are headers.", **headers("Link", "Preference-Applied")}
 
 
 def process_paths(api: API) -> Value:
@@ -58,6 +68,7 @@ def _description(process_id: str, metadata: Mapping[str, Any]) -> Value:
         tag="processes",
         parameters=[_FORM],
         responses=document("process", "The process, its inputs and outputs."),
+        errors=(400, 404, 406),
         description=str(metadata["description"]),
     )
 
@@ -72,38 +83,58 @@ def _execution(process_id: str, metadata: Mapping[str, Any]) -> Value:
         tag="processes",
         parameters=[_PREFER, _KEY],
         responses=dict(_answers(metadata)),
-        errors=(400, 413, 415, 422, 503),
-        requestBody={"required": True, "content": {"application/json": body}},
+        errors=(400, 403, 404, 413, 415, 422, 429, 503),
+        requestBody={"required": True, "content": {JSON: body}},
         callbacks=CALLBACKS,
     )
 
 
 def _answers(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
     if "sync-execute" in metadata["jobControlOptions"]:
-        yield "200", _results("The results, waited for.", *_media_types(metadata["outputs"]))
-        yield "504", ref("responses", "problem504")
+        answer = _results("The results, waited for.", _media_types(metadata["outputs"]))
+        yield "200", {**answer, **headers("Link", "Preference-Applied")}
+        yield "204", _BY_REFERENCE
+        yield from ((str(status), ref("responses", f"problem{status}")) for status in (410, 502, 504))
     if "async-execute" in metadata["jobControlOptions"]:
-        place = {"description": "The job.", "schema": {"type": "string", "format": "uri"}}
         yield (
             "201",
             {
                 "description": "Accepted; the job tells how it stands.",
-                "headers": {"Location": place},
-                "content": content(ref("schemas", "job"), "application/json"),
+                **headers("Location", "Preference-Applied"),
+                "content": content(ref("schemas", "job"), JSON),
+                "links": _LINKS,
             },
         )
 
 
+_LINKS: Value = {
+    operation: {"operationId": operation, "parameters": {"job_id": "$response.body#/jobID"}}
+    for operation in ("getJob", "dismiss", "getResults")
+}
+
+
 def _media_types(outputs: Mapping[str, Any]) -> list[str]:
-    return [each["mediaType"] for described in outputs.values() for each in formats_of(described["schema"])]
+    types = [each["mediaType"] for output in outputs.values() for each in formats_of(output["schema"])]
+    return [*dict.fromkeys(types), *([_RELATED] if len(outputs) > 1 else [])]
+
+
+def _file_types(api: API) -> list[str]:
+    """Return the media types of the files that the processes make."""
+    schemas = [
+        output["schema"]
+        for process_id in api.manager.processes
+        for output in api.manager.get_processor(process_id).metadata["outputs"].values()
+    ]
+    formats = [each for schema in schemas for each in formats_of(schema)]
+    return [*dict.fromkeys(each["mediaType"] for each in formats if "encoding" in each)] or ["application/octet-stream"]
 
 
 def _request(metadata: Mapping[str, Any]) -> Value:
     inputs: Mapping[str, Any] = metadata["inputs"]
-    required = [name for name, described in inputs.items() if _is_required(described)]
+    required = [name for name, input_ in inputs.items() if _is_required(input_)]
     asked: Value = {
         "type": "object",
-        "properties": {name: _input(described) for name, described in inputs.items()},
+        "properties": {name: _input(input_) for name, input_ in inputs.items()},
         "additionalProperties": False,
     }
     if required:
@@ -121,7 +152,7 @@ def _request(metadata: Mapping[str, Any]) -> Value:
 
 
 def _outputs(outputs: Mapping[str, Any]) -> Value:
-    properties = {name: _output(described["schema"]) for name, described in outputs.items()}
+    properties = {name: _output(output["schema"]) for name, output in outputs.items()}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
@@ -134,30 +165,35 @@ def _output(schema: Mapping[str, Any]) -> Value:
     return {"type": "object", "properties": {"transmissionMode": mode, "format": asked}, "additionalProperties": False}
 
 
-def _is_required(described: Mapping[str, Any]) -> bool:
-    return "default" not in described["schema"] and described.get("minOccurs", 1) > 0
+def _is_required(description: Mapping[str, Any]) -> bool:
+    return "default" not in description["schema"] and description.get("minOccurs", 1) > 0
 
 
-def _input(described: Mapping[str, Any]) -> Value:
+def _input(description: Mapping[str, Any]) -> Value:
     """Allow the value as it is, or as `{"value": …}`; by reference and several times where the process says so."""
-    schema = as_openapi(described["schema"])
+    schema = as_openapi(description["schema"])
     forms: list[Value] = [schema, {"type": "object", "required": ["value"], "properties": {"value": schema}}]
-    if "byReference" in described.get("valuePassing", ()):
+    if "byReference" in description.get("valuePassing", ()):
         forms.append({"type": "object", "required": ["href"], "properties": {"href": {**_TEXT, "format": "uri"}}})
-    if described.get("maxOccurs", 1) != 1:
+    if description.get("maxOccurs", 1) != 1:
         forms.append({"type": "array", "items": {}})
-    text = {key: described[key] for key in ("title", "description") if key in described}
-    return {"anyOf": forms, **text}
+    return {"anyOf": forms, **described(description)}
 
 
-def _results(description: str, *media_types: str) -> Value:
-    """Describe all results as one document, or one of them as it is; of unknown `media_types` where none is given."""
-    raw = binary("", *(media_types or ("application/octet-stream",)))["content"]
-    return {"description": description, "content": {**raw, **content(ref("schemas", "results"), "application/json")}}
+def _results(description: str, media_types: Iterable[str]) -> Value:
+    """Describe all results as one document or as parts, or one of them as it is: any JSON, or of `media_types`."""
+    raw = {each: {"schema": _TEXT if each.startswith("text/") else BYTES} for each in media_types}
+    return {"description": description, "content": {**raw, JSON: {"schema": ref("schemas", "value")}}}
 
 
-def job_paths() -> Value:
+def job_paths(api: API) -> Value:
     """Return the paths of jobs and results."""
+    made = [
+        media_type
+        for process_id in api.manager.processes
+        for media_type in _media_types(api.manager.get_processor(process_id).metadata["outputs"])
+    ]
+    types = [*dict.fromkeys(made)]
     return {
         "/jobs": {
             "get": operation(
@@ -169,11 +205,18 @@ def job_paths() -> Value:
             )
         },
         "/jobs/{job_id}": {"get": _job("getJob", "How a job stands"), "delete": _job("dismiss", "End or forget a job")},
-        "/jobs/{job_id}/results": {"get": _job_results("getResults", "The results of a job", [_JOB, _FORM])},
-        "/jobs/{job_id}/results/{output_id}": {
-            "get": _job_results("getResult", "One output of a job", [_JOB, path("output_id", "The output's name.")])
+        "/jobs/{job_id}/results": {
+            "get": _job_results("getResults", "The results of a job", [_JOB, _FORM], [*types, HTML])
         },
-        "/results/{job_id}/{name}": {"get": _signed_file()},
+        "/jobs/{job_id}/results/{output_id}": {
+            "get": _job_results(
+                "getResult",
+                "One output of a job",
+                [_JOB, path("output_id", "The output's name.")],
+                [each for each in types if each != _RELATED],
+            )
+        },
+        "/results/{job_id}/{name}": {"get": _signed_file(_file_types(api))},
     }
 
 
@@ -184,9 +227,9 @@ def _job_filters() -> list[Value]:
         ref("parameters", "limit"),
         query("offset", "How many to leave out first; `next` goes on from there.", _MOST_OFFSET),
         query("cursor", "Where the page begins, as the links `next` and `prev` have it.", _TEXT),
-        query("type", "The kind: `process`.", words, style="form", explode=False),
-        query("processID", "Jobs of these processes.", words, style="form", explode=False),
-        query("status", "Jobs that stand so.", words, style="form", explode=False),
+        query("type", "The kind: `process`.", words),
+        query("processID", "Jobs of these processes.", words),
+        query("status", "Jobs that stand so.", words),
         query("owner", "Jobs of this owner, for who administers.", _TEXT),
         query("datetime", f"When they were created. {DATETIME}", _TEXT),
         query("minDuration", "Jobs that took at least so many seconds.", seconds),
@@ -196,23 +239,36 @@ def _job_filters() -> list[Value]:
 
 
 def _job(name: str, summary: str) -> Value:
+    answers = document("job", f"{summary}.")
     return operation(
-        name, summary, tag="jobs", parameters=[_JOB, _FORM], responses=document("job", f"{summary}."), errors=(400, 404)
+        name,
+        summary,
+        tag="jobs",
+        parameters=[_JOB, _FORM],
+        responses={"200": {**answers["200"], **headers("Retry-After")}},
+        errors=(400, 404, 406),
     )
 
 
-def _job_results(name: str, summary: str, parameters: list[Value]) -> Value:
+def _job_results(name: str, summary: str, parameters: list[Value], media_types: list[str]) -> Value:
+    """Describe results, of which one that is a file is sent by range."""
+    files = file(*(each for each in media_types if each not in {JSON, HTML, _RELATED}))
     return operation(
         name,
         summary,
         tag="jobs",
         parameters=parameters,
-        responses={"200": _results(f"{summary}."), "204": {"description": "By reference: the links are headers."}},
-        errors=(400, 404, 410, 502, 503),
+        responses={
+            "200": {**_results(f"{summary}.", media_types), "headers": files["200"]["headers"]},
+            "204": _BY_REFERENCE,
+            "206": files["206"],
+            "304": files["304"],
+        },
+        errors=(400, 403, 404, 406, 410, 412, 413, 416, 422, 502, 503),
     )
 
 
-def _signed_file() -> Value:
+def _signed_file(media_types: list[str]) -> Value:
     return operation(
         "getResultFile",
         "A file of a result, by its signed link",
@@ -223,10 +279,6 @@ def _signed_file() -> Value:
             query("exp", "When the link ends, in seconds since 1970.", {"type": "integer"}, required=True),
             query("sig", "The signature.", _TEXT, required=True),
         ],
-        responses={
-            "200": binary("The file.", "application/octet-stream"),
-            "206": binary("A part of it.", "application/octet-stream"),
-            "304": {"description": "Unchanged."},
-        },
+        responses=file(*media_types),
         errors=(400, 403, 404, 410, 412, 416),
     )

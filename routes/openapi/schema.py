@@ -5,7 +5,7 @@ from typing import Any
 
 _KEPT = frozenset(
     {
-        "title", "description", "type", "format", "enum", "default", "nullable", "example", "pattern", "required",
+        "description", "type", "format", "enum", "default", "nullable", "example", "pattern", "required",
         "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
         "minProperties", "maxProperties", "readOnly", "writeOnly", "deprecated",
     }
@@ -15,7 +15,8 @@ _KEPT = frozenset(
 def as_openapi(schema: Any) -> Any:
     """Return the schema with `const`, type lists, numeric bounds and references said in OpenAPI 3.0's older words.
 
-    What 3.0 has no word for is left out, so the result accepts no less than the schema.
+    What 3.0 has no word for is left out, so the result accepts no less than the schema. A title becomes part of the
+    description: generators of clients name classes by titles, which need not differ.
     """
     if not isinstance(schema, Mapping):
         return schema
@@ -25,7 +26,13 @@ def as_openapi(schema: Any) -> Any:
             said[name] = value
         elif name in _TRANSLATIONS:
             said |= _TRANSLATIONS[name](value)
-    return said
+    return {**said, **described(schema)}
+
+
+def described(schema: Mapping[str, Any]) -> dict[str, str]:
+    """Return the description of what has a title, too."""
+    texts = [str(schema[name]) for name in ("title", "description") if schema.get(name)]
+    return {"description": ". ".join(texts)} if texts else {}
 
 
 def _const(value: Any) -> dict[str, Any]:
@@ -37,7 +44,7 @@ def _types(value: Any) -> dict[str, Any]:
     nullable = {"nullable": True} if isinstance(value, list) and "null" in value else {}
     if len(names) == 1:
         return {"type": names[0], **nullable}
-    return {"anyOf": [{"type": name, **({"items": {}} if name == "array" else {})} for name in names], **nullable}
+    return {"anyOf": [{"type": name, **({"items": {}} if name == "array" else {}), **nullable} for name in names]}
 
 
 def _each(name: str) -> Callable[[Any], dict[str, Any]]:

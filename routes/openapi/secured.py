@@ -6,7 +6,8 @@ from typing import Any
 
 from starlette.routing import Match
 
-from routes.guard import GuardedRoute, OnResource
+from routes.guard import NOTHING, GuardedRoute, OnResource
+from routes.openapi.operation import ref
 from routes.resources import Resources
 
 Value = dict[str, Any]
@@ -57,13 +58,21 @@ class Definition:
     def _secured(self, document: Value, resources: Resources, issuer: str) -> Value:
         paths = {
             path: {
-                method: {**operation, "security": self._security(path, method, resources)}
+                method: {**self._refusing(path, method, operation), "security": self._security(path, method, resources)}
                 for method, operation in operations.items()
             }
             for path, operations in document["paths"].items()
         }
         components = {**document["components"], "securitySchemes": schemes(issuer)}
         return {**document, "paths": paths, "components": components}
+
+    def _refusing(self, path: str, method: str, operation: Value) -> Value:
+        """Return the operation with the 403 of a caller who may not."""
+        route, _ = self._places[path].routes[method]
+        if route.needs is NOTHING or "403" in operation["responses"]:
+            return operation
+        refused = ref("responses", "problem403OrPage" if method == "get" else "problem403")
+        return {**operation, "responses": {"403": refused, **operation["responses"]}}
 
     def _security(self, path: str, method: str, resources: Resources) -> list[Value]:
         route, parameters = self._places[path].routes[method]
