@@ -58,15 +58,20 @@ class Turn:
         return self._over
 
 
+def worker_lock(url: str) -> "PostgresLock":
+    """Return the lock that the worker whose turn it is holds on the database."""
+    from sql.lock import PostgresLock  # noqa: PLC0415  a worker on SQLite would load it for nothing
+
+    return PostgresLock(url, _NAME)
+
+
 @contextmanager
 def turn_of_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Turn | None]:
     """Wait for the turn on the database that others may share; None when we are stopped before."""
     if url is None:
         yield Turn(None)
         return
-    from sql.lock import PostgresLock  # noqa: PLC0415  a worker on SQLite would load it for nothing
-
-    lock = PostgresLock(url, _NAME)
+    lock = worker_lock(url)
     try:
         yield Turn(lock) if _take(lock, stop) else None
     finally:

@@ -29,7 +29,7 @@ def migrate(url: str) -> int:
                 raise NewerSchema(f"the schema has version {version}, this program knows {SCHEMA_VERSION}")
             if version < SCHEMA_VERSION:
                 connection.execute(_scripts(""))
-            elif _owns(connection):
+            elif owns(connection):
                 connection.execute(_scripts(_GRANTS))
             connection.execute("commit")
         finally:
@@ -43,7 +43,8 @@ def version_of(connection: Connection) -> int:
     return int(connection.execute("select version from schema_version").fetchone()[0]) if there else 0
 
 
-def _owns(connection: Connection) -> bool:
+def owns(connection: Connection) -> bool:
+    """Say whether who is connected may do what the tables' owner may."""
     owned = "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass('jobs')"
     return bool(connection.execute(owned).fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""What is in a database of SQLite, moved into PostgreSQL."""
+"""What is in a database of SQLite, moved into PostgreSQL, and what is in PostgreSQL, saved into one of SQLite."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from contextlib import closing
 from itertools import batched
 from pathlib import Path
 
-from sql.connect import connect
+from sql.connect import connect, keep_private
 from sql.connect import migrate as bring_up
 from sql.connections import Connection
 from sql.pool import PostgresPool
@@ -20,21 +20,48 @@ class NotEmpty(Exception):
     """There are orders, keys or sessions in the target already."""
 
 
-def move(path: Path, url: str) -> Mapping[str, int]:
+def move(path: Path, url: str, *, aside: Path | None = None) -> Mapping[str, int]:
     """Copy all rows in one transaction; return how many of each table. The file is only brought to our schema.
 
-    Numbers and times stay, so that lists keep their order. Raises NotEmpty, sqlite3.Error, NewerSchema, DatabaseAway.
+    Numbers and times stay, so that lists keep their order. Where there is something already NotEmpty is raised; with
+    `aside` it is saved there before, unless that file is there from an earlier try, and makes place.
+    Raises sqlite3.Error, NewerSchema, DatabaseAway.
     """
     with closing(connect(path)) as source, closing(PostgresPool(url, size=2)) as pool:
         bring_up(source)
         with pool.writing() as target:
             target.execute(f"lock table {', '.join(TABLES)} in share row exclusive mode; set constraints all immediate")
-            _refuse_filled(target)
+            if (filled := filled_table(target)) and aside is None:
+                raise NotEmpty(f"there is something in {filled} already: only an empty database is filled")
+            if filled and aside is not None:
+                if not aside.exists():
+                    save(target, aside)
+                target.execute(f"truncate {', '.join(TABLES)}")
             source.execute("begin immediate")
             counts = {table: _copy(source, target, table) for table in TABLES}
             for table in ("jobs", "outbox", "pending_logins"):
                 target.execute(_GO_ON, {"table": table})
     return counts
+
+
+def save(source: Connection, path: Path) -> None:
+    """Write what the connection to PostgreSQL sees into a new database of SQLite, whole or not at all.
+
+    Its triggers tell of changes, not of new rows, so that nothing is told again. Raises sqlite3.Error, OSError.
+    """
+    path.unlink(missing_ok=True)
+    keep_private(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as target:
+        bring_up(target)
+        target.execute("begin")
+        for table in TABLES:
+            names = [row[1] for row in target.execute(f"pragma table_info({table})")]
+            columns, values = ", ".join(names), ", ".join("?" for _ in names)
+            source.execute(f"declare saved no scroll cursor for select {columns} from {table}")  # noqa: S608  names of ours
+            while rows := source.execute(f"fetch {_AT_ONCE} from saved").fetchall():
+                target.executemany(f"insert into {table} ({columns}) values ({values})", map(tuple, rows))  # noqa: S608  likewise
+            source.execute("close saved")
+        target.execute("commit")
 
 
 _GO_ON = """select setval(pg_get_serial_sequence(:table, 'number'), (
@@ -45,10 +72,10 @@ _GO_ON = """select setval(pg_get_serial_sequence(:table, 'number'), (
     where name = :table), false)"""
 
 
-def _refuse_filled(target: Connection) -> None:
-    for table in TABLES:
-        if target.execute(f"select 1 from {table} limit 1").fetchone():  # noqa: S608  a name of ours
-            raise NotEmpty(f"there is something in {table} already: only an empty database is filled")
+def filled_table(target: Connection) -> str | None:
+    """Return a table that has a row, None where all are empty."""
+    found = (table for table in TABLES if target.execute(f"select 1 from {table} limit 1").fetchone())  # noqa: S608  a name of ours
+    return next(found, None)
 
 
 def _copy(source: sqlite3.Connection, target: Connection, table: str) -> int:

@@ -94,7 +94,7 @@ class Cluster:
         ]
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program("postgres"), "-D", f"{self._folder}/data", *options],
+                [program("postgres"), "-D", f"{self._folder}/data", *options],
                 stdout=log,
                 stderr=log,
                 **_as_postgres(),
@@ -135,9 +135,9 @@ class Cluster:
             return False
         return True
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [_program(program), *arguments],
+            [program(name), *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -173,7 +173,7 @@ def start_postgres() -> Iterator[Postgres]:
         yield Postgres(cluster.url)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Return a program of PostgreSQL, which Debian puts on no PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     program = shutil.which(name) or (str(found[-1]) if found else None)

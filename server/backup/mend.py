@@ -12,18 +12,20 @@ from orchestration.results import ResultFiles
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.whole import link, whole_file
-from server.backup.contents import CONFIGURATION, DATABASE, RESULTS
+from server.backup.contents import CONFIGURATION, RESULTS
 from server.backup.members import Place
 
 
-def mend(place: Place, unpacked: Path) -> tuple[Path | None, int]:
+def mend(place: Place, unpacked: Path, database: Path) -> tuple[Path | None, int]:
     """Do so; return where the configuration lies instead of in its place, and how many orders lost their result.
+
+    The orders are in the `database` of SQLite, whether or not they go on to PostgreSQL from there.
 
     It may be done again.
     """
     elsewhere = _place_configuration(place, unpacked / CONFIGURATION)
     _link_sources(place)
-    return elsewhere, _note_missing(place.state)
+    return elsewhere, _note_missing(place.state, database)
 
 
 def _place_configuration(place: Place, saved: Path) -> Path | None:
@@ -66,10 +68,10 @@ def _rasters(configuration: Path) -> Iterator[tuple[str, Path]]:
                 yield Edition(product, "Raster").name, product.raster
 
 
-def _note_missing(state: Path) -> int:
+def _note_missing(state: Path, database: Path) -> int:
     """Take the results from the orders whose files are not there, as at the end of their time; return how many."""
     files = ResultFiles(state / RESULTS)
-    with closing(StoredJobs(state / DATABASE)) as store:
+    with closing(StoredJobs(database)) as store:
         lost = {job_id for job_id, file in store.named_files() if not _is_there(files, file)}
         for job_id in lost:
             store.files_removed(job_id)

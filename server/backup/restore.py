@@ -7,7 +7,7 @@ state as it was; one that is interrupted after it is completed by the next.
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +16,19 @@ from pydantic import TypeAdapter
 
 from orchestration.errors import OrchestrationError
 from orchestration.store.jobs import StoredJobs
+from orchestration.turn import worker_lock
 from products.progress import Report
 from products.whole import make_durable, whole_file
 from server.backup.contents import DATABASE, KEYS, PRODUCTS, RESULTS, About, NotRestorable
 from server.backup.members import Place
 from server.backup.mend import mend
 from server.backup.unpack import read_about, unpack
-from server.state import JOURNAL, RESTORING, alone
+from server.state import JOURNAL, RESTORING, StateBusy, alone
 from sql.connect import check_database
+from sql.migrate import migrate as bring_up
+from sql.migrate import owns
+from sql.move import filled_table, move
+from sql.pool import PostgresPool
 
 _STATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", *KEYS, RESULTS, "heartbeat", "usage", "amounts.json")
 
@@ -54,29 +59,51 @@ class StateInTheWay(Exception):
     """There is a state already, and it was not said that it may be moved aside."""
 
 
-def restore(archive: Path, place: Place, report: Report, *, force: bool = False) -> Restored:
+def restore(archive: Path, place: Place, report: Report, *, force: bool = False, url: str | None = None) -> Restored:
     """Make the archive the state, or complete the restore of it that was interrupted.
 
-    Raises NotRestorable, StateInTheWay, StateBusy or OSError with the old state as it was.
+    With a `url` the orders go to that PostgreSQL, whose schema is brought up. What is in it already is then in the old
+    state, too. Raises NotRestorable, StateInTheWay, StateBusy, DatabaseAway, NewerSchema or OSError with the old state
+    as it was.
     """
     about = read_about(archive)
-    with alone(place.state):
+    with alone(place.state), _alone_in_database(url):
         stage = place.state / RESTORING
         journal = _read(stage / JOURNAL)
         if journal is None:
-            journal = _prepare(archive, place.state, report, force=force)
-        restored = _exchange(place, journal)
+            journal = _prepare(archive, place.state, report, force=force, url=url)
+        restored = _exchange(place, journal, url)
         if journal.about != about:
             other = f"{journal.about.taken:%Y-%m-%d %H:%M:%S}Z"
             raise StateInTheWay(f"completed the interrupted restore of the backup of {other}; {archive} was not begun")
         return restored
 
 
-def _prepare(archive: Path, state: Path, report: Report, *, force: bool) -> Journal:
+@contextmanager
+def _alone_in_database(url: str | None) -> Iterator[None]:
+    """Keep the workers of all machines out, and bring the schema up.
+
+    Raises StateBusy where a worker is there, StateInTheWay where the tables are somebody else's.
+    """
+    if url is None:
+        yield
+        return
+    with closing(worker_lock(url)) as lock:
+        if not lock.take():
+            raise StateBusy("a worker uses the PostgreSQL of LANDCAST_DATABASE_URL: stop all of them first")
+        bring_up(url)
+        with closing(PostgresPool(url)) as pool, pool.reading() as connection:
+            if not owns(connection):
+                raise StateInTheWay("LANDCAST_DATABASE_URL: a restore needs to connect as the owner of the tables")
+        yield
+
+
+def _prepare(archive: Path, state: Path, report: Report, *, force: bool, url: str | None) -> Journal:
     """Unpack and check; from the journal on, which is written last, the archive is the state to be."""
     stage = state / RESTORING
     with _removed_on_failure(stage):
         _refuse_state(state, _STATE, force=force)
+        _refuse_orders(url, force=force)
         new = stage / "new"
         new.mkdir(parents=True)
         about = unpack(archive, new, report)
@@ -108,6 +135,16 @@ def _refuse_state(state: Path, names: tuple[str, ...], *, force: bool) -> None:
             raise StateInTheWay(f"{path} is there already; --force moves the old state aside")
 
 
+def _refuse_orders(url: str | None, *, force: bool) -> None:
+    """Raise StateInTheWay where there is something in PostgreSQL."""
+    if url is None or force:
+        return
+    with closing(PostgresPool(url)) as pool, pool.reading() as connection:
+        filled = filled_table(connection)
+    if filled:
+        raise StateInTheWay(f"there is something in {filled} of PostgreSQL already; --force moves it to a file aside")
+
+
 def _bring_up(database: Path, archive: Path) -> None:
     """Check the database and bring its schema to ours. Raises NotRestorable."""
     try:
@@ -117,7 +154,7 @@ def _bring_up(database: Path, archive: Path) -> None:
         raise NotRestorable(f"{archive}: {DATABASE}: {error}") from error
 
 
-def _exchange(place: Place, journal: Journal) -> Restored:
+def _exchange(place: Place, journal: Journal, url: str | None) -> Restored:
     """Move the old state aside, the new one in; each step may have been done before."""
     stage, aside = place.state / RESTORING, place.state / journal.aside
     new = stage / "new"
@@ -126,11 +163,17 @@ def _exchange(place: Place, journal: Journal) -> Restored:
         _move((*_STATE, *extra), place.state, aside)
         journal = replace(journal, moved=True)
         _write(stage / JOURNAL, journal)
-    _move((DATABASE, *KEYS, RESULTS, PRODUCTS), new, place.state)
-    configuration, missing = mend(place, new)
+    ours = new if url else place.state
+    _move((*(() if url else (DATABASE,)), *KEYS, RESULTS, PRODUCTS), new, place.state)
+    configuration, missing = mend(place, new, ours / DATABASE)
+    if url:
+        aside.mkdir(exist_ok=True)
+        move(ours / DATABASE, url, aside=aside / "orders-of-postgresql.sqlite")
     (stage / JOURNAL).unlink()
     make_durable(stage)
     shutil.rmtree(stage)
+    with suppress(OSError):
+        aside.rmdir()  # where nothing was moved into it
     return Restored(journal.about.taken, aside if aside.exists() else None, configuration, missing)
 
 

@@ -31,6 +31,8 @@ from server.backup.measured import Measured, Meter
 from server.backup.members import Place, members_of
 from server.state import in_use
 from sql.connect import SCHEMA_VERSION, copy_database
+from sql.move import save
+from sql.pool import PostgresPool
 
 _MODE = 0o600
 _OVERHEAD = 2048
@@ -46,17 +48,22 @@ class Taken:
     gone: int
 
 
-def take_backup(place: Place, target: Path, parts: Parts, report: Report) -> Taken:
-    """Write the backup while servers and workers run. Raises OSError, StoreUnavailable, StateBusy."""
+def take_backup(
+    place: Place, target: Path, parts: Parts, report: Report, database: PostgresPool | None = None
+) -> Taken:
+    """Write the backup while servers and workers run; the orders are in the state folder or in the `database`.
+
+    Either way they are a database of SQLite in it. Raises OSError, StoreUnavailable, StateBusy.
+    """
     if target.exists():
         raise FileExistsError(f"{target}: is there already")
-    if not (place.state / DATABASE).exists():
+    if database is None and not (place.state / DATABASE).exists():
         raise FileNotFoundError(f"{place.state / DATABASE} is not there: nothing was ordered, or it is another folder")
     folder = target.absolute().parent
     with in_use(place.state), TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as draft:
         snapshot = Path(draft) / DATABASE
         with unavailable():
-            copy_database(place.state / DATABASE, snapshot)
+            _take_orders(place, snapshot, database)
         members = members_of(place, snapshot, parts)
         size = sum(path.stat().st_size for path in members.values() if path.is_file())
         refuse_full(folder, size + _OVERHEAD * len(members))
@@ -64,6 +71,16 @@ def take_backup(place: Place, target: Path, parts: Parts, report: Report) -> Tak
         with whole_file(target.absolute()) as part, private_file(part) as stream:
             entries = _write(stream, about, members, report)
     return Taken(len(entries), sum(entry.size for entry in entries), len(members) - len(entries))
+
+
+def _take_orders(place: Place, snapshot: Path, database: PostgresPool | None) -> None:
+    """Copy the orders as they are at one moment."""
+    if database is None:
+        copy_database(place.state / DATABASE, snapshot)
+        return
+    database.prepare()
+    with database.reading() as connection:
+        save(connection, snapshot)
 
 
 def refuse_full(folder: Path, size: int) -> None:

@@ -17,19 +17,22 @@ from server.commands.shown import CONFIG, progress, settings
 def backup(file: Path, configuration: Path, *, without_results: bool, with_products: bool) -> None:
     """Write everything that counts to the new FILE, a tar, while server and worker run.
 
-    That is: the orders as they are at one moment, the results that they name, the keys that sign links and callbacks,
-    the configuration. Not in it: the sources of the products (unless --with-products), the sample, the environment
-    variables. There are keys in it: only its owner may read it.
+    That is: the orders as they are at one moment, in SQLite or PostgreSQL, the results that they name, the keys that
+    sign links and callbacks, the configuration. Not in it: the sources of the products (unless --with-products), the
+    sample, the environment variables. There are keys in it: only its owner may read it.
     """
     from server.backup.contents import Parts
     from server.backup.members import Place
     from server.backup.take import take_backup
+    from server.database import postgres_of
     from server.state import refuse_root
 
-    place = Place(_state(), configuration)
-    with _in_plain_words(), progress("writing the backup") as report:
+    chosen = settings()
+    place = Place(chosen.state.dir, configuration)
+    parts = Parts(results=not without_results, products=with_products)
+    with _in_plain_words(), _ended_in_order(), progress("writing the backup") as report:
         refuse_root(place.state)
-        taken = take_backup(place, file, Parts(results=not without_results, products=with_products), report)
+        taken = take_backup(place, file, parts, report, postgres_of(chosen))
     if taken.gone:
         click.echo(f"warning: {taken.gone} files of results were not there any more", err=True)
     click.echo(f"{file}: {taken.files} files, {taken.size} bytes")
@@ -43,16 +46,19 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
     """Bring back the state that `landcast backup` wrote to FILE; server and worker must not run.
 
     Everything is checked before anything is replaced. If it is interrupted, the same command completes it.
-    The configuration is put where --config says, unless there is one.
+    The configuration is put where --config says, unless there is one. With LANDCAST_DATABASE_URL, which must then be
+    that of the tables' owner, the orders go to PostgreSQL, wherever they were.
     """
     from server.backup.members import Place
     from server.backup.restore import restore as restore_backup
     from server.state import refuse_root
 
-    place = Place(_state(), configuration)
+    chosen = settings()
+    place = Place(chosen.state.dir, configuration)
+    url = chosen.database.url.get_secret_value() if chosen.database.url else None
     with _in_plain_words(), progress("reading the backup") as report:
         refuse_root(place.state)
-        restored = restore_backup(file, place, report, force=force)
+        restored = restore_backup(file, place, report, force=force, url=url)
     if restored.aside:
         click.echo(f"the old state is in {restored.aside}", err=True)
     if restored.configuration:
@@ -64,15 +70,19 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
     click.echo(f"{place.state}: as it was at {restored.taken:%Y-%m-%d %H:%M:%S}Z")
 
 
-def _state() -> Path:
-    """Return the state folder, where everything that counts is in it."""
-    chosen = settings()
-    if chosen.database.url is not None:
-        raise click.ClickException(
-            "LANDCAST_DATABASE_URL: the orders are in PostgreSQL: use pg_dump and pg_restore, and copy the folder of"
-            f" results and the keys (*.key) in {chosen.state.dir}; docs/database.md says how"
-        )
-    return chosen.state.dir
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let a SIGTERM, as systemd sends it, remove what is half written."""
+    import signal
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -82,8 +92,11 @@ def _in_plain_words() -> Iterator[None]:
     from server.backup.contents import NotRestorable
     from server.backup.restore import StateInTheWay
     from server.state import RestoreUnfinished, StateBusy
+    from sql.connections import DatabaseAway, NewerSchema
+    from sql.move import NotEmpty
 
+    ours = (OrchestrationError, NotRestorable, StateInTheWay, RestoreUnfinished, StateBusy)
     try:
         yield
-    except (OrchestrationError, NotRestorable, StateInTheWay, RestoreUnfinished, StateBusy) as error:
+    except (*ours, DatabaseAway, NewerSchema, NotEmpty) as error:
         raise click.ClickException(str(error)) from error

@@ -1,10 +1,10 @@
--- Two roles without a login, for those that do not own the tables: grant one to the user that a program connects as.
+-- Three roles without a login, for those that do not own the tables: grant one to the user that a program connects as.
 -- They are made where whoever migrates may make roles; else an administrator makes them and this file runs again.
 do $$
 declare
     name text;
 begin
-    foreach name in array array['landcast_server', 'landcast_worker'] loop
+    foreach name in array array['landcast_server', 'landcast_worker', 'landcast_backup'] loop
         if to_regrole(name) is null
             and (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
             begin
@@ -24,6 +24,13 @@ begin
     if to_regrole('landcast_worker') is not null then
         execute format('grant usage on schema %I to landcast_worker', current_schema());
         grant execute on function report(text, integer, integer, text) to landcast_worker;
+    end if;
+    -- With the setting landcast.owner = '*', as each connection of ours has it, it sees all rows, and changes none.
+    if to_regrole('landcast_backup') is not null then
+        execute format('grant usage on schema %I to landcast_backup', current_schema());
+        grant select on jobs, outbox, api_keys, sessions, pending_logins, logout_tokens, schema_version
+            to landcast_backup;
+        execute format('grant select on all sequences in schema %I to landcast_backup', current_schema());
     end if;
 end
 $$;

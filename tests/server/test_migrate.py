@@ -158,15 +158,6 @@ def test_orders_and_keys_are_listed_and_made_there(url: str, pool: PostgresPool,
     assert not (tmp_path / "orders.sqlite").exists()
 
 
-@pytest.mark.parametrize("command", ["backup", "restore"])
-def test_a_backup_says_that_the_orders_are_elsewhere(url: str, tmp_path: Path, command: str) -> None:
-    (tmp_path / "there").touch()
-    refused = landcast(command, str(tmp_path / ("there" if command == "restore" else "new")))
-    assert refused.exit_code == 1
-    assert "pg_dump" in refused.stderr
-    assert url not in refused.stderr
-
-
 def test_check_names_what_is_wrong_with_the_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> list[str]:
         problems = find_problems(Path("pygeoapi-config.yml"))
