@@ -15,10 +15,13 @@ from orchestration.job import Manifest
 from orchestration.runners import Done, Failed
 from orchestration.work import Bench, Piece, Work
 from products.errors import ProductError
-from products.progress import between
+from products.progress import Report, between
 
+READ = 0.1
+"""The share of an order after which it is read and divided: what is large is loaded for that."""
 MADE = 0.9
-"""The share of an order that making its parts takes; the rest is assembling."""
+"""The share after which its parts are made; the rest is assembling."""
+_READING = "Reading the order"
 _AGAIN = 5.0
 """Seconds after which what is known is told again, to hear whether the attempt still runs."""
 _UNEXPECTED = "The work ended with an unexpected error; the operator finds it in the log under the job's id."
@@ -39,7 +42,13 @@ def attempt(work: Callable[[], Work], bench: Bench) -> None:
     then.
     """
     with suppress(Ended), failing_into(bench.folder):
+        begin(bench.report)
         write_ending(bench.folder, Done(performed(work(), bench)))
+
+
+def begin(report: Report) -> None:
+    """Tell that the work has begun, before it loads what it needs."""
+    report(READ / 10, _READING)
 
 
 @contextmanager
@@ -75,10 +84,13 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
 def performed(work: Work, bench: Bench) -> Manifest:
     """Do every step of the work in this process, where it has its turn, and return its result."""
     with work.turn(bench):
+        bench.report(READ / 2, _READING)
         parts = work.plan(bench)
+        making = between(bench.report, READ, MADE)
+        making(0, _READING)
         pieces = []
         for number, part in enumerate(parts):
-            span = between(bench.report, MADE * number / len(parts), MADE * (number + 1) / len(parts))
+            span = between(making, number / len(parts), (number + 1) / len(parts))
             pieces.append(work.make(part, replace(bench, report=span)))
         return assembled(work, pieces, bench)
 

@@ -14,9 +14,9 @@ from orchestration.ending import write_ending
 from orchestration.runners import Done
 from orchestration.work import Piece, Work
 from orchestration.work import work_of as _work_of
-from orchestration.work.attempt import MADE, assembled, performed
+from orchestration.work.attempt import MADE, READ, assembled, begin, performed
 from orchestration.work.trying import trying
-from products.progress import Report
+from products.progress import Report, between
 
 Told = Mapping[str, Any]
 WorkOf = Callable[[str], Work]
@@ -28,12 +28,14 @@ _MADE = "made"
 def perform(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> None:
     """Do all of the work and write its ending."""
     with trying(told, str(try_)) as bench:
+        begin(bench.report)
         write_ending(bench.folder, Done(performed(work_of(told["process"]), bench)))
 
 
 def plan(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> list[dict[str, Any]]:
     """Return the parts: `{"part", "index", "count"}`, what `make` takes."""
     with trying(told, f"{try_}-plan", workers=_workers()) as bench:
+        begin(bench.report)
         parts = work_of(told["process"]).plan(bench)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
 
@@ -59,9 +61,10 @@ def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, work_of: WorkOf 
 
 def _share(report: Report, made: Path, count: int) -> Report:
     """Return the report of one part of an order, whose others are made at the same time."""
+    making = between(report, READ, MADE)
 
     def tell(fraction: float, message: str) -> None:
-        report(MADE * min(1, (sum(1 for _ in made.iterdir()) + fraction) / count), message)
+        making(min(1, (sum(1 for _ in made.iterdir()) + fraction) / count), message)
 
     return tell
 

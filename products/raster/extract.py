@@ -21,7 +21,9 @@ from products.raster.tiff import TILE
 from products.raster.warp import Warp
 from products.vector.style import legend
 
-_CUT = 0.9
+_READ, _CUT = 0.1, 0.95
+"""The shares after which it is known where there is something to cut, and after which it is cut."""
+READING = "Reading the raster"
 NOTHING = "The product has no data inside the area."
 
 
@@ -71,11 +73,13 @@ def extract_raster(
     block. Raises NothingInside, BrokenSource, InvalidArea.
     """
     image = folder / f"{name}.tif"
+    report(0, READING)
     with open_cut(source, area) as cut, TemporaryFile(dir=folder) as scratch:
         if cut is None:
             raise NothingInside(NOTHING)
         pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level, classes)
-        extraction = Extraction(cut, pyramid, between(report, 0, _CUT))
+        report(_READ, READING)
+        extraction = Extraction(cut, pyramid, between(report, _READ, _CUT))
         if extraction.add(cut.top) is None:
             raise NothingInside(NOTHING)
         transform = cut.transform

@@ -114,6 +114,7 @@ def _count(
     sources: Sequence[Path], area: Area, bounds: tuple[int, int], report: Report
 ) -> tuple[Numbers, Numbers, Numbers, int, int]:
     most, checked = bounds
+    report(0, "Reading the raster")
     with open_reading(sources, area, most=most) as reading:
         if reading is None:
             return _nothing(read_grid(sources[0]), area, 256 ** len(sources))

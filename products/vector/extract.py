@@ -113,6 +113,7 @@ def land_cover(layer: Layer) -> Layer:
 def _inside(
     reader: Reader, area: Area, report: Report, *, strip: Strip = EVERYWHERE, size: int = 2_000
 ) -> Iterator[Batch]:
+    report(0, "Reading the polygons")
     outline = area.project(reader.layer.epsg)
     shapely.prepare(outline)
     total, done = reader.count(outline.bounds, strip), 0

@@ -54,6 +54,46 @@ def test_a_park_is_ordered_and_delivered(  # noqa: PLR0917  fixtures
     assert [entry for entry in (state_dir / "results" / job.id).rglob("*") if entry.is_file()] == [path]
 
 
+@pytest.mark.parametrize(
+    ("process", "inputs"),
+    [
+        ("extract-product", {"product": "Raster", "aoi": {"bbox": [15, 49, 24.2, 54.5]}}),
+        ("extract-product", {"product": "Vector", "aoi": {"bbox": [19.6, 49, 21, 50.5]}}),
+        ("area-statistics", {"collection": "parks", "bbox": {"bbox": [15, 49, 24.2, 54.5]}, "series": "clcplus"}),
+    ],
+    ids=["raster", "vector", "statistics"],
+)
+def test_progress_moves_from_the_start_to_the_end_and_never_back(  # noqa: PLR0917  fixtures
+    make_store: Callable[..., StoredJobs],
+    start_worker: Callable[..., object],
+    sample: Path,
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    process: str,
+    inputs: dict[str, object],
+) -> None:
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
+    store = make_store()
+    job, _ = store.add(Order(process, inputs, "local"))
+    start_worker(work=list(WORK))
+    seen: list[tuple[int, str]] = []
+
+    def is_over() -> bool:
+        now = store.get(job.id)
+        assert now is not None
+        if now.status is Status.RUNNING:
+            seen.append((now.progress, now.message))
+        return now.finished is not None
+
+    until(is_over, seconds=120)
+    percents = [percent for percent, _ in seen]
+    assert percents == sorted(percents)
+    at_nothing = percents.count(0) / len(percents)
+    assert at_nothing < 0.5, "it began to tell at once"
+    assert max(percents.count(percent) for percent in percents) / len(percents) < 0.7, "it moved"
+    assert next(message for _, message in seen if message) == "Reading the order"
+
+
 def test_an_area_without_land_cover_fails_with_the_reason(
     make_store: Callable[..., StoredJobs],
     start_worker: Callable[..., object],

@@ -147,7 +147,7 @@ def test_parts_are_made_at_the_same_time_and_assembled_in_their_order(make_burea
 def test_progress_counts_the_parts_that_are_made(make_bureau: MakeBureau) -> None:
     bureau = make_bureau("five")
     planned = bureau.run("plan")
-    for index, percent in ((3, 18), (0, 36)):
+    for index, percent in ((3, 26), (0, 42)):
         bureau.run("make", planned[index])
         job = bureau.store.get(bureau.job.id)
         assert job is not None

@@ -220,7 +220,7 @@ def test_progress_runs_from_part_to_part_to_the_assembly(make_bench: MakeBench) 
 
     bench = make_bench(report=lambda fraction, _message: told.append(round(fraction, 3)))
     assert _ending(bench, lambda: _work(make, assemble)) == Done(())
-    assert told == [0.45, 0.9, 1]
+    assert told == [0.01, 0.05, 0.1, 0.5, 0.9, 1]
 
 
 def test_an_ending_is_there_whole_or_not_at_all(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
