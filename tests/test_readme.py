@@ -1,5 +1,6 @@
 """What the README says, done word for word: its two commands in a fresh folder, its order with curl and in Python."""
 
+import json
 import os
 import re
 import shutil
@@ -51,7 +52,10 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
         name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_") and name != "VIRTUAL_ENV"
     }
     process = subprocess.Popen(
-        ["make", "run"], cwd=folder, env={**clean, "LANDCAST_SERVER_BIND": bind}, start_new_session=True
+        ["make", "run"],
+        cwd=folder,
+        env={**clean, "LANDCAST_SERVER_BIND": bind, "LANDCAST_JOBS_PARALLEL": "1"},
+        start_new_session=True,
     )
     try:
         _wait(f"http://{bind}/health/ready", process)
@@ -63,14 +67,15 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
+    until = time.monotonic() + 600
+    while time.monotonic() < until:
         assert process.poll() is None, "make run ended"
         try:
             with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - ours
                 return
         except OSError:
             time.sleep(0.1)
-    pytest.fail("make run serves nothing after two minutes")
+    pytest.fail("make run serves nothing after ten minutes")
 
 
 def members(archive: Path) -> set[str]:
@@ -79,28 +84,86 @@ def members(archive: Path) -> set[str]:
         return {re.sub(r"^\w+_[0-9a-f-]{36}", "*", name) for name in package.namelist()}
 
 
-def test_the_order_with_curl(made_run: tuple[str, Path], tmp_path: Path) -> None:
+@pytest.fixture
+def busy(made_run: tuple[str, Path]) -> str:
+    """Return the address of the server, whose one place for orders is taken for some seconds."""
     url, _ = made_run
-    script = block("An order, with curl", "sh").replace(PUBLISHED, url)
-    ask, rest = script.split("# 3.", 1)
-    waiting = 'until curl -s "$job?f=json" | grep -q successful; do sleep 0.2; done\n'
-    subprocess.run(["bash", "-euc", f"{ask}{waiting}#{rest}"], cwd=tmp_path, timeout=120, check=True)
-    assert {"*.tif", "*.tfw", "*.tif.vat.dbf", "*.tif.clr", "*.qml", "*.txt", "*.tif.aux.xml"} <= members(
-        tmp_path / "order.zip"
+    order = {"inputs": {"product": "Raster", "aoi": {"bbox": [15, 49, 24.2, 54.5]}}}
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(  # noqa: S310  ours
+        f"{url}/processes/extract-product/execution", json.dumps(order).encode(), headers
     )
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  ours
+        assert answer.status == 201
+    return url
+
+
+@pytest.mark.parametrize("shell", [["bash", "--norc", "-i"], ["sh"]], ids=["bash", "sh"])
+def test_the_order_with_curl_pasted_as_one_block(busy: str, tmp_path: Path, shell: list[str]) -> None:
+    script = block("An order, with curl", "sh").replace(PUBLISHED, busy)
+    done = subprocess.run(
+        shell,
+        input=script,
+        cwd=tmp_path,
+        timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stderr
+    [archive] = tmp_path.glob("*.zip")
+    assert f"Archive:  {archive.name}" in done.stdout
+    with urllib.request.urlopen(f"{busy}/jobs/{archive.stem}", timeout=60) as answer:  # noqa: S310  ours
+        job = json.load(answer)
+    assert job["created"] < job["started"], "it was not slow"
+    assert {"*.tif", "*.tfw", "*.tif.vat.dbf", "*.tif.clr", "*.qml", "*.txt", "*.tif.aux.xml"} <= members(archive)
+
+
+def test_an_order_that_is_refused_leaves_no_archive(made_run: tuple[str, Path], tmp_path: Path) -> None:
+    script = block("An order, with curl", "sh").replace(PUBLISHED, made_run[0]).replace("POLYGON", "NOTHING")
+    done = subprocess.run(["sh"], input=script, cwd=tmp_path, timeout=600, capture_output=True, text=True, check=False)
+    assert "NOTHING" in done.stdout, "the reason is shown"
+    assert done.returncode != 0
+    assert list(tmp_path.glob("*.zip")) == []
 
 
 def test_the_order_in_python(made_run: tuple[str, Path], tmp_path: Path) -> None:
     url, _ = made_run
     script = block("The same in Python", "python").replace(PUBLISHED, url)
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=120, check=True)
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=600, check=True)
     assert {"*.gpkg", "*.sld", "*.txt"} <= members(tmp_path / "order.zip")
+
+
+_FAILS = {
+    '"product": "Vector", "aoi": {"bbox": [23.72, 52.70, 23.94, 52.82]}': '"geometryInput": {"href": "http://127.0.0.1:9/"}',
+    "extract-product": "echo",
+    "json=order": 'json=order, headers={"Prefer": "respond-async"}',
+}
+_REFUSED = {"[23.72, 52.70, 23.94, 52.82]": "[0.0, 0.0, 0.1, 0.1]"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"), [(_FAILS, "failed: "), (_REFUSED, '"status":400')], ids=["failed", "refused"]
+)
+def test_python_ends_at_an_order_that_fails(
+    made_run: tuple[str, Path], tmp_path: Path, changes: dict[str, str], told: str
+) -> None:
+    script = block("The same in Python", "python").replace(PUBLISHED, made_run[0])
+    for words, others in changes.items():
+        assert words in script
+        script = script.replace(words, others)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, timeout=600, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, told in done.stderr) == (1, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_chart_is_the_one_that_is_shown(made_run: tuple[str, Path], tmp_path: Path) -> None:
     url, _ = made_run
     script = block("Area by class", "sh").replace(PUBLISHED, url)
-    subprocess.run(["bash", "-euc", script], cwd=tmp_path, timeout=120, check=True)
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, timeout=600, check=True)
     assert (tmp_path / "parks.svg").read_text() == Path("docs/images/parks.svg").read_text()
 
 
