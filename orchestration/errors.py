@@ -82,5 +82,9 @@ class ServiceRefused(ServiceFailed):
     """A service of production answered 400 or 404: it will not do this, whenever it is asked."""
 
 
+class ServiceNotSetUp(ServiceFailed):
+    """Airflow has no connection to a service, or one without a usable address; asking again changes nothing."""
+
+
 class ManyMetrics(ServiceFailed):
     """A model takes one metric a feature, and there are more; asking again changes nothing."""

@@ -15,7 +15,7 @@ from orchestration.heartbeat import heartbeat_age
 from orchestration.job import JobQuery
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
-from routes.providers import collections_of, failure_of
+from routes.providers import collections_of, failure_of, processes_of
 from routes.resources import resources_of
 
 _LATE = 15
@@ -100,7 +100,13 @@ def _airflow(request: Request) -> dict[str, dict[str, Any]]:
     if pulse is None:
         return {}
     trouble = pulse.trouble()
-    return {"airflow": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
+    checks = {"airflow": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
+    offered = processes_of(resources_of(request).api)
+    lacking = sorted({name for dag, names in pulse.lacking.items() if dag in offered for name in names})
+    if lacking:
+        detail = f"Airflow has no connection {', '.join(lacking)}: docs/production-services.md"
+        checks["services"] = {"status": "unavailable", "detail": detail}
+    return checks
 
 
 def _collection(failure: str | None) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Whether Airflow works, asked no more often than every few seconds however often it is asked here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 
 import httpx2
 
 from orchestration.runners.airflow import Access
+from orchestration.services import LACKING, LACKS
 
 _FRESH = 5.0
 """Seconds for which an answer is given again."""
@@ -14,18 +15,23 @@ _PATIENCE = 3.0
 _PATH = "/api/v2/monitor/health"
 """What Airflow answers everybody."""
 _LOGIN = "/auth/token"
+_DAGS = "/api/v2/dags"
 _LET_IN = 60.0
 """Seconds for which a login that worked is not tried again."""
 
 
 class Pulse:
-    """Airflow, as the server sees it; the worker's own look says more, in the log and on waiting orders."""
+    """Airflow, as the server sees it; the worker's own look says more, in the log and on waiting orders.
+
+    `lacking` is by DAG which connections to services it lacked when the login was tried last.
+    """
 
     def __init__(self, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
         self._clock = clock
         self._lock = Lock()
         self._found = "Airflow was not asked yet"
+        self.lacking: Mapping[str, frozenset[str]] = {}
         self._until = self._let_in_until = 0.0
 
     def trouble(self) -> str:
@@ -57,5 +63,19 @@ class Pulse:
         answer = httpx2.post(f"{self._access.url}{_LOGIN}", json=who, timeout=_PATIENCE, trust_env=False)
         if not answer.is_success:
             return f"Airflow does not let this server in: it answers the login with {answer.status_code}"
+        self.lacking = self._lacking(answer.json()["access_token"])
         self._let_in_until = self._clock() + _LET_IN
         return ""
+
+    def _lacking(self, token: str) -> dict[str, frozenset[str]]:
+        """Return by DAG which connections to services it lacks. Raises what `_ask` expects."""
+        headers, asked = {"Authorization": f"Bearer {token}"}, {"tags": LACKING, "limit": "100"}
+        address = f"{self._access.url}{_DAGS}"
+        answer = httpx2.get(address, params=asked, headers=headers, timeout=_PATIENCE, trust_env=False)
+        found = {
+            dag["dag_id"]: {tag["name"] for tag in dag["tags"]} for dag in answer.raise_for_status().json()["dags"]
+        }
+        return {
+            dag: frozenset(tag.removeprefix(LACKS) for tag in tags if tag.startswith(LACKS) and tag != LACKING)
+            for dag, tags in found.items()
+        }

@@ -1,6 +1,6 @@
 """What the settings say of Airflow, for the worker, the server and `check`."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from orchestration.outbox.signature import key_of
 from orchestration.runners.airflow import Access, OnAirflow, Pace
@@ -41,8 +41,11 @@ def refusals_of_airflow(settings: Settings) -> Iterator[str]:
     )
 
 
-def problems_of_airflow(settings: Settings) -> list[str]:
-    """Return what keeps orders from being run on Airflow now; a server starts nevertheless, and they wait."""
+def problems_of_airflow(settings: Settings, offered: Container[str]) -> list[str]:
+    """Return what keeps orders from being run on Airflow now; a server starts nevertheless, and they wait.
+
+    Of the `offered` processes it is also said which services are not set up.
+    """
     airflow = on_airflow(settings)
     if airflow is None:
         return []
@@ -52,6 +55,8 @@ def problems_of_airflow(settings: Settings) -> list[str]:
 
     client = Airflow(airflow.access)
     try:
-        return [f"LANDCAST_AIRFLOW_URL: {problem}" for problem in examine(client, DAGS).problems(DAGS)]
+        condition = examine(client, DAGS)
+        problems = [*condition.problems(DAGS), *condition.lacks(offered)]
+        return [f"LANDCAST_AIRFLOW_URL: {problem}" for problem in problems]
     finally:
         client.close()

@@ -32,7 +32,7 @@ def find_problems(configuration: Path) -> list[str]:
         settings = read_settings()
         refused = refusals(settings, whole=True)
         problems += [*refused, *_of_database(settings)]
-        problems += [] if refused else [*problems_of_airflow(settings), *_of_owners(settings)]
+        problems += [] if refused else [*problems_of_airflow(settings, _offered(configuration)), *_of_owners(settings)]
     except WrongSettings as error:
         problems += error.problems
     try:
@@ -43,6 +43,15 @@ def find_problems(configuration: Path) -> list[str]:
     except InvalidConfiguration as error:
         problems += error.problems
     return problems
+
+
+def _offered(configuration: Path) -> frozenset[str]:
+    """Return the processes of the configuration, none of one that cannot be read."""
+    try:
+        resources = read_configuration(configuration)["resources"]
+        return frozenset(name for name, each in resources.items() if each["type"] == "process")
+    except (InvalidConfiguration, AttributeError, KeyError, TypeError):
+        return frozenset()
 
 
 def find_ignored(configuration: Path) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from orchestration.dags.services import (
 from orchestration.services.apply_model import apply_model, calculate_features
 
 _CALCULATE, _APPLY = "calculate_feature_service", "apply_model_service"
+_SERVICES = _FEATURES, _MODEL = "calculate-feature-service", "apply-model-service"
 _AGAIN = "_without_cache"
 _IN_ORDER = [_CALCULATE, _APPLY, _CALCULATE + _AGAIN, _APPLY + _AGAIN]
 
@@ -35,11 +36,13 @@ class _Limits:
 
 
 _PRODUCTION = (
-    Twin("apply-model", "apply_model", retries=10, pause=timedelta(minutes=1), runs=22, tasks=20),
+    Twin("apply-model", "apply_model", retries=10, pause=timedelta(minutes=1), runs=22, tasks=20, services=_SERVICES),
     _Limits(timedelta(hours=5), timedelta(hours=1)),
 )
 _TESTING = (
-    Twin("apply-model-testing", "apply_model", retries=2, pause=timedelta(minutes=3), runs=2, tasks=2),
+    Twin(
+        "apply-model-testing", "apply_model", retries=2, pause=timedelta(minutes=3), runs=2, tasks=2, services=_SERVICES
+    ),
     _Limits(timedelta(hours=2.5), timedelta(hours=2.5)),
 )
 
@@ -64,16 +67,16 @@ def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any
         run = run_of_task()
         if again and not pulled([_CALCULATE]):
             raise AirflowSkipException("there was nothing that the model could fail at")
-        with told_to_the_caller():
-            service = twin.service("calculate-feature-service", limits.calculate)
+        with told_to_the_caller(service=_FEATURES):
+            service = twin.service(_FEATURES, limits.calculate)
             use_cache = run.inputs["use_cache"] and not again
             return calculate_features(service, run.inputs, run.process_id(_number(twin, again)), use_cache=use_cache)
 
     @task(task_id=_APPLY + after, execution_timeout=limits.apply)
     def apply(features: Any) -> Any:
         run = run_of_task()
-        with told_to_the_caller():
-            service = twin.service("apply-model-service", limits.apply)
+        with told_to_the_caller(service=_MODEL):
+            service = twin.service(_MODEL, limits.apply)
             return apply_model(service, run.inputs, features, run.process_id(_number(twin, again)))
 
     calculated = calculate()

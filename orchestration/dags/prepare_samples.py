@@ -11,10 +11,27 @@ from orchestration.dags.services import Twin, answer_of_run, end, last_task, run
 from orchestration.errors import ServiceRefused
 from orchestration.services.prepare_samples import prepare_samples
 
+_SERVICE = "sample-extraction-service"
 _LIMIT = timedelta(hours=2.5)
 _TWINS = (
-    Twin("prepare-samples", "prepare_samples", retries=6, pause=timedelta(minutes=2), runs=12, tasks=10),
-    Twin("prepare-samples-testing", "prepare_samples", retries=6, pause=timedelta(minutes=2), runs=10, tasks=10),
+    Twin(
+        "prepare-samples",
+        "prepare_samples",
+        retries=6,
+        pause=timedelta(minutes=2),
+        runs=12,
+        tasks=10,
+        services=(_SERVICE,),
+    ),
+    Twin(
+        "prepare-samples-testing",
+        "prepare_samples",
+        retries=6,
+        pause=timedelta(minutes=2),
+        runs=10,
+        tasks=10,
+        services=(_SERVICE,),
+    ),
 )
 _TASK = "prepare_samples_service"
 
@@ -23,8 +40,8 @@ def _dag(twin: Twin) -> DAG:
     @task(task_id=_TASK, execution_timeout=_LIMIT)
     def ask() -> Any:
         run = run_of_task()
-        with told_to_the_caller(ServiceRefused):
-            service = twin.service("sample-extraction-service", _LIMIT)
+        with told_to_the_caller(ServiceRefused, service=_SERVICE):
+            service = twin.service(_SERVICE, _LIMIT)
             return prepare_samples(service, run.inputs, run.process_id(try_number()))
 
     @last_task

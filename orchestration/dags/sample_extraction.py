@@ -21,10 +21,27 @@ from orchestration.dags.services import (
 from orchestration.errors import ServiceRefused, WorkFailed
 from orchestration.services.sample_extraction import extract_sentinel_2, summary
 
+_SERVICE = "sample-extraction-service"
 _LIMIT = timedelta(hours=2.5)
 _TWINS = (
-    Twin("sample-extraction", "sample_extract", retries=6, pause=timedelta(minutes=2), runs=10, tasks=8),
-    Twin("sample-extraction-testing", "sample_extract", retries=2, pause=timedelta(minutes=1), runs=10, tasks=10),
+    Twin(
+        "sample-extraction",
+        "sample_extract",
+        retries=6,
+        pause=timedelta(minutes=2),
+        runs=10,
+        tasks=8,
+        services=(_SERVICE,),
+    ),
+    Twin(
+        "sample-extraction-testing",
+        "sample_extract",
+        retries=2,
+        pause=timedelta(minutes=1),
+        runs=10,
+        tasks=10,
+        services=(_SERVICE,),
+    ),
 )
 _TASK = "extract_sentinel_2"
 
@@ -37,8 +54,8 @@ def _dag(twin: Twin) -> DAG:
     @task(task_id=_TASK, execution_timeout=_LIMIT)
     def ask(index: int) -> dict[str, Any]:
         run = run_of_task()
-        with told_to_the_caller(ServiceRefused, index=index):
-            service = twin.service("sample-extraction-service", _LIMIT)
+        with told_to_the_caller(ServiceRefused, service=_SERVICE, index=index):
+            service = twin.service(_SERVICE, _LIMIT)
             entry = run.inputs["s2_parameter_list"][index]
             return {"index": index, "answer": extract_sentinel_2(service, entry, run.process_id(index, try_number()))}
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Connection, get_current_context, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
+from airflow.sdk import Connection, get_current_context, get_parsing_context, task
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowTaskTimeout,
+)
 
 from orchestration.dags.common import mail_operators, order_of_run, retry_delay
-from orchestration.errors import ManyMetrics, OrchestrationError, WorkFailed
-from orchestration.services import TESTING
+from orchestration.errors import ManyMetrics, OrchestrationError, ServiceNotSetUp, WorkFailed
+from orchestration.handover import Said, said_of, say
+from orchestration.services import LACKING, LACKS, TESTING
 from orchestration.services.finish import Run, finish, give_up
 from orchestration.services.service import Service
 
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
 
 _REASON = "reason"
 _PORT = 5000
+_LOOKS = 3
+_LONGEST = 500
 UNTOLD = "it ended without a word; the operator finds it in Airflow's log under the job's id"
 """Why a task failed that did not come to say why: it was killed."""
 _FINISHING = timedelta(minutes=10)
@@ -40,6 +49,7 @@ class Twin:
     pause: timedelta
     runs: int
     tasks: int
+    services: tuple[str, ...]
 
     @property
     def testing(self) -> bool:
@@ -62,7 +72,7 @@ class Twin:
             "catchup": False,
             "max_active_runs": self.runs,
             "max_active_tasks": self.tasks,
-            "tags": ["production service", self.environment],
+            "tags": ["production service", self.environment, *self._lacking()],
             "default_args": {
                 "retries": self.retries,
                 "retry_delay": retry_delay(self.pause),
@@ -74,13 +84,45 @@ class Twin:
         }
 
     def service(self, name: str, limit: timedelta) -> Service:
-        """Return a service as Airflow's connection `clc_{environment}_{name}` has it; `limit` is the task's."""
-        connection = Connection.get(f"clc_{self.environment}_{name.replace('-', '_')}")
-        scheme = "https" if "https" in {connection.conn_type, connection.schema} else "http"
-        host = connection.host or ""
+        """Return a service as Airflow's connection `clc_{environment}_{name}` has it; `limit` is the task's.
+
+        Raises ServiceNotSetUp.
+        """
+        found = _connection(self._connection_name(name))
+        if found is None:
+            raise ServiceNotSetUp(f"{name} is not set up: Airflow has no connection {self._connection_name(name)}")
+        scheme = "https" if "https" in {found.conn_type, found.schema} else "http"
+        host = found.host or ""
         base = host if "://" in host else f"{scheme}://{host}"
-        login = f"{connection.login}:{connection.password or ''}" if connection.login else ""
-        return Service(name, f"{base}:{connection.port or _PORT}", limit.total_seconds(), login)
+        login = f"{found.login}:{found.password or ''}" if found.login else ""
+        return Service(name, f"{base}:{found.port or _PORT}", limit.total_seconds(), login)
+
+    def _connection_name(self, name: str) -> str:
+        return f"clc_{self.environment}_{name.replace('-', '_')}"
+
+    def _lacking(self) -> list[str]:
+        """Return tags that say which connections there are not, as the server may see DAGs and no connections.
+
+        They are looked for where DAG files are read for the scheduler, once a minute, and not by each task.
+        """
+        if get_parsing_context().dag_id:
+            return []
+        names = map(self._connection_name, self.services)
+        lacking = [f"{LACKS}{name}" for name in names if _connection(name, looks=1) is None]
+        return [LACKING, *lacking] if lacking else []
+
+
+def _connection(name: str, *, looks: int = _LOOKS) -> Any:
+    """Return a connection of Airflow's, None where it has none.
+
+    Airflow says so too while its own API does not answer, so that it is asked again before it is believed.
+    """
+    for look in range(looks):
+        if look:
+            time.sleep(1)
+        with suppress(AirflowNotFoundException):
+            return Connection.get(name)
+    return None
 
 
 def run_of_task() -> Run:
@@ -101,27 +143,76 @@ def try_number() -> int:
 
 
 @contextmanager
-def told_to_the_caller(*final: type[OrchestrationError], index: int | None = None) -> Iterator[None]:
-    """Keep why the task fails for `end`; of errors that are `final` it is not tried again."""
-    ends: tuple[type[OrchestrationError], ...] = (ManyMetrics, *final)
+def told_to_the_caller(
+    *final: type[OrchestrationError], service: str = "the service", index: int | None = None
+) -> Iterator[None]:
+    """Say which try of the task asks the service, and keep why it fails for `end`; of `final` errors it is the last."""
+    ends: tuple[type[OrchestrationError], ...] = (ManyMetrics, ServiceNotSetUp, *final)
+    trying = _Try.now(service, index)
+    trying.begin()
     try:
         yield
     except ends as error:
-        _keep(str(error), index)
+        trying.fail(str(error), last=True)
         raise AirflowFailException(str(error)) from error
     except OrchestrationError as error:
-        _keep(str(error), index)
+        trying.fail(str(error))
         raise
     except AirflowTaskTimeout:
-        _keep("the service did not answer within the time that it has", index)
+        trying.fail("the service did not answer within the time that it has")
         raise
     except AirflowException:
-        _keep("the service is not set up; the operator finds why in Airflow's log", index)
+        trying.fail("the service cannot be asked; the operator finds why in Airflow's log")
         raise
+    trying.end()
 
 
-def _keep(reason: str, index: int | None) -> None:
-    get_current_context()["ti"].xcom_push(_REASON, {"index": index, "reason": reason})
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A try of a task: how the order stands meanwhile is written into its attempt's folder, where the server reads."""
+
+    service: str
+    index: int | None
+    folder: Path
+    task: str
+    number: int
+    most: int
+    pause: timedelta
+
+    @classmethod
+    def now(cls, service: str, index: int | None) -> _Try:
+        context, run = get_current_context(), run_of_task()
+        ti = context["ti"]
+        task_name = ti.task_id if index is None else f"{ti.task_id}-{index}"
+        folder = _results() / run.job / str(run.attempt)
+        pause = context["task"].retry_delay
+        return cls(service, index, folder, task_name, try_number(), int(ti.max_tries) + 1, pause)
+
+    def begin(self) -> None:
+        before = said_of(self.folder, self.task)
+        reason = before.reason if before else ""
+        told = f"Asks {self.service}, try {self.number} of {self.most}."
+        self._say(f"{told} The last met: {reason}." if reason else told, reason)
+
+    def fail(self, reason: str, *, last: bool = False) -> None:
+        """Keep the reason, and say when the next try comes, if one does."""
+        get_current_context()["ti"].xcom_push(_REASON, {"index": self.index, "reason": reason})
+        reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+        told = f"Try {self.number} of {self.most} met: {reason}."
+        if not last and self.number < self.most:
+            told += f" The next comes at {datetime.now(UTC) + self.pause:%H:%M:%S} UTC."
+        self._say(told, reason)
+
+    def end(self) -> None:
+        self._write(None)
+
+    def _say(self, message: str, reason: str) -> None:
+        self._write(Said(message if self.index is None else f"[{self.index}] {message}", reason))
+
+    def _write(self, said: Said | None) -> None:
+        """Write it; a disk that is full is no reason to fail."""
+        with suppress(OSError):
+            say(self.folder, self.task, said)
 
 
 def pulled(tasks: list[str], key: str = "return_value") -> list[Any]:

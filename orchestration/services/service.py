@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import SplitResult, urlencode
 
 from orchestration.addresses import any_address
 from orchestration.connection import Pinned, connect, parse_address, target_of, why
-from orchestration.errors import ReferenceRefused, ServiceFailed, ServiceRefused
+from orchestration.errors import ReferenceRefused, ServiceFailed, ServiceNotSetUp, ServiceRefused
 
 MAX_ANSWER = 10_000_000
 """Bytes of an answer that is taken; it goes through Airflow's database and is stored with the order."""
@@ -42,13 +42,14 @@ class Service:
     """`user:password`, empty where none is asked for."""
 
     def post(self, path: str, query: Query, content: Any) -> Any:
-        """Return what the service answers to a JSON value. Raises ServiceRefused at 400 and 404, else ServiceFailed.
+        """Return what the service answers to a JSON value.
 
-        Truth values go into the query as the words `True` and `False`.
+        Truth values go into the query as the words `True` and `False`. Raises ServiceRefused at 400 and 404,
+        ServiceNotSetUp where its address is none, else ServiceFailed.
         """
         deadline = time.monotonic() + self.seconds
+        parts = self._address(path)
         try:
-            parts = parse_address(self.url.rstrip("/") + path)
             connection = connect(parts, deadline, allowed=any_address)
             try:
                 target = f"{target_of(parts)}?{urlencode({name: str(value) for name, value in query.items()})}"
@@ -62,6 +63,14 @@ class Service:
         except (OSError, HTTPException) as error:
             _log.warning("%s: %s", self.url, why(error))
             raise ServiceFailed(f"{self.name} cannot be reached, or broke the connection off") from error
+
+    def _address(self, path: str) -> SplitResult:
+        try:
+            return parse_address(self.url.rstrip("/") + path)
+        except ReferenceRefused as error:
+            raise ServiceNotSetUp(
+                f"{self.name} is not set up: its connection has no address that can be asked"
+            ) from error
 
     def _ask(self, connection: Pinned, target: str, content: Any) -> HTTPResponse:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "landcast"}

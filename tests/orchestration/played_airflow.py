@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, override
+from urllib.parse import parse_qs, urlsplit
 
 import jwt
 
@@ -27,6 +28,8 @@ class PlayedAirflow:
     url: str = ""
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     dags: dict[str, bool] = field(default_factory=lambda: {"echo": False, "apply-model": False})
+    tags: dict[str, list[str]] = field(default_factory=dict)
+    """Tags of DAGs by name."""
     tasks: list[dict[str, Any]] = field(default_factory=list)
     scheduler: str = "healthy"
     life: float = 3600
@@ -75,7 +78,7 @@ class PlayedAirflow:
             parts = {"metadatabase": {"status": "healthy"}, "triggerer": {"status": None}}
             return 200, parts | {"scheduler": {"status": self.scheduler}}
         if path.startswith("/api/v2/dags?"):
-            return 200, _page("dags", [_dag(name, is_paused=paused) for name, paused in self.dags.items()])
+            return 200, _page("dags", [self._dag(name) for name in self.dags if self._is_asked(name, path)])
         if path.endswith("/dags/~/dagRuns/list"):
             active = [_run(*name, state) for name, state in self.runs.items() if state in ("queued", "running")]
             return 200, _page("dag_runs", active)
@@ -86,6 +89,14 @@ class PlayedAirflow:
         found = _RUN.match(path)
         assert found
         return self._of_run(method, (found[1], found[2]), body)
+
+    def _dag(self, name: str) -> dict[str, Any]:
+        tags = [{"name": tag, "dag_id": name, "dag_display_name": name} for tag in self.tags.get(name, ())]
+        return _dag(name, is_paused=self.dags[name]) | {"tags": tags}
+
+    def _is_asked(self, name: str, path: str) -> bool:
+        asked = parse_qs(urlsplit(path).query).get("tags", [])
+        return not asked or bool(set(asked) & set(self.tags.get(name, ())))
 
     def _submit(self, dag: str, body: Any) -> Answer:
         name = (dag, body["dag_run_id"])

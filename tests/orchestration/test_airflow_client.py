@@ -12,6 +12,7 @@ import pytest
 from orchestration.errors import WorkflowRefused, WorkflowUnavailable
 from orchestration.runners.airflow.client import Airflow, RunSeen, TaskSeen
 from orchestration.runners.airflow.condition import AWAY, IDLE, SHUT, examine
+from orchestration.services import LACKING, LACKS
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
 from tests.ports import free_port
 
@@ -197,4 +198,21 @@ def test_dags_that_are_paused_or_not_there_are_told(played: PlayedAirflow, airfl
     assert condition.problems(wanted) == [
         "Airflow has no DAG european-product: see its DAG folder and import errors",
         "the DAG echo is paused in Airflow",
+    ]
+
+
+def test_connections_that_dags_lack_are_told_to_the_operator_and_hold_nothing_up(
+    played: PlayedAirflow, airflow: Airflow
+) -> None:
+    played.tags = {
+        "apply-model": ["prod", LACKING, f"{LACKS}clc_prod_b_service", f"{LACKS}clc_prod_a_service"],
+        "echo": [],
+    }
+    condition = examine(airflow, frozenset({"echo", "apply-model"}))
+    assert condition.why_wait("apply-model") == ""
+    assert condition.problems(frozenset({"echo", "apply-model"})) == []
+    assert condition.lacks({"echo"}) == []
+    assert condition.lacks({"echo", "apply-model"}) == [
+        "Airflow has no connection clc_prod_a_service, which apply-model needs",
+        "Airflow has no connection clc_prod_b_service, which apply-model needs",
     ]

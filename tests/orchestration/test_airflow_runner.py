@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.ending import write_ending
 from orchestration.errors import RunnerUnavailable, WorkflowUnavailable
-from orchestration.handover import handed_order
+from orchestration.handover import Said, handed_order, say
 from orchestration.job import Job, Order, Output, Status
 from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, run_id
 from orchestration.runners.airflow import Pace
@@ -346,6 +346,41 @@ def test_a_dag_that_is_paused_meanwhile_is_told_and_is_no_lack_of_progress(yard:
     assert not yard.is_over(job)
     yard.played.dags["echo"] = False
     yard.comes_to(job, Running())
+
+
+def test_an_order_of_a_service_says_how_its_tasks_stand(yard: Yard) -> None:
+    job = yard.started(process="apply-model")
+    folder = yard.results / job.id / "1"
+    yard.set(job, "running")
+    yard.comes_to(job, Running())
+    say(folder, "calculate", Said("Asks calculate, try 1 of 11."))
+    yard.comes_to(job, Running(message="Asks calculate, try 1 of 11."))
+    for index in range(5):
+        say(folder, f"ask-{index}", Said(f"[{index}] Try 2 of 7 met: busy.", "busy"))
+    told = "[0] Try 2 of 7 met: busy. [1] Try 2 of 7 met: busy. [2] Try 2 of 7 met: busy. And 3 more requests."
+    yard.comes_to(job, Running(message=told))
+    (folder / "said-calculate.json").write_text("[")
+    for index in range(5):
+        say(folder, f"ask-{index}", None)
+        say(folder, f"ask-{index}", None)
+    yard.comes_to(job, Running())
+
+
+def test_a_running_order_says_that_airflow_is_away_unless_its_work_is_heard(yard: Yard) -> None:
+    old = datetime.now(UTC) - timedelta(minutes=1)
+    silent = replace(yard.started(1, "apply-model"), updated=old)
+    heard = replace(yard.started(2), message="Cutting the raster")
+    for job in (silent, heard):
+        yard.set(job, "running")
+        yard.comes_to(job, Running())
+    yard.played.mood = [(503, b"x")] * 2000
+    yard.comes_to(silent, Running(message=AWAY), seconds=15)
+    assert yard.runner.look(heard) == Running()
+    assert yard.runner.look(replace(heard, updated=old)) == Running(message=AWAY)
+    told = replace(silent, message=AWAY, updated=datetime.now(UTC))
+    assert yard.runner.look(told) == Running(message=AWAY), "its own word is nothing that is heard"
+    yard.played.mood = []
+    yard.comes_to(told, Running(), seconds=15)
 
 
 def test_a_result_is_taken_from_a_run_that_airflow_forgets_to_end(yard: Yard) -> None:

@@ -1,23 +1,30 @@
 """The DAGs of the production services: as they are parsed, and as a real Airflow runs them; the services are played."""
 
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from email import message_from_bytes
 from functools import cache
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from orchestration.ending import read_ending
-from orchestration.handover import hand_order
+from orchestration.handover import hand_order, said_by_all
 from orchestration.job import Order, Output
 from orchestration.runners import Done, Failed
+from orchestration.runners.airflow import Access
+from orchestration.runners.airflow.client import Airflow as Client
+from orchestration.runners.airflow.condition import examine
 from orchestration.where import SERVICES
+from routes.pulse import Pulse
 from tests.airflow import HOME, Airflow
 from tests.orchestration.played_services import Asked, PlayedServices, Reply
 from tests.orchestration.receivers import Postman
@@ -226,6 +233,8 @@ class Ran:
     tasks: dict[str, tuple[str, int]]
     """State and number of tries by task, mapped ones as `task[index]`."""
     mails: list[str]
+    said: list[str]
+    """How it stood meanwhile, in the order in which it came to that."""
 
     def count(self) -> Counter[str]:
         """Return how often each path was asked."""
@@ -239,10 +248,12 @@ class Stage:
         self._airflow = airflow
         self._played = played
         self._postman = postman
+        self._said: dict[str, list[str]] = {}
 
     def begin(self, dag: str, inputs: dict[str, Any]) -> tuple[str, str]:
         """Begin a run as the server would; return its DAG and its job."""
         job = str(uuid4())
+        self._said[job] = []
         hand_order(self._airflow.state / "results" / job / "1", Order(dag, inputs, ""))
         self._airflow.begin(dag, f"{job}.1", {"job": job, "attempt": 1, "process": dag})
         return dag, job
@@ -255,7 +266,24 @@ class Stage:
         tasks = {_name(each): (each["state"], each["try_number"]) for each in found}
         asked = [each for each in self._played.asked if each.query["process_id"].startswith(run)]
         mails = [mail for mail in map(_text, self._postman.taken) if run in mail]
-        return Ran(state, self._ending(job), asked, tasks, mails)
+        return Ran(state, self._ending(job), asked, tasks, mails, self._said[job])
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear how the runs stand meanwhile, as the server does."""
+        over = Event()
+        thread = Thread(target=self._listen, args=(over,))
+        thread.start()
+        yield
+        over.set()
+        thread.join()
+
+    def _listen(self, over: Event) -> None:
+        while not over.wait(0.02):
+            for job in list(self._said):
+                told = said_by_all(self._airflow.state / "results" / job / "1")
+                if told and told not in self._said[job][-1:]:
+                    self._said[job].append(told)
 
     def _ending(self, job: str) -> Done | Failed | None:
         tries = sorted((self._airflow.state / "results" / job / "1").glob("*/"))
@@ -277,7 +305,16 @@ def ran(airflow: Airflow) -> Iterator[dict[str, Ran]]:
     """Return the runs of a few orders, side by side; the first before the operator made any connection."""
     played, postman = PlayedServices(_played), Postman(port=airflow.mail_port)
     stage = Stage(airflow, played, postman)
+    with stage.listening():
+        yield _all(airflow, played, stage)
+    played.close()
+    postman.close()
+
+
+def _all(airflow: Airflow, played: PlayedServices, stage: Stage) -> dict[str, Ran]:
+    problems = _problems(airflow)
     unconnected = stage.wait(*stage.begin("apply-model-testing", MODEL))
+    unconnected = replace(unconnected, said=[*unconnected.said, *problems])
     for environment in ("prod", "test"):
         for name in NAMES:
             airflow.connect(f"clc_{environment}_{name}", played.url)
@@ -294,9 +331,16 @@ def ran(airflow: Airflow) -> Iterator[dict[str, Ran]]:
         ),
         "slow": stage.begin("test-slow-service", {}),
     }
-    yield {"unconnected": unconnected, **{name: stage.wait(*each) for name, each in begun.items()}}
-    played.close()
-    postman.close()
+    return {"unconnected": unconnected, **{name: stage.wait(*each) for name, each in begun.items()}}
+
+
+def _problems(airflow: Airflow) -> list[str]:
+    """Return what `check` and readiness say of Airflow, as the server's own user."""
+    access = Access(airflow.url, airflow.username, airflow.password)
+    with closing(Client(access)) as client:
+        pulse = Pulse(access)
+        assert pulse.trouble() == ""
+        return [*examine(client, SERVICES).lacks(SERVICES), *sorted(pulse.lacking["sample-extraction"])]
 
 
 def reason(run: Ran) -> str:
@@ -391,8 +435,21 @@ def test_a_service_beyond_its_time_is_tried_again_and_then_failed(ran: dict[str,
     assert run.tasks["ask"] == ("failed", 2)
 
 
-def test_a_service_without_a_connection_is_told_to_the_caller_and_the_operators(ran: dict[str, Ran]) -> None:
+def test_a_service_without_a_connection_ends_the_order_at_once_and_is_told_to_all(ran: dict[str, Ran]) -> None:
     run = ran["unconnected"]
-    assert reason(run) == "the service is not set up; the operator finds why in Airflow's log"
-    assert (run.tasks["calculate_feature_service"], run.asked) == (("failed", 3), [])
+    lacking = "Airflow has no connection clc_test_calculate_feature_service"
+    assert reason(run) == f"calculate-feature-service is not set up: {lacking}"
+    assert (run.tasks["calculate_feature_service"], run.asked) == (("failed", 1), [])
     assert len(run.mails) == 1
+    assert f"{lacking}, which apply-model-testing needs" in run.said
+    assert run.said[-1] == "clc_prod_sample_extraction_service"
+
+
+def test_an_order_says_which_try_it_is_at_and_what_the_last_one_met(ran: dict[str, Ran]) -> None:
+    said = ran["ill"].said
+    met = "apply-model-service failed with status 500."
+    assert f"Asks apply-model-service, try 2 of 3. The last met: {met}" in said
+    assert any(re.fullmatch(rf"Try 1 of 3 met: {met} The next comes at \d\d:\d\d:\d\d UTC\.", each) for each in said)
+    assert said[-1] == f"Try 3 of 3 met: {met}", "after the last there is no next one"
+    told = [each for each in ran["some"].said if each.startswith("[1] ")]
+    assert any("refused it with status 400" in each for each in told), "of a list, which entry"

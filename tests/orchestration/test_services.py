@@ -11,7 +11,7 @@ import pytest
 from orchestration.addresses import any_address
 from orchestration.connection import connect, parse_address
 from orchestration.ending import read_ending
-from orchestration.errors import ManyMetrics, ServiceFailed, ServiceRefused, WorkFailed
+from orchestration.errors import ManyMetrics, ServiceFailed, ServiceNotSetUp, ServiceRefused, WorkFailed
 from orchestration.handover import hand_order
 from orchestration.job import Order, Output
 from orchestration.runners import Done, Failed
@@ -262,7 +262,16 @@ def test_a_slow_answer_ends_at_the_limit(play: Play, reply: Reply) -> None:
     assert time.monotonic() - start < 2
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no-such-host.invalid:5000", "ftp://x:1", ""])
+@pytest.mark.parametrize(
+    "url", ["ftp://x:1", "", "http://:5000", "http://a b:5000", "http://me:secret@x:5000", "http://x:0"]
+)
+def test_an_address_that_is_none_is_no_outage(url: str) -> None:
+    with pytest.raises(ServiceNotSetUp, match=r"^apply-model-service is not set up: its connection has no") as caught:
+        prepare_samples(Service("apply-model-service", url, 5), SAMPLES, "run_1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no-such-host.invalid:5000"])
 def test_a_service_that_is_not_there_is_a_failure_without_its_address(url: str) -> None:
     with pytest.raises(ServiceFailed, match=r"^apply-model-service cannot be reached") as caught:
         prepare_samples(Service("apply-model-service", url, 5), SAMPLES, "run_1")

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from orchestration.job import Order
 from orchestration.outbox.signature import sign
+from orchestration.services import LACKING, LACKS
 from orchestration.store.jobs import StoredJobs
 from routes.airflow import News
 from routes.backlog import Backlog
@@ -126,7 +127,7 @@ def test_airflow_s_absence_degrades_and_makes_nothing_unready(
 def test_airflow_is_asked_no_more_often_than_every_few_seconds(played: PlayedAirflow, post: Post) -> None:
     for _ in range(5):
         post.client.get("/health/ready")
-    assert played.asked == ["GET /api/v2/monitor/health", "POST /auth/token"]
+    assert played.asked == ["GET /api/v2/monitor/health", "POST /auth/token", "GET /api/v2/dags"]
 
 
 def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_minute(
@@ -144,6 +145,25 @@ def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_mi
         "status": "unavailable",
         "detail": "Airflow does not let this server in: it answers the login with 401",
     }
+
+
+def test_a_service_that_is_not_set_up_is_told(
+    make_app: MakeApp, played: PlayedAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routes.pulse._FRESH", 0)
+    monkeypatch.setattr("routes.pulse._LET_IN", 0)
+    played.dags = {"apply-model": False, "echo": False, "not-offered": False}
+    lacking = [LACKING, f"{LACKS}clc_prod_a_service", "prod"]
+    played.tags = {"apply-model": lacking, "echo": ["landcast"], "not-offered": [LACKING, f"{LACKS}clc_other"]}
+    with TestClient(make_app(airflow={**AIRFLOW, "url": played.url})) as client:
+        told = client.get("/health/ready").json()
+        assert (told["status"], told["checks"]["airflow"]) == ("degraded", {"status": "ok"})
+        assert told["checks"]["services"] == {
+            "status": "unavailable",
+            "detail": "Airflow has no connection clc_prod_a_service: docs/production-services.md",
+        }
+        played.tags = {}
+        assert "services" not in client.get("/health/ready").json()["checks"]
 
 
 def test_more_orders_than_may_wait_are_refused_for_now(make_app: MakeApp, played: PlayedAirflow) -> None:

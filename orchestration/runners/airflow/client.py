@@ -21,6 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 from orchestration.errors import WorkflowRefused, WorkflowUnavailable
 from orchestration.runners.airflow import Access
 from orchestration.runners.airflow.token import Token
+from orchestration.services import LACKING, LACKS
 
 _ACTIVE = ("queued", "running")
 _OVER = frozenset({"success", "failed"})
@@ -57,6 +58,14 @@ class TaskSeen:
     def is_over(self) -> bool:
         """Whether it will not be run again by itself."""
         return self.state in _TASK_OVER
+
+
+@dataclass(frozen=True, slots=True)
+class DagSeen:
+    """A DAG: whether it is paused, and which connections to services it lacks, as its tags say."""
+
+    is_paused: bool
+    lacks: tuple[str, ...] = ()
 
 
 class Airflow:
@@ -122,15 +131,15 @@ class Airflow:
             )
         )
 
-    def paused(self, wanted: Iterable[str]) -> dict[str, bool]:
-        """Return of each of these DAGs that is there whether it is paused."""
+    def dags(self, wanted: Iterable[str]) -> dict[str, DagSeen]:
+        """Return those of these DAGs that are there."""
         names = frozenset(wanted)
 
         def page(offset: int) -> Any:
             given: dict[str, Any] = {"limit": _PAGE, "offset": offset, "exclude_stale": True, "order_by": ["dag_id"]}
             return self._call(lambda more: self._dags.get_dags(**given, **more))
 
-        return {each.dag_id: bool(each.is_paused) for each in _pages(page, "dags") if each.dag_id in names}
+        return {each.dag_id: _dag(each) for each in _pages(page, "dags") if each.dag_id in names}
 
     def is_scheduling(self) -> bool:
         """Say whether Airflow's scheduler has given a sign of life lately."""
@@ -227,6 +236,12 @@ def _pages(page: Callable[[int], Any], members: str) -> Iterator[Any]:
         offset += len(entries)
         if not entries or offset >= (answer.total_entries or 0):
             return
+
+
+def _dag(dag: Any) -> DagSeen:
+    names = [str(tag.name) for tag in dag.tags or ()]
+    lacks = tuple(name.removeprefix(LACKS) for name in names if name.startswith(LACKS) and name != LACKING)
+    return DagSeen(bool(dag.is_paused), lacks)
 
 
 def _word(state: Any) -> str:

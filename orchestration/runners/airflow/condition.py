@@ -1,6 +1,6 @@
 """How Airflow is: whether an order may be handed over now, in words for the caller and for the operator."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,13 @@ QUEUED = f"{WAITS} in Airflow's queue."
 class Condition:
     """What was found when Airflow was looked at: `trouble` is for callers, `detail` for the operator.
 
-    `paused` says it of each DAG that is there.
+    `paused` says it of each DAG that is there, `lacking` which connections it lacks to the services that it asks.
     """
 
     trouble: str = ""
     detail: str = ""
     paused: Mapping[str, bool] = field(default_factory=dict)
+    lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def answers(self) -> bool:
@@ -49,16 +50,23 @@ class Condition:
         paused = [f"the DAG {dag} is paused in Airflow" for dag, is_paused in self.paused.items() if is_paused]
         return [*([self.detail] if self.detail else []), *sorted(missing), *sorted(paused)]
 
+    def lacks(self, dags: Container[str]) -> list[str]:
+        """Return which connections these DAGs lack to the services that they ask, for the operator."""
+        lacking = {name: dag for dag in sorted(self.lacking) if dag in dags for name in self.lacking[dag]}
+        return [f"Airflow has no connection {name}, which {lacking[name]} needs" for name in sorted(lacking)]
+
 
 def examine(airflow: "Airflow", dags: frozenset[str]) -> Condition:
     """Look at Airflow: does it answer, does the login work, does its scheduler, are the DAGs there."""
     try:
         scheduling = airflow.is_scheduling()
-        paused = airflow.paused(dags)
+        found = airflow.dags(dags)
     except WorkflowUnavailable as error:
         return Condition(AWAY, str(error))
     except WorkflowRefused as error:
         return Condition(SHUT, str(error))
+    paused = {name: dag.is_paused for name, dag in found.items()}
+    lacking = {name: dag.lacks for name, dag in found.items() if dag.lacks}
     if not scheduling:
-        return Condition(IDLE, "Airflow's scheduler gives no sign of life", paused)
-    return Condition(paused=paused)
+        return Condition(IDLE, "Airflow's scheduler gives no sign of life", paused, lacking)
+    return Condition(paused=paused, lacking=lacking)

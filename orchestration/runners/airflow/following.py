@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestration.ending import find_ending
+from orchestration.handover import said_by_all
 from orchestration.runners import Done, Failed, Gone
 from orchestration.runners.airflow import Pace
 from orchestration.runners.airflow.condition import QUEUED, Condition
@@ -39,7 +40,8 @@ def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Pace) -> fl
 def note(run: Run, seen: "RunSeen", condition: Condition) -> None:
     """Note how a run stands that is not over."""
     waits = condition.why_wait(run.dags[0])
-    run.note(seen.state, waits or (QUEUED if seen.state == "queued" else ""))
+    said = said_by_all(run.folder) if run.process in SERVICES else ""
+    run.note(seen.state, waits or (QUEUED if seen.state == "queued" else said))
     if waits:
         run.changed_at = time.monotonic()
 

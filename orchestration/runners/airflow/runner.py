@@ -2,6 +2,8 @@
 
 import logging
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUnavailable
 from orchestration.handover import hand_order
 from orchestration.job import Job, Status
-from orchestration.runners import Gone, RunState, run_id
+from orchestration.runners import Gone, Queued, Running, RunState, run_id
 from orchestration.runners.airflow import Pace
 from orchestration.runners.airflow.agenda import Agenda
 from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
@@ -34,6 +36,9 @@ _SOON, _LATE = 1.0, 30.0
 _FORGOTTEN = 600.0
 """Seconds after which a run is forgotten that nobody asked about."""
 _MOST_TWINS = 10_000
+_SILENT = timedelta(seconds=5)
+"""After which nothing was heard of a run whose tasks may go on, and tell how far they are, while Airflow is away."""
+_UNASKED = Condition(AWAY, "Airflow was not asked yet")
 
 
 class AirflowRunner:
@@ -57,7 +62,7 @@ class AirflowRunner:
         self._dags = dags
         self._pace = pace or Pace()
         self._airflow: Airflow | None = None
-        self._condition = Condition(AWAY, "Airflow was not asked yet")
+        self._condition = _UNASKED
         self._runs: dict[str, Run] = {}
         self._refusals = 0
         self._lock = Lock()
@@ -95,7 +100,15 @@ class AirflowRunner:
                 return Gone("it was over long ago")
             run = run_of(job, dags_of(job.order.process), self._results)
             self._add(run)
-        return run.look(job)
+        return self._seen(job, run.look(job))
+
+    def _seen(self, job: Job, state: RunState) -> RunState:
+        """Return the state; while Airflow does not answer, a run of which nothing is heard either says so."""
+        trouble = self._condition.trouble
+        if not isinstance(state, Queued | Running) or self._condition.answers or self._condition is _UNASKED:
+            return state
+        heard = job.message != trouble and datetime.now(UTC) - job.updated < _SILENT
+        return state if heard else replace(state, message=trouble)
 
     def stop(self, job: Job) -> None:
         """Have Airflow end the run; its tasks are gone some seconds after that."""
