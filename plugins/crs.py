@@ -10,7 +10,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 _NAME = re.compile(
-    r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)(EPSG|OGC)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
+    r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)([a-z]+)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
 )
 
 
@@ -21,11 +21,25 @@ _BEYOND = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Crs:
-    """One system: its URI, its EPSG code, and whether coordinates are written northing (latitude) first."""
+    """One system: its URI, its EPSG code, and whether coordinates are written northing (latitude) first.
+
+    One that the EPSG has no code for has 0 for it, and a definition that PROJ reads; of nobody's code, no URI either.
+    """
 
     uri: str
     epsg: int
     northing_first: bool
+    definition: str = ""
+
+    @property
+    def name(self) -> int | str:
+        """What PROJ knows it by."""
+        return self.definition or self.epsg
+
+    @property
+    def geographic(self) -> bool:
+        """Whether its coordinates are degrees."""
+        return _crs(self.name).is_geographic
 
     def as_xy(self, bbox: BBox) -> BBox:
         """Return a bbox that is written in the order of this system's axes as west, south, east, north."""
@@ -55,10 +69,10 @@ class Box:
 
     def to(self, crs: Crs) -> "Box":
         """Return the box around this one in another system, edges followed. Raises ValueError where it cannot be."""
-        if crs.epsg == self.crs.epsg:
+        if crs.name == self.crs.name:
             return Box(self.bbox, crs)
         try:
-            bbox = transformer(self.crs.epsg, crs.epsg).transform_bounds(*self.bbox, densify_pts=21)
+            bbox = transformer(self.crs.name, crs.name).transform_bounds(*self.bbox, densify_pts=21)
         except ProjError as error:
             raise ValueError(str(error)) from error
         if not all(map(math.isfinite, bbox)):
@@ -73,9 +87,23 @@ class Box:
 
 
 @cache
-def transformer(source: int, target: int) -> Transformer:
-    """Return what takes x and y from one EPSG code to another, by PROJ's best operation, never a ballpark one."""
-    return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
+def _crs(name: int | str) -> CRS:
+    return CRS.from_user_input(name)
+
+
+@cache
+def transformer(source: int | str, target: int | str) -> Transformer:
+    """Return what takes x and y from one system to another, by PROJ's best operation, never a ballpark one.
+
+    Of a system that the EPSG has no code for the datum may be unknown: it is taken for that of the other, as there is
+    no better. Raises ProjError.
+    """
+    try:
+        return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
+    except ProjError:
+        if isinstance(source, int) and isinstance(target, int):
+            raise
+        return Transformer.from_crs(source, target, always_xy=True)
 
 
 @cache
@@ -89,6 +117,27 @@ def crs_of(epsg: int) -> Crs:
     return Crs(uri, epsg, northing_first=first.direction.lower() == "north")
 
 
+@cache
+def foreign_crs(definition: str) -> Crs:
+    """Return the system of another authority than the EPSG (`ESRI:102014`) or of a definition. Raises CRSError."""
+    authority, colon, code = definition.partition(":")
+    named = colon and authority.isalnum() and code.isalnum()
+    first = _crs(definition).axis_info[0]
+    uri = f"http://www.opengis.net/def/crs/{authority}/0/{code}" if named else ""
+    return Crs(uri, 0, northing_first=bool(named) and first.direction.lower() == "north", definition=definition)
+
+
+def epsg_of(name: str) -> int:
+    """Return the EPSG code of a URI, URN or CURIE, 0 for what is none of the EPSG; CRS84's is that of its datum."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return 0
+    authority, code = match[1].upper(), match[2].upper()
+    if (authority, code) == ("OGC", "CRS84"):
+        return CRS84.epsg
+    return int(code) if authority == "EPSG" and code.isdecimal() else 0
+
+
 def find_crs(name: str, offered: Sequence[Crs]) -> Crs | None:
     """Return the offered system of that URI, URN or safe CURIE (`[EPSG:3035]`), None where it is not offered."""
     match = _NAME.fullmatch(name)
@@ -97,4 +146,4 @@ def find_crs(name: str, offered: Sequence[Crs]) -> Crs | None:
     authority, code = match[1].upper(), match[2].upper()
     if authority == "OGC":
         return CRS84 if code == "CRS84" and CRS84 in offered else None
-    return next((crs for crs in offered if crs.uri.endswith(f"/EPSG/0/{code}")), None)
+    return next((crs for crs in offered if crs.uri.endswith(f"/{authority}/0/{code}")), None)

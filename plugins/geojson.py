@@ -12,20 +12,71 @@ from plugins.crs import Box, Crs, transformer
 
 _DEGREE_DECIMALS = 7
 _METRE_DECIMALS = 2
+_HEIGHT_DECIMALS = 3
 _POINTS_A_SIDE = 100
 _LEAST = 1e-9
+_XYZ = 3
 
 
 def geojson_geometries(geometries: NDArray[Any], source: Crs, target: Crs) -> list[dict[str, Any] | None]:
-    """Return the geometries in another system, its axes in its own order, to the centimetre.
+    """Return the geometries in another system, its axes in its own order, to the centimetre; heights as they are.
 
-    Outer rings run counterclockwise in x and y (RFC 7946, 3.1.6).
+    Outer rings run counterclockwise in x and y (RFC 7946, 3.1.6). None for what is empty, and for what has no place in
+    the other system or a coordinate that is no number. Measures (M) have no place in GeoJSON.
     """
-    moved = _transform(shapely.orient_polygons(geometries), source, target)
-    decimals = _DEGREE_DECIMALS if target.epsg == 4326 else _METRE_DECIMALS  # noqa: PLR2004 - degrees
-    written = np.round(shapely.get_coordinates(moved), decimals)
-    written = shapely.set_coordinates(moved, written[:, ::-1] if target.northing_first else written)
-    return [text and json.loads(text) for text in shapely.to_geojson(written)]
+    written: list[dict[str, Any] | None] = [None] * len(geometries)
+    geometries = np.where(_has_heights(geometries), geometries, shapely.force_2d(geometries))
+    high = shapely.has_z(geometries)
+    for places, dimension in ((np.flatnonzero(~high), 2), (np.flatnonzero(high), _XYZ)):
+        plain = _without_measures(geometries[places], dimension)
+        moved = _transform(shapely.orient_polygons(plain), source, target)
+        for place, text in zip(places.tolist(), shapely.to_geojson(_rounded(moved, target, dimension)), strict=True):
+            written[place] = text and json.loads(text)
+    return [geometry and _filled(geometry) for geometry in written]
+
+
+def _has_heights(geometries: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say which have a height at every point; where some is no number, none is worth being told."""
+    points, owners = shapely.get_coordinates(geometries, include_z=True, return_index=True)
+    heights = np.ones(len(geometries), bool)
+    heights[owners[np.isnan(points[:, 2])]] = False
+    return heights
+
+
+def _without_measures(geometries: NDArray[Any], dimension: int) -> NDArray[Any]:
+    if not shapely.has_m(geometries).any():
+        return geometries
+    if dimension < _XYZ:
+        return np.asarray(shapely.force_2d(geometries))
+    return np.asarray(shapely.from_wkb(shapely.to_wkb(geometries, output_dimension=dimension)))
+
+
+def _rounded(geometries: NDArray[Any], crs: Crs, dimension: int) -> NDArray[Any]:
+    """Return the geometries as they are written, None for those with a coordinate that is no number."""
+    numbers, owners = shapely.get_coordinates(geometries, include_z=dimension == _XYZ, return_index=True)
+    wrong = np.zeros(len(geometries), bool)
+    wrong[owners[~np.isfinite(numbers).all(axis=1)]] = True
+    if wrong.any():
+        geometries = geometries.copy()
+        geometries[wrong] = None
+        numbers = numbers[~wrong[owners]]
+    numbers[:, :2] = np.round(numbers[:, :2], _DEGREE_DECIMALS if crs.geographic else _METRE_DECIMALS)
+    numbers[:, 2:] = np.round(numbers[:, 2:], _HEIGHT_DECIMALS)
+    if crs.northing_first:
+        numbers[:, :2] = numbers[:, 1::-1]
+    return np.asarray(shapely.set_coordinates(geometries, numbers))
+
+
+def _filled(geometry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the geometry without parts that are empty, None where nothing is left (RFC 7946, 3.1)."""
+    name = "geometries" if "geometries" in geometry else "coordinates"
+    if name == "geometries":
+        parts = [filled for part in geometry[name] if (filled := _filled(part))]
+        return {**geometry, name: parts} if parts else None
+    if not geometry["type"].startswith("Multi"):
+        return geometry if geometry[name] and geometry[name] != [[]] else None
+    parts = [part for part in geometry[name] if part and part != [[]]]
+    return {**geometry, name: parts} if parts else None
 
 
 def area_of(boxes: Sequence[Box], whole: Box) -> Any:
@@ -36,7 +87,7 @@ def area_of(boxes: Sequence[Box], whole: Box) -> Any:
 def _part(box: Box, whole: Box) -> Any:
     """Cut the box first: it may go beyond where the whole's system can be used, and there is nothing."""
     west, south, east, north = whole.to(box.crs).bbox
-    margin = max(east - west, north - south) / 100
+    margin = max(east - west, north - south) / 100 + 2 * _LEAST
     around = Box((west - margin, south - margin, east + margin, north + margin), box.crs)
     part = _widened(box).cut(around)
     if part is None:
@@ -53,9 +104,13 @@ def _widened(box: Box) -> Box:
 
 
 def _transform(geometries: NDArray[Any], source: Crs, target: Crs) -> NDArray[Any]:
-    """Return the geometries in another system, x before y."""
-    if source.epsg == target.epsg:
+    """Return the geometries in another system, x before y, heights as they are."""
+    if source.name == target.name:
         return geometries
-    x, y = shapely.get_coordinates(geometries).T
-    points = np.column_stack(transformer(source.epsg, target.epsg).transform(x, y))
-    return np.asarray(shapely.set_coordinates(geometries.copy(), points))
+
+    def move(points: NDArray[Any]) -> NDArray[Any]:
+        x, y = transformer(source.name, target.name).transform(points[:, 0], points[:, 1])
+        return np.column_stack((x, y, *points[:, 2:].T))
+
+    high = bool(shapely.has_z(geometries).any())
+    return np.asarray(shapely.transform(geometries, move, include_z=high))

@@ -1,31 +1,37 @@
 """The provider of features that are in a GeoPackage."""
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from datetime import datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
 import shapely
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
+from pyproj.exceptions import CRSError, ProjError
 
-from plugins.crs import CRS84, Box, Crs, crs_of
+from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs, transformer
 from plugins.geojson import area_of, geojson_geometries
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
-from products.errors import BrokenSource
-from products.vector.geopackage import Batch, Reader, read_geopackage
+from products.errors import BrokenSource, RequestTooLarge
+from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
 from products.vector.layer import Layer
-from products.vector.query import Selection, search
+from products.vector.query import Selection, extent_of, search
+from products.vector.times import TimeColumns, extent_sql, moment, time_columns, written
+from products.whole import known_by_file
 
-_WHOLE = re.compile("-?[0-9]{1,18}")
+_LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
 """A query that takes longer is ended."""
-_TYPES = {"INT": "integer", "INTEGER": "integer", "MEDIUMINT": "integer", "SMALLINT": "integer", "TINYINT": "integer"}
-_TYPES |= {"DOUBLE": "number", "FLOAT": "number", "REAL": "number", "BOOLEAN": "boolean"}
+_SECONDS_OF_EXTENT = 2
+_LARGEST = 1 << 63
+_DATES = {"DATE": "date", "DATETIME": "date-time"}
 
 Feature = dict[str, Any]
 
@@ -54,33 +60,67 @@ class ItemPage:
 class GeoPackageProvider(BaseProvider):
     """Reads one layer; opens nothing until it is used, then raises ProviderConnectionError.
 
-    An item's id is the value of the configured `id_field`, else of the primary key.
+    `table` names the layer of a file that has several. An item's id is the value of the configured `id_field`, else of
+    the primary key, else SQLite's number of the row; its time that of `time_field`, one column or those of begin and
+    end, else what `time_columns` finds. `storage_crs` says the system instead of the file.
     """
 
     reads: ClassVar = "feature"
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
-        super().__init__(provider_def)  # type: ignore[no-untyped-call]
+        try:
+            super().__init__(provider_def)  # type: ignore[no-untyped-call]
+        except CRSError as error:
+            raise ProviderConnectionError(f"storage_crs: {error}") from error
         self.classes: Classes = provider_def.get("classes", CLASSES)
+        self.table: str | None = provider_def.get("table")
+        given = self.time_field or ()
+        self._time_fields: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
+        self._given_crs: str | None = provider_def.get("storage_crs")
 
-    @cached_property
+    @property
     def layer(self) -> Layer:
-        """The layer that is read."""
-        with self._open() as reader:
-            if self.id_field and self.id_field not in reader.layer.names:
-                raise BrokenSource(f"there is no column {self.id_field}")
-            return reader.layer
+        """The layer that is read, as the file is now."""
+        with _telling():
+            layer = layer_of(Path(self.data), self.table, self.id_field)
+            if self.id_field and self.id_field not in (*layer.names, layer.key):
+                raise BrokenSource(f"there is no column {self.id_field}; there are {', '.join(layer.names)}")
+            if self._given_crs is None and not (layer.epsg or layer.system):
+                raise BrokenSource("nobody knows the system of its coordinates: name it as `storage_crs`")
+            return layer
+
+    @property
+    def id_column(self) -> str | None:
+        """The attribute that is an item's id, None where that is the number of the row."""
+        layer = self.layer
+        column = self.id_field or layer.identity
+        return None if column == layer.key else column
+
+    @property
+    def times(self) -> TimeColumns | None:
+        """The columns that say when an item is, None where there are none: then it matches every time."""
+        with _telling():
+            return time_columns(self.layer.columns, self._time_fields)
+
+    @property
+    def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
+        """The first and the last moment of all items, None for an open end; None where it is not known."""
+        times, layer = self.times, self.layer
+        return None if times is None else _time_extent(Path(self.data), layer.table, layer.key, times)
 
     @property
     def native(self) -> Crs:
         """The system of the coordinates as they are stored; GeoPackages put x before y."""
-        return CRS84 if self.layer.epsg == CRS84.epsg else crs_of(self.layer.epsg)
+        layer = self.layer
+        with _telling():
+            return _system(self._given_crs or layer.system or layer.epsg)
 
     @property
     def systems(self) -> tuple[Crs, ...]:
         """The systems that items can be asked for in, the default first."""
         offered = (CRS84, crs_of(4326), crs_of(3857), crs_of(3035))
-        return offered if self.native in offered else (*offered, self.native)
+        native = self.native
+        return offered if native in offered or not native.uri else (*offered, native)
 
     @property
     def crs_list(self) -> list[str]:
@@ -89,7 +129,7 @@ class GeoPackageProvider(BaseProvider):
 
     @property
     def storage_crs_uri(self) -> str:
-        """The URI of `native`."""
+        """The URI of `native`, empty where it has none."""
         return self.native.uri
 
     def get_fields(self) -> dict[str, Any]:
@@ -98,10 +138,24 @@ class GeoPackageProvider(BaseProvider):
             "class_code": {"enum": [land_cover.value for land_cover in self.classes]},
             "class_name": {"enum": [land_cover.name for land_cover in self.classes]},
         }
+        roles, id_column = self._roles(), self.id_column
+        _ = self.native  # raises where the coordinates cannot be placed
         return {
-            column.name: {"type": _TYPES.get(column.type, "string"), **known.get(column.name, {})}
+            column.name: {**_json_type(column.type), **known.get(column.name, {}), **roles.get(column.name, {})}
             for column in self.layer.columns
-            if column.name != self.id_field
+            if column.name != id_column
+        }
+
+    def _roles(self) -> Mapping[str, Mapping[str, str]]:
+        """Return what the columns of the time are to clients (OGC API Features, part 5)."""
+        times = self.times
+        if times is None:
+            return {}
+        if times.single:
+            return {times.begin: {"x-ogc-role": "primary-instant"}}
+        return {
+            times.begin: {"x-ogc-role": "primary-interval-start"},
+            times.end: {"x-ogc-role": "primary-interval-end"},
         }
 
     @property
@@ -114,18 +168,21 @@ class GeoPackageProvider(BaseProvider):
         refuse_restriction()
         with self._open() as reader:
             searched = search(reader, self._selection(reader, query))
-            batch = searched.page(query.limit, query.offset)
+            batch = searched.page(query.limit, query.offset, damaged=self._damaged)
             return ItemPage(self._features(batch, query), searched.count())
 
     def get(self, identifier: str, *, crs: Crs = CRS84, **_: Any) -> Feature:
         """Return one item. Raises ProviderItemNotFoundError."""
         refuse_restriction()
         with self._open() as reader:
-            key = self.id_field or reader.layer.key
-            batch = search(reader, Selection(equal={key: _key(identifier, integer=key == reader.layer.key)})).page(1, 0)
-        if not batch.keys:
-            raise ProviderItemNotFoundError(identifier)
-        return self._features(batch, ItemQuery(crs=crs))[0]
+            column = self.id_column or reader.layer.key
+            found = search(reader, Selection(equal={column: _stored(identifier)})).page(
+                _ALIKE, 0, damaged=self._damaged
+            )
+            for feature in self._features(found, ItemQuery(crs=crs)):
+                if str(feature.get("id")) == identifier:
+                    return feature
+        raise ProviderItemNotFoundError(identifier)
 
     def query(self, offset: int = 0, limit: int = 10, **_: Any) -> dict[str, Any]:
         """Return a page of all items, for pygeoapi; our own route asks `find`."""
@@ -134,34 +191,135 @@ class GeoPackageProvider(BaseProvider):
         return {"type": "FeatureCollection", "features": page.features, "numberMatched": page.matched}
 
     def _selection(self, reader: Reader, query: ItemQuery) -> Selection:
-        extent = reader.extent()
+        extent = None if query.boxes is None else extent_of(reader)
         if query.boxes is None or extent is None:
             return query.selection
         area = area_of(query.boxes, Box(extent, self.native))
         everything = shapely.contains(area, shapely.box(*extent))
-        return query.selection if everything else replace(query.selection, area=area)
+        return query.selection if everything else replace(query.selection, area=area, unplaced=True)
 
     def _features(self, batch: Batch, query: ItemQuery) -> list[Feature]:
-        names = self.layer.names
-        wanted = [i for i, name in enumerate(names) if query.properties is None or name in query.properties]
-        wanted = [i for i in wanted if names[i] != self.id_field]
-        ids = [row[names.index(self.id_field)] for row in batch.rows] if self.id_field else batch.keys
-        outlines = geojson_geometries(batch.geometries, self.native, query.crs) if query.geometry else repeat(None)
+        columns, id_column = self.layer.columns, self.id_column
+        names = [column.name for column in columns]
+        wanted = [
+            (i, name, _VALUES.get(columns[i].type, _plain))
+            for i, name in enumerate(names)
+            if name != id_column and (query.properties is None or name in query.properties)
+        ]
+        ids = [row[names.index(id_column)] for row in batch.rows] if id_column else batch.keys
+        outlines: Iterable[dict[str, Any] | None] = repeat(None)
+        if query.geometry:
+            with _telling():
+                outlines = geojson_geometries(batch.geometries, self.native, query.crs)
         return [
-            {"type": "Feature", "id": id_, "geometry": outline, "properties": {names[i]: row[i] for i in wanted}}
+            {
+                "type": "Feature",
+                **({} if (shown := _plain(id_)) is None else {"id": shown}),
+                "geometry": outline,
+                "properties": {name: value(row[i]) for i, name, value in wanted},
+            }
             for id_, outline, row in zip(ids, outlines, batch.rows, strict=False)
         ]
 
+    def _damaged(self, key: Any, reason: str) -> None:
+        _LOGGER.warning("%s, row %s: the geometry cannot be read: %s", Path(self.data).name, key, reason)
+
     @contextmanager
     def _open(self) -> Iterator[Reader]:
-        try:
-            with read_geopackage(Path(self.data), seconds=_SECONDS) as reader:
-                yield reader
-        except BrokenSource as error:
-            raise ProviderConnectionError(str(error)) from error
+        layer = self.layer
+        with (
+            _telling(),
+            read_geopackage(Path(self.data), table=layer.table, key=self.id_field, seconds=_SECONDS) as reader,
+        ):
+            yield reader
 
 
-def _key(identifier: str, *, integer: bool) -> str | int | None:
-    if not integer:
-        return identifier
-    return int(identifier) if _WHOLE.fullmatch(identifier) else None
+_ALIKE = 10
+"""Ids that are compared in full where several look alike to SQLite, such as 1 and 1.0."""
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn what is wrong with a file into what pygeoapi knows."""
+    try:
+        yield
+    except (BrokenSource, ProjError) as error:
+        raise ProviderConnectionError(str(error)) from error
+
+
+def _system(name: str | int) -> Crs:
+    """Return the system of an EPSG code, a URI or what PROJ reads. Raises BrokenSource where it leads nowhere."""
+    try:
+        code = name if isinstance(name, int) else epsg_of(name)
+        crs = CRS84 if code == CRS84.epsg else crs_of(code) if code else foreign_crs(str(name))
+        transformer(crs.name, CRS84.name)
+    except (ValueError, ProjError) as error:
+        raise BrokenSource(f"its coordinates cannot be put into longitude and latitude: {error}") from error
+    return crs
+
+
+@known_by_file(most=1_024)
+def _time_extent(
+    source: Path, table: str, key: str, times: TimeColumns
+) -> tuple[datetime | None, datetime | None] | None:
+    """Return the first and the last moment of a layer, None where there is none or it takes too long to find."""
+    try:
+        with read_geopackage(source, table=table, key=key, seconds=_SECONDS_OF_EXTENT) as reader:
+            [(begin, end)] = reader.rows(extent_sql(times, table))
+    except RequestTooLarge:
+        return None
+    if begin is None and end is None:
+        return None
+    return begin if begin is None else moment(begin), end if end is None else moment(end)
+
+
+def _stored(identifier: str) -> tuple[Any, ...]:
+    """Return the values that an id in an address may stand for: text, a number or bytes."""
+    values: list[Any] = [identifier]
+    with suppress(ValueError, OverflowError):
+        number = int(identifier)
+        values += [number] if -_LARGEST <= number < _LARGEST else []
+    with suppress(ValueError, OverflowError):
+        values.append(float(identifier))
+    with suppress(ValueError):
+        values.append(b64decode(identifier, validate=True))
+    return tuple(values)
+
+
+def _json_type(kind: str) -> dict[str, Any]:
+    """Return the JSON type of a column, by SQLite's own rules where GeoPackage does not know its type."""
+    if kind in _DATES:
+        return {"type": "string", "format": _DATES[kind]}
+    if kind.startswith("BOOL"):
+        return {"type": "boolean"}
+    if "INT" in kind:
+        return {"type": "integer"}
+    if "BLOB" in kind:
+        return {"type": "string", "contentEncoding": "base64"}
+    if not any(word in kind for word in ("CHAR", "CLOB", "TEXT")) and any(word in kind for word in _NUMBERS):
+        return {"type": "number"}
+    return {"type": "string"}
+
+
+_NUMBERS = ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: bytes in base64, None for a number that is none."""
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _truth(value: Any) -> Any:
+    return bool(value) if value in (0, 1) else _plain(value)
+
+
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "BOOLEAN": _truth,
+    "BOOL": _truth,
+    "DATE": lambda value: written(_plain(value), "DATE"),
+    "DATETIME": lambda value: written(_plain(value), "DATETIME"),
+}

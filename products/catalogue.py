@@ -45,11 +45,16 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """The GeoPackage of a collection of features; their ids are in the column `id_field`, else they are the keys."""
+    """The GeoPackage of a collection of features; their ids are in the column `id_field`, else they are the keys.
+
+    `table` is the layer of a file that has several; one that is not `listed` is named nowhere, and found by its id.
+    """
 
     collection: str
     path: Path
     id_field: str | None = None
+    table: str | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,10 @@ def _feature_sources(resources: Any) -> Iterator[FeatureSource]:
     for name, resource in resources.items() if isinstance(resources, dict) else ():
         match resource:
             case {"type": "collection", "providers": [{"type": "feature", "data": str(path)} as provider, *_]}:
-                yield FeatureSource(str(name), Path(path), provider.get("id_field"))
+                listed = resource.get("visibility") != "hidden"
+                yield FeatureSource(
+                    str(name), Path(path), provider.get("id_field"), provider.get("table"), listed=listed
+                )
 
 
 _REQUIRED = ("title", "year", "raster", "attribution")

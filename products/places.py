@@ -60,7 +60,10 @@ def source_of(collection: str, catalogue: Catalogue) -> FeatureSource:
     for source in catalogue.features:
         if source.collection == collection:
             return source
-    there = ", ".join(source.collection for source in catalogue.features) or "none, no collection has features"
+    there = (
+        ", ".join(source.collection for source in catalogue.features if source.listed)
+        or "none, no collection has features"
+    )
     raise UnknownPlace(f"there is no collection of features {collection[:80]!r}; allowed: {there}")
 
 
@@ -160,5 +163,5 @@ def _area(geometry: Any, epsg: int) -> Area:
 
 @contextmanager
 def _open(source: FeatureSource) -> Iterator[Reader]:
-    with read_geopackage(source.path, seconds=_SECONDS) as reader:
+    with read_geopackage(source.path, table=source.table, key=source.id_field, seconds=_SECONDS) as reader:
         yield reader

@@ -1,18 +1,22 @@
 """What is said of one collection."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from copy import copy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pygeoapi.api import describe_collections
+from pygeoapi.api import API, describe_collections
 
 from plugins.cog import CogProvider
 from routes.ask import ask
 from routes.links import OGC, both_forms, link
-from routes.providers import collection_of, coverage_of, failure_of, kinds_of, provider_of
+from routes.providers import FAILURES, collection_of, coverage_of, failure_of, features_of, kinds_of
 from routes.resources import Resources
 
+_LOGGER = logging.getLogger(__name__)
 GEOTIFF = "image/tiff; application=geotiff"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 COVERAGE_JSON = "application/prs.coverage+json"
@@ -25,18 +29,35 @@ def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
     A broken collection is described by its configuration alone, without a link to data. Raises Problem 404.
     """
     configured = collection_of(resources.api, collection_id)
-    if failure_of(resources.api, collection_id) is not None:
-        return _broken(resources, collection_id)
-    document = ask(resources.api, describe_collections, collection_id)
+    if failure_of(resources.api, collection_id) is None:
+        try:
+            return _described(resources, collection_id, configured)
+        except FAILURES:
+            _LOGGER.exception("collection %s cannot be described", collection_id)
+    return _broken(resources, collection_id)
+
+
+def _described(resources: Resources, collection_id: str, configured: Mapping[str, Any]) -> dict[str, Any]:
+    document = ask(_alone(resources.api, collection_id, configured), describe_collections, collection_id)
     place = f"{resources.url}/collections/{quote(collection_id)}"
     _write_times(document)
-    document["links"] = [*_general(resources.url, place), *configured.get("links", ())]
+    document["links"] = [*_general(resources.url, place), *(configured.get("links") or ())]
     kinds = kinds_of(configured)
     if "feature" in kinds:
         _add_feature(resources, document, place)
     if "coverage" in kinds:
         _add_coverage(resources, document, place)
     return document
+
+
+def _alone(api: API, collection_id: str, configured: Mapping[str, Any]) -> API:
+    """Return an API of this collection alone, without its links.
+
+    To describe one, pygeoapi looks at all collections, and asks the network for the size of what a link encloses.
+    """
+    alone = copy(api)
+    alone.config = {**api.config, "resources": {collection_id: {**configured, "links": []}}}
+    return alone
 
 
 def _write_times(document: dict[str, Any]) -> None:
@@ -47,17 +68,23 @@ def _write_times(document: dict[str, Any]) -> None:
         ]
 
 
+def _written(instant: datetime) -> str:
+    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _broken(resources: Resources, collection_id: str) -> dict[str, Any]:
     configured = collection_of(resources.api, collection_id)
     place = f"{resources.url}/collections/{quote(collection_id)}"
-    spatial = configured["extents"]["spatial"]
-    return {
+    document = {
         "id": collection_id,
-        "title": configured["title"],
-        "description": f"{configured['description']} (It cannot be read at present.)",
-        "extent": {"spatial": {**spatial, "bbox": [spatial["bbox"]]}},
-        "links": [*_general(resources.url, place), *configured.get("links", ())],
+        "title": configured.get("title", collection_id),
+        "description": f"{configured.get('description', '')} (It cannot be read at present.)".lstrip(),
+        "links": [*_general(resources.url, place), *(configured.get("links") or ())],
     }
+    if spatial := (configured.get("extents") or {}).get("spatial"):
+        bbox = spatial["bbox"]
+        document["extent"] = {"spatial": {**spatial, "bbox": bbox if isinstance(bbox[0], list) else [bbox]}}
+    return document
 
 
 def _general(url: str, place: str) -> list[dict[str, Any]]:
@@ -66,10 +93,14 @@ def _general(url: str, place: str) -> list[dict[str, Any]]:
 
 def _add_feature(resources: Resources, document: dict[str, Any], place: str) -> None:
     """GDAL puts `/{id}` behind the GeoJSON link, so that has no query string."""
-    provider = provider_of(resources.api, document["id"], "feature")
+    provider = features_of(resources.api, document["id"])
     document["itemType"] = "feature"
     document["crs"] = list(provider.crs_list)
-    document["storageCrs"] = provider.storage_crs_uri
+    document.pop("storageCrs", None)
+    if provider.storage_crs_uri:
+        document["storageCrs"] = provider.storage_crs_uri
+    if "temporal" not in document["extent"] and (extent := provider.time_extent) is not None:
+        document["extent"]["temporal"] = {"interval": [[instant and _written(instant) for instant in extent]]}
     document["links"] += [
         link(f"{place}/items", "items", "application/geo+json", "The items as GeoJSON"),
         link(f"{place}/items?f=html", "items", "text/html", "The items as a page"),

@@ -12,12 +12,14 @@ from auth.access import Action
 from routes.ask import ask
 from routes.collection_document import describe
 from routes.guard import NOTHING, GuardedRoute, on_collection
+from routes.item_query import queryable
 from routes.links import both_forms, link
 from routes.parameters import allow_parameters
-from routes.providers import collections_of, provider_of, require_readable
+from routes.providers import collection_of, features_of, kinds_of, listed_collections, require_readable
 from routes.resources import Resources, resources_of
 from routes.respond import respond
 
+_GEOMETRY = "geometry"
 _SCHEMA = "application/schema+json"
 
 
@@ -56,7 +58,7 @@ def _all(resources: Resources) -> dict[str, Any]:
             *both_forms(f"{resources.url}/collections"),
             link(f"{resources.url}/", "root", "application/json", "The start of this server"),
         ],
-        "collections": [describe(resources, name) for name in collections_of(resources.api)],
+        "collections": [describe(resources, name) for name in listed_collections(resources.api)],
     }
 
 
@@ -76,14 +78,28 @@ async def _schema(request: Request, name: str) -> Response:
 
 
 def _schema_document(resources: Resources, collection_id: str) -> dict[str, Any]:
+    """Return the schema; where an attribute is called `geometry`, the geometry has the name of its column."""
     require_readable(resources.api, collection_id)
-    return ask(resources.api, get_collection_schema, collection_id)
+    document = ask(resources.api, get_collection_schema, collection_id)
+    if "feature" in kinds_of(collection_of(resources.api, collection_id)):
+        provider = features_of(resources.api, collection_id)
+        fields = provider.get_fields()
+        name = provider.layer.geometry if _GEOMETRY in fields else _GEOMETRY
+        document["properties"] = {name: {"format": "geometry-any", "x-ogc-role": "primary-geometry"}, **fields}
+    return document
 
 
 def _queryables_document(resources: Resources, collection_id: str) -> dict[str, Any]:
-    """Every property of an item can be asked for, and nothing else; pygeoapi's own take 0.5 s to import."""
-    provider_of(resources.api, collection_id, "feature")
-    return {**_schema_document(resources, collection_id), "additionalProperties": False}
+    """Nothing else can be asked for than the properties of an item that have no parameter's name.
+
+    pygeoapi's own queryables take 0.5 s to import.
+    """
+    provider = features_of(resources.api, collection_id)
+    schema = _schema_document(resources, collection_id)
+    fields = provider.get_fields()
+    clashing = fields.keys() - queryable(fields).keys()
+    properties = {name: field for name, field in schema["properties"].items() if name not in clashing}
+    return {**schema, "properties": properties, "additionalProperties": False}
 
 
 routes = [

@@ -18,7 +18,7 @@ from orchestration.job import Job
 from routes.challenge import BASIC, BEARER
 from routes.errors import prefers_page
 from routes.problem import Problem
-from routes.providers import processes_of
+from routes.providers import listed_processes
 from routes.resources import Resources, resources_of
 from routes.unknown import no_such_collection, no_such_job, no_such_process
 
@@ -216,4 +216,4 @@ def _is_there(resources: Resources, name: str, parameter: str) -> bool:
 def _unknown(resources: Resources, name: str, parameter: str) -> Problem:
     if parameter == "collection_id":
         return no_such_collection(name)
-    return no_such_process(name, processes_of(resources.api))
+    return no_such_process(name, listed_processes(resources.api))

@@ -15,9 +15,10 @@ from orchestration.heartbeat import heartbeat_age
 from orchestration.job import JobQuery
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
-from routes.providers import collections_of, failure_of, processes_of
+from routes.providers import collections_of, failure_of, listed_collections, processes_of
 from routes.resources import resources_of
 
+_COLLECTION = "collection:"
 _LATE = 15
 """Seconds without a sign of the worker after which it is not well."""
 
@@ -50,15 +51,18 @@ def _checks(request: Request) -> dict[str, dict[str, Any]]:
         "worker": _worker(request),
         "results": _results(request),
         **_airflow(request),
-        **{f"collection:{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
+        **{f"{_COLLECTION}{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
     }
 
 
 def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict[str, Any]]:
-    """Leave out the details, which name files and more, for callers who do not administer."""
-    if resources_of(request).policy(current_identity.get(), Access(Action.ADMINISTER)).allowed:
+    """Leave out the details, which name files and more, and what is hidden, for callers who do not administer."""
+    resources = resources_of(request)
+    if resources.policy(current_identity.get(), Access(Action.ADMINISTER)).allowed:
         return checks
-    return {name: {"status": check["status"]} for name, check in checks.items()}
+    hidden = collections_of(resources.api).keys() - listed_collections(resources.api).keys()
+    secret = {f"{_COLLECTION}{name}" for name in hidden}
+    return {name: {"status": check["status"]} for name, check in checks.items() if name not in secret}
 
 
 def _orders(request: Request) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What an items request asks for, checked against the collection."""
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,8 @@ from starlette.requests import Request
 from plugins.crs import CRS84
 from plugins.geopackage import GeoPackageProvider, ItemQuery
 from products.limits import MAX_FEATURES
-from products.vector.query import Order, Selection
+from products.vector.query import Order, Selection, Times
+from products.vector.times import TimeColumns
 from routes.boxes import read_boxes, read_crs
 from routes.paging import read_page
 from routes.parameters import allow_parameters
@@ -18,9 +20,24 @@ from routes.timespan import read_time
 _PARAMETERS = (
     "bbox", "bbox-crs", "crs", "datetime", "limit", "offset", "properties", "skipGeometry", "sortby",
 )  # fmt: skip
+RESERVED = frozenset(
+    name.lower()
+    for name in (
+        *_PARAMETERS, "f", "filter", "filter-crs", "filter-lang", "ids", "lang", "profile", "q", "resulttype", "token",
+    )
+)  # fmt: skip
+"""What the standards call parameters, of which some are none here yet: a column of such a name is not asked for by it.
+
+In any case of letters, so that nobody who means the one gets the other.
+"""
 _FLAGS = {"true": True, "false": False}
-_TYPES: Mapping[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _FLAGS.__getitem__}
-_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false"}
+_TYPES: Mapping[str, Callable[[str], Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": _FLAGS.__getitem__,
+    "bytes": lambda text: b64decode(text, validate=True),
+}
+_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
 
 
 def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[str, int]) -> ItemQuery:
@@ -29,12 +46,15 @@ def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[s
     `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response).
     """
     fields = provider.get_fields()
-    allow_parameters(request, *_PARAMETERS, *fields)
+    asked_by = queryable(fields)
+    allow_parameters(request, *_PARAMETERS, *asked_by)
     page = read_page(request)
     asked = page.limit if "limit" in request.query_params else limits["default_items"]
     return ItemQuery(
         boxes=read_boxes(request, provider.systems),
-        selection=Selection(equal=_equal(request, fields), years=_years(request), order=_order(request, fields)),
+        selection=Selection(
+            equal=_equal(request, asked_by), times=_times(request, provider.times), order=_order(request, fields)
+        ),
         limit=min(asked, limits["max_items"], MAX_FEATURES),
         offset=page.offset,
         crs=read_crs(request, "crs", provider.systems, CRS84),
@@ -43,12 +63,17 @@ def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[s
     )
 
 
+def queryable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields that items can be asked for by: those that have no name of a parameter."""
+    return {name: field for name, field in fields.items() if name.lower() not in RESERVED}
+
+
 def _equal(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _value(name, text, fields[name]) for name, text in request.query_params.items() if name in fields}
 
 
 def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
-    kind = field["type"]
+    kind = "bytes" if "contentEncoding" in field else field["type"]
     try:
         value = _TYPES.get(kind, str)(text)
     except (ValueError, KeyError) as error:
@@ -58,9 +83,9 @@ def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
     return value
 
 
-def _years(request: Request) -> tuple[int, int] | None:
-    time = read_time(request)
-    return None if time is None else (time[0].year, time[1].year)
+def _times(request: Request, columns: TimeColumns | None) -> Times | None:
+    asked = read_time(request)
+    return Times(columns, asked) if asked and columns else None
 
 
 def _order(request: Request, fields: Mapping[str, Any]) -> tuple[Order, ...]:

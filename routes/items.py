@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import anyio
@@ -21,7 +21,7 @@ from routes.links import both_forms, link
 from routes.paging import Page, page_links
 from routes.parameters import allow_parameters
 from routes.problem import NOT_FOUND, Problem
-from routes.providers import collection_of, provider_of, require_readable
+from routes.providers import collection_of, features_of, require_readable
 from routes.resources import resources_of
 from routes.respond import negotiate, respond
 
@@ -57,7 +57,7 @@ def _items(request: Request) -> Response:
         "features": page.features,
         "links": _page_links(request, query, page),
     }
-    shown = {**_collection(request), "names": _names(page), "first": query.offset + 1}
+    shown = {**_collection(request), "names": _names(page), "first": query.offset + 1, "address": _address}
     return _respond(request, document, query.crs, page="items.html", shown=shown)
 
 
@@ -75,14 +75,14 @@ def _item(request: Request) -> Response:
             f"collection {request.path_params['collection_id']!r} has no item {item_id!r}",
             type_=NOT_FOUND,
         ) from error
-    place = f"{_place(request)}/items/{quote(str(item['id']))}"
+    place = f"{_place(request)}/items/{_address(item_id)}"
     document = {**item, "links": [*both_forms(place, media_type=_GEOJSON), _collection_link(request)]}
     return _respond(request, document, crs, page="item.html", shown=_collection(request))
 
 
 def _provider(request: Request) -> GeoPackageProvider:
     api, collection_id = resources_of(request).api, request.path_params["collection_id"]
-    provider = cast("GeoPackageProvider", provider_of(api, collection_id, "feature"))
+    provider = features_of(api, collection_id)
     require_readable(api, collection_id)
     return provider
 
@@ -103,6 +103,11 @@ def _page_links(request: Request, query: ItemQuery, page: ItemPage) -> list[dict
         *({**entry, "type": types.get(entry["type"], entry["type"])} for entry in links),
         _collection_link(request),
     ]
+
+
+def _address(item_id: Any) -> str:
+    """Return the id as it stands in an address: one that has a slash stays one part of it."""
+    return quote(str(item_id), safe="")
 
 
 def _place(request: Request) -> str:
@@ -132,5 +137,5 @@ def _respond(
 
 routes = [
     GuardedRoute("/collections/{collection_id}/items", get_items, needs=on_collection(Action.READ_ITEMS)),
-    GuardedRoute("/collections/{collection_id}/items/{item_id}", get_item, needs=on_collection(Action.READ_ITEMS)),
+    GuardedRoute("/collections/{collection_id}/items/{item_id:path}", get_item, needs=on_collection(Action.READ_ITEMS)),
 ]

@@ -10,7 +10,7 @@ from routes.ask import ask
 from routes.guard import NOTHING, GuardedRoute
 from routes.links import OGC, both_forms, link
 from routes.parameters import allow_parameters
-from routes.providers import collections_of
+from routes.providers import listed_collections
 from routes.resources import Resources, resources_of
 from routes.respond import respond
 
@@ -38,14 +38,14 @@ def _document(resources: Resources) -> dict[str, Any]:
         ],
         "collections": [
             {"id": name, "title": collection["title"], "description": collection["description"]}
-            for name, collection in collections_of(resources.api).items()
+            for name, collection in listed_collections(resources.api).items()
         ],
     }
 
 
 def _attribution(resources: Resources) -> str:
     """Return what must be said of the products that the caller sees."""
-    seen = resources.catalogue.seen(collections_of(resources.api).keys()).products
+    seen = resources.catalogue.seen(listed_collections(resources.api).keys()).products
     return "; ".join(dict.fromkeys(product.attribution for product in seen))
 
 

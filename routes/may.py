@@ -5,6 +5,7 @@ from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Access, Action, Limits, Verdict
 from auth.identity import Identity
+from routes.providers import is_listed
 from routes.resources import Resources
 
 
@@ -25,7 +26,7 @@ def _of_kind(resources: Resources, identity: Identity, kind: str) -> Iterator[di
     actions = ON_COLLECTIONS if kind == "collection" else ON_PROCESSES
     ordered = [action for action in Action if action in actions]
     for name, entry in resources.api.config["resources"].items():
-        if entry["type"] == kind:
+        if entry["type"] == kind and is_listed(entry):
             verdicts = {action: resources.policy(identity, Access(action, name)) for action in ordered}
             yield {"id": name, **_allowed(verdicts)}
 

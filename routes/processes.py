@@ -15,7 +15,7 @@ from processes.words import allowed
 from routes.guard import NOTHING, GuardedRoute, on_process
 from routes.paging import page_links, read_page
 from routes.parameters import allow_parameters
-from routes.providers import processes_of
+from routes.providers import listed_processes, processes_of
 from routes.resources import resources_of
 from routes.respond import respond
 from routes.unknown import no_such_process
@@ -26,8 +26,8 @@ _SUMMARY = ("id", "version", "title", "description", "keywords", "jobControlOpti
 
 def processor_of(api: API, process_id: str) -> Processor:
     """Return the process. Raises the 404 Problem where the caller sees none of this id."""
-    if process_id not in (there_are := processes_of(api)):
-        raise no_such_process(process_id, there_are)
+    if process_id not in processes_of(api):
+        raise no_such_process(process_id, listed_processes(api))
     processor = api.manager.get_processor(process_id)
     if not isinstance(processor, Processor):
         raise TypeError(f"{process_id}: {processor!r} is no processes.base.Processor")
@@ -60,7 +60,7 @@ async def processes(request: Request) -> Response:
     allow_parameters(request, "limit", "offset")
     resources = resources_of(request)
     page = read_page(request)
-    names = processes_of(resources.api)
+    names = listed_processes(resources.api)
     shown = names[page.offset : page.offset + page.limit]
     document = {
         "title": "Processes",

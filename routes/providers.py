@@ -10,9 +10,13 @@ from pygeoapi.error import GenericError
 from pygeoapi.plugin import load_plugin
 
 from plugins.cog import CogProvider
+from plugins.geopackage import GeoPackageProvider
 from products.errors import BrokenSource, ProductError
 from routes.problem import NOT_FOUND, Problem
 from routes.unknown import no_such_collection
+
+FAILURES = (ProductError, GenericError, OSError, LookupError, TypeError, ValueError, AttributeError)
+"""What a provider raises for a source that cannot be read, or for a configuration that it was not made for."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,8 +34,13 @@ class Provider(Protocol):
 
 
 def collections_of(api: API) -> Mapping[str, Mapping[str, Any]]:
-    """Return the configured collections by id."""
+    """Return the configured collections by id, hidden ones too: they may be asked for, and stand in no list."""
     return {name: entry for name, entry in api.config["resources"].items() if entry["type"] == "collection"}
+
+
+def listed_collections(api: API) -> Mapping[str, Mapping[str, Any]]:
+    """Return the collections that lists and pages show."""
+    return {name: entry for name, entry in collections_of(api).items() if is_listed(entry)}
 
 
 def processes_of(api: API) -> list[str]:
@@ -39,12 +48,22 @@ def processes_of(api: API) -> list[str]:
     return [name for name, entry in api.config["resources"].items() if entry["type"] == "process"]
 
 
+def listed_processes(api: API) -> list[str]:
+    """Return the ids of the processes that lists and pages show."""
+    return [name for name in processes_of(api) if is_listed(api.config["resources"][name])]
+
+
+def is_listed(resource: Mapping[str, Any]) -> bool:
+    """Say whether a resource stands in lists: one of `visibility: hidden` answers at its own address alone."""
+    return resource.get("visibility") != "hidden"
+
+
 def collection_of(api: API, collection_id: str) -> Mapping[str, Any]:
     """Return one collection's configuration. Raises Problem 404."""
-    try:
-        return collections_of(api)[collection_id]
-    except KeyError as error:
-        raise no_such_collection(collection_id) from error
+    entry = api.config["resources"].get(collection_id)
+    if entry is None or entry["type"] != "collection":
+        raise no_such_collection(collection_id)
+    return cast("Mapping[str, Any]", entry)
 
 
 def kinds_of(collection: Mapping[str, Any]) -> frozenset[str]:
@@ -81,12 +100,17 @@ def coverage_of(api: API, collection_id: str) -> CogProvider:
     return cast("CogProvider", provider_of(api, collection_id, "coverage"))
 
 
+def features_of(api: API, collection_id: str) -> GeoPackageProvider:
+    """Return what reads the collection's features. Raises Problem 404 where it has none."""
+    return cast("GeoPackageProvider", provider_of(api, collection_id, "feature"))
+
+
 def failure_of(api: API, collection_id: str) -> str | None:
     """Return why the collection cannot be read, None while it can."""
     try:
         for kind in kinds_of(collection_of(api, collection_id)):
             provider_of(api, collection_id, kind).get_fields()
-    except (ProductError, GenericError, OSError) as error:
+    except FAILURES as error:
         return str(error) or type(error).__name__
     return None
 

@@ -4,14 +4,17 @@ import importlib
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
 from orchestration.kept import HOUSE
+from plugins.geopackage import GeoPackageProvider
 from products.catalogue import InvalidConfiguration, read_configuration
+from routes.item_query import queryable
+from routes.providers import FAILURES
 from server.access import directory_of, make_policy
 from server.airflow import problems_of_airflow, refusals_of_airflow
 from server.backup.contents import DATABASE, RESULTS
@@ -55,11 +58,33 @@ def _offered(configuration: Path) -> frozenset[str]:
 
 
 def find_ignored(configuration: Path) -> tuple[str, ...]:
-    """Return what in the configuration is without effect; nothing of one that cannot be read."""
+    """Return what in the configuration is without effect, or in its files; nothing of one that cannot be read."""
     try:
-        return examine(read_configuration(configuration)).ignored
+        document = read_configuration(configuration)
     except InvalidConfiguration:
         return ()
+    return *examine(document).ignored, *_odd_columns(document)
+
+
+def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which columns items cannot be asked for by, and what has no spatial index; other faults are problems."""
+    resources = configuration.get("resources")
+    for name, resource in resources.items() if isinstance(resources, Mapping) else ():
+        match resource:
+            case {"type": "collection", "providers": [{"name": str(plugin), "type": "feature"} as definition, *_]} if (
+                plugin == f"{GeoPackageProvider.__module__}.{GeoPackageProvider.__name__}"
+            ):
+                with suppress(*FAILURES):
+                    yield from _odd_columns_of(f"resources.{name}.providers[0]", GeoPackageProvider(definition))
+
+
+def _odd_columns_of(place: str, provider: GeoPackageProvider) -> Iterator[str]:
+    fields, layer = provider.get_fields(), provider.layer
+    if clashing := [name for name in fields if name not in queryable(fields)]:
+        yield f"{place}: items cannot be asked for by {', '.join(clashing)}: parameters have these names"
+    if not layer.indexed:
+        make = f"SELECT CreateSpatialIndex('{layer.table}', '{layer.geometry}')"
+        yield f'{place}: {layer.table} has no spatial index, so boxes are slow; ogrinfo {provider.data} -sql "{make}"'
 
 
 def refusals(settings: Settings, *, whole: bool = False) -> list[str]:

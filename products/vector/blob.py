@@ -10,6 +10,7 @@ from shapely.errors import ShapelyError
 
 from products.errors import BrokenSource
 from products.outline import without_empty
+from products.vector.curves import Unreadable, read_curved
 
 Geometries = NDArray[Any]
 """An array of shapely geometries."""
@@ -32,9 +33,59 @@ def encode(geometries: Geometries, srs: int) -> list[bytes]:
 
 
 def decode(blobs: Sequence[bytes | None]) -> Geometries:
-    """Return the geometries of the blobs, without empty parts and rings, None for None. Raises BrokenSource."""
+    """Return the geometries of the blobs, arcs as chords, without empty parts and rings; None for None.
+
+    Raises BrokenSource.
+    """
+    found = decode_each(blobs)
+    for geometry in found:
+        if isinstance(geometry, str):
+            raise BrokenSource(f"a geometry cannot be read: {geometry}")
+    return found
+
+
+def decode_each(blobs: Sequence[Any]) -> Geometries:
+    """Return the geometries of the blobs as `decode` does; for one that cannot be read, text that says why."""
+    bodies = [_body(blob) for blob in blobs]
+    read = np.full(len(blobs), None, dtype=object)
     try:
-        bodies = [blob and blob[_FIXED_BYTES + _ENVELOPE_BYTES[blob[3] >> 1 & 0b111] :] for blob in blobs]
-        return without_empty(np.asarray(shapely.from_wkb(np.array(bodies, dtype=object))))
-    except (IndexError, TypeError, ShapelyError) as error:
-        raise BrokenSource(f"a geometry cannot be read: {error}") from error
+        read[:] = shapely.from_wkb(
+            np.array([body if isinstance(body, bytes) else None for body in bodies], dtype=object)
+        )
+    except (ShapelyError, NotImplementedError):
+        read[:] = [_geometry(body) if isinstance(body, bytes) else None for body in bodies]
+    for place, body in enumerate(bodies):
+        if isinstance(body, str):
+            read[place] = body
+        elif body is not None and isinstance(read[place], shapely.GeometryCollection):
+            read[place] = _curved(body)  # GEOS reads arcs in a collection, and shapely fails on them later
+    geometries = np.array([isinstance(geometry, shapely.Geometry) for geometry in read], dtype=bool)
+    read[geometries] = without_empty(read[geometries])
+    return read
+
+
+def _body(blob: Any) -> bytes | str | None:
+    """Return the WKB of a blob, text where it has none."""
+    if blob is None:
+        return None
+    if not isinstance(blob, bytes) or len(blob) <= _FIXED_BYTES or blob[:2] != b"GP":
+        return "it is no geometry of a GeoPackage"
+    code = blob[3] >> 1 & 0b111
+    if code >= len(_ENVELOPE_BYTES):
+        return f"its envelope is of kind {code}"
+    return blob[_FIXED_BYTES + _ENVELOPE_BYTES[code] :]
+
+
+def _geometry(body: bytes) -> Any:
+    try:
+        return shapely.from_wkb(body)
+    except (ShapelyError, NotImplementedError):
+        return _curved(body)
+
+
+def _curved(body: bytes) -> Any:
+    try:
+        with np.errstate(invalid="ignore"):  # shapely warns of coordinates that are no number
+            return read_curved(body)
+    except Unreadable as error:
+        return f"{error}"

@@ -107,6 +107,8 @@ def land_cover(layer: Layer) -> Layer:
     """Return the layer as it is delivered. Raises BrokenSource where it is not land cover."""
     if layer.epsg != EPSG or not {COLUMN, _AREA} <= set(layer.names):
         raise BrokenSource(f"table {layer.table} is no land cover: it needs {COLUMN}, {_AREA} and EPSG:{EPSG}")
+    if not layer.indexed:
+        raise BrokenSource(f"table {layer.table} has no spatial index")
     return replace(layer, geometry_type="MULTIPOLYGON")
 
 

@@ -5,9 +5,10 @@
 import math
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -21,14 +22,19 @@ from pyproj import CRS
 from products.errors import BrokenSource, RequestTooLarge
 from products.vector.blob import Geometries, decode, encode
 from products.vector.layer import Bounds, Layer, quote, read_layer
-from products.whole import whole_file
+from products.vector.times import add_functions
+from products.whole import known_by_file, whole_file
 
 _RTREE = "http://www.geopackage.org/spec120/#extension_rtree"
 _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
 """What SQLite writes of each part of an R-tree's node, after depth and number of parts in two bytes each."""
 _STEPS = 10_000
 """Steps of SQLite's machine, some tenths of a millisecond, between two looks at the clock."""
+_UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+_TOO_LONG = "the query takes too long; ask for less"
 
+Row = tuple[Any, ...]
+Rows = Iterable[Row]
 Strip = tuple[float, float]
 """Where the least y of a feature's envelope lies: from the first on, below the second."""
 EVERYWHERE: Strip = (-math.inf, math.inf)
@@ -138,17 +144,47 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A GeoPackage that is being read; its methods raise BrokenSource where it is damaged."""
+    """A GeoPackage that is being read; its methods raise BrokenSource where it is damaged.
+
+    No query begins after `end`, by the monotonic clock.
+    """
 
     source: Path
     layer: Layer
     connection: sqlite3.Connection
+    end: float = math.inf
+
+    def rows(self, query: str, values: Sequence[Any] = (), take: Callable[[Rows], Rows] = iter) -> list[Row]:
+        """Return what `take` keeps of what a query finds; text that is no UTF-8 has signs for what cannot be read."""
+        self.keep_time()
+        with readable(self.source):
+            try:
+                return list(take(self.connection.execute(query, values)))
+            except sqlite3.OperationalError as error:
+                if "decode to UTF-8" not in str(error):
+                    raise
+                self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+                return list(take(self.connection.execute(query, values)))
+
+    def batches(self, query: str, values: Sequence[Any] = (), *, size: int) -> Iterator[list[Row]]:
+        """Yield what a query finds, `size` rows at a time."""
+        with readable(self.source):
+            cursor = self.connection.execute(query, values)
+        while rows := self._fetch(cursor, size):
+            self.keep_time()
+            yield rows
+
+    def keep_time(self) -> None:
+        """Raise RequestTooLarge where time is up."""
+        if time.monotonic() > self.end:
+            raise RequestTooLarge(_TOO_LONG)
 
     def extent(self) -> Bounds | None:
-        """Return bounds that hold every feature, None where there are none."""
-        with readable(self.source):
-            (root,) = self.connection.execute(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")
-        parts = parts_of(root[0])
+        """Return bounds that hold every feature of the R-tree, None where there are none."""
+        if not self.layer.indexed:
+            return None
+        [(root,)] = self.rows(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")
+        parts = parts_of(root)
         if not len(parts):
             return None
         west, east, south, north = parts["box"].T.tolist()
@@ -156,9 +192,7 @@ class Reader:
 
     def count(self, bounds: Bounds, strip: Strip = EVERYWHERE) -> int:
         """Return how many features of a strip have an envelope that meets the bounds."""
-        asked = *corners(bounds), *strip
-        with readable(self.source):
-            (count,) = self.connection.execute(f"SELECT count(*) FROM {self._meeting}", asked).fetchone()
+        [(count,)] = self.rows(f"SELECT count(*) FROM {self._meeting}", (*corners(bounds), *strip))
         return int(count)
 
     def features(self, bounds: Bounds, strip: Strip = EVERYWHERE, *, size: int = 2_000) -> Iterator[Batch]:
@@ -166,9 +200,7 @@ class Reader:
         columns = ", ".join(f"f.{quote(name)}" for name in (self.layer.key, self.layer.geometry, *self.layer.names))
         table, key = quote(self.layer.table), quote(self.layer.key)
         query = f"SELECT {columns} FROM (SELECT id FROM {self._meeting}) r JOIN {table} f ON f.{key} = r.id"
-        with readable(self.source):
-            cursor = self.connection.execute(query, (*corners(bounds), *strip))
-        while rows := self._fetch(cursor, size):
+        for rows in self.batches(query, (*corners(bounds), *strip), size=size):
             yield Batch([row[0] for row in rows], decode([row[1] for row in rows]), [row[2:] for row in rows])
 
     def _fetch(self, cursor: sqlite3.Cursor, size: int) -> list[tuple[Any, ...]]:
@@ -177,25 +209,60 @@ class Reader:
 
     @property
     def _meeting(self) -> str:
+        if not self.layer.indexed:
+            raise BrokenSource(f"{self.source.name}: table {self.layer.table} has no spatial index")
         box = "maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?"
         return f"{quote(self.layer.index)} WHERE {box} AND miny >= ? AND miny < ?"
 
 
 @contextmanager
-def read_geopackage(source: Path, *, seconds: float | None = None) -> Iterator[Reader]:
-    """Open a GeoPackage for reading only. Raises BrokenSource where it is missing or malformed.
+def read_geopackage(
+    source: Path, *, table: str | None = None, key: str | None = None, seconds: float | None = None
+) -> Iterator[Reader]:
+    """Open a layer of a GeoPackage for reading only, as `read_layer` finds it. Raises BrokenSource.
 
     After so many seconds no query goes on: RequestTooLarge.
     """
-    with readable(source):
-        connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
-    with closing(connection):
+    with closing(_connect(source)) as connection:
+        end = math.inf
         if seconds is not None:
             end = time.monotonic() + seconds
             connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
-        with readable(source):
-            layer = read_layer(connection)
-        yield Reader(source, layer, connection)
+        yield Reader(source, layer_of(source, table, key), connection, end)
+
+
+@known_by_file(most=1_024)
+def layer_of(source: Path, table: str | None = None, key: str | None = None) -> Layer:
+    """Return what `read_layer` finds in a GeoPackage; the file is opened only where it is another than before."""
+    with closing(_connect(source)) as connection, readable(source):
+        return read_layer(connection, table, key)
+
+
+def _connect(source: Path) -> sqlite3.Connection:
+    """Open the file. Where nothing may be written beside it, a log in which there is nothing is done without."""
+    address = f"{source.absolute().as_uri()}?mode=ro"
+    with readable(source):
+        connection = sqlite3.connect(address, uri=True)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").close()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or not _logs_ahead(source):
+                raise
+            log = Path(f"{source}-wal")
+            if log.exists() and log.stat().st_size:
+                raise BrokenSource(
+                    "its last changes are in a log beside it, in a folder that may not be written"
+                ) from error
+            connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
+    add_functions(connection)
+    return connection
+
+
+def _logs_ahead(source: Path) -> bool:
+    """Say whether the file is written by way of a log (SQLite file format, 1.3.3)."""
+    with source.open("rb") as file:
+        return file.read(20)[18:20] == b"\2\2"
 
 
 @contextmanager
@@ -203,9 +270,9 @@ def readable(source: Path) -> Iterator[None]:
     """Turn what SQLite says of an unreadable file into BrokenSource, of an interruption into RequestTooLarge."""
     try:
         yield
-    except (sqlite3.Error, BrokenSource) as error:
+    except (sqlite3.Error, OSError, BrokenSource) as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
-            raise RequestTooLarge("the query takes too long; ask for less") from error
+            raise RequestTooLarge(_TOO_LONG) from error
         raise BrokenSource(f"{source.name}: {error}") from error
 
 

@@ -1,8 +1,13 @@
 """The table of features in a GeoPackage: what it is called and what it holds."""
 
 import sqlite3
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from products.errors import BrokenSource
 
@@ -20,7 +25,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One table of features; `key` is its integer primary key."""
+    """One table of features.
+
+    `key` is its integer primary key; where it has none, SQLite's number of the row, and `identity` is the primary key
+    of another type. `epsg` is 0 where the EPSG has no code for its coordinates: `system` is then what PROJ knows them
+    by, empty where nobody knows. `indexed` says whether it has an R-tree.
+    """
 
     table: str
     epsg: int
@@ -30,6 +40,9 @@ class Layer:
     key: str = "fid"
     title: str = ""
     description: str = ""
+    system: str = ""
+    identity: str | None = None
+    indexed: bool = True
 
     @property
     def index(self) -> str:
@@ -47,30 +60,115 @@ def quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-_LAYER = """
-SELECT g.table_name, g.column_name, g.geometry_type_name, s.organization_coordsys_id, c.identifier, c.description
-FROM gpkg_geometry_columns g JOIN gpkg_contents c USING (table_name) JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id
-WHERE c.data_type = 'features' ORDER BY c.rowid LIMIT 1
+_VIEW_KEY = "OGC_FID"
+"""The column of a view that numbers its rows, as GDAL has it."""
+_UNDEFINED_GEOGRAPHIC = 0
+_LONGITUDE_LATITUDE = 4326
+_HIDDEN = 1
+"""What SQLite says of a column of a virtual table that is not shown; generated columns are 2 and 3."""
+
+_LAYERS = """
+SELECT c.table_name, g.column_name, g.geometry_type_name, g.srs_id, s.organization, s.organization_coordsys_id,
+    s.definition, c.identifier, c.description, m.type
+FROM gpkg_contents c JOIN gpkg_geometry_columns g ON lower(g.table_name) = lower(c.table_name)
+    LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id
+    LEFT JOIN sqlite_master m ON lower(m.name) = lower(c.table_name) AND m.type IN ('table', 'view')
+WHERE c.data_type = 'features' ORDER BY c.rowid
 """
-_INDEXED = "SELECT 1 FROM gpkg_extensions WHERE table_name = ? AND column_name = ? AND extension_name = ?"
+_INDEXED = """
+SELECT 1 FROM gpkg_extensions, sqlite_master WHERE lower(table_name) = lower(?) AND lower(column_name) = lower(?)
+    AND extension_name = 'gpkg_rtree_index' AND type = 'table' AND lower(name) = lower(?)
+"""
 
 
-def read_layer(connection: sqlite3.Connection) -> Layer:
-    """Return the first layer of features. Raises BrokenSource where it is missing or has no R-tree, sqlite3.Error."""
-    found = connection.execute(_LAYER).fetchone()
-    if found is None:
+def read_layer(connection: sqlite3.Connection, table: str | None = None, key: str | None = None) -> Layer:
+    """Return the layer of that name, or else the only one; `key` says which column numbers the rows of a view.
+
+    Raises BrokenSource where it is missing or several could be meant, sqlite3.Error.
+    """
+    layers = connection.execute(_LAYERS).fetchall()
+    there = ", ".join(row[0] for row in layers)
+    if not layers:
         raise BrokenSource("no table of features")
-    layer = _described(found, connection.execute("SELECT * FROM pragma_table_info(?)", found[:1]).fetchall())
-    indexed = connection.execute(_INDEXED, (layer.table, layer.geometry, "gpkg_rtree_index")).fetchone()
-    if indexed is None:
-        raise BrokenSource(f"table {layer.table} has no spatial index")
-    return layer
+    found = [row for row in layers if table is None or row[0] == table]
+    if not found:
+        raise BrokenSource(f"there is no layer {table}; there are {there}")
+    if len(found) > 1:
+        raise BrokenSource(f"there are several layers: name one of {there} as `table`")
+    name, kind = found[0][0], found[0][-1]
+    if kind is None:
+        raise BrokenSource(f"table {name} is missing")
+    columns = [row for row in connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)) if row[6] != _HIDDEN]
+    numbered = _numbered(connection, name, columns, key if kind == "view" else None)
+    layer = _described(found[0], columns, numbered)
+    return replace(layer, indexed=numbered.whole and _is_indexed(connection, layer))
 
 
-def _described(found: tuple[Any, ...], columns: list[tuple[Any, ...]]) -> Layer:
-    table, geometry, geometry_type, epsg, title, description = found
-    keys = [name for _, name, _, _, _, key in columns if key]
-    if len(keys) != 1:
-        raise BrokenSource(f"table {table} has no integer primary key")
-    attributes = (Column(name, kind.upper()) for _, name, kind, *_ in columns if name not in {geometry, keys[0]})
-    return Layer(table, epsg, tuple(attributes), geometry_type, geometry, keys[0], title or table, description or "")
+def _is_indexed(connection: sqlite3.Connection, layer: Layer) -> bool:
+    with suppress(sqlite3.OperationalError):  # a file without extensions may be without their table
+        return connection.execute(_INDEXED, (layer.table, layer.geometry, layer.index)).fetchone() is not None
+    return False
+
+
+class _Numbered(NamedTuple):
+    """What numbers the rows, what else is the primary key, and whether the number is that, as R-trees need it."""
+
+    key: str
+    identity: str | None = None
+    whole: bool = False
+
+
+def _numbered(
+    connection: sqlite3.Connection, table: str, columns: list[tuple[Any, ...]], given: str | None
+) -> _Numbered:
+    names = [row[1] for row in columns]
+    keys = [(row[1], row[2].upper()) for row in columns if row[5]]
+    if len(keys) == 1 and keys[0][1] == "INTEGER":
+        return _Numbered(keys[0][0], whole=True)
+    for name in (given, _VIEW_KEY):
+        if name in names and name:
+            return _Numbered(name)
+    taken = {name.lower() for name in names}
+    for alias in sorted({"rowid", "_rowid_", "oid"} - taken, reverse=True):
+        with suppress(sqlite3.OperationalError):
+            connection.execute(f"SELECT {alias} FROM {quote(table)} LIMIT 0")  # noqa: S608 - a name, quoted
+            return _Numbered(alias, keys[0][0] if len(keys) == 1 else None)
+    raise BrokenSource(f"nothing numbers the rows of {table}: name a column whose values differ as `id_field`")
+
+
+def _described(found: tuple[Any, ...], columns: list[tuple[Any, ...]], numbered: _Numbered) -> Layer:
+    table, geometry, geometry_type, srs, authority, code, definition, title, description, _ = found
+    place = next((row[1] for row in columns if row[1].lower() == geometry.lower()), None)
+    if place is None:
+        raise BrokenSource(f"table {table} has no column {geometry}")
+    attributes = tuple(Column(row[1], row[2].upper()) for row in columns if row[1] not in {place, numbered.key})
+    epsg, system = _system(authority or "EPSG", srs if code is None else code, definition or "")
+    if srs == _UNDEFINED_GEOGRAPHIC:
+        epsg, system = _LONGITUDE_LATITUDE, ""
+    return Layer(
+        table,
+        epsg,
+        attributes,
+        geometry_type,
+        place,
+        numbered.key,
+        title or table,
+        description or "",
+        system,
+        numbered.identity,
+    )
+
+
+@lru_cache(256)
+def _system(authority: str, code: int, definition: str) -> tuple[int, str]:
+    """Return the EPSG code, else 0 and what PROJ reads: another authority's code, or the definition."""
+    for name in (f"{authority.upper()}:{code}", definition):
+        try:
+            crs = CRS.from_user_input(name)
+        except CRSError:
+            continue
+        if name is definition:
+            epsg = crs.to_epsg(min_confidence=100)
+            return (epsg, "") if epsg else (0, definition)
+        return (code, "") if authority.upper() == "EPSG" else (0, name)
+    return 0, ""

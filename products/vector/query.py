@@ -3,25 +3,31 @@
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from products.errors import RequestTooLarge
-from products.vector.blob import decode
-from products.vector.geopackage import Batch, Reader, corners, readable
-from products.vector.layer import quote
-
-YEAR = "year"
-"""The attribute that a time is compared with."""
+from products.vector.blob import Geometries, decode, decode_each
+from products.vector.geopackage import Batch, Reader, corners, read_geopackage
+from products.vector.layer import Bounds, quote
+from products.vector.times import TimeColumns, condition
+from products.whole import known_by_file
 
 _MAX_BYTES = 32_000_000
 """Bytes of geometry in a page at most; it ends before, but never without a feature."""
 _MAX_CANDIDATES = 1_000_000
-"""Features whose envelopes an area may meet."""
+"""Features whose envelopes an area may meet; of more the R-tree is trusted to have all."""
+_MAX_OUTSIDE = 100_000
+"""Features with a geometry that the R-tree does not have, at most."""
+_SECONDS = 20
+_FETCHED = 1_000
 
 
 class Order(NamedTuple):
@@ -31,17 +37,26 @@ class Order(NamedTuple):
     descending: bool = False
 
 
+class Times(NamedTuple):
+    """A time that is asked for, and the columns that it is compared with."""
+
+    columns: TimeColumns
+    asked: tuple[datetime, datetime]
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Features that meet `area` (in the layer's coordinates), have `equal` attributes and a year from first to last.
+    """Features that meet `area` (in the layer's coordinates), have `equal` attributes and meet the time.
 
-    All names are of attributes that the layer has; features of the same order follow their keys.
+    `unplaced` features, without a geometry, meet every area. An attribute that may equal several values has them in a
+    tuple. All names are of attributes that the layer has; features of the same order follow their keys.
     """
 
     area: Any = None
     equal: Mapping[str, Any] = field(default_factory=dict)
-    years: tuple[int, int] | None = None
+    times: Times | None = None
     order: tuple[Order, ...] = ()
+    unplaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +70,14 @@ class Search:
 
     def count(self) -> int:
         """Return how many features are selected."""
-        with readable(self.reader.source):
-            ((count,),) = self.reader.connection.execute(f"SELECT count(*) FROM {self._from}", self.values)
+        [(count,)] = self.reader.rows(f"SELECT count(*) FROM {self._from}", self.values)
         return int(count)
 
-    def page(self, limit: int, offset: int) -> Batch:
-        """Return the selected features after the first `offset`, at most `limit`, fewer where they are very large."""
+    def page(self, limit: int, offset: int, *, damaged: Callable[[Any, str], None] | None = None) -> Batch:
+        """Return the selected features after the first `offset`, at most `limit`, fewer where they are very large.
+
+        A geometry that cannot be read is a broken source, or else None: `damaged` is told the key and the reason.
+        """
         layer = self.reader.layer
         columns = ", ".join(quote(name) for name in (layer.key, layer.geometry, *layer.names))
         query = (
@@ -68,10 +85,9 @@ class Search:
             f" (SELECT {quote(layer.key)} FROM {self._from} ORDER BY {self.order} LIMIT ? OFFSET ?)"
             f" ORDER BY {self.order}"
         )
-        with readable(self.reader.source):
-            cursor = self.reader.connection.execute(query, (*self.values, limit, offset))
-            rows = list(_until_large(cursor))
-        return Batch([row[0] for row in rows], decode([row[1] for row in rows]), [row[2:] for row in rows])
+        rows = self.reader.rows(query, (*self.values, limit, offset), _until_large)
+        keys, blobs = [row[0] for row in rows], [row[1] for row in rows]
+        return Batch(keys, _geometries(keys, blobs, damaged) if damaged else decode(blobs), [row[2:] for row in rows])
 
     @property
     def _from(self) -> str:
@@ -81,62 +97,143 @@ class Search:
 def search(reader: Reader, selection: Selection) -> Search:
     """Make a selection ready; an area is compared with the features' own outlines, not with their envelopes."""
     layer = reader.layer
-    conditions, values = ["TRUE"], []
+    conditions: list[str] = ["TRUE"]
+    values: list[Any] = []
     for name, value in selection.equal.items():
-        conditions.append(f"{quote(name)} = ?")
-        values.append(value)
-    if selection.years is not None and YEAR in layer.names:
-        conditions.append(f"{quote(YEAR)} BETWEEN ? AND ?")
-        values.extend(selection.years)
+        one_of = value if isinstance(value, tuple) else (value,)
+        conditions.append(f"{quote(name)} IN ({', '.join('?' * len(one_of))})")
+        values.extend(one_of)
+    if selection.times is not None:
+        sql, bounds = condition(*selection.times)
+        conditions.append(sql)
+        values.extend(bounds)
     if selection.area is not None:
         conditions.append(f"{quote(layer.key)} IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps(_meeting(reader, selection.area)))
+        values.append(_json(_meeting(reader, selection.area, unplaced=selection.unplaced)))
     order = [f"{quote(name)} {'DESC' if descending else 'ASC'}" for name, descending in selection.order]
     return Search(reader, " AND ".join(conditions), tuple(values), ", ".join([*order, quote(layer.key)]))
+
+
+def extent_of(reader: Reader) -> Bounds | None:
+    """Return bounds that hold every feature, None where there are none."""
+    outside = _outside_of(reader)
+    bounds = [extent for extent in (reader.extent(), _around(outside.envelopes)) if extent]
+    return _around(np.array(bounds)) if bounds else None
+
+
+def _around(envelopes: NDArray[np.float64]) -> Bounds | None:
+    if not len(envelopes):
+        return None
+    (west, south), (east, north) = envelopes[:, :2].min(axis=0).tolist(), envelopes[:, 2:].max(axis=0).tolist()
+    return west, south, east, north
+
+
+def _json(keys: Sequence[Any]) -> str:
+    return json.dumps(keys, default=str)
+
+
+def _geometries(keys: Sequence[Any], blobs: Sequence[Any], damaged: Callable[[Any, str], None]) -> Geometries:
+    found = decode_each(blobs)
+    for place, geometry in enumerate(found):
+        if isinstance(geometry, str):
+            damaged(keys[place], geometry)
+            found[place] = None
+    return found
 
 
 def _until_large(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     size = 0
     for row in rows:
-        bytes_ = len(row[1] or b"")
+        bytes_ = len(row[1] or b"") if isinstance(row[1], bytes) else 0
         size += bytes_
         if size > max(_MAX_BYTES, bytes_):
             return
         yield row
 
 
-def _meeting(reader: Reader, area: Any) -> list[int]:
+def _meeting(reader: Reader, area: Any, *, unplaced: bool) -> Sequence[Any]:
     """Return the keys of the features that meet the area; only those across its edge are looked at in full."""
+    outside = _outside_of(reader)
+    found = list(outside.unplaced) if unplaced else []
     if area.is_empty:
-        return []
-    keys, envelopes = _envelopes(reader, area)
+        return found
+    if not outside.complete:
+        raise RequestTooLarge(
+            f"{reader.layer.table} has no spatial index, and too many features to look at each of them for an area"
+        )
+    keys, envelopes = _envelopes(reader, area, outside)
     shapely.prepare(area)
     inside = shapely.contains_properly(area, envelopes)
+    found += keys[inside].tolist()
     edge = keys[~inside & shapely.intersects(area, envelopes)]
-    found = [keys[inside], *(_crossing(reader, area, some) for some in np.split(edge, range(500, len(edge), 500)))]
-    return [int(key) for key in np.concatenate(found)]
+    for some in np.split(edge, range(500, len(edge), 500)):
+        found += _crossing(reader, area, some)
+    return found
 
 
-def _envelopes(reader: Reader, area: Any) -> tuple[Any, Any]:
-    query = (
-        f"SELECT id, minx, miny, maxx, maxy FROM {quote(reader.layer.index)}"
-        f" WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ? LIMIT {_MAX_CANDIDATES + 1}"
-    )
-    with readable(reader.source):
-        rows = reader.connection.execute(query, corners(area.bounds)).fetchall()
-    if len(rows) > _MAX_CANDIDATES:
+def _envelopes(reader: Reader, area: Any, outside: "_Outside") -> tuple[NDArray[Any], NDArray[Any]]:
+    meeting: list[tuple[Any, ...]] = []
+    if reader.layer.indexed:
+        query = (
+            f"SELECT id, minx, miny, maxx, maxy FROM {quote(reader.layer.index)}"
+            f" WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ? LIMIT {_MAX_CANDIDATES + 1}"
+        )
+        meeting = reader.rows(query, corners(area.bounds))
+    if len(meeting) > _MAX_CANDIDATES:
         raise RequestTooLarge(f"the area meets more than {_MAX_CANDIDATES:,} features; ask for a smaller one")
-    table = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    return table[:, 0].astype(np.int64), shapely.box(*table[:, 1:].T)
+    table = np.array(meeting, dtype=np.float64).reshape(-1, 5)
+    boxes = np.concatenate([table[:, 1:], outside.envelopes])
+    keys = table[:, 0].astype(np.int64)
+    if outside.keys:
+        keys = np.array([*keys.tolist(), *outside.keys], dtype=object)
+    return keys, shapely.box(*boxes.T)
 
 
-def _crossing(reader: Reader, area: Any, keys: Any) -> Any:
+def _crossing(reader: Reader, area: Any, keys: Any) -> list[Any]:
     layer = reader.layer
     query = (
         f"SELECT {quote(layer.key)}, {quote(layer.geometry)} FROM {quote(layer.table)}"
         f" WHERE {quote(layer.key)} IN (SELECT value FROM json_each(?))"
     )
-    with readable(reader.source):
-        rows = reader.connection.execute(query, (json.dumps(keys.tolist()),)).fetchall()
-    found = np.array([key for key, _ in rows], dtype=np.int64)
-    return found[shapely.intersects(area, decode([blob for _, blob in rows]))]
+    rows = reader.rows(query, (_json(keys.tolist()),))
+    geometries = _geometries([key for key, _ in rows], [blob for _, blob in rows], lambda _key, _reason: None)
+    return [rows[place][0] for place in np.flatnonzero(shapely.intersects(area, geometries))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """Features that the R-tree does not have: keys of those without a geometry, keys and envelopes of the others."""
+
+    unplaced: tuple[Any, ...] = ()
+    keys: tuple[Any, ...] = ()
+    envelopes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+    complete: bool = True
+
+
+def _outside_of(reader: Reader) -> _Outside:
+    return _outside(reader.source, reader.layer.table, reader.layer.key)
+
+
+@known_by_file(most=64)
+def _outside(source: Path, table: str, key: str) -> _Outside:
+    """Look at what the R-tree does not have: nothing, in a file in order, but features without a geometry."""
+    with read_geopackage(source, table=table, key=key, seconds=_SECONDS) as reader:
+        layer = reader.layer
+        query = f"SELECT {quote(layer.key)}, {quote(layer.geometry)} FROM {quote(layer.table)}"
+        if layer.indexed:
+            [(last,)] = reader.rows(f"SELECT max({quote(layer.key)}) FROM {quote(layer.table)}")
+            if (last or 0) > _MAX_CANDIDATES:
+                return _Outside()
+            query += f" WHERE {quote(layer.key)} NOT IN (SELECT rowid FROM {quote(f'{layer.index}_rowid')})"
+        unplaced: list[Any] = []
+        keys: list[Any] = []
+        envelopes: list[NDArray[np.float64]] = [np.empty((0, 4))]
+        for rows in reader.batches(query, size=_FETCHED):
+            bounds = shapely.bounds(_geometries(rows, [row[1] for row in rows], lambda _key, _reason: None))
+            placed = np.isfinite(bounds).all(axis=1)
+            keys += [row[0] for row, is_ in zip(rows, placed, strict=True) if is_]
+            unplaced += [row[0] for row, is_ in zip(rows, placed, strict=True) if not is_]
+            envelopes.append(bounds[placed])
+            if len(keys) + len(unplaced) > _MAX_OUTSIDE:
+                return _Outside(complete=False)
+    return _Outside(tuple(unplaced), tuple(keys), np.concatenate(envelopes))

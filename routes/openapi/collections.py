@@ -7,9 +7,10 @@ from typing import Any
 from pygeoapi.api import API
 
 from routes.collection_document import COG, COVERAGE_JSON, GEOTIFF
+from routes.item_query import queryable
 from routes.openapi.operation import binary, content, document, file, form, header, headers, operation, path, query, ref
 from routes.openapi.schema import as_openapi
-from routes.providers import collection_of, definition_of, failure_of, kinds_of, provider_of
+from routes.providers import collection_of, definition_of, failure_of, features_of, kinds_of
 
 Value = dict[str, Any]
 _SCHEMA = "application/schema+json"
@@ -101,7 +102,7 @@ def _item_parameters() -> list[Value]:
 def _filters(api: API, collection_id: str) -> Iterator[Value]:
     if failure_of(api, collection_id) is not None:
         return
-    for name, field in provider_of(api, collection_id, "feature").get_fields().items():
+    for name, field in queryable(features_of(api, collection_id).get_fields()).items():
         schema = {key: value for key, value in field.items() if key not in {"title", "x-ogc-role"}}
         yield query(name, f"Only items whose {name} is this.", as_openapi(schema))
 

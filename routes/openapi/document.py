@@ -16,7 +16,7 @@ from routes.openapi.general import general_paths
 from routes.openapi.operation import ref
 from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
-from routes.providers import collections_of
+from routes.providers import listed_collections
 
 _REF = re.compile(r'"#/components/(\w+)/([\w.-]+)"')
 _ALWAYS = "/health/live"
@@ -28,7 +28,7 @@ def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, 
     `for_people` says whether callers are known here, and so can sign in, `of_airflow` whether Airflow tells us of runs.
     """
     paths = general_paths()
-    for collection_id in collections_of(api):
+    for collection_id in listed_collections(api):
         paths |= collection_paths(api, collection_id)
     paths |= process_paths(api) | job_paths(api) | order_paths() | (people_paths() if for_people else {})
     paths |= airflow_paths() if of_airflow else {}
@@ -133,7 +133,7 @@ _PHONES = (("main", "phone"), ("fax", "fax"))
 def _tags(api: API) -> list[dict[str, str]]:
     return [
         {"name": "server", "description": "What is here"},
-        *({"name": name, "description": entry["title"]} for name, entry in collections_of(api).items()),
+        *({"name": name, "description": entry["title"]} for name, entry in listed_collections(api).items()),
         {"name": "processes", "description": "What can be run"},
         {"name": "jobs", "description": "What was ordered, and its results"},
     ]

@@ -24,6 +24,7 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi, described
+from routes.providers import listed_processes
 
 Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}
@@ -54,7 +55,7 @@ def process_paths(api: API) -> Value:
             )
         }
     }
-    for process_id in api.manager.processes:
+    for process_id in listed_processes(api):
         metadata = api.manager.get_processor(process_id).metadata
         paths[f"/processes/{process_id}"] = {"get": _description(process_id, metadata)}
         paths[f"/processes/{process_id}/execution"] = {"post": _execution(process_id, metadata)}

@@ -137,16 +137,23 @@ def without_layer(path: Path) -> None:
         lambda path: path.write_text("no database"),
         lambda path: path.touch(),
         lambda path: path.mkdir(),
-        without_index,
         without_layer,
     ],
-    ids=["missing", "text", "empty", "folder", "no index", "no layer"],
+    ids=["missing", "text", "empty", "folder", "no layer"],
 )
 def test_a_broken_file_is_named(tmp_path: Path, break_it: object) -> None:
     assert callable(break_it)
     break_it(tmp_path / "x.gpkg")
     with pytest.raises(BrokenSource, match=r"x\.gpkg"), read_geopackage(tmp_path / "x.gpkg"):
         pass
+
+
+def test_without_an_index_it_is_no_product(tmp_path: Path) -> None:
+    without_index(tmp_path / "x.gpkg")
+    with read_geopackage(tmp_path / "x.gpkg") as reader:
+        assert not reader.layer.indexed
+        with pytest.raises(BrokenSource, match=r"x\.gpkg.*no spatial index"):
+            reader.count((0, 0, 1, 1))
 
 
 def test_a_damaged_geometry_is_a_broken_source(tmp_path: Path) -> None:
