@@ -17,7 +17,6 @@ setup:
 
 run: setup
 	@$(PYTHON_RUN) -m server.cli sample
-	@echo "landcast: serving on http://$${LANDCAST_SERVER_BIND:-127.0.0.1:5000} (Ctrl-C ends it)" >&2
 	@LANDCAST_AUTH_OPEN=yes exec $(PYTHON_RUN) -m server.cli serve
 
 check: setup

@@ -8,6 +8,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ class Capacity:
     airflow: OnAirflow | None = None
 
 
-def run_work(
+def run_work(  # noqa: PLR0913  each is a matter of its own
     *,
     state_dir: Path,
     config: Path,
@@ -64,12 +65,14 @@ def run_work(
     work: Sequence[str] = WORK,
     desk: Desk | None = None,
     database: "PostgresPool | None" = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
 
     With a `database` the orders are there, and of all the machines that share it one worker runs them at a time.
     Orders of Airflow's processes run there where `capacity` says so, which needs a database.
-    What orders have to tell goes out from the `desk`; without one it waits.
+    What orders have to tell goes out from the `desk`; without one it waits. `beat` is called as long as the worker goes
+    on, whether it works, stands by or waits for the store.
 
     Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
     """
@@ -80,7 +83,7 @@ def run_work(
     url = database.url if database else None
     place = database or state_dir / "orders.sqlite"
     root = state_dir / "results"
-    stop = _Stop()
+    stop = _Stop(beat)
 
     children = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
 
@@ -110,9 +113,13 @@ def _chores(state_dir: Path, store: StoredJobs, config: Path, *, cap: int | None
 
 
 class _Stop:
-    """Says whether SIGTERM or SIGINT has come; a plain flag, as a signal may arrive anywhere."""
+    """Says whether SIGTERM or SIGINT has come; a plain flag, as a signal may arrive anywhere.
 
-    def __init__(self) -> None:
+    Whatever the main thread does, it asks this all the time, so that its asking is its sign of life.
+    """
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
         self._come: float | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
@@ -121,6 +128,8 @@ class _Stop:
         self._come = self._come or time.monotonic()
 
     def __call__(self) -> bool:
+        if current_thread() is main_thread():
+            self._beat()
         return self._come is not None
 
     def left(self) -> float:

@@ -21,6 +21,8 @@ from routes.resources import resources_of
 _COLLECTION = "collection:"
 _LATE = 15
 """Seconds without a sign of the worker after which it is not well."""
+_SOON = 15
+"""Seconds after which what orders need may be there again."""
 
 
 async def get_live(request: Request) -> Response:
@@ -30,29 +32,48 @@ async def get_live(request: Request) -> Response:
 
 
 async def get_ready(request: Request) -> Response:
-    """Answer with each dependency by name: 200, or 503 when orders cannot even be read."""
+    """Answer with each dependency by name, always 200: while orders wait, collections are still served."""
     allow_parameters(request, one_form=True)
-    resources = resources_of(request)
-    checks = await anyio.to_thread.run_sync(_checks, request, limiter=resources.light)
-    down = checks["orders"]["status"] == "unavailable"
-    well = all(check["status"] == "ok" for check in checks.values())
+    checks, others = await anyio.to_thread.run_sync(_both, request, limiter=resources_of(request).light)
     document = {
-        "status": "unavailable" if down else "ok" if well else "degraded",
+        "status": "ok" if _is_well(checks | others) else "degraded",
+        "orders": "ok" if _is_well(checks) else "down",
         "open": request.app.state.settings.auth.open,
-        "checks": _told(checks, request),
+        "checks": _told(checks | others, request),
     }
-    return _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
+    return _answer(document, HTTPStatus.OK)
 
 
-def _checks(request: Request) -> dict[str, dict[str, Any]]:
+async def get_orders(request: Request) -> Response:
+    """Answer with what orders need by name: 200, or 503 while an order would be refused or would wait."""
+    allow_parameters(request, one_form=True)
+    checks = await anyio.to_thread.run_sync(_checks_of_orders, request, limiter=resources_of(request).light)
+    down = not _is_well(checks)
+    document = {"status": "down" if down else "ok", "checks": _told(checks, request)}
+    answer = _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
+    if down:
+        answer.headers["Retry-After"] = str(_SOON)
+    return answer
+
+
+def _both(request: Request) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the checks of what orders need and those of the collections."""
     api = resources_of(request).api
+    collections = {f"{_COLLECTION}{name}": _collection(failure_of(api, name)) for name in collections_of(api)}
+    return _checks_of_orders(request), collections
+
+
+def _checks_of_orders(request: Request) -> dict[str, dict[str, Any]]:
     return {
         "orders": _orders(request),
         "worker": _worker(request),
         "results": _results(request),
         **_airflow(request),
-        **{f"{_COLLECTION}{name}": _collection(failure_of(api, name)) for name in collections_of(api)},
     }
+
+
+def _is_well(checks: dict[str, dict[str, Any]]) -> bool:
+    return all(check["status"] == "ok" for check in checks.values())
 
 
 def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict[str, Any]]:
@@ -124,4 +145,5 @@ def _answer(document: dict[str, Any], status: HTTPStatus) -> Response:
 routes = [
     GuardedRoute("/health/live", get_live, needs=NOTHING),
     GuardedRoute("/health/ready", get_ready, needs=NOTHING),
+    GuardedRoute("/health/orders", get_orders, needs=NOTHING),
 ]

@@ -20,6 +20,7 @@ from server.commands.shown import CONFIG, progress
 
 if TYPE_CHECKING:
     from server.settings import Settings
+    from server.supervise import Liveness
     from sql.connections import Place
 
 _log = logging.getLogger("landcast")
@@ -94,26 +95,29 @@ def serve(configuration: Path) -> None:
     except OSError as error:
         _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
 
-    _announce(settings)
+    _warn(settings)
     for warning in warnings:
         _log.warning("%s: %s", configuration, warning)
 
-    def serve_web() -> None:
+    def serve_web(liveness: "Liveness") -> None:
         from server.web import serve_web
 
-        serve_web(settings, configuration, socket=socket.fileno())
+        serve_web(settings, configuration, socket=socket.fileno(), liveness=liveness)
+
+    def announce() -> None:
+        _log.info("serving %s on %s, until Ctrl-C or SIGTERM", settings.server.public_url, settings.server.bind)
 
     with _using(settings):
-        asked = supervise([Child("server", serve_web), Child("worker", partial(_work, settings, configuration))])
+        children = [Child("server", serve_web), Child("worker", partial(_work, settings, configuration))]
+        asked = supervise(children, announce=announce)
     if not asked:
         sys.exit(1)
 
 
-def _announce(settings: "Settings") -> None:
-    """Log where the server is and what the operator has to know of its settings."""
+def _warn(settings: "Settings") -> None:
+    """Log what the operator has to know of the settings."""
     from server.database import connections_said
 
-    _log.info("serving %s on %s", settings.server.public_url, settings.server.bind)
     if settings.database.url:
         _log.info(connections_said(settings))
     if settings.auth.open:
@@ -135,7 +139,7 @@ def work(configuration: Path) -> None:
     settings = _settings()
     _checked(configuration, [*of_orders(settings)])
     with _using(settings):
-        _work(settings, configuration)
+        _work(settings, configuration, None)
 
 
 def _checked(configuration: Path, problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -165,7 +169,7 @@ def _using(settings: "Settings") -> Iterator[None]:
         _refuse([f"LANDCAST_STATE_DIR: {error}"])
 
 
-def _work(settings: "Settings", configuration: Path) -> None:
+def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None") -> None:
     from orchestration.service import Capacity, Keeping, run_work
     from server.airflow import on_airflow
     from server.database import postgres_of
@@ -181,6 +185,7 @@ def _work(settings: "Settings", configuration: Path) -> None:
             allow_private_fetch=settings.jobs.fetch_private,
             desk=make_desk(settings),
             database=database,
+            beat=liveness.beat if liveness else lambda: None,
         )
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any, override
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from starlette.applications import Starlette
 
 from products.catalogue import read_configuration
 from server.app import create_app
+from server.balance import Board, SlotState
 from server.settings import ServerSettings, Settings
-from server.supervise import Hopeless
+from server.supervise import Hopeless, Liveness
 
 _MAX_REQUESTS = 50_000
 _GRACE_SECONDS = 2
@@ -28,18 +30,27 @@ class RootLogger(Logger):
 
 
 class Web(BaseApplication):
-    """Serve the application on a socket that is already open."""
+    """Serve the application on a socket that is already open.
 
-    def __init__(self, app: Starlette, settings: ServerSettings, *, socket: int) -> None:
+    Its processes tell each other on the `board` how much they have to do; `liveness` says whether they serve.
+    """
+
+    def __init__(self, app: Starlette, settings: ServerSettings, *, socket: int, liveness: Liveness) -> None:
         self._app = app
         self._settings = settings
         self._socket = socket
+        self.board = Board(settings.workers)
+        self.liveness = liveness
         super().__init__()
 
     @property
     def settings(self) -> ServerSettings:
         """What the server processes are told."""
         return self._settings
+
+    @override
+    def run(self) -> None:
+        WatchedArbiter(self).run()
 
     @override
     def load_config(self) -> None:
@@ -66,10 +77,40 @@ class Web(BaseApplication):
         return self._app
 
 
-def serve_web(settings: Settings, configuration: Path, *, socket: int) -> None:
-    """Run the server processes until SIGTERM. Raises Hopeless for a configuration that cannot be served."""
+class WatchedArbiter(Arbiter):
+    """gunicorn's parent of the server processes: it gives signs of life, and starts the successor of who retires."""
+
+    def __init__(self, app: Web) -> None:
+        self._board = app.board
+        self._liveness = app.liveness
+        self._retiring = 0
+        super().__init__(app)
+
+    @override
+    def manage_workers(self) -> None:
+        self._board.free_all_but([worker.slot for worker in self.WORKERS.values()])
+        retiring = self._board.count(SlotState.RETIRING)
+        if retiring != self._retiring:
+            self.num_workers += retiring - self._retiring
+            self._retiring = retiring
+        super().manage_workers()
+        if self._board.count(SlotState.ACCEPTING):
+            self._liveness.ready()
+        self._liveness.beat()
+
+    @override
+    def stop(self, graceful: bool = True) -> None:
+        self._board.stop()
+        super().stop(graceful)
+
+
+def serve_web(settings: Settings, configuration: Path, *, socket: int, liveness: Liveness | None = None) -> None:
+    """Run the server processes until SIGTERM, with signs of life where somebody looks for them.
+
+    Raises Hopeless for a configuration that cannot be served.
+    """
     try:
         app = create_app(read_configuration(configuration), settings)
     except Exception as error:
         raise Hopeless(f"{configuration}: {error}; `landcast check` names all that is wrong") from error
-    Web(app, settings.server, socket=socket).run()
+    Web(app, settings.server, socket=socket, liveness=liveness or Liveness()).run()

@@ -1,17 +1,33 @@
 """gunicorn's worker with what it leaves out: how many connections there may be, and how long one may say nothing."""
 
+import asyncio
+import logging
+import os
 import resource
+import sys
+import time
 from asyncio import TimerHandle, Transport
 from collections import OrderedDict, defaultdict
+from functools import partial
 from typing import Any, override
 
+from gunicorn.arbiter import Arbiter
+from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
 from auth.client_address import is_trusted, neighbourhood
+from server.balance import Acceptor, Board, SlotState
+
+_log = logging.getLogger(__name__)
 
 _STALLED_SECONDS = 120.0
 """How long a client may take nothing of an answer; what it has not taken by then is not wanted."""
+_BEAT_SECONDS = 0.5
+"""Time between two signs of life."""
+_TICK_SECONDS = 0.1
+_STOP_SECONDS = 1.0
+"""How long requests are given when all processes end; gunicorn kills what is there after two seconds."""
 _OTHER_FILES = 512
 """Files that a process has open beside its connections."""
 _BUSY = (
@@ -33,6 +49,7 @@ class BoundedProtocol(ASGIProtocol):
         """Whose it is, where connections are counted by address."""
         self._stalled: TimerHandle | None = None
         self._answering = False
+        self._is_last = False
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -64,6 +81,7 @@ class BoundedProtocol(ASGIProtocol):
     @override
     def _on_headers_complete(self) -> Any:
         self._answering = False
+        self._is_last = self.worker.retiring
         self.worker.asked(self)
         return super()._on_headers_complete()
 
@@ -71,6 +89,14 @@ class BoundedProtocol(ASGIProtocol):
     def _send_response_start(self, *given: Any, **named: Any) -> None:
         self._answering = True
         super()._send_response_start(*given, **named)
+
+    @override
+    def _will_close(self, *given: Any) -> bool:
+        """Say whether this request is the connection's last, as is decided when it begins.
+
+        gunicorn closes a connection that it announced to keep where the worker retires meanwhile: a request is lost.
+        """
+        return bool(self._is_last or super()._will_close(*given))
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -98,21 +124,102 @@ class BoundedProtocol(ASGIProtocol):
 
 
 class BoundedWorker(gasgi.ASGIWorker):
-    """Serves with at most `worker_connections` connections, fewer where the system allows the process fewer files."""
+    """Serves with at most `worker_connections` connections, fewer where the system allows the process fewer files.
+
+    It shares the listening socket with the others as `server.balance` says. Told to end, or after enough requests, it
+    takes no more connections and ends when it has none, while its successor starts.
+    """
 
     def __init__(self, *given: Any, **named: Any) -> None:
+        self._acceptors: list[Acceptor] = []
+        self._served = self._done = 0
+        self._most_requests = sys.maxsize
+        self.retiring = False
         super().__init__(*given, **named)
+        self._most_requests, self.max_requests = self.max_requests, sys.maxsize
         self.connections: OrderedDict[BoundedProtocol, None] = OrderedDict()
         """All that are open; who asked last comes last."""
         self._of_address: defaultdict[str, OrderedDict[BoundedProtocol, None]] = defaultdict(OrderedDict)
         """Those of each address that is counted, in the same order."""
+        self._board: Board = self.app.board
+        self.slot = self._board.take()
+        """Its place on the board; None where there is no free one, then it takes what it gets."""
+
+    @property
+    def nr_conns(self) -> int:
+        """How many connections it serves, counted by the protocol."""
+        return self._served
+
+    @nr_conns.setter
+    def nr_conns(self, number: int) -> None:
+        self._served = number
+        for acceptor in self._acceptors:
+            acceptor.tell(number)
+
+    @property
+    def nr(self) -> int:
+        """How many requests it has answered, counted by the protocol."""
+        return self._done
+
+    @nr.setter
+    def nr(self, number: int) -> None:
+        self._done = number
+        if number >= self._most_requests:
+            self.retiring = True
+
+    @override
+    def handle_exit_signal(self) -> None:
+        self.retiring = True
 
     @override
     def run(self) -> None:
         self.worker_connections = min(self.worker_connections, _files() - _OTHER_FILES)
-        # The worker makes what stands under this name in its module, and has no other place for one's own.
-        setattr(gasgi, "ASGIProtocol", BoundedProtocol)  # noqa: B010 - to a type checker it is a class of that module
         super().run()
+
+    @override
+    async def _serve(self) -> None:
+        """Serve from the start of the application to its end, instead of gunicorn's own loop."""
+        self.lifespan = LifespanManager(self.asgi, self.log, self.state)
+        try:
+            await self.lifespan.startup()
+        except RuntimeError as error:
+            _log.error("the application does not start: %s", error)
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from error
+        self._accept()
+        while self._stays():  # noqa: ASYNC110 - to notify at each turn is what it is for
+            await asyncio.sleep(_BEAT_SECONDS)
+        await self._retire()
+        await self.lifespan.shutdown()
+
+    def _accept(self) -> None:
+        place = (self._board, self.slot) if self.slot else None
+        for each in self.sockets:
+            acceptor = Acceptor(asyncio.get_running_loop(), each.sock, partial(BoundedProtocol, self), place)
+            self._acceptors.append(acceptor)
+            acceptor.start()
+        self._tell(SlotState.ACCEPTING)
+
+    def _tell(self, state: SlotState) -> None:
+        if self.slot is not None:
+            self.slot.state = state
+
+    def _stays(self) -> bool:
+        self.notify()
+        return self.alive and not self.retiring and self.ppid == os.getppid()
+
+    async def _retire(self) -> None:
+        """Leave new connections to the others; wait until those there are have been answered, or all are to end."""
+        for acceptor, each in zip(self._acceptors, self.sockets, strict=True):
+            acceptor.stop()
+            each.sock.close()
+        self._tell(SlotState.RETIRING)
+        self.retiring = True
+        end = time.monotonic() + self.app.settings.request_timeout + self.cfg.keepalive
+        while self.nr_conns and time.monotonic() < end and not self._quick_shutdown:
+            self.notify()
+            if self._board.stopping:
+                end = min(end, time.monotonic() + _STOP_SECONDS)
+            await asyncio.sleep(_TICK_SECONDS)
 
     def counted(self, peer: str) -> str:
         """Return what a peer's connections are counted by; nothing for a trusted proxy, who brings many callers."""

@@ -168,5 +168,5 @@ SCHEMAS: Value = {
     "jobs": _object(["jobs", "links"], jobs=_list("job"), links=_list("link"), numberMatched=_WHOLE),
     "results": {"type": "object", "additionalProperties": {}},
     "value": {"description": "Any JSON: one output by itself, or `results` where a document was asked for."},
-    "health": _object(["status"], status=_TEXT, open={"type": "boolean"}, checks={"type": "object"}),
+    "health": _object(["status"], status=_TEXT, orders=_TEXT, open={"type": "boolean"}, checks={"type": "object"}),
 }  # fmt: skip

@@ -17,6 +17,7 @@ def general_paths() -> Value:
         "/collections": {"get": _page("getCollections", "All collections", "collections")},
         "/health/live": {"get": _health("getLive", "Whether it answers at all")},
         "/health/ready": {"get": _health("getReady", "Whether it can do its work, by each thing that it needs")},
+        "/health/orders": {"get": _health("getOrdersHealth", "Whether orders are taken and done at once", "503")},
     }
 
 
@@ -39,6 +40,6 @@ def _definition() -> Value:
     )
 
 
-def _health(name: str, summary: str) -> Value:
+def _health(name: str, summary: str, *further: str) -> Value:
     answer = {"description": f"{summary}.", "content": content(ref("schemas", "health"), JSON)}
-    return operation(name, summary, tag=_TAG, responses={"200": answer, "503": answer}, errors=[400])
+    return operation(name, summary, tag=_TAG, responses=dict.fromkeys(("200", *further), answer), errors=[400])

@@ -50,19 +50,34 @@ def database(nothing: str, *, make: bool = False) -> "Place":
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[float, str], None]]:
-    """Yield a report that draws a bar on the error stream."""
+    """Yield a report that draws a bar on the error stream; where that is no terminal, a line for each tenth."""
+    if not sys.stderr.isatty():
+        yield _lines(label)
+        return
     with click.progressbar(length=1000, label=label, file=sys.stderr) as bar:
         done = 0
 
         def report(fraction: float, message: str) -> None:
             nonlocal done
-            if sys.stderr.isatty():
-                bar.label = message
+            bar.label = message
             now = round(fraction * 1000)
             bar.update(now - done)
             done = now
 
         yield report
+
+
+def _lines(label: str) -> Callable[[float, str], None]:
+    told = -1
+
+    def report(fraction: float, message: str) -> None:
+        nonlocal told
+        tenths = min(int(fraction * 10), 10)
+        if tenths > told:
+            told = tenths
+            click.echo(f"{label}: {10 * tenths} %, {message}", err=True)
+
+    return report
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

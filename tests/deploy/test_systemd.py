@@ -83,3 +83,9 @@ def test_the_settings_of_the_example_are_settings(monkeypatch: pytest.MonkeyPatc
     settings = read_settings()
     assert settings.server.public_url == "https://maps.example.org/land"
     assert settings.auth.open
+
+
+def test_the_server_is_watched() -> None:
+    """What it sends, and that it sends nothing while it hangs, tests/server/test_supervise.py shows."""
+    lines = PATHS["landcast.service"].read_text().splitlines()
+    assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=60", "Restart=on-failure", "KillMode=mixed"} <= set(lines)

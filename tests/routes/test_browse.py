@@ -185,6 +185,7 @@ def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
         "/jobs",
         "/health/live",
         "/health/ready",
+        "/health/orders",
     ],
 )
 def test_an_unknown_parameter_is_400_everywhere(client: TestClient, path: str) -> None:

@@ -1,4 +1,6 @@
+import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,19 +34,49 @@ def test_a_worker_that_was_seen_is_well(make_app: Any, tmp_path: Path) -> None:
     with TestClient(make_app()) as client:
         (tmp_path / "state" / "heartbeat").touch()
         document = client.get("/health/ready").json()
+        orders = client.get("/health/orders")
     assert document["checks"]["worker"] == {"status": "ok"}
-    assert document["status"] == "ok"
+    assert (document["status"], document["orders"]) == ("ok", "ok")
+    assert (orders.status_code, orders.json()["status"]) == (200, "ok")
+    assert "retry-after" not in orders.headers
+    assert set(orders.json()["checks"]) == {"orders", "worker", "results"}
 
 
-def test_without_the_orders_it_is_not_ready(make_app: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("age", [None, 20, 1000])
+def test_while_the_worker_is_not_seen_orders_are_down_and_nothing_else(
+    make_app: Any, tmp_path: Path, age: int | None
+) -> None:
+    with TestClient(make_app()) as client:
+        if age is not None:
+            (beat := tmp_path / "state" / "heartbeat").touch()
+            os.utime(beat, (time.time() - age,) * 2)
+        ready, orders = client.get("/health/ready"), client.get("/health/orders")
+    assert (ready.status_code, ready.json()["status"], ready.json()["orders"]) == (200, "degraded", "down")
+    assert orders.status_code == 503
+    assert orders.headers["retry-after"] == "15"
+    assert orders.json()["checks"]["worker"]["status"] == "unavailable"
+
+
+def test_a_broken_collection_takes_no_orders_away(make_app: Any, configuration: dict[str, Any], tmp_path: Path) -> None:
+    configuration["resources"]["parks"]["providers"][0]["data"] = str(tmp_path / "nowhere.gpkg")
+    with TestClient(make_app(configuration)) as client:
+        (tmp_path / "state" / "heartbeat").touch()
+        ready, orders = client.get("/health/ready"), client.get("/health/orders")
+    assert (ready.json()["status"], ready.json()["orders"], orders.status_code) == ("degraded", "ok", 200)
+
+
+def test_without_the_orders_maps_are_still_served(make_app: Any, tmp_path: Path) -> None:
     with TestClient(make_app()) as client:
         assert client.get("/health/ready").status_code == 200
         for path in (tmp_path / "state").glob("orders.sqlite*"):
             path.write_bytes(b"no database any more" * 1000)
         answer = client.get("/health/ready")
         live = client.get("/health/live")
-    assert answer.status_code == 503
+        orders = client.get("/health/orders")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["orders"]) == ("degraded", "down")
     assert answer.json()["checks"]["orders"]["status"] == "unavailable"
+    assert (orders.status_code, orders.json()["status"], orders.headers["retry-after"]) == (503, "down", "15")
     assert live.status_code == 200
 
 

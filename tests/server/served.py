@@ -56,7 +56,8 @@ class Served:
             return document
 
     def ready(self, seconds: float = 60) -> None:
-        eventually(lambda: self.answers("/health/ready"), seconds)
+        """Wait until orders are taken and done, too."""
+        eventually(lambda: self.answers("/health/orders"), seconds)
 
     def answers(self, path: str) -> bool:
         try:

@@ -87,7 +87,9 @@ def test_files_and_collections_are_read_and_orders_come_back(served: Served, clu
         assert b"127.0.0.1:" not in body.replace(served.url.removeprefix("http://").encode(), b"")
         assert b"PostgreSQL cannot be reached" in body
     code, _, body = ask(served, "/health/ready")
-    assert (code, json.loads(body)["checks"]["orders"]["status"]) == (503, "unavailable")
+    assert (code, json.loads(body)["checks"]["orders"]["status"]) == (200, "unavailable")
+    code, headers, body = ask(served, "/health/orders")
+    assert (code, json.loads(body)["status"], headers["retry-after"]) == (503, "down", "15")
 
     cluster.start()
     came_back = time.monotonic()

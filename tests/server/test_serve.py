@@ -9,10 +9,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from shutil import copytree
+from threading import Event
+from typing import Any
 
+import httpx2
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -65,6 +69,80 @@ def test_each_killed_process_comes_back(serve: Callable[..., Served]) -> None:
     served.ready()
 
 
+def stopped(process: psutil.Process) -> psutil.Process:
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
+def processes(served: Served) -> tuple[psutil.Process, list[psutil.Process], psutil.Process]:
+    """Return gunicorn's parent, its server processes and the worker."""
+    arbiter, worker = sorted(psutil.Process(served.process.pid).children(), key=lambda each: each.pid)
+    return arbiter, arbiter.children(), worker
+
+
+def health(served: Served, path: str) -> tuple[int, dict[str, Any]]:
+    answer = httpx2.get(served.url + path, timeout=20, trust_env=False)
+    return answer.status_code, answer.json()
+
+
+def test_a_worker_and_a_server_process_that_hang_are_replaced(serve: Callable[..., Served]) -> None:
+    served = serve()
+    served.ready()
+    _, web, worker = processes(served)
+    victims = [stopped(worker), stopped(web[0])]
+    job = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x"}}, Prefer="respond-async")
+    eventually(lambda: health(served, "/health/orders")[0] == 503, 60)
+    code, ready = health(served, "/health/ready")
+    assert (code, ready["orders"]) == (200, "down")
+    assert served.answers("/collections/parks/items?limit=1")
+    eventually(lambda: gone(victims), 120)
+    eventually(lambda: served.get(f"/jobs/{job['jobID']}")["status"] == "successful", 60)
+    served.ready()
+    assert "worker gives no sign of life for 30 s" in served.log.read_text()
+
+
+@pytest.mark.full
+def test_all_that_hang_at_once_are_replaced(serve: Callable[..., Served]) -> None:
+    served = serve()
+    served.ready()
+    arbiter, web, worker = processes(served)
+    victims = [stopped(each) for each in (arbiter, *web, worker)]
+    eventually(lambda: gone(victims), 180)
+    served.ready()
+    assert psutil.Process(served.process.pid).status() != psutil.STATUS_STOPPED
+
+
+def test_server_processes_that_are_replaced_lose_no_request(serve: Callable[..., Served]) -> None:
+    """As after many requests, or where an operator ends one; a request of some seconds is answered, too."""
+    served = serve()
+    served.ready()
+    over = Event()
+
+    def ask() -> int:
+        with httpx2.Client(base_url=served.url, timeout=60, trust_env=False) as client:
+            answers = 0
+            while not over.is_set():
+                assert client.get("/conformance", headers={"Accept": "application/json"}).status_code == 200
+                answers += 1
+            return answers
+
+    def wait_long() -> int:
+        body = {"inputs": {"stringInput": "x", "pause": 4}}
+        return httpx2.post(f"{served.url}/processes/echo/execution", json=body, timeout=60, trust_env=False).status_code
+
+    with ThreadPoolExecutor(7) as threads:
+        asking = [threads.submit(ask) for _ in range(4)]
+        waiting = [threads.submit(wait_long) for _ in range(3)]
+        _, web, _ = processes(served)
+        time.sleep(0.5)
+        for victim in web:
+            victim.terminate()
+            eventually(lambda victim=victim: gone([victim]), 60)  # type: ignore[misc] # its type cannot be written
+        over.set()
+        assert [each.result(60) for each in waiting] == [200, 200, 200]
+        assert all(each.result(60) for each in asking)
+
+
 def test_running_work_is_handed_back_and_done_after_a_restart(serve: Callable[..., Served]) -> None:
     served = serve(LANDCAST_SERVER_WORKERS="1")
     served.ready()
@@ -110,8 +188,10 @@ def test_a_database_that_is_none_stops_orders_and_nothing_else(serve: Callable[.
     (state / "orders.sqlite").write_bytes(b"no database" * 1000)
     served = serve(LANDCAST_SERVER_WORKERS="1")
     eventually(lambda: served.answers("/collections/parks"), 60)
+    ready = served.get("/health/ready")
+    assert (ready["status"], ready["orders"]) == ("degraded", "down")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        served.get("/health/ready")
+        served.get("/health/orders")
     assert refused.value.code == 503
     assert json.load(refused.value)["checks"]["orders"]["status"] == "unavailable"
     served.process.send_signal(signal.SIGTERM)

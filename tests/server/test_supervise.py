@@ -14,13 +14,13 @@ from threading import Timer
 import psutil
 import pytest
 
-from server.supervise import listen
+from server.supervise import Child, Systemd, listen
 
 PARENT = """
 import os, sys
 from functools import partial
 from server.supervise import Child, supervise
-def execute(code):
+def execute(code, _liveness):
     os.execv(sys.executable, [sys.executable, "-c", code])
 supervise([Child(str(number), partial(execute, code)) for number, code in enumerate(sys.argv[1:])])
 """
@@ -105,7 +105,7 @@ import sys
 from server.logs import start_logging
 from server.supervise import Child, supervise
 start_logging(level="INFO", form="json")
-def fail():
+def fail(_liveness):
     raise OSError("no disk")
 supervise([Child("worker", fail)])
 """
@@ -142,3 +142,120 @@ def test_an_address_is_waited_for_while_what_held_it_ends() -> None:
 def test_an_address_that_stays_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held, pytest.raises(OSError, match="in use"):
         listen(f"127.0.0.1:{held.getsockname()[1]}")
+
+
+HANGING = """
+import os, signal, sys, time
+from server.supervise import Child, supervise
+def run(liveness):
+    print(os.getpid(), flush=True)
+    child = os.fork()
+    if not child:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    for _ in range(int(sys.argv[1])):
+        liveness.beat()
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGSTOP)
+supervise([Child("worker", run, patience=0.3)])
+"""
+
+
+@pytest.fixture
+def supervised(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    arguments = [sys.executable, "-c", *request.param]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        yield parent
+        parent.kill()
+
+
+@pytest.mark.parametrize("supervised", [[HANGING, "3"]], indirect=True)
+def test_a_child_that_hangs_is_replaced_and_what_it_began_is_ended(supervised: subprocess.Popen[str]) -> None:
+    assert supervised.stdout
+    pids = [int(supervised.stdout.readline()) for _ in range(2)]
+    assert len(set(pids)) == 2
+    assert not psutil.pid_exists(pids[0])
+    supervised.terminate()
+    assert supervised.wait(30) == 0
+    eventually(lambda: not any(os.getpgid(pid) in pids for pid in psutil.pids() if psutil.pid_exists(pid)), 30)
+
+
+@pytest.mark.parametrize("supervised", [[HANGING, "1000"]], indirect=True)
+def test_a_child_that_beats_is_left_alone(supervised: subprocess.Popen[str]) -> None:
+    assert supervised.stdout
+    first = psutil.Process(int(supervised.stdout.readline()))
+    time.sleep(1.5)
+    assert first.is_running()
+    supervised.terminate()
+    assert supervised.wait(30) == 0
+
+
+def test_each_time_it_hangs_a_child_is_given_longer() -> None:
+    child = Child("worker", lambda _: time.sleep(60), patience=0.1)
+    child.tend(time.monotonic())
+    process = child.process
+    assert process
+    child.liveness.beat()
+    child.tend(time.monotonic() + 0.05)
+    assert process.is_alive()
+    child.tend(time.monotonic() + 1)
+    assert not process.is_alive()
+    assert child.patience == 0.2
+
+
+def test_a_child_may_take_long_to_begin() -> None:
+    child = Child("worker", lambda _: time.sleep(60), patience=0.1)
+    child.tend(now := time.monotonic())
+    assert child.process
+    child.tend(now + 100)
+    assert child.process.is_alive()
+    child.tend(now + 121)
+    assert not child.process.is_alive()
+
+
+READY = """
+import os, sys, time
+from server.supervise import Child, supervise
+def run(liveness):
+    assert "NOTIFY_SOCKET" not in os.environ
+    liveness.ready()
+    time.sleep(60)
+supervise([Child("server", run)], announce=lambda: print("it serves", flush=True))
+"""
+
+
+def test_systemd_is_told_when_it_serves_and_that_it_goes_on_and_not_while_it_is_stopped(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.settimeout(30)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        with subprocess.Popen(
+            [sys.executable, "-c", READY], env={**os.environ, **told}, stdout=subprocess.PIPE, text=True
+        ) as parent:
+            assert parent.stdout
+            heard = [notified.recv(100) for _ in range(20)]
+            assert heard.count(b"READY=1") == 1
+            assert set(heard) == {b"READY=1", b"WATCHDOG=1"}
+            assert parent.stdout.readline() == "it serves\n"
+            parent.send_signal(signal.SIGSTOP)
+            eventually(lambda: psutil.Process(parent.pid).status() == psutil.STATUS_STOPPED, 30)
+            notified.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                [notified.recv(100) for _ in range(100)]
+            notified.settimeout(30)
+            parent.send_signal(signal.SIGCONT)
+            assert notified.recv(100) == b"WATCHDOG=1"
+            parent.terminate()
+            while notified.recv(100) != b"STOPPING=1":
+                pass
+            assert parent.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}],
+)
+def test_without_systemd_nobody_is_told(environment: dict[str, str]) -> None:
+    systemd = Systemd(environment)
+    systemd.tell("READY=1")
+    systemd.beat(time.monotonic())
+    assert environment == {}

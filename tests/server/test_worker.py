@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 
 Open = Callable[..., socket.socket]
 AT_ONCE = 10.0
-"""Seconds; on an idle machine it is some hundredths."""
+"""Seconds; on an idle machine it is some hundredths, and what is held is held for longer."""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,171 @@
+"""Processes that share one listening socket, each a real fork with a loop of its own."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.context import ForkProcess
+
+import pytest
+
+from server.balance import Acceptor, Board, Slot, SlotState
+
+_fork = multiprocessing.get_context("fork")
+
+
+class Named(asyncio.Protocol):
+    """Answers each line with the process's number, and tells the acceptor how many connections there are."""
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        self._told = told
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._told(1)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        del data
+        assert isinstance(self._transport, asyncio.WriteTransport)
+        self._transport.write(f"{os.getpid()}\n".encode())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._told(-1)
+
+
+def serve(listening: socket.socket, board: Board, slot: Slot) -> None:
+    async def run() -> None:
+        served = 0
+
+        def told(more: int) -> None:
+            nonlocal served
+            served += more
+            acceptor.tell(served)
+
+        acceptor = Acceptor(asyncio.get_running_loop(), listening, lambda: Named(told), (board, slot))
+        acceptor.start()
+        slot.state = SlotState.ACCEPTING
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def served_by(number: int) -> Iterator[tuple[tuple[str, int], Board, list[ForkProcess]]]:
+    """Yield the address that so many processes serve."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
+        board = Board(number)
+        slots = [slot for _ in range(number) if (slot := board.take())]
+        processes = [_fork.Process(target=serve, args=(listening, board, slot)) for slot in slots]
+        for process in processes:
+            process.start()
+        until = time.monotonic() + 30
+        while board.count(SlotState.ACCEPTING) < number:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        try:
+            yield listening.getsockname(), board, processes
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+def named(connection: socket.socket) -> str:
+    connection.sendall(b"?")
+    return connection.recv(16).decode().strip()
+
+
+@pytest.mark.parametrize(("processes", "clients"), [(2, 4), (2, 8), (2, 64), (4, 16), (4, 64), (1, 8)])
+def test_connections_that_are_kept_are_shared_evenly(processes: int, clients: int) -> None:
+    """All come at once, as the 8 of which one process took each."""
+    with served_by(processes) as (address, _, _):
+        made = [socket.create_connection(address, timeout=30) for _ in range(clients)]
+        shares = Counter(named(connection) for connection in made)
+        for connection in made:
+            connection.close()
+    assert sum(shares.values()) == clients
+    assert max(shares.values()) <= max(0.65 * clients, clients / processes)
+
+
+def test_many_short_connections_are_shared() -> None:
+    def ask(address: tuple[str, int], times: int) -> Counter[str]:
+        answers: Counter[str] = Counter()
+        for _ in range(times):
+            with socket.create_connection(address, timeout=30) as connection:
+                answers[named(connection)] += 1
+        return answers
+
+    with served_by(2) as (address, _, _), ThreadPoolExecutor(8) as threads:
+        shares = sum(threads.map(ask, [address] * 8, [100] * 8), Counter[str]())
+    assert sum(shares.values()) == 800
+    assert max(shares.values()) < 0.8 * 800
+
+
+def test_a_process_that_is_stopped_keeps_nothing_from_the_others() -> None:
+    with served_by(2) as (address, _, processes):
+        stopped = str(processes[0].pid)
+        os.kill(processes[0].pid or 0, signal.SIGSTOP)
+        made = [socket.create_connection(address, timeout=30) for _ in range(100)]
+        answers = Counter(named(connection) for connection in made)
+        for connection in made:
+            connection.close()
+    assert stopped not in answers
+    assert sum(answers.values()) == 100
+
+
+def test_those_that_wait_are_left_to_the_others_when_a_process_is_killed() -> None:
+    with served_by(2) as (address, board, processes):
+        os.kill(processes[0].pid or 0, signal.SIGKILL)
+        processes[0].join()
+        board.free_all_but([])
+        made = [socket.create_connection(address, timeout=30) for _ in range(20)]
+        assert {named(connection) for connection in made} == {str(processes[1].pid)}
+        for connection in made:
+            connection.close()
+
+
+def test_a_process_without_a_file_left_waits_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.balance._PAUSE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
+        asyncio.run(_served_after_a_refusal(listening))
+
+
+async def _served_after_a_refusal(listening: socket.socket) -> None:
+    refusals = [OSError(24, "Too many open files"), OSError(12, "Cannot allocate memory")]
+
+    class Scarce(socket.socket):
+        def accept(self) -> tuple[socket.socket, object]:
+            if refusals:
+                raise refusals.pop()
+            return super().accept()
+
+    scarce = Scarce(fileno=os.dup(listening.fileno()))
+    acceptor = Acceptor(asyncio.get_running_loop(), scarce, lambda: Named(lambda _: None), None)
+    acceptor.start()
+    reader, writer = await asyncio.open_connection(*listening.getsockname())
+    writer.write(b"?")
+    assert (await asyncio.wait_for(reader.readline(), 30)).decode().strip() == str(os.getpid())
+    assert not refusals
+    writer.close()
+    await writer.wait_closed()
+    acceptor.stop()
+    scarce.close()
+
+
+def test_there_are_slots_for_those_that_end_beside_their_successors() -> None:
+    board = Board(2)
+    slots = [board.take() for _ in range(6)]
+    assert None not in slots
+    assert board.take() is None
+    board.free_all_but(slots[1:])
+    assert (again := board.take()) is not None
+    assert (again.load, board.count(SlotState.STARTING)) == ((0, 0), 6)
