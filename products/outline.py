@@ -27,7 +27,7 @@ _ALLOWED = (
 )
 _SYSTEMS = 'Allowed are codes that PROJ knows, such as "EPSG:3035" or "urn:ogc:def:crs:EPSG::3035"'
 _WKT = re.compile(
-    r"\s*(?:SRID\s*=\s*(?P<srid>\d{1,9})\s*;)?\s*(?P<kind>(?:MULTI)?POLYGON)(?:\s*(?P<tag>ZM|Z|M))?\s*(?=\(|EMPTY)",
+    r"\s*+(?:SRID\s*+=\s*+(?P<srid>\d{1,9})\s*+;)?\s*+(?P<kind>(?:MULTI)?POLYGON)\s*+(?P<tag>ZM|Z|M)?\s*+(?=\(|EMPTY)",
     re.IGNORECASE,
 )
 _CODE = re.compile(

@@ -1,30 +1,40 @@
-"""The Accept header (RFC 9110, section 12.5.1)."""
+"""The Accept headers (RFC 9110, section 12.5)."""
 
 import re
 from collections.abc import Iterator, Sequence
 
+_ERRORS = ("application/problem+json", "application/problem+xml")
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 def choose(accept: str | None, offered: Sequence[str]) -> str | None:
     """Return the offered media type that the caller likes best, the earlier at a tie; None where it rules all out.
 
-    Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`.
+    Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`. A type of
+    errors says how errors are liked, and nothing of what is no error.
     """
-    ranges: dict[str, float] = {}
-    for name, quality in _ranges(accept or ""):
-        ranges[name] = max(quality, ranges.get(name, 0))
+    said = weights(accept or "")
+    passed_over = set(_ERRORS) - set(offered)
+    ranges = {name: quality for name, quality in said.items() if "/" in name and name not in passed_over}
     if not ranges:
         return offered[0]
     best = max(offered, key=lambda media_type: _quality(_bare(media_type), ranges))
     return best if _quality(_bare(best), ranges) > 0 else None
 
 
-def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    for part in accept.split(","):
+def weights(header: str) -> dict[str, float]:
+    """Return how well each name in the header is liked, the best where it stands twice."""
+    said: dict[str, float] = {}
+    for name, weight in _weights(header):
+        said[name] = max(weight, said.get(name, 0))
+    return said
+
+
+def _weights(header: str) -> Iterator[tuple[str, float]]:
+    for part in header.split(","):
         name, *parameters = (word.strip().lower() for word in part.split(";"))
         weight = next((word[2:] for word in parameters if word.startswith("q=")), "1")
-        if "/" in name and _WEIGHT.fullmatch(weight):
+        if name and _WEIGHT.fullmatch(weight):
             yield name, float(weight)
 
 

@@ -1,4 +1,4 @@
-"""The style of the pages."""
+"""The style and the pictures of the pages."""
 
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from routes.guard import NOTHING, GuardedRoute
 from routes.sendfile import send_file
 
 _FOLDER = Path(__file__).parent / "static"
-_TYPES = {"landcast.css": "text/css; charset=utf-8", "landcast.svg": "image/svg+xml"}
+_FAVICON = "favicon.ico"
+_TYPES = {"landcast.css": "text/css; charset=utf-8", "landcast.svg": "image/svg+xml", _FAVICON: "image/x-icon"}
 
 
 async def get_static(request: Request) -> Response:
     """Answer with one of our own files."""
-    name = request.path_params["name"]
+    name = request.path_params.get("name", _FAVICON)
     return send_file(
         request,
         _FOLDER / name if name in _TYPES else _FOLDER / "-",
@@ -23,4 +24,7 @@ async def get_static(request: Request) -> Response:
     )
 
 
-routes = [GuardedRoute("/static/{name}", get_static, needs=NOTHING, include_in_schema=False)]
+routes = [
+    GuardedRoute("/static/{name}", get_static, needs=NOTHING, include_in_schema=False),
+    GuardedRoute("/favicon.ico", get_static, needs=NOTHING, include_in_schema=False),
+]

@@ -1,7 +1,8 @@
-"""A picture of the coverage in the colours of its classes."""
+"""A picture of the coverage in the colours of its classes, by itself or on a page."""
 
 import re
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import anyio
 from starlette.requests import Request
@@ -9,7 +10,7 @@ from starlette.responses import Response
 
 from auth.access import Action
 from plugins.cog import Size
-from plugins.crs import CRS84
+from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.boxes import read_box, read_crs
@@ -17,6 +18,7 @@ from routes.content import content_headers
 from routes.coverage import coverage_provider
 from routes.coverage_request import read_side, side_by_aspect, to_system
 from routes.guard import GuardedRoute, on_collection
+from routes.pages import render
 from routes.parameters import allow_parameters
 from routes.problem import Problem, bad_parameter
 from routes.providers import collection_of
@@ -26,18 +28,19 @@ from routes.timespan import meets_time
 
 _WIDTH = 800
 _COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
+_FORMS = {"png": "image/png", "html": "text/html"}
 _PARAMETERS = ("bbox", "bbox-crs", "crs", "width", "height", "datetime", "transparent", "bgcolor")
 
 
 async def get_map(request: Request) -> Response:
     """Answer with a PNG of exactly the box and size asked for: 800 pixels wide, longitude and latitude without them."""
     allow_parameters(request, *_PARAMETERS)
-    negotiate(request, {"png": "image/png"})
+    form = negotiate(request, _FORMS)
     limiter = resources_of(request).heavy
-    return await anyio.to_thread.run_sync(_answer, request, limiter=limiter)
+    return await anyio.to_thread.run_sync(_answer, request, form, limiter=limiter)
 
 
-def _answer(request: Request) -> Response:
+def _answer(request: Request, form: str) -> Response:
     provider = coverage_provider(request)
     crs = read_crs(request, "crs", provider.systems, CRS84)
     box = to_system(read_box(request, provider.systems) or provider.whole, crs)
@@ -46,9 +49,19 @@ def _answer(request: Request) -> Response:
     collection = collection_of(resources_of(request).api, request.path_params["collection_id"])
     if not meets_time(request, collection):
         return Response(status_code=HTTPStatus.NO_CONTENT)
+    if form == "html":
+        page = _page(request, box, size, title=collection["title"])
+        return Response(page, headers={**content_headers(box, collection), "Vary": "Accept"}, media_type="text/html")
     image = picture(provider.read(box, size).values, provider.classes, background=background)
-    headers = {**content_headers(box, collection), "Cache-Control": "public, max-age=3600"}
+    headers = {**content_headers(box, collection), "Cache-Control": "public, max-age=3600", "Vary": "Accept"}
     return Response(image, headers=headers, media_type="image/png")
+
+
+def _page(request: Request, box: Box, size: Size, *, title: str) -> str:
+    """Return the page with the picture, which asks for it by the same parameters."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
+    picture_of = {"id": request.path_params["collection_id"], "title": title, "box": box, "size": size}
+    return render(request, "map.html", {**picture_of, "query": urlencode([*kept, ("f", "png")])})
 
 
 def _size(request: Request, full: Size) -> Size:

@@ -8,6 +8,8 @@ from starlette.requests import Request
 
 from routes.problem import Problem
 
+_LONGEST_DATE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Validators:
@@ -51,9 +53,11 @@ def _names(header: str, etag: str, *, weak: bool) -> bool:
 
 
 def _seconds(header: str | None) -> float | None:
+    if not header or len(header) > _LONGEST_DATE:
+        return None
     try:
-        return parsedate_to_datetime(header).timestamp() if header else None
-    except ValueError:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 

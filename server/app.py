@@ -45,6 +45,7 @@ from routes.errors import HANDLERS
 from routes.guard import GuardedRoute
 from routes.middleware.bounds import Bounds
 from routes.middleware.caller import Caller
+from routes.middleware.compression import Compression
 from routes.middleware.failures import Failures
 from routes.middleware.options import Options
 from routes.middleware.place import Place
@@ -129,6 +130,7 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
     return [
         Middleware(RequestLog),
         Middleware(ResponseHeaders, url=url),
+        Middleware(Compression),
         Middleware(Place, url=url),
         Middleware(
             Bounds,

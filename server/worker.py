@@ -9,9 +9,11 @@ import time
 from asyncio import TimerHandle, Transport
 from collections import OrderedDict, defaultdict
 from functools import partial
+from http import HTTPStatus
 from typing import Any, override
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.asgi import protocol
 from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
@@ -30,6 +32,8 @@ _STOP_SECONDS = 1.0
 """How long requests are given when all processes end; gunicorn kills what is there after two seconds."""
 _OTHER_FILES = 512
 """Files that a process has open beside its connections."""
+_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {416: "Range Not Satisfiable"}
+"""Python 3.12 has the older name of 416."""
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 19\r\n\r\nthe server is busy\n"
@@ -174,6 +178,8 @@ class BoundedWorker(gasgi.ASGIWorker):
     @override
     def run(self) -> None:
         self.worker_connections = min(self.worker_connections, _files() - _OTHER_FILES)
+        for status, phrase in _PHRASES.items():
+            protocol._REASON_PHRASES.setdefault(status, phrase)  # noqa: SLF001 - gunicorn says "Unknown" for them
         super().run()
 
     @override

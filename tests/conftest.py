@@ -182,7 +182,7 @@ def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

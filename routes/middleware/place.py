@@ -1,18 +1,32 @@
-"""Where a request goes: the public address's prefix, a slash at the end."""
+"""Where a request goes: Host and the form of its target, the public address's prefix, a slash at the end."""
 
+import re
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from ipaddress import AddressValueError, IPv6Address
+from urllib.parse import unquote, urlsplit
 
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from routes.errors import answer
+from routes.problem import Problem
+
+_HOST = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})++)(?::(?P<port>\d{0,5}))?",
+    re.ASCII,
+)
+_ABSOLUTE = re.compile(r"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
+_LARGEST_PORT = 65_535
 
 
 class Place:
     """Accept requests with the path prefix of the public address and without it: a proxy may strip it or not.
 
-    An address with a slash at its end is sent to the one without it (308), at the public address; Host and
-    X-Forwarded-* are never read, and what is no path (`GET http://evil.example/`) leads nowhere. `public_path` in the
-    scope is the path that the public knows.
+    An address with a slash at its end is sent to the one without it (308), at the public address. Host is looked at
+    for its form alone (RFC 9112, 3.2: none, two or a malformed one are 400), as is the authority of a whole address in
+    place of a path; any name will do, and X-Forwarded-* are never read. `public_path` in the scope is the path that the
+    public knows.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
@@ -25,7 +39,12 @@ class Place:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = self._stripped(scope["path"])
+        try:
+            _check_host(scope)
+            path = self._stripped(_path_of(scope))
+        except Problem as problem:
+            await answer(Request(scope), problem)(scope, receive, send)
+            return
         scope = {**scope, "root_path": "", "path": path, "public_path": f"{self._prefix}{path}"}
         if path.startswith("/") and path.endswith("/") and path != "/":
             await self._without_slash(scope)(scope, receive, send)
@@ -41,3 +60,36 @@ class Place:
         query = scope["query_string"].decode("latin-1")
         target = self._url + (scope["path"].rstrip("/") or "/") + (f"?{query}" if query else "")
         return RedirectResponse(target, HTTPStatus.PERMANENT_REDIRECT)
+
+
+def _check_host(scope: Scope) -> None:
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+    if len(hosts) > 1:
+        raise Problem(HTTPStatus.BAD_REQUEST, "Host: allowed once")
+    if not hosts and scope.get("http_version", "1.1") == "1.1":
+        raise Problem(HTTPStatus.BAD_REQUEST, "Host: missing; HTTP/1.1 demands one, whichever it is")
+    if hosts and not _is_authority(hosts[0]):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"Host: {hosts[0][:80]!r}; allowed: a name or an address, and a port")
+
+
+def _path_of(scope: Scope) -> str:
+    """Return the path of the target: a whole address is taken too, whoever it names (RFC 9112, 3.2.2)."""
+    path: str = scope["path"]
+    if path.startswith("/"):
+        return path
+    whole = _ABSOLUTE.fullmatch(scope.get("raw_path", path.encode()).decode("latin-1"))
+    if whole is None:
+        return path
+    if not _is_authority(whole[1]):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the address names the host {whole[1][:80]!r}, which is none")
+    return unquote(whole[2], errors="replace") or "/"
+
+
+def _is_authority(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    if found is None or int(found["port"] or 0) > _LARGEST_PORT:
+        return False
+    try:
+        return found["six"] is None or bool(IPv6Address(found["six"]).exploded)
+    except AddressValueError:
+        return False

@@ -1,5 +1,6 @@
 """What every answer carries: security, and CORS for a web map of any origin."""
 
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -28,8 +29,8 @@ def content_policy(url: str, *form_targets: str) -> str:
 class ResponseHeaders:
     """Add the headers where the route has not set them, and take the body from answers to HEAD.
 
-    Any origin may read: to `*` browsers show nothing that they fetched with a cookie. `url` is the public address,
-    whose origin pages may use.
+    Every 503 says when to come again. Any origin may read: to `*` browsers show nothing that they fetched with a
+    cookie. `url` is the public address, whose origin pages may use.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
@@ -54,6 +55,8 @@ class ResponseHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
+                if message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+                    headers.setdefault("Retry-After", "5")
             elif bodiless and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

@@ -144,7 +144,11 @@ def _map(collection_id: str) -> Value:
         tag=collection_id,
         parameters=_map_parameters(),
         responses={
-            "200": {**binary("A map in the colours of the classes.", "image/png"), **headers(*_PLACED)},
+            "200": {
+                "description": "A map in the colours of the classes.",
+                "content": binary("", "image/png")["content"] | content({"type": "string"}, "text/html"),
+                **headers(*_PLACED),
+            },
         },
         errors=(*_BROKEN, 413),
     )
@@ -203,5 +207,5 @@ def _map_parameters() -> list[Value]:
         query(
             "bgcolor", "The colour without data: `0xRRGGBB`.", {"type": "string", "pattern": "^(0x|#)?[0-9A-Fa-f]{6}$"}
         ),
-        form("png"),
+        form("png", "html"),
     ]

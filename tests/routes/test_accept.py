@@ -33,6 +33,27 @@ def test_accept_is_negotiated(accept: str | None, chosen: str | None) -> None:
     assert choose(accept, OFFERED) == chosen
 
 
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("application/problem+json", "image/png"),
+        ("application/problem+xml, application/problem+json;q=0.5", "image/png"),
+        ("application/problem+json, text/html", "text/html"),
+        ("application/problem+json;q=0.1, image/png", "image/png"),
+        ("application/problem+json, image/tiff", None),
+    ],
+)
+def test_how_errors_are_liked_says_nothing_of_what_is_none(accept: str, chosen: str | None) -> None:
+    assert choose(accept, ("image/png", "text/html")) == chosen
+
+
+@pytest.mark.parametrize("path", ["clcplus-raster/map?width=8", "clcplus-raster", "parks/items"])
+def test_who_prefers_problems_gets_what_is_asked_for(client: TestClient, path: str) -> None:
+    headers = {"accept": "application/problem+json"}
+    assert client.get(f"/collections/{path}", headers=headers).status_code == 200
+    assert client.get("/collections/nothing", headers=headers).headers["content-type"] == "application/problem+json"
+
+
 def test_gdals_geotiff_is_understood() -> None:
     offered = ("image/tiff; application=geotiff", "image/png")
     assert choose("image/tiff;application=geotiff", offered) == offered[0]

@@ -1,3 +1,5 @@
+import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +131,43 @@ def test_it_says_its_place_and_time(client: TestClient) -> None:
 def test_no_box_is_too_large_to_be_understood(client: TestClient, query: str) -> None:
     """Sums of such numbers are infinite, which was a 500."""
     assert client.get(f"/collections/clcplus-raster/{query}").status_code < 500
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+IN_A_PAGE = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "kind"),
+    [
+        ("", BROWSER, "text/html; charset=utf-8"),
+        ("&f=html", "*/*", "text/html; charset=utf-8"),
+        ("", IN_A_PAGE, "image/png"),
+        ("", "*/*", "image/png"),
+        ("", "image/png", "image/png"),
+        ("&f=png", BROWSER, "image/png"),
+    ],
+)
+def test_a_browser_gets_a_page_and_everything_else_the_picture(
+    client: TestClient, query: str, accept: str, kind: str
+) -> None:
+    answer = client.get(f"{MAP}?bbox={BABIA}&width=20&height=10{query}", headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == kind
+    assert "Accept" in answer.headers["vary"]
+
+
+def test_the_page_shows_the_same_map(client: TestClient) -> None:
+    query = f"bbox={BABIA}&width=20&height=10&crs={EPSG}/3857&bgcolor=%23ff0000"
+    page = client.get(f"{MAP}?{query}&f=html").text
+    [source] = re.findall(r'<img src="([^"]+)" width="20" height="10"', page)
+    address = html.unescape(source).removeprefix("https://maps.example.org/land")
+    shown = client.get(address, headers={"accept": IN_A_PAGE})
+    assert shown.content == client.get(f"{MAP}?{query}&f=png").content
+    assert "<script" not in page
+    assert by_value(CLASSES)[1].name in html.unescape(page)
+
+
+def test_mistakes_are_told_on_the_page_too(client: TestClient) -> None:
+    assert client.get(f"{MAP}?bbox=1,2,3", headers={"accept": BROWSER}).status_code == 400
+    assert client.get(f"{MAP}?width=100000&height=100000", headers={"accept": BROWSER}).status_code == 413

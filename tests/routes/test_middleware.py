@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import anyio
 import anyio.lowlevel
@@ -181,25 +182,98 @@ def test_two_slashes_in_front_are_no_way_to_another_host() -> None:
     assert answer.headers["location"].startswith(f"{PUBLIC}/")
 
 
-def test_a_whole_address_in_place_of_a_path_is_no_way_to_another_host() -> None:
-    """Attack: `GET http://.evil.example/` behind the public address is `https://maps.example.orghttp://.evil.example`."""
+def _answered(path: bytes, *headers: tuple[bytes, bytes], version: str = "1.1") -> tuple[int, dict[bytes, bytes]]:
+    """Return status and headers of the answer to a request with just these headers."""
     sent: list[Message] = []
 
     async def ask() -> None:
-        async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "GET", "path": "http://.evil.example/", "query_string": b"", "headers": []}
-        await Place(_client(_path, url="https://maps.example.org").app, url="https://maps.example.org")(
-            scope, receive, send
-        )
+        scope = {
+            "type": "http",
+            "http_version": version,
+            "method": "GET",
+            "path": unquote_to_bytes(path).decode(),
+            "raw_path": path,
+            "query_string": b"",
+            "headers": list(headers),
+        }
+        await _client(_path, url="https://maps.example.org").app(scope, _nothing, send)
 
     anyio.run(ask)
-    assert sent[0]["status"] == 404
-    assert not [value for name, value in sent[0]["headers"] if name == b"location"]
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        (b"http://maps.example.org/thing", None),
+        (b"http://other.example:8080/thing", None),
+        (b"HTTPS://[::1]/thing", None),
+        (b"http://other.example", None),
+        (b"http://.evil.example/thing/", b"https://maps.example.org/thing"),
+        (b"http://evil.example//x.example/", b"https://maps.example.org//x.example"),
+    ],
+)
+def test_a_whole_address_in_place_of_a_path_is_its_path_here(path: bytes, location: bytes | None) -> None:
+    """Attack: be sent to another host by the redirect that a slash at the end leads to."""
+    status, headers = _answered(path, (b"host", b"a"))
+    assert status == (308 if location else 200)
+    assert headers.get(b"location") == location
+
+
+@pytest.mark.parametrize(
+    "path", [b"http:///thing", b"http://a b/thing", b"http://user@a/thing", b"http://a%zz/thing", b"http://a:99999/"]
+)
+def test_a_whole_address_of_no_host_is_400(path: bytes) -> None:
+    assert _answered(path, (b"host", b"a"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"a",
+        b"maps.example.org",
+        b"A.B:80",
+        b"10.0.0.1",
+        b"10.0.0.1:5000",
+        b"[::1]",
+        b"[fe80::1]:80",
+        b"a:",
+        b"x_y",
+        b"%20b",
+    ],
+)
+def test_any_host_will_do(host: bytes) -> None:
+    """Probes name the server by its address, proxies by whatever name they have for it."""
+    assert _answered(b"/thing", (b"host", host))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"", b" ", b"a b", b"a/b", b"a@b", b"user:word@b", b"[::1", b"[:::]", b"[1.2.3.4]", b"::1", b"a:b", b"a:99999",
+        b"a:80:80", b"a,b c", b"\xc3\xa4", b"a?b", b"a#b", b"a\\b", b"<a>", b"a%zz", b"[]", b"http://a",
+    ],
+)  # fmt: skip
+def test_a_malformed_host_is_400(host: bytes) -> None:
+    assert _answered(b"/thing", (b"host", host))[0] == 400
+
+
+def test_one_host_is_demanded_of_who_speaks_http_1_1() -> None:
+    assert _answered(b"/thing")[0] == 400
+    assert _answered(b"/thing", version="1.0")[0] == 200
+    assert _answered(b"/thing", (b"host", b"a"), (b"host", b"a"))[0] == 400
+    assert _answered(b"/thing", (b"host", b"a"), (b"Host", b"b"), version="1.0")[0] == 400
+
+
+def test_every_503_says_when_to_come_again() -> None:
+    async def away(_request: Request) -> Response:
+        return JSONResponse({}, 503)
+
+    assert _client(away).get("/thing").headers["retry-after"] == "5"
+    assert _client(away, requests=0).get("/thing").headers["retry-after"] == "1"
 
 
 def test_a_body_above_the_bound_is_refused_by_its_length() -> None:

@@ -143,3 +143,10 @@ def test_the_style_is_served_by_us(client: TestClient) -> None:
 def test_the_json_of_a_page_is_of_the_same_question(client: TestClient) -> None:
     page = Page(client.get("/collections/parks/items?limit=2&offset=4&f=html").text)
     assert "?limit=2&offset=4&f=json" in page.followed
+
+
+def test_there_is_a_favicon_for_who_asks_for_it_by_its_name(client: TestClient) -> None:
+    answer = client.get("/favicon.ico")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/x-icon"
+    assert answer.content.startswith(b"\0\0\1\0")

@@ -1,0 +1,100 @@
+"""HTTP as it goes over the wire: real sockets, the real server."""
+
+import gzip
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import serving
+
+FILE = "/collections/clcplus-raster/files/clcplus_2023_parks.tif"
+
+
+@pytest.fixture(scope="module")
+def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(sample, tmp_path_factory.mktemp("http") / "server.log") as url:
+        yield url
+
+
+def ask(url: str, *lines: str, version: str = "1.1") -> tuple[str, dict[str, str], bytes]:
+    """Return status line, headers and body of the answer to a request of just these lines."""
+    parts = urlsplit(url)
+    first, *others = lines
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=30) as connection:
+        head = "\r\n".join([f"{first} HTTP/{version}", *others, "Connection: close", "", ""])
+        connection.sendall(head.encode("latin-1"))
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    head_of, _, body = answer.partition(b"\r\n\r\n")
+    status, *fields = head_of.decode("latin-1").split("\r\n")
+    return status, {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}, body
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["GET /health/live", "Host: a"], "200 OK"),
+        (["GET /health/live", "Host: 127.0.0.1:5000"], "200 OK"),
+        (["GET /health/live", "Host: [::1]:5000"], "200 OK"),
+        (["GET /health/live"], "400 Bad Request"),
+        (["GET /health/live", "Host:"], "400 Bad Request"),
+        (["GET /health/live", "Host: a", "Host: a"], "400 Bad Request"),
+        (["GET /health/live", "Host: a b"], "400 Bad Request"),
+        (["GET /collections", "Host: user@a"], "400 Bad Request"),
+        (["GET http://other.example/health/live", "Host: a"], "200 OK"),
+        (["GET http://other.example:81/collections?f=json", "Host: other.example:81"], "200 OK"),
+        (["GET http://other.example", "Host: a"], "200 OK"),
+        (["GET http://user@other.example/", "Host: a"], "400 Bad Request"),
+        (["GET /collections", "Host: a", "Accept: image/png"], "406 Not Acceptable"),
+        ([f"GET {FILE}", "Host: a", 'If-Match: "no"'], "412 Precondition Failed"),
+        ([f"GET {FILE}", "Host: a", "Range: bytes=99999999999-"], "416 Range Not Satisfiable"),
+        (["GET /favicon.ico", "Host: a"], "200 OK"),
+    ],
+)
+def test_the_status_line_says_what_is_meant(server: str, lines: list[str], status: str) -> None:
+    assert ask(server, *lines)[0] == f"HTTP/1.1 {status}"
+
+
+def test_a_probe_of_http_1_0_needs_no_host(server: str) -> None:
+    assert ask(server, "GET /health/live", version="1.0")[0].endswith(" 200 OK")
+
+
+@pytest.mark.parametrize("path", ["/collections?f=html", "/openapi", "/collections/parks/items?limit=9"])
+def test_text_is_smaller_for_who_takes_it_so(server: str, path: str) -> None:
+    _, plain, expected = ask(server, f"GET {path}", "Host: a")
+    _, headers, body = ask(server, f"GET {path}", "Host: a", "Accept-Encoding: br, gzip;q=0.5")
+    assert headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain
+    assert all("Accept-Encoding" in told["vary"] for told in (plain, headers))
+    assert int(headers["content-length"]) == len(body) < len(expected) / 2
+    unpacked = gzip.decompress(body)
+    assert json.loads(unpacked)["type"] if "items" in path else unpacked == expected
+
+
+def test_a_long_answer_comes_in_chunks_and_whole(server: str) -> None:
+    lines = ["GET /collections/clcplus-vector/items?limit=2000", "Host: a"]
+    _, headers, body = ask(server, *lines, "Accept-Encoding: gzip")
+    assert headers["transfer-encoding"] == "chunked"
+    assert len(json.loads(gzip.decompress(_joined(body)))["features"]) > 100
+
+
+def _joined(chunks: bytes) -> bytes:
+    whole = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        whole, chunks = whole + chunks[: int(size, 16)], chunks[int(size, 16) + 2 :]
+    return whole
+
+
+@pytest.mark.parametrize("asked", [[], ["Range: bytes=0-99"]])
+def test_a_file_is_never_compressed(server: str, asked: list[str]) -> None:
+    status, headers, _ = ask(server, f"HEAD {FILE}", "Host: a", "Accept-Encoding: gzip", *asked)
+    assert status.startswith("HTTP/1.1 200")
+    assert "content-encoding" not in headers
+    assert headers["etag"].startswith('"')
+    _, ranged, body = ask(server, f"GET {FILE}", "Host: a", "Accept-Encoding: gzip", "Range: bytes=0-1")
+    assert body in (b"II", b"MM")
+    assert "content-encoding" not in ranged
