@@ -30,8 +30,13 @@ class Enrolment:
 
 
 def refuse_known(configuration: Path, product: Enrolment) -> None:
-    """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already."""
+    """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already.
+
+    So it does where the file is wrong as it is, before anything is made.
+    """
     document = read_configuration(configuration)
+    if flaws := examine(document).flaws:
+        raise InvalidConfiguration(*(f"{configuration}: {flaw}" for flaw in flaws))
     if product.id in document.get("products", {}):
         raise InvalidConfiguration(f"{configuration}: the product {product.id} is there already")
     if known := document.get("resources", {}).keys() & product.collections.values():

@@ -120,6 +120,11 @@ def test_what_a_reader_backed_up_is_all_there_in_a_new_database(
     assert postgres.run(new, due) == [("due",)], "triggers work"
 
 
+def test_no_table_is_left_out_of_a_backup(postgres: Postgres, url: str) -> None:
+    tables = postgres.run(url, "select tablename::text from pg_tables where schemaname = current_schema()")
+    assert {name for (name,) in tables} == {*TABLES, "schema_version"}
+
+
 def test_it_is_brought_back_without_postgresql_too(postgres: Postgres, state: Path, url: str, tmp_path: Path) -> None:
     archive = backup(state, url, tmp_path / "backup.tar")
     rmtree(state)

@@ -157,12 +157,34 @@ def test_a_write_that_fails_leaves_the_configuration_and_no_file(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = config.read_bytes()
-    monkeypatch.setattr("server.enrolment.examine", lambda _: Findings(("the disk is full",), ()))
+    well = Findings((), ())
+    found = iter([well, well, Findings(("the disk is full",), ())])  # the file, again before it is written, and after
+    monkeypatch.setattr("server.enrolment.examine", lambda _: next(found))
     done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
     assert (done.exit_code, config.read_bytes()) == (1, before)
     assert "the disk is full" in done.stderr
     assert not list((tmp_path / "made").glob("*"))
     assert not list(tmp_path.glob(".config.yml*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("products:", "x-products:", "products: missing"),
+        ("    year: 2023\n", "    year:\n", "products.clcplus-2023.year: must be a whole number, not nothing"),
+        ("resources:\n", "resources:\nx-more:\n", "resources: must be a mapping, not nothing"),
+        ("server:", "server: 1\nserver:", "'server' stands twice"),
+    ],
+)
+def test_a_configuration_that_is_wrong_is_refused_before_the_work(
+    config: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    config.write_text(config.read_text().replace(old, new, 1))
+    before = config.read_bytes()
+    done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
+    assert (done.exit_code, config.read_bytes(), (tmp_path / "made").exists()) == (1, before, False)
+    assert isinstance(done.exception, SystemExit)
+    assert said in done.stderr
 
 
 def test_values_that_are_no_class_are_told(config: Path, tmp_path: Path) -> None:

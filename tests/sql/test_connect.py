@@ -39,8 +39,9 @@ def test_every_file_may_run_again(tmp_path: Path) -> None:
         assert connection.execute("select sql from sqlite_schema order by name").fetchall() == before
 
 
-_VERSION_1 = """create table jobs (number integer primary key, id text unique, owner text, idempotency_key text,
-    updated integer, finished integer, deleted integer, files_until integer, files integer);
+_VERSION_1 = """create table jobs (number integer primary key, id text unique, owner text, process text,
+    idempotency_key text, status text, created integer, started integer, updated integer, finished integer,
+    deleted integer, files_until integer, files integer);
     insert into jobs (id) values ('first'); pragma user_version = 1;"""
 
 
@@ -56,8 +57,8 @@ def test_a_database_of_the_first_version_is_brought_up_by_several_at_once(tmp_pa
 
 
 _VERSION_2 = """create table jobs (number integer primary key, id text not null unique, owner text, process text,
-    idempotency_key text, status text, updated integer, finished integer, deleted integer, files_until integer,
-    files integer, fault text not null default '');
+    idempotency_key text, status text, created integer, started integer, updated integer, finished integer,
+    deleted integer, files_until integer, files integer, fault text not null default '');
     insert into jobs (id, status) values ('first', 'running'); pragma user_version = 2;"""
 
 
