@@ -230,8 +230,10 @@ def test_orders_are_taken_and_wait_while_airflow_is_away(counter: Counter) -> No
         job_id = counter.order()
         wait(lambda: counter.job(job_id)["message"] == "Waits for Airflow, which does not answer.")
         assert counter.job(job_id)["status"] == "accepted"
+        wait(lambda: counter.check("airflow") == "unavailable")
         answer = counter.http.get("/health/ready")
-        assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+        assert (answer.status_code, answer.json()["status"], answer.json()["orders"]) == (200, "degraded", "down")
+        assert counter.http.get("/health/orders").status_code == 503
     finally:
         counter.airflow.start("api-server")
         counter.airflow.wait()
