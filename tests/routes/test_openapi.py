@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from routes.collection_document import COG
 from routes.openapi.schema import as_openapi
 from server.app import ROUTES
 
@@ -156,6 +158,61 @@ def test_the_page_names_every_operation(client: TestClient, document: dict[str, 
 )
 def test_schemas_are_said_in_the_words_of_3_0(schema: Any, said: Any) -> None:
     assert as_openapi(schema) == said
+
+
+def _schemas(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _schemas(part)
+
+
+def test_generators_of_clients_and_the_ogc_suite_find_what_they_need(document: dict[str, Any]) -> None:
+    shared = document["components"]
+    given = [
+        *shared["parameters"].values(),
+        *(each for _, _, one in _operations(document) for each in one["parameters"]),
+    ]
+    written = {(each["in"], each["style"], each["explode"]) for each in given if each.get("in") in {"query", "path"}}
+    assert written == {("query", "form", False), ("path", "simple", False)}
+    assert [each for each in _schemas(document) if "nullable" in each and "type" not in each] == []
+    assert [each for each in _schemas(document["paths"]) if isinstance(each.get("title"), str)] == []
+    for path, method, operation in _operations(document):
+        answers = [
+            shared["responses"][answer["$ref"].rpartition("/")[2]]
+            for answer in operation["responses"].values()
+            if "$ref" in answer
+        ]
+        pages = {"text/html" in answer["content"] for answer in answers}
+        assert pages == {method == "GET"}, f"{method} {path}"
+        assert "503" in operation["responses"] or path == "/health/live", path
+
+
+def test_results_are_any_json_their_files_and_parts(document: dict[str, Any]) -> None:
+    paths = document["paths"]
+    answers = {
+        "echo": paths["/processes/echo/execution"]["post"]["responses"]["200"]["content"],
+        "results": paths["/jobs/{job_id}/results"]["get"]["responses"]["200"]["content"],
+        "one": paths["/jobs/{job_id}/results/{output_id}"]["get"]["responses"]["200"]["content"],
+        "file": paths["/results/{job_id}/{name}"]["get"]["responses"]["200"]["content"],
+    }
+    assert {name: set(content) for name, content in answers.items()} == {
+        "echo": {"application/json", "multipart/related"},
+        "results": {
+            "application/json",
+            "application/zip",
+            "image/svg+xml",
+            COG,
+            "multipart/related",
+            "text/csv",
+            "text/html",
+        },
+        "one": {"application/json", "application/zip", "image/svg+xml", COG, "text/csv"},
+        "file": {"application/zip", COG},
+    }
+    value = {"$ref": "#/components/schemas/value"}
+    assert all(content["application/json"]["schema"] == value for name, content in answers.items() if name != "file")
+    assert "type" not in document["components"]["schemas"]["value"]
 
 
 def test_an_execution_says_who_may_be_told_and_what(document: dict[str, Any]) -> None:
