@@ -15,7 +15,7 @@ _EXTENSIONS = (
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
 )
 _MOST_POINTS = 2_000
-_FIRST_TOLERANCE = 1e-4
+_FIRST_TOLERANCE, _LAST_TOLERANCE = 1e-4, 10.0
 _SHA256 = "1220"
 """What a multihash of SHA-256 begins with: its code and its length in bytes."""
 
@@ -78,8 +78,12 @@ def _asset(metadata: "Metadata") -> dict[str, Any]:
 
 
 def _light(geometry: Polygonal) -> Polygonal:
+    """Return an outline of few points; of many parts, which no tolerance makes few, what lies around them."""
     tolerance, light = _FIRST_TOLERANCE, geometry
-    while shapely.get_num_coordinates(light) > _MOST_POINTS:
-        light = shapely.simplify(geometry, tolerance)
-        tolerance *= 2
-    return light
+    while shapely.get_num_coordinates(light) > _MOST_POINTS and tolerance < _LAST_TOLERANCE:
+        light = shapely.simplify(light, tolerance)
+        tolerance *= 4
+    if shapely.get_num_coordinates(light) <= _MOST_POINTS:
+        return light
+    around: Polygonal = shapely.simplify(shapely.convex_hull(geometry), _FIRST_TOLERANCE)
+    return around if shapely.get_num_coordinates(around) <= _MOST_POINTS else shapely.box(*geometry.bounds)

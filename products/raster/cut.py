@@ -7,10 +7,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.features import geometry_mask
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -18,8 +16,8 @@ from products.area import Area
 from products.classes import NODATA
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
+from products.raster.fill import Box, Part
 from products.raster.tiff import TILE
-from products.repair import polygonal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Tile:
     level: int
     column: int
     row: int
-    part: Polygonal
+    part: Part
     share: float = 1.0
 
 
@@ -59,14 +57,14 @@ class Cut:
     @property
     def top(self) -> Tile:
         """The tile that holds all."""
-        return Tile(top_level(self.window.width, self.window.height), 0, 0, self.geometry)
+        return Tile(top_level(self.window.width, self.window.height), 0, 0, Part.of(self.geometry))
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
         found = []
         for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
             count = self.stored_in(tile.level - 1, column, row)
-            part = part_in(tile.part, self.box(tile.level - 1, column, row)) if count else None
+            part = tile.part.within(self.box(tile.level - 1, column, row)) if count else None
             if part:
                 found.append((column, row, part, count))
         total = sum(count for *_, count in found)
@@ -79,10 +77,8 @@ class Cut:
         pixels = np.full((TILE, TILE), NODATA, np.uint8)
         view = pixels[: int(window.height), : int(window.width)]
         self.dataset.read(1, window=window, out=view)
-        box = self.box(0, tile.column, tile.row)
-        if not shapely.covers(tile.part, box):
-            transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
-            view[geometry_mask([tile.part], view.shape, transform)] = NODATA
+        transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
+        view[~tile.part.mask(transform, view.shape)] = NODATA
         return pixels
 
     def _window(self, tile: Tile) -> Window:
@@ -90,14 +86,13 @@ class Cut:
         width, height = min(TILE, self.window.width - left), min(TILE, self.window.height - top)
         return Window(self.window.col_off + left, self.window.row_off + top, width, height)
 
-    def box(self, level: int, column: int, row: int) -> shapely.Polygon:
+    def box(self, level: int, column: int, row: int) -> Box:
         """Return what a tile covers, in the raster's CRS."""
         side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side
         west, north = self.grid.transform @ (left, top)
         east, south = self.grid.transform @ (left + side, top + side)
-        box: shapely.Polygon = shapely.box(west, south, east, north)
-        return box
+        return west, south, east, north
 
     def stored_in(self, level: int, column: int, row: int) -> int:
         """Return how many blocks below a tile may have data."""
@@ -122,16 +117,6 @@ def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
         geometry = area.project(grid.epsg)
         window = None if geometry.is_empty else window_in(grid, geometry.bounds)
         yield Cut(dataset, grid, window, geometry, stored_blocks(dataset, grid, window)) if window else None
-
-
-def part_in(geometry: Polygonal, box: shapely.Polygon) -> Polygonal | None:
-    """Return what of a geometry lies in a box, None where nothing does."""
-    if shapely.covers(geometry, box):
-        return box
-    if not shapely.intersects(geometry, box):
-        return None
-    part = polygonal(shapely.intersection(geometry, box))
-    return None if part.is_empty else part
 
 
 def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:

@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.features import geometry_mask
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from products.area import Area
 from products.errors import RequestTooLarge
-from products.outline import Polygonal
 from products.raster.cog import Grid, grid_of, open_cog
-from products.raster.cut import Cut, Tile, open_cut, part_in, stored_blocks
+from products.raster.cut import Cut, Tile, open_cut, stored_blocks
+from products.raster.fill import Part
 from products.raster.tiff import TILE
 
 _LEVELS = TILE.bit_length()
@@ -71,7 +69,7 @@ class Reading:
         for number in np.random.default_rng(0).permutation(len(places)):
             column, row = places[number]
             around = above.get((column >> self.level, row >> self.level))
-            part = part_in(around, self.cut.box(0, column, row)) if around else None
+            part = around.within(self.cut.box(0, column, row)) if around else None
             if part:
                 yield Tile(0, column, row, part, 1 / len(places))
 
@@ -85,9 +83,7 @@ class Reading:
         coarse = self._codes(self.coarse, self.level, (block.column * side, block.row * side, side), block.part)
         return coarse, self._codes(self.full, 0, (block.column * TILE, block.row * TILE, TILE), block.part)
 
-    def _codes(
-        self, datasets: Sequence[DatasetReader], level: int, square: tuple[int, int, int], part: Polygonal
-    ) -> Codes:
+    def _codes(self, datasets: Sequence[DatasetReader], level: int, square: tuple[int, int, int], part: Part) -> Codes:
         column, row, side = square
         left, top = (int(self.cut.window.col_off) >> level) + column, (int(self.cut.window.row_off) >> level) + row
         width, height = min(side, datasets[0].width - left), min(side, datasets[0].height - top)
@@ -97,9 +93,7 @@ class Reading:
         for dataset in datasets:
             values = values * np.uint16(256) + dataset.read(1, window=Window(left, top, width, height))
         transform = self.cut.transform @ Affine.scale(2**level) @ Affine.translation(column, row)
-        box = shapely.box(*(transform @ (0, height)), *(transform @ (width, 0)))
-        whole = shapely.covers(part, box)
-        inside = np.ones_like(values, bool) if whole else ~geometry_mask([part], values.shape, transform)
+        inside = part.mask(transform, (height, width))
         return Codes(values[inside], inside)
 
 
@@ -136,7 +130,7 @@ def _choose(cut: Cut, most: int) -> tuple[int, Cut, list[Tile]]:
         aligned = _aligned(cut, level)
         top = max(level, aligned.top.level)
         tiles: list[Tile] = []
-        for tile in _below(aligned, Tile(top, 0, 0, cut.geometry), level):
+        for tile in _below(aligned, Tile(top, 0, 0, Part.of(cut.geometry)), level):
             tiles.append(tile)
             if len(tiles) * TILE**2 > most:
                 break

@@ -13,7 +13,8 @@ from products.area import Area
 from products.limits import MAX_COUNTED_PIXELS
 from products.progress import Report, unheard
 from products.raster.cog import Grid, read_grid
-from products.raster.ground import Ground, centres_inside
+from products.raster.fill import centres_inside
+from products.raster.ground import Ground
 from products.raster.reading import Codes, Reading, open_reading
 
 CHECKED = 64

@@ -11,7 +11,6 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.features import geometry_mask
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -20,7 +19,8 @@ from products.classes import NODATA
 from products.operation import Operation
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
-from products.raster.cut import Tile, part_in, stored_blocks, top_level
+from products.raster.cut import Tile, stored_blocks, top_level
+from products.raster.fill import Box, Part
 from products.raster.tiff import TILE
 
 RESOLUTION = 10
@@ -59,7 +59,7 @@ class Warp:
     @property
     def top(self) -> Tile:
         """The tile that holds all."""
-        return Tile(top_level(self.window.width, self.window.height), 0, 0, self.geometry)
+        return Tile(top_level(self.window.width, self.window.height), 0, 0, Part.of(self.geometry))
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
@@ -67,7 +67,7 @@ class Warp:
         for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
             box = self._box(tile.level - 1, column, row)
             count = self._stored_in(box)
-            part = part_in(tile.part, box) if count else None
+            part = tile.part.within(box) if count else None
             if part:
                 found.append((column, row, part, count))
         total = sum(count for *_, count in found)
@@ -81,8 +81,7 @@ class Warp:
         transform = self.transform @ Affine.translation(left, top)
         columns, rows = positions(self.operation, self.grid, transform)
         self._nearest(np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64), pixels)
-        if not shapely.covers(tile.part, self._box(0, tile.column, tile.row)):
-            pixels[geometry_mask([tile.part], pixels.shape, transform)] = NODATA
+        pixels[~tile.part.mask(transform, pixels.shape)] = NODATA
         return pixels
 
     def _nearest(self, columns: NDArray[np.int64], rows: NDArray[np.int64], pixels: Pixels) -> None:
@@ -94,22 +93,22 @@ class Warp:
         source = self.dataset.read(1, window=Window(left, top, width, height))
         pixels[inside] = source[rows[inside] - top, columns[inside] - left]
 
-    def _box(self, level: int, column: int, row: int) -> shapely.Polygon:
+    def _box(self, level: int, column: int, row: int) -> Box:
         side = RESOLUTION * (TILE << level)
         west, north = self.origin[0] + column * side, self.origin[1] - row * side
         last = self.origin[0] + RESOLUTION * self.window.width, self.origin[1] - RESOLUTION * self.window.height
         east, south = min(west + side, last[0]), max(north - side, last[1])
-        box: shapely.Polygon = shapely.box(west, min(south, north), max(east, west), north)
-        return box
+        return west, min(south, north), max(east, west), north
 
-    def _stored_in(self, box: shapely.Polygon) -> int:
-        if box.area == 0:
+    def _stored_in(self, box: Box) -> int:
+        west, south, east, north = box
+        if west == east or south == north:
             return 0
-        left, top, right, bottom = _source_pixels(self.operation, self.grid, box.bounds)
+        left, top, right, bottom = _source_pixels(self.operation, self.grid, box)
         columns = (int(edge // self.grid.block) - self.first[0] for edge in (left, right))
         rows = (int(edge // self.grid.block) - self.first[1] for edge in (top, bottom))
-        (west, east), (north, south) = columns, rows
-        return int(np.count_nonzero(self.stored[max(0, north) : max(0, south + 1), max(0, west) : max(0, east + 1)]))
+        (first, last), (upper, lower) = columns, rows
+        return int(np.count_nonzero(self.stored[max(0, upper) : max(0, lower + 1), max(0, first) : max(0, last + 1)]))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pystac
 import pytest
 import shapely
@@ -18,6 +19,7 @@ from products.area import Area
 from products.catalogue import Product, catalogue_of
 from products.operation import operation_between
 from products.package.metadata import describe, write_metadata
+from products.package.stac import _light
 from products.progress import unheard
 from products.raster.extract import extract_raster
 from products.vector.extract import extract_vector
@@ -112,3 +114,14 @@ def test_a_long_outline_is_simplified(raster: Path, product: Product) -> None:
     assert len(document["geometry"]["coordinates"][0]) < 2_000
     assert document["bbox"] == pytest.approx([19, 49, 21, 51], abs=0.01)
     assert document["links"] == []
+
+
+@pytest.mark.parametrize(("side", "parts"), [(30, 900), (40, 1_600)])
+def test_an_outline_of_many_parts_is_described_by_what_lies_around_them(side: int, parts: int) -> None:
+    """However much they are simplified, each keeps four points."""
+    corners = np.arange(side) * 0.01
+    west, south = (each.ravel() for each in np.meshgrid(19 + corners, 49 + corners))
+    many = shapely.multipolygons(shapely.box(west, south, west + 0.004, south + 0.004))
+    light = _light(many)
+    assert (shapely.get_num_coordinates(many), shapely.get_num_coordinates(light)) == (5 * parts, 5)
+    assert shapely.covers(light, many)

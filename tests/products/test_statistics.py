@@ -17,7 +17,7 @@ from products.classes import NODATA
 from products.errors import BrokenSource, RequestTooLarge
 from products.nations import Nation, find_nation
 from products.nations.outline import outline_of
-from products.raster.ground import centres_inside
+from products.raster.fill import centres_inside
 from products.raster.statistics import count_changes, count_classes, same_grid
 
 WHOLE = {"bbox": [14, 48, 25, 55]}

@@ -1,0 +1,123 @@
+"""Which pixels an outline holds, those whose centre lies inside: linear in its edges and the rows that they cross."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+
+from products.outline import Polygonal
+
+_CHUNK = 65_536
+"""Rows crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
+
+Box = tuple[float, float, float, float]
+"""West, south, east, north."""
+
+_Numbers = NDArray[np.float64]
+_Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of an outline lies in a box: its edges there, and at which heights what lies left of the box changes sides.
+
+    `x` and `y` are those of each edge's lower end, then of its upper one. A pixel whose centre lies on an edge belongs
+    to what is right of it, and to what is below it, so that areas that share an edge share no pixel.
+    """
+
+    x: _Numbers
+    y: _Numbers
+    left: _Numbers
+
+    @classmethod
+    def of(cls, geometry: Polygonal) -> Self:
+        """Return all of a valid outline."""
+        x, y, _ = _edges(geometry)
+        return cls(x, y, np.zeros(0))
+
+    @property
+    def whole(self) -> bool:
+        """All of the box lies in the outline."""
+        return not self.x.size and bool(self.left.size)
+
+    def within(self, box: Box) -> Self | None:
+        """Return what of the part lies in a box inside of its own, None where nothing does."""
+        west, south, east, north = box
+        there = (self.y[1] > south) & (self.y[0] < north) & (np.minimum(*self.x) <= east)
+        passed = np.maximum(*self.x) < west
+        inside, passed = there & ~passed, there & passed
+        x, y = self.x[:, inside], self.y[:, inside]
+        left = _odd(np.concatenate([self.left, self.y[:, passed].ravel()]))
+        if x.size:
+            return type(self)(x, y, left)
+        holds = np.count_nonzero(left > (south + north) / 2) % 2
+        return type(self)(x, y, np.full(1, np.inf)) if holds else None
+
+    def mask(self, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return which pixels of a grid, in the part's box, belong to the outline."""
+        height, width = shape
+        if self.whole:
+            return np.ones(shape, bool)
+        toggles = np.zeros(height * (width + 1), np.int64)
+        for row, column, _ in _crossed(self.x, self.y, transform, height):
+            toggles += np.bincount(row * (width + 1) + np.clip(column, 0, width), minlength=len(toggles))
+        table = toggles.reshape(height, width + 1)
+        changes = np.clip(_row(self.left, transform), 0, height).astype(np.int64)
+        table[:, 0] += np.bincount(changes, minlength=height + 1).cumsum()[:height]
+        inside: NDArray[np.bool_] = (table[:, :width].cumsum(axis=1) & 1).astype(bool)
+        return inside
+
+
+def centres_inside(geometry: Polygonal, transform: Affine) -> int:
+    """Return how many pixels of an endless grid have their centre inside: on each row those left of an edge, signed."""
+    x, y, falls = _edges(shapely.orient_polygons(geometry))
+    signs = np.where(falls, -1, 1)
+    return abs(sum(int((column * signs[edge]).sum()) for _, column, edge in _crossed(x, y, transform)))
+
+
+def _edges(geometry: Polygonal) -> tuple[_Numbers, _Numbers, NDArray[np.bool_]]:
+    """Return x and y of the lower and the upper ends of all edges that are not level, and which of them fall."""
+    points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
+    first = np.flatnonzero((ring[1:] == ring[:-1]) & (points[1:, 1] != points[:-1, 1]))
+    falls: NDArray[np.bool_] = points[first + 1, 1] < points[first, 1]
+    ends = points[np.stack([first + falls, first + ~falls])]
+    return ends[:, :, 0], ends[:, :, 1], falls
+
+
+def _odd(heights: _Numbers) -> _Numbers:
+    """Return the heights that are there an odd number of times: where one edge ends at the next no side changes."""
+    found, counts = np.unique(heights, return_counts=True)
+    odd: _Numbers = found[counts % 2 == 1]
+    return odd
+
+
+def _row(y: _Numbers, transform: Affine) -> _Numbers:
+    """Return the first row whose centre is not above a height."""
+    return np.ceil((y - transform.f) / transform.e - 0.5)
+
+
+def _crossed(
+    x: _Numbers, y: _Numbers, transform: Affine, height: float = np.inf
+) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
+    """Yield the rows that edges cross, the first column whose centre is not left of them there, and the edges' numbers.
+
+    Rows are counted from 0 to `height`, from anywhere where it is not finite.
+    """
+    least = 0 if np.isfinite(height) else -np.inf
+    upper, lower = (np.clip(_row(each, transform), least, height) for each in (y[1], y[0]))
+    counts = (lower - upper).astype(np.int64)
+    crossing = np.flatnonzero(counts)
+    total = counts[crossing].cumsum()
+    chunks = np.searchsorted(total, np.arange(_CHUNK, total[-1] if len(total) else 0, _CHUNK)) + 1
+    columns, rows = (x - transform.c) / transform.a - 0.5, (y - transform.f) / transform.e - 0.5
+    for edges in np.split(crossing, np.unique(chunks)):
+        count = counts[edges]
+        edge = np.repeat(edges, count)
+        row = np.arange(len(edge)) - np.repeat(count.cumsum() - count, count) + upper[edge].astype(np.int64)
+        share = (row - rows[0, edge]) / (rows[1, edge] - rows[0, edge])
+        column = np.ceil(columns[0, edge] + share * (columns[1, edge] - columns[0, edge]))
+        yield row, column.astype(np.int64), edge

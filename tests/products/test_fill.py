@@ -1,0 +1,91 @@
+"""The pixels that an outline holds, whole and by quarters, as another library finds them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+
+from products.raster.fill import Part, centres_inside
+
+_SIDE = 256
+_GRID = Affine(10, 0, 4_000_003, 0, -10, 3_000_007)
+_BOX = (4_000_003, 3_000_007 - 10 * _SIDE, 4_000_003 + 10 * _SIDE, 3_000_007)
+
+
+def _mosaic(part: Part | None, box: tuple[float, float, float, float], side: int, least: int) -> NDArray[np.bool_]:
+    """Return the mask of a box, put together from those of its quarters of `least` pixels."""
+    west, south, east, north = box
+    if part is None:
+        return np.zeros((side, side), bool)
+    if side == least:
+        return part.mask(Affine(10, 0, west, 0, -10, north), (side, side))
+    x, y, half = (west + east) / 2, (south + north) / 2, side // 2
+    quarters = [[(west, y, x, north), (x, y, east, north)], [(west, south, x, y), (x, south, east, y)]]
+    return np.block([[_mosaic(part.within(each), each, half, least) for each in row] for row in quarters])
+
+
+def _star(chance: np.random.Generator, vertices: int) -> shapely.Polygon:
+    angle = np.sort(chance.uniform(0, 2 * np.pi, vertices))
+    radius = chance.uniform(200, 2_000, vertices)
+    x, y = 4_000_003 + chance.uniform(0, 2_560), 3_000_007 - chance.uniform(0, 2_560)
+    return shapely.Polygon(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)]))
+
+
+def _outlines() -> list[shapely.Geometry]:
+    chance = np.random.default_rng(20261129)
+    stars = [star for star in (_star(chance, count) for count in (3, 4, 7, 20, 100, 1_000) * 4) if star.is_valid]
+    more = [one.difference(other) for one, other in pairwise(stars)]
+    more += [shapely.union(one, other) for one, other in pairwise(stars)]
+    return [outline for outline in stars + more if outline.geom_type in {"Polygon", "MultiPolygon"} and outline.area]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_mask_is_what_gdal_makes_of_it_whole_and_by_quarters(number: int) -> None:
+    outlines = _outlines()
+    outline = outlines[number * 7 % len(outlines)]
+    expected = ~geometry_mask([outline], (_SIDE, _SIDE), _GRID)
+    part = Part.of(outline)
+    assert (part.mask(_GRID, (_SIDE, _SIDE)) == expected).all()
+    for least in (128, 16):
+        assert (_mosaic(part.within(_BOX), _BOX, _SIDE, least) == expected).all()
+
+
+def test_areas_that_share_edges_share_no_pixel_and_leave_none_out() -> None:
+    """Their edges go through centres of pixels."""
+    centre = 4_000_003 + 5.0
+    for step in (10, 20, 70):
+        columns = [
+            shapely.box(west, 2_990_000, west + step, 3_010_000)
+            for west in np.arange(centre - 10 * step, centre + 3_000, step)
+        ]
+        rows = [
+            shapely.box(3_990_000, south, 4_010_000, south + step)
+            for south in np.arange(3_000_007 - 3_005, 3_000_007 + 200, step)
+        ]
+        for parts in (columns, rows):
+            masks = [Part.of(each).mask(_GRID, (_SIDE, _SIDE)) for each in parts]
+            assert (np.sum(masks, axis=0) == 1).all()
+
+
+def test_a_box_without_an_edge_is_whole_or_nothing() -> None:
+    ring = shapely.box(*_BOX).buffer(5_000).difference(shapely.box(*_BOX).buffer(1_000))
+    hole, around = Part.of(ring), Part.of(shapely.box(*_BOX).buffer(5_000))
+    assert hole.within(_BOX) is None
+    part = around.within(_BOX)
+    assert part is not None
+    assert part.whole
+    again = part.within((_BOX[0], _BOX[1], _BOX[0] + 10, _BOX[1] + 10))
+    assert again is not None
+    assert again.mask(_GRID, (3, 3)).all()
+    assert Part.of(shapely.box(0, 0, 1, 1)).within(_BOX) is None
+    assert Part.of(shapely.MultiPolygon()).within(_BOX) is None
+
+
+def test_the_pixels_of_an_endless_grid_are_counted() -> None:
+    for outline in _outlines()[:20]:
+        far = Affine(10, 0, _GRID.c - 3_000, 0, -10, _GRID.f + 3_000)
+        assert centres_inside(outline, _GRID) == (~geometry_mask([outline], (900, 900), far)).sum()
