@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
+from shapely.errors import GEOSException
 
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
@@ -21,6 +23,7 @@ _MOST_ADDED = 400_000
 """Points that densifying adds, at most: where there would be more, chords stray up to five centimetres."""
 _CHORD = 500
 """Metres between the points of an edge of another system that becomes one in degrees."""
+_EMPTY = "The area is empty. Allowed is a polygon with an inside."
 _BEYOND = 1e9
 """Metres that are beyond every place in every system."""
 _MARGIN = 20
@@ -56,9 +59,8 @@ class Area:
         geometry = _usable(self.geometry, epsg)
         geometry = shapely.segmentize(geometry, max(_STEP, geometry.length / _MOST_ADDED))
         try:
-            transformer = Transformer.from_crs("OGC:CRS84", epsg, always_xy=True, allow_ballpark=False)
             x, y = shapely.get_coordinates(geometry).T
-            points = np.column_stack(transformer.transform(x, y, errcheck=True))
+            points = np.column_stack(_transformer("OGC:CRS84", f"EPSG:{epsg}").transform(x, y, errcheck=True))
         except ProjError as error:
             raise InvalidArea(f"The area cannot be expressed in EPSG:{epsg}: {error}") from error
         projected: Polygonal = shapely.set_coordinates(geometry, points)
@@ -103,9 +105,13 @@ def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) ->
         step = _CHORD / crs.axis_info[0].unit_conversion_factor
         if not np.abs(shapely.get_coordinates(polygons)).max(initial=0) * step < _BEYOND * _CHORD:
             raise InvalidArea(f"The area lies outside of where {crs.name} can be used.")
-        polygons = shapely.segmentize(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
+        try:
+            polygons = shapely.segmentize(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
+        except GEOSException as error:
+            raise InvalidArea("The area has a ring that is a point. Allowed is a polygon with an inside.") from error
+        polygons = polygons[shapely.get_dimensions(polygons) == 2]  # noqa: PLR2004 -- what collapses is no surface then
     try:
-        transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=not as_defined, allow_ballpark=False)
+        transformer = _transformer(crs.to_wkt(), "OGC:CRS84", x_first=not as_defined)
         x, y = shapely.get_coordinates(polygons).T
         points = np.column_stack(transformer.transform(x, y, errcheck=True))
     except ProjError as error:
@@ -117,6 +123,18 @@ def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) ->
     return moved
 
 
+@lru_cache(64)
+def _transformer(source: str, target: str, *, x_first: bool = True) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=x_first, allow_ballpark=False)
+
+
+@lru_cache(64)
+def _area_of_use(epsg: int) -> tuple[float, float, float, float] | None:
+    """Return west, south, east, north."""
+    use = CRS.from_epsg(epsg).area_of_use
+    return None if use is None else use.bounds
+
+
 def check_size(area: Area) -> None:
     """Refuse an area that is larger than an order may cover. Raises AreaTooLarge."""
     if area.km2 > MAX_ORDER_KM2:
@@ -124,10 +142,11 @@ def check_size(area: Area) -> None:
 
 
 def _usable(geometry: Polygonal, epsg: int) -> Polygonal:
-    use = CRS.from_epsg(epsg).area_of_use
-    if use is None or use.west > use.east:
+    use = _area_of_use(epsg)
+    if use is None or use[0] > use[2]:
         return geometry
-    box = shapely.box(use.west - _MARGIN, use.south - _MARGIN, use.east + _MARGIN, use.north + _MARGIN)
+    west, south, east, north = use
+    box = shapely.box(west - _MARGIN, south - _MARGIN, east + _MARGIN, north + _MARGIN)
     return geometry if shapely.covers(box, geometry) else polygonal(shapely.intersection(geometry, box))
 
 
@@ -153,7 +172,7 @@ def _below(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
 def _check_form(polygons: NDArray[Any]) -> None:
     points = shapely.get_coordinates(polygons)
     if not len(points):
-        raise InvalidArea("The area is empty. Allowed is a polygon with an inside.")
+        raise InvalidArea(_EMPTY)
     if not np.isfinite(points).all():
         raise InvalidArea("The area has a coordinate that is not a finite number.")
     if len(points) > MAX_VERTICES:
@@ -162,6 +181,8 @@ def _check_form(polygons: NDArray[Any]) -> None:
 
 def _check_bounds(polygons: NDArray[Any]) -> None:
     points = shapely.get_coordinates(polygons)
+    if not len(points):
+        raise InvalidArea(_EMPTY)
     beyond = np.flatnonzero(~(np.abs(points) <= (180, 90)).all(axis=1))
     if len(beyond):
         x, y = points[beyond[0]]
@@ -182,6 +203,8 @@ def _check_cost(polygons: NDArray[Any]) -> None:
 
 def _overlaps(points: NDArray[np.float64]) -> float:
     """Estimate from a sample how many pairs of edges have boxes that overlap."""
+    if len(points) < 2:  # noqa: PLR2004 -- an edge has two ends
+        return 0
     low, high = np.minimum(points[:-1], points[1:]), np.maximum(points[:-1], points[1:])
     chosen = np.random.default_rng().choice(len(low), min(_SAMPLE, len(low)), replace=False)
     hits = sum(np.count_nonzero(((low <= high[i]) & (high >= low[i])).all(axis=1)) for i in chosen)

@@ -39,6 +39,11 @@ _LONGEST_CODE = 100
 _POSITION = (2, 3, 4)
 """Numbers of a position: what follows longitude and latitude is a height, or a measure beside it, and is dropped."""
 _MOST_PARTS = 2 * MAX_VERTICES
+_COLLECTING = {
+    shapely.GeometryType.GEOMETRYCOLLECTION: shapely.geometrycollections,
+    shapely.GeometryType.MULTIPOINT: shapely.multipoints,
+    shapely.GeometryType.MULTILINESTRING: shapely.multilinestrings,
+}
 _SHORT = Repr(maxlevel=3, maxdict=4, maxlist=4, maxstring=80, maxlong=40)
 
 
@@ -70,11 +75,13 @@ def outline(value: object) -> Outline:
 
 
 def without_empty(geometries: NDArray[Any]) -> NDArray[Any]:
-    """Return geometries without the empty parts and rings of their polygons, which end some functions of GEOS."""
+    """Return geometries without the empty parts and rings that they have: some functions of GEOS crash on them."""
     found = geometries.copy()
     kinds = shapely.get_type_id(geometries)
-    for number in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
-        found[number] = shapely.geometrycollections(without_empty(shapely.get_parts(geometries[number])))
+    for kind, collect in _COLLECTING.items():
+        for number in np.flatnonzero(kinds == kind):
+            members = shapely.get_parts(geometries[number])
+            found[number] = collect(without_empty(members[~shapely.is_empty(members)]))
     surfaces = np.flatnonzero(
         np.isin(kinds, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
         & ~shapely.is_empty(geometries)
@@ -135,7 +142,7 @@ def _from_wkt(text: str) -> Outline:
     if text.count(",") > _MOST_PARTS:
         raise _refusal(f"it has more than {MAX_VERTICES:,} vertices", text)
     rings = text[found.end() :].rstrip().removesuffix(";")
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         geometry = shapely.from_wkt(f"{found['kind']} {found['tag'] or ''} {rings}")
     crs = _of_srid(found["srid"]) if found["srid"] else None
     return Outline(shapely.get_parts(without_empty(np.array([geometry], dtype=object))), crs)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import shapely
@@ -79,7 +80,7 @@ def _named(source: FeatureSource, name: str) -> Place:
     """Return the feature of this id, or else of this name in any case."""
     with _open(source) as reader:
         known = _names(reader, source)
-        found = [key for key, id_, _ in known if id_ == name] or [
+        found = [key for key, id_, _ in known if normalize("NFC", id_) == normalize("NFC", name)] or [
             key for key, _, title in known if _folded(title) == _folded(name)
         ]
         if len(found) != 1:
@@ -98,7 +99,7 @@ def _not_one(name: str, known: list[tuple[str, str]]) -> str:
 
 
 def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())
+    return " ".join(normalize("NFC", normalize("NFC", name).casefold()).split())
 
 
 def _names(reader: Reader, source: FeatureSource) -> list[tuple[int, str, str]]:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 NATIONS_FILE = Path(__file__).with_name("nations.gpkg")
 """The nations' outlines in longitude and latitude; `outlines.py` is their recipe."""
@@ -37,7 +38,7 @@ class Nation:
 
 def find_nation(name: str) -> Nation | None:
     """Return the nation of that name in any case, None where there is none."""
-    wanted = " ".join(name.upper().split())
+    wanted = " ".join(normalize("NFC", name).upper().split())
     return next((nation for nation in NATIONS if nation.name == wanted), None)
 
 

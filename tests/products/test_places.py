@@ -1,4 +1,6 @@
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import shapely
 from products.catalogue import Catalogue, FeatureSource, catalogue_of, read_configuration
 from products.errors import RequestTooLarge, UnknownPlace
 from products.limits import MAX_PLACES
+from products.nations import find_nation
 from products.places import places_of
 from products.vector.geopackage import write_geopackage
 from products.vector.layer import Column, Layer
@@ -77,3 +80,38 @@ def test_a_hundred_features_are_allowed_and_no_more(tmp_path: Path) -> None:
     assert len(places_of({"collection": "x", "bbox": {"bbox": [0, 50, 9.97, 51]}}, catalogue)) == MAX_PLACES
     with pytest.raises(RequestTooLarge, match="101 features of x meet the bbox; allowed are 100"):
         places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_names_are_the_same_composed_and_decomposed(
+    tmp_path: Path, form: Literal["NFC", "NFD", "NFKC", "NFKD"], stored: Literal["NFC", "NFD"]
+) -> None:
+    """As macOS and others write them: park and id."""
+    path, name = tmp_path / "x.gpkg", "Świętokrzyski Ångström é"
+    with write_geopackage(path, Layer("x", 4326, (Column("name", "TEXT"),))) as writer:
+        box = np.array([shapely.MultiPolygon([shapely.box(20, 50, 20.1, 50.1)])], dtype=object)
+        writer.add([1], box, [[normalize(stored, name)]])
+    asked = normalize(form, name)
+    for id_field in (None, "name"):
+        catalogue = Catalogue((), (FeatureSource("parks", path, id_field),))
+        (place,) = places_of({"park": asked}, catalogue)
+        assert place.area.km2 > 0
+        (place,) = places_of({"park": asked.upper()}, catalogue)
+
+
+def test_nations_are_found_in_any_form() -> None:
+    assert find_nation(normalize("NFD", " austria ")) is not None
+
+
+@pytest.mark.parametrize(
+    "wkt", ["POLYGON ({}, EMPTY)", "MULTIPOLYGON (EMPTY, ({}))", "MULTIPOLYGON (({}, EMPTY), EMPTY)"]
+)
+@pytest.mark.parametrize("epsg", [4326, 3035])
+def test_empty_parts_of_a_feature_are_dropped(tmp_path: Path, wkt: str, epsg: int) -> None:
+    ring = "(19.5 49.57, 19.56 49.57, 19.56 49.6, 19.5 49.6, 19.5 49.57)"
+    if epsg == 3035:
+        ring = "(5000000 3000000, 5010000 3000000, 5010000 3010000, 5000000 3010000, 5000000 3000000)"
+    catalogue = _catalogue(tmp_path / "x.gpkg", epsg, shapely.from_wkt(wkt.format(ring)))
+    (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
+    assert place.area.km2 == pytest.approx(14.476512 if epsg == 4326 else 100, rel=1e-6)
