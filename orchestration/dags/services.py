@@ -186,7 +186,8 @@ class _Try:
         task_name = ti.task_id if index is None else f"{ti.task_id}-{index}"
         folder = _results() / run.job / str(run.attempt)
         pause = context["task"].retry_delay
-        return cls(service, index, folder, task_name, try_number(), int(ti.max_tries) + 1, pause)
+        number = try_number()  # Airflow counts a task that it runs again after a crash of its own as a try
+        return cls(service, index, folder, task_name, number, max(number, int(ti.max_tries) + 1), pause)
 
     def begin(self) -> None:
         before = said_of(self.folder, self.task)
