@@ -1,0 +1,117 @@
+"""Programs made from the definition: a client of openapi-python-client reads and orders."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.served import Served, end
+
+pytestmark = pytest.mark.long
+
+_CONFIGURATION = """
+post_hooks: []
+content_type_overrides:
+  image/png: application/octet-stream
+  "image/tiff; application=geotiff; profile=cloud-optimized": application/octet-stream
+"""
+_PROGRAM = """
+import json, sys, time
+from made import Client
+from made.api.jobs import get_job, get_results
+from made.api.parks import get_item_parks, get_items_parks
+from made.api.processes import execute_echo, get_processes
+from made.api.server import get_collections
+from made.models import (
+    ExecuteEchoBody,
+    Feature,
+    Job,
+    JobStatus,
+    Problem,
+)
+
+client = Client(sys.argv[1], raise_on_unexpected_status=True, timeout=60)
+said = {"collections": [each.id for each in get_collections.sync(client=client).collections]}
+said["processes"] = sorted(each.id for each in get_processes.sync(client=client, limit=3).processes)
+page = get_items_parks.sync(client=client, limit=2)
+said["items"] = [type(each) is Feature for each in page.features]
+said["item"] = get_item_parks.sync(str(page.features[0].id), client=client).properties.to_dict() != {}
+unknown = get_item_parks.sync("no-such-park", client=client)
+said["unknown"] = [type(unknown) is Problem, unknown.status]
+
+text = ExecuteEchoBody.from_dict({"inputs": {"stringInput": "hello"}})
+said["waited for"] = execute_echo.sync(client=client, body=text)
+number = ExecuteEchoBody.from_dict({"inputs": {"numberInput": 1.5}, "outputs": {"numberOutput": {}}})
+said["any value"] = execute_echo.sync(client=client, body=number)
+refused = execute_echo.sync(client=client, body=ExecuteEchoBody.from_dict({"inputs": {"numberInput": "much"}}))
+said["refused"] = [type(refused) is Problem, refused.status]
+
+job = execute_echo.sync(client=client, body=text, prefer="respond-async")
+said["accepted"] = [type(job) is Job, job.process_id]
+while job.status in (JobStatus.ACCEPTED, JobStatus.RUNNING):
+    time.sleep(0.2)
+    job = get_job.sync(job.job_id, client=client)
+said["result"] = get_results.sync(job.job_id, client=client)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("generated")
+    (folder / "state").mkdir()
+    (folder / "state" / "sample").symlink_to(sample / "sample")
+    started = Served(folder / "state", folder / "log", LANDCAST_SERVER_WORKERS="1")
+    try:
+        started.ready(120)
+        yield started
+    finally:
+        end(started)
+
+
+@pytest.fixture(scope="module")
+def made(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the package `made`, the client of openapi-python-client, made without a warning."""
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "openapi.json").write_text(json.dumps(served.get("/openapi")))
+    (folder / "configuration.yml").write_text(_CONFIGURATION)
+    told = subprocess.run(
+        [
+            *(sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"),
+            *("--path", str(folder / "openapi.json"), "--config", str(folder / "configuration.yml")),
+            *("--output-path", str(folder / "made")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "WARNING" not in told.stdout
+    return folder
+
+
+def test_a_client_that_is_made_from_the_definition_reads_and_orders(served: Served, made: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, served.url],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=made,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "collections": ["clcplus-raster", "clcplus-vector", "parks", "nations"],
+        "processes": ["estimate-product", "extract-product", "national-product"],
+        "items": [True, True],
+        "item": True,
+        "unknown": [True, 404],
+        "waited for": "hello",
+        "any value": 1.5,
+        "refused": [True, 400],
+        "accepted": [True, "echo"],
+        "result": "hello",
+    }
