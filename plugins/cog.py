@@ -15,9 +15,12 @@ from plugins.crs import CRS84, Box, Crs, crs_of
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
-from products.raster.cog import Grid, read_grid, read_scaled
+from products.operation import transformer
+from products.raster.cog import Grid, read_grid, read_scaled, turns
 
-_METRES_A_DEGREE = 111_320
+_STEP = 1e-3
+"""Of a box's shorter side: how far round its middle its pixels are measured."""
+_CROSS_X, _CROSS_Y = np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""
 
@@ -81,7 +84,7 @@ class CogProvider(BaseProvider):
     @property
     def scale_denominator(self) -> float:
         """The scale at which a pixel of the coverage is one on the screen."""
-        return self.grid.resolution / _PIXEL_ON_SCREEN
+        return self.grid.nominal / _PIXEL_ON_SCREEN
 
     def get_fields(self) -> dict[str, Any]:
         """Return the one field: the class, with codes and names."""
@@ -98,26 +101,53 @@ class CogProvider(BaseProvider):
     def _coverage_properties(self) -> dict[str, Any]:
         """What `pygeoapi.api.collection.gen_collection` asks for."""
         grid = self.grid
-        return {"width": grid.width, "height": grid.height, "resx": grid.resolution, "resy": grid.resolution}
+        width, height = grid.sides
+        return {"width": grid.width, "height": grid.height, "resx": width, "resy": height}
 
     def size_of(self, box: Box) -> Size:
-        """Return about how many of the file's pixels lie along the box's sides."""
+        """Return how many of the file's pixels lie along the box's sides: in another system about, as in its middle."""
         west, south, east, north = box.bbox
-        across, up = _metres(box.crs, (south + north) / 2)
-        unit = self.grid.resolution
-        return max(1, round((east - west) * across / unit)), max(1, round((north - south) * up / unit))
+        across, up = self._density(box)
+        return max(1, round((east - west) * across)), max(1, round((north - south) * up))
+
+    def _density(self, box: Box) -> tuple[float, float]:
+        """Return the file's pixels in a unit of the box's system along x and y, where box and coverage meet."""
+        width, height = self.grid.sides
+        if box.crs.epsg == self.grid.epsg:
+            return 1 / width, 1 / height
+        west, south, east, north = (self.inside(box) or self.whole.to(box.crs)).bbox
+        step = _STEP * min(east - west, north - south)
+        x, y = (west + east) / 2 + step * _CROSS_X, (south + north) / 2 + step * _CROSS_Y
+        there = np.array(transformer(box.crs.epsg, self.grid.epsg).transform(x, y)) / [[width], [height]]
+        across, up = np.hypot(*(there[:, 1::2] - there[:, 0::2])) / (2 * step)
+        return (float(across), float(up)) if np.isfinite((across, up)).all() else (0.0, 0.0)
+
+    def inside(self, box: Box) -> Box | None:
+        """Return what of a box lies in the coverage, also where it crosses the antimeridian; None where nothing does.
+
+        Raises ValueError where the coverage has no place in the box's system.
+        """
+        whole = self.whole.to(box.crs)
+        parts = []
+        for turn in turns(box.bbox, whole.bbox, box.crs.epsg):
+            part = box.moved(turn).cut(whole)
+            parts += [part.moved(-turn).bbox] if part else []
+        if not parts:
+            return None
+        west, south, east, north = zip(*parts, strict=True)
+        return Box((min(west), min(south), max(east), max(north)), box.crs)
 
     def snap(self, box: Box) -> Box:
         """Return the box of whole pixels around a box in the native system."""
         left, bottom, _, _ = self.whole.bbox
-        unit = self.grid.resolution
+        width, height = self.grid.sides
         west, south, east, north = box.bbox
         return Box(
             (
-                left + math.floor((west - left) / unit + 1e-6) * unit,
-                bottom + math.floor((south - bottom) / unit + 1e-6) * unit,
-                left + math.ceil((east - left) / unit - 1e-6) * unit,
-                bottom + math.ceil((north - bottom) / unit - 1e-6) * unit,
+                left + math.floor((west - left) / width + 1e-6) * width,
+                bottom + math.floor((south - bottom) / height + 1e-6) * height,
+                left + math.ceil((east - left) / width - 1e-6) * width,
+                bottom + math.ceil((north - bottom) / height - 1e-6) * height,
             ),
             box.crs,
         )
@@ -130,13 +160,3 @@ class CogProvider(BaseProvider):
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
         return Pixels(values, transform, box.crs, self.classes)
-
-
-def _metres(crs: Crs, middle: float) -> tuple[float, float]:
-    """Return how many metres on the ground one unit is, along x and y, in the middle of a box."""
-    if crs.epsg == CRS84.epsg:
-        return _METRES_A_DEGREE * max(math.cos(math.radians(middle)), 0.01), _METRES_A_DEGREE
-    if crs.epsg == 3857:  # noqa: PLR2004 - Web Mercator stretches by the latitude
-        shrunk = 1 / math.cosh(middle / 6_378_137)
-        return shrunk, shrunk
-    return 1, 1

@@ -1,13 +1,15 @@
 """Coordinate reference systems as the OGC names them, and the order of their axes."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from products.errors import InvalidArea
+from products.operation import period_of, reproject
 
 _NAME = re.compile(
     r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)([a-z]+)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
@@ -57,27 +59,33 @@ def within_reach(number: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """West, south, east, north in the units of a system."""
+    """West, south, east, north in the units of a system; one that crosses the antimeridian goes on beyond it."""
 
     bbox: BBox
     crs: Crs
 
     @property
     def as_written(self) -> BBox:
-        """The box in the order of its system's axes."""
-        return self.crs.as_xy(self.bbox)
+        """The box in the order of its system's axes; one that crosses the antimeridian ends west of where it begins."""
+        west, south, east, north = self.bbox
+        period = period_of(self.crs.name)
+        if period and east > period / 2 >= west and east - west < period:
+            east -= period
+        return self.crs.as_xy((west, south, east, north))
 
     def to(self, crs: Crs) -> "Box":
         """Return the box around this one in another system, edges followed. Raises ValueError where it cannot be."""
         if crs.name == self.crs.name:
             return Box(self.bbox, crs)
         try:
-            bbox = transformer(self.crs.name, crs.name).transform_bounds(*self.bbox, densify_pts=21)
-        except ProjError as error:
+            return Box(reproject(self.bbox, self.crs.name, crs.name), crs)
+        except InvalidArea as error:
             raise ValueError(str(error)) from error
-        if not all(map(math.isfinite, bbox)):
-            raise ValueError("outside of where the system can be used")
-        return Box(bbox, crs)
+
+    def moved(self, east: float) -> "Box":
+        """Return the box so far to the east."""
+        west, south, right, north = self.bbox
+        return Box((west + east, south, right + east, north), self.crs)
 
     def cut(self, other: "Box") -> "Box | None":
         """Return what two boxes of the same system share, None where that is nothing."""
@@ -89,21 +97,6 @@ class Box:
 @cache
 def _crs(name: int | str) -> CRS:
     return CRS.from_user_input(name)
-
-
-@cache
-def transformer(source: int | str, target: int | str) -> Transformer:
-    """Return what takes x and y from one system to another, by PROJ's best operation, never a ballpark one.
-
-    Of a system that the EPSG has no code for the datum may be unknown: it is taken for that of the other, as there is
-    no better. Raises ProjError.
-    """
-    try:
-        return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
-    except ProjError:
-        if isinstance(source, int) and isinstance(target, int):
-            raise
-        return Transformer.from_crs(source, target, always_xy=True)
 
 
 @cache

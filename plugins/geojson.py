@@ -8,7 +8,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from plugins.crs import Box, Crs, transformer
+from plugins.crs import Box, Crs
+from products.operation import transformer
 
 _DEGREE_DECIMALS = 7
 _METRE_DECIMALS = 2

@@ -15,11 +15,12 @@ import shapely
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
 from pyproj.exceptions import CRSError, ProjError
 
-from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs, transformer
+from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs
 from plugins.geojson import area_of, geojson_geometries
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource, RequestTooLarge
+from products.operation import transformer
 from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
 from products.vector.layer import Layer
 from products.vector.query import Selection, extent_of, search

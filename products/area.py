@@ -157,16 +157,16 @@ def _square_metres(geometry: Polygonal) -> float:
     same = ring[1:] == ring[:-1]
     begin, end = np.radians(points[:-1][same]), np.radians(points[1:][same])
     middle, half = (begin + end) / 2, (end - begin) / 2
-    below = _WEIGHTS @ _below(middle[:, 1] + _NODES[:, np.newaxis] * half[:, 1])
+    below = _WEIGHTS @ square_metres_below(middle[:, 1] + _NODES[:, np.newaxis] * half[:, 1])
     return -float(np.sum(half[:, 0] * below))
 
 
-def _below(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+def square_metres_below(latitude: NDArray[np.float64], ellipsoid: Geod = _ELLIPSOID) -> NDArray[np.float64]:
     """Return the ellipsoid's area in m2 between the equator and a latitude, for each radian of longitude."""
-    squared = _ELLIPSOID.es
+    squared = ellipsoid.es
     eccentricity, sine = np.sqrt(squared), np.sin(latitude)
     strip: NDArray[np.float64] = sine / (1 - squared * sine**2) + np.arctanh(eccentricity * sine) / eccentricity
-    return strip * _ELLIPSOID.b**2 / 2
+    return strip * ellipsoid.b**2 / 2
 
 
 def _check_form(polygons: NDArray[Any]) -> None:

@@ -1,14 +1,16 @@
 """How coordinates of one CRS become those of another: the best operation there is, never a ballpark one."""
 
 import math
+import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from pyproj.aoi import AreaOfInterest
 from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
@@ -20,12 +22,25 @@ from products.outline import Polygonal
 MAX_ACCURACY = 11.0
 """Metres to which an operation must be accurate: Malta's, of 10 m, follows one of 1 m; all others are far better."""
 
+MERCATOR = re.compile("(Popular Visualisation Pseudo )?Mercator")
+"""Methods whose metres are shorter the nearer they are to a pole; x follows longitude alone, y latitude."""
+
 _WGS84 = 4326
+_ANTIMERIDIAN = 180
+_MERCATOR = 3857
+_MERCATOR_WORLD = 2 * math.pi * 6_378_137
+"""Metres round the equator in Web Mercator."""
+_MERCATOR_LATITUDE = 85.06
+"""Where Web Mercator's area of use ends."""
+_MERCATOR_TOP = 6_378_137 * math.asinh(math.tan(math.radians(_MERCATOR_LATITUDE)))
+_ENVELOPE_POINTS = 41
 _ORDER = " (with axis order normalized for visualization)"
+
+_NOWHERE = (math.inf, math.inf, -math.inf, -math.inf)
 
 Coordinates = NDArray[np.float64]
 Box = tuple[float, float, float, float]
-"""West, south, east, north in degrees."""
+"""West, south, east, north: x before y in every CRS; one that crosses the antimeridian goes on beyond 180 degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +111,118 @@ def _run(
     except ProjError as error:
         raise InvalidArea(f"The coordinates cannot be transformed: {error}") from error
     return np.asarray(there[0], np.float64), np.asarray(there[1], np.float64)
+
+
+@cache
+def transformer(source: int | str, target: int | str) -> Transformer:
+    """Return what takes x and y from one system to another, by PROJ's best operation, never a ballpark one.
+
+    Of a system that the EPSG has no code for the datum may be unknown: it is taken for that of the other, as there is
+    no better. Raises ProjError.
+    """
+    try:
+        return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
+    except ProjError:
+        if isinstance(source, int) and isinstance(target, int):
+            raise
+        return Transformer.from_crs(source, target, always_xy=True)
+
+
+@cache
+def period_of(epsg: int | str) -> float | None:
+    """Return after how many units x comes to the same meridian again; None where it does not go round the Earth."""
+    if epsg == _MERCATOR:
+        return _MERCATOR_WORLD
+    crs = CRS.from_user_input(epsg)
+    return 2 * math.pi / crs.axis_info[0].unit_conversion_factor if crs.is_geographic else None
+
+
+@cache
+def metres_of_unit(epsg: int | str) -> float:
+    """Return how many metres a unit of a CRS is, as it counts them; a degree is one of the equator."""
+    crs = CRS.from_user_input(epsg)
+    unit = float(crs.axis_info[0].unit_conversion_factor)
+    return unit * crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid else unit
+
+
+def reproject(box: Box, source: int | str, target: int | str) -> Box:
+    """Return the envelope of a box in another CRS, found along its edges; in Web Mercator it ends at 85.06 degrees.
+
+    Raises InvalidArea where there is none.
+    """
+    if source == target:
+        return box
+    if target == _MERCATOR and period_of(source) is None:
+        degrees = reproject(box, source, _WGS84)
+        if degrees[2] > _ANTIMERIDIAN:
+            return reproject(degrees, _WGS84, target)
+    try:
+        operation = transformer(source, target)
+        found = _hull(_envelope(part, operation, target) for part in _parts(box, source, target))
+    except ProjError as error:
+        raise InvalidArea(f"The bbox cannot be expressed in {_named(target)}: {error}") from error
+    if not (found[0] <= found[2] and found[1] <= found[3]):
+        raise InvalidArea(
+            f"The bbox cannot be expressed in {_named(target)}: it lies outside of where that can be used."
+        )
+    return found
+
+
+def _named(crs: int | str) -> str:
+    return f"EPSG:{crs}" if isinstance(crs, int) else CRS.from_user_input(crs).name
+
+
+def _parts(box: Box, source: int | str, target: int | str) -> list[tuple[Box, float]]:
+    """Return the box, cut where the target's x begins anew, each part with what is to be added to its x there."""
+    west, south, east, north = box
+    if target == _MERCATOR and CRS.from_user_input(source).is_geographic:
+        top = _MERCATOR_LATITUDE * _degrees(source)
+        south, north = max(south, -top), min(north, top)
+        if south > north:
+            return []
+    here, there = period_of(source), period_of(target)
+    if here is None or there is None:
+        return [((west, south, east, north), 0)]
+    if east - west >= here:
+        return [((-here / 2, south, here / 2, north), 0)]
+    turn = math.floor(west / here + 0.5) * here
+    west, east = west - turn, east - turn
+    if east <= here / 2:
+        return [((west, south, east, north), 0)]
+    return [((west, south, here / 2, north), 0), ((-here / 2, south, east - here, north), there)]
+
+
+def _degrees(epsg: int | str) -> float:
+    """Return how many units of a geographic CRS a degree is."""
+    return math.radians(1) / CRS.from_user_input(epsg).axis_info[0].unit_conversion_factor
+
+
+def _envelope(part: tuple[Box, float], operation: Transformer, target: int | str) -> Box:
+    box, added = part
+    found = operation.transform_bounds(*box, densify_pts=_ENVELOPE_POINTS)
+    if not all(map(math.isfinite, found)):
+        found = _sampled(box, operation)
+    west, south, east, north = found
+    if west > east:
+        east += period_of(target) or 0
+    if target == _MERCATOR:
+        south, north = max(south, -_MERCATOR_TOP), min(north, _MERCATOR_TOP)
+    return west + added, south, east + added, north
+
+
+def _sampled(box: Box, operation: Transformer) -> Box:
+    """Return the envelope of those points of a box that have a place: a pole has none in most systems."""
+    west, south, east, north = box
+    x, y = np.meshgrid(np.linspace(west, east, _ENVELOPE_POINTS), np.linspace(south, north, _ENVELOPE_POINTS))
+    there = np.array(operation.transform(x.ravel(), y.ravel()))
+    there = there[:, np.isfinite(there).all(axis=0)]
+    if not there.size:
+        return _NOWHERE
+    return (*there.min(axis=1).tolist(), *there.max(axis=1).tolist())
+
+
+def _hull(boxes: Iterable[Box]) -> Box:
+    """Return the box around all; of none one that is none."""
+    boxes = [*boxes] or [_NOWHERE]
+    west, south, east, north = zip(*boxes, strict=True)
+    return min(west), min(south), max(east), max(north)

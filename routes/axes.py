@@ -60,11 +60,11 @@ def read_axes[T](request: Request, name: str, read: Callable[[str], T], meaning:
 
 
 def interval(text: str) -> tuple[float, float]:
-    """Return the bounds of `low:high`, infinite for `*`. Raises ValueError."""
+    """Return the bounds of `low:high`, infinite for `*`; high may lie below low. Raises ValueError."""
     low, _, high = text.partition(":")
     begin = -math.inf if low.strip() == "*" else float(low)
     end = math.inf if high.strip() == "*" else float(high)
-    if not begin < end:
+    if begin == end or math.isnan(begin) or math.isnan(end):
         raise ValueError(text)
     return begin, end
 

@@ -8,6 +8,9 @@ from starlette.requests import Request
 from plugins.crs import CRS84, Box, Crs, find_crs, within_reach
 from routes.problem import bad_parameter
 
+_HALF = 180
+"""Degrees of longitude from the prime meridian to the antimeridian."""
+
 
 def read_crs(request: Request, name: str, offered: Sequence[Crs], default: Crs) -> Crs:
     """Return the system that the parameter names. Raises the 400 Problem."""
@@ -20,15 +23,25 @@ def read_crs(request: Request, name: str, offered: Sequence[Crs], default: Crs) 
     return crs
 
 
+def across_antimeridian(west: float, east: float) -> tuple[float, float]:
+    """Return longitudes of which the east one may be less than the west one, as such that go on beyond 180 degrees."""
+    return (west, east + 2 * _HALF) if east < west and abs(west) <= _HALF >= abs(east) else (west, east)
+
+
 def read_box(request: Request, offered: Sequence[Crs]) -> Box | None:
-    """Return what `bbox` and `bbox-crs` say, None without a bbox. Raises the 400 Problem."""
+    """Return what `bbox` and `bbox-crs` say, None without a bbox. Raises the 400 Problem.
+
+    One that crosses the antimeridian, its west above its east in degrees, goes on beyond 180 degrees.
+    """
     box = _read(request, offered)
     if box is None:
         return None
     west, south, east, north = box.bbox
+    if box.crs.epsg == CRS84.epsg:
+        west, east = across_antimeridian(west, east)
     if west >= east or south >= north:
         raise _refused(request.query_params["bbox"])
-    return box
+    return Box((west, south, east, north), box.crs)
 
 
 def read_boxes(request: Request, offered: Sequence[Crs]) -> tuple[Box, ...] | None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from plugins.cog import CogProvider, Size
 from plugins.crs import CRS84, BBox, Box, Crs, within_reach
 from routes.axes import ByAxis, factor, interval, pixels, read_axes
-from routes.boxes import read_box, read_crs
+from routes.boxes import across_antimeridian, read_box, read_crs
 from routes.problem import Problem, bad_parameter
 
 PARAMETERS = (
@@ -40,13 +40,13 @@ def read_wanted(request: Request, provider: CogProvider) -> Wanted | None:
     )
     default = CRS84 if exact is not None and exact.geographic else provider.native
     crs = read_crs(request, "crs", provider.systems, default)
-    inside = asked.cut(provider.whole.to(asked.crs))
+    inside = provider.inside(asked)
     if inside is None:
         return None
     sized = exact is not None or "width" in request.query_params or "height" in request.query_params
     box = to_system(asked if sized else inside, crs)
-    if crs == provider.native and not sized:
-        box = provider.snap(box).cut(provider.whole) or provider.whole
+    if crs.epsg == provider.native.epsg and not sized:
+        box = provider.inside(provider.snap(box)) or provider.whole
     full = provider.size_of(box)
     return Wanted(box, full, _size(request, full, exact))
 
@@ -70,6 +70,10 @@ def _subset(request: Request, provider: CogProvider) -> Box | None:
     crs = CRS84 if asked.geographic else provider.native
     west, south, east, north = provider.whole.to(crs).bbox
     x, y = asked.x or (west, east), asked.y or (south, north)
+    if asked.x and asked.geographic:
+        x = across_antimeridian(*x)
+    if x[0] >= x[1] or y[0] >= y[1]:
+        raise bad_parameter("subset", ",".join(request.query_params.getlist("subset")), "allowed: low:high, low below")
     bbox = (_finite(x[0], west), _finite(y[0], south), _finite(x[1], east), _finite(y[1], north))
     if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
         return Box(_beside(bbox), crs)

@@ -35,14 +35,16 @@ def refuse_known(configuration: Path, product: Enrolment) -> None:
     So it does where the file is wrong as it is, before anything is made.
     """
     document = read_configuration(configuration)
-    if flaws := examine(document).flaws:
+    products, resources = (document.get(name) or {} for name in ("products", "resources"))
+    flaws = [flaw for flaw in examine(document).flaws if products or not flaw.startswith("products:")]
+    if flaws:  # but for that there is no product yet
         raise InvalidConfiguration(*(f"{configuration}: {flaw}" for flaw in flaws))
-    if product.id in document.get("products", {}):
+    if product.id in products:
         raise InvalidConfiguration(f"{configuration}: the product {product.id} is there already")
-    if known := document.get("resources", {}).keys() & product.collections.values():
+    if known := resources.keys() & product.collections.values():
         raise InvalidConfiguration(f"{configuration}: the collection {min(known)} is there already")
     series, year = product.entry["series"], product.entry["year"]
-    if year in catalogue_of(document).years(series):
+    if products and year in catalogue_of(document).years(series):
         raise InvalidConfiguration(f"{configuration}: {series} has the year {year} already")
 
 
@@ -57,6 +59,8 @@ def enrol(configuration: Path, product: Enrolment, shown: Mapping[str, Mapping[s
         document = yaml.load(path.read_text())
     except YAMLError as error:
         raise InvalidConfiguration(f"{configuration}: {error}") from error
+    for name in ("products", "resources"):
+        document[name] = document.get(name) or {}  # it may be the first
     document["products"][product.id] = {**product.entry, **product.collections}
     for kind, name in product.collections.items():
         document["resources"][name] = dict(shown[kind])

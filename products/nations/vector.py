@@ -12,6 +12,7 @@ from products.catalogue import Product
 from products.errors import NothingInside, UnknownProduct
 from products.nations import Nation
 from products.nations.outline import operation_to, outline_of
+from products.operation import metres_of_unit
 from products.progress import Report
 from products.vector.blob import Geometries
 from products.vector.extract import NOTHING, Delivery, extract_strip, write_styles
@@ -44,10 +45,11 @@ class NationalVector:
     def write_piece(self, part: Mapping[str, Any], target: Path, *, report: Report) -> Mapping[str, Any]:
         """Write the polygons of a part as a GeoPackage, whole or not at all; where there are none there is no file."""
         with read_geopackage(self.source) as reader:
-            operation = operation_to(self.nation, reader.layer.epsg)
+            epsg = reader.layer.epsg
+            operation = operation_to(self.nation, epsg)
 
         def project(geometries: Geometries) -> Geometries:
-            return operation.project(shapely.segmentize(geometries, _EDGE))
+            return operation.project(shapely.segmentize(geometries, _EDGE / metres_of_unit(epsg)))
 
         delivery, area = Delivery(self.nation.crs, project, self.product.classes), outline_of(self.nation)
         try:

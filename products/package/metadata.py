@@ -92,7 +92,7 @@ def write_metadata(metadata: Metadata, folder: Path) -> tuple[Path, ...]:
 def _grid(main: Path) -> tuple[int, float | None]:
     if main.suffix == ".tif":
         grid = read_grid(main)
-        return grid.epsg, grid.resolution
+        return grid.epsg, grid.metres
     with read_geopackage(main) as reader:
         return reader.layer.epsg, None
 

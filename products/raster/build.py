@@ -9,8 +9,9 @@ import numpy as np
 
 from products.classes import CLASSES, NODATA, Classes
 from products.errors import NothingInside
+from products.operation import reproject
 from products.progress import Report, between
-from products.raster.cog import Bounds, Pixels, reproject
+from products.raster.cog import Bounds, Pixels
 from products.raster.mosaic import Mosaic, open_mosaic
 from products.raster.pyramid import Pyramid, halve
 from products.raster.tiff import TILE
@@ -18,14 +19,18 @@ from products.whole import whole_file
 
 _READ = 0.9
 _CRS84 = 4326
+_HALF = 180
+_LOOK = 500
+"""Tiles that are still read once it is known that the raster is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was made: its bounds in degrees, and how many pixels have a value that is no class, by value."""
+    """What was made: its bounds in degrees, how many pixels have a value that is no class, by value, and remarks."""
 
     bounds: Bounds
     unknown: Mapping[int, int]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +61,57 @@ class _Rows:
             self.finish(level + 1, row // 2)
 
 
-def build_raster(sources: Sequence[Path], target: Path, *, classes: Classes = CLASSES, report: Report) -> Built:
+def build_raster(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    classes: Classes = CLASSES,
+    nodata: Sequence[float] | None = None,
+    report: Report,
+) -> Built:
     """Make the Cloud-Optimized GeoTIFF of rasters of one grid, whole or not at all: overviews by mode, 255 no data.
 
-    Holds one row of tiles of each overview. Raises BrokenSource, NothingInside where there is no data at all.
+    Any whole numbers from 0 to 254 are taken, in whatever type they are; `nodata` are the values that mean no data, in
+    place of what the files say. Holds one row of tiles of each overview. Raises BrokenSource, NothingInside where there
+    is no data at all.
     """
-    with open_mosaic(sources) as mosaic, whole_file(target) as part, TemporaryFile(dir=target.parent) as scratch:
+    with (
+        open_mosaic(sources, classes, nodata) as mosaic,
+        whole_file(target) as part,
+        TemporaryFile(dir=target.parent) as scratch,
+    ):
+        bounds = _degrees(mosaic)
         pyramid = Pyramid(scratch, mosaic.width, mosaic.height, _levels(mosaic), classes)
         rows = _Rows(pyramid, np.zeros(256, np.int64))
         _read(mosaic, rows, between(report, 0, _READ))
+        mosaic.refuse_unfit()
         if not rows.counts[:NODATA].any():
-            raise NothingInside("The raster has no data: every pixel is 255.")
+            raise NothingInside("The raster has no data: every pixel is no data.")
         pyramid.write(part, mosaic.transform, mosaic.epsg, report=between(report, _READ, 1))
         report(1, "The raster is written")
-        west, north = mosaic.transform.c, mosaic.transform.f
-        side = mosaic.transform.a
-        bounds = (west, north - mosaic.height * side, west + mosaic.width * side, north)
         known = {each.value for each in classes} | {NODATA}
         unknown = {value: int(count) for value, count in enumerate(rows.counts) if count and value not in known}
-        return Built(reproject(bounds, mosaic.epsg, _CRS84), unknown)
+        return Built(bounds, unknown, tuple(mosaic.remarks()))
+
+
+def _degrees(mosaic: Mosaic) -> Bounds:
+    """Return the bounds in degrees; across the antimeridian the east is less than the west. Raises InvalidArea."""
+    west, north = mosaic.transform @ (0, 0)
+    east, south = mosaic.transform @ (mosaic.width, mosaic.height)
+    west, south, east, north = reproject((west, south, east, north), mosaic.epsg, _CRS84)
+    crosses = west <= _HALF < east < west + 2 * _HALF
+    return west, south, east - 2 * _HALF if crosses else east, north
 
 
 def _read(mosaic: Mosaic, rows: _Rows, report: Report) -> None:
-    down = -(-mosaic.height // TILE)
+    """Read all tiles; after one with values that are no class some more are looked at for others, not all."""
+    down, looked_at = -(-mosaic.height // TILE), 0
     for row in range(down):
         for column in range(-(-mosaic.width // TILE)):
             pixels = mosaic.read(column, row)
+            looked_at += bool(mosaic.unfit)
+            if looked_at > _LOOK:
+                return
             rows.counts[:] += np.bincount(pixels.ravel(), minlength=256)
             rows.add(0, column, row, pixels)
         rows.finish(0, row)

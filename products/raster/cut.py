@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from products.area import Area
 from products.classes import NODATA
 from products.outline import Polygonal
-from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
+from products.raster.cog import Grid, Pixels, grid_of, has_mask, open_cog, read_classes, window_in
 from products.raster.fill import Box, Part
 from products.raster.tiff import TILE
 
@@ -76,7 +76,7 @@ class Cut:
         window = self._window(tile)
         pixels = np.full((TILE, TILE), NODATA, np.uint8)
         view = pixels[: int(window.height), : int(window.width)]
-        self.dataset.read(1, window=window, out=view)
+        view[:] = read_classes(self.dataset, window)
         transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
         view[~tile.part.mask(transform, view.shape)] = NODATA
         return pixels
@@ -122,11 +122,14 @@ def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
 def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:
     """Return which blocks that the window touches may have data.
 
-    One that a sparse file leaves out has none. Nor has one whose overview is empty: the mode ignores no data.
+    One that a sparse file leaves out has none, unless the file says no value for that: then it is 0. Nor has one whose
+    overview is empty: the mode ignores no data.
     """
     left, right = int(window.col_off) // grid.block, -(-int(window.col_off + window.width) // grid.block)
     top, bottom = int(window.row_off) // grid.block, -(-int(window.row_off + window.height) // grid.block)
     offset, columns = dataset.get_tag_item, range(left, right)
+    if dataset.nodata is None and not has_mask(dataset):
+        return np.ones((bottom - top, right - left), np.bool_)
     stored = np.array(
         [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in range(top, bottom)]
     )
@@ -147,6 +150,6 @@ def _filled(overview: DatasetReader, top: int, left: int, columns: int, side: in
     """Return which of a row of blocks have data in an overview, in which each block is `side` pixels wide."""
     pixels = np.full((side, columns * side), NODATA, np.uint8)
     height, width = min(side, overview.height - top), min(columns * side, overview.width - left)
-    pixels[:height, :width] = overview.read(1, window=Window(left, top, width, height))
+    pixels[:height, :width] = read_classes(overview, Window(left, top, width, height))
     filled: NDArray[np.bool_] = (pixels != NODATA).reshape(side, columns, side).any(axis=(0, 2))
     return filled

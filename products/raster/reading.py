@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from products.area import Area
 from products.errors import RequestTooLarge
-from products.raster.cog import Grid, grid_of, open_cog
+from products.raster.cog import Grid, grid_of, open_cog, read_classes
 from products.raster.cut import Cut, Tile, open_cut, stored_blocks
 from products.raster.fill import Part
 from products.raster.tiff import TILE
@@ -91,7 +91,7 @@ class Reading:
             return Codes(np.zeros(0, np.uint16), np.zeros((0, 0), np.bool_))
         values = np.zeros((height, width), np.uint16)
         for dataset in datasets:
-            values = values * np.uint16(256) + dataset.read(1, window=Window(left, top, width, height))
+            values = values * np.uint16(256) + read_classes(dataset, Window(left, top, width, height))
         transform = self.cut.transform @ Affine.scale(2**level) @ Affine.translation(column, row)
         inside = part.mask(transform, (height, width))
         return Codes(values[inside], inside)

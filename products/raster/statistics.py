@@ -20,6 +20,9 @@ from products.raster.reading import Codes, Reading, open_reading
 CHECKED = 64
 """Blocks in which an overview is compared with full resolution, at most."""
 
+_OFF_GRID = 1e-3
+"""Pixels by which those of two years may lie beside each other."""
+
 Numbers = NDArray[np.float64]
 
 
@@ -81,11 +84,12 @@ def count_changes(
 
 def same_grid(one: Path, other: Path) -> bool:
     """Tell whether each pixel of a raster is also one of the other. Raises BrokenSource."""
-
-    def place(grid: Grid) -> tuple[object, ...]:
-        return grid.epsg, grid.transform, grid.width, grid.height
-
-    return place(read_grid(one)) == place(read_grid(other))
+    first, second = read_grid(one), read_grid(other)
+    size = first.width, first.height
+    if (first.epsg, size) != (second.epsg, (second.width, second.height)):
+        return False
+    corners = [(~first.transform @ (second.transform @ corner), corner) for corner in ((0, 0), size)]
+    return all(abs(a - b) < _OFF_GRID for there, here in corners for a, b in zip(there, here, strict=True))
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from products.area import Area
 from products.classes import NODATA
 from products.operation import Operation
 from products.outline import Polygonal
-from products.raster.cog import Grid, Pixels, grid_of, open_cog, window_in
+from products.raster.cog import Grid, Pixels, grid_of, open_cog, read_classes, window_in
 from products.raster.cut import Tile, stored_blocks, top_level
 from products.raster.fill import Box, Part
 from products.raster.tiff import TILE
@@ -90,7 +90,7 @@ class Warp:
             return
         left, top = int(columns[inside].min()), int(rows[inside].min())
         width, height = int(columns[inside].max()) - left + 1, int(rows[inside].max()) - top + 1
-        source = self.dataset.read(1, window=Window(left, top, width, height))
+        source = read_classes(self.dataset, Window(left, top, width, height))
         pixels[inside] = source[rows[inside] - top, columns[inside] - left]
 
     def _box(self, level: int, column: int, row: int) -> Box:
@@ -200,6 +200,6 @@ def _source_pixels(
 ) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom, in pixels of the source, of what holds a box of the target."""
     x, y = operation.back(*_around(bounds))
-    columns, rows = (x - grid.transform.c) / grid.resolution, (grid.transform.f - y) / grid.resolution
+    columns, rows = ~grid.transform @ (x, y)
     margin = 2 + _MARGIN * max(np.ptp(columns), np.ptp(rows))
     return columns.min() - margin, rows.min() - margin, columns.max() + margin, rows.max() + margin

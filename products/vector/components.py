@@ -1,4 +1,4 @@
-"""Connected areas of equal class in a raster, block by block."""
+"""Connected areas of equal class in a raster, block by block, in columns and rows."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,18 +11,22 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize, shapes
-from rasterio.transform import array_bounds
 
 from products.classes import NODATA
 from products.vector.blob import Geometries
 
 
 class Block(NamedTuple):
-    """A block of the raster: its first column, its pixels and where they lie."""
+    """A block of the raster: its first column and row, and its pixels."""
 
     column: int
+    row: int
     classes: NDArray[np.uint8]
-    transform: Affine
+
+    @property
+    def transform(self) -> Affine:
+        """From pixels of the block to those of the raster: whole numbers, so that what blocks share is equal."""
+        return Affine.translation(self.column, self.row)
 
 
 class Areas(NamedTuple):
@@ -114,9 +118,9 @@ def _offsets(parts: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
 
 def _touching(polygons: Geometries, block: Block) -> NDArray[np.bool_]:
     height, width = block.classes.shape
-    west, south, east, north = array_bounds(height, width, block.transform)
     x0, y0, x1, y1 = shapely.bounds(polygons).T
-    return np.asarray((x0 <= west) | (y0 <= south) | (x1 >= east) | (y1 >= north))
+    right, bottom = block.column + width, block.row + height
+    return np.asarray((x0 <= block.column) | (y0 <= block.row) | (x1 >= right) | (y1 >= bottom))
 
 
 def _union(polygons: list[Any]) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import shapely
+from pyproj import CRS
 
 from products.area import Area
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource, NothingInside
 from products.progress import Report, unheard
+from products.raster.ground import Ground
 from products.vector.blob import Geometries
 from products.vector.geopackage import (
     EVERYWHERE,
@@ -23,7 +25,6 @@ from products.vector.geopackage import (
     write_geopackage,
 )
 from products.vector.layer import Layer
-from products.vector.polygonize import EPSG
 from products.vector.style import COLUMN, legend, qml, sld
 
 NOTHING = "the product has no data inside the area"
@@ -35,10 +36,10 @@ Project = Callable[[Geometries], Geometries]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How polygons are delivered: an EPSG code, what puts them there from the source's, and their classes."""
+    """How polygons are delivered: an EPSG code, what puts them there if it is not the source's, and their classes."""
 
     epsg: int
-    project: Project
+    project: Project | None
     classes: Classes
 
 
@@ -47,13 +48,14 @@ def extract_vector(
 ) -> tuple[Path, ...]:
     """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
 
-    Polygons on the edge are cut, areas measured anew, in the source's coordinates, which keep areas; every feature
-    keeps its number. Holds some thousand polygons at a time. Raises NothingInside, BrokenSource.
+    Polygons on the edge are cut, areas measured anew, on the ellipsoid; every feature keeps its number. Holds some
+    thousand polygons at a time. Raises NothingInside, BrokenSource.
     """
     geopackage = folder / f"{name}.gpkg"
     with read_geopackage(source) as reader:
         layer = land_cover(reader.layer)
-        write_land_cover(geopackage, layer, _inside(reader, area, report), classes=classes)
+        delivery = Delivery(layer.epsg, None, classes)
+        write_land_cover(geopackage, layer, _inside(reader, area, report), delivery=delivery)
     return geopackage, *write_styles(folder, name, layer, classes)
 
 
@@ -63,23 +65,21 @@ def extract_strip(source: Path, area: Area, target: Path, *, strip: Strip, deliv
     Raises NothingInside, BrokenSource.
     """
     with read_geopackage(source) as reader:
-        layer = replace(land_cover(reader.layer), epsg=delivery.epsg)
         batches = _inside(reader, area, report, strip=strip)
-        return write_land_cover(target, layer, batches, classes=delivery.classes, project=delivery.project)
+        return write_land_cover(target, land_cover(reader.layer), batches, delivery=delivery)
 
 
-def write_land_cover(
-    target: Path, layer: Layer, batches: Iterable[Batch], *, classes: Classes, project: Project | None = None
-) -> int:
-    """Write features of an equal-area CRS, their areas measured, then put into other coordinates, with their style.
+def write_land_cover(target: Path, layer: Layer, batches: Iterable[Batch], *, delivery: Delivery) -> int:
+    """Write features of a layer, their areas measured on the ellipsoid, then put into other coordinates, with a style.
 
     Returns how many there are. Raises NothingInside where there is none; the file does not appear then.
     """
-    with write_geopackage(target, layer) as writer:
-        count = sum(_add(writer, batch, project) for batch in batches)
+    ground = Ground(CRS.from_epsg(layer.epsg))
+    with write_geopackage(target, replace(layer, epsg=delivery.epsg)) as writer:
+        count = sum(_add(writer, batch, ground, delivery.project) for batch in batches)
         if not count:
             raise NothingInside(NOTHING)
-        put_style(writer, classes)
+        put_style(writer, delivery.classes)
     return count
 
 
@@ -105,8 +105,8 @@ def has_features(source: Path, area: Area) -> bool:
 
 def land_cover(layer: Layer) -> Layer:
     """Return the layer as it is delivered. Raises BrokenSource where it is not land cover."""
-    if layer.epsg != EPSG or not {COLUMN, _AREA} <= set(layer.names):
-        raise BrokenSource(f"table {layer.table} is no land cover: it needs {COLUMN}, {_AREA} and EPSG:{EPSG}")
+    if not {COLUMN, _AREA} <= set(layer.names):
+        raise BrokenSource(f"table {layer.table} is no land cover: it needs the columns {COLUMN} and {_AREA}")
     if not layer.indexed:
         raise BrokenSource(f"table {layer.table} has no spatial index")
     return replace(layer, geometry_type="MULTIPOLYGON")
@@ -144,9 +144,9 @@ def _multipolygons(geometries: Geometries) -> Geometries:
     return np.asarray(shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected))
 
 
-def _add(writer: Writer, batch: Batch, project: Project | None) -> int:
+def _add(writer: Writer, batch: Batch, ground: Ground, project: Project | None) -> int:
     place = writer.layer.names.index(_AREA)
-    areas = shapely.area(batch.geometries).tolist()
+    areas = ground.areas(batch.geometries).tolist() if batch.keys else []
     rows = [(*row[:place], area, *row[place + 1 :]) for row, area in zip(batch.rows, areas, strict=True)]
     writer.add(batch.keys, project(batch.geometries) if project else batch.geometries, rows)
     return len(rows)

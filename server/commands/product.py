@@ -33,6 +33,13 @@ def _id(_context: click.Context, _parameter: click.Parameter, given: str) -> str
     return given
 
 
+def _nodata(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[float, ...] | None:
+    try:
+        return tuple(float(value) for value in given if value != "none") if given else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; allowed: a number, or `none`") from error
+
+
 @click.group()
 def product() -> None:
     """Make the files of a product, add it to the configuration, list what is there."""
@@ -78,11 +85,24 @@ def list_products(configuration: Path) -> None:
 @click.option("--abstract")
 @click.option("--lineage")
 @_CLASSES
-@click.option("--vector", is_flag=True, help="Make the polygons too; the raster must be in EPSG:3035.")
+@click.option(
+    "--nodata",
+    multiple=True,
+    callback=_nodata,
+    help="A value that means no data, in place of what FILES say; may be given several times; `none`: there is none.",
+)
+@click.option("--vector", is_flag=True, help="Make the polygons too, their areas measured on the ellipsoid.")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Default: products in the state folder.")
 @CONFIG
 def add(
-    files: tuple[Path, ...], into: Path | None, configuration: Path, classes: Path | None, *, vector: bool, **words: Any
+    files: tuple[Path, ...],
+    into: Path | None,
+    configuration: Path,
+    classes: Path | None,
+    nodata: tuple[float, ...] | None,
+    *,
+    vector: bool,
+    **words: Any,
 ) -> None:
     """Make one Cloud-Optimized GeoTIFF of FILES, the tiles of one raster, and add it to the configuration."""
     from products.raster.build import build_raster
@@ -97,11 +117,13 @@ def add(
     targets = _targets(added, (into or state_folder() / "products").absolute())
     with _all_or_none(targets):
         with progress("the raster") as report:
-            built = build_raster(files, targets["raster"], classes=known, report=report)
+            built = build_raster(files, targets["raster"], classes=known, nodata=nodata, report=report)
         if vector:
             with progress("the polygons") as report:
                 make_polygons(targets["raster"], targets["vector"], year=entry["year"], report=report, classes=known)
         enrol(configuration, added, {kind: _collection(entry, kind, targets[kind], built.bounds) for kind in targets})
+    for remark in built.remarks:
+        click.echo(remark, err=True)
     for value, count in built.unknown.items():
         click.echo(f"warning: {count} pixels are {value}, which is no class", err=True)
     click.echo(f"{targets['raster']}: added to {configuration} as {name}; restart the server to serve it")

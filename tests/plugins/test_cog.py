@@ -1,17 +1,38 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from numpy.typing import NDArray
 from pygeoapi.api.collection import gen_collection
 from pygeoapi.plugin import load_plugin
 from pygeoapi.provider.base import ProviderConnectionError
 
 from plugins.cog import CogProvider
 from plugins.crs import CRS84, Box, crs_of
+from products.area import read_area
 from products.classes import CLASSES
 from products.errors import RequestTooLarge
+from products.progress import unheard
+from products.raster.extract import extract_raster
+from products.raster.statistics import count_classes
+from tests.odd.rasters import (
+    PLACES,
+    classes,
+    gdal_cog,
+    masked_beside,
+    place_of,
+    plain,
+    rio_cog,
+    with_alpha,
+    with_overviews_beside,
+)
 
 SOURCE = Path(__file__).parents[2] / "sample" / "clcplus_2023_parks.tif"
+TILED: dict[str, Any] = {"tiled": True, "blockxsize": 256, "blockysize": 256}
 
 
 def provider(path: Path = SOURCE) -> CogProvider:
@@ -79,3 +100,174 @@ def test_more_than_the_bound_is_never_read() -> None:
     cog = provider()
     with pytest.raises(RequestTooLarge):
         cog.read(cog.whole, (cog.grid.width, cog.grid.height))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("odd rasters")
+
+
+@pytest.mark.parametrize("epsg", PLACES)
+def test_a_box_at_its_own_scale_has_exactly_its_pixels_in_every_system(folder: Path, epsg: int) -> None:
+    """Sides of 1,030 x 773 pixels do not divide: no overview has square pixels."""
+    values = classes(773, 1030)
+    cog = provider(gdal_cog(folder / f"{epsg}.tif", values, epsg))
+    assert cog.size_of(cog.whole) == (1030, 773)
+    side, west, north = PLACES[epsg]
+    asked = Box((west + 100.4 * side, north - 300.4 * side, west + 219.6 * side, north - 180.4 * side), cog.native)
+    box = cog.snap(asked)
+    assert box.bbox == pytest.approx(
+        (west + 100 * side, north - 301 * side, west + 220 * side, north - 180 * side), rel=1e-9
+    )
+    assert cog.size_of(box) == (120, 121)
+    np.testing.assert_array_equal(cog.read(box, (120, 121)).values, values[180:301, 100:220])
+    for size in ((515, 386), (257, 193)):
+        assert set(np.unique(cog.read(cog.whole, size).values)) <= {*range(1, 12)}
+
+
+@pytest.mark.parametrize(
+    ("epsg", "nominal", "ground"),
+    [
+        (3035, 10, 10),
+        (25832, 20, 20),
+        (4326, 9.2766, 9.2766),
+        (4258, 9.2766, 9.2766),
+        (2263, 9.1440, 9.1440),  # 30 feet of the US survey
+        (3857, 10, 6.4627),  # at 49.7 degrees
+    ],
+)
+def test_a_pixel_is_told_in_metres(folder: Path, epsg: int, nominal: float, ground: float) -> None:
+    cog = provider(gdal_cog(folder / f"{epsg} metres.tif", classes(773, 1030), epsg))
+    assert cog.scale_denominator == pytest.approx(nominal / 0.00028, rel=1e-4)
+    assert cog.grid.metres == pytest.approx(ground, rel=1e-3)
+
+
+@pytest.mark.parametrize("epsg", [4326, 4258, 3857, 2180])
+def test_a_size_in_another_system_is_that_of_the_pixels_there(folder: Path, epsg: int) -> None:
+    """100 of its pixels along each side, in degrees: in any system about 100 x 100."""
+    cog = provider(gdal_cog(folder / f"{epsg} there.tif", classes(773, 1030), epsg))
+    west, south, _, _ = cog.whole.bbox
+    side = cog.grid.resolution
+    box = Box((west + 300 * side, south + 300 * side, west + 400 * side, south + 400 * side), cog.native)
+    for there in (CRS84, crs_of(3857)):
+        assert cog.size_of(box.to(there)) == pytest.approx((100, 100), abs=5)
+
+
+def test_pixels_that_differ_by_a_millionth_are_square(folder: Path) -> None:
+    """Real grids end in 8.333333333333425e-05 and ...156e-05; one that is a percent off is refused."""
+    for name, height in (("real", 8.333333333333156e-05), ("millionth", 8.3333e-05 * (1 + 9e-7)), ("off", 8.4e-05)):
+        side = 8.333333333333425e-05 if name == "real" else 8.3333e-05
+        path = plain(
+            folder / f"{name}.tif", classes(512, 512), 4326, transform=Affine(side, 0, 9, 0, -height, 50), **TILED
+        )
+        if name == "off":
+            with pytest.raises(ProviderConnectionError, match="not square"):
+                provider(path).get_fields()
+        else:
+            assert provider(path).size_of(provider(path).whole) == (512, 512)
+
+
+def masked(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(values == 3, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("maker", ["inside", "rio-cogeo", "GDAL", "nodata 3", "no nodata", "nodata 255"])
+def test_what_a_file_has_no_data_for_is_255_and_255_never_becomes_254(folder: Path, maker: str) -> None:
+    values = classes(513, 700)
+    values[:8, :8] = 255
+    path, mask = folder / f"{maker}.tif", masked(values)
+    match maker:
+        case "inside":
+            plain(path, values, mask=mask, **TILED)
+        case "rio-cogeo":
+            rio_cog(path, values, source={"mask": mask})
+        case "GDAL":
+            gdal_cog(path, values, mask=mask, nodata=None)
+        case "nodata 3":
+            plain(path, values, nodata=3, **TILED)
+        case "no nodata":
+            plain(path, values, **TILED)
+        case _:
+            plain(path, values, nodata=255, **TILED)
+    expected = values if "255" in maker or maker == "no nodata" else np.where(values == 3, 255, values)
+    cog = provider(path)
+    np.testing.assert_array_equal(cog.read(cog.whole, (700, 513)).values, expected)
+    there = cog.read(cog.whole.to(CRS84), (700, 513)).values
+    assert set(np.unique(there)) == set(np.unique(expected))
+    west, south, east, north = cog.whole.to(CRS84).bbox
+    area = read_area({"bbox": [west - 1, south - 1, east + 1, north + 1]})
+    counts = np.bincount(expected.ravel(), minlength=256)
+    assert count_classes(path, area).pixels[:255].tolist() == counts[:255].tolist()
+    extract_raster(path, area, folder, name=f"{maker} cut", report=unheard)
+    with rasterio.open(folder / f"{maker} cut.tif") as cut:
+        np.testing.assert_array_equal(cut.read(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("maker", "said"),
+    [
+        (lambda path, values: masked_beside(path, values, masked(values)), "its mask is in a file of its own"),
+        (lambda path, values: with_alpha(path, values, masked(values)), "2 bands of uint8"),
+        (lambda path, values: plain(path, values, scaled=(2, 0), **TILED), "a scale or an offset"),
+        (lambda path, values: plain(path, values, scaled=(1, 5), **TILED), "a scale or an offset"),
+        (lambda path, values: plain(path, values, transform=place_of(3035) @ Affine.rotation(3)), "north up"),
+        (lambda path, values: plain(path, values, transform=place_of(3035) @ Affine.scale(1, -1)), "north up"),
+        (lambda path, values: plain(path, values, None), "no CRS"),
+        (lambda path, values: plain(path, values, 4979, transform=place_of(4326)), "no CRS"),  # three axes
+    ],
+)
+def test_what_it_cannot_apply_it_refuses(
+    tmp_path: Path, maker: Callable[[Path, NDArray[np.uint8]], Path], said: str
+) -> None:
+    with pytest.raises(ProviderConnectionError, match=said):
+        provider(maker(tmp_path / "odd.tif", classes(512, 512))).get_fields()
+
+
+def test_overviews_beside_the_file_are_used(folder: Path) -> None:
+    cog = provider(with_overviews_beside(folder / "beside.tif", classes(700, 900)))
+    assert cog.grid.overviews == (2, 4)
+    assert cog.read(cog.whole, (225, 175)).values.shape == (175, 225)
+
+
+def test_the_earth_goes_on_at_the_antimeridian(folder: Path) -> None:
+    """A raster of the world in degrees, one of the Pacific in metres: the same box, over 180 and as it may be told."""
+    values = classes(180, 360)
+    world = provider(
+        plain(folder / "world.tif", values, 4326, transform=Affine(1, 0, -180, 0, -1, 90), nodata=255, **TILED)
+    )
+    box = Box((170, -10, 190, 10), CRS84)
+    assert world.inside(box) == box
+    assert world.size_of(box) == (20, 20)
+    expected = np.hstack([values[80:100, 350:], values[80:100, :10]])
+    np.testing.assert_array_equal(world.read(box, (20, 20)).values, expected)
+    np.testing.assert_array_equal(world.read(box.moved(-360), (20, 20)).values, expected)
+    mercator = world.read(box.to(crs_of(3857)), (20, 20)).values
+    np.testing.assert_array_equal(mercator[9:11], expected[9:11])
+    assert box.as_written == (170, -10, -170, 10)
+    pacific = provider(gdal_cog(folder / "pacific.tif", classes(773, 1030), 3832))
+    west, _, east, _ = pacific.whole.to(CRS84).bbox
+    assert west < 180 < east
+    found = pacific.read(Box((179, 5, 181, 6), CRS84), (50, 25)).values
+    assert (found != 255).all()
+    np.testing.assert_array_equal(pacific.read(Box((-181, 5, -179, 6), CRS84), (50, 25)).values, found)
+    assert pacific.inside(Box((-180.5, 5, -179.5, 6), CRS84)) == Box((-180.5, 5, -179.5, 6), CRS84)
+    assert pacific.inside(Box((0, 5, 10, 6), CRS84)) is None
+    x = pacific.whole.to(crs_of(3857)).bbox
+    assert x[2] - x[0] == pytest.approx(1_030_000, rel=0.01)
+
+
+def test_a_pole_is_where_web_mercator_ends(folder: Path) -> None:
+    values = classes(180, 360)
+    world = provider(
+        plain(folder / "poles.tif", values, 4326, transform=Affine(1, 0, -180, 0, -1, 90), nodata=255, **TILED)
+    )
+    top = 20_048_966
+    there = world.whole.to(crs_of(3857))
+    assert there.bbox == pytest.approx((-20_037_508, -top, 20_037_508, top), abs=1)
+    assert (world.read(there, (100, 100)).values != 255).all()
+    side = Affine(20_000, 0, -2_000_000, 0, -20_000, 2_000_000)
+    arctic = provider(plain(folder / "arctic.tif", classes(200, 200), 3995, transform=side, nodata=255, **TILED))
+    assert arctic.whole.to(crs_of(3857)).bbox[3] == pytest.approx(top, abs=1)
+    assert arctic.whole.to(CRS84).bbox[3] == 90
+    with pytest.raises(ValueError, match="outside of where that can be used"):
+        Box((0, 86, 1, 90), CRS84).to(crs_of(3857))

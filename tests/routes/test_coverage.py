@@ -138,7 +138,16 @@ def test_without_a_size_what_is_outside_is_cut_off(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["bbox=0,0,1,1", "subset=Lat(0:1)", "subset=Lat(80:*)", "datetime=1999-01-01", "datetime=2024-01-01/.."]
+    "query",
+    [
+        "bbox=0,0,1,1",
+        "bbox=170,-10,-170,80",
+        "subset=Lon(170:-170)",
+        "subset=Lat(0:1)",
+        "subset=Lat(80:*)",
+        "datetime=1999-01-01",
+        "datetime=2024-01-01/..",
+    ],
 )
 def test_outside_of_the_coverage_there_is_no_content(client: TestClient, query: str) -> None:
     answer = client.get(f"{COVERAGE}?{query}")
@@ -160,13 +169,17 @@ def test_its_year_is_inside(client: TestClient, when: str) -> None:
         ("bbox=a,b,c,d", "bbox"),
         ("bbox=nan,0,1,1", "bbox"),
         ("bbox=inf,0,1,1", "bbox"),
-        ("bbox=2,0,1,1", "bbox"),
+        ("bbox=1,2,2,1", "bbox"),
+        ("bbox=200,0,1,1", "bbox"),
+        (f"bbox=5000000,3000000,4000000,3100000&bbox-crs={EPSG}/3857", "bbox"),
         ("bbox=1,1,1,1", "bbox"),
         ("bbox=1,1,2,2&bbox=1,1,2,2", "bbox"),
         (f"bbox={BABIA}&bbox-crs=EPSG:9999", "bbox-crs"),
         (f"bbox={BABIA}&crs=nonsense", "crs"),
         ("subset=Lat(50)", "subset"),
         ("subset=Lat(51:50)", "subset"),
+        ("subset=E(5010000:5006000)", "subset"),
+        ("subset=Lon(20:20)", "subset"),
         ("subset=Height(1:2)", "subset"),
         ("subset=Lat(50:51),Lat(50:51)", "subset"),
         ("subset=Lat(50:51),E(1:2)", "subset"),

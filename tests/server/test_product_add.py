@@ -7,8 +7,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from click.testing import CliRunner, Result
+from pyproj import CRS, Transformer
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
 from rio_cogeo.cogeo import cog_validate
@@ -20,10 +22,12 @@ from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
 from products.raster.cog import Pixels
 from products.raster.pyramid import halve
+from products.vector.geopackage import read_geopackage
 from server.check import find_problems
 from server.cli import main
 from server.configuration import Findings
 from tests.conftest import ROOT, MakeApp
+from tests.odd.rasters import masked_beside, place_of, plain, with_alpha
 
 WORDS = ["--id", "made", "--title", "Made 2021", "--attribution", "Made here."]
 PLACE = Affine(10, 0, 5_200_000, 0, -10, 3_300_000)
@@ -103,7 +107,8 @@ def test_the_made_raster_has_the_pixels_and_overviews_by_mode(
 def test_tiles_of_one_raster_are_one_product_with_no_data_in_the_gap(config: Path, tmp_path: Path) -> None:
     pixels = classes(600, 500)
     left = write(tmp_path / "left.tif", pixels)
-    right = write(tmp_path / "right.tif", pixels, place=PLACE @ Affine.translation(700, 100), nodata=3)
+    given = np.where((pixels == 3) | (pixels == 255), 77, pixels)
+    right = write(tmp_path / "right.tif", given, place=PLACE @ Affine.translation(700, 100), nodata=77)
     done = add(config, right, left)
     assert done.exit_code == 0, done.output
     with rasterio.open(tmp_path / "made" / "made.tif") as raster:
@@ -119,7 +124,14 @@ def test_tiles_of_one_raster_are_one_product_with_no_data_in_the_gap(config: Pat
     [
         ({"crs": None}, "wrong.tif is no class raster: it has no CRS"),
         ({"bands": 2}, "wrong.tif is no class raster: it has 2 bands"),
-        ({"dtype": "uint16"}, "wrong.tif is no class raster: it has 1 bands of uint16"),
+        ({"dtype": "complex64"}, "wrong.tif is no class raster: its values are complex64"),
+        (
+            {"place": PLACE @ Affine.rotation(5)},
+            "its pixels are not square, north up, but turned",
+        ),
+        ({"place": PLACE @ Affine.scale(1, -1)}, "its rows run from south to north; gdalwarp turns them"),
+        ({"place": PLACE @ Affine.scale(1, 1.001)}, "not square, north up, but 10 x 10.01"),
+        ({"nodata": 3}, "wrong.tif says that 3 is no data, but 3 is the class 'Woody broadleaved deciduous trees'"),
         ({"crs": "EPSG:3857"}, "wrong.tif is in EPSG:3857, right.tif in EPSG:3035"),
         ({"place": PLACE @ Affine.translation(0.5, 0)}, "wrong.tif is not on the grid of right.tif"),
         ({"place": PLACE @ Affine.scale(2)}, "wrong.tif has pixels of 20, right.tif of 10"),
@@ -284,5 +296,139 @@ def test_a_value_that_is_no_class_makes_no_vector(config: Path, tmp_path: Path) 
     before = config.read_bytes()
     done = add(config, write(tmp_path / "in.tif", np.array([[1, 77]], np.uint8)), words=[*WORDS, "--vector"])
     assert (done.exit_code, config.read_bytes()) == (1, before)
-    assert "77 is no class of the product" in done.stderr
+    assert "made.tif has values that are no class of the product: 77 (1 pixel). Name them in --classes" in done.stderr
     assert not list((tmp_path / "made").glob("*"))
+
+
+def made(tmp_path: Path) -> Pixels:
+    with rasterio.open(tmp_path / "made" / "made.tif") as raster:
+        pixels: Pixels = raster.read(1)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "said"),
+    [
+        ("int8", -128, "in.tif: int8 with no data -128, converted to bytes"),
+        ("int16", -32768, "in.tif: int16 with no data -32768"),
+        ("uint16", 65535, "in.tif: uint16 with no data 65535"),
+        ("int32", None, "in.tif: int32 with no data 255"),
+        ("uint32", 0, "in.tif: uint32 with no data 0"),
+        ("float32", float("nan"), "in.tif: float32, converted"),
+        ("float64", -3.4028234663852886e38, "in.tif: float64 with no data -3.40282e+38"),
+        ("uint8", 200, "in.tif: uint8 with no data 200"),
+    ],
+)
+def test_whole_numbers_of_any_type_are_converted_and_it_is_said(
+    config: Path, tmp_path: Path, dtype: str, nodata: float | None, said: str
+) -> None:
+    pixels = classes(60, 50)
+    given = np.where(pixels == 255, 255 if nodata is None else nodata, pixels.astype("float64")).astype(dtype)
+    done = add(config, plain(tmp_path / "in.tif", given, nodata=nodata))
+    assert done.exit_code == 0, done.output
+    assert said in done.stderr
+    np.testing.assert_array_equal(made(tmp_path), pixels)
+
+
+@pytest.mark.parametrize(
+    ("values", "profile", "said"),
+    [
+        ([1, 300, 300, 1000], {"dtype": "int16"}, "it has 300 (2 pixels) and 1000 (1 pixel)"),
+        ([1, -5, 2, 2], {"dtype": "int8"}, "it has -5 (1 pixel)"),
+        ([1.5, 2, 2, 1], {"dtype": "float32"}, "it has 1.5 (1 pixel)"),
+        ([1, float("inf"), 2, 1], {"dtype": "float64"}, "it has inf (1 pixel)"),
+        ([1, 255, 2, 0], {"dtype": "uint8", "nodata": 0}, "it has 255 (1 pixel)"),
+    ],
+)
+def test_other_numbers_are_refused_with_those_that_were_found(
+    config: Path, tmp_path: Path, values: list[float], profile: dict[str, Any], said: str
+) -> None:
+    before = config.read_bytes()
+    done = add(config, plain(tmp_path / "in.tif", np.array([values], profile["dtype"]), **profile))
+    assert (done.exit_code, config.read_bytes()) == (1, before)
+    assert said in done.stderr
+    assert "--nodata" in done.stderr
+    assert not list((tmp_path / "made").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--nodata", "3"], [1, 255, 2, 4]),
+        (["--nodata", "none"], [1, 3, 2, 4]),
+        (["--nodata", "3", "--nodata", "4"], [1, 255, 2, 255]),
+        (["--nodata", "99"], [1, 3, 2, 4]),
+    ],
+)
+def test_the_caller_decides_what_is_no_data(
+    config: Path, tmp_path: Path, given: list[str], expected: list[int]
+) -> None:
+    values = np.array([[1, 3, 2, 4]], np.uint8)
+    done = add(config, plain(tmp_path / "in.tif", values, nodata=3), words=[*WORDS, *given])
+    assert done.exit_code == 0, done.output
+    assert made(tmp_path)[0].tolist() == expected
+
+
+def test_a_nodata_that_is_no_number_is_refused(config: Path, tmp_path: Path) -> None:
+    done = add(config, plain(tmp_path / "in.tif", classes(9, 9)), words=[*WORDS, "--nodata", "water"])
+    assert (done.exit_code, "allowed: a number, or `none`" in done.stderr) == (2, True)
+
+
+def test_masks_alpha_scale_and_offset_are_applied(config: Path, tmp_path: Path) -> None:
+    values = np.arange(1, 9, dtype=np.uint8).reshape(2, 4)
+    mask = np.where(values == 3, 0, 255).astype(np.uint8)
+    expected = np.where(values == 3, 255, values)
+    halves = np.where(values == 3, 250, (values - 1) * 2)
+    makers = {
+        "inside": plain(tmp_path / "inside.tif", values, mask=mask),
+        "beside": masked_beside(tmp_path / "beside.tif", values, mask),
+        "alpha": with_alpha(tmp_path / "alpha.tif", values, mask),
+        "scaled": plain(tmp_path / "scaled.tif", halves, scaled=(0.5, 1), nodata=250),
+    }
+    for year, (name, path) in enumerate(makers.items(), 2000):
+        done = add(config, path, words=["--id", name, *WORDS[2:]], year=year)
+        assert done.exit_code == 0, done.output
+        assert "scale 0.5 and offset 1" in done.stderr if name == "scaled" else "a mask" in done.stderr
+        with rasterio.open(tmp_path / "made" / f"{name}.tif") as raster:
+            np.testing.assert_array_equal(raster.read(1), expected)
+
+
+def test_where_tiles_overlap_with_different_values_it_is_said(config: Path, tmp_path: Path) -> None:
+    pixels = np.full((600, 600), 2, np.uint8)
+    one = write(tmp_path / "one.tif", pixels)
+    other = np.full((600, 600), 2, np.uint8)
+    other[10:20, :5], other[100, 50] = 5, 7
+    two = write(tmp_path / "two.tif", other, place=PLACE @ Affine.translation(500, 0))
+    done = add(config, one, two)
+    assert done.exit_code == 0, done.output
+    assert (
+        "warning: 51 pixels differ where one.tif and two.tif overlap, from 5205000 3298990 to 5205510 3299900: those "
+        "of one.tif are taken" in done.stderr
+    )
+    assert made(tmp_path)[10, 500] == 2
+    done = add(config, one, one, words=["--id", "same", *WORDS[2:]], year=2020)
+    assert "differ" not in done.stderr
+
+
+@pytest.mark.parametrize("epsg", [4326, 3857, 2180, 25832, 2263, 3832])
+def test_polygons_in_any_system_have_their_areas_on_the_ellipsoid(config: Path, tmp_path: Path, epsg: int) -> None:
+    """Components across seams of 512 pixels are one polygon; all together they are as large as the raster's outline."""
+    pixels = np.full((700, 1100), 2, np.uint8)
+    pixels[100:600, 200:900] = 5
+    pixels[300:310, :] = 7
+    done = add(config, plain(tmp_path / "in.tif", pixels, epsg), words=[*WORDS, "--vector"])
+    assert done.exit_code == 0, done.output
+    assert find_problems(config) == []
+    with read_geopackage(tmp_path / "made" / "made.gpkg") as reader:
+        assert reader.layer.epsg == epsg
+        [batch] = reader.features((-1e9, -1e9, 1e9, 1e9))
+    rows = [dict(zip(reader.layer.names, row, strict=True)) for row in batch.rows]
+    assert sorted(row["class_code"] for row in rows) == [2, 2, 5, 5, 7]
+    geodetic, geod = CRS.from_epsg(epsg).geodetic_crs, CRS.from_epsg(epsg).get_geod()
+    assert geod is not None
+    to_degrees = Transformer.from_crs(epsg, geodetic, always_xy=True)
+    for row, geometry in zip(rows, batch.geometries, strict=True):
+        dense = shapely.segmentize(geometry, 3 * place_of(epsg).a)
+        points = shapely.transform(dense, to_degrees.transform, interleaved=False)
+        area, _ = geod.geometry_area_perimeter(points)
+        assert row["area_m2"] == pytest.approx(abs(area), rel=1e-6)
