@@ -36,7 +36,9 @@ def refuse_known(configuration: Path, product: Enrolment) -> None:
     """
     document = read_configuration(configuration)
     products, resources = (document.get(name) or {} for name in ("products", "resources"))
-    flaws = [flaw for flaw in examine(document).flaws if products or not flaw.startswith("products:")]
+    flaws = [
+        flaw for flaw in examine(document).flaws if document.get("products") != {} or not flaw.startswith("products:")
+    ]
     if flaws:  # but for that there is no product yet
         raise InvalidConfiguration(*(f"{configuration}: {flaw}" for flaw in flaws))
     if product.id in products:
