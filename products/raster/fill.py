@@ -42,7 +42,7 @@ class Part:
     @property
     def whole(self) -> bool:
         """All of the box lies in the outline."""
-        return not self.x.size and bool(self.left.size)
+        return not self.x.size and bool(np.isinf(self.left).any())
 
     def within(self, box: Box) -> Self | None:
         """Return what of the part lies in a box inside of its own, None where nothing does."""
@@ -52,7 +52,7 @@ class Part:
         inside, passed = there & ~passed, there & passed
         x, y = self.x[:, inside], self.y[:, inside]
         left = _odd(np.concatenate([self.left, self.y[:, passed].ravel()]))
-        if x.size:
+        if x.size or ((left > south) & (left < north)).any():
             return type(self)(x, y, left)
         holds = np.count_nonzero(left > (south + north) / 2) % 2
         return type(self)(x, y, np.full(1, np.inf)) if holds else None

@@ -54,6 +54,21 @@ def test_a_mask_is_what_gdal_makes_of_it_whole_and_by_quarters(number: int) -> N
         assert (_mosaic(part.within(_BOX), _BOX, _SIDE, least) == expected).all()
 
 
+@pytest.mark.parametrize("low", [2_997_499.0, 2_998_727.0, 2_999_207.0])
+@pytest.mark.parametrize("stairs", [False, True])
+def test_an_edge_along_a_row_ends_what_it_crosses(low: float, *, stairs: bool) -> None:
+    """No other edge is in the boxes that it crosses: a box in longitude and latitude has such edges in Mercator."""
+    outline: shapely.Geometry = shapely.box(3_990_000, low, 4_010_000, low + 777)
+    if stairs:
+        outline = outline.union(shapely.box(3_980_000, low + 777, 3_995_000, low + 900)).difference(
+            shapely.box(4_005_000, low + 300, 4_020_000, low + 500)
+        )
+    expected = ~geometry_mask([outline], (_SIDE, _SIDE), _GRID)
+    for least in (128, 64, 16):
+        found = _mosaic(Part.of(outline).within(_BOX), _BOX, _SIDE, least)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_areas_that_share_edges_share_no_pixel_and_leave_none_out() -> None:
     """Their edges go through centres of pixels."""
     centre = 4_000_003 + 5.0

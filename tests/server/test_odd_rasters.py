@@ -149,7 +149,7 @@ def _check_the_antimeridian_and_the_poles(client: TestClient) -> None:
         assert max(abs(south), abs(north)) == pytest.approx(20_048_966, abs=1)
 
 
-@pytest.mark.parametrize("name", [name for name in ODD if name != "pacific"])
+@pytest.mark.parametrize("name", ODD)
 def test_each_is_cut_and_counted(added: Path, tmp_path: Path, name: str) -> None:
     expected = ODD[name][1]
     product = next(each for each in catalogue_of(read_configuration(added)).products if each.id == name)
