@@ -8,6 +8,7 @@ from typing import Literal
 
 from starlette.requests import Request
 
+from routes.parameters import read_list
 from routes.problem import bad_parameter
 
 _PART = re.compile(r"\s*(\w+)\(([^()]*)\)\s*")
@@ -39,12 +40,12 @@ class ByAxis[T]:
 
 def read_axes[T](request: Request, name: str, read: Callable[[str], T], meaning: str) -> ByAxis[T] | None:
     """Return the values by axis, None without the parameter; `read` raises ValueError. Raises the 400 Problem."""
-    texts = request.query_params.getlist(name)
-    if not texts:
+    text = read_list(request, name)
+    if text is None:
         return None
     found: dict[str, T] = {}
     kinds = set()
-    for part in re.split(r",(?=\s*\w+\()", ",".join(texts)):
+    for part in re.split(r",(?=\s*\w+\()", text):
         match = _PART.fullmatch(part)
         axis, geographic = _AXES.get(match[1].lower(), (None, False)) if match else (None, False)
         if match is None or axis is None or axis in found:
@@ -55,7 +56,7 @@ def read_axes[T](request: Request, name: str, read: Callable[[str], T], meaning:
         except ValueError as error:
             raise bad_parameter(name, part, f"allowed: {meaning}") from error
     if len(kinds) > 1:
-        raise bad_parameter(name, ",".join(texts), f"the axes are {_NAMES}, not mixed")
+        raise bad_parameter(name, text, f"the axes are {_NAMES}, not mixed")
     return ByAxis(kinds.pop(), found.get("x"), found.get("y"))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from plugins.crs import CRS84, Box, Crs, find_crs, within_reach
+from routes.parameters import read_list
 from routes.problem import bad_parameter
 
 _HALF = 180
@@ -40,7 +41,7 @@ def read_box(request: Request, offered: Sequence[Crs]) -> Box | None:
     if box.crs.epsg == CRS84.epsg:
         west, east = across_antimeridian(west, east)
     if west >= east or south >= north:
-        raise _refused(request.query_params["bbox"])
+        raise _refused(request)
     return Box((west, south, east, north), box.crs)
 
 
@@ -55,7 +56,7 @@ def read_boxes(request: Request, offered: Sequence[Crs]) -> tuple[Box, ...] | No
     west, south, east, north = box.bbox
     crossing = west > east and box.crs.epsg == CRS84.epsg
     if south > north or (west > east and not crossing):
-        raise _refused(request.query_params["bbox"])
+        raise _refused(request)
     if crossing:
         return Box((west, south, 180, north), box.crs), Box((-180, south, east, north), box.crs)
     return (box,)
@@ -63,26 +64,30 @@ def read_boxes(request: Request, offered: Sequence[Crs]) -> tuple[Box, ...] | No
 
 def _read(request: Request, offered: Sequence[Crs]) -> Box | None:
     crs = read_crs(request, "bbox-crs", offered, CRS84)
-    text = request.query_params.get("bbox")
+    text = read_list(request, "bbox")
     if text is None:
         return None
-    numbers = [_number(part, text) for part in text.split(",")]
+    numbers = [_number(request, part) for part in text.split(",")]
     if len(numbers) == 6:  # noqa: PLR2004 - heights, which land cover does not have
         numbers = [*numbers[:2], *numbers[3:5]]
     if len(numbers) != 4:  # noqa: PLR2004 - a box
-        raise _refused(text)
+        raise _refused(request)
     return Box(crs.as_xy((numbers[0], numbers[1], numbers[2], numbers[3])), crs)
 
 
-def _number(part: str, text: str) -> float:
+def _number(request: Request, part: str) -> float:
     try:
         number = float(part)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise _refused(text)
+        raise _refused(request)
     return within_reach(number)
 
 
-def _refused(text: str) -> Exception:
-    return bad_parameter("bbox", text, "allowed: four numbers, the lower corner before the upper one, not empty")
+def _refused(request: Request) -> Exception:
+    return bad_parameter(
+        "bbox",
+        read_list(request, "bbox") or "",
+        "allowed: four numbers, the lower corner before the upper one, not empty",
+    )

@@ -19,7 +19,7 @@ from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection_document import COVERAGE_JSON, GEOTIFF
 from routes.content import content_headers
-from routes.coverage_request import PARAMETERS, Wanted, read_wanted, shrink
+from routes.coverage_request import LISTS, PARAMETERS, Wanted, read_wanted, shrink
 from routes.guard import GuardedRoute, on_collection
 from routes.pages import render
 from routes.parameters import allow_parameters
@@ -43,7 +43,7 @@ async def get_coverage(request: Request) -> Response:
     204 outside of the coverage (Requirement 6 I of OGC API Coverages, 19-087); 413 above the bound of pixels, and with
     `Prefer: handling=strict` wherever it would be scaled down.
     """
-    allow_parameters(request, *PARAMETERS, repeatable=("subset",))
+    allow_parameters(request, *PARAMETERS, repeatable=LISTS)
     form = negotiate(request, _FORMS)
     resources = resources_of(request)
     work = partial(_answer, request, form)

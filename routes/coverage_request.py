@@ -12,8 +12,9 @@ from routes.axes import ByAxis, factor, interval, pixels, read_axes
 from routes.boxes import across_antimeridian, read_box, read_crs
 from routes.problem import Problem, bad_parameter
 
+LISTS = ("bbox", "subset")
 PARAMETERS = (
-    "bbox", "bbox-crs", "datetime", "crs", "scale-factor", "scale-axes", "scale-size", "scaleSize", "width", "height",
+    "bbox-crs", "datetime", "crs", "scale-factor", "scale-axes", "scale-size", "scaleSize", "width", "height",
 )  # fmt: skip
 
 

@@ -13,17 +13,17 @@ from products.vector.query import Order, Selection, Times
 from products.vector.times import TimeColumns
 from routes.boxes import read_boxes, read_crs
 from routes.paging import read_page
-from routes.parameters import allow_parameters
+from routes.parameters import allow_parameters, read_list
 from routes.problem import bad_parameter
 from routes.timespan import read_time
 
-_PARAMETERS = (
-    "bbox", "bbox-crs", "crs", "datetime", "limit", "offset", "properties", "skipGeometry", "sortby",
-)  # fmt: skip
+_LISTS = ("bbox", "properties", "sortby")
+_SINGLE = ("bbox-crs", "crs", "datetime", "limit", "offset", "skipGeometry")
 RESERVED = frozenset(
     name.lower()
     for name in (
-        *_PARAMETERS, "f", "filter", "filter-crs", "filter-lang", "ids", "lang", "profile", "q", "resulttype", "token",
+        *_LISTS, *_SINGLE, "f", "filter", "filter-crs", "filter-lang", "ids", "lang", "profile", "q", "resulttype",
+        "token",
     )
 )  # fmt: skip
 """What the standards call parameters, of which some are none here yet: a column of such a name is not asked for by it.
@@ -47,7 +47,7 @@ def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[s
     """
     fields = provider.get_fields()
     asked_by = queryable(fields)
-    allow_parameters(request, *_PARAMETERS, *asked_by)
+    allow_parameters(request, *_SINGLE, *asked_by, repeatable=_LISTS)
     page = read_page(request)
     asked = page.limit if "limit" in request.query_params else limits["default_items"]
     return ItemQuery(
@@ -90,16 +90,17 @@ def _times(request: Request, columns: TimeColumns | None) -> Times | None:
 
 def _order(request: Request, fields: Mapping[str, Any]) -> tuple[Order, ...]:
     """Return what `sortby` says; a `+` in a query arrives as a space."""
-    words = [word.lstrip("+ ") for word in request.query_params.get("sortby", "").split(",") if word]
+    words = [word.lstrip("+ ") for word in (read_list(request, "sortby") or "").split(",") if word]
     for word in words:
         _require(request, "sortby", word.removeprefix("-"), fields)
     return tuple(Order(word.removeprefix("-"), descending=word.startswith("-")) for word in words)
 
 
 def _properties(request: Request, fields: Mapping[str, Any]) -> frozenset[str] | None:
-    if "properties" not in request.query_params:
+    text = read_list(request, "properties")
+    if text is None:
         return None
-    names = frozenset(request.query_params["properties"].split(","))
+    names = frozenset(text.split(","))
     for name in sorted(names):
         _require(request, "properties", name, fields)
     return names
@@ -107,7 +108,7 @@ def _properties(request: Request, fields: Mapping[str, Any]) -> frozenset[str] |
 
 def _require(request: Request, parameter: str, name: str, fields: Mapping[str, Any]) -> None:
     if name not in fields:
-        raise bad_parameter(parameter, request.query_params[parameter], f"allowed: {', '.join(fields)}")
+        raise bad_parameter(parameter, read_list(request, parameter) or "", f"allowed: {', '.join(fields)}")
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -10,7 +10,7 @@ from auth.access import Access, Action
 from auth.identity import current_identity
 from orchestration.job import Job, JobQuery, Mark, Sight, Status
 from routes.paging import read_page
-from routes.parameters import allow_parameters
+from routes.parameters import allow_parameters, read_list
 from routes.problem import bad_parameter
 from routes.providers import processes_of
 from routes.resources import resources_of
@@ -100,7 +100,8 @@ def _sight(request: Request) -> Sight | None:
 
 
 def _words(request: Request, name: str) -> tuple[str, ...]:
-    return tuple(word for value in request.query_params.getlist(name) for word in value.split(","))
+    text = read_list(request, name)
+    return () if text is None else tuple(text.split(","))
 
 
 def _check_words(request: Request, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:

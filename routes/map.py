@@ -29,12 +29,12 @@ from routes.timespan import meets_time
 _WIDTH = 800
 _COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
 _FORMS = {"png": "image/png", "html": "text/html"}
-_PARAMETERS = ("bbox", "bbox-crs", "crs", "width", "height", "datetime", "transparent", "bgcolor")
+_PARAMETERS = ("bbox-crs", "crs", "width", "height", "datetime", "transparent", "bgcolor")
 
 
 async def get_map(request: Request) -> Response:
     """Answer with a PNG of exactly the box and size asked for: 800 pixels wide, longitude and latitude without them."""
-    allow_parameters(request, *_PARAMETERS)
+    allow_parameters(request, *_PARAMETERS, repeatable=("bbox",))
     form = negotiate(request, _FORMS)
     limiter = resources_of(request).heavy
     return await anyio.to_thread.run_sync(_answer, request, form, limiter=limiter)

@@ -19,3 +19,12 @@ def allow_parameters(request: Request, *names: str, repeatable: Collection[str] 
             raise bad_parameter(name, values[0], f"unknown parameter; allowed: {', '.join(sorted(allowed)) or 'none'}")
         if len(values) > 1 and name not in repeatable:
             raise bad_parameter(name, ", ".join(values), "allowed once")
+
+
+def read_list(request: Request, name: str) -> str | None:
+    """Return the values of a list with commas between them, None without the parameter.
+
+    Some clients that are made from the definition repeat the parameter for each value, though it says `explode: false`.
+    """
+    values = request.query_params.getlist(name)
+    return ",".join(values) if values else None

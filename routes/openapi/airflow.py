@@ -24,6 +24,6 @@ def _event() -> Value:
             "204": {"description": "Taken: the run is looked at, if it is one of ours."},
             "429": ref("responses", "problem429"),
         },
-        errors=(400, 413, 415, 503),
+        errors=(400, 415, 503),
         requestBody={"required": True, "content": content(schema, JSON)},
     )

@@ -67,6 +67,6 @@ def order_paths() -> Value:
         responses={
             "200": {"description": "How the order stands now.", "content": content(ref("schemas", "job"), JSON)}
         },
-        errors=(400, 403, 404, 409, 413, 415, 503),
+        errors=(400, 403, 404, 409, 415, 503),
     )
     return {"/orders/{job_id}": {"put": update}}

@@ -149,6 +149,7 @@ def _map(collection_id: str) -> Value:
                 "content": binary("", "image/png")["content"] | content({"type": "string"}, "text/html"),
                 **headers(*_PLACED),
             },
+            "204": {"description": "There is nothing at the time that was asked for."},
         },
         errors=(*_BROKEN, 413),
     )

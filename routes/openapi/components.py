@@ -12,7 +12,7 @@ _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
 _WEB: Value = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": 2000}
 
-PROBLEMS = (400, 401, 403, 404, 406, 409, 410, 412, 413, 415, 416, 422, 429, 502, 503, 504)
+PROBLEMS = (400, 401, 403, 404, 406, 408, 409, 410, 412, 413, 415, 416, 422, 429, 502, 503, 504)
 _OF_PROBLEM = {
     401: "WWW-Authenticate",
     415: "Accept-Post",

@@ -48,17 +48,22 @@ def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, 
 def _completed(path: str, operations: dict[str, Any], *, for_people: bool) -> dict[str, Any]:
     """Return the operations of a path with what any of them may answer; what a browser sends is answered by pages."""
     common = [*([] if path == _ALWAYS else [503]), *([401, 429] if for_people else [])]
-    problems = {str(status): ref("responses", f"problem{status}") for status in common}
     return {
         method: {
             **operation,
             "responses": {
                 status: _paged(answer) if method == "get" or _takes_form(operation) else answer
-                for status, answer in sorted({**problems, **operation["responses"]}.items())
+                for status, answer in sorted({**_problems(operation, common), **operation["responses"]}.items())
             },
         }
         for method, operation in operations.items()
     }
+
+
+def _problems(operation: dict[str, Any], common: list[int]) -> dict[str, Any]:
+    """Return the common problems, and for a body that it is too large or does not come."""
+    statuses = [*common, *((408, 413) if "requestBody" in operation else ())]
+    return {str(status): ref("responses", f"problem{status}") for status in statuses}
 
 
 def _takes_form(operation: dict[str, Any]) -> bool:

@@ -84,7 +84,7 @@ def _execution(process_id: str, metadata: Mapping[str, Any]) -> Value:
         tag="processes",
         parameters=[_PREFER, _KEY],
         responses=dict(_answers(metadata)),
-        errors=(400, 403, 404, 413, 415, 422, 429, 503),
+        errors=(400, 403, 404, 415, 422, 429, 503),
         requestBody={"required": True, "content": {JSON: body}},
         callbacks=CALLBACKS,
     )

@@ -1,4 +1,4 @@
-"""Programs made from the definition: a client of openapi-python-client reads and orders."""
+"""Programs made from the definition: a client reads and orders, and schemathesis meets nothing undeclared."""
 
 import json
 import subprocess
@@ -18,10 +18,18 @@ content_type_overrides:
   image/png: application/octet-stream
   "image/tiff; application=geotiff; profile=cloud-optimized": application/octet-stream
 """
+_CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+)
 _PROGRAM = """
 import json, sys, time
 from made import Client
-from made.api.jobs import get_job, get_results
+from made.api.clcplus_raster import get_coverage_clcplus_raster, get_map_clcplus_raster
+from made.api.jobs import get_job, get_jobs, get_results
 from made.api.parks import get_item_parks, get_items_parks
 from made.api.processes import execute_echo, get_processes
 from made.api.server import get_collections
@@ -33,12 +41,20 @@ from made.models import (
     Problem,
 )
 
+BOX = [19.4, 49.5, 19.7, 49.7]
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 client = Client(sys.argv[1], raise_on_unexpected_status=True, timeout=60)
 said = {"collections": [each.id for each in get_collections.sync(client=client).collections]}
 said["processes"] = sorted(each.id for each in get_processes.sync(client=client, limit=3).processes)
 page = get_items_parks.sync(client=client, limit=2)
 said["items"] = [type(each) is Feature for each in page.features]
 said["item"] = get_item_parks.sync(str(page.features[0].id), client=client).properties.to_dict() != {}
+inside = get_items_parks.sync(client=client, bbox=BOX, sortby=["country", "-name"], properties=["name", "country"])
+said["lists"] = [each.properties.to_dict() for each in inside.features]
+kinds = {"coverage": get_coverage_clcplus_raster, "map": get_map_clcplus_raster}
+for name, operation in kinds.items():
+    answer = operation.sync_detailed(client=client, bbox=BOX, crs=CRS84, width=40)
+    said[name] = [answer.status_code, answer.headers["content-bbox"]]
 unknown = get_item_parks.sync("no-such-park", client=client)
 said["unknown"] = [type(unknown) is Problem, unknown.status]
 
@@ -55,6 +71,8 @@ while job.status in (JobStatus.ACCEPTED, JobStatus.RUNNING):
     time.sleep(0.2)
     job = get_job.sync(job.job_id, client=client)
 said["result"] = get_results.sync(job.job_id, client=client)
+done = get_jobs.sync(client=client, status=["running", "successful"], process_id=["echo", "extract-product"], limit=1)
+said["jobs"] = [each.job_id == job.job_id for each in done.jobs]
 print(json.dumps(said))
 """
 
@@ -108,10 +126,44 @@ def test_a_client_that_is_made_from_the_definition_reads_and_orders(served: Serv
         "processes": ["estimate-product", "extract-product", "national-product"],
         "items": [True, True],
         "item": True,
+        "lists": [{"country": "PL", "name": "Babiogórski National Park"}],
+        "coverage": [200, "19.4,49.5,19.7,49.7"],
+        "map": [200, "19.4,49.5,19.7,49.7"],
         "unknown": [True, 404],
         "waited for": "hello",
         "any value": 1.5,
         "refused": [True, 400],
         "accepted": [True, "echo"],
         "result": "hello",
+        "jobs": [True],
     }
+
+
+def _schemathesis(served: Served, *arguments: str) -> None:
+    """Try what the definition describes, the same each time, and expect no answer that it does not declare."""
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.url}/openapi"),
+            *("--checks", ",".join(_CHECKS), "--request-timeout", "120"),
+            *("--seed", "1", "--generation-deterministic", "--suppress-health-check", "all", "--no-shrink"),
+            *("--continue-on-failure", "--warnings", "off", "--no-color"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=served.log.parent,
+    )
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr
+    assert "No issues found" in done.stdout
+
+
+def test_no_answer_is_undeclared(served: Served) -> None:
+    """Without orders that work for minutes."""
+    left_out = "/(extract|national|european)-product/execution$"
+    _schemathesis(served, "--phases", "fuzzing", "--max-examples", "3", "--exclude-path-regex", left_out)
+
+
+@pytest.mark.full
+def test_no_answer_is_undeclared_in_many_tries(served: Served) -> None:
+    _schemathesis(served, "--phases", "examples,coverage,fuzzing", "--max-examples", "20")

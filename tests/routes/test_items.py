@@ -179,6 +179,35 @@ def test_items_without_a_time_match_every_time(client: TestClient) -> None:
     assert get(client, "/collections/parks/items", datetime="1800-01-01")["numberMatched"] == 9
 
 
+@pytest.mark.parametrize(
+    ("listed", "repeated"),
+    [
+        ("bbox=19.4,49.5,19.7,49.7", "bbox=19.4&bbox=49.5&bbox=19.7&bbox=49.7"),
+        ("bbox=19.4,49.5,0,19.7,49.7,9", "bbox=19.4&bbox=49.5,0&bbox=19.7&bbox=49.7&bbox=9"),
+        ("sortby=country,-name&limit=3", "sortby=country&sortby=-name&limit=3"),
+        ("properties=name,country", "properties=name&properties=country"),
+    ],
+)
+def test_a_list_may_be_repeated(client: TestClient, listed: str, repeated: str) -> None:
+    """Some clients that are made from the definition write it so."""
+    once, often = (client.get(f"/collections/parks/items?{query}").json() for query in (listed, repeated))
+    assert once["features"] == often["features"] != []
+
+
+def test_the_next_page_keeps_a_repeated_list(client: TestClient) -> None:
+    place = "/collections/parks/items?sortby=country&sortby=-name"
+    both = client.get(f"{place}&limit=2").json()["features"]
+    page = client.get(f"{place}&limit=1").json()
+    following = next(link["href"] for link in page["links"] if link["rel"] == "next")
+    assert page["features"] + client.get(following).json()["features"] == both
+
+
+@pytest.mark.parametrize("query", ["bbox=1&bbox=2&bbox=3", "bbox=1,1,2,2&bbox=1,1,2,2", "sortby=name&sortby=x"])
+def test_a_repeated_list_is_read_as_one(client: TestClient, query: str) -> None:
+    answer = client.get(f"/collections/parks/items?{query}")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, query.partition("=")[0])
+
+
 def test_without_geometry(client: TestClient) -> None:
     document = get(client, "/collections/parks/items", skipGeometry="true")
     assert {feature["geometry"] for feature in document["features"]} == {None}

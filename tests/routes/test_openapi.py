@@ -186,6 +186,13 @@ def test_generators_of_clients_and_the_ogc_suite_find_what_they_need(document: d
         pages = {"text/html" in answer["content"] for answer in answers}
         assert pages == {method == "GET"}, f"{method} {path}"
         assert "503" in operation["responses"] or path == "/health/live", path
+        assert ({"408", "413"} <= set(operation["responses"])) == (method in {"POST", "PUT"}), path
+
+
+def test_a_map_says_its_forms_and_that_there_may_be_nothing(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/collections/clcplus-raster/map"]["get"]["responses"]
+    assert set(answers["200"]["content"]) == {"image/png", "text/html"}
+    assert set(answers) == {"200", "204", "400", "404", "406", "413", "503", "default"}
 
 
 def test_results_are_any_json_their_files_and_parts(document: dict[str, Any]) -> None:

@@ -34,6 +34,13 @@ def test_it_is_valid_and_describes_every_route_for_people(document: dict[str, An
     assert described == served
 
 
+def test_a_body_may_be_too_large_or_not_come(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert ({"408", "413"} <= set(operation["responses"])) == ("requestBody" in operation), f"{method} {path}"
+    assert "413" in document["paths"]["/auth/refresh"]["post"]["responses"]
+
+
 def test_names_and_tags_are_their_own(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
