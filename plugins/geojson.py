@@ -1,6 +1,7 @@
 """Features as GeoJSON, in any system; and boxes as areas of a layer."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,29 +12,31 @@ from numpy.typing import NDArray
 from plugins.crs import Box, Crs
 from products.operation import transformer
 
+NO_GEOMETRY = "null"
 _DEGREE_DECIMALS = 7
 _METRE_DECIMALS = 2
 _HEIGHT_DECIMALS = 3
 _POINTS_A_SIDE = 100
 _LEAST = 1e-9
 _XYZ = 3
+_EMPTY = re.compile(r"\[\s*\]")
 
 
-def geojson_geometries(geometries: NDArray[Any], source: Crs, target: Crs) -> list[dict[str, Any] | None]:
-    """Return the geometries in another system, its axes in its own order, to the centimetre; heights as they are.
+def geojson_texts(geometries: NDArray[Any], source: Crs, target: Crs) -> list[str]:
+    """Return the geometries in another system as JSON, axes in its own order, to the centimetre, heights as they are.
 
-    Outer rings run counterclockwise in x and y (RFC 7946, 3.1.6). None for what is empty, and for what has no place in
-    the other system or a coordinate that is no number. Measures (M) have no place in GeoJSON.
+    Outer rings run counterclockwise in x and y (RFC 7946, 3.1.6). `null` for what is empty, and for what has no place
+    in the other system or a coordinate that is no number. Measures (M) have no place in GeoJSON.
     """
-    written: list[dict[str, Any] | None] = [None] * len(geometries)
+    written = [NO_GEOMETRY] * len(geometries)
     geometries = np.where(_has_heights(geometries), geometries, shapely.force_2d(geometries))
     high = shapely.has_z(geometries)
     for places, dimension in ((np.flatnonzero(~high), 2), (np.flatnonzero(high), _XYZ)):
         plain = _without_measures(geometries[places], dimension)
         moved = _transform(shapely.orient_polygons(plain), source, target)
         for place, text in zip(places.tolist(), shapely.to_geojson(_rounded(moved, target, dimension)), strict=True):
-            written[place] = text and json.loads(text)
-    return [geometry and _filled(geometry) for geometry in written]
+            written[place] = _without_empty(text) if text else NO_GEOMETRY
+    return written
 
 
 def _has_heights(geometries: NDArray[Any]) -> NDArray[np.bool_]:
@@ -66,6 +69,10 @@ def _rounded(geometries: NDArray[Any], crs: Crs, dimension: int) -> NDArray[Any]
     if crs.northing_first:
         numbers[:, :2] = numbers[:, 1::-1]
     return np.asarray(shapely.set_coordinates(geometries, numbers))
+
+
+def _without_empty(text: str) -> str:
+    return json.dumps(_filled(json.loads(text))) if _EMPTY.search(text) else text
 
 
 def _filled(geometry: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """The provider of features that are in a GeoPackage."""
 
+import json
 import logging
 import math
 from base64 import b64decode, b64encode
@@ -9,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import repeat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, NamedTuple
 
 import shapely
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
 from pyproj.exceptions import CRSError, ProjError
 
 from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs
-from plugins.geojson import area_of, geojson_geometries
+from plugins.geojson import NO_GEOMETRY, area_of, geojson_texts
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource, RequestTooLarge
@@ -55,6 +56,14 @@ class ItemPage:
     """Some of the `matched` items as GeoJSON features."""
 
     features: Sequence[Feature]
+    matched: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCount:
+    """How many items were written, of how many that match."""
+
+    returned: int
     matched: int
 
 
@@ -170,7 +179,23 @@ class GeoPackageProvider(BaseProvider):
         with self._open() as reader:
             searched = search(reader, self._selection(reader, query))
             batch = searched.page(query.limit, query.offset, damaged=self._damaged)
-            return ItemPage(self._features(batch, query), searched.count())
+            return ItemPage(list(map(_whole, self._features(batch, query))), searched.count())
+
+    def write(self, query: ItemQuery, file: IO[bytes]) -> ItemCount:
+        """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.
+
+        Raises RequestTooLarge where looking for them takes too long, OSError.
+        """
+        refuse_restriction()
+        returned = 0
+        with self._open() as reader:
+            searched = search(reader, self._selection(reader, query))
+            matched = searched.count()
+            for batch in searched.pieces(query.limit, query.offset, damaged=self._damaged):
+                file.write(b"," if returned else b"")
+                file.write(",".join(map(_text, self._features(batch, query))).encode())
+                returned += len(batch.keys)
+            return ItemCount(returned, matched)
 
     def get(self, identifier: str, *, crs: Crs = CRS84, **_: Any) -> Feature:
         """Return one item. Raises ProviderItemNotFoundError."""
@@ -180,9 +205,9 @@ class GeoPackageProvider(BaseProvider):
             found = search(reader, Selection(equal={column: _stored(identifier)})).page(
                 _ALIKE, 0, damaged=self._damaged
             )
-            for feature in self._features(found, ItemQuery(crs=crs)):
-                if str(feature.get("id")) == identifier:
-                    return feature
+            for written in self._features(found, ItemQuery(crs=crs)):
+                if str(written.id) == identifier:
+                    return _whole(written)
         raise ProviderItemNotFoundError(identifier)
 
     def query(self, offset: int = 0, limit: int = 10, **_: Any) -> dict[str, Any]:
@@ -199,7 +224,7 @@ class GeoPackageProvider(BaseProvider):
         everything = shapely.contains(area, shapely.box(*extent))
         return query.selection if everything else replace(query.selection, area=area, unplaced=True)
 
-    def _features(self, batch: Batch, query: ItemQuery) -> list[Feature]:
+    def _features(self, batch: Batch, query: ItemQuery) -> Iterator["_Feature"]:
         columns, id_column = self.layer.columns, self.id_column
         names = [column.name for column in columns]
         wanted = [
@@ -208,19 +233,12 @@ class GeoPackageProvider(BaseProvider):
             if name != id_column and (query.properties is None or name in query.properties)
         ]
         ids = [row[names.index(id_column)] for row in batch.rows] if id_column else batch.keys
-        outlines: Iterable[dict[str, Any] | None] = repeat(None)
+        outlines: Iterable[str] = repeat(NO_GEOMETRY)
         if query.geometry:
             with _telling():
-                outlines = geojson_geometries(batch.geometries, self.native, query.crs)
-        return [
-            {
-                "type": "Feature",
-                **({} if (shown := _plain(id_)) is None else {"id": shown}),
-                "geometry": outline,
-                "properties": {name: value(row[i]) for i, name, value in wanted},
-            }
-            for id_, outline, row in zip(ids, outlines, batch.rows, strict=False)
-        ]
+                outlines = geojson_texts(batch.geometries, self.native, query.crs)
+        for id_, outline, row in zip(ids, outlines, batch.rows, strict=False):
+            yield _Feature(_plain(id_), outline, {name: value(row[i]) for i, name, value in wanted})
 
     def _damaged(self, key: Any, reason: str) -> None:
         _LOGGER.warning("%s, row %s: the geometry cannot be read: %s", Path(self.data).name, key, reason)
@@ -233,6 +251,29 @@ class GeoPackageProvider(BaseProvider):
             read_geopackage(Path(self.data), table=layer.table, key=self.id_field, seconds=_SECONDS) as reader,
         ):
             yield reader
+
+
+class _Feature(NamedTuple):
+    """A feature whose geometry is JSON already; one that has no id has None."""
+
+    id: Any
+    geometry: str
+    properties: Mapping[str, Any]
+
+
+def _whole(feature: _Feature) -> Feature:
+    id_, geometry, properties = feature
+    shown = {} if id_ is None else {"id": id_}
+    return {"type": "Feature", **shown, "geometry": json.loads(geometry), "properties": properties}
+
+
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _text(feature: _Feature) -> str:
+    id_, geometry, properties = feature
+    shown = "" if id_ is None else f'"id":{_json(id_)},'
+    return f'{{"type":"Feature",{shown}"geometry":{geometry},"properties":{_json(properties)}}}'
 
 
 _ALIKE = 10

@@ -1,6 +1,8 @@
 """The items of a collection, page by page and one by one."""
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +15,7 @@ from starlette.responses import Response
 
 from auth.access import Action
 from plugins.crs import CRS84, Crs
-from plugins.geopackage import GeoPackageProvider, ItemPage, ItemQuery
+from plugins.geopackage import GeoPackageProvider, ItemCount, ItemPage, ItemQuery
 from routes.boxes import read_crs
 from routes.guard import GuardedRoute, on_collection
 from routes.item_query import read_query
@@ -23,7 +25,7 @@ from routes.parameters import allow_parameters
 from routes.problem import NOT_FOUND, Problem
 from routes.providers import collection_of, features_of, require_readable
 from routes.resources import resources_of
-from routes.respond import negotiate, respond
+from routes.respond import negotiate, respond, response_file
 
 _GEOJSON = "application/geo+json"
 _FORMS = {"json": _GEOJSON, "html": "text/html"}
@@ -47,18 +49,35 @@ async def _in_thread(answer: Callable[[Request], Response], request: Request) ->
 def _items(request: Request) -> Response:
     provider = _provider(request)
     query = read_query(request, provider, _limits(request))
-    negotiate(request, _FORMS)
-    page = provider.find(query)
+    if negotiate(request, _FORMS) == "json":
+        return _written(request, provider, query)
+    page = provider.find(replace(query, geometry=False))
     document = {
-        "type": "FeatureCollection",
-        "timeStamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "numberMatched": page.matched,
-        "numberReturned": len(page.features),
+        **_described(request, query, ItemCount(len(page.features), page.matched)),
         "features": page.features,
-        "links": _page_links(request, query, page),
     }
     shown = {**_collection(request), "names": _names(page), "first": query.offset + 1, "address": _address}
     return _respond(request, document, query.crs, page="items.html", shown=shown)
+
+
+def _written(request: Request, provider: GeoPackageProvider, query: ItemQuery) -> Response:
+    """Return the page as JSON, which is no more in memory at once than a few items."""
+    with response_file() as file:
+        count = provider.write(query, file)
+        described = json.dumps(_described(request, query, count), ensure_ascii=False, separators=(",", ":"))
+        head = f'{described.removesuffix("}")},"features":['
+        headers = {"Vary": "Accept", **_crs_header(query.crs)}
+        return file.response(head.encode(), b"]}", headers=headers, media_type=_GEOJSON)
+
+
+def _described(request: Request, query: ItemQuery, count: ItemCount) -> dict[str, Any]:
+    return {
+        "type": "FeatureCollection",
+        "timeStamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "numberMatched": count.matched,
+        "numberReturned": count.returned,
+        "links": _page_links(request, query, count),
+    }
 
 
 def _item(request: Request) -> Response:
@@ -93,11 +112,11 @@ def _limits(request: Request) -> Mapping[str, int]:
     return {**_LIMITS, **(api.config["server"].get("limits") or {}), **(collection.get("limits") or {})}
 
 
-def _page_links(request: Request, query: ItemQuery, page: ItemPage) -> list[dict[str, Any]]:
+def _page_links(request: Request, query: ItemQuery, count: ItemCount) -> list[dict[str, Any]]:
     """Return the links; a page of very large items is shorter than its limit, the next one begins where it ends."""
-    end = query.offset + len(page.features)
-    limit = len(page.features) if page.features and end < page.matched else query.limit
-    links = page_links(request, Page(limit, query.offset), page.matched)
+    end = query.offset + count.returned
+    limit = count.returned if count.returned and end < count.matched else query.limit
+    links = page_links(request, Page(limit, query.offset), count.matched)
     types = {"application/json": _GEOJSON}
     return [
         *({**entry, "type": types.get(entry["type"], entry["type"])} for entry in links),
@@ -131,8 +150,11 @@ def _names(page: ItemPage) -> list[str]:
 def _respond(
     request: Request, document: Mapping[str, Any], crs: Crs, *, page: str, shown: Mapping[str, Any]
 ) -> Response:
-    headers = {"Content-Crs": f"<{crs.uri}>"}
-    return respond(request, document, page=page, media_type=_GEOJSON, headers=headers, only_page=shown)
+    return respond(request, document, page=page, media_type=_GEOJSON, headers=_crs_header(crs), only_page=shown)
+
+
+def _crs_header(crs: Crs) -> dict[str, str]:
+    return {"Content-Crs": f"<{crs.uri}>"}
 
 
 routes = [

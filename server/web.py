@@ -1,6 +1,8 @@
 """The server processes: gunicorn around the application, loaded once and then forked."""
 
+import ctypes
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, override
 
@@ -17,6 +19,8 @@ from server.supervise import Hopeless, Liveness
 
 _MAX_REQUESTS = 50_000
 _GRACE_SECONDS = 2
+_MALLOPT = {-8: 2, -3: 1 << 20, -1: 1 << 20}
+"""M_ARENA_MAX, and from which size on M_MMAP_THRESHOLD and M_TRIM_THRESHOLD give back at once (mallopt(3))."""
 
 
 class RootLogger(Logger):
@@ -104,11 +108,20 @@ class WatchedArbiter(Arbiter):
         super().stop(graceful)
 
 
+def _keep_little() -> None:
+    """Have glibc give memory back: two arenas for all threads, large blocks apart. Elsewhere nothing is done."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for name, value in _MALLOPT.items():
+            mallopt(name, value)
+
+
 def serve_web(settings: Settings, configuration: Path, *, socket: int, liveness: Liveness | None = None) -> None:
     """Run the server processes until SIGTERM, with signs of life where somebody looks for them.
 
     Raises Hopeless for a configuration that cannot be served.
     """
+    _keep_little()
     try:
         app = create_app(read_configuration(configuration), settings)
     except Exception as error:

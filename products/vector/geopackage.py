@@ -5,7 +5,7 @@
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +34,6 @@ _UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _TOO_LONG = "the query takes too long; ask for less"
 
 Row = tuple[Any, ...]
-Rows = Iterable[Row]
 Strip = tuple[float, float]
 """Where the least y of a feature's envelope lies: from the first on, below the second."""
 EVERYWHERE: Strip = (-math.inf, math.inf)
@@ -154,17 +153,23 @@ class Reader:
     connection: sqlite3.Connection
     end: float = math.inf
 
-    def rows(self, query: str, values: Sequence[Any] = (), take: Callable[[Rows], Rows] = iter) -> list[Row]:
-        """Return what `take` keeps of what a query finds; text that is no UTF-8 has signs for what cannot be read."""
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Return what a query finds; text that is no UTF-8 has signs for what cannot be read."""
         self.keep_time()
         with readable(self.source):
             try:
-                return list(take(self.connection.execute(query, values)))
+                return list(self.connection.execute(query, values))
             except sqlite3.OperationalError as error:
                 if "decode to UTF-8" not in str(error):
                     raise
-                self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-                return list(take(self.connection.execute(query, values)))
+        return list(self.each(query, values))
+
+    def each(self, query: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """Yield what `rows` returns, a row at a time."""
+        self.keep_time()
+        with readable(self.source):
+            self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+            yield from self.connection.execute(query, values)
 
     def batches(self, query: str, values: Sequence[Any] = (), *, size: int) -> Iterator[list[Row]]:
         """Yield what a query finds, `size` rows at a time."""

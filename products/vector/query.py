@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from products.errors import RequestTooLarge
 from products.vector.blob import Geometries, decode, decode_each
-from products.vector.geopackage import Batch, Reader, corners, read_geopackage
+from products.vector.geopackage import Batch, Reader, Row, corners, read_geopackage
 from products.vector.layer import Bounds, quote
 from products.vector.times import TimeColumns, condition
 from products.whole import known_by_file
@@ -28,6 +28,9 @@ _MAX_OUTSIDE = 100_000
 """Features with a geometry that the R-tree does not have, at most."""
 _SECONDS = 20
 _FETCHED = 1_000
+_PIECE = 500
+_PIECE_BYTES = 250_000
+"""Features, or bytes of geometry, of a piece of a page."""
 
 
 class Order(NamedTuple):
@@ -78,6 +81,22 @@ class Search:
 
         A geometry that cannot be read is a broken source, or else None: `damaged` is told the key and the reason.
         """
+        return _batch(list(self._rows(limit, offset)), damaged)
+
+    def pieces(self, limit: int, offset: int, *, damaged: Callable[[Any, str], None] | None = None) -> Iterator[Batch]:
+        """Yield the same page a few features at a time, so that its size is none in memory."""
+        rows: list[Row] = []
+        size = 0
+        for row in self._rows(limit, offset):
+            rows.append(row)
+            size += _size(row)
+            if len(rows) == _PIECE or size > _PIECE_BYTES:
+                yield _batch(rows, damaged)
+                rows, size = [], 0
+        if rows:
+            yield _batch(rows, damaged)
+
+    def _rows(self, limit: int, offset: int) -> Iterator[Row]:
         layer = self.reader.layer
         columns = ", ".join(quote(name) for name in (layer.key, layer.geometry, *layer.names))
         query = (
@@ -85,9 +104,7 @@ class Search:
             f" (SELECT {quote(layer.key)} FROM {self._from} ORDER BY {self.order} LIMIT ? OFFSET ?)"
             f" ORDER BY {self.order}"
         )
-        rows = self.reader.rows(query, (*self.values, limit, offset), _until_large)
-        keys, blobs = [row[0] for row in rows], [row[1] for row in rows]
-        return Batch(keys, _geometries(keys, blobs, damaged) if damaged else decode(blobs), [row[2:] for row in rows])
+        return _until_large(self.reader.each(query, (*self.values, limit, offset)))
 
     @property
     def _from(self) -> str:
@@ -141,14 +158,23 @@ def _geometries(keys: Sequence[Any], blobs: Sequence[Any], damaged: Callable[[An
     return found
 
 
-def _until_large(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def _batch(rows: Sequence[Row], damaged: Callable[[Any, str], None] | None) -> Batch:
+    keys, blobs = [row[0] for row in rows], [row[1] for row in rows]
+    return Batch(keys, _geometries(keys, blobs, damaged) if damaged else decode(blobs), [row[2:] for row in rows])
+
+
+def _until_large(rows: Iterable[Row]) -> Iterator[Row]:
     size = 0
     for row in rows:
-        bytes_ = len(row[1] or b"") if isinstance(row[1], bytes) else 0
+        bytes_ = _size(row)
         size += bytes_
         if size > max(_MAX_BYTES, bytes_):
             return
         yield row
+
+
+def _size(row: Row) -> int:
+    return len(row[1]) if isinstance(row[1], bytes) else 0
 
 
 def _meeting(reader: Reader, area: Any, *, unplaced: bool) -> Sequence[Any]:
