@@ -9,7 +9,8 @@ import errno
 import logging
 import mmap
 import socket
-from asyncio import AbstractEventLoop, TimerHandle
+from asyncio import AbstractEventLoop, Handle, TimerHandle
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from enum import IntEnum
@@ -22,6 +23,13 @@ _LOOKS = 50
 """Looks after which the others are too busy to take it."""
 _PAUSE_SECONDS = 1.0
 """Time without accepting after the system had no file or memory for a further connection."""
+_CROWD = 64
+"""Connections from which on a process takes several a wake, so that no long queue is before who comes next."""
+_AT_ONCE = 64
+_LINE = 1024
+"""Connections that are taken and not begun, at most; of one address half as many."""
+_TOLERANCE = 8
+"""Part of its connections by which a process may have more than another, and takes the next one all the same."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FIELDS = 3
 """Numbers of a slot: its state, connections now, connections in all."""
@@ -115,6 +123,9 @@ class Acceptor:
     """Takes connections from a shared socket, one a wake, and none while a process with fewer can take it.
 
     A process that has not taken it in 50 ms is not waited for again before it moves.
+
+    In a crowd more are taken than can be begun, which costs some hundred times as much. Then addresses take turns, and
+    of each the newest comes first: who opens thousands delays himself, and his oldest are closed.
     """
 
     def __init__(
@@ -123,7 +134,10 @@ class Acceptor:
         listening: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
         place: tuple[Board, Slot] | None,
+        *,
+        counted: Callable[[str], str] = str,
     ) -> None:
+        """Take `counted`: what a peer's connections are counted by, nothing where they are not."""
         self._loop = loop
         self._listening = listening
         self._protocol = protocol
@@ -132,7 +146,16 @@ class Acceptor:
         self._looks = self._served = self._accepted = 0
         self._seen: dict[int, Load] = {}
         self._stuck: dict[int, Load] = {}
+        self._counted = counted
+        self._line: OrderedDict[str, list[socket.socket]] = OrderedDict()
+        self._in_line = 0
+        self._turn: Handle | None = None
         self._beginning: set[asyncio.Task[None]] = set()
+
+    @property
+    def beginning(self) -> int:
+        """How many connections it has taken that are not served yet."""
+        return self._in_line + len(self._beginning)
 
     def start(self) -> None:
         """Take connections from now on."""
@@ -140,16 +163,17 @@ class Acceptor:
         self._loop.add_reader(self._listening.fileno(), self._wake)
 
     def stop(self) -> None:
-        """Take no more; those that wait are left to the other processes."""
+        """Take no more; those that wait are left to the other processes, but for those that are taken."""
         self._loop.remove_reader(self._listening.fileno())
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def tell(self, served: int) -> None:
         """Tell the other processes how many connections this one serves."""
         self._served = served
         if self._place is not None:
-            self._place[1].load = served + len(self._beginning), self._accepted
+            self._place[1].load = served + self.beginning, self._accepted
 
     def _wake(self) -> None:
         self._seen, self._looks = self._before(), 0
@@ -163,9 +187,9 @@ class Acceptor:
         if self._place is None:
             return {}
         board, mine = self._place
-        connections = mine.load[0]
+        enough = mine.load[0] - mine.load[0] // _TOLERANCE
         loads = board.loads_beside(mine)
-        return {i: load for i, load in loads.items() if load[0] < connections and self._stuck.get(i) != load}
+        return {i: load for i, load in loads.items() if load[0] < enough and self._stuck.get(i) != load}
 
     def _rest(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listening.fileno())
@@ -181,22 +205,51 @@ class Acceptor:
         self.start()
 
     def _accept(self) -> None:
+        """Take one, in a crowd more, as long as nobody with fewer can; begin one a turn of the loop."""
+        for _ in range(_AT_ONCE if self._served >= _CROWD else 1):
+            if self._in_line >= _LINE or not self._take() or self._before():
+                break
+        if self._turn is None:
+            self._begin_next()
+
+    def _take(self) -> bool:
+        """Take a connection into the line; say whether there may be another."""
         try:
-            connection, _ = self._listening.accept()
+            connection, peer = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            return False
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
             _log.warning("no connection is taken for %.0f s: %s", _PAUSE_SECONDS, error)
             self._rest(_PAUSE_SECONDS, self.start)
-            return
+            return False
         connection.setblocking(False)  # noqa: FBT003 - the method has no name for it
         self._accepted += 1
-        task = self._loop.create_task(self._begin(connection))
+        address = self._counted(peer[0] if isinstance(peer, tuple) else "")
+        of_one = self._line.setdefault(address, [])
+        of_one.append(connection)
+        self._in_line += 1
+        if address and len(of_one) > _LINE // 2:
+            of_one.pop(0).close()
+            self._in_line -= 1
+        self.tell(self._served)
+        return True
+
+    def _begin_next(self) -> None:
+        """Begin the newest connection of the address whose turn it is."""
+        self._turn = None
+        if not self._line:
+            return
+        address, of_one = self._line.popitem(last=False)
+        task = self._loop.create_task(self._begin(of_one.pop()))
+        self._in_line -= 1
         self._beginning.add(task)
         task.add_done_callback(self._begun)
-        self.tell(self._served)
+        if of_one:
+            self._line[address] = of_one
+        if self._line:
+            self._turn = self._loop.call_soon(self._begin_next)
 
     async def _begin(self, connection: socket.socket) -> None:
         with suppress(OSError):

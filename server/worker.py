@@ -30,8 +30,10 @@ _BEAT_SECONDS = 0.5
 _TICK_SECONDS = 0.1
 _STOP_SECONDS = 1.0
 """How long requests are given when all processes end; gunicorn kills what is there after two seconds."""
-_OTHER_FILES = 512
-"""Files that a process has open beside its connections."""
+_HAND_OVER_SECONDS = 60.0
+"""How long a process that retires takes connections while no other does."""
+_OTHER_FILES = 1536
+"""Files that a process has open beside its connections, and connections that it has not begun."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {416: "Range Not Satisfiable"}
 """Python 3.12 has the older name of 416."""
 _BUSY = (
@@ -131,7 +133,7 @@ class BoundedWorker(gasgi.ASGIWorker):
     """Serves with at most `worker_connections` connections, fewer where the system allows the process fewer files.
 
     It shares the listening socket with the others as `server.balance` says. Told to end, or after enough requests, it
-    takes no more connections and ends when it has none, while its successor starts.
+    leaves new connections to its successor as soon as that is there, and ends when it has none.
     """
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -177,7 +179,7 @@ class BoundedWorker(gasgi.ASGIWorker):
 
     @override
     def run(self) -> None:
-        self.worker_connections = min(self.worker_connections, _files() - _OTHER_FILES)
+        self.worker_connections = min(self.worker_connections, max(_files() - _OTHER_FILES, _files() // 2))
         for status, phrase in _PHRASES.items():
             protocol._REASON_PHRASES.setdefault(status, phrase)  # noqa: SLF001 - gunicorn says "Unknown" for them
         super().run()
@@ -199,8 +201,9 @@ class BoundedWorker(gasgi.ASGIWorker):
 
     def _accept(self) -> None:
         place = (self._board, self.slot) if self.slot else None
+        loop, protocol_of = asyncio.get_running_loop(), partial(BoundedProtocol, self)
         for each in self.sockets:
-            acceptor = Acceptor(asyncio.get_running_loop(), each.sock, partial(BoundedProtocol, self), place)
+            acceptor = Acceptor(loop, each.sock, protocol_of, place, counted=self.counted)
             self._acceptors.append(acceptor)
             acceptor.start()
         self._tell(SlotState.ACCEPTING)
@@ -215,17 +218,34 @@ class BoundedWorker(gasgi.ASGIWorker):
 
     async def _retire(self) -> None:
         """Leave new connections to the others; wait until those there are have been answered, or all are to end."""
+        self.retiring = True
+        self._tell(SlotState.RETIRING)
+        await self._hand_over()
         for acceptor, each in zip(self._acceptors, self.sockets, strict=True):
             acceptor.stop()
             each.sock.close()
-        self._tell(SlotState.RETIRING)
-        self.retiring = True
         end = time.monotonic() + self.app.settings.request_timeout + self.cfg.keepalive
-        while self.nr_conns and time.monotonic() < end and not self._quick_shutdown:
+        while self._has_connections() and time.monotonic() < end and not self._quick_shutdown:
             self.notify()
             if self._board.stopping:
                 end = min(end, time.monotonic() + _STOP_SECONDS)
             await asyncio.sleep(_TICK_SECONDS)
+
+    async def _hand_over(self) -> None:
+        """Take connections until another process does: else they would wait while that starts."""
+        end = time.monotonic() + _HAND_OVER_SECONDS
+        while self._is_alone() and time.monotonic() < end:
+            self.notify()
+            await asyncio.sleep(_TICK_SECONDS)
+
+    def _is_alone(self) -> bool:
+        """Say whether no other process takes connections, and one will."""
+        if self._board.stopping or not self.alive or self.ppid != os.getppid():
+            return False
+        return not self._board.count(SlotState.ACCEPTING)
+
+    def _has_connections(self) -> bool:
+        return self.nr_conns > 0 or any(acceptor.beginning for acceptor in self._acceptors)
 
     def counted(self, peer: str) -> str:
         """Return what a peer's connections are counted by; nothing for a trusted proxy, who brings many callers."""

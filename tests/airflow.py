@@ -156,7 +156,7 @@ class Airflow:
         """End a process and all that it began, at once, as systemd ends a control group with SIGKILL."""
         process = self._running[component]
         kill_session(process.pid)
-        process.wait(10)
+        process.wait(60)
 
     def pid(self, component: str) -> int:
         """Return the id of a process, whose children are all of the component's."""
@@ -170,7 +170,7 @@ class Airflow:
         """End everything."""
         kill_sessions(self.folder)
         for process in self._running.values():
-            process.wait(10)
+            process.wait(60)
 
     def log(self, component: str) -> Path:
         """Return the file that a process writes its log to."""

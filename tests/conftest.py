@@ -186,10 +186,10 @@ def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 180
     while time.monotonic() < until and process.poll() is None:
         try:
-            httpx2.get(f"{url}/health/live", timeout=10)
+            httpx2.get(f"{url}/health/live", timeout=60)
         except httpx2.TransportError:
             time.sleep(0.1)
         else:

@@ -99,7 +99,7 @@ class Cluster:
                 stderr=log,
                 **_as_postgres(),
             )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while not self._answers():
             assert self._process.poll() is None, log.name
             assert time.monotonic() < until, log.name
@@ -110,7 +110,7 @@ class Cluster:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while self._answers() and time.monotonic() < until:
             time.sleep(0.05)
 
@@ -121,7 +121,7 @@ class Cluster:
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(60)
 
     def admit(self) -> None:
         """Make the user that we connect as."""

@@ -42,7 +42,7 @@ class Program:
     def kill(self) -> None:
         if self.process is not None:
             kill_session(self.process.pid)
-            self.process.wait(10)
+            self.process.wait(60)
 
     def kill_alone(self) -> None:
         """Kill the first process only: what it began finds out by itself."""

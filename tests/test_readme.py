@@ -63,7 +63,7 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-            process.wait(10)
+            process.wait(60)
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
@@ -71,7 +71,7 @@ def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < until:
         assert process.poll() is None, "make run ended"
         try:
-            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - ours
+            with urllib.request.urlopen(address, timeout=60):  # noqa: S310 - ours
                 return
         except OSError:
             time.sleep(0.1)

@@ -103,7 +103,7 @@ def proxy(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         yield made
     finally:
         nginx.terminate()
-        nginx.wait(10)
+        nginx.wait(60)
         end(served)
 
 
@@ -189,7 +189,7 @@ def test_a_signed_link_works_and_its_signature_stands_in_no_log(proxy: Proxy) ->
     link = answer.document["result"]["href"]
     assert link.startswith(f"{proxy.url}/results/")
     assert proxy.curl(link, "-r", "0-3").status == 206
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while "GET /land/results/" not in (log := (proxy.folder / "landcast.log").read_text()):
         assert time.monotonic() < until, "a line is written after its answer is read"
         time.sleep(0.05)

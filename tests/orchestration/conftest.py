@@ -66,7 +66,7 @@ def make_output() -> Callable[[str], Output]:
 
 @pytest.fixture
 def until() -> Until:
-    def wait(condition: Callable[[], object], *, seconds: float = 15) -> None:
+    def wait(condition: Callable[[], object], *, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not come to that in time"
@@ -104,7 +104,7 @@ def start_worker(state_dir: Path) -> Iterator[StartWorker]:
 def finished(make_store: MakeStore, until: Until) -> Callable[..., Job]:
     store = make_store()
 
-    def wait(job: Job, *, seconds: float = 20) -> Job:
+    def wait(job: Job, *, seconds: float = 60) -> Job:
         until(lambda: (now := store.get(job.id)) and now.finished, seconds=seconds)
         found = store.get(job.id)
         assert found is not None

@@ -133,7 +133,7 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(workshop: Workshop) -> 
 
     def slow(target: Path, report: Report) -> None:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         workshop.write(target, report)
 
     def hear(_fraction: float, message: str) -> None:
@@ -145,9 +145,9 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(workshop: Workshop) -> 
     )
     second = threading.Thread(target=lambda: files.append(workshop.provide(report=hear)))
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     second.start()
-    assert waits.wait(10)
+    assert waits.wait(60)
     go_on.set()
     first.join()
     second.join()

@@ -141,7 +141,7 @@ def test_a_stop_hands_the_work_back_and_the_next_worker_goes_on(
     until(lambda: (now := store.get(job.id)) and now.progress > 10)
     begin = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(5) == 0
+    assert worker.wait(60) == 0
     assert time.monotonic() - begin < 5
     back = store.get(job.id)
     assert back is not None
@@ -167,7 +167,7 @@ def test_a_second_worker_stands_by_until_the_first_is_gone(
     until(lambda: _children(second))
     assert finished(job).status is Status.SUCCESSFUL
     second.send_signal(signal.SIGTERM)
-    assert second.wait(5) == 0
+    assert second.wait(60) == 0
 
 
 def test_standing_by_ends_at_a_signal(start_worker: Start, until: Until, state_dir: Path) -> None:
@@ -176,7 +176,7 @@ def test_standing_by_ends_at_a_signal(start_worker: Start, until: Until, state_d
     second = start_worker()
     time.sleep(0.5)
     second.send_signal(signal.SIGINT)
-    assert second.wait(5) == 0
+    assert second.wait(60) == 0
 
 
 def test_an_idle_worker_costs_nearly_nothing(start_worker: Start, until: Until, state_dir: Path) -> None:

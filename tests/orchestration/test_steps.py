@@ -96,7 +96,7 @@ def make_bureau(postgres: Postgres, tmp_path: Path) -> Iterator[MakeBureau]:
     postgres.run(postgres.url, f"drop role {name}")
 
 
-def _until(condition: Callable[[], object], seconds: float = 30) -> None:
+def _until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -217,7 +217,7 @@ def test_a_step_stops_once_its_order_is_dismissed(make_bureau: MakeBureau, proce
     _until(folder.exists)
     time.sleep(0.5)
     bureau.store.dismiss(bureau.job.id)
-    step.communicate(timeout=10)
+    step.communicate(timeout=60)
     assert step.returncode == ATTEMPT_OVER
     assert not folder.exists()
 

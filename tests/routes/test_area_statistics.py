@@ -110,7 +110,7 @@ def test_an_order_is_a_job_that_keeps_its_format_and_has_a_page(client: httpx2.C
     accepted = execute(client, {"park": PARK}, SVG, prefer="respond-async")
     assert accepted.status_code == 201, accepted.text
     results = f"{accepted.headers['location']}/results"
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while (answer := client.get(results)).status_code == 404 and time.monotonic() < until:
         time.sleep(0.1)
     assert (answer.status_code, answer.headers["content-type"]) == (200, SVG)

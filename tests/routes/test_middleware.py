@@ -316,7 +316,7 @@ def test_more_requests_than_allowed_are_503_and_the_health_is_told_all_the_same(
     with _client(wait, requests=1) as client:
         first = threading.Thread(target=client.get, args=("/thing",))
         first.start()
-        assert inside.wait(5)
+        assert inside.wait(60)
         refused, live = client.get("/"), client.get("/health/live")
         go.set()
         first.join()
@@ -334,7 +334,7 @@ def test_a_request_that_takes_too_long_is_given_up() -> None:
 
     began = time.monotonic()
     answer = _client(sleep, seconds=0.2).get("/thing")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
     assert answer.status_code == 503
     assert "0.2 seconds" in answer.json()["detail"]
     assert answer.headers["retry-after"]
@@ -480,7 +480,7 @@ def test_a_client_that_sends_all_before_it_listens_reads_the_413_too(live_server
         f"{live_server()}/processes/echo/execution", b"x" * 30_000_000, {"Content-Type": "application/json"}
     )
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=20)  # noqa: S310 - ours
+        urllib.request.urlopen(request, timeout=60)  # noqa: S310 - ours
     assert refused.value.code == 413
     assert b"larger than" in refused.value.read()
     refused.value.close()

@@ -40,7 +40,7 @@ class Served:
 
     def get(self, path: str, **headers: str) -> dict[str, object]:
         request = urllib.request.Request(self.url + path, headers={"Accept": "application/json", **headers})  # noqa: S310 - ours
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - ours
             document: dict[str, object] = json.load(answer)
             return document
 
@@ -51,11 +51,11 @@ class Served:
         request = urllib.request.Request(  # noqa: S310 - ours
             self.url + path, body, {"Content-Type": "application/json", **headers}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - ours
             document: dict[str, object] = json.load(answer)
             return document
 
-    def ready(self, seconds: float = 60) -> None:
+    def ready(self, seconds: float = 120) -> None:
         """Wait until orders are taken and done, too."""
         eventually(lambda: self.answers("/health/orders"), seconds)
 
@@ -71,7 +71,8 @@ class Served:
         return [parent, *parent.children(recursive=True)]
 
 
-def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it holds; the bound is there against hanging alone."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about in time"
@@ -98,10 +99,10 @@ def serving(state: Path, log: Path, *arguments: str, **environment: str) -> Iter
     """Yield a client of a server of one process with its worker, which ends without a fault when it is asked to."""
     served = Served(state, log, *arguments, **{"LANDCAST_SERVER_WORKERS": "1", **environment})
     try:
-        eventually(lambda: served.answers("/health/live"), 60)
+        eventually(lambda: served.answers("/health/live"), 120)
         with httpx2.Client(base_url=served.url, timeout=90) as client:
             yield client
         served.process.terminate()
-        assert served.process.wait(10) == 0, log.read_text()
+        assert served.process.wait(60) == 0, log.read_text()
     finally:
         end(served)

@@ -1,7 +1,6 @@
 import ast
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,13 +107,10 @@ def test_what_is_slow_to_import_and_not_needed_is_not_imported() -> None:
 
 
 def test_the_real_server_serves(live_server: Callable[..., str]) -> None:
-    began = time.monotonic()
     url = live_server()
-    took = time.monotonic() - began
-    answer = httpx2.get(f"{url}/collections")
+    answer = httpx2.get(f"{url}/collections", timeout=60)
     assert answer.status_code == 200
     assert answer.json()["links"][0]["href"] == f"{url}/collections?f=json"
-    head = httpx2.head(f"{url}/collections/clcplus-raster/files/clcplus_2023_parks.tif")
+    head = httpx2.head(f"{url}/collections/clcplus-raster/files/clcplus_2023_parks.tif", timeout=60)
     assert head.headers["content-length"] == str((ROOT / "sample" / "clcplus_2023_parks.tif").stat().st_size)
     assert "x-powered-by" not in answer.headers
-    assert took < 20

@@ -65,7 +65,7 @@ def is_successful(served: Served, job: str) -> bool:
 
 
 def checksum(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - ours
         return hashlib.sha256(answer.read()).hexdigest()
 
 
@@ -102,5 +102,5 @@ def test_everything_acknowledged_survives_the_loss_of_the_state_folder(
     copytree(sample / "sample", state / "sample")
     again = serve()
     for job in (*done, *running):
-        eventually(lambda job=job: is_successful(again, job), 30)  # type: ignore[misc]
+        eventually(lambda job=job: is_successful(again, job), 60)  # type: ignore[misc]
     assert [checksum(link) for link in links] == checksums

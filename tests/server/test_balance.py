@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.context import ForkProcess
 
 import pytest
@@ -169,3 +169,84 @@ def test_there_are_slots_for_those_that_end_beside_their_successors() -> None:
     board.free_all_but(slots[1:])
     assert (again := board.take()) is not None
     assert (again.load, board.count(SlotState.STARTING)) == ((0, 0), 6)
+
+
+class Noted(asyncio.Protocol):
+    """Notes which connections were begun, each by the port it comes from."""
+
+    def __init__(self, begun: list[int], served: Callable[[], None]) -> None:
+        self._begun = begun
+        self._served = served
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._begun.append(transport.get_extra_info("peername")[1])
+        self._served()
+        transport.close()
+
+
+async def begun_of(listening: socket.socket, number: int, *, crowd: int) -> list[int]:
+    """Take what waits, with so many connections already served; return who was begun, in order."""
+    begun: list[int] = []
+    loop = asyncio.get_running_loop()
+    acceptor = Acceptor(
+        loop, listening, lambda: Noted(begun, lambda: acceptor.tell(crowd)), None, counted=lambda peer: peer
+    )
+    acceptor.tell(crowd)
+    acceptor.start()
+    until = loop.time() + 30
+    while len(begun) < number or acceptor.beginning:
+        assert loop.time() < until
+        await asyncio.sleep(0.01)
+    acceptor.stop()
+    return begun
+
+
+def waiting_for(listening: socket.socket, senders: list[str]) -> list[socket.socket]:
+    return [
+        socket.create_connection(listening.getsockname(), timeout=30, source_address=(sender, 0)) for sender in senders
+    ]
+
+
+@pytest.mark.parametrize(("crowd", "place"), [(0, 41), (500, 2)])
+def test_in_a_crowd_addresses_take_turns(crowd: int, place: int) -> None:
+    """Who comes after forty of another address is the second; where few are served, they come as they came."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
+        listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
+        made = waiting_for(listening, ["127.0.0.1"] * 40 + ["127.0.0.2"])
+        last = [opened.enter_context(closing(connection)).getsockname()[1] for connection in made][-1]
+        begun = asyncio.run(begun_of(listening, 41, crowd=crowd))
+    assert begun.index(last) + 1 == place
+    assert len(begun) == 41
+
+
+def test_of_an_address_that_comes_in_thousands_the_newest_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.balance._LINE", 40)
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
+        listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
+        made = waiting_for(listening, ["127.0.0.1"] * 64)
+        ports = [opened.enter_context(closing(connection)).getsockname()[1] for connection in made]
+        begun = asyncio.run(begun_of(listening, 20, crowd=500))
+        assert begun == ports[:43:-1]
+        closed = [connection for connection in made if connection.recv(1) == b""]
+    assert len(closed) == 64
+
+
+def test_one_that_is_taken_is_counted_until_it_is_served() -> None:
+    """A process that retires would end before it, else."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
+        made = waiting_for(listening, ["127.0.0.1"])[0]
+        with closing(made):
+            assert asyncio.run(_counted(listening)) == [1, 0]
+
+
+async def _counted(listening: socket.socket) -> list[int]:
+    begun: list[int] = []
+    served = asyncio.Event()
+    acceptor = Acceptor(asyncio.get_running_loop(), listening, lambda: Noted(begun, served.set), None)
+    acceptor._wake()
+    acceptor.stop()
+    counts = [acceptor.beginning]
+    await asyncio.wait_for(served.wait(), 30)
+    await asyncio.gather(*acceptor._beginning)
+    return [*counts, acceptor.beginning]

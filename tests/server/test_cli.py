@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from products.progress import Report
 from server.cli import main
 
 
@@ -34,3 +35,21 @@ def test_every_command_explains_itself(command: str) -> None:
     done = CliRunner().invoke(main, [command, "--help"])
     assert done.exit_code == 0
     assert "Usage: " in done.stdout
+
+
+def test_making_the_sample_tells_how_far_it_is_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As `make run` in a log: a line for each tenth, at once, on the error stream; the files alone on the other."""
+
+    def make(_source: Path, target: Path, *, report: Report) -> list[Path]:
+        for done in range(201):
+            report(done / 200, f"{done} polygons")
+        return [target / "parks.gpkg"]
+
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr("products.vector.sample.make_sample", make)
+    done = CliRunner().invoke(main, ["sample"])
+    expected = [f"making the sample: {tenth * 10} %, {tenth * 20} polygons" for tenth in range(11)]
+    assert done.stderr.splitlines() == expected
+    assert done.stdout == f"{tmp_path}/sample/parks.gpkg\n"

@@ -21,7 +21,7 @@ from tests.server.served import eventually
 pytestmark = pytest.mark.long
 
 Open = Callable[..., socket.socket]
-AT_ONCE = 10.0
+AT_ONCE = 15.0
 """Seconds; on an idle machine it is some hundredths, and what is held is held for longer."""
 
 
@@ -44,7 +44,7 @@ def connect() -> Iterator[Open]:
             made = socket.socket()
             made.bind((sender, 0))
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            made.settimeout(10)
+            made.settimeout(60)
             made.connect((parts.hostname, parts.port))
             opened.enter_context(closing(made)).sendall(sent)
             return made
@@ -54,7 +54,7 @@ def connect() -> Iterator[Open]:
 
 def seconds_until_answered(url: str) -> float:
     began = time.monotonic()
-    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - ours
         assert answer.status == 200
         answer.read()
     return time.monotonic() - began
@@ -64,7 +64,7 @@ def seconds_until_ordered(url: str) -> float:
     began = time.monotonic()
     headers = {"Prefer": "respond-async"}
     order: dict[str, object] = {"inputs": {}}
-    assert httpx2.post(f"{url}/processes/echo/execution", json=order, headers=headers, timeout=20).status_code == 201
+    assert httpx2.post(f"{url}/processes/echo/execution", json=order, headers=headers, timeout=60).status_code == 201
     return time.monotonic() - began
 
 
@@ -98,12 +98,12 @@ def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(live_server: Start
     url = live_server(LANDCAST_SERVER_IDLE="1")
     slow, silent, began = connect(url, b"GET / HTTP/1.1\r\nX: "), connect(url), time.monotonic()
     while not is_closed(slow):
-        assert time.monotonic() - began < 5
-        slow.settimeout(10)
+        assert time.monotonic() - began < 30
+        slow.settimeout(30)
         slow.sendall(b"x")
         time.sleep(0.1)
     assert time.monotonic() - began > 0.5
-    silent.settimeout(5)
+    silent.settimeout(30)
     assert silent.recv(1) == b""
 
 
@@ -112,10 +112,7 @@ def test_connections_held_for_nothing_give_way_to_one_that_asks(live_server: Sta
     url = live_server(LANDCAST_SERVER_IDLE="60", LANDCAST_SERVER_CONNECTIONS="50")
     held = [connect(url, b"GET / HTTP/1.1\r\n" if number % 2 else b"") for number in range(200)]
     assert seconds_until_answered(f"{url}/collections") < AT_ONCE
-    until = time.monotonic() + 5
-    while sum(map(is_closed, held)) < 150:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    eventually(lambda: sum(map(is_closed, held)) >= 150)
     assert not is_closed(held[-1])
 
 
