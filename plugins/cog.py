@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,7 +45,7 @@ class CogProvider(BaseProvider):
         super().__init__(provider_def)  # type: ignore[no-untyped-call]
         self.classes: Classes = provider_def.get("classes", CLASSES)
 
-    @cached_property
+    @property
     def grid(self) -> Grid:
         """The grid of the file's pixels."""
         try:

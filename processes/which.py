@@ -53,7 +53,8 @@ def product_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> Product:
     try:
         return catalogue.find(series, year)
     except UnknownProduct as error:
-        name = "series" if series is not None and series not in catalogue.series else "year"
+        known = any(series == each.series and (each.listed or year is not None) for each in catalogue.products)
+        name = "series" if series is not None and not known else "year"
         raise InvalidInput(name, f"input '{name}': {error}") from error
 
 

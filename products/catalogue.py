@@ -24,7 +24,8 @@ class Product:
     """One land-cover product of one year: its sources and what must be said where it is delivered.
 
     Products of one `series` differ by their year. `vector` is None where there is none; `collections` are the ids under
-    which raster and vector are shown. `licence` is an address; `version` stands in file names.
+    which raster and vector are shown. `licence` is an address; `version` stands in file names. One that is not `listed`
+    is named nowhere, is never the default, and found by its series and year.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Product:
     licence: str = ""
     classes: Classes = CLASSES
     collections: tuple[str, ...] = ()
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,13 @@ class Catalogue:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The names of the series, as configured."""
-        return tuple(dict.fromkeys(product.series for product in self.products))
+        """The names of the series that have a listed product, as configured."""
+        return tuple(dict.fromkeys(product.series for product in self.products if product.listed))
 
     def years(self, series: str) -> tuple[int, ...]:
-        """Return the years of a series, newest first."""
-        return tuple(sorted((product.year for product in self.products if product.series == series), reverse=True))
+        """Return the years of a series' listed products, newest first."""
+        years = (each.year for each in self.products if each.series == series and each.listed)
+        return tuple(sorted(years, reverse=True))
 
     def classes(self, collection: str) -> Classes:
         """Return the classes of the product that the collection shows; without one those of the CLC+ Backbone."""
@@ -95,16 +98,16 @@ class Catalogue:
 
     def find(self, series: str | None = None, year: int | None = None) -> Product:
         """Return the product of a series (default: the first) and year (default: the newest). Raises UnknownProduct."""
-        if not self.products:
+        if not self.products or (series is None and not self.series):
             raise UnknownProduct("there is no product")
         series = self.series[0] if series is None else series
         years = self.years(series)
-        if not years:
-            raise UnknownProduct(f"there is no series '{series}'; allowed: {', '.join(self.series)}")
-        asked = years[0] if year is None else year
+        asked = next(iter(years), None) if year is None else year
         for product in self.products:
             if (product.series, product.year) == (series, asked):
                 return product
+        if not years:
+            raise UnknownProduct(f"there is no series '{series}'; allowed: {', '.join(self.series)}")
         raise UnknownProduct(f"there is no year {year} of {series}; allowed: {', '.join(map(str, years))}")
 
 
@@ -191,6 +194,7 @@ def _product(name: str, entry: Any, resources: Any) -> Product:
         vector=_source(f"{place}.vector", resources, entry["vector"]) if entry.get("vector") else None,
         classes=classes_of(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES,
         collections=tuple(map(str, shown)),
+        listed=resources[entry["raster"]].get("visibility") != "hidden",
         **{field: str(entry[field]) for field in _TEXTS if field in entry},
     )
 

@@ -1,14 +1,21 @@
 """Files that appear under their name whole, or not at all; and what is known of a file while it stays the same."""
 
+import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Hashable, Iterator
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
+from products.errors import BrokenSource
+
+_BELIEVED = 10
+"""Seconds in which a file that could not be read is not tried again while it stays the same."""
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part([-.].+)?")
 
 
@@ -55,32 +62,64 @@ def private_file(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def known_by_file[*Ts, T](*, most: int) -> Callable[[Callable[[Path, *Ts], T]], Callable[[Path, *Ts], T]]:
+@dataclass(slots=True)
+class _Kept[T]:
+    """What reading a file gave: a value, or an error with the moment until which it is believed."""
+
+    value: T | None = None
+    fault: str | None = None
+    until: float = 0.0
+
+
+def known_by_file[*Ts, T](
+    *, most: int, beside: Sequence[str] = ("-wal",)
+) -> Callable[[Callable[[Path, *Ts], T]], Callable[[Path, *Ts], T]]:
     """Let a function that reads a file, and its hashable arguments, answer again what it found, of `most` files.
 
-    A file is the same while its number, time and size are, and those of the write-ahead log that SQLite keeps beside.
-    Errors are not kept.
+    A file is the same while `version_of` it is. BrokenSource is raised again, too, but the file is looked at anew after
+    ten seconds: the reason may lie elsewhere. No other error is kept.
     """
 
     def keep(read: Callable[[Path, *Ts], T]) -> Callable[[Path, *Ts], T]:
         @lru_cache(most)
-        def kept(path: Path, version: Hashable, args: tuple[*Ts]) -> T:
-            del version
-            return read(path, *args)
+        def kept(path: str, version: Hashable, args: tuple[*Ts]) -> _Kept[T]:
+            del path, version, args
+            return _Kept()
 
         @wraps(read)
         def known(path: Path, *args: *Ts) -> T:
-            return kept(path, (_version(path), _version(Path(f"{path}-wal"))), args)
+            entry = kept(str(path), version_of(path, beside), args)
+            if entry.until < time.monotonic():
+                try:
+                    entry.value, entry.fault = read(path, *args), None
+                    entry.until = math.inf
+                except BrokenSource as error:
+                    entry.fault, entry.until = str(error), time.monotonic() + _BELIEVED
+                    raise
+            if entry.fault is not None:
+                raise BrokenSource(entry.fault)
+            return cast("T", entry.value)
 
         return known
 
     return keep
 
 
-def _version(path: Path) -> tuple[int, ...]:
-    """Return what differs where the file does, nothing for one that there is not."""
+Version = tuple[tuple[int, ...], ...]
+
+
+def version_of(path: str | os.PathLike[str], beside: Sequence[str] = ("-wal",)) -> Version:
+    """Return what differs where a file or one beside it does: number, times and size; of none there is, nothing.
+
+    Beside a database SQLite keeps its write-ahead log.
+    """
+    name = os.fspath(path)
+    return tuple(_version(f"{name}{ending}") for ending in ("", *beside))
+
+
+def _version(path: str) -> tuple[int, ...]:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - a Path costs as much again
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

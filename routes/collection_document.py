@@ -13,7 +13,7 @@ from pygeoapi.api import API, describe_collections
 from plugins.cog import CogProvider
 from routes.ask import ask
 from routes.links import OGC, both_forms, link
-from routes.providers import FAILURES, collection_of, coverage_of, failure_of, features_of, kinds_of
+from routes.providers import FAILURES, collection_of, coverage_of, failure_of, features_of, kinds_of, versions_of
 from routes.resources import Resources
 
 _LOGGER = logging.getLogger(__name__)
@@ -24,16 +24,24 @@ _SCHEMA = "application/schema+json"
 
 
 def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
-    """Return the collection's document; call it in a thread.
+    """Return the collection's document, which nobody may alter; call it in a thread.
 
-    A broken collection is described by its configuration alone, without a link to data. Raises Problem 404.
+    It is made anew where a file has changed. A broken collection is described by its configuration alone, without a
+    link to data. Raises Problem 404.
     """
     configured = collection_of(resources.api, collection_id)
+    versions = versions_of(configured)
+    known = resources.described.get(collection_id)
+    if known and versions and known[0] == versions:
+        return known[1]
     if failure_of(resources.api, collection_id) is None:
         try:
-            return _described(resources, collection_id, configured)
+            document = _described(resources, collection_id, configured)
         except FAILURES:
             _LOGGER.exception("collection %s cannot be described", collection_id)
+        else:
+            resources.described.put(collection_id, (versions, document))
+            return document
     return _broken(resources, collection_id)
 
 

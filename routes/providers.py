@@ -1,7 +1,9 @@
 """The collections of the configuration and what reads them."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, cast
 
@@ -12,12 +14,16 @@ from pygeoapi.plugin import load_plugin
 from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
 from products.errors import BrokenSource, ProductError
+from products.whole import version_of
 from routes.problem import NOT_FOUND, Problem
 from routes.unknown import no_such_collection
 
 FAILURES = (ProductError, GenericError, OSError, LookupError, TypeError, ValueError, AttributeError)
 """What a provider raises for a source that cannot be read, or for a configuration that it was not made for."""
 
+_BESIDE = ("-wal", ".msk")
+"""Files beside one of ours that change what it is."""
+_PROVIDERS = 4_096
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -81,11 +87,26 @@ def definition_of(api: API, collection_id: str, kind: str) -> Mapping[str, Any]:
 
 def provider_of(api: API, collection_id: str, kind: str) -> Provider:
     """Return the collection's provider of that kind. Raises Problem 404 where it has none, BrokenSource."""
-    return _load(definition_of(api, collection_id, kind))
+    return _load(_Same(definition_of(api, collection_id, kind)))
 
 
-def _load(definition: Mapping[str, Any]) -> Provider:
-    """Return the provider of a definition. Raises BrokenSource where there is none or it reads another kind."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """A part of the configuration, which does not change while it is served, as a key."""
+
+    part: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return id(self.part)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.part is self.part
+
+
+@lru_cache(_PROVIDERS)
+def _load(same: _Same) -> Provider:
+    """Return the provider of a definition, made once. Raises BrokenSource for none, or one that reads another kind."""
+    definition = same.part
     try:
         provider = load_plugin("provider", dict(definition))
     except (ImportError, AttributeError) as error:
@@ -107,12 +128,34 @@ def features_of(api: API, collection_id: str) -> GeoPackageProvider:
 
 def failure_of(api: API, collection_id: str) -> str | None:
     """Return why the collection cannot be read, None while it can."""
+    collection = collection_of(api, collection_id)
+    versions = versions_of(collection)
     try:
-        for kind in kinds_of(collection_of(api, collection_id)):
-            provider_of(api, collection_id, kind).get_fields()
+        if versions is None:
+            _read_fields(collection)
+        else:
+            _read_fields_once(_Same(collection), versions)
     except FAILURES as error:
         return str(error) or type(error).__name__
     return None
+
+
+@lru_cache(_PROVIDERS)
+def _read_fields_once(same: _Same, versions: Hashable) -> None:
+    """Read the fields where that was not done of these versions of the files, or failed."""
+    del versions
+    _read_fields(same.part)
+
+
+def _read_fields(collection: Mapping[str, Any]) -> None:
+    for definition in collection["providers"]:
+        _load(_Same(definition)).get_fields()
+
+
+def versions_of(collection: Mapping[str, Any]) -> Hashable | None:
+    """Return what differs where a file of the collection does; None where one is missing, or what is read is none."""
+    versions = tuple(version_of(str(definition["data"]), _BESIDE) for definition in collection["providers"])
+    return versions if all(version[0] for version in versions) else None
 
 
 def require_readable(api: API, collection_id: str) -> None:

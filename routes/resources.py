@@ -1,13 +1,15 @@
 """What every route works with, built by the application factory."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 from pygeoapi.api import API
 from starlette.requests import Request
 
 from auth.access import Policy
+from auth.recent import Recent
 from orchestration.results import Results
 from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from routes.airflow import News
     from routes.pulse import Pulse
 
+_DESCRIBED = 4_096
+
 
 @dataclass(slots=True)
 class Resources:
@@ -26,6 +30,7 @@ class Resources:
 
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
     `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
+    `described` are the documents of collections, by id, with the versions of the files that they describe.
     `room` takes orders while there is space, `mailing` says which of them get a mail. `wait` is how many seconds a
     synchronous execution waits at most. Where orders run on Airflow, `news` takes what that tells, and `pulse` says
     whether it works.
@@ -45,6 +50,7 @@ class Resources:
     wait: float
     news: "News | None" = None
     pulse: "Pulse | None" = None
+    described: Recent[str, tuple[Hashable, dict[str, Any]]] = field(default_factory=lambda: Recent(_DESCRIBED))
 
 
 def resources_of(request: Request) -> Resources:

@@ -1,5 +1,6 @@
 """The parameter `datetime`: an instant or an interval."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from routes.problem import bad_parameter
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _DAY = len("2023-12-31")
+_FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d)(?::(\d\d)(\.\d+)?)?([Zz]|[-+ ]\d\d:?\d\d)?)?", re.ASCII)
+"""RFC 3339, and what people leave out of it; a `+` in a query arrives as a space."""
 _ALLOWED = "allowed: an RFC 3339 time or date, or an interval of two such as 2023-01-01/.."
 
 
@@ -56,22 +59,33 @@ def read_time(request: Request) -> tuple[datetime, datetime] | None:
 
 
 def _begin(word: str, text: str) -> datetime:
-    return _FIRST if word in {"", ".."} else _instant(word, text)
+    return _FIRST if word in {"", ".."} else _instant(word, text)[0]
 
 
 def _end(word: str, text: str) -> datetime:
-    """Return the last moment that is meant: a date alone lasts to its end."""
-    if word in {"", ".."}:
-        return _LAST
-    instant = _instant(word, text)
-    return instant if "T" in word.upper() else instant + timedelta(days=1, microseconds=-1)
+    return _LAST if word in {"", ".."} else _instant(word, text)[1]
 
 
-def _instant(word: str, text: str) -> datetime:
+def _instant(word: str, text: str) -> tuple[datetime, datetime]:
+    """Return the first and last moment that is meant: a date alone lasts to its end. The 400 Problem for none.
+
+    Without an offset it is UTC, without seconds the minute's first; a leap second is the last moment before it ends.
+    """
+    match = _FORM.fullmatch(word)
+    if match is None:
+        raise bad_parameter("datetime", text, _ALLOWED)
     try:
-        return _aware(datetime.fromisoformat(word.upper().replace(" ", "+"))) or _FIRST
+        day, minute, second, fraction, offset = match.groups()
+        if minute is None:
+            begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            return begin, begin + timedelta(days=1, microseconds=-1)
+        if second == "60":
+            second, fraction = "59", ".999999"
+        offset = (offset or "Z").upper().replace(" ", "+")
+        moment = datetime.fromisoformat(f"{day}T{minute}:{second or '00'}{(fraction or '')[:7]}{offset}")
     except (ValueError, OverflowError) as error:
         raise bad_parameter("datetime", text, _ALLOWED) from error
+    return moment, moment
 
 
 def _aware(instant: datetime | None) -> datetime | None:

@@ -94,7 +94,7 @@ def _language(configuration: Mapping[str, Any]) -> str:
 def _years(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:
     """Return the years of each series; none where one is hidden from somebody, since descriptions are everybody's."""
     anybody = LOCAL if policy is OPEN else ANONYMOUS
-    for product in catalogue.products:
+    for product in filter(lambda each: each.listed, catalogue.products):
         if not all(policy(anybody, Access(Action.DISCOVER, name)).allowed for name in product.collections):
             return {}
     return {series: catalogue.years(series) for series in catalogue.series}

@@ -13,6 +13,7 @@ from auth.policy_problems import InvalidPolicy
 from orchestration.kept import HOUSE
 from plugins.geopackage import GeoPackageProvider
 from products.catalogue import InvalidConfiguration, read_configuration
+from products.vector.query import faults_of_index
 from routes.item_query import queryable
 from routes.providers import FAILURES
 from server.access import directory_of, make_policy
@@ -82,9 +83,11 @@ def _odd_columns_of(place: str, provider: GeoPackageProvider) -> Iterator[str]:
     fields, layer = provider.get_fields(), provider.layer
     if clashing := [name for name in fields if name not in queryable(fields)]:
         yield f"{place}: items cannot be asked for by {', '.join(clashing)}: parameters have these names"
+    again = f"ogrinfo {provider.data} -sql \"SELECT %sSpatialIndex('{layer.table}', '{layer.geometry}')\""
     if not layer.indexed:
-        make = f"SELECT CreateSpatialIndex('{layer.table}', '{layer.geometry}')"
-        yield f'{place}: {layer.table} has no spatial index, so boxes are slow; ogrinfo {provider.data} -sql "{make}"'
+        yield f"{place}: {layer.table} has no spatial index, so boxes are slow; {again % 'Create'}"
+    for fault in faults_of_index(Path(provider.data), provider.table, provider.id_field):
+        yield f"{place}: the spatial index of {layer.table} {fault}; {again % 'Disable'}, then {again % 'Create'}"
 
 
 def refusals(settings: Settings, *, whole: bool = False) -> list[str]:

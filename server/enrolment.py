@@ -46,7 +46,8 @@ def refuse_known(configuration: Path, product: Enrolment) -> None:
     if known := resources.keys() & product.collections.values():
         raise InvalidConfiguration(f"{configuration}: the collection {min(known)} is there already")
     series, year = product.entry["series"], product.entry["year"]
-    if products and year in catalogue_of(document).years(series):
+    there = catalogue_of(document).products if products else ()
+    if any((each.series, each.year) == (series, year) for each in there):
         raise InvalidConfiguration(f"{configuration}: {series} has the year {year} already")
 
 

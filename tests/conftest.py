@@ -38,7 +38,7 @@ from server.environment import read_settings
 from server.logs import start_logging
 from server.web import serve_web
 start_logging(level="INFO", form="json")
-serve_web(read_settings(), Path("pygeoapi-config.yml"), socket=int(sys.argv[1]))
+serve_web(read_settings(), Path(sys.argv[2]), socket=int(sys.argv[1]))
 """
 URL = "https://maps.example.org/land"
 
@@ -156,7 +156,7 @@ def live_server(sample: Path, tmp_path: Path) -> Iterator[StartServer]:
 
 
 @contextmanager
-def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
+def serving(state: Path, log: Path, *, configuration: str = "pygeoapi-config.yml", **environment: str) -> Iterator[str]:
     """Run a real server, open unless the environment says otherwise, and return its address."""
     socket = listen("127.0.0.1:0")
     url = f"http://127.0.0.1:{socket.getsockname()[1]}"
@@ -169,7 +169,7 @@ def serving(state: Path, log: Path, **environment: str) -> Iterator[str]:
     }
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(socket.fileno())],
+            [sys.executable, "-c", _SERVE, str(socket.fileno()), configuration],
             cwd=ROOT,
             env={**os.environ, **chosen},
             pass_fds=[socket.fileno()],

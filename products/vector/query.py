@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,7 @@ _MAX_CANDIDATES = 1_000_000
 _MAX_OUTSIDE = 100_000
 """Features with a geometry that the R-tree does not have, at most."""
 _SECONDS = 20
+_SECONDS_OF_CHECK = 5
 _FETCHED = 1_000
 _PIECE = 500
 _PIECE_BYTES = 250_000
@@ -132,8 +134,8 @@ def search(reader: Reader, selection: Selection) -> Search:
 
 
 def extent_of(reader: Reader) -> Bounds | None:
-    """Return bounds that hold every feature, None where there are none."""
-    outside = _outside_of(reader)
+    """Return bounds that hold every feature, None where there are none. Raises RequestTooLarge."""
+    outside = _complete(reader)
     bounds = [extent for extent in (reader.extent(), _around(outside.envelopes)) if extent]
     return _around(np.array(bounds)) if bounds else None
 
@@ -179,14 +181,10 @@ def _size(row: Row) -> int:
 
 def _meeting(reader: Reader, area: Any, *, unplaced: bool) -> Sequence[Any]:
     """Return the keys of the features that meet the area; only those across its edge are looked at in full."""
-    outside = _outside_of(reader)
+    outside = _complete(reader)
     found = list(outside.unplaced) if unplaced else []
     if area.is_empty:
         return found
-    if not outside.complete:
-        raise RequestTooLarge(
-            f"{reader.layer.table} has no spatial index, and too many features to look at each of them for an area"
-        )
     keys, envelopes = _envelopes(reader, area, outside)
     shapely.prepare(area)
     inside = shapely.contains_properly(area, envelopes)
@@ -236,8 +234,55 @@ class _Outside:
     complete: bool = True
 
 
-def _outside_of(reader: Reader) -> _Outside:
-    return _outside(reader.source, reader.layer.table, reader.layer.key)
+def _complete(reader: Reader) -> _Outside:
+    """Return what the R-tree does not have. Raises RequestTooLarge where that is too much."""
+    outside = _outside(reader.source, reader.layer.table, reader.layer.key)
+    if not outside.complete:
+        raise RequestTooLarge(
+            f"{reader.layer.table} has no spatial index, and too many features to look at each of them for an area"
+        )
+    return outside
+
+
+def _is_large(reader: Reader) -> bool:
+    """Say whether there are more features than are looked at one by one; counted only where a key is as high."""
+    table = quote(reader.layer.table)
+    [(last,)] = reader.rows(f"SELECT max({quote(reader.layer.key)}) FROM {table}")
+    if (last or 0) <= _MAX_CANDIDATES:
+        return False
+    [(count,)] = reader.rows(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_MAX_CANDIDATES + 1})")
+    return bool(count > _MAX_CANDIDATES)
+
+
+def faults_of_index(source: Path, table: str | None = None, key: str | None = None) -> Iterator[str]:
+    """Yield what is wrong with an R-tree, as boxes find what it says; of a large layer as much as is soon looked at.
+
+    Raises BrokenSource.
+    """
+    with read_geopackage(source, table=table, key=key) as reader:
+        layer, until = reader.layer, time.monotonic() + _SECONDS_OF_CHECK
+        index, name, key_ = quote(layer.index), quote(layer.table), quote(layer.key)
+        if not layer.indexed:
+            return
+        query = (
+            f"SELECT f.{key_}, f.{quote(layer.geometry)}, r.minx, r.miny, r.maxx, r.maxy"
+            f" FROM {index} r LEFT JOIN {name} f ON f.{key_} = r.id"
+        )
+        gone = misplaced = 0
+        for rows in reader.batches(query, size=_FETCHED):
+            there = [row for row in rows if row[0] is not None]
+            gone += len(rows) - len(there)
+            geometries = _geometries([row[0] for row in there], [row[1] for row in there], lambda _key, _reason: None)
+            bounds = shapely.bounds(geometries).reshape(-1, 4)
+            held = np.array([row[2:] for row in there], dtype=np.float64).reshape(-1, 4)
+            inside = (held[:, :2] <= bounds[:, :2]) & (bounds[:, 2:] <= held[:, 2:])
+            misplaced += int((~inside.all(axis=1)).sum())
+            if time.monotonic() > until:
+                break
+        if gone:
+            yield f"has {gone} entries of features that are gone"
+        if misplaced:
+            yield f"has {misplaced} features where they are not, so boxes find them there"
 
 
 @known_by_file(most=64)
@@ -247,8 +292,7 @@ def _outside(source: Path, table: str, key: str) -> _Outside:
         layer = reader.layer
         query = f"SELECT {quote(layer.key)}, {quote(layer.geometry)} FROM {quote(layer.table)}"
         if layer.indexed:
-            [(last,)] = reader.rows(f"SELECT max({quote(layer.key)}) FROM {quote(layer.table)}")
-            if (last or 0) > _MAX_CANDIDATES:
+            if _is_large(reader):
                 return _Outside()
             query += f" WHERE {quote(layer.key)} NOT IN (SELECT rowid FROM {quote(f'{layer.index}_rowid')})"
         unplaced: list[Any] = []

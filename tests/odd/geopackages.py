@@ -310,6 +310,18 @@ def old_index(path: Path) -> None:
         connection.execute("INSERT INTO places VALUES (3, ?, 'Kraków')", (blob(shapely.Point(KRAKOW)),))
 
 
+def stale_index(path: Path) -> None:
+    """An index that holds a feature where it was, one that is gone, and one whose outline is gone."""
+    places = [shapely.Point(WARSAW), shapely.Point(KRAKOW), shapely.Point(22, 51), shapely.Point(10, 10)]
+    by_us(path, [Column("name", "TEXT")], [("moved",), ("same",), ("lost",), ("gone",)], points=places)
+    with closing(sqlite3.connect(path, autocommit=True)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE places SET geometry = ? WHERE fid = 1", (blob(shapely.Point(-30, -30)),))
+        connection.execute("UPDATE places SET geometry = NULL WHERE fid = 3")
+        connection.execute("DELETE FROM places WHERE fid = 4")
+
+
 def envelopes(path: Path) -> None:
     """Envelopes of every kind, all wrong, and numbers in the other order."""
     rows = [(n, str(n), blob(shapely.Point(WARSAW), envelope=n)) for n in range(5)]
@@ -349,5 +361,5 @@ def parameters(path: Path) -> None:
 
 ALL: Sequence[Callable[[Path], None]] = (
     laea, esri, false_epsg, geographic, cartesian, text_key, real_key, two_keys, no_key, view, names, values, heights,
-    empty, one_point, no_feature, old_index, envelopes, null_ids, several, log, parameters,
+    empty, one_point, no_feature, old_index, stale_index, envelopes, null_ids, several, log, parameters,
 )  # fmt: skip

@@ -404,6 +404,56 @@ def test_gdals_layers_are_read(tmp_path: Path) -> None:
             assert ids(made, name, datetime="2024-06-01") == []
 
 
+def test_a_large_layer_without_an_index_refuses_boxes(tmp_path: Path) -> None:
+    """It found everything for every box."""
+    large = tmp_path / "large.gpkg"
+    odd.by_hand(large, odd.ONE, [])
+    many = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100001)"
+        " INSERT INTO places SELECT i, 'x', ? FROM n"
+    )
+    with closing(sqlite3.connect(large, autocommit=True)) as connection:
+        connection.execute(many, (odd.blob(shapely.Point(odd.WARSAW)),))
+    with TestClient(app_of(tmp_path, {"large": {"data": str(large)}})) as client:
+        answer = client.get(f"/collections/large/items?bbox={KRAKOW_BOX}")
+        assert (answer.status_code, "no spatial index" in answer.json()["detail"]) == (413, True)
+        assert get(client, "/large/items", limit=1)["numberMatched"] == 100_001
+        assert client.get("/collections/large").status_code == 200
+
+
+def test_a_key_above_a_million_hides_nothing(tmp_path: Path) -> None:
+    """Features without a place match every box, and those that the index lacks are found, however high the keys."""
+    odd.by_us(tmp_path / "high.gpkg", [Column("name", "TEXT")], [("Warsaw",)], points=[shapely.Point(odd.WARSAW)])
+    with closing(sqlite3.connect(tmp_path / "high.gpkg", autocommit=True)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        rows = [(1 << 40, odd.blob(shapely.Point(odd.KRAKOW)), "Kraków"), (1 << 62, None, "nowhere")]
+        connection.executemany("INSERT INTO places VALUES (?, ?, ?)", rows)
+    with TestClient(app_of(tmp_path, {"high": {"data": str(tmp_path / "high.gpkg")}})) as client:
+        assert ids(client, "high", bbox=KRAKOW_BOX) == [1 << 40, 1 << 62]
+        assert ids(client, "high", bbox=WARSAW_BOX) == [1, 1 << 62]
+
+
+def test_check_names_an_index_that_is_wrong(tmp_path: Path) -> None:
+    definitions = {}
+    for make in (odd.stale_index, odd.old_index, odd.one_point, odd.heights):
+        make(tmp_path / f"{make.__name__}.gpkg")
+        definitions[make.__name__] = tmp_path / f"{make.__name__}.gpkg"
+    provider = {"type": "feature", "name": "plugins.geopackage.GeoPackageProvider"}
+    resources = {
+        name: {"type": "collection", "providers": [{**provider, "data": str(data)}]}
+        for name, data in definitions.items()
+    }
+    (tmp_path / "configuration.yml").write_text(json.dumps({"resources": resources}))
+    told = [line for line in find_ignored(tmp_path / "configuration.yml") if "index of" in line]
+    assert [line.partition(", then")[0].partition("of places ")[2].partition(";")[0] for line in told] == [
+        "has 1 entries of features that are gone",
+        "has 2 features where they are not, so boxes find them there",
+        "has 1 entries of features that are gone",
+    ]
+    assert "DisableSpatialIndex('places', 'geometry')" in told[0]
+
+
 def test_check_names_what_cannot_be_asked_for(tmp_path: Path) -> None:
     odd.parameters(tmp_path / "parameters.gpkg")
     odd.text_key(tmp_path / "text.gpkg")
