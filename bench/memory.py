@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import math
 import os
 import random
 import tempfile
@@ -28,7 +29,7 @@ _MIX = (
     (30, "/collections/parks/items?limit={some}"),
     (20, "/collections/clcplus-vector/items?limit={some}&offset={place}"),
     (15, "/collections/clcplus-vector/items/{place}"),
-    (10, "/collections/clcplus-raster/map?bbox={box}&width=256"),
+    (10, "/collections/clcplus-raster/map?bbox={box}&width=256&f=png"),
     (5, "/collections/clcplus-raster/coverage?bbox={box}"),
     (8, "/collections"),
     (4, "/jobs?limit={some}"),
@@ -89,15 +90,16 @@ async def _pages(port: int) -> int:
         writer.close()
 
 
-async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> int:
-    """Ask as often as it takes: a busy server may refuse, and has read all that there was of the request."""
-    while True:
+async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, until: float = math.inf) -> int:
+    """Ask again, until the time, where a busy server refuses. Returns the bytes of the answer."""
+    while time.monotonic() < until:
         try:
             return await ask(reader, writer, path)
         except ValueError as error:
             print(f"{path}: {error}")
             await reader.read(65_536)
             await asyncio.sleep(1)
+    return 0
 
 
 async def _mixed(port: int, processes: Sequence[psutil.Process], seconds: float) -> list[list[float]]:
@@ -125,7 +127,7 @@ async def _client(port: int, until: float, chance: random.Random, done: dict[str
             if path == "order":
                 await _order(port)
             else:
-                await _asked(reader, writer, _filled(path, chance))
+                await _asked(reader, writer, _filled(path, chance), until)
             done[path] = done.get(path, 0) + 1
     finally:
         writer.close()
