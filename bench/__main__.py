@@ -6,7 +6,7 @@ import sys
 NAMES = (
     "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
     "faults_access", "faults_orders", "airflow", "database", "jobs", "balance", "collections",
-    "memory", "odd_areas",
+    "memory", "odd_areas", "areas",
 )  # fmt: skip
 
 

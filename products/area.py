@@ -51,18 +51,20 @@ class Area:
         object.__setattr__(self, "geometry", polygonal(self.geometry))
         object.__setattr__(self, "km2", _square_metres(self.geometry) / 1e6)
 
-    def project(self, epsg: int) -> Polygonal:
+    def project(self, crs: int | str) -> Polygonal:
         """Return the area in a CRS, x before y, edges densified; cut where the CRS is of no use, maybe to nothing.
 
-        PROJ's best operation, never a ballpark one. Raises InvalidArea where there is none.
+        The CRS is an EPSG code, or what PROJ reads. PROJ's best operation, never a ballpark one where the datum is
+        known. Raises InvalidArea where there is none.
         """
-        geometry = _usable(self.geometry, epsg)
+        name = crs if isinstance(crs, str) else f"EPSG:{crs}"
+        geometry = _usable(self.geometry, name)
         geometry = shapely.segmentize(geometry, max(_STEP, geometry.length / _MOST_ADDED))
         try:
             x, y = shapely.get_coordinates(geometry).T
-            points = np.column_stack(_transformer("OGC:CRS84", f"EPSG:{epsg}").transform(x, y, errcheck=True))
+            points = np.column_stack(_transformer("OGC:CRS84", name).transform(x, y, errcheck=True))
         except ProjError as error:
-            raise InvalidArea(f"The area cannot be expressed in EPSG:{epsg}: {error}") from error
+            raise InvalidArea(f"The area cannot be expressed in {CRS.from_user_input(name).name}: {error}") from error
         projected: Polygonal = shapely.set_coordinates(geometry, points)
         return projected
 
@@ -103,7 +105,7 @@ def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) ->
     """
     if not crs.is_geographic:
         step = _CHORD / crs.axis_info[0].unit_conversion_factor
-        if not np.abs(shapely.get_coordinates(polygons)).max(initial=0) * step < _BEYOND * _CHORD:
+        if not np.abs(shapely.get_coordinates(polygons)).max(initial=0) < _BEYOND * _CHORD / step:
             raise InvalidArea(f"The area lies outside of where {crs.name} can be used.")
         try:
             polygons = shapely.segmentize(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
@@ -125,13 +127,20 @@ def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) ->
 
 @lru_cache(64)
 def _transformer(source: str, target: str, *, x_first: bool = True) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=x_first, allow_ballpark=False)
+    """Return PROJ's best operation, a ballpark one only where nobody knows a datum. Raises ProjError."""
+    try:
+        return Transformer.from_crs(source, target, always_xy=x_first, allow_ballpark=False)
+    except ProjError:
+        datums = [CRS.from_user_input(crs).datum for crs in (source, target)]
+        if not any(datum is not None and datum.name.lower().startswith("unknown") for datum in datums):
+            raise
+        return Transformer.from_crs(source, target, always_xy=x_first)
 
 
 @lru_cache(64)
-def _area_of_use(epsg: int) -> tuple[float, float, float, float] | None:
+def _area_of_use(crs: str) -> tuple[float, float, float, float] | None:
     """Return west, south, east, north."""
-    use = CRS.from_epsg(epsg).area_of_use
+    use = CRS.from_user_input(crs).area_of_use
     return None if use is None else use.bounds
 
 
@@ -141,8 +150,8 @@ def check_size(area: Area) -> None:
         raise AreaTooLarge(f"The area has {area.km2:,.0f} km2; an order covers at most {MAX_ORDER_KM2:,} km2.")
 
 
-def _usable(geometry: Polygonal, epsg: int) -> Polygonal:
-    use = _area_of_use(epsg)
+def _usable(geometry: Polygonal, crs: str) -> Polygonal:
+    use = _area_of_use(crs)
     if use is None or use[0] > use[2]:
         return geometry
     west, south, east, north = use

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from reprlib import Repr
 from typing import Any
 
@@ -119,6 +119,11 @@ def _authorities() -> frozenset[str]:
     return frozenset(get_authorities()) - {"PROJ"}
 
 
+@lru_cache(256)
+def _known(authority: str, code: str) -> CRS:
+    return CRS.from_authority(authority, code).to_2d()
+
+
 def _system(authority: str, code: str) -> CRS | None:
     """Return the system of a code, None for longitude and latitude on WGS 84. Raises InvalidArea."""
     if (authority, code.upper()) in {("EPSG", "4326"), ("OGC", "CRS84"), ("OGC", "CRS84H")}:
@@ -127,7 +132,7 @@ def _system(authority: str, code: str) -> CRS | None:
     if authority not in _authorities():
         raise InvalidArea(f"{fault}is of an authority that PROJ does not know. {_SYSTEMS}.")
     try:
-        crs = CRS.from_authority(authority, code).to_2d()
+        crs = _known(authority, code)
     except CRSError as error:
         raise InvalidArea(f"{fault}is not known to PROJ. {_SYSTEMS}.") from error
     if not (crs.is_geographic or crs.is_projected):

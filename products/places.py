@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from unicodedata import normalize
 
@@ -114,8 +115,8 @@ def _names(reader: Reader, source: FeatureSource) -> list[tuple[int, str, str]]:
 
 def _within(source: FeatureSource, box: Area) -> tuple[Place, ...]:
     with _open(source) as reader:
-        epsg = reader.layer.epsg
-        area = box.geometry if epsg == _LONGITUDE_LATITUDE else box.project(epsg)
+        system = _system(reader, source)
+        area = box.geometry if system == _LONGITUDE_LATITUDE else box.project(system)
         found = search(reader, Selection(area=area))
         if (count := found.count()) > MAX_PLACES:
             raise RequestTooLarge(
@@ -146,19 +147,36 @@ def _places(reader: Reader, source: FeatureSource, batch: Batch) -> tuple[Place,
 
     ids = [of(source.id_field, row, key) for key, row in zip(batch.keys, batch.rows, strict=True)]
     titles = [of(_NAME, row, id_) for id_, row in zip(ids, batch.rows, strict=True)]
-    areas = [_area(geometry, reader.layer.epsg) for geometry in batch.geometries]
+    system = _system(reader, source)
+    areas = [_area(geometry, system) for geometry in batch.geometries]
     return tuple(map(Place, ids, titles, areas))
 
 
-def _area(geometry: Any, epsg: int) -> Area:
+def _system(reader: Reader, source: FeatureSource) -> int | str:
+    """Return the EPSG code of a layer's coordinates, or what PROJ knows them by. Raises UnknownPlace."""
+    system = reader.layer.epsg or reader.layer.system
+    if not system or not (_crs(system).is_geographic or _crs(system).is_projected):
+        raise UnknownPlace(
+            f"the features of {source.collection} cannot be measured: nobody knows where their coordinates lie; "
+            "allowed: a collection in a system that PROJ knows"
+        )
+    return system
+
+
+@lru_cache(64)
+def _crs(system: int | str) -> CRS:
+    return CRS.from_user_input(system).to_2d()
+
+
+def _area(geometry: Any, system: int | str) -> Area:
     """Return the polygons of a feature in longitude and latitude, made valid where they are not."""
     if geometry is None:
         return Area(shapely.MultiPolygon())
     whole = polygonal(without_empty(shapely.force_2d(np.array([geometry], dtype=object)))[0])
     if not shapely.is_valid(whole):
         whole = polygonal(shapely.make_valid(whole, method="structure", keep_collapsed=False))
-    if epsg != _LONGITUDE_LATITUDE and not whole.is_empty:
-        (whole,) = to_degrees(np.array([whole], dtype=object), CRS.from_epsg(epsg))
+    if system != _LONGITUDE_LATITUDE and not whole.is_empty:
+        (whole,) = to_degrees(np.array([whole], dtype=object), _crs(system))
     return Area(whole)
 
 

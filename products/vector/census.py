@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from products.area import Area
 from products.vector.blob import decode
+from products.vector.clip import Clip
 from products.vector.extract import land_cover
 from products.vector.geopackage import Reader, parts_of, read_geopackage, readable
 from products.vector.layer import quote
@@ -63,8 +64,7 @@ def count_polygons(source: Path, area: Area, *, most: int = MOST_NODES) -> Polyg
         outline = area.project(land_cover(reader.layer).epsg)
         if outline.is_empty:
             return PolygonCounts({})
-        shapely.prepare(outline)
-        return _Census(reader, outline).take(most)
+        return _Census(reader, Clip.of(outline)).take(most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class _Census:
     """A count of the features of one open GeoPackage inside an outline."""
 
     reader: Reader
-    outline: Any
+    clip: Clip
 
     def take(self, most: int) -> PolygonCounts:
         leaves = self._leaves(most)
@@ -115,20 +115,18 @@ class _Census:
         cells = np.concatenate([*parts, parts_of(bytes(4))])
         west, east, south, north = cells["box"].T.astype(np.float64)
         boxes = shapely.box(west, south, east, north)
-        meeting = shapely.intersects(self.outline, boxes)
+        meeting, _ = self.clip.relate(boxes)
         return owners[meeting], cells["id"][meeting].astype(np.int64), boxes[meeting]
 
     def _inside(self, keys: _Numbers, boxes: Any) -> NDArray[np.bool_]:
         """Say which features have some of their surface in the outline; those across its edge are looked at in full."""
-        inside: NDArray[np.bool_] = shapely.contains_properly(self.outline, boxes)
+        _, inside = self.clip.relate(boxes)
         edge = np.flatnonzero(~inside)
         layer = self.reader.layer
         table = f"{quote(layer.table)} WHERE {quote(layer.key)}"
         for places in np.split(edge, range(500, len(edge), 500)):
             found = dict(self._rows(table, keys[places].tolist(), f"{quote(layer.key)}, {quote(layer.geometry)}"))
-            geometries = decode([found[key] for key in keys[places].tolist()])
-            meeting = shapely.intersects(self.outline, geometries)
-            inside[places] = meeting & ~shapely.touches(self.outline, geometries)
+            inside[places] = self.clip.meets(decode([found[key] for key in keys[places].tolist()]))
         return inside
 
     def _classes(self, keys: _Numbers) -> _Numbers:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -15,6 +14,7 @@ from products.errors import BrokenSource, NothingInside
 from products.progress import Report, unheard
 from products.raster.ground import Ground
 from products.vector.blob import Geometries
+from products.vector.clip import Clip
 from products.vector.geopackage import (
     EVERYWHERE,
     Batch,
@@ -117,31 +117,19 @@ def _inside(
 ) -> Iterator[Batch]:
     report(0, "Reading the polygons")
     outline = area.project(reader.layer.epsg)
-    shapely.prepare(outline)
+    clip = Clip.of(outline)
     total, done = reader.count(outline.bounds, strip), 0
     for batch in reader.features(outline.bounds, strip, size=size):
-        yield _cut(batch, outline)
+        yield _cut(batch, clip)
         done += len(batch.keys)
         report(done / total, f"{done:,} of {total:,} polygons")
 
 
-def _cut(batch: Batch, outline: Any) -> Batch:
-    """Return what of the features lies inside the outline, as multipolygons."""
-    meeting = shapely.intersects(outline, batch.geometries)
-    edge = meeting & ~shapely.covers(outline, batch.geometries)
-    geometries = np.where(meeting, batch.geometries, shapely.MultiPolygon())
-    geometries[edge] = shapely.intersection(geometries[edge], outline)
-    geometries = _multipolygons(geometries)
+def _cut(batch: Batch, clip: Clip) -> Batch:
+    """Return what of the features lies inside the outline."""
+    geometries = clip.cut(batch.geometries)
     kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
     return Batch([batch.keys[i] for i in kept], geometries[kept], [batch.rows[i] for i in kept])
-
-
-def _multipolygons(geometries: Geometries) -> Geometries:
-    """Return the polygons of each geometry together; lines and points, where a cut only touches, are left out."""
-    parts, owners = shapely.get_parts(geometries, return_index=True)
-    polygons = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    collected = shapely.empty(len(geometries), geom_type=shapely.GeometryType.MULTIPOLYGON)
-    return np.asarray(shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected))
 
 
 def _add(writer: Writer, batch: Batch, ground: Ground, project: Project | None) -> int:

@@ -5,6 +5,7 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 import shapely
+from pyproj import CRS, Transformer
 
 from products.catalogue import Catalogue, FeatureSource, catalogue_of, read_configuration
 from products.errors import RequestTooLarge, UnknownPlace
@@ -13,6 +14,7 @@ from products.nations import find_nation
 from products.places import places_of
 from products.vector.geopackage import write_geopackage
 from products.vector.layer import Column, Layer
+from tests.odd.geopackages import LAEA, blob, by_hand
 
 _EVERYWHERE = {"bbox": [-30, 30, 40, 70]}
 
@@ -115,3 +117,44 @@ def test_empty_parts_of_a_feature_are_dropped(tmp_path: Path, wkt: str, epsg: in
     catalogue = _catalogue(tmp_path / "x.gpkg", epsg, shapely.from_wkt(wkt.format(ring)))
     (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
     assert place.area.km2 == pytest.approx(14.476512 if epsg == 4326 else 100, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("srs", "km2"),
+    [
+        ((102_014, "ESRI", 102_014, ""), None),
+        ((54_034, "ESRI", 54_034, ""), 10_000),
+        ((100_001, "me", 1, CRS.from_user_input(LAEA).to_wkt("WKT1_GDAL")), 10_000),
+        ((100_002, "me", 2, CRS.from_epsg(3035).to_wkt("WKT1_GDAL")), 10_000),
+        ((104_257, "ESRI", 104_257, ""), None),
+    ],
+    ids=["conformal conic", "cylindrical equal area", "nobody's code", "EPSG's under another name", "degrees"],
+)
+def test_features_of_a_system_without_a_code_of_the_epsg_are_measured(
+    tmp_path: Path, srs: tuple[int, str, int, str], km2: float | None
+) -> None:
+    crs = CRS.from_user_input(srs[3] or f"ESRI:{srs[0]}")
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(20, 51)
+    side = 1 if crs.is_geographic else 100_000
+    square = shapely.box(x, y, x + side, y + side)
+    path = tmp_path / "x.gpkg"
+    by_hand(path, "id INTEGER PRIMARY KEY, name TEXT", [(1, "Ä", blob(square))], srs=srs)
+    catalogue = Catalogue((), (FeatureSource("x", path), FeatureSource("parks", path)))
+    for where in ({"collection": "x", "bbox": _EVERYWHERE}, {"park": "Ä"}):
+        (place,) = places_of(where, catalogue)
+        assert place.area.km2 == pytest.approx(km2, rel=1e-6) if km2 else 5_000 < place.area.km2 < 12_000
+
+
+@pytest.mark.parametrize(
+    "srs",
+    [(-1, "NONE", -1, "undefined"), (4978, "EPSG", 4978, ""), (77_777, "me", 7, 'LOCAL_CS["x",UNIT["metre",1]]')],
+)
+def test_features_of_which_nobody_knows_where_they_lie_are_refused(
+    tmp_path: Path, srs: tuple[int, str, int, str]
+) -> None:
+    path = tmp_path / "x.gpkg"
+    by_hand(path, "id INTEGER PRIMARY KEY, name TEXT", [(1, "Ä", blob(shapely.box(0, 0, 9, 9)))], srs=srs)
+    catalogue = Catalogue((), (FeatureSource("x", path), FeatureSource("parks", path)))
+    for where in ({"collection": "x", "bbox": _EVERYWHERE}, {"park": "Ä"}):
+        with pytest.raises(UnknownPlace, match="cannot be measured: nobody knows where"):
+            places_of(where, catalogue)
