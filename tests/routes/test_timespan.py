@@ -66,6 +66,12 @@ def test_what_is_no_time(text: str) -> None:
     assert "datetime" in raised.value.detail
 
 
+def test_a_day_alone_lasts_to_its_end() -> None:
+    last = datetime(2023, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert read_time(asking("2023-01-01/2023-12-31")) == (YEAR["begin"], last)
+    assert read_time(asking("2023-12-31")) == (last.replace(hour=0, minute=0, second=0, microsecond=0), last)
+
+
 def test_a_plus_that_became_a_space_is_an_offset() -> None:
     assert read_time(asking("2023-01-01T01:00:00 01:00")) == (YEAR["begin"], YEAR["begin"])
 
