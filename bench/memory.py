@@ -114,7 +114,9 @@ async def _mixed(port: int, processes: Sequence[psutil.Process], seconds: float)
         written = " ".join(f"{value:6.0f}" for value in rows[-1])
         print(f"{time.monotonic() - began:5.0f} s {written} MB, {sum(done.values()):,} requests", flush=True)
         await asyncio.sleep(_EVERY)
-    await asyncio.gather(*clients)
+    for lost in await asyncio.gather(*clients, return_exceptions=True):
+        if lost is not None:
+            print(f"a client ended early: {lost!r}")
     print(", ".join(f"{count:,} x {path.partition('?')[0]}" for path, count in sorted(done.items())))
     return rows
 
