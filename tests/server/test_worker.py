@@ -191,9 +191,8 @@ def test_a_body_has_its_time(narrow: str, connect: Open) -> None:
 def test_where_all_are_at_work_a_further_one_is_told_to_come_again(narrow: str, connect: Open) -> None:
     working = [connect(narrow, FILE) for _ in range(10)]
     eventually(lambda: all(map(is_readable, working)))
-    refused = answer_to(connect(narrow))
-    assert refused.startswith(b"HTTP/1.1 503")
-    assert b"Retry-After: 1" in refused
+    eventually(lambda: answer_to(connect(narrow)).startswith(b"HTTP/1.1 503"))
+    assert b"Retry-After: 1" in answer_to(connect(narrow))
     working[0].close()
     eventually(lambda: answer_to(connect(narrow, LIVE)).startswith(b"HTTP/1.1 200"))
 
