@@ -29,7 +29,6 @@ test:
 	@$(PYTHON_RUN) -m pytest -n auto -m "not full"
 
 test-full: services
-	@$(PYTHON_RUN) -m bench faults_orders
 	@$(PYTHON_RUN) -m pytest -n auto -m full
 
 services: setup
