@@ -74,9 +74,9 @@ def with_alpha(path: Path, values: Values, alpha: Values) -> Path:
     height, width = values.shape
     given = {"driver": "GTiff", "crs": "EPSG:3035", "dtype": "uint8", "count": 2, "alpha": "UNSPECIFIED"}
     with rasterio.open(path, "w", width=width, height=height, transform=place_of(3035), **given) as target:
+        target.colorinterp = [ColorInterp.gray, ColorInterp.alpha]  # first: what is written may fix the header
         target.write(values, 1)
         target.write(alpha, 2)
-        target.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
     return path
 
 
