@@ -30,7 +30,8 @@ _MARGIN = 20
 """Degrees round a CRS's area of use beyond which an area is cut before it is projected."""
 _MAX_OVERLAPS = 40_000_000
 _SAMPLE = 256
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+_RULES = {1: np.polynomial.legendre.leggauss(4), 180: np.polynomial.legendre.leggauss(12)}
+"""Where an edge is looked at to integrate below it, and with which weights, by its height in degrees at most."""
 _ELLIPSOID = Geod(ellps="GRS80")
 _last: "ContextVar[tuple[object, Area] | None]" = ContextVar("_last", default=None)
 """The value that was read last in this request, and its area: an order is checked in several places."""
@@ -164,10 +165,14 @@ def _square_metres(geometry: Polygonal) -> float:
     rings = shapely.get_rings(shapely.get_parts(shapely.orient_polygons(geometry)))
     points, ring = shapely.get_coordinates(rings, return_index=True)
     same = ring[1:] == ring[:-1]
-    begin, end = np.radians(points[:-1][same]), np.radians(points[1:][same])
-    middle, half = (begin + end) / 2, (end - begin) / 2
-    below = _WEIGHTS @ square_metres_below(middle[:, 1] + _NODES[:, np.newaxis] * half[:, 1])
-    return -float(np.sum(half[:, 0] * below))
+    begin, end = np.radians(points[:-1][same]).T, np.radians(points[1:][same]).T
+    (_, middle), (half_x, half_y) = (begin + end) / 2, (end - begin) / 2
+    below, least = np.zeros(len(middle)), -1
+    for height, (nodes, weights) in _RULES.items():
+        some = (np.abs(half_y) > np.radians(least / 2)) & (np.abs(half_y) <= np.radians(height / 2))
+        below[some] = weights @ square_metres_below(middle[some] + nodes[:, np.newaxis] * half_y[some])
+        least = height
+    return -float(np.sum(half_x * below))
 
 
 def square_metres_below(latitude: NDArray[np.float64], ellipsoid: Geod = _ELLIPSOID) -> NDArray[np.float64]:
@@ -214,7 +219,14 @@ def _overlaps(points: NDArray[np.float64]) -> float:
     """Estimate from a sample how many pairs of edges have boxes that overlap."""
     if len(points) < 2:  # noqa: PLR2004 -- an edge has two ends
         return 0
-    low, high = np.minimum(points[:-1], points[1:]), np.maximum(points[:-1], points[1:])
-    chosen = np.random.default_rng().choice(len(low), min(_SAMPLE, len(low)), replace=False)
-    hits = sum(np.count_nonzero(((low <= high[i]) & (high >= low[i])).all(axis=1)) for i in chosen)
-    return hits / len(chosen) * len(low)
+    columns = np.ascontiguousarray(points.T)
+    (west, south), (east, north) = (
+        np.minimum(columns[:, :-1], columns[:, 1:]),
+        np.maximum(columns[:, :-1], columns[:, 1:]),
+    )
+    chosen = np.random.default_rng().choice(len(west), min(_SAMPLE, len(west)), replace=False)
+    hits = sum(
+        np.count_nonzero((west <= east[i]) & (east >= west[i]) & (south <= north[i]) & (north >= south[i]))
+        for i in chosen
+    )
+    return hits / len(chosen) * len(west)

@@ -202,3 +202,22 @@ def _readings(text: str) -> list[Any]:
         return [text, json.loads(text), {"value": json.loads(text)}]
     except ValueError:
         return [text]
+
+
+@pytest.mark.parametrize("height", [0.5, 0.999, 1.001, 3, 80])
+def test_the_area_below_a_slanted_edge_is_that_below_its_pieces(height: float) -> None:
+    """Low edges are integrated with fewer places than high ones."""
+    triangle = shapely.Polygon([(19, 5), (60, 5 + height), (61, 5)])
+    assert Area(triangle).km2 == pytest.approx(Area(shapely.segmentize(triangle, 0.05)).km2, rel=1e-12)
+
+
+def test_reading_and_measuring_many_vertices_takes_little() -> None:
+    """It took 1.8 s, most of it for finding how tangled the outline is."""
+    angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    text = shapely.to_wkt(shapely.Polygon(np.column_stack([20 + np.cos(angle), 50 + np.sin(angle)])))
+    spent = []
+    for blanks in range(3):
+        begin = time.thread_time()
+        read_area(" " * blanks + text)
+        spent.append(time.thread_time() - begin)
+    assert min(spent) < 1
