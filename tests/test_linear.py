@@ -37,7 +37,7 @@ from routes.byteranges import RangeNotSatisfiable, parse_ranges
 from routes.execution_request import _checked_key
 from routes.form import _fields
 from routes.item_query import read_query
-from routes.middleware.compression import takes_gzip
+from routes.middleware.compression import coding_of
 from routes.middleware.place import Place, _check_host, _path_of
 from routes.middleware.request_log import without_secrets
 from routes.parameters import allow_parameters
@@ -128,7 +128,7 @@ def an_accept(text: str) -> object:
 
 
 def an_accept_encoding(text: str) -> object:
-    return takes_gzip(text)
+    return coding_of(text)
 
 
 def a_host(text: str) -> None:

@@ -1,8 +1,12 @@
 """JSON and pages are compressed where the caller takes it (RFC 9110, 8.4 and 12.5.3)."""
 
 import re
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
 
 import anyio
 from anyio import CapacityLimiter
@@ -12,6 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.authenticate import session_secret
 from routes.accept import weights
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import CompressionParameter, ZstdCompressor
+else:
+    from backports.zstd import CompressionParameter, ZstdCompressor
+
 _TEXT = re.compile(r"text/(?!event-stream)[^;]+|image/svg\+xml|application/(?:[^;]+\+)?(?:json|xml)", re.IGNORECASE)
 _NOT_OF = ("content-encoding", "content-range", "repr-digest")
 _SMALLEST = 1000
@@ -19,13 +28,54 @@ _SMALLEST = 1000
 _ON_THE_LOOP = 16_384
 """Bytes that are compressed in less than a millisecond."""
 _PIECE = 262_144
-_LEVEL = 4
+_ZSTD_LEVEL = 1
+"""Of a page of 10,000 items 5 % less than gzip's level 4, in a quarter of its CPU time; level 5 is as slow as gzip."""
+_ZSTD_WINDOW = 18
+_GZIP_LEVEL = 4
 _WITH_HEAD_OF_GZIP = 31
 _THREADS = 2
 
 
+class Then(Enum):
+    """What follows a piece of a body: more at once, more later (so this much has to be readable), or nothing."""
+
+    MORE = auto()
+    PAUSE = auto()
+    END = auto()
+
+
+Encoder = Callable[[bytes, Then], bytes]
+
+
+def _zstd() -> Encoder:
+    """Return an encoder of 0.6 MB, whose window of 256 kB every client has (RFC 9659)."""
+    parameter = CompressionParameter
+    compressor = ZstdCompressor(options={parameter.compression_level: _ZSTD_LEVEL, parameter.window_log: _ZSTD_WINDOW})
+    modes: dict[Then, Literal[0, 1, 2]] = {
+        Then.MORE: ZstdCompressor.CONTINUE,
+        Then.PAUSE: ZstdCompressor.FLUSH_BLOCK,
+        Then.END: ZstdCompressor.FLUSH_FRAME,
+    }
+    return lambda piece, then: compressor.compress(piece, modes[then])
+
+
+def _gzip() -> Encoder:
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _WITH_HEAD_OF_GZIP)
+    flushes = {Then.PAUSE: zlib.Z_SYNC_FLUSH, Then.END: zlib.Z_FINISH}
+
+    def encode(piece: bytes, then: Then) -> bytes:
+        made = compressor.compress(piece)
+        return made if then is Then.MORE else made + compressor.flush(flushes[then])
+
+    return encode
+
+
+_ENCODERS: dict[str, Callable[[], Encoder]] = {"zstd": _zstd, "gzip": _gzip}
+"""By content coding; of those that a caller likes equally well the first is taken."""
+
+
 class Compression:
-    """Compress with gzip what is text, piece by piece as it comes, larger pieces in a thread.
+    """Compress what is text with the coding that the caller likes best, piece by piece, larger pieces in a thread.
 
     Never what is sent by range (its ETag and ranges are of its own bytes), nor an answer under /auth/, one that no
     cache may store, or one to a signed-in browser: who can make a browser ask and see how long answers are could guess
@@ -41,29 +91,43 @@ class Compression:
         if scope["type"] != "http" or "/auth/" in scope["path"]:
             await self._app(scope, receive, send)
             return
-        wanted = takes_gzip(Headers(scope=scope).get("accept-encoding"))
-        secret = session_secret(scope["headers"]) is not None
-        compressed = _Compressed(send, self._threads, wanted=wanted and not secret, bodiless=scope["method"] == "HEAD")
+        wanted = coding_of(",".join(Headers(scope=scope).getlist("accept-encoding")))
+        if session_secret(scope["headers"]) is not None:
+            wanted = Coding(None)
+        compressed = _Compressed(send, self._threads, wanted, bodiless=scope["method"] == "HEAD")
         await self._app(scope, receive, compressed.send)
 
 
-def takes_gzip(accept: str | None) -> bool:
-    """Say whether the caller likes gzip at least as well as what is not compressed."""
-    said = weights(accept or "")
-    gzip = said.get("gzip", said.get("x-gzip", said.get("*", 0.0)))
-    return gzip > 0 and gzip >= said.get("identity", 0)
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """The content coding that an answer is sent in, None for as it is; `always` where the caller refuses that."""
+
+    name: str | None
+    always: bool = False
+
+
+def coding_of(accept: str) -> Coding:
+    """Return the coding that is liked best, at a tie not as it is; `*` is gzip, which everybody can read."""
+    said = weights(accept)
+    others = said.get("*", 0.0)
+    liked = {"zstd": said.get("zstd", 0.0), "gzip": said.get("gzip", said.get("x-gzip", others))}
+    best = max(liked, key=lambda name: liked[name])
+    as_it_is = said.get("identity", others)
+    if liked[best] == 0 or liked[best] < as_it_is:
+        return Coding(None)
+    return Coding(best, always=as_it_is == 0 and not said.keys().isdisjoint(("identity", "*")))
 
 
 class _Compressed:
     """An answer: its head waits for the first piece of its body, whose length decides."""
 
-    def __init__(self, send: Send, threads: CapacityLimiter, *, wanted: bool, bodiless: bool) -> None:
+    def __init__(self, send: Send, threads: CapacityLimiter, wanted: Coding, *, bodiless: bool) -> None:
         self._send = send
         self._threads = threads
         self._wanted = wanted
         self._bodiless = bodiless
         self._head: Message | None = None
-        self._gzip: zlib._Compress | None = None
+        self._encode: Encoder | None = None
 
     async def send(self, message: Message) -> None:
         """Take a message of the answer."""
@@ -72,43 +136,38 @@ class _Compressed:
                 await self._send(message)
                 return
             MutableHeaders(scope=message).add_vary_header("Accept-Encoding")
-            if not self._wanted:
+            if self._wanted.name is None:
                 await self._send(message)
                 return
             self._head = message
-        elif message["type"] != "http.response.body" or (self._head is None and self._gzip is None):
+        elif message["type"] != "http.response.body" or (self._head is None and self._encode is None):
             await self._send(message)
         else:
             await self._body(message.get("body", b""), more=message.get("more_body", False))
 
     async def _body(self, body: bytes, *, more: bool) -> None:
-        if self._gzip is None and not more and len(body) < _SMALLEST:
+        if self._encode is None and not more and len(body) < _SMALLEST and not (body and self._wanted.always):
             await self._begin(None)
             await self._send({"type": "http.response.body", "body": body})
             return
-        if self._gzip is None:
-            self._gzip = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WITH_HEAD_OF_GZIP)
+        if self._encode is None:
+            self._encode = _ENCODERS[str(self._wanted.name)]()
         if self._bodiless:
             await self._begin(-1)
             await self._send({"type": "http.response.body", "body": b"", "more_body": more})
             return
         for piece, last in _pieces(body):
-            ends = last and not more
-            flush = zlib.Z_FINISH if ends else zlib.Z_SYNC_FLUSH if last else zlib.Z_NO_FLUSH
-            made = await self._compress(piece, flush)
+            then = Then.MORE if not last else Then.PAUSE if more else Then.END
+            made = await self._packed(self._encode, piece, then)
+            ends = then is Then.END
             await self._begin(len(made) if ends else -1)
-            await self._send({"type": "http.response.body", "body": made, "more_body": not ends})
+            if made or ends:  # an empty one would end a chunked body
+                await self._send({"type": "http.response.body", "body": made, "more_body": not ends})
 
-    async def _compress(self, piece: bytes, flush: int) -> bytes:
-        compressor = self._gzip or zlib.compressobj()
-
-        def work() -> bytes:
-            made = compressor.compress(piece)
-            return made if flush == zlib.Z_NO_FLUSH else made + compressor.flush(flush)
-
+    async def _packed(self, encode: Encoder, piece: bytes, then: Then) -> bytes:
         if len(piece) <= _ON_THE_LOOP:
-            return work()
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+            return encode(piece, then)
+        return await anyio.to_thread.run_sync(encode, piece, then, limiter=self._threads)
 
     async def _begin(self, length: int | None) -> None:
         """Send the head, once: as it is, or of a compressed body of this length, -1 where that is not known yet."""
@@ -117,7 +176,7 @@ class _Compressed:
         message, self._head = self._head, None
         if length is not None:
             headers = MutableHeaders(scope=message)
-            headers["Content-Encoding"] = "gzip"
+            headers["Content-Encoding"] = str(self._wanted.name)
             del headers["Content-Length"]
             if length >= 0:
                 headers["Content-Length"] = str(length)

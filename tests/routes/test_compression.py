@@ -1,12 +1,14 @@
 """Text is compressed where it is asked for, and what must not be never is."""
 
 import gzip
+import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
 import pytest
+from httpx2 import Headers
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -15,8 +17,13 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from routes.middleware.compression import Compression, takes_gzip
+from routes.middleware.compression import Coding, Compression, coding_of
 from tests.routes.people import Browser
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import DecompressionParameter, ZstdDecompressor, decompress
+else:
+    from backports.zstd import DecompressionParameter, ZstdDecompressor, decompress
 
 LONG = b'{"a": "' + b"land cover " * 200 + b'"}'
 
@@ -29,34 +36,57 @@ def _client(answer: Callable[[], Response], path: str = "/thing") -> TestClient:
     return TestClient(app, headers={"accept-encoding": "gzip"})
 
 
-@pytest.mark.parametrize(
-    ("accept", "taken"),
-    [
-        (None, False),
-        ("", False),
-        ("gzip", True),
-        ("GZIP", True),
-        ("x-gzip", True),
-        ("gzip, deflate, br, zstd", True),
-        ("br;q=1, gzip;q=0.1", True),
-        ("*", True),
-        ("*;q=0", False),
-        ("gzip;q=0, *", False),
-        ("gzip;q=0.000", False),
-        ("*;q=0, gzip", True),
-        ("identity", False),
-        ("identity;q=1, gzip;q=0.5", False),
-        ("identity;q=0.5, gzip;q=1", True),
-        ("identity;q=0, gzip;q=0.2", True),
-        ("br, zstd, deflate", False),
-        ("gzip;q=x", False),
-        (";;,,=", False),
-    ],
-)
-def test_what_is_asked_for_decides(accept: str | None, taken: bool) -> None:  # noqa: FBT001
-    assert takes_gzip(accept) is taken
+AS_IT_IS, GZIP, ZSTD = Coding(None), Coding("gzip"), Coding("zstd")
+ONLY_GZIP, ONLY_ZSTD = Coding("gzip", always=True), Coding("zstd", always=True)
+ACCEPTED = {
+    "": AS_IT_IS,
+    "gzip": GZIP,
+    "GZIP": GZIP,
+    "x-gzip": GZIP,
+    "zstd": ZSTD,
+    "gzip, deflate, br": GZIP,
+    "gzip, deflate, br, zstd": ZSTD,
+    "zstd;q=0.9, gzip": GZIP,
+    "zstd, gzip;q=0.9": ZSTD,
+    "zstd;q=0, gzip;q=0.001": GZIP,
+    "br;q=1, gzip;q=0.1": GZIP,
+    "br, deflate": AS_IT_IS,
+    "*": GZIP,
+    "*, zstd": ZSTD,
+    "*;q=0.5, zstd;q=0.1": GZIP,
+    "*;q=0.5, zstd;q=0.1, gzip;q=0.2": AS_IT_IS,
+    "*;q=0": AS_IT_IS,
+    "gzip;q=0, *": AS_IT_IS,
+    "gzip;q=0.000": AS_IT_IS,
+    "identity": AS_IT_IS,
+    "identity, gzip": GZIP,
+    "identity;q=1, gzip;q=0.5, zstd;q=0.9": AS_IT_IS,
+    "identity;q=0.5, gzip;q=1": GZIP,
+    "identity;q=0.5, gzip;q=0.4, zstd;q=0.5": ZSTD,
+    "identity;q=0, gzip;q=0.2": ONLY_GZIP,
+    "identity;q=0, zstd, gzip": ONLY_ZSTD,
+    "*;q=0, gzip": ONLY_GZIP,
+    "*;q=0, identity;q=0.1, gzip": GZIP,
+    "identity;q=0": AS_IT_IS,
+    "gzip;q=x": AS_IT_IS,
+    "zstd;q=2, gzip": GZIP,
+    ";;,,=": AS_IT_IS,
+}
 
 
+@pytest.mark.parametrize("accept", ACCEPTED)
+def test_what_is_asked_for_decides(accept: str) -> None:
+    assert coding_of(accept) == ACCEPTED[accept]
+
+
+def test_several_headers_are_one_list() -> None:
+    asked = [("accept-encoding", "gzip;q=0.5"), ("accept-encoding", "zstd")]
+    got = _client(lambda: Response(LONG, media_type="text/html")).get("/thing", headers=Headers(asked))
+    assert got.headers["content-encoding"] == "zstd"
+    assert got.content == LONG
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
 @pytest.mark.parametrize(
     "kind",
     [
@@ -64,9 +94,9 @@ def test_what_is_asked_for_decides(accept: str | None, taken: bool) -> None:  # 
         "application/vnd.oai.openapi+json;version=3.0", "image/svg+xml", "application/xml",
     ],
 )  # fmt: skip
-def test_text_is_compressed(kind: str) -> None:
-    got = _client(lambda: Response(LONG, media_type=kind)).get("/thing")
-    assert got.headers["content-encoding"] == "gzip"
+def test_text_is_compressed(kind: str, coding: str) -> None:
+    got = _client(lambda: Response(LONG, media_type=kind)).get("/thing", headers={"accept-encoding": coding})
+    assert got.headers["content-encoding"] == coding
     assert got.headers["vary"] == "Accept-Encoding"
     assert int(got.headers["content-length"]) < len(LONG) / 5
     assert got.content == LONG
@@ -89,7 +119,8 @@ def test_text_is_compressed(kind: str) -> None:
     ],
 )
 def test_anything_else_is_sent_as_it_is(headers: dict[str, str], status: int) -> None:
-    with _client(lambda: Response(LONG, status, headers)).stream("GET", "/thing") as got:
+    asked = {"accept-encoding": "zstd, gzip, identity;q=0"}
+    with _client(lambda: Response(LONG, status, headers)).stream("GET", "/thing", headers=asked) as got:
         assert b"".join(got.iter_raw()) == LONG
         assert got.headers.get("content-encoding") == headers.get("content-encoding")
         assert got.headers["content-length"] == str(len(LONG))
@@ -103,6 +134,14 @@ def test_what_is_small_stays_as_it_is_and_says_that_it_varies() -> None:
     assert got.headers["content-length"] == "2"
 
 
+def test_what_is_small_is_compressed_where_it_may_not_come_as_it_is() -> None:
+    client = _client(lambda: Response(b"{}", media_type="application/json"))
+    got = client.get("/thing", headers={"accept-encoding": "zstd, identity;q=0"})
+    assert (got.headers["content-encoding"], got.content) == ("zstd", b"{}")
+    empty = _client(lambda: Response(b"", media_type="application/json"))
+    assert "content-encoding" not in empty.get("/thing", headers={"accept-encoding": "zstd, *;q=0"}).headers
+
+
 def test_who_does_not_ask_gets_it_as_it_is() -> None:
     got = _client(lambda: Response(LONG, media_type="text/html")).get("/thing", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in got.headers
@@ -110,25 +149,47 @@ def test_who_does_not_ask_gets_it_as_it_is() -> None:
     assert got.content == LONG
 
 
-def test_head_says_what_get_would() -> None:
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_head_says_what_get_would(coding: str) -> None:
     client = _client(lambda: Response(LONG, media_type="text/html"))
+    client.headers["accept-encoding"] = coding
     head, get = client.head("/thing"), client.get("/thing")
+    assert head.headers["content-encoding"] == coding
     assert head.content == b""
     for name in ("content-encoding", "vary", "content-type"):
         assert head.headers[name] == get.headers[name]
     assert head.headers.get("content-length") in (None, get.headers["content-length"])
 
 
-def test_what_takes_long_to_compress_comes_in_pieces_whole() -> None:
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_what_takes_long_to_compress_comes_in_pieces_whole(coding: str) -> None:
     long = bytes(range(256)) * 10_000
-    got = _client(lambda: Response(long, media_type="text/plain")).get("/thing")
+    got = _client(lambda: Response(long, media_type="text/plain")).get("/thing", headers={"accept-encoding": coding})
+    assert got.headers["content-encoding"] == coding
     assert got.content == long
     assert "content-length" not in got.headers
 
 
-def test_a_stream_stays_one() -> None:
+def test_no_piece_that_is_sent_is_empty() -> None:
+    """A megabyte of zeros is some bytes: what an encoder keeps to itself is no chunk, which would end the body."""
+    for coding in (b"gzip", b"zstd"):
+        sent = _sent(lambda: Response(bytes(10**6), media_type="text/plain"), coding)
+        assert all(message["body"] for message in sent[1:])
+        assert [message["more_body"] for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
+
+
+def test_zstd_asks_of_a_client_no_more_memory_than_it_must_have() -> None:
+    """A window of at most 8 MB (RFC 9659)."""
+    body = b"".join(
+        message["body"] for message in _sent(lambda: Response(bytes(10**7), media_type="text/csv"), b"zstd")[1:]
+    )
+    assert len(ZstdDecompressor(options={DecompressionParameter.window_log_max: 18}).decompress(body)) == 10**7
+
+
+@pytest.mark.parametrize(("coding", "unpack"), [(b"gzip", zlib.decompressobj(31)), (b"zstd", ZstdDecompressor())])
+def test_a_stream_stays_one(coding: bytes, unpack: Any) -> None:
     """Each part that the route sends can be read at once, before the next one is there."""
-    unpack, seen = zlib.decompressobj(31), bytearray()
+    seen = bytearray()
 
     async def parts() -> AsyncIterator[bytes]:
         for number in range(3):
@@ -140,16 +201,29 @@ def test_a_stream_stays_one() -> None:
         seen.extend(unpack.decompress(message.get("body", b"")))
 
     app = _client(lambda: StreamingResponse(parts(), media_type="application/json")).app
-    scope: dict[str, Any] = {
+    anyio.run(app, _scope(coding), _never, send)
+    assert bytes(seen) == b"part 0 part 1 part 2 "
+
+
+def _scope(coding: bytes) -> dict[str, Any]:
+    return {
         "type": "http",
         "asgi": {"spec_version": "2.4"},
         "method": "GET",
         "path": "/thing",
         "query_string": b"",
-        "headers": [(b"accept-encoding", b"gzip")],
+        "headers": [(b"accept-encoding", coding)],
     }
-    anyio.run(app, scope, _never, send)
-    assert bytes(seen) == b"part 0 part 1 part 2 "
+
+
+def _sent(answer: Callable[[], Response], coding: bytes) -> list[Message]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    anyio.run(_client(answer).app, _scope(coding), _never, send)
+    return sent
 
 
 async def _never() -> Message:
@@ -167,8 +241,8 @@ def test_nothing_under_auth_and_nothing_for_a_session_is_compressed() -> None:
 
 
 def test_the_pages_of_who_is_signed_in_are_not_compressed(browser: Browser) -> None:
-    headers = {"accept": "text/html", "accept-encoding": "gzip"}
-    assert browser.http.get("/collections", headers=headers).headers["content-encoding"] == "gzip"
+    headers = {"accept": "text/html", "accept-encoding": "gzip, deflate, br, zstd"}
+    assert browser.http.get("/collections", headers=headers).headers["content-encoding"] == "zstd"
     assert "content-encoding" not in browser.http.get("/auth/login", headers=headers).headers
     browser.sign_in()
     for path in ("/auth/account", "/collections", "/"):
@@ -177,6 +251,8 @@ def test_the_pages_of_who_is_signed_in_are_not_compressed(browser: Browser) -> N
         assert "content-encoding" not in answer.headers
 
 
-def test_gzip_is_what_comes() -> None:
-    with _client(lambda: Response(LONG, media_type="text/html")).stream("GET", "/thing") as got:
-        assert gzip.decompress(b"".join(got.iter_raw())) == LONG
+@pytest.mark.parametrize(("coding", "unpack"), [("gzip", gzip.decompress), ("zstd", decompress)])
+def test_what_is_said_is_what_comes(coding: str, unpack: Callable[[bytes], bytes]) -> None:
+    client = _client(lambda: Response(LONG, media_type="text/html"))
+    with client.stream("GET", "/thing", headers={"accept-encoding": coding}) as got:
+        assert unpack(b"".join(got.iter_raw())) == LONG

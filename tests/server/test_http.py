@@ -2,15 +2,25 @@
 
 import gzip
 import json
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from tests.conftest import serving
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+LARGE = "/collections/clcplus-vector/items?limit=2000"
 FILE = "/collections/clcplus-raster/files/clcplus_2023_parks.tif"
 
 
@@ -62,24 +72,77 @@ def test_a_probe_of_http_1_0_needs_no_host(server: str) -> None:
     assert ask(server, "GET /health/live", version="1.0")[0].endswith(" 200 OK")
 
 
+UNPACK = {"gzip": gzip.decompress, "zstd": zstd.decompress}
+
+
+@pytest.mark.parametrize("coding", UNPACK)
 @pytest.mark.parametrize("path", ["/collections?f=html", "/openapi", "/collections/parks/items?limit=9"])
-def test_text_is_smaller_for_who_takes_it_so(server: str, path: str) -> None:
+def test_text_is_smaller_for_who_takes_it_so(server: str, path: str, coding: str) -> None:
     _, plain, expected = ask(server, f"GET {path}", "Host: a")
-    _, headers, body = ask(server, f"GET {path}", "Host: a", "Accept-Encoding: br, gzip;q=0.5")
-    assert headers["content-encoding"] == "gzip"
+    _, headers, body = ask(server, f"GET {path}", "Host: a", f"Accept-Encoding: br, {coding};q=0.5")
+    assert headers["content-encoding"] == coding
     assert "content-encoding" not in plain
     assert all("Accept-Encoding" in told["vary"] for told in (plain, headers))
     body = _joined(body) if headers.get("transfer-encoding") == "chunked" else body
     assert int(headers.get("content-length", len(body))) == len(body) < len(expected) / 2
-    unpacked = gzip.decompress(body)
+    unpacked = UNPACK[coding](body)
     assert json.loads(unpacked)["type"] if "items" in path else unpacked == expected
 
 
-def test_a_long_answer_comes_in_chunks_and_whole(server: str) -> None:
-    lines = ["GET /collections/clcplus-vector/items?limit=2000", "Host: a"]
-    _, headers, body = ask(server, *lines, "Accept-Encoding: gzip")
+@pytest.mark.parametrize("coding", UNPACK)
+def test_a_long_answer_comes_in_chunks_and_whole(server: str, coding: str) -> None:
+    lines = [f"GET {LARGE}", "Host: a"]
+    _, headers, body = ask(server, *lines, f"Accept-Encoding: {coding}")
     assert headers["transfer-encoding"] == "chunked"
-    assert len(json.loads(gzip.decompress(_joined(body)))["features"]) > 100
+    assert len(json.loads(UNPACK[coding](_joined(body)))["features"]) == 2000
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "gzip, zstd", "identity"])
+def test_a_client_reads_it_and_goes_on_with_its_connection(server: str, coding: str) -> None:
+    with httpx2.Client(base_url=server, headers={"Accept-Encoding": coding}) as client:
+        for path in (LARGE, "/collections/parks/items?limit=9", "/", LARGE):
+            answer = client.get(path)
+            expected = client.get(path, headers={"Accept-Encoding": "identity"})
+            assert answer.headers.get("content-encoding", "identity") in coding
+            assert untimed(answer.text) == untimed(expected.text)
+            head = client.head(path)
+            assert head.content == b""
+            for name in ("content-encoding", "vary", "content-type"):
+                assert head.headers.get(name) == answer.headers.get(name)
+
+
+def untimed(text: str) -> str:
+    return re.sub(r'"timeStamp": ?"[^"]+"', "", text)
+
+
+def test_curl_reads_it(server: str, tmp_path: Path) -> None:
+    for path in (LARGE, "/openapi", "/collections?f=html"):
+        run = ["curl", "-sS", "--fail", "--compressed", "-D", "head", "-o", "body", f"{server}{path}"]
+        subprocess.run(run, cwd=tmp_path, check=True, timeout=60)
+        head = (tmp_path / "head").read_text().lower()
+        assert re.search(r"^content-encoding: (zstd|gzip)\r?$", head, re.MULTILINE)
+        expected = httpx2.get(f"{server}{path}", headers={"Accept-Encoding": "identity"}).text
+        assert untimed((tmp_path / "body").read_text()) == untimed(expected)
+
+
+@pytest.mark.parametrize("path", [FILE, "/static/landcast.css"])
+@pytest.mark.parametrize("accept", ["zstd, gzip", "gzip", "zstd, identity;q=0", ""])
+def test_a_tag_is_of_the_same_bytes_whatever_is_accepted(server: str, path: str, accept: str) -> None:
+    """What has a strong tag and ranges is never compressed, so that its parts fit together."""
+    lines = ("Host: a", f"Accept-Encoding: {accept}")
+    _, plain, _ = ask(server, f"HEAD {path}", "Host: a")
+    _, headers, body = ask(server, f"GET {path}", *lines)
+    assert headers["etag"] == plain["etag"]
+    assert (int(headers["content-length"]), headers["accept-ranges"]) == (len(body), "bytes")
+    assert headers.get("vary") == plain.get("vary")
+    status, part, piece = ask(server, f"GET {path}", *lines, "Range: bytes=10-99", f"If-Range: {headers['etag']}")
+    assert status == "HTTP/1.1 206 Partial Content"
+    assert (part["content-range"], piece) == (f"bytes 10-99/{len(body)}", body[10:100])
+    assert "content-encoding" not in headers | part
+    status, current, nothing = ask(server, f"GET {path}", *lines, f"If-None-Match: {headers['etag']}")
+    assert (status, nothing) == ("HTTP/1.1 304 Not Modified", b"")
+    assert current["etag"] == headers["etag"]
+    assert current.get("vary") == plain.get("vary")
 
 
 def _joined(chunks: bytes) -> bytes:
