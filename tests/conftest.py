@@ -1,5 +1,6 @@
 """The application on the real sample, in a state folder of its own."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -48,9 +49,14 @@ StartServer = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a state folder with the sample's products in it, made once."""
+    """Return a state folder with the sample's products in it; all processes copy what the first one makes."""
     state = tmp_path_factory.mktemp("sample state")
-    make_sample(ROOT / "sample", state / "sample", report=unheard)
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made sample"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_sample(ROOT / "sample", made, report=unheard)
+    shutil.copytree(made, state / "sample")
     return state
 
 
