@@ -407,7 +407,7 @@ def test_no_request_waits_for_the_issuer_once_the_server_runs(issuer: FakeIssuer
             begin = time.perf_counter()
             for number in range(20):
                 await verifier.identify(issuer.token(sub=str(number)))
-            assert time.perf_counter() - begin < 1
+            assert time.perf_counter() - begin < 4
             assert len(issuer.asked) == asked
 
     asyncio.run(ask())

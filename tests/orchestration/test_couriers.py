@@ -200,7 +200,7 @@ def test_a_receiver_is_left_alone_as_long_as_it_asks(office: Office) -> None:
     done(store, job)
     begin = time.monotonic()
     assert office.deliver("callback", callback(office.results), job) == [State.DELIVERED]
-    assert 1 <= time.monotonic() - begin < 3
+    assert 1 <= time.monotonic() - begin < 9, "it waits 10 s by itself"
     assert Retry(pause=10).pause_after(1, asked=10_000) == 3600
 
 
@@ -229,9 +229,11 @@ def test_what_a_receiver_may_ask_for(office: Office, status: int, header: str, s
 
 
 def test_a_slow_receiver_is_given_its_time_and_tried_again(office: Office) -> None:
+    over = threading.Event()
+
     def slow(number: int) -> int:
         if number == 1:
-            time.sleep(1.5)
+            over.wait(30)
         return 200
 
     store, receiver = office.store, office.serve(Receiver(slow))
@@ -239,7 +241,8 @@ def test_a_slow_receiver_is_given_its_time_and_tried_again(office: Office) -> No
     done(store, job)
     begin = time.monotonic()
     assert office.deliver("callback", callback(office.results, seconds=0.3), job) == [State.DELIVERED]
-    assert time.monotonic() - begin < 1.4
+    assert time.monotonic() - begin < 15
+    over.set()
     assert len(receiver.taken) == 2
 
 
@@ -466,4 +469,4 @@ def test_a_port_that_listens_but_is_silent_ends_in_time() -> None:
         poster = Poster(0.3, any_address)
         with pytest.raises(Exception, match="not answered"):
             poster(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {})
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 15

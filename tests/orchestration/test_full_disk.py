@@ -111,7 +111,7 @@ def test_results_above_the_cap_wait_until_others_end(
     store.dismiss(first.id)
     freed = time.monotonic()
     until(lambda: (now := store.get(second.id)) and now.status is Status.RUNNING)
-    assert time.monotonic() - freed < 5
+    assert time.monotonic() - freed < 30
     assert finished(second).status is Status.SUCCESSFUL
     assert (known_usage(state_dir / "results") or cap) <= cap
 

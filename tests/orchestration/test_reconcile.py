@@ -519,7 +519,7 @@ def test_a_new_order_starts_at_once(scene: Scene, until: Callable[..., None]) ->
             job_id = scene.order()
             until(lambda job_id=job_id: f"{job_id}.1" in scene.stage.runs)
             delays.append(time.monotonic() - begin)
-        assert min(delays) < 0.2
+        assert min(delays) < 1
     finally:
         over.set()
         for run in scene.stage.runs:

@@ -259,7 +259,7 @@ def test_a_slow_answer_ends_at_the_limit(play: Play, reply: Reply) -> None:
     service, start = play(reply).service(seconds=0.5), time.monotonic()
     with pytest.raises(ServiceFailed, match=r"^apply-model-service did not answer within 0.5 s$"):
         prepare_samples(service, SAMPLES, "run_1")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4.5
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_a_wait_ends_with_the_result_or_with_201(bureau: "Bureau") -> None:
     assert (done.status_code, done.json()) == (200, "x")
     assert late.status_code == HTTPStatus.CREATED
     assert late.headers["preference-applied"] == "respond-async"
-    assert 0.3 < time.monotonic() - begun < 3
+    assert 0.3 < time.monotonic() - begun < 4.5
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_full_pool_waits_a_little_and_then_says_so(pool: PostgresPool) -> None
         began = time.monotonic()
         with pytest.raises(DatabaseAway, match="all 2 connections"):
             count(pool)
-        assert 0.2 < time.monotonic() - began < 2
+        assert 0.2 < time.monotonic() - began < 15
     assert count(pool) == 0
 
 
