@@ -33,22 +33,23 @@ _ADD = """insert into jobs (id, owner, process, inputs, response, created, updat
 
 
 def measure() -> None:
-    """Print them for SQLite and, where TEST_POSTGRES_URL names one, for a new database in a PostgreSQL."""
+    """Print them for each database."""
+    on_each_database(_measure)
+
+
+def on_each_database(measured: Callable[[str, Place, Connections], None]) -> None:
+    """Call it for SQLite and, where TEST_POSTGRES_URL names one, for a new database in a PostgreSQL."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "orders.sqlite")
-        _measure("SQLite", path, Pool(path))
-    with new_postgres() as pool:
-        if pool:
-            _measure("PostgreSQL", pool, pool)
+        measured("SQLite", path, Pool(path))
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        with _new_postgres(url) as pool:
+            measured("PostgreSQL", pool, pool)
 
 
 @contextmanager
-def new_postgres() -> Iterator[PostgresPool | None]:
-    """Give a new database in the PostgreSQL that TEST_POSTGRES_URL names, gone at the end; None without one."""
-    url = os.environ.get("TEST_POSTGRES_URL")
-    if url is None:
-        yield None
-        return
+def _new_postgres(url: str) -> Iterator[PostgresPool]:
+    """Yield a database of our own, gone at the end."""
     with closing(PostgresConnection(url)) as server:
         server.execute("drop database if exists landcast_bench with (force)")
         server.execute("create database landcast_bench")

@@ -4,18 +4,15 @@ A hundred owners; of a hundred jobs one failed and one was dismissed, of 250 one
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from bench.database import new_postgres
+from bench.database import on_each_database
 from orchestration.job import JobQuery, Sight, Status
 from orchestration.store.jobs import StoredJobs
-from sql.connect import Pool
 from sql.connections import Connections, Place
 from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
@@ -64,13 +61,8 @@ _QUERIES: Mapping[str, JobQuery] = {
 
 
 def measure() -> None:
-    """Print them for SQLite and, where TEST_POSTGRES_URL names one, for a new database in a PostgreSQL."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "orders.sqlite")
-        _measure("SQLite", path, Pool(path))
-    with new_postgres() as pool:
-        if pool:
-            _measure("PostgreSQL", pool, pool)
+    """Print them for each database."""
+    on_each_database(_measure)
 
 
 def _measure(name: str, place: Place, connections: Connections) -> None:

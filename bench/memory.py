@@ -1,6 +1,6 @@
 """Memory of the server processes: over time while 64 clients ask for everything, and after large pages.
 
-`BENCH_MEMORY_SECONDS` says how long the mixed load lasts, 300 where it says nothing.
+`BENCH_MEMORY_SECONDS` is how long the mixed load lasts (default: 300).
 """
 
 import asyncio
