@@ -32,14 +32,14 @@ _EVERYBODY = ("public", "authenticated")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PolicyNames:
     """The words that a policy may use: ids of collections and of processes."""
 
     collections: frozenset[str]
     processes: frozenset[str]
 
     @classmethod
-    def of(cls, resources: Mapping[str, Mapping[str, Any]]) -> "Known":
+    def of(cls, resources: Mapping[str, Mapping[str, Any]]) -> "PolicyNames":
         """Return what is configured and what could be."""
         kinds: dict[str, set[str]] = {"collection": set(COLLECTIONS), "process": set(PROCESSES)}
         for name, resource in resources.items():
@@ -49,7 +49,7 @@ class Known:
 
 @dataclass(slots=True)
 class _Reader:
-    known: Known
+    known: PolicyNames
     roles: frozenset[str] = frozenset(_ROLES)
     problems: Problems = field(default_factory=Problems)
 
@@ -131,14 +131,14 @@ class _Reader:
         return {"rows": rows, "area": None if area is None else read_policy_area(self.problems, f"{place}.area", area)}
 
 
-def read_policy(path: Path, known: Known) -> GrantPolicy:
+def read_policy(path: Path, known: PolicyNames) -> GrantPolicy:
     """Return the policy of a file. Raises InvalidPolicy."""
     return policy_of(_document(path), known)
 
 
 def read_roles(path: Path) -> frozenset[str]:
     """Return the roles that the policy of a file knows. Raises InvalidPolicy."""
-    reader = _reader_of(_document(path), Known(frozenset(), frozenset()))
+    reader = _reader_of(_document(path), PolicyNames(frozenset(), frozenset()))
     reader.problems.end()
     return reader.roles
 
@@ -150,14 +150,14 @@ def _document(path: Path) -> Any:
         raise InvalidPolicy([f"{path}: {error}"]) from error
 
 
-def _reader_of(document: Any, known: Known) -> _Reader:
+def _reader_of(document: Any, known: PolicyNames) -> _Reader:
     reader = _Reader(known)
     if isinstance(document, Mapping) and "roles" in document:
         reader.roles = reader.problems.words("roles", document["roles"])
     return reader
 
 
-def policy_of(document: Any, known: Known) -> GrantPolicy:
+def policy_of(document: Any, known: PolicyNames) -> GrantPolicy:
     """Return the policy of a document. Raises InvalidPolicy: a restriction that is not understood is never dropped."""
     grants = document.get("grants") if isinstance(document, Mapping) else None
     if not isinstance(grants, Mapping) or not grants:

@@ -128,7 +128,7 @@ class TokenEndpoint:
 
 
 def prepare(connection: "ConnectionManager", timeout: float) -> None:
-    """Let a connection of python-keycloak believe whom this machine believes, and wait `timeout` seconds."""
+    """Let a connection of python-keycloak trust the system's certificates, and time out after `timeout` seconds."""
     connection.timeout = math.ceil(timeout)
     paths = ssl.get_default_verify_paths()
     connection.verify = paths.cafile or paths.capath or True

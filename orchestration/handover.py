@@ -1,4 +1,4 @@
-"""What passes between the server and the tasks of an attempt in the attempt's folder: the order, and how tasks stand.
+"""What the server and the tasks of an attempt exchange in the attempt's folder: the order, and the status of each task.
 
 Airflow gives a run's `conf` to every task and to whoever looks at the run, so an order of some megabytes there holds up
 everybody's; and its database takes no NUL and keeps no order of members.
@@ -12,9 +12,9 @@ from orchestration.errors import WorkFailed
 from orchestration.job import Order
 
 ORDER_FILE = "order.json"
-_SAID = "said-"
+_STATUS = "status-"
 _MOST = 3
-"""Tasks of which it is told how they stand; of ten that fail alike the first say enough."""
+"""Tasks whose status is shown: where ten fail alike, the first three say enough."""
 
 
 def hand_order(folder: Path, order: Order) -> None:
@@ -36,40 +36,40 @@ def handed_order(folder: Path) -> Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """How a task of a service stands: `message` for the caller, `reason` what its last try met, empty at the first."""
+class TaskStatus:
+    """The status of a task: `message` for the caller, `reason` why its last try failed, empty at the first try."""
 
     message: str
     reason: str = ""
 
 
-def say(folder: Path, task: str, said: Said | None) -> None:
-    """Write how a task of the attempt stands; None once there is nothing to say. Raises OSError."""
-    path = folder / f"{_SAID}{task}.json"
-    if said is None:
+def write_status(folder: Path, task: str, status: TaskStatus | None) -> None:
+    """Write the status of a task of the attempt; None removes it. Raises OSError."""
+    path = folder / f"{_STATUS}{task}.json"
+    if status is None:
         path.unlink(missing_ok=True)
         return
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(said)))
+    draft.write_text(json.dumps(asdict(status)))
     draft.replace(path)
 
 
-def said_of(folder: Path, task: str) -> Said | None:
-    """Return how a task stood when it last said so, None where it did not or that cannot be read."""
-    return _said(folder / f"{_SAID}{task}.json")
+def read_status(folder: Path, task: str) -> TaskStatus | None:
+    """Return the status that the task wrote last, None where there is none or it cannot be read."""
+    return _read(folder / f"{_STATUS}{task}.json")
 
 
-def said_by_all(folder: Path) -> str:
-    """Return how the tasks of the attempt stand, those that failed first, empty where none says anything."""
-    found = [said for path in sorted(folder.glob(f"{_SAID}*.json")) if (said := _said(path))]
-    found.sort(key=lambda said: not said.reason)
+def status_of_tasks(folder: Path) -> str:
+    """Return the messages of the tasks of the attempt, those with a failed try first; empty where there is none."""
+    found = [status for path in sorted(folder.glob(f"{_STATUS}*.json")) if (status := _read(path))]
+    found.sort(key=lambda status: not status.reason)
     more = f" And {len(found) - _MOST} more requests." if len(found) > _MOST else ""
-    return " ".join(said.message for said in found[:_MOST]) + more
+    return " ".join(status.message for status in found[:_MOST]) + more
 
 
-def _said(path: Path) -> Said | None:
+def _read(path: Path) -> TaskStatus | None:
     try:
         told = json.loads(path.read_text())
-        return Said(str(told["message"]), str(told["reason"]))
+        return TaskStatus(str(told["message"]), str(told["reason"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sql.times import microseconds, time_of
 
-_MARK = re.compile(r"([np])(\d{1,17})\.([\w-]{1,64})", re.ASCII)
+_CURSOR = re.compile(r"([np])(\d{1,17})\.([\w-]{1,64})", re.ASCII)
 
 
 class Status(StrEnum):
@@ -130,7 +130,7 @@ class Sight:
 class JobQuery:
     """Which jobs to list, newest first; an empty tuple or None leaves that filter out.
 
-    `sight` leaves out what the caller does not see. The page begins at the `mark`, else after `offset` jobs.
+    `sight` leaves out what the caller does not see. The page begins at the `cursor`, else after `offset` jobs.
     `begin` and `end` bound the creation time, inclusive. Durations are in seconds: finished less started for a
     finished job, now less started for a running one (18-062r2 /req/job-list/duration-definition).
     """
@@ -145,11 +145,11 @@ class JobQuery:
     max_duration: float | None = None
     limit: int = 10
     offset: int = 0
-    mark: "Mark | None" = None
+    cursor: "Cursor | None" = None
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Cursor:
     """A place in the list: that of a job, which may be gone. The page has the jobs after it, or with `newer` before it.
 
     A job keeps its place, so that nobody's order or dismissal moves the pages of somebody who reads them one by one.
@@ -161,13 +161,13 @@ class Mark:
 
     @property
     def text(self) -> str:
-        """The mark as a text, which `read` reads."""
+        """The cursor as a text, which `read` reads."""
         return f"{'p' if self.newer else 'n'}{microseconds(self.created)}.{self.id}"
 
     @classmethod
-    def read(cls, text: str) -> "Mark | None":
-        """Return the mark of a text, None where it is none."""
-        found = _MARK.fullmatch(text)
+    def read(cls, text: str) -> "Cursor | None":
+        """Return the cursor of a text, None where it is none."""
+        found = _CURSOR.fullmatch(text)
         return cls(time_of(int(found[2])), found[3], newer=found[1] == "p") if found else None
 
 

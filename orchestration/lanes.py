@@ -13,7 +13,7 @@ from orchestration.where import ON_AIRFLOW
 from orchestration.work import QUICK
 
 if TYPE_CHECKING:
-    from orchestration.runners.airflow import Access, OnAirflow
+    from orchestration.runners.airflow import AirflowAccess, OnAirflow
     from orchestration.runners.airflow.client import Airflow
 
 _QUICK_PLACES = 2
@@ -84,7 +84,7 @@ def open_lanes(
         yield [*lanes_on_airflow(runner, airflow.runs), *own]
 
 
-def _connect(access: "Access") -> "Airflow":
+def _connect(access: "AirflowAccess") -> "Airflow":
     from orchestration.runners.airflow.client import Airflow  # noqa: PLC0415  it takes seconds, and 40 MB
 
     return Airflow(access)

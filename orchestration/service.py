@@ -115,7 +115,7 @@ def _chores(state_dir: Path, store: StoredJobs, config: Path, *, cap: int | None
 class _Stop:
     """Says whether SIGTERM or SIGINT has come; a plain flag, as a signal may arrive anywhere.
 
-    Whatever the main thread does, it asks this all the time, so that its asking is its sign of life.
+    The main thread polls it in everything that it does, so polling it is the heartbeat.
     """
 
     def __init__(self, beat: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from products.operation import transformer
 from products.raster.cog import Grid, read_grid, read_scaled, turns
 
 _STEP = 1e-3
-"""Of a box's shorter side: how far round its middle its pixels are measured."""
+"""Part of a box's shorter side: how far round its middle the density of pixels is measured."""
 _CROSS_X, _CROSS_Y = np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""

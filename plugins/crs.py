@@ -25,7 +25,7 @@ _BEYOND = 1e9
 class Crs:
     """One system: its URI, its EPSG code, and whether coordinates are written northing (latitude) first.
 
-    One that the EPSG has no code for has 0 for it, and a definition that PROJ reads; of nobody's code, no URI either.
+    A system without an EPSG code has 0 for it and a definition that PROJ reads; one without any code has no URI.
     """
 
     uri: str
@@ -35,7 +35,7 @@ class Crs:
 
     @property
     def name(self) -> int | str:
-        """What PROJ knows it by."""
+        """The EPSG code or the definition, as PROJ reads it."""
         return self.definition or self.epsg
 
     @property

@@ -40,7 +40,7 @@ def geojson_texts(geometries: NDArray[Any], source: Crs, target: Crs) -> list[st
 
 
 def _has_heights(geometries: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say which have a height at every point; where some is no number, none is worth being told."""
+    """Say which have a height at every point; the heights of the others are left out."""
     points, owners = shapely.get_coordinates(geometries, include_z=True, return_index=True)
     heights = np.ones(len(geometries), bool)
     heights[owners[np.isnan(points[:, 2])]] = False

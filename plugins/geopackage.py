@@ -71,8 +71,8 @@ class GeoPackageProvider(BaseProvider):
     """Reads one layer; opens nothing until it is used, then raises ProviderConnectionError.
 
     `table` names the layer of a file that has several. An item's id is the value of the configured `id_field`, else of
-    the primary key, else SQLite's number of the row; its time that of `time_field`, one column or those of begin and
-    end, else what `time_columns` finds. `storage_crs` says the system instead of the file.
+    the primary key, else SQLite's rowid; its time that of `time_field`, one column or those of begin and end, else of
+    what `time_columns` finds. `storage_crs` takes the place of the file's system.
     """
 
     reads: ClassVar = "feature"
@@ -91,17 +91,17 @@ class GeoPackageProvider(BaseProvider):
     @property
     def layer(self) -> Layer:
         """The layer that is read, as the file is now."""
-        with _telling():
+        with _as_provider_error():
             layer = layer_of(Path(self.data), self.table, self.id_field)
             if self.id_field and self.id_field not in (*layer.names, layer.key):
                 raise BrokenSource(f"there is no column {self.id_field}; there are {', '.join(layer.names)}")
             if self._given_crs is None and not (layer.epsg or layer.system):
-                raise BrokenSource("nobody knows the system of its coordinates: name it as `storage_crs`")
+                raise BrokenSource("the system of its coordinates is unknown: name it as `storage_crs`")
             return layer
 
     @property
     def id_column(self) -> str | None:
-        """The attribute that is an item's id, None where that is the number of the row."""
+        """The attribute that is an item's id, None where that is the rowid."""
         layer = self.layer
         column = self.id_field or layer.identity
         return None if column == layer.key else column
@@ -109,7 +109,7 @@ class GeoPackageProvider(BaseProvider):
     @property
     def times(self) -> TimeColumns | None:
         """The columns that say when an item is, None where there are none: then it matches every time."""
-        with _telling():
+        with _as_provider_error():
             return time_columns(self.layer.columns, self._time_fields)
 
     @property
@@ -122,7 +122,7 @@ class GeoPackageProvider(BaseProvider):
     def native(self) -> Crs:
         """The system of the coordinates as they are stored; GeoPackages put x before y."""
         layer = self.layer
-        with _telling():
+        with _as_provider_error():
             return _system(self._given_crs or layer.system or layer.epsg)
 
     @property
@@ -235,7 +235,7 @@ class GeoPackageProvider(BaseProvider):
         ids = [row[names.index(id_column)] for row in batch.rows] if id_column else batch.keys
         outlines: Iterable[str] = repeat(NO_GEOMETRY)
         if query.geometry:
-            with _telling():
+            with _as_provider_error():
                 outlines = geojson_texts(batch.geometries, self.native, query.crs)
         for id_, outline, row in zip(ids, outlines, batch.rows, strict=False):
             yield _Feature(_plain(id_), outline, {name: value(row[i]) for i, name, value in wanted})
@@ -247,7 +247,7 @@ class GeoPackageProvider(BaseProvider):
     def _open(self) -> Iterator[Reader]:
         layer = self.layer
         with (
-            _telling(),
+            _as_provider_error(),
             read_geopackage(Path(self.data), table=layer.table, key=self.id_field, seconds=_SECONDS) as reader,
         ):
             yield reader
@@ -281,8 +281,8 @@ _ALIKE = 10
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """Turn what is wrong with a file into what pygeoapi knows."""
+def _as_provider_error() -> Iterator[None]:
+    """Turn an error of a file into ProviderConnectionError, which pygeoapi knows."""
     try:
         yield
     except (BrokenSource, ProjError) as error:

@@ -39,7 +39,7 @@ _ORDER = " (with axis order normalized for visualization)"
 _NOWHERE = (math.inf, math.inf, -math.inf, -math.inf)
 
 Coordinates = NDArray[np.float64]
-Box = tuple[float, float, float, float]
+Bounds = tuple[float, float, float, float]
 """West, south, east, north: x before y in every CRS; one that crosses the antimeridian goes on beyond 180 degrees."""
 
 
@@ -70,7 +70,7 @@ class Operation:
 
 
 @cache
-def operation_between(source: int, target: int, within: Box | None = None) -> Operation:
+def operation_between(source: int, target: int, within: Bounds | None = None) -> Operation:
     """Return the best operation between two EPSG codes `within` a box of longitudes and latitudes.
 
     Installed grids are used. Where PROJ knows no direct way of a stated accuracy that is enough, it goes by WGS 84.
@@ -86,7 +86,7 @@ def operation_between(source: int, target: int, within: Box | None = None) -> Op
     raise InvalidArea(f"There is no operation from EPSG:{source} to EPSG:{target} that is accurate enough.")
 
 
-def _best(source: int, target: int, within: Box | None) -> Transformer | None:
+def _best(source: int, target: int, within: Bounds | None) -> Transformer | None:
     """Return the first good operation whose area of use meets the box, else the first good one anywhere."""
     for area in (AreaOfInterest(*within), None) if within else (None,):
         with warnings.catch_warnings():
@@ -145,7 +145,7 @@ def metres_of_unit(epsg: int | str) -> float:
     return unit * crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid else unit
 
 
-def reproject(box: Box, source: int | str, target: int | str) -> Box:
+def reproject(box: Bounds, source: int | str, target: int | str) -> Bounds:
     """Return the envelope of a box in another CRS, found along its edges; in Web Mercator it ends at 85.06 degrees.
 
     Raises InvalidArea where there is none.
@@ -172,7 +172,7 @@ def _named(crs: int | str) -> str:
     return f"EPSG:{crs}" if isinstance(crs, int) else CRS.from_user_input(crs).name
 
 
-def _parts(box: Box, source: int | str, target: int | str) -> list[tuple[Box, float]]:
+def _parts(box: Bounds, source: int | str, target: int | str) -> list[tuple[Bounds, float]]:
     """Return the box, cut where the target's x begins anew, each part with what is to be added to its x there."""
     west, south, east, north = box
     if target == _MERCATOR and CRS.from_user_input(source).is_geographic:
@@ -197,7 +197,7 @@ def _degrees(epsg: int | str) -> float:
     return math.radians(1) / CRS.from_user_input(epsg).axis_info[0].unit_conversion_factor
 
 
-def _envelope(part: tuple[Box, float], operation: Transformer, target: int | str) -> Box:
+def _envelope(part: tuple[Bounds, float], operation: Transformer, target: int | str) -> Bounds:
     box, added = part
     found = operation.transform_bounds(*box, densify_pts=_ENVELOPE_POINTS)
     if not all(map(math.isfinite, found)):
@@ -210,7 +210,7 @@ def _envelope(part: tuple[Box, float], operation: Transformer, target: int | str
     return west + added, south, east + added, north
 
 
-def _sampled(box: Box, operation: Transformer) -> Box:
+def _sampled(box: Bounds, operation: Transformer) -> Bounds:
     """Return the envelope of those points of a box that have a place: a pole has none in most systems."""
     west, south, east, north = box
     x, y = np.meshgrid(np.linspace(west, east, _ENVELOPE_POINTS), np.linspace(south, north, _ENVELOPE_POINTS))
@@ -221,8 +221,8 @@ def _sampled(box: Box, operation: Transformer) -> Box:
     return (*there.min(axis=1).tolist(), *there.max(axis=1).tolist())
 
 
-def _hull(boxes: Iterable[Box]) -> Box:
-    """Return the box around all; of none one that is none."""
+def _hull(boxes: Iterable[Bounds]) -> Bounds:
+    """Return the box around all; around none, one that holds nothing."""
     boxes = [*boxes] or [_NOWHERE]
     west, south, east, north = zip(*boxes, strict=True)
     return min(west), min(south), max(east), max(north)

@@ -157,7 +157,7 @@ def _system(reader: Reader, source: FeatureSource) -> int | str:
     system = reader.layer.epsg or reader.layer.system
     if not system or not (_crs(system).is_geographic or _crs(system).is_projected):
         raise UnknownPlace(
-            f"the features of {source.collection} cannot be measured: nobody knows where their coordinates lie; "
+            f"the features of {source.collection} cannot be measured: the system of their coordinates is unknown; "
             "allowed: a collection in a system that PROJ knows"
         )
     return system

@@ -88,7 +88,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._variables = variables
         self.unset: list[str] = []
-        """What there is to say of environment variables."""
+        """What is wrong with environment variables, a line each."""
 
     @override
     def compose_scalar_node(self, anchor: dict[Any, Node]) -> ScalarNode:

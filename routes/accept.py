@@ -11,7 +11,7 @@ def choose(accept: str | None, offered: Sequence[str]) -> str | None:
     """Return the offered media type that the caller likes best, the earlier at a tie; None where it rules all out.
 
     Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`. A type of
-    errors says how errors are liked, and nothing of what is no error.
+    errors says which errors the caller prefers, and nothing about other answers.
     """
     said = weights(accept or "")
     passed_over = set(_ERRORS) - set(offered)
@@ -23,7 +23,7 @@ def choose(accept: str | None, offered: Sequence[str]) -> str | None:
 
 
 def weights(header: str) -> dict[str, float]:
-    """Return how well each name in the header is liked, the best where it stands twice."""
+    """Return the weight of each name in the header, the highest where it stands twice."""
     said: dict[str, float] = {}
     for name, weight in _weights(header):
         said[name] = max(weight, said.get(name, 0))

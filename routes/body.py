@@ -18,7 +18,7 @@ from routes.problem import Problem
 MAX_BODY = 10_000_000
 """Bytes that the body of a request may have."""
 SMALL_BODY = 10_000
-"""Bytes of a body with a token, a form or the wish for a key: a token has 8,192 at most."""
+"""Bytes of a body with a token, a form or the name of a new API key: a token has 8,192 at most."""
 MAX_DEPTH = 64
 """Arrays and objects inside each other; the deepest GeoJSON of an execution takes nine."""
 MAX_CONTAINERS = 1_000_000

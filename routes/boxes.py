@@ -25,7 +25,7 @@ def read_crs(request: Request, name: str, offered: Sequence[Crs], default: Crs) 
 
 
 def across_antimeridian(west: float, east: float) -> tuple[float, float]:
-    """Return longitudes of which the east one may be less than the west one, as such that go on beyond 180 degrees."""
+    """Return west and east; across the antimeridian, where east is less than west, east goes on beyond 180 degrees."""
     return (west, east + 2 * _HALF) if east < west and abs(west) <= _HALF >= abs(east) else (west, east)
 
 

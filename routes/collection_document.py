@@ -24,7 +24,7 @@ _SCHEMA = "application/schema+json"
 
 
 def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
-    """Return the collection's document, which nobody may alter; call it in a thread.
+    """Return the collection's document, which is shared and must not be altered; call it in a thread.
 
     It is made anew where a file has changed. A broken collection is described by its configuration alone, without a
     link to data. Raises Problem 404.

@@ -26,9 +26,9 @@ RESERVED = frozenset(
         "token",
     )
 )  # fmt: skip
-"""What the standards call parameters, of which some are none here yet: a column of such a name is not asked for by it.
+"""Names that the standards give to parameters, some of them not implemented here: a column of such a name is no filter.
 
-In any case of letters, so that nobody who means the one gets the other.
+They are compared in lower case, so that nobody who means the parameter gets the column.
 """
 _FLAGS = {"true": True, "false": False}
 _TYPES: Mapping[str, Callable[[str], Any]] = {
@@ -64,7 +64,7 @@ def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[s
 
 
 def queryable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields that items can be asked for by: those that have no name of a parameter."""
+    """Return the fields that items can be filtered by: those whose name is none of a parameter."""
     return {name: field for name, field in fields.items() if name.lower() not in RESERVED}
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from auth.access import Access, Action
 from auth.identity import current_identity
-from orchestration.job import Job, JobQuery, Mark, Sight, Status
+from orchestration.job import Cursor, Job, JobQuery, Sight, Status
 from routes.paging import read_page
 from routes.parameters import allow_parameters, read_list
 from routes.problem import bad_parameter
@@ -32,7 +32,7 @@ def read_job_query(request: Request) -> JobQuery:
     """
     sight = _sight(request)
     allow_parameters(request, *_SINGLE, *(() if sight else ("owner",)), repeatable=_LISTS)
-    page, mark = read_page(request), _mark(request)
+    page, cursor = read_page(request), _cursor(request)
     begin, end = _interval(request)
     _check_words(request, "type", ("process",))
     return JobQuery(
@@ -45,26 +45,26 @@ def read_job_query(request: Request) -> JobQuery:
         min_duration=_duration(request, "minDuration"),
         max_duration=_duration(request, "maxDuration"),
         limit=page.limit,
-        offset=_offset(page.offset, mark),
-        mark=mark,
+        offset=_offset(page.offset, cursor),
+        cursor=cursor,
     )
 
 
 def cursor_of(job: Job, *, newer: bool = False) -> str:
     """Return what `cursor` says of the page after this job, or with `newer` of the page before it."""
-    mark = Mark(job.created, job.id, newer=newer)
-    return urlsafe_b64encode(mark.text.encode()).decode().rstrip("=")
+    cursor = Cursor(job.created, job.id, newer=newer)
+    return urlsafe_b64encode(cursor.text.encode()).decode().rstrip("=")
 
 
-def _mark(request: Request) -> Mark | None:
+def _cursor(request: Request) -> Cursor | None:
     """Return the place that `cursor` names. Raises the 400 Problem."""
     text = request.query_params.get("cursor")
     if text is None:
         return None
-    mark = Mark.read(_decoded(text)) if len(text) <= _LONGEST_CURSOR else None
-    if mark is None:
+    cursor = Cursor.read(_decoded(text)) if len(text) <= _LONGEST_CURSOR else None
+    if cursor is None:
         raise bad_parameter("cursor", text[:_LONGEST_CURSOR], "allowed: what the links next and prev of a page have")
-    return mark
+    return cursor
 
 
 def _decoded(text: str) -> str:
@@ -74,8 +74,8 @@ def _decoded(text: str) -> str:
         return ""
 
 
-def _offset(offset: int, mark: Mark | None) -> int:
-    if offset and mark:
+def _offset(offset: int, cursor: Cursor | None) -> int:
+    if offset and cursor:
         raise bad_parameter("offset", str(offset), "allowed: 0 beside cursor, which has the place itself")
     if offset > _MOST_OFFSET:
         raise bad_parameter(

@@ -6,7 +6,7 @@ from threading import Lock
 
 import httpx2
 
-from orchestration.runners.airflow import Access
+from orchestration.runners.airflow import AirflowAccess
 from orchestration.services import LACKING, LACKS
 
 _FRESH = 5.0
@@ -26,7 +26,7 @@ class Pulse:
     `lacking` is by DAG which connections to services it lacked when the login was tried last.
     """
 
-    def __init__(self, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, access: AirflowAccess, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
         self._clock = clock
         self._lock = Lock()

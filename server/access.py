@@ -18,7 +18,7 @@ from auth.keys.store import ApiKeys
 from auth.logins import PendingLogins
 from auth.people import People
 from auth.policy import OPEN
-from auth.policy_file import Known, read_policy
+from auth.policy_file import PolicyNames, read_policy
 from auth.policy_problems import InvalidPolicy
 from auth.sessions import Sessions
 from auth.sign_in import SignIn
@@ -36,7 +36,7 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
         return OPEN
     if settings.auth.policy is None:
         raise InvalidPolicy(["missing; deploy/policy.yml is an example"])
-    return read_policy(settings.auth.policy, Known.of(configuration["resources"]))
+    return read_policy(settings.auth.policy, PolicyNames.of(configuration["resources"]))
 
 
 @asynccontextmanager
@@ -89,7 +89,7 @@ def make_people(
 
 
 def directory_of(settings: Settings) -> KeycloakDirectory | None:
-    """Return whom to ask for the owners of API keys, or None where nobody is."""
+    """Return the users to ask for the owners of API keys, or None where the settings name none."""
     auth = settings.auth
     if auth.open or auth.issuer is None or auth.owners_secret is None:
         return None
@@ -99,7 +99,7 @@ def directory_of(settings: Settings) -> KeycloakDirectory | None:
 
 @contextmanager
 def owners_confirmed(settings: Settings, place: Place) -> Iterator[None]:
-    """Have the owners of API keys confirmed by Keycloak now and then, until the end."""
+    """Have the owners of API keys confirmed by Keycloak at intervals, until the end."""
     directory = directory_of(settings)
     if directory is None:
         yield

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator
 
 from orchestration.outbox.signature import key_of
-from orchestration.runners.airflow import Access, OnAirflow, Pace
+from orchestration.runners.airflow import AirflowAccess, OnAirflow, Timing
 from server.settings import Settings
 
 _NEEDED = ("username", "password", "key")
@@ -14,8 +14,8 @@ def on_airflow(settings: Settings) -> OnAirflow | None:
     given = settings.airflow
     if given.url is None or given.username is None or given.password is None:
         return None
-    access = Access(given.url, given.username, given.password.get_secret_value(), given.timeout)
-    return OnAirflow(access, given.runs, Pace(poll=given.poll, patience=given.patience))
+    access = AirflowAccess(given.url, given.username, given.password.get_secret_value(), given.timeout)
+    return OnAirflow(access, given.runs, Timing(poll=given.poll, patience=given.patience))
 
 
 def news_key(settings: Settings) -> bytes | None:

@@ -77,7 +77,7 @@ _WORDS = {"title", "description", "keywords", "terms_of_service", "url", "name",
 
 
 def _in_language(words: Any, language: str) -> Any:
-    """Return the words in the language, else in one that is nearly it, else the first; words of one language as is."""
+    """Return the words in the language, else in a variant of it, else the first; words of one language as they are."""
     if not isinstance(words, dict):
         return words
     names = {name.replace("_", "-").lower(): name for name in words}

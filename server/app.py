@@ -43,13 +43,13 @@ from routes import map as map_
 from routes.backlog import Backlog
 from routes.errors import HANDLERS
 from routes.guard import GuardedRoute
+from routes.middleware.authentication import Authentication
 from routes.middleware.bounds import Bounds
-from routes.middleware.caller import Caller
 from routes.middleware.compression import Compression
 from routes.middleware.failures import Failures
 from routes.middleware.options import Options
-from routes.middleware.place import Place
 from routes.middleware.request_log import RequestLog
+from routes.middleware.request_target import RequestTarget
 from routes.middleware.response_headers import ResponseHeaders
 from routes.notices import Mailing
 from routes.openapi import endpoint
@@ -131,7 +131,7 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
         Middleware(RequestLog),
         Middleware(ResponseHeaders, url=url),
         Middleware(Compression),
-        Middleware(Place, url=url),
+        Middleware(RequestTarget, url=url),
         Middleware(
             Bounds,
             requests=settings.server.requests,
@@ -139,7 +139,7 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
             body_seconds=settings.server.body_timeout,
         ),
         Middleware(Failures),
-        Middleware(Caller, url=url),
+        Middleware(Authentication, url=url),
         Middleware(Options, routes=routes),
     ]
 

@@ -124,8 +124,8 @@ def _warn(settings: "Settings") -> None:
         _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
     elif settings.auth.owners_secret is None:
         _log.warning(
-            "API keys sleep %g hours after their owner signed in: nobody is asked whether the owner is still there "
-            "(LANDCAST_AUTH_OWNERS_SECRET)",
+            "API keys are suspended %g hours after their owner signed in: without LANDCAST_AUTH_OWNERS_SECRET Keycloak "
+            "is not asked for the owner",
             settings.auth.owners_trust / 3600,
         )
 

@@ -32,7 +32,7 @@ class Enrolment:
 def refuse_known(configuration: Path, product: Enrolment) -> None:
     """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already.
 
-    So it does where the file is wrong as it is, before anything is made.
+    Likewise where the file is wrong already, before anything is made.
     """
     document = read_configuration(configuration)
     products, resources = (document.get(name) or {} for name in ("products", "resources"))

@@ -238,11 +238,11 @@ class AuthSettings(BaseSettings):
     owners_client: str = Field("landcast-owners", pattern=_CLIENT_ID)
     """Client whose service account may look at Keycloak's users (`view-users`): it asks for the owners of API keys."""
     owners_secret: SecretStr | None = Field(None, min_length=16)
-    """Secret of that client. Without it nobody is asked, and a key sleeps some time after its owner signed in."""
+    """Secret of that client. Without it nobody is asked, and a key is suspended some time after its owner signed in."""
     owners_interval: float = Field(3600, ge=1, le=86_400)
     """Seconds between two times that Keycloak is asked for the owners of API keys."""
     owners_trust: float = Field(86_400, ge=60, le=2_592_000)
-    """Seconds after which a key sleeps whose owner neither signed in nor was confirmed by Keycloak."""
+    """Seconds after which a key is suspended whose owner neither signed in nor was confirmed by Keycloak."""
 
     @field_validator("issuer")
     @classmethod
@@ -257,7 +257,7 @@ class AuthSettings(BaseSettings):
     @classmethod
     def _longer_than_the_interval(cls, trust: float, info: ValidationInfo) -> float:
         if info.data.get("owners_secret") and trust <= info.data.get("owners_interval", 0):
-            raise ValueError("more than LANDCAST_AUTH_OWNERS_INTERVAL, else keys sleep between two confirmations")
+            raise ValueError("more than LANDCAST_AUTH_OWNERS_INTERVAL, else keys are suspended between confirmations")
         return trust
 
     @field_validator("algorithms", mode="before")

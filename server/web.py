@@ -108,7 +108,7 @@ class WatchedArbiter(Arbiter):
         super().stop(graceful)
 
 
-def _keep_little() -> None:
+def _limit_malloc() -> None:
     """Have glibc give memory back: two arenas for all threads, large blocks apart. Elsewhere nothing is done."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -121,7 +121,7 @@ def serve_web(settings: Settings, configuration: Path, *, socket: int, liveness:
 
     Raises Hopeless for a configuration that cannot be served.
     """
-    _keep_little()
+    _limit_malloc()
     try:
         app = create_app(read_configuration(configuration), settings)
     except Exception as error:

@@ -38,8 +38,8 @@ from routes.execution_request import _checked_key
 from routes.form import _fields
 from routes.item_query import read_query
 from routes.middleware.compression import coding_of
-from routes.middleware.place import Place, _check_host, _path_of
 from routes.middleware.request_log import without_secrets
+from routes.middleware.request_target import RequestTarget, _check_host, _path_of
 from routes.parameters import allow_parameters
 from routes.preconditions import Validators, check_preconditions, range_applies
 from routes.prefer import read_preferences
@@ -140,7 +140,7 @@ def a_target(text: str) -> object:
 
 
 def a_path(text: str) -> object:
-    return Place(_nowhere, url="https://a.example/land")._stripped(text)
+    return RequestTarget(_nowhere, url="https://a.example/land")._stripped(text)
 
 
 async def _nowhere(*_: object) -> None:

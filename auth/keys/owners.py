@@ -1,4 +1,4 @@
-"""Whether the owners of API keys are still there, enabled and in their roles: Keycloak is asked now and then."""
+"""Confirm with Keycloak that the owners of API keys still exist, are enabled and have their roles."""
 
 import json
 import logging
@@ -24,31 +24,32 @@ _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 60.0
 """Seconds until the next try after one that failed, if the interval is not shorter."""
 _FAILURES = 3
+"""Failures one after the other after which the issuer is not asked for the other owners."""
 _NOT_FOUND, _FORBIDDEN = 404, 403
 _NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What the issuer says of somebody; of the rights there are roles and groups, no scopes."""
+    """A user as the issuer knows them; `rights` has roles and groups, no scopes."""
 
     enabled: bool
     rights: Rights
 
 
 class Directory(Protocol):
-    """Who there is at the issuer."""
+    """The users of the issuer."""
 
     def ask(self, subject: str) -> Person | None:
-        """Return the person, or None where there is nobody of that subject. Raises IssuerUnreachable."""
+        """Return the user, or None where there is none of that subject. Raises IssuerUnreachable."""
 
 
 class KeycloakDirectory:
     """The users of a realm, by its Admin REST API, as a client whose service account has the role `view-users`.
 
-    Roles are those of the realm, composite ones and those of groups included, and those of `rights_client` that
-    somebody has directly or by a group; of that client's composite ones those that can be seen: its id is in the roles
-    of who has one directly, and in the list of clients for an account with `view-clients`.
+    Roles are a user's effective roles of the realm, and the roles of `rights_client` that the user has directly or by a
+    group. That client's composite roles count once its id is known: from a user who has a role of it directly, or from
+    the list of clients, where the account has `view-clients`.
     """
 
     def __init__(self, issuer: str, client: Client, *, rights_client: str, timeout: float) -> None:
@@ -92,7 +93,7 @@ class KeycloakDirectory:
 
     @contextmanager
     def _connected(self) -> "Iterator[KeycloakAdmin]":
-        """Give the connection, made when it is first needed or after a failure, with a token of its own."""
+        """Yield the connection, made at the first use and after a failure. Raises IssuerUnreachable."""
         from keycloak import KeycloakConnectionError, KeycloakError  # noqa: PLC0415 - a second that not each start needs
 
         try:
@@ -109,7 +110,7 @@ class KeycloakDirectory:
             ) from error
         except (TypeError, KeyError, AttributeError) as error:
             self._admin = None
-            raise IssuerUnreachable("the answer is none of Keycloak's Admin REST API") from error
+            raise IssuerUnreachable("the answer is not that of Keycloak's Admin REST API") from error
 
     def _connect(self) -> "KeycloakAdmin":
         from keycloak import KeycloakAdmin, KeycloakOpenIDConnection  # noqa: PLC0415 - as above
@@ -129,10 +130,10 @@ class KeycloakDirectory:
 
 
 def confirm_owners(keys: ApiKeys, directory: Directory, issuer: str) -> None:
-    """Ask for the owner of each key: revoke the keys of who is gone, suspend or narrow those of who may less.
+    """Ask for the owner of each key: revoke the keys of deleted users, suspend or narrow those of others.
 
-    What is done is written to the audit log. Raises AccessUnavailable, and IssuerUnreachable when it could not be asked
-    for somebody: for three one after the other, and the rest are left for the next time.
+    What is done is written to the audit log. Raises AccessUnavailable, and IssuerUnreachable where the issuer did not
+    answer for an owner; after three failures one after the other the rest is left for the next time.
     """
     failure, failures = None, 0
     for owner, subject in keys.owners():
@@ -194,7 +195,7 @@ def confirming_owners(keys: ApiKeys, directory: Directory, issuer: str, *, inter
 
 
 def _unless(status: int, word: str | None, look_up: Callable[[], Any]) -> Any:
-    """Return what is found, or None where Keycloak answers this status and, where a word is given, this error."""
+    """Return what is found, or None where Keycloak answers with this status and, where one is given, this error."""
     from keycloak import KeycloakGetError  # noqa: PLC0415 - as above
 
     try:

@@ -22,7 +22,7 @@ from sql.times import microseconds, now
 WARM_SECONDS = 5
 """For how long another process of the server may still accept a key that was revoked."""
 TRUST_SECONDS = 86_400.0
-"""For how long a key works after its owner's rights were confirmed, by signing in or by the issuer, if nobody says."""
+"""Default time that a key works after its owner's rights were last confirmed, by a sign-in or by the issuer."""
 MOST_KEYS = 20
 """How many keys that have not ended one owner may have."""
 _USES_SECONDS = 60
@@ -125,7 +125,7 @@ class ApiKeys(AccessDatabase):
         return self._end(statements.REVOKE_OWN, owner=owner)
 
     def suspend(self, owner: str) -> int:
-        """Refuse the keys that an owner made until their rights are confirmed again; return how many were not yet."""
+        """Refuse the keys that an owner made until their rights are confirmed again; return how many it suspends."""
         return self._end(statements.SUSPEND, owner=owner)
 
     def confirm_rights(self, owner: str, rights: Rights, at: datetime) -> tuple[ApiKey, ...]:
@@ -211,6 +211,6 @@ def _lasting(row: Mapping[str, Any], trust: int) -> int:
         return int(row["expires"] - present)
     if stale <= present:
         raise InvalidKey(
-            "the API key sleeps: nobody has confirmed its owner's rights lately; it works again when its owner signs in"
+            "the API key is suspended: its owner's rights were not confirmed lately; it works again once they sign in"
         )
     return int(min(row["expires"], stale) - present)

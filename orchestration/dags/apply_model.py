@@ -15,8 +15,8 @@ from orchestration.dags.services import (
     end,
     last_task,
     pulled,
+    reporting,
     run_of_task,
-    told_to_the_caller,
     try_number,
 )
 from orchestration.services.apply_model import apply_model, calculate_features
@@ -36,13 +36,11 @@ class _Limits:
 
 
 _PRODUCTION = (
-    Twin("apply-model", "apply_model", retries=10, pause=timedelta(minutes=1), runs=22, tasks=20, services=_SERVICES),
+    Twin("apply-model", "apply_model", _SERVICES, retries=10, pause=timedelta(minutes=1), runs=22, tasks=20),
     _Limits(timedelta(hours=5), timedelta(hours=1)),
 )
 _TESTING = (
-    Twin(
-        "apply-model-testing", "apply_model", retries=2, pause=timedelta(minutes=3), runs=2, tasks=2, services=_SERVICES
-    ),
+    Twin("apply-model-testing", "apply_model", _SERVICES, retries=2, pause=timedelta(minutes=3), runs=2, tasks=2),
     _Limits(timedelta(hours=2.5), timedelta(hours=2.5)),
 )
 
@@ -67,7 +65,7 @@ def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any
         run = run_of_task()
         if again and not pulled([_CALCULATE]):
             raise AirflowSkipException("there was nothing that the model could fail at")
-        with told_to_the_caller(service=_FEATURES):
+        with reporting(service=_FEATURES):
             service = twin.service(_FEATURES, limits.calculate)
             use_cache = run.inputs["use_cache"] and not again
             return calculate_features(service, run.inputs, run.process_id(_number(twin, again)), use_cache=use_cache)
@@ -75,7 +73,7 @@ def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any
     @task(task_id=_APPLY + after, execution_timeout=limits.apply)
     def apply(features: Any) -> Any:
         run = run_of_task()
-        with told_to_the_caller(service=_MODEL):
+        with reporting(service=_MODEL):
             service = twin.service(_MODEL, limits.apply)
             return apply_model(service, run.inputs, features, run.process_id(_number(twin, again)))
 

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, task
 
-from orchestration.dags.services import Twin, answer_of_run, end, last_task, run_of_task, told_to_the_caller, try_number
+from orchestration.dags.services import Twin, answer_of_run, end, last_task, reporting, run_of_task, try_number
 from orchestration.errors import ServiceRefused
 from orchestration.services.prepare_samples import prepare_samples
 
 _SERVICE = "sample-extraction-service"
 _LIMIT = timedelta(hours=2.5)
-_TWINS = (
-    Twin(
-        "prepare-samples",
-        "prepare_samples",
-        retries=6,
-        pause=timedelta(minutes=2),
-        runs=12,
-        tasks=10,
-        services=(_SERVICE,),
-    ),
-    Twin(
-        "prepare-samples-testing",
-        "prepare_samples",
-        retries=6,
-        pause=timedelta(minutes=2),
-        runs=10,
-        tasks=10,
-        services=(_SERVICE,),
-    ),
+_TWIN = Twin(
+    "prepare-samples", "prepare_samples", (_SERVICE,), retries=6, pause=timedelta(minutes=2), runs=12, tasks=10
 )
+_TWINS = (_TWIN, replace(_TWIN, process="prepare-samples-testing", runs=10))
 _TASK = "prepare_samples_service"
 
 
@@ -40,7 +25,7 @@ def _dag(twin: Twin) -> DAG:
     @task(task_id=_TASK, execution_timeout=_LIMIT)
     def ask() -> Any:
         run = run_of_task()
-        with told_to_the_caller(ServiceRefused, service=_SERVICE):
+        with reporting(ServiceRefused, service=_SERVICE):
             service = twin.service(_SERVICE, _LIMIT)
             return prepare_samples(service, run.inputs, run.process_id(try_number()))
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, task
 
 from orchestration.dags.services import (
-    UNTOLD,
+    NO_REASON,
     Twin,
     end,
     last_task,
     pulled,
     reasons,
+    reporting,
     run_of_task,
-    told_to_the_caller,
     try_number,
 )
 from orchestration.errors import ServiceRefused, WorkFailed
@@ -23,26 +24,10 @@ from orchestration.services.sample_extraction import extract_sentinel_2, summary
 
 _SERVICE = "sample-extraction-service"
 _LIMIT = timedelta(hours=2.5)
-_TWINS = (
-    Twin(
-        "sample-extraction",
-        "sample_extract",
-        retries=6,
-        pause=timedelta(minutes=2),
-        runs=10,
-        tasks=8,
-        services=(_SERVICE,),
-    ),
-    Twin(
-        "sample-extraction-testing",
-        "sample_extract",
-        retries=2,
-        pause=timedelta(minutes=1),
-        runs=10,
-        tasks=10,
-        services=(_SERVICE,),
-    ),
+_TWIN = Twin(
+    "sample-extraction", "sample_extract", (_SERVICE,), retries=6, pause=timedelta(minutes=2), runs=10, tasks=8
 )
+_TWINS = (_TWIN, replace(_TWIN, process="sample-extraction-testing", retries=2, pause=timedelta(minutes=1), tasks=10))
 _TASK = "extract_sentinel_2"
 
 
@@ -54,7 +39,7 @@ def _dag(twin: Twin) -> DAG:
     @task(task_id=_TASK, execution_timeout=_LIMIT)
     def ask(index: int) -> dict[str, Any]:
         run = run_of_task()
-        with told_to_the_caller(ServiceRefused, service=_SERVICE, index=index):
+        with reporting(ServiceRefused, service=_SERVICE, index=index):
             service = twin.service(_SERVICE, _LIMIT)
             entry = run.inputs["s2_parameter_list"][index]
             return {"index": index, "answer": extract_sentinel_2(service, entry, run.process_id(index, try_number()))}
@@ -73,7 +58,7 @@ def _answers() -> list[Any]:
     entries = run_of_task().inputs["s2_parameter_list"]
     answers = {each["index"]: each["answer"] for each in pulled([_TASK])}
     told = {each["index"]: each["reason"] for each in reasons([_TASK])}
-    failures = {index: told.get(index, UNTOLD) for index in range(len(entries)) if index not in answers}
+    failures = {index: told.get(index, NO_REASON) for index in range(len(entries)) if index not in answers}
     if failures:
         raise WorkFailed(summary(entries, failures))
     return [answers[index] for index in range(len(entries))]

@@ -20,9 +20,9 @@ from airflow.sdk.exceptions import (
 
 from orchestration.dags.common import mail_operators, order_of_run, retry_delay
 from orchestration.errors import ManyMetrics, OrchestrationError, ServiceNotSetUp, WorkFailed
-from orchestration.handover import Said, said_of, say
+from orchestration.handover import TaskStatus, read_status, write_status
 from orchestration.services import LACKING, LACKS, TESTING
-from orchestration.services.finish import Run, finish, give_up
+from orchestration.services.finish import ServiceRun, finish, give_up
 from orchestration.services.service import Service
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _REASON = "reason"
 _PORT = 5000
 _LOOKS = 3
 _LONGEST = 500
-UNTOLD = "it ended without a word; the operator finds it in Airflow's log under the job's id"
-"""Why a task failed that did not come to say why: it was killed."""
+NO_REASON = "it ended without giving a reason; the operator finds it in Airflow's log under the job's id"
+"""Why a task failed that was killed before it could say why."""
 _FINISHING = timedelta(minutes=10)
 
 
@@ -45,11 +45,11 @@ class Twin:
 
     process: str
     queue: str
+    services: tuple[str, ...]
     retries: int
     pause: timedelta
     runs: int
     tasks: int
-    services: tuple[str, ...]
 
     @property
     def testing(self) -> bool:
@@ -101,9 +101,9 @@ class Twin:
         return f"clc_{self.environment}_{name.replace('-', '_')}"
 
     def _lacking(self) -> list[str]:
-        """Return tags that say which connections there are not, as the server may see DAGs and no connections.
+        """Return tags that name the missing connections: the server's user may see DAGs, but no connections.
 
-        They are looked for where DAG files are read for the scheduler, once a minute, and not by each task.
+        They are looked for when the DAG files are parsed for the scheduler, once a minute, and not by each task.
         """
         if get_parsing_context().dag_id:
             return []
@@ -115,7 +115,7 @@ class Twin:
 def _connection(name: str, *, looks: int = _LOOKS) -> Any:
     """Return a connection of Airflow's, None where it has none.
 
-    Airflow says so too while its own API does not answer, so that it is asked again before it is believed.
+    Airflow also says so while its own API does not answer, so it is asked several times.
     """
     for look in range(looks):
         if look:
@@ -125,10 +125,10 @@ def _connection(name: str, *, looks: int = _LOOKS) -> Any:
     return None
 
 
-def run_of_task() -> Run:
+def run_of_task() -> ServiceRun:
     """Return the run that the task is of. Raises AirflowFailException where it is for no order."""
     try:
-        return Run.of(order_of_run(), get_current_context()["run_id"], _results())
+        return ServiceRun.of(order_of_run(), get_current_context()["run_id"], _results())
     except WorkFailed as error:
         raise AirflowFailException(str(error)) from error
 
@@ -143,10 +143,10 @@ def try_number() -> int:
 
 
 @contextmanager
-def told_to_the_caller(
+def reporting(
     *final: type[OrchestrationError], service: str = "the service", index: int | None = None
 ) -> Iterator[None]:
-    """Say which try of the task asks the service, and keep why it fails for `end`; of `final` errors it is the last."""
+    """Write the status of the task's try, keep why it fails for `end`, and let none follow a `final` error."""
     ends: tuple[type[OrchestrationError], ...] = (ManyMetrics, ServiceNotSetUp, *final)
     trying = _Try.now(service, index)
     trying.begin()
@@ -169,7 +169,7 @@ def told_to_the_caller(
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A try of a task: how the order stands meanwhile is written into its attempt's folder, where the server reads."""
+    """A try of a task; its status is written into the attempt's folder, where the server reads it."""
 
     service: str
     index: int | None
@@ -190,30 +190,30 @@ class _Try:
         return cls(service, index, folder, task_name, number, max(number, int(ti.max_tries) + 1), pause)
 
     def begin(self) -> None:
-        before = said_of(self.folder, self.task)
+        before = read_status(self.folder, self.task)
         reason = before.reason if before else ""
-        told = f"Asks {self.service}, try {self.number} of {self.most}."
-        self._say(f"{told} The last met: {reason}." if reason else told, reason)
+        told = f"Asking {self.service}, try {self.number} of {self.most}."
+        self._say(f"{told} The last try failed: {reason}." if reason else told, reason)
 
     def fail(self, reason: str, *, last: bool = False) -> None:
         """Keep the reason, and say when the next try comes, if one does."""
         get_current_context()["ti"].xcom_push(_REASON, {"index": self.index, "reason": reason})
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
-        told = f"Try {self.number} of {self.most} met: {reason}."
+        told = f"Try {self.number} of {self.most} failed: {reason}."
         if not last and self.number < self.most:
-            told += f" The next comes at {datetime.now(UTC) + self.pause:%H:%M:%S} UTC."
+            told += f" The next is at {datetime.now(UTC) + self.pause:%H:%M:%S} UTC."
         self._say(told, reason)
 
     def end(self) -> None:
         self._write(None)
 
     def _say(self, message: str, reason: str) -> None:
-        self._write(Said(message if self.index is None else f"[{self.index}] {message}", reason))
+        self._write(TaskStatus(message if self.index is None else f"[{self.index}] {message}", reason))
 
-    def _write(self, said: Said | None) -> None:
-        """Write it; a disk that is full is no reason to fail."""
+    def _write(self, status: TaskStatus | None) -> None:
+        """Write the status; a full disk is no reason to fail."""
         with suppress(OSError):
-            say(self.folder, self.task, said)
+            write_status(self.folder, self.task, status)
 
 
 def pulled(tasks: list[str], key: str = "return_value") -> list[Any]:
@@ -234,7 +234,7 @@ def answer_of_run(answering: list[str], tasks: list[str]) -> Any:
     for answer in pulled(answering):
         return answer
     told = reasons(tasks)
-    raise WorkFailed(told[-1]["reason"] if told else UNTOLD)
+    raise WorkFailed(told[-1]["reason"] if told else NO_REASON)
 
 
 class OrderFailed(AirflowFailException):

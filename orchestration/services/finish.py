@@ -17,7 +17,7 @@ _LONGEST = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ServiceRun:
     """The run of an order's attempt: its id, as the services are told it, and what was ordered."""
 
     id: str
@@ -26,7 +26,7 @@ class Run:
     inputs: Mapping[str, Any]
 
     @classmethod
-    def of(cls, conf: Mapping[str, Any], run_id: str, results: Path) -> "Run":
+    def of(cls, conf: Mapping[str, Any], run_id: str, results: Path) -> "ServiceRun":
         """Return the run with the configuration that it was started with. Raises WorkFailed where it is for no order.
 
         Its job and its attempt name a folder, so they are what the server gives them or nothing.
@@ -41,18 +41,18 @@ class Run:
         return "_".join((self.id, *map(str, parts)))
 
 
-def finish(run: Run, results: Path, try_: int, value: Any) -> None:
+def finish(run: ServiceRun, results: Path, try_: int, value: Any) -> None:
     """Write down the result of the order, a JSON value, durably."""
     write_ending(_folder(run, results, try_), Done((Output(_RESULT, value),)))
 
 
-def give_up(run: Run, results: Path, try_: int, reason: str) -> None:
+def give_up(run: ServiceRun, results: Path, try_: int, reason: str) -> None:
     """Write down for the caller why the order failed."""
     reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
     write_ending(_folder(run, results, try_), Failed(reason, fault=ServiceFailed.__name__))
 
 
-def _folder(run: Run, results: Path, try_: int) -> Path:
+def _folder(run: ServiceRun, results: Path, try_: int) -> Path:
     folder = results / run.job / str(run.attempt) / str(try_)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

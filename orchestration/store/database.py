@@ -8,7 +8,7 @@ from orchestration.errors import StoreUnavailable
 _ORDERS = "the database of the orders"
 
 
-class Database(sql.database.Database):
+class OrdersDatabase(sql.database.Database):
     """The database at `place`; one of SQLite is made when it is not there.
 
     Raises StoreUnavailable when it cannot be opened, is locked for longer than `busy_seconds`, is full, or was written

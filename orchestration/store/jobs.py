@@ -12,7 +12,7 @@ from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
 from orchestration.job import Job, JobPage, JobQuery, Manifest, Order, ResultFile
 from orchestration.manifest import decode, encode
 from orchestration.store import statements
-from orchestration.store.database import Database
+from orchestration.store.database import OrdersDatabase
 from orchestration.store.listing import listing_of
 from orchestration.store.rows import entries_of, job_of
 from orchestration.store.updates import updated
@@ -20,7 +20,7 @@ from sql.connections import Connection, Place, among
 from sql.times import microseconds, now, time_of
 
 
-class StoredJobs(Database):
+class StoredJobs(OrdersDatabase):
     """Keep orders in the database at `place`, a JobStore; one of SQLite is made when it is not there.
 
     A result's files are kept `files_days` days from its publication. Raises StoreUnavailable when the database cannot

@@ -33,22 +33,22 @@ class Listing:
 
     def page(self) -> tuple[str, Mapping[str, Any]]:
         """Return the statement for the page and one job more, with its parameters; `cut` takes what it finds."""
-        query, mark = self.query, self.query.mark
-        order = "asc" if mark and mark.newer else "desc"
-        after = f" and (created, id) {'>' if mark.newer else '<'} (:mark_created, :mark_id)" if mark else ""
+        query, cursor = self.query, self.query.cursor
+        order = "asc" if cursor and cursor.newer else "desc"
+        after = f" and (created, id) {'>' if cursor.newer else '<'} (:cursor_created, :cursor_id)" if cursor else ""
         found = f"select id {self.matching}{after} order by created {order}, id {order} limit :limit offset :offset"
         page = f"select {LISTED} from jobs where id in ({found}) order by created {order}, id {order}"  # noqa: S608  ours
         bounds = {"limit": max(0, min(query.limit, _LARGEST)) + 1, "offset": max(0, min(query.offset, _LARGEST))}
-        place = {"mark_created": microseconds(mark.created), "mark_id": mark.id} if mark else {}
+        place = {"cursor_created": microseconds(cursor.created), "cursor_id": cursor.id} if cursor else {}
         return page, {**self.values, **bounds, **place}
 
     def cut(self, found: list[Job], matched: int) -> JobPage:
         """Return the page, newest first, of what its statement found."""
         query, jobs = self.query, found[: max(0, self.query.limit)]
         more = len(found) > len(jobs)
-        if query.mark and query.mark.newer:
+        if query.cursor and query.cursor.newer:
             return JobPage(tuple(reversed(jobs)), matched, newer=more, older=True)
-        return JobPage(tuple(jobs), matched, newer=query.mark is not None or query.offset > 0, older=more)
+        return JobPage(tuple(jobs), matched, newer=query.cursor is not None or query.offset > 0, older=more)
 
 
 def listing_of(query: JobQuery, *, now: int) -> Listing:

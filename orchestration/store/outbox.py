@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from orchestration.job import Status
 from orchestration.store import statements
-from orchestration.store.database import Database
+from orchestration.store.database import OrdersDatabase
 from sql.times import now
 
 Kind = Literal["callback", "mail"]
@@ -48,7 +48,7 @@ class Entry:
     tries: int = 1
 
 
-class Outbox(Database):
+class Outbox(OrdersDatabase):
     """The entries that orders put there; every method is one transaction, safe from several processes and threads."""
 
     def take(self, kind: Kind) -> Entry | None:

@@ -31,7 +31,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class NationParts:
     """Which islands and mainlands of which countries make a nation: those that lie in `inside`, not in `outside`."""
 
     countries: tuple[str, ...]
@@ -48,25 +48,25 @@ class Part:
 
 _NORTHERN_IRELAND = (-8.3, 53.9, -5.35, 55.35)
 _OTHERWISE = {
-    "BOSNIA AND HERZEGOVINA": Part(("Bosnia and Herz.",)),
-    "CYPRUS": Part(("Cyprus", "N. Cyprus", "Cyprus U.N. Buffer Zone", "Akrotiri", "Dhekelia")),
-    "CZECH REPUBLIC": Part(("Czechia",)),
-    "FINLAND": Part(("Finland", "Åland")),
-    "FRANCE": Part(("France",), (-6, 41, 10, 52)),
-    "FYR OF MACEDONIA": Part(("Macedonia",)),
-    "GREAT BRITAIN": Part(("United Kingdom", "Isle of Man"), outside=_NORTHERN_IRELAND),
-    "GUERNSEY (CHANNEL ISLANDS)": Part(("Guernsey",)),
-    "JERSEY (CHANNEL ISLANDS)": Part(("Jersey",)),
-    "KOSOVO UNDER UNSCR 1244/99": Part(("Kosovo",)),
-    "NETHERLANDS": Part(("Netherlands",), (3, 50, 8, 54)),
-    "NORTHERN IRELAND": Part(("United Kingdom",), _NORTHERN_IRELAND),
-    "NORWAY": Part(("Norway",), (4, 57, 32, 72)),
-    "PORTUGAL": Part(("Portugal",), (-10, 36, -6, 43)),
-    "PORTUGAL (AZORES CENTRAL AND EASTERN GROUP)": Part(("Portugal",), (-29, 36, -24, 40)),
-    "PORTUGAL (AZORES WESTERN GROUP)": Part(("Portugal",), (-32, 39, -30, 40)),
-    "PORTUGAL (MADEIRA)": Part(("Portugal",), (-18, 30, -15, 34)),
-    "SPAIN": Part(("Spain",), (-10, 35, 5, 45)),
-    "SPAIN (CANARIES)": Part(("Spain",), (-19, 27, -13, 30)),
+    "BOSNIA AND HERZEGOVINA": NationParts(("Bosnia and Herz.",)),
+    "CYPRUS": NationParts(("Cyprus", "N. Cyprus", "Cyprus U.N. Buffer Zone", "Akrotiri", "Dhekelia")),
+    "CZECH REPUBLIC": NationParts(("Czechia",)),
+    "FINLAND": NationParts(("Finland", "Åland")),
+    "FRANCE": NationParts(("France",), (-6, 41, 10, 52)),
+    "FYR OF MACEDONIA": NationParts(("Macedonia",)),
+    "GREAT BRITAIN": NationParts(("United Kingdom", "Isle of Man"), outside=_NORTHERN_IRELAND),
+    "GUERNSEY (CHANNEL ISLANDS)": NationParts(("Guernsey",)),
+    "JERSEY (CHANNEL ISLANDS)": NationParts(("Jersey",)),
+    "KOSOVO UNDER UNSCR 1244/99": NationParts(("Kosovo",)),
+    "NETHERLANDS": NationParts(("Netherlands",), (3, 50, 8, 54)),
+    "NORTHERN IRELAND": NationParts(("United Kingdom",), _NORTHERN_IRELAND),
+    "NORWAY": NationParts(("Norway",), (4, 57, 32, 72)),
+    "PORTUGAL": NationParts(("Portugal",), (-10, 36, -6, 43)),
+    "PORTUGAL (AZORES CENTRAL AND EASTERN GROUP)": NationParts(("Portugal",), (-29, 36, -24, 40)),
+    "PORTUGAL (AZORES WESTERN GROUP)": NationParts(("Portugal",), (-32, 39, -30, 40)),
+    "PORTUGAL (MADEIRA)": NationParts(("Portugal",), (-18, 30, -15, 34)),
+    "SPAIN": NationParts(("Spain",), (-10, 35, 5, 45)),
+    "SPAIN (CANARIES)": NationParts(("Spain",), (-19, 27, -13, 30)),
 }
 
 
@@ -82,8 +82,8 @@ def make_nations(source: Path, target: Path) -> None:
         writer.add(range(1, len(NATIONS) + 1), geometries, rows)
 
 
-def _part(nation: Nation) -> Part:
-    return _OTHERWISE.get(nation.name) or Part((nation.title,))
+def _part(nation: Nation) -> NationParts:
+    return _OTHERWISE.get(nation.name) or NationParts((nation.title,))
 
 
 def _read_topology(topology: dict[str, Any]) -> dict[str, Any]:

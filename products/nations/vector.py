@@ -15,7 +15,7 @@ from products.nations.outline import operation_to, outline_of
 from products.operation import metres_of_unit
 from products.progress import Report
 from products.vector.blob import Geometries
-from products.vector.extract import NOTHING, Delivery, extract_strip, write_styles
+from products.vector.extract import NOTHING, VectorDelivery, extract_strip, write_styles
 from products.vector.geopackage import Strip, read_geopackage
 from products.vector.parts import divide, join
 from products.whole import link
@@ -51,7 +51,7 @@ class NationalVector:
         def project(geometries: Geometries) -> Geometries:
             return operation.project(shapely.segmentize(geometries, _EDGE / metres_of_unit(epsg)))
 
-        delivery, area = Delivery(self.nation.crs, project, self.product.classes), outline_of(self.nation)
+        delivery, area = VectorDelivery(self.nation.crs, project, self.product.classes), outline_of(self.nation)
         try:
             count = extract_strip(self.source, area, target, strip=_as_strip(part), delivery=delivery, report=report)
         except NothingInside:

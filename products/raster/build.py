@@ -9,9 +9,9 @@ import numpy as np
 
 from products.classes import CLASSES, NODATA, Classes
 from products.errors import NothingInside
-from products.operation import reproject
+from products.operation import Bounds, reproject
 from products.progress import Report, between
-from products.raster.cog import Bounds, Pixels
+from products.raster.cog import Pixels
 from products.raster.mosaic import Mosaic, open_mosaic
 from products.raster.pyramid import Pyramid, halve
 from products.raster.tiff import TILE

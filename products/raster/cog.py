@@ -21,11 +21,9 @@ from rasterio.windows import Window
 from products.classes import NODATA
 from products.errors import BrokenSource, RequestTooLarge
 from products.limits import MAX_PIXELS
-from products.operation import MERCATOR, metres_of_unit, period_of, reproject
+from products.operation import MERCATOR, Bounds, metres_of_unit, period_of, reproject
 from products.whole import known_by_file
 
-Bounds = tuple[float, float, float, float]
-"""West, south, east, north: x before y in every CRS."""
 Pixels = NDArray[np.uint8]
 _Target = tuple[Affine, int, int]
 
@@ -300,7 +298,7 @@ def grid_fault(transform: Affine) -> str:
     """Return in words why pixels are not square, within a millionth, with rows from north to south; else nothing."""
     width, height = transform.a, -transform.e
     if transform.b or transform.d:
-        return "its pixels are not square, north up, but turned: gdalwarp makes them so"
+        return "its pixels are not square, north up: the grid is rotated; gdalwarp makes it straight"
     if height <= 0 or width <= 0:
         return "its pixels are not square, north up: its rows run from south to north; gdalwarp turns them"
     if abs(width - height) > _SQUARE * height:

@@ -14,9 +14,10 @@ from rasterio.windows import Window
 
 from products.area import Area
 from products.classes import NODATA
+from products.operation import Bounds
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, has_mask, open_cog, read_classes, window_in
-from products.raster.fill import Box, Part
+from products.raster.fill import Part
 from products.raster.tiff import TILE
 
 
@@ -86,7 +87,7 @@ class Cut:
         width, height = min(TILE, self.window.width - left), min(TILE, self.window.height - top)
         return Window(self.window.col_off + left, self.window.row_off + top, width, height)
 
-    def box(self, level: int, column: int, row: int) -> Box:
+    def box(self, level: int, column: int, row: int) -> Bounds:
         """Return what a tile covers, in the raster's CRS."""
         side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side

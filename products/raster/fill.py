@@ -9,13 +9,11 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from products.operation import Bounds
 from products.outline import Polygonal
 
 _CHUNK = 65_536
 """Rows crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
-
-Box = tuple[float, float, float, float]
-"""West, south, east, north."""
 
 _Numbers = NDArray[np.float64]
 _Places = NDArray[np.int64]
@@ -44,7 +42,7 @@ class Part:
         """All of the box lies in the outline."""
         return not self.x.size and bool(np.isinf(self.left).any())
 
-    def within(self, box: Box) -> Self | None:
+    def within(self, box: Bounds) -> Self | None:
         """Return what of the part lies in a box inside of its own, None where nothing does."""
         west, south, east, north = box
         there = (self.y[1] > south) & (self.y[0] < north) & (np.minimum(*self.x) <= east)

@@ -31,7 +31,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SourceRaster:
     """One of the rasters: where it begins in the mosaic, in pixels, and which of its values mean no data."""
 
     dataset: DatasetReader
@@ -91,7 +91,7 @@ class Mosaic:
     `unfit` counts values that are no class, by file; `clashes` are by the numbers of two parts, the first is seen.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[SourceRaster, ...]
     width: int
     height: int
     transform: Affine
@@ -240,7 +240,7 @@ def _joined(datasets: Sequence[DatasetReader], empty: Sequence[tuple[float, ...]
     west, north = min(each.bounds.left for each in datasets), max(each.bounds.top for each in datasets)
     across, down = first.transform.a, -first.transform.e
     parts = tuple(
-        Part(each, round((each.bounds.left - west) / across), round((north - each.bounds.top) / down), values)
+        SourceRaster(each, round((each.bounds.left - west) / across), round((north - each.bounds.top) / down), values)
         for each, values in zip(datasets, empty, strict=True)
     )
     width = max(part.column + part.dataset.width for part in parts)

@@ -16,11 +16,11 @@ from rasterio.windows import Window
 
 from products.area import Area
 from products.classes import NODATA
-from products.operation import Operation
+from products.operation import Bounds, Operation
 from products.outline import Polygonal
 from products.raster.cog import Grid, Pixels, grid_of, open_cog, read_classes, window_in
 from products.raster.cut import Tile, stored_blocks, top_level
-from products.raster.fill import Box, Part
+from products.raster.fill import Part
 from products.raster.tiff import TILE
 
 RESOLUTION = 10
@@ -93,14 +93,14 @@ class Warp:
         source = read_classes(self.dataset, Window(left, top, width, height))
         pixels[inside] = source[rows[inside] - top, columns[inside] - left]
 
-    def _box(self, level: int, column: int, row: int) -> Box:
+    def _box(self, level: int, column: int, row: int) -> Bounds:
         side = RESOLUTION * (TILE << level)
         west, north = self.origin[0] + column * side, self.origin[1] - row * side
         last = self.origin[0] + RESOLUTION * self.window.width, self.origin[1] - RESOLUTION * self.window.height
         east, south = min(west + side, last[0]), max(north - side, last[1])
         return west, min(south, north), max(east, west), north
 
-    def _stored_in(self, box: Box) -> int:
+    def _stored_in(self, box: Bounds) -> int:
         west, south, east, north = box
         if west == east or south == north:
             return 0

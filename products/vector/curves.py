@@ -44,7 +44,7 @@ class _Reader:
     def geometry(self) -> Any:
         kind, order, read = self._head()
         if kind not in _KINDS:
-            raise Unreadable(f"kind {kind} of geometry")
+            raise Unreadable(f"geometry type {kind} is unknown")
         self.depth += 1
         if self.depth > _DEEPEST:
             raise Unreadable("too many collections within collections")

@@ -35,7 +35,7 @@ Project = Callable[[Geometries], Geometries]
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class VectorDelivery:
     """How polygons are delivered: an EPSG code, what puts them there if it is not the source's, and their classes."""
 
     epsg: int
@@ -54,12 +54,14 @@ def extract_vector(
     geopackage = folder / f"{name}.gpkg"
     with read_geopackage(source) as reader:
         layer = land_cover(reader.layer)
-        delivery = Delivery(layer.epsg, None, classes)
+        delivery = VectorDelivery(layer.epsg, None, classes)
         write_land_cover(geopackage, layer, _inside(reader, area, report), delivery=delivery)
     return geopackage, *write_styles(folder, name, layer, classes)
 
 
-def extract_strip(source: Path, area: Area, target: Path, *, strip: Strip, delivery: Delivery, report: Report) -> int:
+def extract_strip(
+    source: Path, area: Area, target: Path, *, strip: Strip, delivery: VectorDelivery, report: Report
+) -> int:
     """Write the GeoPackage of `extract_vector` for the features of a strip; return how many there are.
 
     Raises NothingInside, BrokenSource.
@@ -69,7 +71,7 @@ def extract_strip(source: Path, area: Area, target: Path, *, strip: Strip, deliv
         return write_land_cover(target, land_cover(reader.layer), batches, delivery=delivery)
 
 
-def write_land_cover(target: Path, layer: Layer, batches: Iterable[Batch], *, delivery: Delivery) -> int:
+def write_land_cover(target: Path, layer: Layer, batches: Iterable[Batch], *, delivery: VectorDelivery) -> int:
     """Write features of a layer, their areas measured on the ellipsoid, then put into other coordinates, with a style.
 
     Returns how many there are. Raises NothingInside where there is none; the file does not appear then.

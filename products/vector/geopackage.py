@@ -154,7 +154,7 @@ class Reader:
     end: float = math.inf
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Return what a query finds; text that is no UTF-8 has signs for what cannot be read."""
+        """Return what a query finds; text that is not UTF-8 has U+FFFD for what cannot be decoded."""
         self.keep_time()
         with readable(self.source):
             try:
@@ -244,7 +244,7 @@ def layer_of(source: Path, table: str | None = None, key: str | None = None) -> 
 
 
 def _connect(source: Path) -> sqlite3.Connection:
-    """Open the file. Where nothing may be written beside it, a log in which there is nothing is done without."""
+    """Open the file for reading; where its folder is not writable, without its write-ahead log if that is empty."""
     address = f"{source.absolute().as_uri()}?mode=ro"
     with readable(source):
         connection = sqlite3.connect(address, uri=True)
@@ -257,7 +257,7 @@ def _connect(source: Path) -> sqlite3.Connection:
             log = Path(f"{source}-wal")
             if log.exists() and log.stat().st_size:
                 raise BrokenSource(
-                    "its last changes are in a log beside it, in a folder that may not be written"
+                    "its last changes are in the write-ahead log beside it, and the folder is not writable"
                 ) from error
             connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
     add_functions(connection)
@@ -265,7 +265,7 @@ def _connect(source: Path) -> sqlite3.Connection:
 
 
 def _logs_ahead(source: Path) -> bool:
-    """Say whether the file is written by way of a log (SQLite file format, 1.3.3)."""
+    """Say whether the file uses write-ahead logging (SQLite file format, 1.3.3)."""
     with source.open("rb") as file:
         return file.read(20)[18:20] == b"\2\2"
 

@@ -27,9 +27,9 @@ class Column:
 class Layer:
     """One table of features.
 
-    `key` is its integer primary key; where it has none, SQLite's number of the row, and `identity` is the primary key
-    of another type. `epsg` is 0 where the EPSG has no code for its coordinates: `system` is then what PROJ knows them
-    by, empty where nobody knows. `indexed` says whether it has an R-tree.
+    `key` is its integer primary key; where it has none, SQLite's rowid, and `identity` is the primary key of another
+    type. `epsg` is 0 where its coordinates have no EPSG code: `system` is then what PROJ reads, empty where it is
+    unknown. `indexed` says whether it has an R-tree.
     """
 
     table: str
@@ -133,7 +133,7 @@ def _numbered(
         with suppress(sqlite3.OperationalError):
             connection.execute(f"SELECT {alias} FROM {quote(table)} LIMIT 0")  # noqa: S608 - a name, quoted
             return _Numbered(alias, keys[0][0] if len(keys) == 1 else None)
-    raise BrokenSource(f"nothing numbers the rows of {table}: name a column whose values differ as `id_field`")
+    raise BrokenSource(f"table {table} has no rowid: name a column of unique values as `id_field`")
 
 
 def _described(found: tuple[Any, ...], columns: list[tuple[Any, ...]], numbered: _Numbered) -> Layer:

@@ -19,7 +19,7 @@ _BY = "Authorization, Cookie, X-Api-Key"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Caller:
+class Authentication:
     """Set `current_identity` for the request; anyio carries it into threads. While all is open it is `LOCAL`.
 
     Where callers differ, so may answers: caches are told by what, and that what a known caller gets is theirs alone.

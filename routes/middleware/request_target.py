@@ -17,10 +17,11 @@ _HOST = re.compile(
     re.ASCII,
 )
 _ABSOLUTE = re.compile(r"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
+_AUTHORITY = "a name or an address, and a port"
 _LARGEST_PORT = 65_535
 
 
-class Place:
+class RequestTarget:
     """Accept requests with the path prefix of the public address and without it: a proxy may strip it or not.
 
     An address with a slash at its end is sent to the one without it (308), at the public address. Host is looked at
@@ -69,7 +70,7 @@ def _check_host(scope: Scope) -> None:
     if not hosts and scope.get("http_version", "1.1") == "1.1":
         raise Problem(HTTPStatus.BAD_REQUEST, "Host: missing; HTTP/1.1 demands one, whichever it is")
     if hosts and not _is_authority(hosts[0]):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"Host: {hosts[0][:80]!r}; allowed: a name or an address, and a port")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"Host: {hosts[0][:80]!r}; allowed: {_AUTHORITY}")
 
 
 def _path_of(scope: Scope) -> str:
@@ -81,7 +82,10 @@ def _path_of(scope: Scope) -> str:
     if whole is None:
         return path
     if not _is_authority(whole[1]):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the address names the host {whole[1][:80]!r}, which is none")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"the address: {whole[1][:80]!r}; allowed: {_AUTHORITY}",
+        )
     return unquote(whole[2], errors="replace") or "/"
 
 

@@ -79,8 +79,8 @@ HEADERS: Value = {
     "Repr-Digest": _header("The SHA-256 of the whole file (RFC 9530)."),
     "Retry-After": _header("After how many seconds to ask again.", _WHOLE),
     "Scale-Factor": _header("How many times fewer pixels along each axis than there are.", _NUMBER),
-    "WWW-Authenticate": _header("How to say who one is."),
-    "X-Request-Id": _header("What the server's log names this request."),
+    "WWW-Authenticate": _header("How to authenticate."),
+    "X-Request-Id": _header("The id of this request in the server's log."),
 }
 
 

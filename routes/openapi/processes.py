@@ -205,7 +205,10 @@ def job_paths(api: API) -> Value:
                 responses=document("jobs", "One page of jobs."),
             )
         },
-        "/jobs/{job_id}": {"get": _job("getJob", "How a job stands"), "delete": _job("dismiss", "End or forget a job")},
+        "/jobs/{job_id}": {
+            "get": _job("getJob", "Status of a job"),
+            "delete": _job("dismiss", "End or forget a job"),
+        },
         "/jobs/{job_id}/results": {
             "get": _job_results("getResults", "The results of a job", [_JOB, _FORM], [*types, HTML])
         },
@@ -226,11 +229,11 @@ def _job_filters() -> list[Value]:
     seconds = {"type": "number", "minimum": 0}
     return [
         ref("parameters", "limit"),
-        query("offset", "How many to leave out first; `next` goes on from there.", _MOST_OFFSET),
+        query("offset", "How many to leave out first; the link `next` goes further.", _MOST_OFFSET),
         query("cursor", "Where the page begins, as the links `next` and `prev` have it.", _TEXT),
         query("type", "The kind: `process`.", words),
         query("processID", "Jobs of these processes.", words),
-        query("status", "Jobs that stand so.", words),
+        query("status", "Jobs of these statuses.", words),
         query("owner", "Jobs of this owner, for who administers.", _TEXT),
         query("datetime", f"When they were created. {DATETIME}", _TEXT),
         query("minDuration", "Jobs that took at least so many seconds.", seconds),

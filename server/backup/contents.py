@@ -42,7 +42,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchivedFile:
     """One file: its bytes, their SHA-256 in hexadecimal, and when it was changed (ns since 1970)."""
 
     __pydantic_config__ = _STRICT
@@ -54,7 +54,7 @@ class Entry:
 
 
 ABOUT_JSON = TypeAdapter(About)
-MANIFEST_JSON = TypeAdapter(tuple[Entry, ...])
+MANIFEST_JSON = TypeAdapter(tuple[ArchivedFile, ...])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,27 +13,27 @@ from server.backup.contents import CONFIGURATION, DATABASE, KEYS, PRODUCTS, RESU
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StatePaths:
     """Where the state and the configuration are."""
 
     state: Path
     configuration: Path
 
 
-def members_of(place: Place, snapshot: Path, parts: Parts) -> dict[str, Path]:
+def members_of(paths: StatePaths, snapshot: Path, parts: Parts) -> dict[str, Path]:
     """Return the files by their names in the archive; results are those that the snapshot of the orders names."""
-    members = {DATABASE: snapshot, CONFIGURATION: place.configuration}
-    members |= {key: place.state / key for key in KEYS if (place.state / key).is_file()}
+    members = {DATABASE: snapshot, CONFIGURATION: paths.configuration}
+    members |= {key: paths.state / key for key in KEYS if (paths.state / key).is_file()}
     if parts.results:
-        members |= _results(place, snapshot)
+        members |= _results(paths, snapshot)
     if parts.products:
-        members |= {f"{PRODUCTS}/{path.name}": path for path in _made(place.state / PRODUCTS)}
+        members |= {f"{PRODUCTS}/{path.name}": path for path in _made(paths.state / PRODUCTS)}
     return members
 
 
-def _results(place: Place, snapshot: Path) -> Iterator[tuple[str, Path]]:
-    sources = tuple(_sources(place.configuration))
-    root = place.state / RESULTS
+def _results(paths: StatePaths, snapshot: Path) -> Iterator[tuple[str, Path]]:
+    sources = tuple(_sources(paths.configuration))
+    root = paths.state / RESULTS
     with closing(StoredJobs(snapshot)) as store:
         files = dict.fromkeys(file for _, file in store.named_files())
     for file in files:

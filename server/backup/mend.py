@@ -13,30 +13,28 @@ from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.whole import link, whole_file
 from server.backup.contents import CONFIGURATION, RESULTS
-from server.backup.members import Place
+from server.backup.members import StatePaths
 
 
-def mend(place: Place, unpacked: Path, database: Path) -> tuple[Path | None, int]:
-    """Do so; return where the configuration lies instead of in its place, and how many orders lost their result.
+def mend(paths: StatePaths, unpacked: Path, database: Path) -> tuple[Path | None, int]:
+    """Do so; return where the configuration lies if not in its place, and how many orders lost their result.
 
-    The orders are in the `database` of SQLite, whether or not they go on to PostgreSQL from there.
-
-    It may be done again.
+    The orders are in the `database` of SQLite, also where they are moved to PostgreSQL later. It may be done again.
     """
-    elsewhere = _place_configuration(place, unpacked / CONFIGURATION)
-    _link_sources(place)
-    return elsewhere, _note_missing(place.state, database)
+    elsewhere = _place_configuration(paths, unpacked / CONFIGURATION)
+    _link_sources(paths)
+    return elsewhere, _note_missing(paths.state, database)
 
 
-def _place_configuration(place: Place, saved: Path) -> Path | None:
+def _place_configuration(paths: StatePaths, saved: Path) -> Path | None:
     """Put the configuration where there is none; beside the state where there is another, or none can be put."""
-    if not saved.exists() or _holds(place.configuration, saved.read_bytes()):
+    if not saved.exists() or _holds(paths.configuration, saved.read_bytes()):
         return None
-    if not place.configuration.exists():
+    if not paths.configuration.exists():
         with suppress(OSError):
-            _put(saved, place.configuration)
+            _put(saved, paths.configuration)
             return None
-    elsewhere = place.state / f"restored-{CONFIGURATION}"
+    elsewhere = paths.state / f"restored-{CONFIGURATION}"
     _put(saved, elsewhere)
     return elsewhere
 
@@ -50,10 +48,10 @@ def _put(saved: Path, target: Path) -> None:
         part.write_bytes(saved.read_bytes())
 
 
-def _link_sources(place: Place) -> None:
+def _link_sources(paths: StatePaths) -> None:
     """Make the European rasters that the house has a record of, and no file, other names of their sources again."""
-    rasters = dict(_rasters(place.configuration))
-    for record in (place.state / RESULTS / HOUSE).glob("*/*.json"):
+    rasters = dict(_rasters(paths.configuration))
+    for record in (paths.state / RESULTS / HOUSE).glob("*/*.json"):
         target = record.with_suffix("")
         if target.name in rasters and not target.exists(follow_symlinks=False):
             link(rasters[target.name], target)

@@ -20,7 +20,7 @@ from orchestration.turn import worker_lock
 from products.progress import Report
 from products.whole import make_durable, whole_file
 from server.backup.contents import DATABASE, KEYS, PRODUCTS, RESULTS, About, NotRestorable
-from server.backup.members import Place
+from server.backup.members import StatePaths
 from server.backup.mend import mend
 from server.backup.unpack import read_about, unpack
 from server.state import JOURNAL, RESTORING, StateBusy, alone
@@ -59,7 +59,9 @@ class StateInTheWay(Exception):
     """There is a state already, and it was not said that it may be moved aside."""
 
 
-def restore(archive: Path, place: Place, report: Report, *, force: bool = False, url: str | None = None) -> Restored:
+def restore(
+    archive: Path, paths: StatePaths, report: Report, *, force: bool = False, url: str | None = None
+) -> Restored:
     """Make the archive the state, or complete the restore of it that was interrupted.
 
     With a `url` the orders go to that PostgreSQL, whose schema is brought up. What is in it already is then in the old
@@ -67,12 +69,12 @@ def restore(archive: Path, place: Place, report: Report, *, force: bool = False,
     as it was.
     """
     about = read_about(archive)
-    with alone(place.state), _alone_in_database(url):
-        stage = place.state / RESTORING
+    with alone(paths.state), _alone_in_database(url):
+        stage = paths.state / RESTORING
         journal = _read(stage / JOURNAL)
         if journal is None:
-            journal = _prepare(archive, place.state, report, force=force, url=url)
-        restored = _exchange(place, journal, url)
+            journal = _prepare(archive, paths.state, report, force=force, url=url)
+        restored = _exchange(paths, journal, url)
         if journal.about != about:
             other = f"{journal.about.taken:%Y-%m-%d %H:%M:%S}Z"
             raise StateInTheWay(f"completed the interrupted restore of the backup of {other}; {archive} was not begun")
@@ -154,18 +156,18 @@ def _bring_up(database: Path, archive: Path) -> None:
         raise NotRestorable(f"{archive}: {DATABASE}: {error}") from error
 
 
-def _exchange(place: Place, journal: Journal, url: str | None) -> Restored:
+def _exchange(paths: StatePaths, journal: Journal, url: str | None) -> Restored:
     """Move the old state aside, the new one in; each step may have been done before."""
-    stage, aside = place.state / RESTORING, place.state / journal.aside
+    stage, aside = paths.state / RESTORING, paths.state / journal.aside
     new = stage / "new"
     if not journal.moved:
         extra = (PRODUCTS,) if (new / PRODUCTS).exists() else ()
-        _move((*_STATE, *extra), place.state, aside)
+        _move((*_STATE, *extra), paths.state, aside)
         journal = replace(journal, moved=True)
         _write(stage / JOURNAL, journal)
-    ours = new if url else place.state
-    _move((*(() if url else (DATABASE,)), *KEYS, RESULTS, PRODUCTS), new, place.state)
-    configuration, missing = mend(place, new, ours / DATABASE)
+    ours = new if url else paths.state
+    _move((*(() if url else (DATABASE,)), *KEYS, RESULTS, PRODUCTS), new, paths.state)
+    configuration, missing = mend(paths, new, ours / DATABASE)
     if url:
         aside.mkdir(exist_ok=True)
         move(ours / DATABASE, url, aside=aside / "orders-of-postgresql.sqlite")

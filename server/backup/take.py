@@ -24,11 +24,11 @@ from server.backup.contents import (
     MANIFEST_JSON,
     STORE,
     About,
-    Entry,
+    ArchivedFile,
     Parts,
 )
 from server.backup.measured import Measured, Meter
-from server.backup.members import Place, members_of
+from server.backup.members import StatePaths, members_of
 from server.state import in_use
 from sql.connect import SCHEMA_VERSION, copy_database
 from sql.move import save
@@ -49,7 +49,7 @@ class Taken:
 
 
 def take_backup(
-    place: Place, target: Path, parts: Parts, report: Report, database: PostgresPool | None = None
+    paths: StatePaths, target: Path, parts: Parts, report: Report, database: PostgresPool | None = None
 ) -> Taken:
     """Write the backup while servers and workers run; the orders are in the state folder or in the `database`.
 
@@ -57,14 +57,14 @@ def take_backup(
     """
     if target.exists():
         raise FileExistsError(f"{target}: is there already")
-    if database is None and not (place.state / DATABASE).exists():
-        raise FileNotFoundError(f"{place.state / DATABASE} is not there: nothing was ordered, or it is another folder")
+    if database is None and not (paths.state / DATABASE).exists():
+        raise FileNotFoundError(f"{paths.state / DATABASE} is not there: nothing was ordered, or it is another folder")
     folder = target.absolute().parent
-    with in_use(place.state), TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as draft:
+    with in_use(paths.state), TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as draft:
         snapshot = Path(draft) / DATABASE
         with unavailable():
-            _take_orders(place, snapshot, database)
-        members = members_of(place, snapshot, parts)
+            _take_orders(paths, snapshot, database)
+        members = members_of(paths, snapshot, parts)
         size = sum(path.stat().st_size for path in members.values() if path.is_file())
         refuse_full(folder, size + _OVERHEAD * len(members))
         about = About(FORMAT, version("landcast"), STORE, SCHEMA_VERSION, datetime.now(UTC), size)
@@ -73,10 +73,10 @@ def take_backup(
     return Taken(len(entries), sum(entry.size for entry in entries), len(members) - len(entries))
 
 
-def _take_orders(place: Place, snapshot: Path, database: PostgresPool | None) -> None:
+def _take_orders(paths: StatePaths, snapshot: Path, database: PostgresPool | None) -> None:
     """Copy the orders as they are at one moment."""
     if database is None:
-        copy_database(place.state / DATABASE, snapshot)
+        copy_database(paths.state / DATABASE, snapshot)
         return
     database.prepare()
     with database.reading() as connection:
@@ -89,7 +89,7 @@ def refuse_full(folder: Path, size: int) -> None:
         raise OSError(f"{folder}: needs {size:,} bytes, {free:,} are free")
 
 
-def _write(stream: IO[bytes], about: About, members: Mapping[str, Path], report: Report) -> tuple[Entry, ...]:
+def _write(stream: IO[bytes], about: About, members: Mapping[str, Path], report: Report) -> tuple[ArchivedFile, ...]:
     meter = Meter(report, about.size, "writing the backup")
     with tarfile.open(fileobj=stream, mode="w:", format=tarfile.PAX_FORMAT) as tar:
         _add_text(tar, ABOUT, ABOUT_JSON.dump_json(about))
@@ -102,7 +102,7 @@ def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
     tar.addfile(_info(name, len(text)), io.BytesIO(text))
 
 
-def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: Meter) -> Iterator[Entry]:
+def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: Meter) -> Iterator[ArchivedFile]:
     """Add the files, but those that were removed meanwhile, as results are at the end of their time."""
     for name, path in members.items():
         try:
@@ -113,7 +113,7 @@ def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: Meter) -> I
             status = os.fstat(file.fileno())
             measured = Measured(file, meter)
             tar.addfile(_info(name, status.st_size), measured)
-            yield Entry(name, status.st_size, measured.sha256, status.st_mtime_ns)
+            yield ArchivedFile(name, status.st_size, measured.sha256, status.st_mtime_ns)
 
 
 def _info(name: str, size: int) -> tarfile.TarInfo:

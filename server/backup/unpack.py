@@ -18,7 +18,7 @@ from server.backup.contents import (
     MANIFEST,
     MANIFEST_JSON,
     About,
-    Entry,
+    ArchivedFile,
     NotRestorable,
     is_name,
     refuse_foreign,
@@ -111,7 +111,7 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, met
     return measured.size, measured.sha256
 
 
-def _compare(found: dict[str, tuple[int, str]], manifest: tuple[Entry, ...]) -> None:
+def _compare(found: dict[str, tuple[int, str]], manifest: tuple[ArchivedFile, ...]) -> None:
     listed = {entry.name: entry for entry in manifest}
     for name in found.keys() ^ listed.keys():
         raise NotRestorable(f"{name!r} is not both in the archive and in its manifest")
@@ -127,7 +127,7 @@ def _refuse_more(members: Iterator[tarfile.TarInfo]) -> None:
         raise NotRestorable("goes on behind its end")
 
 
-def _settle(manifest: tuple[Entry, ...], folder: Path) -> None:
+def _settle(manifest: tuple[ArchivedFile, ...], folder: Path) -> None:
     """Give the files the times that they had, which records of the house compare, and make all of it durable."""
     for entry in manifest:
         path = folder / entry.name

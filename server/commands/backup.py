@@ -22,17 +22,17 @@ def backup(file: Path, configuration: Path, *, without_results: bool, with_produ
     sample, the environment variables. There are keys in it: only its owner may read it.
     """
     from server.backup.contents import Parts
-    from server.backup.members import Place
+    from server.backup.members import StatePaths
     from server.backup.take import take_backup
     from server.database import postgres_of
     from server.state import refuse_root
 
     chosen = settings()
-    place = Place(chosen.state.dir, configuration)
+    paths = StatePaths(chosen.state.dir, configuration)
     parts = Parts(results=not without_results, products=with_products)
     with _in_plain_words(), _ended_in_order(), progress("writing the backup") as report:
-        refuse_root(place.state)
-        taken = take_backup(place, file, parts, report, postgres_of(chosen))
+        refuse_root(paths.state)
+        taken = take_backup(paths, file, parts, report, postgres_of(chosen))
     if taken.gone:
         click.echo(f"warning: {taken.gone} files of results were not there any more", err=True)
     click.echo(f"{file}: {taken.files} files, {taken.size} bytes")
@@ -49,16 +49,16 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
     The configuration is put where --config says, unless there is one. With LANDCAST_DATABASE_URL, which must then be
     that of the tables' owner, the orders go to PostgreSQL, wherever they were.
     """
-    from server.backup.members import Place
+    from server.backup.members import StatePaths
     from server.backup.restore import restore as restore_backup
     from server.state import refuse_root
 
     chosen = settings()
-    place = Place(chosen.state.dir, configuration)
+    paths = StatePaths(chosen.state.dir, configuration)
     url = chosen.database.url.get_secret_value() if chosen.database.url else None
     with _in_plain_words(), progress("reading the backup") as report:
-        refuse_root(place.state)
-        restored = restore_backup(file, place, report, force=force, url=url)
+        refuse_root(paths.state)
+        restored = restore_backup(file, paths, report, force=force, url=url)
     if restored.aside:
         click.echo(f"the old state is in {restored.aside}", err=True)
     if restored.configuration:
@@ -67,7 +67,7 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
         )
     if restored.missing:
         click.echo(f"{restored.missing} orders have no result any more: order again what is needed", err=True)
-    click.echo(f"{place.state}: as it was at {restored.taken:%Y-%m-%d %H:%M:%S}Z")
+    click.echo(f"{paths.state}: as it was at {restored.taken:%Y-%m-%d %H:%M:%S}Z")
 
 
 @contextmanager

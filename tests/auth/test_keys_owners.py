@@ -105,7 +105,7 @@ def test_keys_of_who_is_disabled_wait_until_they_are_enabled(
     keycloak.admin("PUT", f"/users/{person}", {"enabled": False})
     for _ in range(2):
         confirm_owners(keys, directory, keycloak.issuer)
-    assert "the API key sleeps" in reason(keys, text)
+    assert "the API key is suspended" in reason(keys, text)
     assert [record.getMessage() for record in caplog.records if record.name == "landcast.audit"] == ["keys suspended"]
     keycloak.admin("PUT", f"/users/{person}", {"enabled": True})
     confirm_owners(keys, directory, keycloak.issuer)
@@ -173,7 +173,7 @@ def test_a_program_has_no_sign_in_and_is_confirmed_all_the_same(
 ) -> None:
     text = make(keys, identity(keycloak, program, "geoville"))
     place_of.run("update api_keys set rights_at = 1")
-    assert "sleeps" in reason(keys, text)
+    assert "suspended" in reason(keys, text)
     confirm_owners(keys, directory, keycloak.issuer)
     assert roles(keys, text) == {"geoville"}
 
@@ -195,7 +195,7 @@ def test_while_keycloak_is_away_keys_sleep_after_the_trust_and_none_is_lost(
             confirm_owners(keys, wrong, keycloak.issuer)
     assert roles(keys, text) == {"user"}
     place_of.run("update api_keys set rights_at = rights_at - 86401000000")
-    assert "sleeps" in reason(keys, text)
+    assert "suspended" in reason(keys, text)
     confirm_owners(keys, directory, keycloak.issuer)
     assert roles(keys, text) == {"user"}
 

@@ -298,10 +298,10 @@ def test_a_key_does_not_refresh_itself(keys: ApiKeys, place_of: PlaceOf) -> None
 
 
 @both
-def test_a_key_whose_owner_is_not_confirmed_for_long_sleeps_until_they_are(keys: ApiKeys, place_of: PlaceOf) -> None:
+def test_a_key_whose_owner_is_not_confirmed_is_suspended_until_they_are(keys: ApiKeys, place_of: PlaceOf) -> None:
     """Who was deleted at the issuer never signs in again: their keys end without anybody thinking of them."""
     _, text = keys.create(ANN, WANTED, rights_at=at() - timedelta(seconds=TRUST_SECONDS))
-    assert "the API key sleeps" in reason(keys, text)
+    assert "the API key is suspended" in reason(keys, text)
     with closing(ApiKeys(place_of(), trust_seconds=2 * TRUST_SECONDS)) as patient:
         assert patient.identify(text).roles == ANN.roles
     assert seen(keys, ANN, text).roles == ANN.roles

@@ -9,10 +9,10 @@ from auth.access import UNLIMITED, Access, Action, Limits
 from auth.identity import ANONYMOUS, LOCAL, Identity
 from auth.keys.key import KeyIdentity, KeyScope
 from auth.policy import OPEN, GrantPolicy
-from auth.policy_file import COLLECTIONS, PROCESSES, Known, policy_of, read_policy
+from auth.policy_file import COLLECTIONS, PROCESSES, PolicyNames, policy_of, read_policy
 from auth.policy_problems import InvalidPolicy
 
-KNOWN = Known.of({})
+KNOWN = PolicyNames.of({})
 EXAMPLE = Path("deploy/policy.yml")
 ISSUER = "https://sso.example.org/realms/land"
 

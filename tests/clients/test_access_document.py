@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import yaml
 
-from auth.policy_file import Known, policy_of
+from auth.policy_file import PolicyNames, policy_of
 from tests.clients.conftest import FILE, Guarded, run
 from tests.server.served import eventually
 
@@ -57,7 +57,7 @@ def test_its_policies_can_be_followed() -> None:
     examples = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
     assert len(examples) == 2
     for example in examples:
-        assert policy_of(yaml.safe_load(example), Known.of({})).grants
+        assert policy_of(yaml.safe_load(example), PolicyNames.of({})).grants
 
 
 def test_curl_with_client_credentials(environment: dict[str, str], tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, task
 
-from orchestration.dags.services import answer_of_run, end, last_task, told_to_the_caller
+from orchestration.dags.services import answer_of_run, end, last_task, reporting
 
 with DAG("test-slow-service", schedule=None):
 
     @task(execution_timeout=timedelta(seconds=1), retries=1, retry_delay=timedelta(seconds=0.1))
     def ask() -> None:
-        with told_to_the_caller():
+        with reporting():
             time.sleep(60)
 
     @last_task

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 
-from orchestration.runners.airflow import Access
+from orchestration.runners.airflow import AirflowAccess
 
 Answer = tuple[int, Any]
 _RUN = re.compile(r"/api/v2/dags/([^/]+)/dagRuns/([^/?]+)")
@@ -41,8 +41,8 @@ class PlayedAirflow:
     logins: int = 0
     is_over: bool = False
 
-    def access(self, timeout: float = 2.0) -> Access:
-        return Access(self.url, "landcast", "pass", timeout)
+    def access(self, timeout: float = 2.0) -> AirflowAccess:
+        return AirflowAccess(self.url, "landcast", "pass", timeout)
 
     def answer(self, method: str, path: str, body: Any, token: str) -> Answer:
         self.asked.append(f"{method} {path.partition('?')[0]}")

@@ -12,10 +12,10 @@ import pytest
 
 from orchestration.ending import write_ending
 from orchestration.errors import RunnerUnavailable, WorkflowUnavailable
-from orchestration.handover import Said, handed_order, say
+from orchestration.handover import TaskStatus, handed_order, write_status
 from orchestration.job import Job, Order, Output, Status
 from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, run_id
-from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.client import Airflow
 from orchestration.runners.airflow.condition import AWAY, IDLE, QUEUED, Condition
 from orchestration.runners.airflow.handing import hand_over
@@ -26,7 +26,7 @@ from tests.ports import free_port
 
 Until = Callable[..., None]
 ID = "6f2b4c1e-0000-4000-8000-00000000000{}"
-PACE = Pace(poll=0.1, health=0.1, closer=0.3, patience=0.6, linger=0.4, shared=0.2, lost=0.5)
+PACE = Timing(poll=0.1, health=0.1, closer=0.3, patience=0.6, linger=0.4, shared=0.2, lost=0.5)
 DAGS = frozenset({"echo", "apply-model"})
 
 
@@ -353,16 +353,16 @@ def test_an_order_of_a_service_says_how_its_tasks_stand(yard: Yard) -> None:
     folder = yard.results / job.id / "1"
     yard.set(job, "running")
     yard.comes_to(job, Running())
-    say(folder, "calculate", Said("Asks calculate, try 1 of 11."))
-    yard.comes_to(job, Running(message="Asks calculate, try 1 of 11."))
+    write_status(folder, "calculate", TaskStatus("Asking calculate, try 1 of 11."))
+    yard.comes_to(job, Running(message="Asking calculate, try 1 of 11."))
     for index in range(5):
-        say(folder, f"ask-{index}", Said(f"[{index}] Try 2 of 7 met: busy.", "busy"))
-    told = "[0] Try 2 of 7 met: busy. [1] Try 2 of 7 met: busy. [2] Try 2 of 7 met: busy. And 3 more requests."
+        write_status(folder, f"ask-{index}", TaskStatus(f"[{index}] Try 2 of 7 failed: busy.", "busy"))
+    told = "[0] Try 2 of 7 failed: busy. [1] Try 2 of 7 failed: busy. [2] Try 2 of 7 failed: busy. And 3 more requests."
     yard.comes_to(job, Running(message=told))
-    (folder / "said-calculate.json").write_text("[")
+    (folder / "status-calculate.json").write_text("[")
     for index in range(5):
-        say(folder, f"ask-{index}", None)
-        say(folder, f"ask-{index}", None)
+        write_status(folder, f"ask-{index}", None)
+        write_status(folder, f"ask-{index}", None)
     yard.comes_to(job, Running())
 
 

@@ -17,10 +17,10 @@ from uuid import uuid4
 import pytest
 
 from orchestration.ending import read_ending
-from orchestration.handover import hand_order, said_by_all
+from orchestration.handover import hand_order, status_of_tasks
 from orchestration.job import Order, Output
 from orchestration.runners import Done, Failed
-from orchestration.runners.airflow import Access
+from orchestration.runners.airflow import AirflowAccess
 from orchestration.runners.airflow.client import Airflow as Client
 from orchestration.runners.airflow.condition import examine
 from orchestration.where import SERVICES
@@ -281,7 +281,7 @@ class Stage:
     def _listen(self, over: Event) -> None:
         while not over.wait(0.02):
             for job in list(self._said):
-                told = said_by_all(self._airflow.state / "results" / job / "1")
+                told = status_of_tasks(self._airflow.state / "results" / job / "1")
                 if told and told not in self._said[job][-1:]:
                     self._said[job].append(told)
 
@@ -336,7 +336,7 @@ def _all(airflow: Airflow, played: PlayedServices, stage: Stage) -> dict[str, Ra
 
 def _problems(airflow: Airflow) -> list[str]:
     """Return what `check` and readiness say of Airflow, as the server's own user."""
-    access = Access(airflow.url, airflow.username, airflow.password)
+    access = AirflowAccess(airflow.url, airflow.username, airflow.password)
     with closing(Client(access)) as client:
         pulse = Pulse(access)
         assert pulse.trouble() == ""
@@ -449,11 +449,11 @@ def test_an_order_says_which_try_it_is_at_and_what_the_last_one_met(ran: dict[st
     said = ran["ill"].said
     met = "apply-model-service failed with status 500."
     expected = (
-        rf"Try 1 of 3 met: {met} The next comes at \d\d:\d\d:\d\d UTC\.",
-        rf"Asks apply-model-service, try \d of \d\. The last met: {met}",
+        rf"Try 1 of 3 failed: {met} The next is at \d\d:\d\d:\d\d UTC\.",
+        rf"Asking apply-model-service, try \d of \d\. The last try failed: {met}",
     )
     for pattern in expected:
         assert any(re.fullmatch(pattern, each) for each in said), said
-    assert re.fullmatch(rf"Try (\d) of \1 met: {met}", said[-1]), "after the last there is no next one"
+    assert re.fullmatch(rf"Try (\d) of \1 failed: {met}", said[-1]), "after the last there is no next one"
     told = [each for each in ran["some"].said if each.startswith("[1] ")]
     assert any("refused it with status 400" in each for each in told), "of a list, which entry"

@@ -16,7 +16,7 @@ from orchestration.handover import hand_order
 from orchestration.job import Order, Output
 from orchestration.runners import Done, Failed
 from orchestration.services.apply_model import apply_model, calculate_features
-from orchestration.services.finish import Run, finish, give_up
+from orchestration.services.finish import ServiceRun, finish, give_up
 from orchestration.services.prepare_samples import prepare_samples
 from orchestration.services.sample_extraction import extract_sentinel_2, scene_of, summary
 from orchestration.services.service import MAX_ANSWER, Service
@@ -304,7 +304,7 @@ def test_proxies_of_the_environment_are_not_used(play: Play, monkeypatch: pytest
 
 def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
     hand_order(tmp_path / JOB / "2", Order("p", {"a": "\0"}, "ann"))
-    run = Run.of({"job": JOB, "attempt": 2, "process": "p"}, f"{JOB}.2", tmp_path)
+    run = ServiceRun.of({"job": JOB, "attempt": 2, "process": "p"}, f"{JOB}.2", tmp_path)
     assert run.inputs == {"a": "\0"}
     give_up(run, tmp_path, 1, "x" * 9000)
     finish(run, tmp_path, 3, {"a": ["ä"]})
@@ -329,4 +329,4 @@ def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
 def test_a_run_that_was_started_for_no_order_writes_nowhere(conf: Any, tmp_path: Any) -> None:
     """Who may start runs in Airflow must not choose which folder is written to."""
     with pytest.raises(WorkFailed, match="started for no order"):
-        Run.of(conf, "run", tmp_path)
+        ServiceRun.of(conf, "run", tmp_path)

@@ -156,5 +156,5 @@ def test_features_of_which_nobody_knows_where_they_lie_are_refused(
     by_hand(path, "id INTEGER PRIMARY KEY, name TEXT", [(1, "Ä", blob(shapely.box(0, 0, 9, 9)))], srs=srs)
     catalogue = Catalogue((), (FeatureSource("x", path), FeatureSource("parks", path)))
     for where in ({"collection": "x", "bbox": _EVERYWHERE}, {"park": "Ä"}):
-        with pytest.raises(UnknownPlace, match="cannot be measured: nobody knows where"):
+        with pytest.raises(UnknownPlace, match="cannot be measured: the system of their coordinates is unknown"):
             places_of(where, catalogue)

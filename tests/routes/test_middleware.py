@@ -24,12 +24,12 @@ from auth.identity import LOCAL, current_identity
 from products.errors import AreaTooLarge, BrokenSource
 from routes.body import MAX_BODY
 from routes.errors import HANDLERS
+from routes.middleware.authentication import Authentication
 from routes.middleware.bounds import Bounds
-from routes.middleware.caller import Caller
 from routes.middleware.failures import Failures
 from routes.middleware.options import Options
-from routes.middleware.place import Place
 from routes.middleware.request_log import RequestLog
+from routes.middleware.request_target import RequestTarget
 from routes.middleware.response_headers import ResponseHeaders
 
 Endpoint = Callable[[Request], Any]
@@ -50,10 +50,10 @@ def _client(
         middleware=[
             Middleware(RequestLog),
             Middleware(ResponseHeaders, url=url),
-            Middleware(Place, url=url),
+            Middleware(RequestTarget, url=url),
             Middleware(Bounds, requests=requests, seconds=seconds, body_seconds=body_seconds),
             Middleware(Failures),
-            Middleware(Caller, url=url),
+            Middleware(Authentication, url=url),
             Middleware(Options, routes=routes),
         ],
         exception_handlers=HANDLERS,

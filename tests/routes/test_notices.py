@@ -121,7 +121,7 @@ def test_a_mail_goes_to_the_operator_s_address_where_the_caller_has_none(make_ap
 def test_a_mail_goes_to_the_caller_where_that_is_an_address(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, email: str | None, address: str | None
 ) -> None:
-    monkeypatch.setattr("routes.middleware.caller.LOCAL", Identity("local", email, method="local"))
+    monkeypatch.setattr("routes.middleware.authentication.LOCAL", Identity("local", email, method="local"))
     app = make_app(mail={"url": "smtp://127.0.0.1:1", "to": "to@example.org"})
     with TestClient(app, base_url="http://inside.invalid") as client:
         answer = client.post(ORDER, json=WANTED)

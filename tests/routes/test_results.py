@@ -199,7 +199,7 @@ def test_expired_files_are_410_everywhere(bureau: "Bureau") -> None:
 
 def test_a_signed_link_needs_no_identity_and_resumes(bureau: "Bureau", monkeypatch: pytest.MonkeyPatch) -> None:
     link = link_of(bureau, ordered_file(bureau))
-    monkeypatch.setattr("routes.middleware.caller.LOCAL", ANONYMOUS)
+    monkeypatch.setattr("routes.middleware.authentication.LOCAL", ANONYMOUS)
     whole = bureau.client.get(link)
     rest = bureau.client.get(link, headers={"Range": "bytes=5000-"})
     assert (whole.status_code, rest.status_code) == (200, 206)

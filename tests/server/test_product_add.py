@@ -127,7 +127,7 @@ def test_tiles_of_one_raster_are_one_product_with_no_data_in_the_gap(config: Pat
         ({"dtype": "complex64"}, "wrong.tif is no class raster: its values are complex64"),
         (
             {"place": PLACE @ Affine.rotation(5)},
-            "its pixels are not square, north up, but turned",
+            "its pixels are not square, north up: the grid is rotated",
         ),
         ({"place": PLACE @ Affine.scale(1, -1)}, "its rows run from south to north; gdalwarp turns them"),
         ({"place": PLACE @ Affine.scale(1, 1.001)}, "not square, north up, but 10 x 10.01"),

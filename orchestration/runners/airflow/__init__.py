@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AirflowAccess:
     """Where Airflow is, who we are there, and how long an answer is waited for, in seconds."""
 
     url: str
@@ -14,7 +14,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timing:
     """How often what is looked at, and how long what is waited for, in seconds."""
 
     poll: float = 3.0
@@ -37,6 +37,6 @@ class Pace:
 class OnAirflow:
     """What is run on Airflow: at most so many orders of each kind are handed over at once."""
 
-    access: Access
+    access: AirflowAccess
     runs: int = 64
-    pace: Pace = field(default_factory=Pace)
+    pace: Timing = field(default_factory=Timing)

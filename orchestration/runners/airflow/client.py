@@ -19,7 +19,7 @@ from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRun
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from orchestration.errors import WorkflowRefused, WorkflowUnavailable
-from orchestration.runners.airflow import Access
+from orchestration.runners.airflow import AirflowAccess
 from orchestration.runners.airflow.token import Token
 from orchestration.services import LACKING, LACKS
 
@@ -74,7 +74,7 @@ class Airflow:
     Raises WorkflowUnavailable where nothing is known of what came of it, WorkflowRefused where Airflow will not do it.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: AirflowAccess) -> None:
         self._access = access
         self._api = ApiClient(Configuration(host=access.url, retries=0))
         self._token = Token(self._log_in)

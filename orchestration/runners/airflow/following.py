@@ -5,9 +5,9 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestration.ending import find_ending
-from orchestration.handover import said_by_all
+from orchestration.handover import status_of_tasks
 from orchestration.runners import Done, Failed, Gone
-from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.condition import QUEUED, Condition
 from orchestration.runners.airflow.run import Run
 from orchestration.where import SERVICES
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _SOON = 0.3
 
 
-def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Pace) -> float | None:
+def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> float | None:
     """See how the run stands; return in how many seconds to look again, None where news or a poll will say when.
 
     Raises WorkflowUnavailable, WorkflowRefused.
@@ -40,13 +40,13 @@ def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Pace) -> fl
 def note(run: Run, seen: "RunSeen", condition: Condition) -> None:
     """Note how a run stands that is not over."""
     waits = condition.why_wait(run.dags[0])
-    said = said_by_all(run.folder) if run.process in SERVICES else ""
+    said = status_of_tasks(run.folder) if run.process in SERVICES else ""
     run.note(seen.state, waits or (QUEUED if seen.state == "queued" else said))
     if waits:
         run.changed_at = time.monotonic()
 
 
-def is_suspect(run: Run, pace: Pace) -> bool:
+def is_suspect(run: Run, pace: Timing) -> bool:
     """Say whether a run that is not over needs a look of its own: it has a result, or has not changed for long."""
     now = time.monotonic()
     if now < run.closer_at:
@@ -54,7 +54,7 @@ def is_suspect(run: Run, pace: Pace) -> bool:
     return now > run.changed_at + pace.closer or isinstance(find_ending(run.folder), Done)
 
 
-def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Pace) -> float | None:
+def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Timing) -> float | None:
     """End a run that Airflow is done with by what its work wrote, which may take a moment to be seen."""
     if (ending := find_ending(run.folder)) is not None:
         run.end(ending)
@@ -84,7 +84,7 @@ def _counted(tries: int) -> str:
     return "1 try" if tries == 1 else f"{tries} tries"
 
 
-def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Pace) -> None:
+def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> None:
     """Look at the tasks of a suspect run, and end it where nothing more will come of it."""
     if condition.why_wait(run.dags[0]) or not is_suspect(run, pace):
         return

@@ -12,7 +12,7 @@ from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUna
 from orchestration.handover import hand_order
 from orchestration.job import Job, Status
 from orchestration.runners import Gone, Queued, Running, RunState, run_id
-from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.agenda import Agenda
 from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
 from orchestration.runners.airflow.following import follow, is_suspect, note
@@ -55,12 +55,12 @@ class AirflowRunner:
         results: Path,
         *,
         dags: frozenset[str] = DAGS,
-        pace: Pace | None = None,
+        pace: Timing | None = None,
     ) -> None:
         self._connect = connect
         self._results = results.absolute()
         self._dags = dags
-        self._pace = pace or Pace()
+        self._pace = pace or Timing()
         self._airflow: Airflow | None = None
         self._condition = _UNASKED
         self._runs: dict[str, Run] = {}
@@ -103,7 +103,7 @@ class AirflowRunner:
         return self._seen(job, run.look(job))
 
     def _seen(self, job: Job, state: RunState) -> RunState:
-        """Return the state; while Airflow does not answer, a run of which nothing is heard either says so."""
+        """Return the state; while Airflow does not answer, a run that does not report itself says so."""
         trouble = self._condition.trouble
         if not isinstance(state, Queued | Running) or self._condition.answers or self._condition is _UNASKED:
             return state

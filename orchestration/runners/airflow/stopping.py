@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestration.runners import Gone
-from orchestration.runners.airflow import Pace
+from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.run import Run
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ _ON_ITS_WAY = 15.0
 _STOPPED = Gone("it was ended")
 
 
-def end_run(run: Run, airflow: "Airflow", pace: Pace) -> float | None:
+def end_run(run: Run, airflow: "Airflow", pace: Timing) -> float | None:
     """Take the next step to its end; return in how many seconds to take another, None once it is over.
 
     Raises WorkflowUnavailable, WorkflowRefused for what is to be tried again.
