@@ -16,6 +16,8 @@ NO_GEOMETRY = "null"
 _DEGREE_DECIMALS = 7
 _METRE_DECIMALS = 2
 _HEIGHT_DECIMALS = 3
+_WHOLE = 1e15
+"""Numbers above have no decimals worth rounding, and the largest become infinite when rounded."""
 _POINTS_A_SIDE = 100
 _LEAST = 1e-9
 _XYZ = 3
@@ -29,6 +31,7 @@ def geojson_texts(geometries: NDArray[Any], source: Crs, target: Crs) -> list[st
     in the other system or a coordinate that is no number. Measures (M) have no place in GeoJSON.
     """
     written = [NO_GEOMETRY] * len(geometries)
+    geometries = _finite(geometries)
     geometries = np.where(_has_heights(geometries), geometries, shapely.force_2d(geometries))
     high = shapely.has_z(geometries)
     for places, dimension in ((np.flatnonzero(~high), 2), (np.flatnonzero(high), _XYZ)):
@@ -57,18 +60,30 @@ def _without_measures(geometries: NDArray[Any], dimension: int) -> NDArray[Any]:
 
 def _rounded(geometries: NDArray[Any], crs: Crs, dimension: int) -> NDArray[Any]:
     """Return the geometries as they are written, None for those with a coordinate that is no number."""
-    numbers, owners = shapely.get_coordinates(geometries, include_z=dimension == _XYZ, return_index=True)
-    wrong = np.zeros(len(geometries), bool)
-    wrong[owners[~np.isfinite(numbers).all(axis=1)]] = True
-    if wrong.any():
-        geometries = geometries.copy()
-        geometries[wrong] = None
-        numbers = numbers[~wrong[owners]]
-    numbers[:, :2] = np.round(numbers[:, :2], _DEGREE_DECIMALS if crs.geographic else _METRE_DECIMALS)
-    numbers[:, 2:] = np.round(numbers[:, 2:], _HEIGHT_DECIMALS)
+    geometries = _finite(geometries, high=dimension == _XYZ)
+    numbers = shapely.get_coordinates(geometries, include_z=dimension == _XYZ)
+    _round(numbers[:, :2], _DEGREE_DECIMALS if crs.geographic else _METRE_DECIMALS)
+    _round(numbers[:, 2:], _HEIGHT_DECIMALS)
     if crs.northing_first:
         numbers[:, :2] = numbers[:, 1::-1]
     return np.asarray(shapely.set_coordinates(geometries, numbers))
+
+
+def _finite(geometries: NDArray[Any], *, high: bool = False) -> NDArray[Any]:
+    """Return the geometries, None for those with a coordinate that is no number, which GEOS does not orient."""
+    numbers, owners = shapely.get_coordinates(geometries, include_z=high, return_index=True)
+    wrong = np.zeros(len(geometries), bool)
+    wrong[owners[~np.isfinite(numbers).all(axis=1)]] = True
+    if not wrong.any():
+        return geometries
+    finite = geometries.copy()
+    finite[wrong] = None
+    return finite
+
+
+def _round(numbers: NDArray[np.float64], decimals: int) -> None:
+    fine = np.abs(numbers) < _WHOLE
+    numbers[fine] = np.round(numbers[fine], decimals)
 
 
 def _without_empty(text: str) -> str:

@@ -10,12 +10,11 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
-from shapely.errors import GEOSException
 
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
-from products.outline import Polygonal, outline
-from products.repair import polygonal, valid
+from products.outline import Polygonal, densified, outline
+from products.repair import one_of, polygonal, valid
 
 _STEP = 0.002
 """Degrees between the points of a densified edge: its chords stray less than a millimetre in Europe."""
@@ -30,6 +29,8 @@ _MARGIN = 20
 """Degrees round a CRS's area of use beyond which an area is cut before it is projected."""
 _MAX_OVERLAPS = 40_000_000
 _SAMPLE = 256
+_AT_ONCE = 500_000
+"""Pairs of edges that are compared at once, about."""
 _RULES = {1: np.polynomial.legendre.leggauss(4), 180: np.polynomial.legendre.leggauss(12)}
 """Where an edge is looked at to integrate below it, and with which weights, by its height in degrees at most."""
 _ELLIPSOID = Geod(ellps="GRS80")
@@ -60,7 +61,8 @@ class Area:
         """
         name = crs if isinstance(crs, str) else f"EPSG:{crs}"
         geometry = _usable(self.geometry, name)
-        geometry = shapely.segmentize(geometry, max(_STEP, geometry.length / _MOST_ADDED))
+        parts = shapely.get_parts(geometry)
+        geometry = one_of(densified(parts, max(_STEP, geometry.length / _MOST_ADDED)))
         try:
             x, y = shapely.get_coordinates(geometry).T
             points = np.column_stack(_transformer("OGC:CRS84", name).transform(x, y, errcheck=True))
@@ -108,11 +110,7 @@ def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) ->
         step = _CHORD / crs.axis_info[0].unit_conversion_factor
         if not np.abs(shapely.get_coordinates(polygons)).max(initial=0) < _BEYOND * _CHORD / step:
             raise InvalidArea(f"The area lies outside of where {crs.name} can be used.")
-        try:
-            polygons = shapely.segmentize(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
-        except GEOSException as error:
-            raise InvalidArea("The area has a ring that is a point. Allowed is a polygon with an inside.") from error
-        polygons = polygons[shapely.get_dimensions(polygons) == 2]  # noqa: PLR2004 -- what collapses is no surface then
+        polygons = densified(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
     try:
         transformer = _transformer(crs.to_wkt(), "OGC:CRS84", x_first=not as_defined)
         x, y = shapely.get_coordinates(polygons).T
@@ -224,9 +222,11 @@ def _overlaps(points: NDArray[np.float64]) -> float:
         np.minimum(columns[:, :-1], columns[:, 1:]),
         np.maximum(columns[:, :-1], columns[:, 1:]),
     )
-    chosen = np.random.default_rng().choice(len(west), min(_SAMPLE, len(west)), replace=False)
-    hits = sum(
-        np.count_nonzero((west <= east[i]) & (east >= west[i]) & (south <= north[i]) & (north >= south[i]))
-        for i in chosen
-    )
+    chosen = np.arange(len(west))
+    if len(west) > _SAMPLE:
+        chosen = np.random.default_rng().choice(len(west), _SAMPLE, replace=False)
+    hits = 0
+    for some in np.array_split(chosen, len(west) * len(chosen) // _AT_ONCE + 1):
+        i = some[:, np.newaxis]
+        hits += int(np.count_nonzero((west <= east[i]) & (east >= west[i]) & (south <= north[i]) & (north >= south[i])))
     return hits / len(chosen) * len(west)

@@ -83,7 +83,7 @@ def without_empty(geometries: NDArray[Any]) -> NDArray[Any]:
             members = shapely.get_parts(geometries[number])
             found[number] = collect(without_empty(members[~shapely.is_empty(members)]))
     surfaces = np.flatnonzero(
-        np.isin(kinds, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+        ((kinds == shapely.GeometryType.POLYGON) | (kinds == shapely.GeometryType.MULTIPOLYGON))
         & ~shapely.is_empty(geometries)
     )
     parts, owners = shapely.get_parts(geometries[surfaces], return_index=True)
@@ -96,6 +96,25 @@ def without_empty(geometries: NDArray[Any]) -> NDArray[Any]:
         multiple = kinds[surfaces[number]] == shapely.GeometryType.MULTIPOLYGON
         found[surfaces[number]] = MultiPolygon(kept) if multiple else kept[0]
     return found
+
+
+def densified(polygons: NDArray[Any], longest: float) -> NDArray[Any]:
+    """Return polygons with points between the ends of edges that are longer, and otherwise as they are.
+
+    GEOS's own function repairs what is not valid, before anybody could refuse it, and may drop what is very thin.
+    """
+    rings, owners = shapely.get_rings(polygons, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    edges = np.diff(points, axis=0)
+    edges[ring[1:] != ring[:-1]] = 0
+    counts = np.maximum(1, np.ceil(np.hypot(*edges.T) / longest)).astype(np.int64)
+    edge = np.repeat(np.arange(len(edges)), counts)
+    place = np.arange(len(edge)) - np.repeat(counts.cumsum() - counts, counts)
+    made = np.vstack([points[edge] + edges[edge] * (place / counts[edge])[:, np.newaxis], points[-1:]])
+    ends = np.append(ring[edge], ring[-1:])
+    offsets = np.searchsorted(ends, np.arange(len(rings) + 1)), np.searchsorted(owners, np.arange(len(polygons) + 1))
+    dense: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, made, offsets)
+    return dense
 
 
 def _whole(part: Polygon) -> Polygon:
@@ -120,8 +139,12 @@ def _authorities() -> frozenset[str]:
 
 
 @lru_cache(256)
-def _known(authority: str, code: str) -> CRS:
-    return CRS.from_authority(authority, code).to_2d()
+def _known(authority: str, code: str) -> CRS | None:
+    """Return the system, None for one that there is not: PROJ looks for milliseconds."""
+    try:
+        return CRS.from_authority(authority, code).to_2d()
+    except CRSError:
+        return None
 
 
 def _system(authority: str, code: str) -> CRS | None:
@@ -131,10 +154,9 @@ def _system(authority: str, code: str) -> CRS | None:
     fault = f"The crs {authority[:20]}:{code[:20]} "
     if authority not in _authorities():
         raise InvalidArea(f"{fault}is of an authority that PROJ does not know. {_SYSTEMS}.")
-    try:
-        crs = _known(authority, code)
-    except CRSError as error:
-        raise InvalidArea(f"{fault}is not known to PROJ. {_SYSTEMS}.") from error
+    crs = _known(authority, code)
+    if crs is None:
+        raise InvalidArea(f"{fault}is not known to PROJ. {_SYSTEMS}.")
     if not (crs.is_geographic or crs.is_projected):
         raise InvalidArea(f"{fault}is no system of places on the ground. {_SYSTEMS}.")
     return crs

@@ -18,7 +18,7 @@ from products.limits import MAX_ORDER_KM2, MAX_PLACES
 from products.nations import NATIONS, find_nation
 from products.nations.outline import outline_of
 from products.outline import without_empty
-from products.repair import polygonal
+from products.repair import one_of, polygonal
 from products.vector.geopackage import Batch, Reader, read_geopackage, readable
 from products.vector.layer import quote
 from products.vector.query import Selection, search
@@ -28,6 +28,8 @@ PARKS = "parks"
 
 _NAME = "name"
 _LONGITUDE_LATITUDE = 4326
+_MOST_DEGREES, _MOST_UNITS = (540, 90), (1e9, 1e9)
+"""Coordinates on the Earth, at most: a longitude may have gone round once."""
 _SECONDS = 20
 _SHOWN = 30
 """Features that are named to somebody who asked for none of them, at most."""
@@ -169,14 +171,20 @@ def _crs(system: int | str) -> CRS:
 
 
 def _area(geometry: Any, system: int | str) -> Area:
-    """Return the polygons of a feature in longitude and latitude, made valid where they are not."""
+    """Return the polygons of a feature in longitude and latitude, made valid where they are not.
+
+    What lies beyond every place has none.
+    """
     if geometry is None:
         return Area(shapely.MultiPolygon())
     whole = polygonal(without_empty(shapely.force_2d(np.array([geometry], dtype=object)))[0])
+    most = _MOST_DEGREES if system == _LONGITUDE_LATITUDE else _MOST_UNITS
+    if not (np.abs(shapely.get_coordinates(whole)) <= most).all():
+        return Area(shapely.MultiPolygon())
     if not shapely.is_valid(whole):
         whole = polygonal(shapely.make_valid(whole, method="structure", keep_collapsed=False))
     if system != _LONGITUDE_LATITUDE and not whole.is_empty:
-        (whole,) = to_degrees(np.array([whole], dtype=object), _crs(system))
+        whole = one_of(to_degrees(shapely.get_parts(whole), _crs(system)))
     return Area(whole)
 
 

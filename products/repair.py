@@ -25,10 +25,11 @@ _Points = NDArray[np.float64]
 
 
 def polygonal(geometry: shapely.Geometry) -> Polygonal:
-    """Return the polygons of a geometry, without the points and lines that an intersection may leave."""
-    parts = shapely.get_parts(geometry) if geometry.geom_type == "GeometryCollection" else np.array([geometry])
-    kept = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])  # noqa: PLR2004 -- a surface's dimension
-    return _one(kept[~shapely.is_empty(kept)])
+    """Return the polygons of a geometry, in collections of collections too, without points, lines and empty parts."""
+    parts = np.array([geometry])
+    while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
+        parts = shapely.get_parts(parts)
+    return one_of(parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)])
 
 
 def valid(polygons: NDArray[Any], *, together: bool = False) -> tuple[Polygonal, str]:
@@ -37,7 +38,7 @@ def valid(polygons: NDArray[Any], *, together: bool = False) -> tuple[Polygonal,
     Repaired is what changes the area by less than a millionth: rings that touch, spikes, doubled parts. Polygons that
     are meant `together` may overlap. Raises InvalidArea, which says where.
     """
-    geometry = _one(polygons)
+    geometry = one_of(polygons)
     if shapely.is_valid(geometry):
         return geometry, ""
     each_valid = bool(shapely.is_valid(polygons).all())
@@ -60,7 +61,8 @@ def valid(polygons: NDArray[Any], *, together: bool = False) -> tuple[Polygonal,
     return whole, f"The area {fault}; it was repaired, which changed its size by less than a millionth."
 
 
-def _one(polygons: NDArray[Any]) -> Polygonal:
+def one_of(polygons: NDArray[Any]) -> Polygonal:
+    """Return polygons as one geometry, which is only as valid as they are."""
     only: Polygonal = polygons[0] if len(polygons) == 1 else shapely.multipolygons(polygons)
     return only
 

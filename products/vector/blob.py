@@ -1,7 +1,8 @@
 """The geometry blob of a GeoPackage (OGC 12-128r17, 2.1.3), whole arrays at a time."""
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import shapely
@@ -19,6 +20,23 @@ _HEADER = np.dtype([("magic", "S2"), ("version", "u1"), ("flags", "u1"), ("srs",
 _LITTLE_ENDIAN_WITH_XY_ENVELOPE = 0b11
 _FIXED_BYTES = 8
 _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
+_COLLECTIONS = (4, 5, 6, 7, 9, 10, 11, 12, 15, 16)
+"""Kinds of WKB whose parts have a kind of their own."""
+_HEAD_BYTES, _MOST_HEADS = 9, 100
+"""Bytes of a collection's head, and how many of them there may be in what GEOS reads: it crashes on deep ones."""
+
+
+def _kinds(order: Literal["little", "big"]) -> bytes:
+    codes = (1000 * dimensions + kind for dimensions in range(4) for kind in _COLLECTIONS)
+    return b"(?:" + b"|".join(re.escape(code.to_bytes(2, order)) for code in codes) + b")"
+
+
+_FLAGS = rb"[\x00\x20\x40\x60\x80\xa0\xc0\xe0]"
+_HEADS = (
+    re.compile(rb"\x01" + _kinds("little") + rb"\x00" + _FLAGS, re.DOTALL),
+    re.compile(rb"\x00" + _FLAGS + rb"\x00" + _kinds("big"), re.DOTALL),
+)
+"""What a collection of WKB or EWKB begins with, in both orders of bytes; coordinates may look so, too."""
 
 
 def encode(geometries: Geometries, srs: int) -> list[bytes]:
@@ -50,14 +68,14 @@ def decode_each(blobs: Sequence[Any]) -> Geometries:
     read = np.full(len(blobs), None, dtype=object)
     try:
         read[:] = shapely.from_wkb(
-            np.array([body if isinstance(body, bytes) else None for body in bodies], dtype=object)
+            np.array([body if isinstance(body, bytes) and _is_flat(body) else None for body in bodies], dtype=object)
         )
     except (ShapelyError, NotImplementedError):
         read[:] = [_geometry(body) if isinstance(body, bytes) else None for body in bodies]
     for place, body in enumerate(bodies):
         if isinstance(body, str):
             read[place] = body
-        elif body is not None and isinstance(read[place], shapely.GeometryCollection):
+        elif body is not None and (read[place] is None or isinstance(read[place], shapely.GeometryCollection)):
             read[place] = _curved(body)  # GEOS reads arcs in a collection, and shapely fails on them later
     geometries = np.array([isinstance(geometry, shapely.Geometry) for geometry in read], dtype=bool)
     read[geometries] = without_empty(read[geometries])
@@ -76,7 +94,14 @@ def _body(blob: Any) -> bytes | str | None:
     return blob[_FIXED_BYTES + _ENVELOPE_BYTES[code] :]
 
 
+def _is_flat(body: bytes) -> bool:
+    """Tell whether there are so few collections in the WKB that GEOS can read it, whichever lie in which."""
+    return len(body) <= _HEAD_BYTES * _MOST_HEADS or sum(len(head.findall(body)) for head in _HEADS) <= _MOST_HEADS
+
+
 def _geometry(body: bytes) -> Any:
+    if not _is_flat(body):
+        return _curved(body)
     try:
         return shapely.from_wkb(body)
     except (ShapelyError, NotImplementedError):

@@ -23,6 +23,8 @@ from products.whole import known_by_file
 
 _MAX_BYTES = 32_000_000
 """Bytes of geometry in a page at most; it ends before, but never without a feature."""
+_REACH = 1e30
+"""A coordinate, at most: of larger ones and of what is no number GEOS does not tell whether they meet an area."""
 _MAX_CANDIDATES = 1_000_000
 """Features whose envelopes an area may meet; of more the R-tree is trusted to have all."""
 _MAX_OUTSIDE = 100_000
@@ -206,7 +208,7 @@ def _envelopes(reader: Reader, area: Any, outside: "_Outside") -> tuple[NDArray[
     if len(meeting) > _MAX_CANDIDATES:
         raise RequestTooLarge(f"the area meets more than {_MAX_CANDIDATES:,} features; ask for a smaller one")
     table = np.array(meeting, dtype=np.float64).reshape(-1, 5)
-    boxes = np.concatenate([table[:, 1:], outside.envelopes])
+    boxes = np.clip(np.concatenate([table[:, 1:], outside.envelopes]), -_REACH, _REACH)
     keys = table[:, 0].astype(np.int64)
     if outside.keys:
         keys = np.array([*keys.tolist(), *outside.keys], dtype=object)
@@ -221,6 +223,8 @@ def _crossing(reader: Reader, area: Any, keys: Any) -> list[Any]:
     )
     rows = reader.rows(query, (_json(keys.tolist()),))
     geometries = _geometries([key for key, _ in rows], [blob for _, blob in rows], lambda _key, _reason: None)
+    points, owners = shapely.get_coordinates(geometries, return_index=True)
+    geometries[owners[~(np.abs(points) <= _REACH).all(axis=1)]] = None
     return [rows[place][0] for place in np.flatnonzero(shapely.intersects(area, geometries))]
 
 

@@ -1,11 +1,16 @@
+import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import shapely
 from pygeoapi.plugin import load_plugin
 from pygeoapi.provider.base import ProviderConnectionError, ProviderItemNotFoundError
 
-from plugins.crs import CRS84, Box, crs_of
+from plugins.crs import CRS84, Box, Crs, crs_of
+from plugins.geojson import geojson_texts
 from plugins.geopackage import GeoPackageProvider, ItemQuery
 from products.errors import RequestTooLarge
 from products.nations import NATIONS_FILE
@@ -107,3 +112,21 @@ def test_a_filter_holds_together_with_a_box(nations: GeoPackageProvider) -> None
     box = Box((-10, 48, 3, 56), CRS84)
     found = nations.find(ItemQuery(boxes=[box], selection=Selection(equal={"code": "GB"}), limit=50))
     assert {feature["id"] for feature in found.features} == {"GB_27700", "GB_3108", "GB_3109"}
+
+
+@pytest.mark.parametrize("target", [CRS84, crs_of(4326), crs_of(3035)])
+@pytest.mark.parametrize("place", [1, 2, 3])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_polygon_with_a_coordinate_that_is_no_number_has_no_geometry(number: float, place: int, target: Crs) -> None:
+    corners = np.array([(19.0, 49.0), (20, 49), (20, 50), (19, 50), (19, 49)])
+    corners[place, 1] = number
+    with np.errstate(invalid="ignore"):
+        polygons = np.array([shapely.Polygon(corners), shapely.box(1, 2, 3, 4)], dtype=object)
+    assert [text == "null" for text in geojson_texts(polygons, CRS84, target)] == [True, False]
+
+
+@pytest.mark.parametrize("number", [1e15, -1e300, 1e305, 1.7e308])
+def test_the_largest_numbers_stay_what_they_are(number: float) -> None:
+    points = np.array([shapely.Point(number, 49.123456789), shapely.Point(1, 2, number)], dtype=object)
+    found = [json.loads(text)["coordinates"] for text in geojson_texts(points, CRS84, CRS84)]
+    assert found == [[number, 49.1234568], [1, 2, number]]

@@ -10,7 +10,7 @@ from shapely.geometry import mapping
 
 from products.area import measure_area, read_area
 from products.errors import InvalidArea
-from products.outline import without_empty
+from products.outline import densified, without_empty
 
 W = "(19.5 49.57, 19.56 49.57, 19.56 49.6, 19.5 49.6, 19.5 49.57)"
 RING = [[19.5, 49.57], [19.56, 49.57], [19.56, 49.6], [19.5, 49.6], [19.5, 49.57]]
@@ -285,3 +285,17 @@ def test_what_cannot_be_read_is_refused(value: object, words: str) -> None:
         measure_area(value)
     assert words in str(refused.value)
     assert len(str(refused.value)) < 600
+
+
+def test_densifying_adds_points_and_changes_nothing() -> None:
+    """What is not valid stays so, a ring that is a point, too."""
+    bow_tie = shapely.Polygon([(0, 0), (3, 3), (3, 0), (0, 3)])
+    holed = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))
+    point = shapely.Polygon([(1, 1), (1, 1), (1, 1), (1, 1)])
+    given = np.array([holed, bow_tie, point, shapely.box(0, 0, 1e-9, 1e-9)], dtype=object)
+    dense = densified(given, 1)
+    assert shapely.get_num_coordinates(dense).tolist() == [12 + 1 + 4 + 1, 3 + 3 + 5 + 5 + 1, 4, 5]
+    assert shapely.normalize(shapely.simplify(dense[:1], 0)).tolist() == shapely.normalize(given[:1]).tolist()
+    assert shapely.is_valid(dense).tolist() == [True, False, False, True]
+    assert shapely.length(dense).tolist() == pytest.approx(shapely.length(given).tolist())
+    assert not len(densified(given[:0], 1))

@@ -119,6 +119,39 @@ def test_empty_parts_of_a_feature_are_dropped(tmp_path: Path, wkt: str, epsg: in
     assert place.area.km2 == pytest.approx(14.476512 if epsg == 4326 else 100, rel=1e-6)
 
 
+@pytest.mark.parametrize("epsg", [3035, 32634])
+def test_parts_and_holes_of_a_feature_are_measured(tmp_path: Path, epsg: int) -> None:
+    """Also where a part is in a hole of another one."""
+    x, y = (5_000_000, 3_000_000) if epsg == 3035 else (400_000, 5_500_000)
+    squares = [shapely.box(x + inset, y + inset, x + 9_000 - inset, y + 9_000 - inset) for inset in (0, 1_000, 3_000)]
+    ring = shapely.difference(squares[0], squares[1])
+    both = shapely.MultiPolygon([ring, squares[2], shapely.box(x + 20_000, y, x + 21_000, y + 1_000)])
+    (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, _catalogue(tmp_path / "x.gpkg", epsg, both))
+    assert place.area.km2 == pytest.approx(81 - 49 + 9 + 1, rel=1e-6 if epsg == 3035 else 1e-3)
+
+
+@pytest.mark.parametrize("wkt", ["{}", "MULTIPOLYGON ({}, EMPTY)", "GEOMETRYCOLLECTION (POINT (1 2), {})"])
+def test_polygons_in_collections_of_collections_are_measured(tmp_path: Path, wkt: str) -> None:
+    square = "(5000000 3000000, 5010000 3000000, 5010000 3010000, 5000000 3010000, 5000000 3000000)"
+    inner = wkt.format(f"({square})" if "MULTI" in wkt else f"POLYGON ({square})")
+    geometry = shapely.from_wkt(
+        f"GEOMETRYCOLLECTION (POINT (1 2), GEOMETRYCOLLECTION ({inner}, LINESTRING (1 2, 3 4)))"
+    )
+    (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, _catalogue(tmp_path / "x.gpkg", 3035, geometry))
+    assert place.area.km2 == pytest.approx(100, rel=1e-6)
+
+
+@pytest.mark.parametrize(("epsg", "far"), [(4326, 91), (4326, 1e300), (3035, 2e9), (3035, -1e308)])
+def test_what_lies_beyond_every_place_is_left_out(tmp_path: Path, epsg: int, far: float) -> None:
+    here = shapely.box(19, 49, 20, 50) if epsg == 4326 else shapely.box(5e6, 3e6, 5.01e6, 3.01e6)
+    x, y = here.exterior.coords[0]
+    catalogue = _catalogue(tmp_path / "x.gpkg", epsg, here, shapely.Polygon([(x, y), (x + 1, y), (x, far)]))
+    (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, catalogue)
+    assert place.id == "1"
+    with pytest.raises(UnknownPlace, match="no inside"):
+        places_of({"park": "no 1"}, Catalogue((), (FeatureSource("parks", tmp_path / "x.gpkg"),)))
+
+
 @pytest.mark.parametrize(
     ("srs", "km2"),
     [

@@ -1,5 +1,6 @@
 import re
 import sqlite3
+import struct
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import shapely
 
 from products.errors import BrokenSource, RequestTooLarge
-from products.vector.blob import decode, encode
+from products.vector.blob import decode, decode_each, encode
 from products.vector.geopackage import read_geopackage, write_geopackage
 from products.vector.layer import Column, Layer, quote
 
@@ -89,6 +90,22 @@ def test_blobs_of_others_are_read_with_any_envelope(flags: int, envelope: int) -
     body = shapely.to_wkb(shapely.Point(1, 2))
     (point,) = decode([b"GP\x00" + bytes([flags]) + b"\x00" * (4 + envelope) + body])
     assert point == shapely.Point(1, 2)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", [4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 1006, 2007, 3012, 0x20000007, 0xA0000006])
+def test_collections_in_collections_without_an_end_are_told_and_end_no_process(kind: int, order: str) -> None:
+    head = struct.pack(f"{order}BI", order == "<", kind) + bytes(4 if kind & 0x20000000 else 0)
+    body = (head + struct.pack(f"{order}I", 1)) * 100_000 + shapely.to_wkb(shapely.Point(1, 2))
+    (found,) = decode_each([b"GP\0\1" + bytes(4) + body])
+    assert found == "too many collections within collections"
+
+
+def test_many_parts_are_no_depth() -> None:
+    parts = shapely.multipolygons([shapely.box(x, 0, x + 0.5, 1) for x in range(1_000)])
+    many = shapely.geometrycollections([shapely.multipolygons([shapely.box(x, 0, x + 0.5, 1)]) for x in range(300)])
+    blobs = [b"GP\0\1" + bytes(4) + shapely.to_wkb(geometry) for geometry in (parts, many)]
+    assert [shapely.equals_identical(*pair) for pair in zip(decode(blobs), (parts, many), strict=True)] == [True, True]
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
