@@ -85,6 +85,17 @@ class CogProvider(BaseProvider):
         """The scale at which a pixel of the coverage is one on the screen."""
         return self.grid.nominal / _PIXEL_ON_SCREEN
 
+    @property
+    def lost_class(self) -> str:
+        """Say which class no pixel is of, because the file says that its value means no data; empty where none is."""
+        lost = next((each for each in self.classes if each.value == self.grid.nodata), None)
+        if lost is None:
+            return ""
+        return (
+            f"{Path(self.data).name} says that {lost.value} is no data, so nothing is of the class {lost.name!r}; "
+            f"`landcast product add` makes a file that has it (--nodata none) or lets it go (--nodata {lost.value})"
+        )
+
     def get_fields(self) -> dict[str, Any]:
         """Return the one field: the class, with codes and names."""
         _ = self.grid  # raises for a broken file

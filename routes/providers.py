@@ -175,7 +175,9 @@ def unavailable(collection_id: str) -> Problem:
 
 
 def log_failures(api: API) -> None:
-    """Name every broken collection in the log; they do not keep the others from being served."""
-    for collection_id in collections_of(api):
+    """Name every broken or odd collection in the log; they do not keep the others from being served."""
+    for collection_id, collection in collections_of(api).items():
         if (reason := failure_of(api, collection_id)) is not None:
             _LOGGER.error("collection %s is broken and answers 503: %s", collection_id, reason)
+        elif "coverage" in kinds_of(collection) and (lost := coverage_of(api, collection_id).lost_class):
+            _LOGGER.warning("collection %s: %s", collection_id, lost)

@@ -11,8 +11,9 @@ from typing import Any
 from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
 from orchestration.kept import HOUSE
+from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
-from products.catalogue import InvalidConfiguration, read_configuration
+from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.vector.query import faults_of_index
 from routes.item_query import queryable
 from routes.providers import FAILURES
@@ -64,19 +65,37 @@ def find_ignored(configuration: Path) -> tuple[str, ...]:
         document = read_configuration(configuration)
     except InvalidConfiguration:
         return ()
-    return *examine(document).ignored, *_odd_columns(document)
+    return *examine(document).ignored, *_odd_columns(document), *_lost_classes(document)
 
 
 def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Yield which columns items cannot be asked for by, and what has no spatial index; other faults are problems."""
+    for _, place, definition in _definitions(configuration, GeoPackageProvider):
+        with suppress(*FAILURES):
+            yield from _odd_columns_of(place, GeoPackageProvider(definition))
+
+
+def _lost_classes(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the classes whose values mean no data in the files that are served; other faults are problems."""
+    with suppress(InvalidConfiguration):
+        catalogue = catalogue_of(configuration)
+        for name, place, definition in _definitions(configuration, CogProvider):
+            with suppress(*FAILURES):
+                if lost := CogProvider({**definition, "classes": catalogue.classes(name)}).lost_class:
+                    yield f"{place}: {lost}"
+
+
+def _definitions(
+    configuration: Mapping[str, Any], plugin: type[CogProvider | GeoPackageProvider]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield what names one of our providers: the collection, where it stands, the definition."""
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
         match resource:
-            case {"type": "collection", "providers": [{"name": str(plugin), "type": "feature"} as definition, *_]} if (
-                plugin == f"{GeoPackageProvider.__module__}.{GeoPackageProvider.__name__}"
-            ):
-                with suppress(*FAILURES):
-                    yield from _odd_columns_of(f"resources.{name}.providers[0]", GeoPackageProvider(definition))
+            case {"type": "collection", "providers": [*providers]}:
+                for number, each in enumerate(providers):
+                    if isinstance(each, dict) and each.get("name") == f"{plugin.__module__}.{plugin.__name__}":
+                        yield str(name), f"resources.{name}.providers[{number}]", each
 
 
 def _odd_columns_of(place: str, provider: GeoPackageProvider) -> Iterator[str]:

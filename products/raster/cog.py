@@ -40,7 +40,10 @@ READ_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What a class raster is: size and bounds in its CRS, overviews as factors, the side of its blocks in pixels."""
+    """What a class raster is: size and bounds in its CRS, overviews as factors, the side of its blocks in pixels.
+
+    `nodata` is the value that the file says means no data, None where it says none.
+    """
 
     width: int
     height: int
@@ -49,6 +52,7 @@ class Grid:
     bounds: Bounds
     overviews: tuple[int, ...]
     block: int
+    nodata: float | None
 
     @property
     def resolution(self) -> float:
@@ -111,6 +115,7 @@ def grid_of(dataset: DatasetReader) -> Grid:
         bounds=(dataset.bounds.left, dataset.bounds.bottom, dataset.bounds.right, dataset.bounds.top),
         overviews=_factors(dataset),
         block=dataset.block_shapes[0][1],
+        nodata=dataset.nodata,
     )
 
 

@@ -9,14 +9,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from starlette.testclient import TestClient
 
 from orchestration.job import Order
 from orchestration.store.jobs import StoredJobs
 from server.check import find_problems
 from server.cli import main
+from tests.conftest import MakeApp
+from tests.odd.rasters import gdal_cog
 from tests.postgres import Postgres
 
 CONFIGURATION = Path("pygeoapi-config.yml")
@@ -234,3 +238,49 @@ def test_an_empty_database_of_postgresql_beside_results_is_named(tmp_path: Path,
     postgres.run(url, "drop table jobs cascade")
     done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
     assert "LANDCAST_DATABASE_URL: PostgreSQL failed (SQLSTATE 42P01)" in done.stderr
+
+
+OWN_CLASSES = [
+    {"value": 0, "name": "Clouds", "colour": "#ffffff"},
+    {"value": 7, "name": "Heath", "colour": "#804000"},
+]
+
+
+@pytest.mark.parametrize(
+    ("nodata", "classes", "lost"),
+    [
+        (255, None, None),
+        (None, None, None),
+        (0, None, None),
+        (3, None, "3 is no data, so nothing is of the class 'Woody broadleaved deciduous trees'"),
+        (254, None, "254 is no data, so nothing is of the class 'Outside area'"),
+        (0, OWN_CLASSES, "0 is no data, so nothing is of the class 'Clouds'"),
+        (3, OWN_CLASSES, None),
+    ],
+)
+def test_a_class_that_a_served_file_says_is_no_data_is_named(
+    *,
+    tmp_path: Path,
+    configuration: dict[str, Any],
+    make_app: MakeApp,
+    caplog: pytest.LogCaptureFixture,
+    nodata: float | None,
+    classes: list[dict[str, Any]] | None,
+    lost: str | None,
+) -> None:
+    path = gdal_cog(tmp_path / "served.tif", np.full((600, 600), 7, np.uint8), nodata=nodata)
+    configuration["resources"]["clcplus-raster"]["providers"][0]["data"] = str(path)
+    if classes:
+        configuration["products"]["clcplus-2023"]["classes"] = classes
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(configuration))
+    told = [line for line in check(tmp_path / "config.yml").stderr.splitlines() if "no data" in line]
+    with TestClient(make_app(configuration)) as client:
+        assert client.get("/collections/clcplus-raster").status_code == 200
+    logged = [record.getMessage() for record in caplog.records if "no data" in record.getMessage()]
+    if lost is None:
+        assert told == logged == []
+    else:
+        [line], [message] = told, logged
+        assert f"resources.clcplus-raster.providers[0]: served.tif says that {lost}" in line
+        assert f"--nodata {nodata})" in line
+        assert message.startswith(f"collection clcplus-raster: served.tif says that {lost}")
