@@ -12,7 +12,6 @@ from auth.identity import current_identity
 from orchestration.errors import StoreUnavailable
 from orchestration.full import RESERVE, free_bytes
 from orchestration.heartbeat import heartbeat_age
-from orchestration.job import JobQuery
 from routes.guard import NOTHING, GuardedRoute
 from routes.parameters import allow_parameters
 from routes.providers import collections_of, failure_of, listed_collections, processes_of
@@ -88,7 +87,7 @@ def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict
 
 def _orders(request: Request) -> dict[str, Any]:
     try:
-        resources_of(request).store.find(JobQuery(limit=1))
+        resources_of(request).store.check_readable()
     except StoreUnavailable as error:
         return {"status": "unavailable", "detail": str(error)}
     try:

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 from sql.connections import Connection, Dialect, NewerSchema
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """The version that the numbered files lead to, as the last of them writes it."""
 
 _STEPS = {

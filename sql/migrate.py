@@ -5,7 +5,7 @@ from importlib.resources import files
 from sql.connections import Connection, NewerSchema
 from sql.postgres import PostgresConnection, failing
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version that the numbered files lead to, as one of them writes it."""
 
 _LOCK = 7_236_501_991

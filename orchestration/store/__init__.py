@@ -85,6 +85,9 @@ class JobStore(Protocol):
     def purge(self, before: datetime) -> int:
         """Remove the rows of finished jobs last touched before, whose files are gone; return how many."""
 
+    def check_readable(self) -> None:
+        """Return if the orders can be read now, whatever number there is."""
+
     def check_writable(self) -> None:
         """Return if the database can be written now; nothing is."""
 

@@ -161,6 +161,11 @@ class StoredJobs(OrdersDatabase):
         with self._writing() as connection:
             return connection.execute(statements.PURGE, {"before": microseconds(before)}).rowcount
 
+    def check_readable(self) -> None:
+        """Return if the orders can be read now, whatever number there is."""
+        with self._reading() as connection:
+            connection.execute(statements.ANY).fetchone()
+
     def check_writable(self) -> None:
         """Return if the database can be written now; nothing is."""
         with self._writing():

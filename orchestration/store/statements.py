@@ -25,6 +25,8 @@ KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and 
 
 GET = "select * from jobs where id = :id and deleted is null"
 
+ANY = "select 1 from jobs limit 1"
+
 UNFINISHED = f"select {LISTED} from jobs where finished is null and backend = 0 order by number"  # noqa: S608  a constant
 
 WAITING = """select count(*) from (

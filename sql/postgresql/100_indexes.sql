@@ -20,6 +20,9 @@ create index if not exists jobs_process_listed on jobs (process, created, id) in
 create index if not exists jobs_status_listed on jobs (status, created, id) include (owner, process)
     where deleted is null and status <> 'successful';
 
+-- How many there are: a twentieth of what the list's index takes. By owner, whom the security of rows asks for.
+create index if not exists jobs_counted on jobs (owner) where deleted is null;
+
 -- What the reconciler follows.
 create index if not exists jobs_unfinished on jobs (number) where finished is null;
 

@@ -6,4 +6,4 @@ create table if not exists schema_version (
 
 comment on table schema_version is 'One row: the version that the numbered files led to.';
 
-insert into schema_version (version) values (3) on conflict (one) do update set version = excluded.version;
+insert into schema_version (version) values (4) on conflict (one) do update set version = excluded.version;

@@ -121,6 +121,15 @@ def test_a_database_of_the_sixth_version_lists_jobs_by_time(tmp_path: Path) -> N
         assert "jobs_owner" not in names
 
 
+def test_a_database_of_the_seventh_version_counts_its_jobs_by_an_index(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        connection.executescript("drop index jobs_counted; pragma user_version = 7;")
+        migrate(connection)
+        names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'index'")}
+        assert "jobs_counted" in names
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")

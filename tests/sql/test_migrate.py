@@ -82,20 +82,24 @@ _FIRST = """set landcast.owner = '*';
     update schema_version set version = 1"""
 
 
-def test_a_database_of_the_second_version_lists_jobs_by_time(postgres: Postgres) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_database_of_an_older_version_lists_jobs_by_time_and_counts_them(postgres: Postgres, version: int) -> None:
     url = postgres.empty()
     migrate(url)
     before = postgres.run(url, _INDEXES)
-    postgres.run(url, _SECOND)
-    assert migrate(url) == 2
+    postgres.run(url, _OLDER[version])
+    assert migrate(url) == version
     assert postgres.run(url, _INDEXES) == before
 
 
 _INDEXES = "select indexdef from pg_indexes where tablename = 'jobs' order by indexname"
-_SECOND = """drop index jobs_owner_listed, jobs_listed, jobs_status_listed, jobs_process_listed;
+_OLDER = {
+    2: """drop index jobs_owner_listed, jobs_listed, jobs_status_listed, jobs_process_listed;
     create index jobs_owner on jobs (owner, number) where deleted is null;
     create index jobs_visible on jobs (number) include (owner) where deleted is null;
-    update schema_version set version = 2"""
+    update schema_version set version = 2""",
+    3: "drop index jobs_counted; update schema_version set version = 3",
+}
 
 
 def test_a_newer_schema_is_refused_and_left_alone(postgres: Postgres) -> None:
