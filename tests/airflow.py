@@ -197,7 +197,8 @@ class Airflow:
 
     def _unread(self) -> str:
         errors = self.ask("GET", "/importErrors")["import_errors"]
-        assert not errors, [(each["filename"], each["stack_trace"]) for each in errors]
+        if errors:  # a file that was read too slowly on a busy machine is read again
+            return f"not imported: {[(each['filename'], each['stack_trace']) for each in errors]}"
         read = {Path(each["fileloc"]).name for each in self.ask("GET", "/dags?limit=100")["dags"]}
         ours, tests = ROOT / "orchestration" / "dags", ROOT / "tests" / "dags"
         files = {path.name for path in (*ours.glob("*.py"), *tests.glob("[!_]*.py"))}
