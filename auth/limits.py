@@ -16,7 +16,7 @@ class Everywhere(Enum):
 
 
 EVERYWHERE = Everywhere.EVERYWHERE
-Place = Area | Everywhere | None
+Extent = Area | Everywhere | None
 """Where an order is: in an area, everywhere, or nowhere."""
 
 
@@ -24,7 +24,7 @@ class LimitExceeded(Exception):
     """An order is beyond what its caller may order; the message names the limit."""
 
 
-def most_open(alternatives: Sequence[Limits], place: Place) -> int | None:
+def most_open(alternatives: Sequence[Limits], place: Extent) -> int | None:
     """Return how many unfinished orders the caller of an order at this place may have, None for any number.
 
     Any one of the alternatives suffices. Raises LimitExceeded where the place is beyond all of them.
@@ -41,7 +41,7 @@ def _largest(numbers: Iterable[int | None]) -> int | None:
     return None if None in known else max(number for number in known if number is not None)
 
 
-def _excess(limits: Limits, place: Place) -> str | None:
+def _excess(limits: Limits, place: Extent) -> str | None:
     """Return which limit the place is beyond, None where it keeps to all."""
     if place is None:
         return None

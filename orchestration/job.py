@@ -145,11 +145,11 @@ class JobQuery:
     max_duration: float | None = None
     limit: int = 10
     offset: int = 0
-    cursor: "Cursor | None" = None
+    cursor: "JobCursor | None" = None
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class JobCursor:
     """A place in the list: that of a job, which may be gone. The page has the jobs after it, or with `newer` before it.
 
     A job keeps its place, so that nobody's order or dismissal moves the pages of somebody who reads them one by one.
@@ -165,7 +165,7 @@ class Cursor:
         return f"{'p' if self.newer else 'n'}{microseconds(self.created)}.{self.id}"
 
     @classmethod
-    def read(cls, text: str) -> "Cursor | None":
+    def read(cls, text: str) -> "JobCursor | None":
         """Return the cursor of a text, None where it is none."""
         found = _CURSOR.fullmatch(text)
         return cls(time_of(int(found[2])), found[3], newer=found[1] == "p") if found else None

@@ -26,7 +26,7 @@ from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
 from products.vector.layer import Layer
 from products.vector.query import Selection, extent_of, search
 from products.vector.times import TimeColumns, extent_sql, moment, time_columns, written
-from products.whole import known_by_file
+from products.whole import cached_by_file
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
@@ -300,7 +300,7 @@ def _system(name: str | int) -> Crs:
     return crs
 
 
-@known_by_file(most=1_024)
+@cached_by_file(most=1_024)
 def _time_extent(
     source: Path, table: str, key: str, times: TimeColumns
 ) -> tuple[datetime | None, datetime | None] | None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, override
 
 import shapely
 
-from auth.limits import Place as Region
+from auth.limits import Extent
 from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.order import ORDER
@@ -103,7 +103,7 @@ class AreaStatistics(Processor):
         return {**checked, "collection": PARKS} if "park" in checked else checked
 
     @override
-    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Region:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return all that is measured."""
         places = _places(_way(inputs), inputs, catalogue)
         if len(places) == 1:

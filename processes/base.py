@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pygeoapi.process.base import BaseProcessor
 
-from auth.limits import Place
+from auth.limits import Extent
 from orchestration.house import House
 from orchestration.job import Manifest
 from processes.inputs import check_inputs
@@ -38,7 +38,7 @@ class Processor(BaseProcessor):
         self.check_more(checked, catalogue)
         return checked
 
-    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return where an order with these checked inputs is, for the limits of a policy; None for nowhere."""
         del inputs, catalogue
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import Place
+from auth.limits import Extent
 from orchestration.work import ESTIMATE, REFUSED
 from processes.base import Processor
 from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
@@ -85,7 +85,7 @@ class EstimateProduct(Processor):
     asks_of: ClassVar[str | None] = "extract-product"
 
     @override
-    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return the area that is asked about, of any size."""
         del catalogue
         return any_area_of(inputs["aoi"])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import EVERYWHERE, Place
+from auth.limits import EVERYWHERE, Extent
 from orchestration.house import COG, Edition, House
 from orchestration.job import Manifest
 from processes.base import Processor
@@ -45,7 +45,7 @@ class EuropeanProduct(Processor):
     }
 
     @override
-    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return that it is all that there is."""
         del inputs, catalogue
         return EVERYWHERE

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import Place
+from auth.limits import Extent
 from orchestration.job import REPAIRED
 from processes.base import Processor
 from processes.errors import AreaRefused, InvalidInput
@@ -39,7 +39,7 @@ class ExtractProduct(Processor):
     }
 
     @override
-    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return the area that is ordered."""
         del catalogue
         return area_of(inputs["aoi"])

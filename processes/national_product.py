@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import Place
+from auth.limits import Extent
 from orchestration.house import Edition, House
 from orchestration.job import Manifest
 from processes.base import Processor
@@ -51,7 +51,7 @@ class NationalProduct(Processor):
     }
 
     @override
-    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Place:
+    def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return the outline of the nation."""
         del catalogue
         return outline_of(nation_of(inputs["nation"]))

@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all; and what is known of a file while it stays the same."""
+"""Files that appear under their name whole, or not at all; and a cache of what was read in a file."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from typing import IO, cast
 
 from products.errors import BrokenSource
 
-_BELIEVED = 10
+_RETRY_SECONDS = 10
 """Seconds in which a file that could not be read is not tried again while it stays the same."""
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part([-.].+)?")
 
@@ -63,28 +63,28 @@ def private_file(path: Path) -> IO[bytes]:
 
 
 @dataclass(slots=True)
-class _Kept[T]:
-    """What reading a file gave: a value, or an error with the moment until which it is believed."""
+class _Cached[T]:
+    """What reading a file gave: a value, or an error with the moment until which it is raised again."""
 
     value: T | None = None
     fault: str | None = None
     until: float = 0.0
 
 
-def known_by_file[*Ts, T](
+def cached_by_file[*Ts, T](
     *, most: int, beside: Sequence[str] = ("-wal",)
 ) -> Callable[[Callable[[Path, *Ts], T]], Callable[[Path, *Ts], T]]:
-    """Let a function that reads a file, and its hashable arguments, answer again what it found, of `most` files.
+    """Cache what a function reads in a file, by the file's `version_of` and the hashable arguments, for `most` files.
 
-    A file is the same while `version_of` it is. BrokenSource is raised again, too, but the file is looked at anew after
-    ten seconds: the reason may lie elsewhere. No other error is kept.
+    BrokenSource is raised again, too, but after ten seconds the file is read anew: the reason may lie elsewhere. No
+    other error is cached.
     """
 
     def keep(read: Callable[[Path, *Ts], T]) -> Callable[[Path, *Ts], T]:
         @lru_cache(most)
-        def kept(path: str, version: Hashable, args: tuple[*Ts]) -> _Kept[T]:
+        def kept(path: str, version: Hashable, args: tuple[*Ts]) -> _Cached[T]:
             del path, version, args
-            return _Kept()
+            return _Cached()
 
         @wraps(read)
         def known(path: Path, *args: *Ts) -> T:
@@ -94,7 +94,7 @@ def known_by_file[*Ts, T](
                     entry.value, entry.fault = read(path, *args), None
                     entry.until = math.inf
                 except BrokenSource as error:
-                    entry.fault, entry.until = str(error), time.monotonic() + _BELIEVED
+                    entry.fault, entry.until = str(error), time.monotonic() + _RETRY_SECONDS
                     raise
             if entry.fault is not None:
                 raise BrokenSource(entry.fault)

@@ -13,7 +13,7 @@ from orchestration.errors import ResultMissing
 from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
 from orchestration.result_document import Delivery
 from routes.errors import problem_of_failure
-from routes.multipart import Part, related
+from routes.multipart import BodyPart, related
 from routes.own_job import waiting
 from routes.problem import RESULT_NOT_READY, Problem
 from routes.resources import Resources, resources_of
@@ -112,14 +112,14 @@ def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] |
     )
 
 
-def _part(delivery: Delivery, resources: Resources) -> Part:
+def _part(delivery: Delivery, resources: Resources) -> BodyPart:
     output = delivery.output
     head = {"Content-ID": output.id, "Content-Type": media_type(output)}
     if delivery.by_reference:
-        return Part({**head, "Content-Location": delivery.href})
+        return BodyPart({**head, "Content-Location": delivery.href})
     if output.file is None:
-        return Part(head, content=value_bytes(output))
-    return Part(head, file=resources.results.path_of(output.file), size=output.file.size)
+        return BodyPart(head, content=value_bytes(output))
+    return BodyPart(head, file=resources.results.path_of(output.file), size=output.file.size)
 
 
 def media_type(output: Output) -> str:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from plugins.crs import CRS84
 from plugins.geopackage import GeoPackageProvider, ItemQuery
 from products.limits import MAX_FEATURES
-from products.vector.query import Order, Selection, Times
+from products.vector.query import Selection, SortKey, Times
 from products.vector.times import TimeColumns
 from routes.boxes import read_boxes, read_crs
 from routes.paging import read_page
@@ -88,12 +88,12 @@ def _times(request: Request, columns: TimeColumns | None) -> Times | None:
     return Times(columns, asked) if asked and columns else None
 
 
-def _order(request: Request, fields: Mapping[str, Any]) -> tuple[Order, ...]:
+def _order(request: Request, fields: Mapping[str, Any]) -> tuple[SortKey, ...]:
     """Return what `sortby` says; a `+` in a query arrives as a space."""
     words = [word.lstrip("+ ") for word in (read_list(request, "sortby") or "").split(",") if word]
     for word in words:
         _require(request, "sortby", word.removeprefix("-"), fields)
-    return tuple(Order(word.removeprefix("-"), descending=word.startswith("-")) for word in words)
+    return tuple(SortKey(word.removeprefix("-"), descending=word.startswith("-")) for word in words)
 
 
 def _properties(request: Request, fields: Mapping[str, Any]) -> frozenset[str] | None:

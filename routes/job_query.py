@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from auth.access import Access, Action
 from auth.identity import current_identity
-from orchestration.job import Cursor, Job, JobQuery, Sight, Status
+from orchestration.job import Job, JobCursor, JobQuery, Sight, Status
 from routes.paging import read_page
 from routes.parameters import allow_parameters, read_list
 from routes.problem import bad_parameter
@@ -52,16 +52,16 @@ def read_job_query(request: Request) -> JobQuery:
 
 def cursor_of(job: Job, *, newer: bool = False) -> str:
     """Return what `cursor` says of the page after this job, or with `newer` of the page before it."""
-    cursor = Cursor(job.created, job.id, newer=newer)
+    cursor = JobCursor(job.created, job.id, newer=newer)
     return urlsafe_b64encode(cursor.text.encode()).decode().rstrip("=")
 
 
-def _cursor(request: Request) -> Cursor | None:
+def _cursor(request: Request) -> JobCursor | None:
     """Return the place that `cursor` names. Raises the 400 Problem."""
     text = request.query_params.get("cursor")
     if text is None:
         return None
-    cursor = Cursor.read(_decoded(text)) if len(text) <= _LONGEST_CURSOR else None
+    cursor = JobCursor.read(_decoded(text)) if len(text) <= _LONGEST_CURSOR else None
     if cursor is None:
         raise bad_parameter("cursor", text[:_LONGEST_CURSOR], "allowed: what the links next and prev of a page have")
     return cursor
@@ -74,7 +74,7 @@ def _decoded(text: str) -> str:
         return ""
 
 
-def _offset(offset: int, cursor: Cursor | None) -> int:
+def _offset(offset: int, cursor: JobCursor | None) -> int:
     if offset and cursor:
         raise bad_parameter("offset", str(offset), "allowed: 0 beside cursor, which has the place itself")
     if offset > _MOST_OFFSET:

@@ -12,7 +12,7 @@ _CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BodyPart:
     """One part: its headers and its body, which is `content` or a file of `size` bytes."""
 
     headers: Mapping[str, str]
@@ -26,7 +26,7 @@ class Part:
         return self.size if self.file else len(self.content)
 
 
-def related(parts: Sequence[Part], headers: Mapping[str, str]) -> Response:
+def related(parts: Sequence[BodyPart], headers: Mapping[str, str]) -> Response:
     """Answer with the parts, streamed, of known length."""
     boundary = token_hex(16)
     heads = [_head(part, boundary) for part in parts]
@@ -48,12 +48,12 @@ def related(parts: Sequence[Part], headers: Mapping[str, str]) -> Response:
     )
 
 
-def _head(part: Part, boundary: str) -> bytes:
+def _head(part: BodyPart, boundary: str) -> bytes:
     lines = [f"--{boundary}", *(f"{name}: {value}" for name, value in part.headers.items())]
     return ("\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def _body(part: Part) -> AsyncIterator[bytes]:
+async def _body(part: BodyPart) -> AsyncIterator[bytes]:
     if part.file is None:
         yield part.content
         return

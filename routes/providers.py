@@ -87,11 +87,11 @@ def definition_of(api: API, collection_id: str, kind: str) -> Mapping[str, Any]:
 
 def provider_of(api: API, collection_id: str, kind: str) -> Provider:
     """Return the collection's provider of that kind. Raises Problem 404 where it has none, BrokenSource."""
-    return _load(_Same(definition_of(api, collection_id, kind)))
+    return _load(_ByIdentity(definition_of(api, collection_id, kind)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Same:
+class _ByIdentity:
     """A part of the configuration, which does not change while it is served, as a key."""
 
     part: Mapping[str, Any]
@@ -100,13 +100,13 @@ class _Same:
         return id(self.part)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.part is self.part
+        return isinstance(other, _ByIdentity) and other.part is self.part
 
 
 @lru_cache(_PROVIDERS)
-def _load(same: _Same) -> Provider:
+def _load(key: _ByIdentity) -> Provider:
     """Return the provider of a definition, made once. Raises BrokenSource for none, or one that reads another kind."""
-    definition = same.part
+    definition = key.part
     try:
         provider = load_plugin("provider", dict(definition))
     except (ImportError, AttributeError) as error:
@@ -134,22 +134,22 @@ def failure_of(api: API, collection_id: str) -> str | None:
         if versions is None:
             _read_fields(collection)
         else:
-            _read_fields_once(_Same(collection), versions)
+            _read_fields_once(_ByIdentity(collection), versions)
     except FAILURES as error:
         return str(error) or type(error).__name__
     return None
 
 
 @lru_cache(_PROVIDERS)
-def _read_fields_once(same: _Same, versions: Hashable) -> None:
+def _read_fields_once(key: _ByIdentity, versions: Hashable) -> None:
     """Read the fields where that was not done of these versions of the files, or failed."""
     del versions
-    _read_fields(same.part)
+    _read_fields(key.part)
 
 
 def _read_fields(collection: Mapping[str, Any]) -> None:
     for definition in collection["providers"]:
-        _load(_Same(definition)).get_fields()
+        _load(_ByIdentity(definition)).get_fields()
 
 
 def versions_of(collection: Mapping[str, Any]) -> Hashable | None:

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_a_folder_imports_only_what_it_may(folder: str) -> None:
         assert names & set(OURS) <= MAY_IMPORT[folder] | {folder}, path
         if folder in WITHOUT_PYGEOAPI:
             assert "pygeoapi" not in names, path
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    paths = [path for folder in OURS for path in Path(folder).rglob("*.py")]
+    nodes = [node for path in paths for node in ast.parse(path.read_text()).body]
+    names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_work_does_not_load_pygeoapi() -> None:

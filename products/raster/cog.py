@@ -22,7 +22,7 @@ from products.classes import NODATA
 from products.errors import BrokenSource, RequestTooLarge
 from products.limits import MAX_PIXELS
 from products.operation import MERCATOR, Bounds, metres_of_unit, period_of, reproject
-from products.whole import known_by_file
+from products.whole import cached_by_file
 
 Pixels = NDArray[np.uint8]
 _Target = tuple[Affine, int, int]
@@ -98,7 +98,7 @@ def open_cog(source: Path, overview: int | None = None) -> Iterator[DatasetReade
             raise BrokenSource(f"{source.name} cannot be read as a GeoTIFF: {reason}") from error
 
 
-@known_by_file(most=1_024, beside=(".msk", ".ovr", ".aux.xml"))
+@cached_by_file(most=1_024, beside=(".msk", ".ovr", ".aux.xml"))
 def read_grid(source: Path) -> Grid:
     """Return what the raster is, without reading a pixel; opened only where it changed. Raises BrokenSource."""
     with open_cog(source) as dataset:

@@ -18,7 +18,7 @@ from products.progress import Report
 from products.raster.cut import Tile, top_level
 from products.raster.extract import NOTHING, Extraction, write_sidecars
 from products.raster.pyramid import Key, Pyramid
-from products.raster.tiff import Place
+from products.raster.tiff import TileBytes
 from products.raster.warp import RESOLUTION, Warp
 from products.whole import whole_file
 
@@ -137,7 +137,7 @@ def _common_frame(pieces: Sequence[RasterPiece]) -> Frame:
     return frame
 
 
-def _read_index(file: BinaryIO, tiles: int) -> Mapping[Key, Place]:
+def _read_index(file: BinaryIO, tiles: int) -> Mapping[Key, TileBytes]:
     file.seek(-tiles * _ENTRY.itemsize, 2)
     index = np.frombuffer(file.read(), _ENTRY)
     keys = (tuple(key) for key in index["key"].tolist())

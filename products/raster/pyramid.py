@@ -13,7 +13,7 @@ from affine import Affine
 from products.classes import CLASSES, NODATA, Classes
 from products.progress import Report
 from products.raster.cog import Pixels
-from products.raster.tiff import TILE, Image, Place, framed, header, unframed
+from products.raster.tiff import TILE, Image, TileBytes, framed, header, unframed
 
 _LEVEL = 6
 _TOLD = 256
@@ -53,11 +53,11 @@ class Pyramid:
         self.scratch.write(tile)
 
     @property
-    def tiles(self) -> Mapping[Key, Place]:
+    def tiles(self) -> Mapping[Key, TileBytes]:
         """Where in its file each tile lies, framed."""
         return {key: (stored.offset, stored.size) for key, stored in self._tiles.items()}
 
-    def adopt(self, file: BinaryIO, tiles: Mapping[Key, Place]) -> None:
+    def adopt(self, file: BinaryIO, tiles: Mapping[Key, TileBytes]) -> None:
         """Take in tiles of the same raster that another pyramid keeps in its scratch file, as they are."""
         self._tiles.update({key: _Stored(file, *place) for key, place in tiles.items()})
 
@@ -88,7 +88,7 @@ class Pyramid:
                     report(done / len(order), "Writing the raster")
 
     def _images(self, order: list[Key]) -> list[Image]:
-        places: list[dict[tuple[int, int], Place]] = [{} for _ in range(self.top + 1)]
+        places: list[dict[tuple[int, int], TileBytes]] = [{} for _ in range(self.top + 1)]
         end = 0
         for level, row, column in order:
             size = self._tiles[level, row, column].size

@@ -14,7 +14,7 @@ from products.classes import CLASSES, NODATA, Classes
 TILE = 512
 """Side of a tile in pixels."""
 
-Place = tuple[int, int]
+TileBytes = tuple[int, int]
 """Offset, from where the tiles begin, and size of a framed tile, in bytes."""
 
 _LAYOUT = (
@@ -36,7 +36,7 @@ class Image:
 
     width: int
     height: int
-    tiles: Mapping[tuple[int, int], Place]
+    tiles: Mapping[tuple[int, int], TileBytes]
 
 
 class _Tag(NamedTuple):

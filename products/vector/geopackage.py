@@ -23,7 +23,7 @@ from products.errors import BrokenSource, RequestTooLarge
 from products.vector.blob import Geometries, decode, encode
 from products.vector.layer import Bounds, Layer, quote, read_layer
 from products.vector.times import add_functions
-from products.whole import known_by_file, whole_file
+from products.whole import cached_by_file, whole_file
 
 _RTREE = "http://www.geopackage.org/spec120/#extension_rtree"
 _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
@@ -236,7 +236,7 @@ def read_geopackage(
         yield Reader(source, layer_of(source, table, key), connection, end)
 
 
-@known_by_file(most=1_024)
+@cached_by_file(most=1_024)
 def layer_of(source: Path, table: str | None = None, key: str | None = None) -> Layer:
     """Return what `read_layer` finds in a GeoPackage; the file is opened only where it is another than before."""
     with closing(_connect(source)) as connection, readable(source):

@@ -19,7 +19,7 @@ from products.vector.blob import Geometries, decode, decode_each
 from products.vector.geopackage import Batch, Reader, Row, corners, read_geopackage
 from products.vector.layer import Bounds, quote
 from products.vector.times import TimeColumns, condition
-from products.whole import known_by_file
+from products.whole import cached_by_file
 
 _MAX_BYTES = 32_000_000
 """Bytes of geometry in a page at most; it ends before, but never without a feature."""
@@ -37,7 +37,7 @@ _PIECE_BYTES = 250_000
 """Features, or bytes of geometry, of a piece of a page."""
 
 
-class Order(NamedTuple):
+class SortKey(NamedTuple):
     """An attribute to order by."""
 
     name: str
@@ -62,7 +62,7 @@ class Selection:
     area: Any = None
     equal: Mapping[str, Any] = field(default_factory=dict)
     times: Times | None = None
-    order: tuple[Order, ...] = ()
+    order: tuple[SortKey, ...] = ()
     unplaced: bool = False
 
 
@@ -289,7 +289,7 @@ def faults_of_index(source: Path, table: str | None = None, key: str | None = No
             yield f"has {misplaced} features where they are not, so boxes find them there"
 
 
-@known_by_file(most=64)
+@cached_by_file(most=64)
 def _outside(source: Path, table: str, key: str) -> _Outside:
     """Look at what the R-tree does not have: nothing, in a file in order, but features without a geometry."""
     with read_geopackage(source, table=table, key=key, seconds=_SECONDS) as reader:

@@ -1,7 +1,7 @@
 import pytest
 
 from auth.access import UNLIMITED, Limits
-from auth.limits import EVERYWHERE, LimitExceeded, Place, most_open
+from auth.limits import EVERYWHERE, Extent, LimitExceeded, most_open
 from products.area import read_area
 from products.nations import find_nation
 from products.nations.outline import outline_of
@@ -11,7 +11,7 @@ POLAND = outline_of(nation) if (nation := find_nation("Poland")) else None
 
 
 @pytest.mark.parametrize("place", [BOX, POLAND, EVERYWHERE, None])
-def test_without_limits_everything_may_be_ordered(place: Place) -> None:
+def test_without_limits_everything_may_be_ordered(place: Extent) -> None:
     assert most_open((UNLIMITED,), place) is None
 
 

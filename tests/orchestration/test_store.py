@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from orchestration.errors import IdempotencyConflict, StoreUnavailable
-from orchestration.job import Cursor, Job, JobQuery, Order, Output, Sight, Status
+from orchestration.job import Job, JobCursor, JobQuery, Order, Output, Sight, Status
 from orchestration.store import JobStore
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.listing import listing_of
@@ -304,7 +304,7 @@ def test_a_list_is_counted_and_read_from_an_index_in_its_order(
 ) -> None:
     make_store()
     query, index = _INDEXES[kind]
-    cursor = Cursor(datetime(2026, 1, 1, tzinfo=UTC), "x")
+    cursor = JobCursor(datetime(2026, 1, 1, tzinfo=UTC), "x")
     with closing(sqlite3.connect(state_dir / "orders.sqlite")) as connection:
         counted = "jobs_counted" if query == JobQuery() else index
         for asked in (query, replace(query, cursor=cursor), replace(query, cursor=replace(cursor, newer=True))):
@@ -344,7 +344,7 @@ def test_a_page_begins_at_a_job_of_another_whatever_is_left_of_it(make_store: Ma
     jobs = [_accepted(store) for _ in range(8)][::-1]
     ids = [job.id for job in jobs]
     for place, job in enumerate(jobs):
-        cursor = Cursor(job.created, job.id)
+        cursor = JobCursor(job.created, job.id)
         page = store.find(JobQuery(limit=limit, cursor=cursor))
         assert [each.id for each in page.jobs] == ids[place + 1 : place + 1 + limit]
         assert (page.matched, page.newer, page.older) == (8, True, place + 1 + limit < 8)
@@ -353,7 +353,7 @@ def test_a_page_begins_at_a_job_of_another_whatever_is_left_of_it(make_store: Ma
         assert (page.newer, page.older) == (place > limit, True)
     for _ in range(2):
         store.dismiss(ids[3])
-    gone = Cursor(jobs[3].created, ids[3])
+    gone = JobCursor(jobs[3].created, ids[3])
     assert [each.id for each in store.find(JobQuery(limit=limit, cursor=gone)).jobs] == ids[4 : 4 + limit]
 
 
@@ -366,7 +366,7 @@ def test_jobs_of_one_moment_are_on_one_page_each(make_store: MakeStore, place_of
     cursor = None
     while (page := store.find(JobQuery(limit=2, cursor=cursor))).jobs:
         seen += [job.id for job in page.jobs]
-        cursor = Cursor(page.jobs[-1].created, page.jobs[-1].id)
+        cursor = JobCursor(page.jobs[-1].created, page.jobs[-1].id)
     assert seen == ids
 
 
