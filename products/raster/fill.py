@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from products.operation import Bounds
 from products.outline import Polygonal
 
+_COMPARED = 262_144
+"""Pairs of an edge and a place that are compared at a time."""
 _CHUNK = 65_536
 """Rows crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
 
@@ -40,20 +42,64 @@ class Part:
     @property
     def whole(self) -> bool:
         """All of the box lies in the outline."""
-        return not self.x.size and bool(np.isinf(self.left).any())
+        return not self.x.size and self.left.tolist() == [np.inf]
 
     def within(self, box: Bounds) -> Self | None:
         """Return what of the part lies in a box inside of its own, None where nothing does."""
         west, south, east, north = box
-        there = (self.y[1] > south) & (self.y[0] < north) & (np.minimum(*self.x) <= east)
-        passed = np.maximum(*self.x) < west
-        inside, passed = there & ~passed, there & passed
+        least, greatest = np.minimum(*self.x), np.maximum(*self.x)
+        inside = (self.y[1] > south) & (self.y[0] < north) & (least <= east)
+        passed = inside & (greatest < west)
+        inside[passed] = False
+        across = np.flatnonzero(inside & ((least < west) | (greatest > east)))
+        low, high = (self._at(across, np.clip(y[across], south, north)) for y in self.y)
+        passed[across] = np.maximum(low, high) < west
+        inside[across] = (np.maximum(low, high) >= west) & (np.minimum(low, high) <= east)
         x, y = self.x[:, inside], self.y[:, inside]
-        left = _odd(np.concatenate([self.left, self.y[:, passed].ravel()]))
+        left = np.concatenate([self.left, self.y[:, passed].ravel()])
+        left = _odd(np.where(left < north, left, np.inf)[left > south])
         if x.size or ((left > south) & (left < north)).any():
             return type(self)(x, y, left)
         holds = np.count_nonzero(left > (south + north) / 2) % 2
         return type(self)(x, y, np.full(1, np.inf)) if holds else None
+
+    def holds(self, points: _Numbers) -> NDArray[np.bool_]:
+        """Say which places belong to the outline: what of it is near some of them, and so on, until both are few."""
+        found = np.zeros(len(points), bool)
+        waiting: list[tuple[Part, NDArray[np.intp]]] = [(self, np.arange(len(points)))] if len(points) else []
+        while waiting:
+            part, places = waiting.pop()
+            (west, south), (east, north) = points[places].min(axis=0), points[places].max(axis=0)
+            near = part.within((west, float(np.nextafter(south, -np.inf)), east, north))
+            if near is None or near.whole:
+                found[places] = near is not None
+            elif (west, south) == (east, north):
+                found[places] = near._hold(points[places[:1]])  # noqa: SLF001 -- a part of the same outline
+            elif near.x.shape[1] * len(places) <= _COMPARED:
+                found[places] = near._hold(points[places])  # noqa: SLF001
+            else:
+                half, axis = len(places) // 2, int(north - south > east - west)
+                order = np.argpartition(points[places, axis], half)
+                waiting += [(near, each) for each in np.split(places[order], [half])]
+        return found
+
+    def _hold(self, points: _Numbers) -> NDArray[np.bool_]:
+        """Compare each edge with each place: inside is what has an odd number of them left of it."""
+        x, y = points.T
+        (low, high), least, greatest = self.y[:, :, np.newaxis], np.minimum(*self.x), np.maximum(*self.x)
+        level = (low < y) & (y <= high)
+        left = level & (greatest[:, np.newaxis] <= x)
+        edge, place = np.nonzero(level & ~left & (least[:, np.newaxis] <= x))
+        left[edge, place] = self._at(edge, y[place]) <= x[place]
+        count = np.count_nonzero(left, axis=0) + len(self.left) - np.searchsorted(self.left, y)
+        odd: NDArray[np.bool_] = count % 2 == 1
+        return odd
+
+    def _at(self, edge: NDArray[np.intp], y: _Numbers) -> _Numbers:
+        """Return where edges are at heights."""
+        x, ends = self.x[:, edge], self.y[:, edge]
+        at: _Numbers = x[0] + (y - ends[0]) / (ends[1] - ends[0]) * (x[1] - x[0])
+        return at
 
     def mask(self, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return which pixels of a grid, in the part's box, belong to the outline."""

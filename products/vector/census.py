@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from products.area import Area
-from products.vector.blob import decode
+from products.vector.blob import Geometries, decode
 from products.vector.clip import Clip
 from products.vector.extract import land_cover
 from products.vector.geopackage import Reader, parts_of, read_geopackage, readable
@@ -23,7 +23,13 @@ from products.vector.style import COLUMN
 MOST_NODES = 1_000
 """Nodes of the R-tree that are looked at on each level, at most; a leaf holds some thirty polygons."""
 
+_MOST_NEAR = 50_000
+"""Runs of an outline's edges near the leaves' boxes, all together, above which fewer leaves are looked at."""
+_LEAST = 30
+"""Leaves that are looked at in any case."""
 _ROOT = 1
+_READ = 4_000
+"""Features across the edge that are read at a time."""
 _TWO_SIDED = 1.96
 """Standard errors that hold 95 of 100 outcomes."""
 
@@ -44,6 +50,15 @@ class PolygonCounts:
         return sum(self.polygons.values())
 
 
+class _Found(NamedTuple):
+    """Parts of nodes: the place of each one's node, its number, its box, and whether that lies inside."""
+
+    owners: _Numbers
+    numbers: _Numbers
+    boxes: Geometries
+    inside: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class _Leaves:
     """Leaves of the R-tree, each standing for `weights` of them; drawn from `chains`, all of them where `exact`."""
@@ -57,8 +72,8 @@ class _Leaves:
 def count_polygons(source: Path, area: Area, *, most: int = MOST_NODES) -> PolygonCounts:
     """Count the polygons that an extraction of the area would deliver. Raises BrokenSource, InvalidArea.
 
-    Where the area meets more than `most` leaves of the R-tree the sum is estimated from so many, drawn at random but
-    the same ones each time.
+    Where the area meets more than `most` leaves of the R-tree, or its outline winds so much that looking at so many
+    takes long, the sum is estimated from some, drawn at random but the same ones each time.
     """
     with read_geopackage(source) as reader:
         outline = area.project(land_cover(reader.layer).epsg)
@@ -76,8 +91,8 @@ class _Census:
 
     def take(self, most: int) -> PolygonCounts:
         leaves = self._leaves(most)
-        owners, keys, boxes = self._meeting(leaves.numbers)
-        kept = self._inside(keys, boxes)
+        owners, keys, _, inside = self._meeting(leaves.numbers)
+        kept = self._inside(keys, inside)
         classes, weights = self._classes(keys[kept]), leaves.weights[owners[kept]]
         values, places = np.unique(classes, return_inverse=True)
         sums = np.rint(np.bincount(places, weights, len(values))).astype(np.int64)
@@ -87,17 +102,20 @@ class _Census:
 
     def _leaves(self, most: int) -> _Leaves:
         """Go down the R-tree, all nodes that meet the outline as long as they are few, then one below each of some."""
-        numbers, depth = np.array([_ROOT]), self._depth()
+        numbers, depth, near = np.array([_ROOT]), self._depth(), 0
         while depth and len(numbers) <= most:
-            numbers, depth = self._meeting(numbers)[1], depth - 1
-        if len(numbers) <= most:
+            found = self._meeting(numbers)
+            numbers, depth, near = found.numbers, depth - 1, int(self.clip.near(found.boxes).sum())
+        affordable = min(most, max(_LEAST, len(numbers) * _MOST_NEAR // max(near, 1)))
+        if len(numbers) <= affordable:
             return _Leaves(numbers, np.ones(len(numbers)), len(numbers), exact=True)
         chance = np.random.default_rng(0)
-        chosen, weights = chance.choice(numbers, most, replace=False), np.full(most, len(numbers) / most)
+        chosen = chance.choice(numbers, affordable, replace=False)
+        weights = np.full(affordable, len(numbers) / affordable)
         for _ in range(depth):
-            owners, below, _ = self._meeting(chosen)
-            chosen, weights = _one_each(owners, below, weights, chance)
-        return _Leaves(chosen, weights, most, exact=False)
+            below = self._meeting(chosen)
+            chosen, weights = _one_each(below.owners, below.numbers, weights, chance)
+        return _Leaves(chosen, weights, affordable, exact=False)
 
     def _depth(self) -> int:
         [(root,)] = self._rows(self._node, [_ROOT], "data")
@@ -107,24 +125,23 @@ class _Census:
     def _node(self) -> str:
         return f"{quote(f'{self.reader.layer.index}_node')} WHERE nodeno"
 
-    def _meeting(self, numbers: _Numbers) -> tuple[_Numbers, _Numbers, Any]:
-        """Return what of these nodes meets the outline: for each part its node's place, its number and its box."""
+    def _meeting(self, numbers: _Numbers) -> _Found:
+        """Return what of these nodes meets the outline."""
         found = dict(self._rows(self._node, numbers.tolist(), "nodeno, data"))
         parts = [parts_of(found[number]) for number in numbers.tolist()]
         owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         cells = np.concatenate([*parts, parts_of(bytes(4))])
         west, east, south, north = cells["box"].T.astype(np.float64)
         boxes = shapely.box(west, south, east, north)
-        meeting, _ = self.clip.relate(boxes)
-        return owners[meeting], cells["id"][meeting].astype(np.int64), boxes[meeting]
+        meeting, inside = self.clip.relate(boxes)
+        return _Found(owners[meeting], cells["id"][meeting].astype(np.int64), boxes[meeting], inside[meeting])
 
-    def _inside(self, keys: _Numbers, boxes: Any) -> NDArray[np.bool_]:
+    def _inside(self, keys: _Numbers, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Say which features have some of their surface in the outline; those across its edge are looked at in full."""
-        _, inside = self.clip.relate(boxes)
         edge = np.flatnonzero(~inside)
         layer = self.reader.layer
         table = f"{quote(layer.table)} WHERE {quote(layer.key)}"
-        for places in np.split(edge, range(500, len(edge), 500)):
+        for places in np.split(edge, range(_READ, len(edge), _READ)):
             found = dict(self._rows(table, keys[places].tolist(), f"{quote(layer.key)}, {quote(layer.geometry)}"))
             inside[places] = self.clip.meets(decode([found[key] for key in keys[places].tolist()]))
         return inside

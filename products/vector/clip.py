@@ -1,220 +1,167 @@
-"""What of features lies in an outline, cut with what of it is near each: no feature meets all of its vertices."""
+"""What of features lies in an outline, compared and cut with the few of its edges that are near each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from products.outline import Polygonal
+from products.raster.fill import Part
 from products.vector.blob import Geometries
 
-_FEW = 2_048
-"""Vertices that are not halved any more."""
-_DEEPEST = 16
-_OVERLAP, _RIM = 0.02, 0.005
-"""How far each half reaches over the middle, and how much of that no feature may reach, as fractions of the extent."""
-_FLAG = np.array([(0.0, 1), (-1, 2), (1, 2), (0, 1), (0, 0)])
-"""A triangle on a staff, from its foot to its foot, with its inside to the right."""
+_RUN = 8
+"""Edges in a row that are found together."""
+_PAIRS = 4_000_000
+"""Pairs of a feature and a run of edges whose boxes meet, at most, that are held at a time."""
+_TOGETHER = 10_000
+"""Features that are compared at a time, at most."""
+_CUT = 100_000
+"""Such pairs that meet indeed, about, whose features are cut at a time."""
+_FIRST, _TIMES = 4, 4
+"""Runs that a feature is compared with at first; as long as none tells, so many times more."""
 
+_Flags = NDArray[np.bool_]
 _Places = NDArray[np.intp]
-_Bounds = NDArray[np.float64]
-"""Least x, least y, greatest x, greatest y; rows of them."""
+_Test = Callable[[Geometries, Geometries], _Flags]
 
 
 @dataclass(frozen=True, slots=True)
-class _Rings:
-    """Closed rings with their inside to the right: their points, each point's ring, and each ring's polygon."""
-
-    points: NDArray[np.float64]
-    ring: NDArray[np.int64]
-    polygon: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, outline: Polygonal) -> Self:
-        """Return those of an outline."""
-        polygons = shapely.orient_polygons(shapely.get_parts(outline), exterior_cw=True)
-        rings, polygon = shapely.get_rings(polygons, return_index=True)
-        points, ring = shapely.get_coordinates(rings, return_index=True)
-        return cls(points, ring, polygon)
-
-    def within(self, bounds: _Bounds) -> Self:
-        """Return what encloses the same inside of bounds."""
-        found = self
-        for axis in (0, 1):
-            found = found.beyond(axis, bounds[axis], 1).beyond(axis, bounds[axis + 2], -1)
-        return found
-
-    def beyond(self, axis: int, bound: float, sign: int) -> Self:
-        """Return what encloses the same above a bound of x (axis 0) or y, below it where the sign is negative.
-
-        As Sutherland and Hodgman clip: edges on the bound may lie over each other.
-        """
-        height = sign * (self.points[:, axis] - bound)
-        inside = height >= 0
-        if inside.all():
-            return self
-        edge = np.flatnonzero((self.ring[1:] == self.ring[:-1]) & (inside[1:] != inside[:-1]))
-        share = (height[edge] / (height[edge] - height[edge + 1]))[:, np.newaxis]
-        places = np.zeros((len(inside), 2), bool)
-        places[:, 0], places[edge, 1] = inside, True
-        number, is_crossing = np.nonzero(places)
-        points, is_crossing = self.points[number], is_crossing.astype(bool)
-        points[is_crossing] += share * (self.points[edge + 1] - self.points[edge])
-        points[is_crossing, axis] = bound
-        return type(self)(*_closed(points, self.ring[number]), self.polygon)
-
-    def geometry(self) -> Any:
-        """Return the rings as a multipolygon for GEOS's overlay and for where points are.
-
-        On which side of a ring its inside is GEOS finds from its highest point, of which edges over each other on a
-        bound say nothing. It has a flag there then.
-        """
-        if not len(self.points):
-            return shapely.MultiPolygon()
-        numbers, ring = np.unique(self.ring, return_inverse=True)
-        polygon = self.polygon[numbers]
-        hole = np.diff(self.polygon, prepend=-1)[numbers] == 0
-        rings = shapely.linearrings(self.points, indices=ring)
-        for wrong in np.flatnonzero(shapely.is_ccw(rings) != hole):
-            rings[wrong] = _flagged(self.points[ring == wrong], hole=bool(hole[wrong]))
-        groups = np.split(np.arange(len(rings)), np.flatnonzero(np.diff(polygon)) + 1)
-        return shapely.multipolygons([_polygon(rings[group]) for group in groups if not hole[group[0]]])
-
-
-def _polygon(rings: Geometries) -> Any:
-    return shapely.Polygon(rings[0], list(rings[1:])) if len(rings) > 1 else shapely.polygons(rings[0])
-
-
-def _flagged(points: NDArray[np.float64], *, hole: bool) -> Any:
-    """Return a ring whose highest point is on a bound with a flag outside of it, which leans over from a side."""
-    top = int(points[:, 1].argmax())
-    x = points[:, 0]
-    flag = _FLAG * (-1, 1) if hole else _FLAG.copy()
-    flag[:, 0] += 2 * flag[:, 1] * (int(x[top] == x.max()) - int(x[top] == x.min()))
-    flag = flag * np.ptp(points, axis=0).max() + points[top]
-    return shapely.LinearRing(np.concatenate([points[: top + 1], flag, points[top + 1 :]]))
-
-
-def _closed(points: NDArray[np.float64], ring: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return rings that end where they begin, without those of less than three places."""
-    if not len(points):
-        return points, ring
-    first = np.flatnonzero(np.diff(ring, prepend=-1))
-    last = np.append(first[1:], len(ring)) - 1
-    open_ = (points[first] != points[last]).any(axis=1)
-    points = np.insert(points, last[open_] + 1, points[first[open_]], axis=0)
-    ring = np.insert(ring, last[open_] + 1, ring[first[open_]])
-    kept = np.bincount(ring)[ring] > 3  # noqa: PLR2004 -- a triangle has three corners, and ends at the first
-    return points[kept], ring[kept]
-
-
-@dataclass(eq=False)
 class Clip:
-    """An outline, or what of it lies in bounds, that features are cut with; halved where a feature lies in a half."""
+    """An outline that features are compared and cut with: its edges in runs that a tree finds, and what it holds.
 
-    rings: _Rings
-    depth: int = 0
+    It costs what the outline has, once, and for each feature what is near of it.
+    """
+
+    runs: shapely.STRtree
+    part: Part
 
     @classmethod
     def of(cls, outline: Polygonal) -> Self:
         """Return all of a valid outline."""
-        return cls(_Rings.of(outline))
+        return cls(shapely.STRtree(_runs(outline)), Part.of(outline))
 
     def cut(self, geometries: Geometries) -> Geometries:
         """Return what of each lies in the outline, as multipolygons, empty where no surface does."""
-        found = shapely.empty(len(geometries), geom_type=shapely.GeometryType.MULTIPOLYGON)
-        for clip, places in self._near(geometries):
-            found[places] = clip.pieces(geometries[places])
-        return _multipolygons(found)
+        surfaces, owners = _surfaces(geometries)
+        crossed, run = self.runs.query(surfaces, predicate="intersects")
+        whole = np.ones(len(surfaces), bool)
+        whole[crossed] = False
+        kept = np.flatnonzero(whole)
+        kept = kept[self.part.holds(_corners(surfaces[kept]))]
+        pieces, of = [surfaces[kept]], [owners[kept]]
+        for pairs in _split(crossed):
+            cut, places = self._pieces(surfaces, crossed[pairs], run[pairs])
+            pieces.append(cut)
+            of.append(owners[places])
+        return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries))
 
-    def meets(self, geometries: Geometries) -> NDArray[np.bool_]:
-        """Say which have a surface in the outline; of most of them the corners, or places between, tell."""
-        found = np.zeros(len(geometries), bool)
-        for clip, places in self._near(geometries):
-            rest = places[shapely.intersects(clip.outline, geometries[places])]
-            for count in (1, 64):
-                near = shapely.segmentize(geometries[rest], shapely.length(geometries[rest]) / count)
-                points, owners = shapely.get_coordinates(near, return_index=True)
-                found[rest[owners[shapely.contains_xy(clip.outline, points)]]] = True
-                rest = rest[~found[rest]]
-            found[rest] = ~shapely.is_empty(_multipolygons(clip.pieces(geometries[rest])))
-        return found
+    def meets(self, geometries: Geometries) -> _Flags:
+        """Say which have a surface in the outline: an edge of it in their inside, or else all of it."""
+        surfaces, owners = _surfaces(geometries)
+        found = self._passed(surfaces, _pass_inside)
+        rest = np.flatnonzero(~found)
+        found[rest] = self.part.holds(shapely.get_coordinates(shapely.point_on_surface(surfaces[rest])))
+        return np.bincount(owners[found], minlength=len(geometries)) > 0
 
-    def relate(self, geometries: Geometries) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def relate(self, geometries: Geometries) -> tuple[_Flags, _Flags]:
         """Say which meet the outline, if only in a point, and which of them lie in its inside."""
-        meeting, inside = np.zeros((2, len(geometries)), bool)
-        for clip, places in self._near(geometries):
-            meeting[places] = shapely.intersects(clip.outline, geometries[places])
-            inside[places] = shapely.contains_properly(clip.outline, geometries[places])
-        return meeting, inside
+        parts, owners = shapely.get_parts(geometries, return_index=True)
+        parts, owners = parts[~shapely.is_empty(parts)], owners[~shapely.is_empty(parts)]
+        touched = self._passed(parts, shapely.intersects)
+        inside = np.zeros(len(parts), bool)
+        inside[~touched] = self.part.holds(_corners(parts[~touched]))
+        parts_, held, met = (
+            np.bincount(owners[some], minlength=len(geometries)) for some in (slice(None), inside, inside | touched)
+        )
+        return met > 0, (held == parts_) & (parts_ > 0)
 
-    def _near(self, geometries: Geometries) -> Iterator[tuple["Clip", _Places]]:
-        """Yield what is near some of the geometries, and their places; nothing is near of those that are left out."""
-        bounds = shapely.bounds(geometries)
-        waiting: list[tuple[Clip, _Places]] = [(self, np.arange(len(geometries)))]
-        while waiting:
-            clip, places = waiting.pop()
-            size = len(clip.rings.points)
-            if size > _FEW and clip.depth < _DEEPEST:
-                axis, (middle, extent) = clip.middle
-                reach = extent * (_OVERLAP - _RIM)
-                low = bounds[places, axis + 2] < middle + reach
-                high = ~low & (bounds[places, axis] > middle - reach)
-                waiting += [(clip.low, places[low])] if low.any() else []
-                waiting += [(clip.high, places[high])] if high.any() else []
-                places = places[~(low | high)]
-            if size and len(places):
-                yield clip, places
+    def near(self, boxes: Geometries) -> NDArray[np.intp]:
+        """Return how many runs of edges are near each box, which is what comparing with what is in it costs."""
+        counts: NDArray[np.intp] = np.bincount(self.runs.query(boxes)[0], minlength=len(boxes))
+        return counts
 
-    @cached_property
-    def middle(self) -> tuple[int, tuple[float, float]]:
-        """The axis along which it is longer, and its middle and extent there."""
-        low, high = self.rings.points.min(axis=0), self.rings.points.max(axis=0)
-        axis = int((high - low).argmax())
-        return axis, (float(low[axis] + high[axis]) / 2, float(high[axis] - low[axis]))
-
-    @cached_property
-    def low(self) -> "Clip":
-        """What lies left of the middle, or below it, and a little more."""
-        axis, (middle, extent) = self.middle
-        return Clip(self.rings.beyond(axis, middle + extent * _OVERLAP, -1), self.depth + 1)
-
-    @cached_property
-    def high(self) -> "Clip":
-        """What lies right of the middle, or above it, and a little more."""
-        axis, (middle, extent) = self.middle
-        return Clip(self.rings.beyond(axis, middle - extent * _OVERLAP, 1), self.depth + 1)
-
-    @cached_property
-    def outline(self) -> Any:
-        """Its rings, made ready to be compared with many."""
-        outline = self.rings.geometry()
-        shapely.prepare(outline)
-        return outline
-
-    def pieces(self, geometries: Geometries) -> Geometries:
-        """Return what of each lies in the outline, lines and points too."""
-        meeting = shapely.intersects(self.outline, geometries)
-        edge = meeting & ~shapely.covers(self.outline, geometries)
-        found = np.where(meeting, geometries, shapely.MultiPolygon())
-        near: Any = self.outline
-        if len(self.rings.points) > _FEW:
-            bounds = shapely.bounds(geometries[edge])
-            rim = _RIM * (bounds[:, 2:] - bounds[:, :2])
-            around = np.hstack([bounds[:, :2] - rim, bounds[:, 2:] + rim])
-            near = np.array([self.rings.within(each).geometry() for each in around], dtype=object)
-        found[edge] = shapely.intersection(found[edge], near)
+    def _passed(self, geometries: Geometries, test: _Test) -> _Flags:
+        """Say for which the test is true of a run near them: of a few, and as long as none tells of more."""
+        found = np.zeros(len(geometries), bool)
+        step = min(max(1, _PAIRS // max(1, len(self.runs))), _TOGETHER)
+        for begin in range(0, len(geometries), step):
+            some = geometries[begin : begin + step]
+            owner, run = self.runs.query(some)
+            shapely.prepare(some)
+            rank, most = np.arange(len(owner)) - np.searchsorted(owner, owner), _FIRST
+            while len(owner):
+                now = rank < most
+                found[begin + owner[now][test(some[owner[now]], self.runs.geometries[run[now]])]] = True
+                left = ~now & ~found[begin + owner]
+                owner, run, rank, most = owner[left], run[left], rank[left], most * _TIMES
+            shapely.destroy_prepared(some)
         return found
 
+    def _pieces(self, surfaces: Geometries, crossed: _Places, run: _Places) -> tuple[Geometries, _Places]:
+        """Return what of surfaces lies in the outline, and of which: the faces that their edges and its make together.
 
-def _multipolygons(geometries: Geometries) -> Geometries:
-    """Return the polygons of each geometry together; lines and points, where a cut only touches, are left out."""
+        No two faces inside of both have an edge in common.
+        """
+        places, group = np.unique(crossed, return_inverse=True)
+        lines = shapely.multilinestrings(self.runs.geometries[run], indices=group)
+        together = shapely.union(shapely.boundary(surfaces[places]), lines)
+        faces, owners = shapely.get_parts(shapely.polygonize(together[:, np.newaxis]), return_index=True)
+        points = shapely.get_coordinates(shapely.point_on_surface(faces))
+        shapely.prepare(surfaces[places])
+        inside = shapely.contains_xy(surfaces[places[owners]], points)
+        shapely.destroy_prepared(surfaces[places])
+        inside[inside] = self.part.holds(points[inside])
+        return faces[inside], places[owners[inside]]
+
+
+def _pass_inside(surfaces: Geometries, lines: Geometries) -> _Flags:
+    """Say which lines pass the inside of their surfaces."""
+    passing: _Flags = shapely.intersects(surfaces, lines)
+    passing[passing] = shapely.relate_pattern(surfaces[passing], lines[passing], "T********")
+    return passing
+
+
+def _runs(outline: Polygonal) -> Geometries:
+    """Return the edges of an outline as lines of some in a row."""
+    points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(outline)), return_index=True)
+    edges = np.flatnonzero(ring[1:] == ring[:-1])
+    begins = np.searchsorted(ring, ring[edges])
+    first = (edges - begins) % _RUN == 0
+    last = np.flatnonzero(np.append(first[1:], [True])) if len(first) else np.zeros(0, int)
+    places = np.insert(edges, last + 1, edges[last] + 1)
+    runs = np.cumsum(first) - 1
+    lines: Geometries = shapely.linestrings(points[places], indices=np.insert(runs, last + 1, runs[last]))
+    return lines
+
+
+def _split(crossed: _Places) -> Iterator[slice]:
+    """Yield some pairs after the others, all of a feature together."""
+    begins = np.flatnonzero(np.diff(crossed, prepend=-1))
+    first = begins[np.diff(begins // _CUT, prepend=-1) > 0]
+    yield from (slice(*ends) for ends in pairwise([*first.tolist(), len(crossed)]))
+
+
+def _corners(geometries: Geometries) -> NDArray[np.float64]:
+    """Return a place of each."""
+    points, owners = shapely.get_coordinates(geometries, return_index=True)
+    corners: NDArray[np.float64] = points[np.searchsorted(owners, np.arange(len(geometries)))]
+    return corners
+
+
+def _surfaces(geometries: Geometries) -> tuple[Geometries, _Places]:
+    """Return the polygons of geometries, and of which each is."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
-    polygons = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    collected: Geometries = shapely.empty(len(geometries), geom_type=shapely.GeometryType.MULTIPOLYGON)
-    shapely.multipolygons(parts[polygons], indices=owners[polygons], out=collected)
+    polygons = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
+    return parts[polygons], owners[polygons]
+
+
+def _multipolygons(polygons: Geometries, owners: _Places, count: int) -> Geometries:
+    """Return the polygons of each owner together."""
+    order = np.argsort(owners, kind="stable")
+    collected: Geometries = shapely.empty(count, geom_type=shapely.GeometryType.MULTIPOLYGON)
+    shapely.multipolygons(polygons[order], indices=owners[order], out=collected)
     return collected

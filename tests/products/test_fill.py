@@ -104,3 +104,21 @@ def test_the_pixels_of_an_endless_grid_are_counted() -> None:
     for outline in _outlines()[:20]:
         far = Affine(10, 0, _GRID.c - 3_000, 0, -10, _GRID.f + 3_000)
         assert centres_inside(outline, _GRID) == (~geometry_mask([outline], (900, 900), far)).sum()
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_places_are_held_as_geos_finds(number: int) -> None:
+    outline = _outlines()[number * 5]
+    west, south, east, north = outline.buffer(50).bounds
+    points = np.random.default_rng(number).uniform((west, south), (east, north), (20_000, 2))
+    assert (Part.of(outline).holds(points) == shapely.contains_xy(outline, points)).all()
+
+
+def test_places_on_the_bounds_of_what_is_compared_are_held_once() -> None:
+    """Boxes that share sides: a place on one belongs to what is right of it and below it."""
+    points = np.array([(x, y) for x in range(6) for y in range(6)] * 1_000, float)
+    boxes = [Part.of(shapely.box(x, y, x + 1, y + 1)).holds(points[:36]) for x in range(5) for y in range(5)]
+    assert np.sum(boxes, axis=0).tolist() == [int(x < 5 and y > 0) for x, y in points[:36]]
+    comb = shapely.union_all(shapely.box(np.arange(0, 5, 2), 0, np.arange(1, 6, 2), 5))
+    assert Part.of(comb).holds(points).tolist() == [int(x) % 2 == 0 and x < 5 and y > 0 for x, y in points.tolist()]
+    assert not Part.of(comb).holds(np.zeros((0, 2))).size
