@@ -87,13 +87,13 @@ class CogProvider(BaseProvider):
 
     @property
     def lost_class(self) -> str:
-        """Say which class no pixel is of, because the file says that its value means no data; empty where none is."""
+        """Say which class no pixel has, as the file says that its value means no data; empty where there is none."""
         lost = next((each for each in self.classes if each.value == self.grid.nodata), None)
         if lost is None:
             return ""
         return (
-            f"{Path(self.data).name} says that {lost.value} is no data, so nothing is of the class {lost.name!r}; "
-            f"`landcast product add` makes a file that has it (--nodata none) or lets it go (--nodata {lost.value})"
+            f"{Path(self.data).name} says that {lost.value} is no data, so no pixel has the class {lost.name!r}; "
+            f"`landcast product add` makes a file that keeps the class (--nodata none) or not (--nodata {lost.value})"
         )
 
     def get_fields(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def find_ignored(configuration: Path) -> tuple[str, ...]:
 
 
 def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which columns items cannot be asked for by, and what has no spatial index; other faults are problems."""
+    """Yield which columns items cannot be filtered by, and what has no spatial index; other faults are problems."""
     for _, place, definition in _definitions(configuration, GeoPackageProvider):
         with suppress(*FAILURES):
             yield from _odd_columns_of(place, GeoPackageProvider(definition))
@@ -101,7 +101,7 @@ def _definitions(
 def _odd_columns_of(place: str, provider: GeoPackageProvider) -> Iterator[str]:
     fields, layer = provider.get_fields(), provider.layer
     if clashing := [name for name in fields if name not in queryable(fields)]:
-        yield f"{place}: items cannot be asked for by {', '.join(clashing)}: parameters have these names"
+        yield f"{place}: items cannot be filtered by {', '.join(clashing)}: these are names of parameters"
     again = f"ogrinfo {provider.data} -sql \"SELECT %sSpatialIndex('{layer.table}', '{layer.geometry}')\""
     if not layer.indexed:
         yield f"{place}: {layer.table} has no spatial index, so boxes are slow; {again % 'Create'}"

@@ -284,9 +284,9 @@ def faults_of_index(source: Path, table: str | None = None, key: str | None = No
             if time.monotonic() > until:
                 break
         if gone:
-            yield f"has {gone} entries of features that are gone"
+            yield f"holds features that no longer exist: {gone}"
         if misplaced:
-            yield f"has {misplaced} features where they are not, so boxes find them there"
+            yield f"holds features at a wrong place, where a bbox finds them: {misplaced}"
 
 
 @cached_by_file(most=64)

@@ -447,9 +447,9 @@ def test_check_names_an_index_that_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "configuration.yml").write_text(json.dumps({"resources": resources}))
     told = [line for line in find_ignored(tmp_path / "configuration.yml") if "index of" in line]
     assert [line.partition(", then")[0].partition("of places ")[2].partition(";")[0] for line in told] == [
-        "has 1 entries of features that are gone",
-        "has 2 features where they are not, so boxes find them there",
-        "has 1 entries of features that are gone",
+        "holds features that no longer exist: 1",
+        "holds features at a wrong place, where a bbox finds them: 2",
+        "holds features that no longer exist: 1",
     ]
     assert "DisableSpatialIndex('places', 'geometry')" in told[0]
 
@@ -465,6 +465,6 @@ def test_check_names_what_cannot_be_asked_for(tmp_path: Path) -> None:
     (tmp_path / "configuration.yml").write_text(json.dumps({"resources": resources}))
     told = [line for line in find_ignored(tmp_path / "configuration.yml") if line.startswith("resources.")]
     assert len(told) == 2
-    assert "resources.parameters.providers[0]: items cannot be asked for by limit, offset, f, bbox," in told[0]
+    assert "resources.parameters.providers[0]: items cannot be filtered by limit, offset, f, bbox," in told[0]
     assert "name" not in told[0].partition(": parameters")[0].split(", ")
     assert "resources.text.providers[0]: places has no spatial index" in told[1]

@@ -252,9 +252,9 @@ OWN_CLASSES = [
         (255, None, None),
         (None, None, None),
         (0, None, None),
-        (3, None, "3 is no data, so nothing is of the class 'Woody broadleaved deciduous trees'"),
-        (254, None, "254 is no data, so nothing is of the class 'Outside area'"),
-        (0, OWN_CLASSES, "0 is no data, so nothing is of the class 'Clouds'"),
+        (3, None, "3 is no data, so no pixel has the class 'Woody broadleaved deciduous trees'"),
+        (254, None, "254 is no data, so no pixel has the class 'Outside area'"),
+        (0, OWN_CLASSES, "0 is no data, so no pixel has the class 'Clouds'"),
         (3, OWN_CLASSES, None),
     ],
 )
