@@ -137,16 +137,21 @@ def test_a_stop_hands_the_work_back_and_the_next_worker_goes_on(
 ) -> None:
     store = make_store()
     job, _ = store.add(Order("files", {"steps": 30}, "local"))
-    worker = start_worker()
-    until(lambda: (now := store.get(job.id)) and now.progress > 10)
-    begin = time.monotonic()
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(60) == 0
-    assert time.monotonic() - begin < 30
-    back = store.get(job.id)
-    assert back is not None
-    assert (back.status, back.attempt, back.failures) == (Status.ACCEPTED, 1, 0)
-    assert list((state_dir / "results").iterdir()) == []
+
+    def seconds_to_stop(attempt: int) -> float:
+        worker = start_worker()
+        until(lambda: (now := store.get(job.id)) and now.attempt == attempt and now.progress > 10)
+        begin = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+        took = time.monotonic() - begin
+        back = store.get(job.id)
+        assert back is not None
+        assert (back.status, back.attempt, back.failures) == (Status.ACCEPTED, attempt, 0)
+        assert list((state_dir / "results").iterdir()) == []
+        return took
+
+    assert any(seconds_to_stop(attempt) < 5 for attempt in range(1, 6))  # a busy machine may take longer at times
     start_worker()
     _assert_whole(finished(job), state_dir / "results")
 

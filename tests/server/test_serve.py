@@ -46,16 +46,22 @@ def serve(state: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
         end(served)
 
 
-def test_it_serves_and_sigterm_ends_all(serve: Callable[..., Served]) -> None:
-    served = serve()
+def test_it_serves_and_sigterm_ends_all_within_five_seconds(serve: Callable[..., Served]) -> None:
+    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    assert any(seconds_to_end(serve()) < 5 for _ in range(5))
+
+
+def seconds_to_end(served: Served) -> float:
+    """Return how long all of it takes to end, with nothing left."""
     served.ready()
     eventually(lambda: len(served.tree()) >= 5)  # supervisor, gunicorn and two of its workers, worker
     tree = served.tree()
     began = time.monotonic()
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(60) == 0
-    assert time.monotonic() - began < 30  # on an idle machine it is less than five
+    took = time.monotonic() - began
     eventually(lambda: gone(tree))
+    return took
 
 
 def test_it_says_that_it_serves_when_it_does(serve: Callable[..., Served]) -> None:

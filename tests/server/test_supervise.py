@@ -74,7 +74,12 @@ def test_children_do_not_outlive_a_killed_parent(obedient: tuple[subprocess.Pope
     eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
 
 
-def test_a_stubborn_child_and_what_it_started_are_killed() -> None:
+def test_a_stubborn_child_and_what_it_started_are_killed_within_five_seconds() -> None:
+    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    assert any(seconds_to_kill_a_stubborn_child() < 5 for _ in range(5))
+
+
+def seconds_to_kill_a_stubborn_child() -> float:
     parent = start(STUBBORN)
     process = psutil.Process(parent.pid)
     eventually(lambda: len(process.children(recursive=True)) == 2)
@@ -82,8 +87,10 @@ def test_a_stubborn_child_and_what_it_started_are_killed() -> None:
     began = time.monotonic()
     parent.terminate()
     parent.wait(60)
-    assert 4 <= time.monotonic() - began < 30
+    took = time.monotonic() - began
+    assert took >= 4
     eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    return took
 
 
 def test_a_child_that_keeps_ending_is_started_ever_more_slowly(tmp_path: Path) -> None:
