@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - names are those of this module
 
+import gzip
 import json
 import sqlite3
 import struct
@@ -363,3 +364,20 @@ ALL: Sequence[Callable[[Path], None]] = (
     laea, esri, false_epsg, geographic, cartesian, text_key, real_key, two_keys, no_key, view, names, values, heights,
     empty, one_point, no_feature, old_index, stale_index, envelopes, null_ids, several, log, parameters,
 )  # fmt: skip
+
+WRITTEN: Mapping[str, tuple[str, str]] = {
+    "of_fiona": ("fiona", "of fiona"),
+    "lines_of_fiona": ("fiona", "lines"),
+    "of_geopandas": ("geopandas", "of geopandas"),
+    "northing_first": ("geopandas", "northing first"),
+    "no_system": ("geopandas", "no system"),
+}
+"""Layers that fiona and geopandas (with pyogrio) wrote, as `write_others.py` says: library and table by name."""
+
+
+def written(folder: Path, name: str) -> dict[str, Any]:
+    """Unpack the file with a layer of WRITTEN; return the definition of its provider."""
+    library, table = WRITTEN[name]
+    path = folder / f"{library}.gpkg"
+    path.write_bytes(gzip.decompress(Path(__file__).with_name(f"{library}.gpkg.gz").read_bytes()))
+    return {"data": str(path), "table": table}

@@ -68,6 +68,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     for name, (body, _) in odd.CURVES.items():
         odd.by_hand(folder / f"{name}.gpkg", odd.ONE, [(1, name, odd.blob(body))])
         definitions[name.replace(" ", "-")] = {"data": str(folder / f"{name}.gpkg")}
+    definitions |= {name: odd.written(folder, name) for name in odd.WRITTEN}
+    definitions["told_system"] = {**definitions["no_system"], "storage_crs": odd.EPSG_4326}
     definitions["null_ids"]["id_field"] = "code"
     definitions["view_by_id"] = {"data": str(folder / "view.gpkg"), "id_field": "name"}
     definitions["others"] = {"data": str(folder / "several.gpkg"), "table": "others"}
@@ -103,9 +105,9 @@ def ids(client: TestClient, name: str, /, **parameters: Any) -> list[Any]:
 
 NAMES = [
     *(make.__name__ for make in odd.ALL), *(name.replace(" ", "-") for name in odd.CURVES), "view_by_id",
-    "others", "told", "days", "spans", "two_dates", "years", "by_day",
+    "others", "told", "days", "spans", "two_dates", "years", "by_day", *odd.WRITTEN, "told_system",
 ]  # fmt: skip
-BROKEN = {"cartesian", "several"}
+BROKEN = {"cartesian", "several", "no_system"}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in BROKEN])
@@ -468,3 +470,43 @@ def test_check_names_what_cannot_be_asked_for(tmp_path: Path) -> None:
     assert "resources.parameters.providers[0]: items cannot be filtered by limit, offset, f, bbox," in told[0]
     assert "name" not in told[0].partition(": parameters")[0].split(", ")
     assert "resources.text.providers[0]: places has no spatial index" in told[1]
+
+
+WARSAW_AND_BOTH = [[list(odd.WARSAW)], [list(odd.KRAKOW), list(odd.WARSAW)], None]
+BY_FIONA = [
+    ["Warsaw", -1, 2.0**53, 0.1, True, "2023-05-01", "2023-05-01T08:00:00.250000Z", "AP8=", "ż"],
+    ["Kraków", *[None] * 8],
+    ["nowhere", 2**31 - 1, -(2.0**62), None, False, "0001-01-01", "9999-12-31T23:59:59Z", "", ""],
+]
+BY_GEOPANDAS = [
+    ["x/y", "Warsaw", 1, 1, 0.1, True, "2023-05-01T08:00:00.250000Z", "2023-05-01", 7, "a"],
+    ["x/y", "Kraków", None, 2, None, None, None, None, 7, "b"],
+    ["z", None, 2**53 + 1, 3, None, False, "1899-12-31T22:45:00Z", "0001-01-01", 7, "c"],
+]
+BY_KEY_AND_LIMIT = [["x/y", "a"], ["x/y", "b"], ["z", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "values"),
+    [
+        ("of_fiona", [[*odd.WARSAW, 100.5], [[[[20, 50], [20, 51], [19, 51], [19, 50], [20, 50]]]], None], BY_FIONA),
+        ("lines_of_fiona", [[[20, 52, 1], [20.0145607, 51.9999991, 2]]], [[]]),
+        ("of_geopandas", WARSAW_AND_BOTH, BY_GEOPANDAS),
+        ("northing_first", WARSAW_AND_BOTH, BY_KEY_AND_LIMIT),
+        ("told_system", WARSAW_AND_BOTH, BY_KEY_AND_LIMIT),
+    ],
+)
+def test_what_fiona_and_geopandas_write_arrives(
+    client: TestClient, name: str, places: list[Any], values: list[list[Any]]
+) -> None:
+    features = get(client, f"/{name}/items")["features"]
+    assert [feature["id"] for feature in features] == list(range(1, len(values) + 1))
+    assert [list(feature["properties"].values()) for feature in features] == values
+    for feature, place in zip(features, places, strict=True):
+        assert (feature["geometry"] and feature["geometry"]["coordinates"]) == place
+
+
+@pytest.mark.parametrize("name", ["of_geopandas", "northing_first", "told_system"])
+def test_a_place_finds_what_geopandas_put_there(client: TestClient, name: str) -> None:
+    assert ids(client, name, bbox=WARSAW_BOX) == [1, 2, 3]  # what has no place matches always
+    assert ids(client, name, bbox=KRAKOW_BOX) == [2, 3]
