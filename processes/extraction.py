@@ -10,7 +10,7 @@ from processes.which import WHICH, product_of, source_of
 from products.area import Area
 from products.catalogue import Catalogue
 from products.raster.cover import has_data
-from products.vector.extract import has_features
+from products.vector.census import has_features
 
 EXTRACTION: Mapping[str, Mapping[str, Any]] = {
     "product": {

@@ -14,7 +14,7 @@ from processes.which import WHICH, product_of, source_of
 from products.catalogue import Catalogue
 from products.nations.outline import outline_of
 from products.raster.cover import has_data
-from products.vector.extract import has_features
+from products.vector.census import has_features
 
 
 class NationalProduct(Processor):

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from products.area import Area
 from products.vector.blob import Geometries, decode
 from products.vector.clip import Clip
-from products.vector.extract import land_cover
+from products.vector.extract import is_found, land_cover
 from products.vector.geopackage import Reader, parts_of, read_geopackage, readable
 from products.vector.layer import quote
 from products.vector.style import COLUMN
 
-MOST_NODES = 1_000
-"""Nodes of the R-tree that are looked at on each level, at most; a leaf holds some thirty polygons."""
+MOST_NODES, _FEW_NODES = 1_000, 100
+"""Nodes of the R-tree on each level that are looked at, to count or to find one; a leaf holds some thirty polygons."""
 
 _MOST_NEAR = 50_000
 """Runs of an outline's edges near the leaves' boxes, all together, above which fewer leaves are looked at."""
@@ -80,6 +80,12 @@ def count_polygons(source: Path, area: Area, *, most: int = MOST_NODES) -> Polyg
         if outline.is_empty:
             return PolygonCounts({})
         return _Census(reader, Clip.of(outline)).take(most)
+
+
+def has_features(source: Path, area: Area) -> bool:
+    """Say whether the product has anything inside the area, of which the box may hold all. Raises BrokenSource."""
+    found = count_polygons(source, area, most=_FEW_NODES)
+    return bool(found.total) or (found.margin > 0 and is_found(source, area))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,8 @@ def write_styles(folder: Path, name: str, layer: Layer, classes: Classes) -> tup
     return style, legend_text
 
 
-def has_features(source: Path, area: Area) -> bool:
-    """Say whether the product has anything inside the area; ends at the first find. Raises BrokenSource."""
+def is_found(source: Path, area: Area) -> bool:
+    """Look at the features in the area's box until one is inside of it. Raises BrokenSource."""
     with read_geopackage(source) as reader:
         land_cover(reader.layer)
         return any(batch.keys for batch in _inside(reader, area, unheard, size=200))

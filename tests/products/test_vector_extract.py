@@ -18,7 +18,8 @@ from products.area import Area, read_area
 from products.classes import CLASSES
 from products.errors import BrokenSource, NothingInside
 from products.progress import unheard
-from products.vector.extract import extract_vector, has_features
+from products.vector.census import has_features
+from products.vector.extract import extract_vector
 from products.vector.geopackage import read_geopackage
 
 QGIS = Path(__file__).parents[1] / "qgis" / "read_vector.py"
@@ -144,6 +145,19 @@ def test_between_the_parks_there_is_nothing_although_the_bounds_meet_all(product
     """A ring round all parks, within the bounds of the product but without one of its polygons."""
     ring = "POLYGON ((14 48, 26 48, 26 55, 14 55, 14 48), (15 48.5, 25 48.5, 25 54.5, 15 54.5, 15 48.5))"
     assert not has_features(product, read_area(ring))
+
+
+def test_specks_far_from_each_other_do_not_cost_a_look_at_all_between(
+    product: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a product of Europe that would be millions of polygons."""
+    monkeypatch.setattr("products.vector.census.is_found", _never)
+    specks = "MULTIPOLYGON (((15 49, 15.001 49, 15.001 49.001, 15 49)), ((25 54, 25.001 54, 25.001 54.001, 25 54)))"
+    assert not has_features(product, read_area(specks))
+
+
+def _never(source: Path, area: Area) -> bool:
+    raise AssertionError(f"{source} is looked through for {area.km2} km2")
 
 
 def test_what_is_no_land_cover_is_a_broken_source(sample: Path, parks: dict[str, Area], tmp_path: Path) -> None:
