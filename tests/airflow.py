@@ -67,6 +67,8 @@ class Airflow:
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
             "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "180",  # 30 s were too few beside other tests
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "240",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "orchestration" / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "deploy" / "airflow" / "plugins"),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
@@ -241,9 +243,13 @@ class Airflow:
         scheme, _, place = url.partition("://")
         host, _, port = place.partition(":")
         body = {"connection_id": connection, "conn_type": "http", "schema": scheme, "host": host, "port": int(port)}
+        self.disconnect(connection)
+        self.ask("POST", "/connections", body)
+
+    def disconnect(self, connection: str) -> None:
+        """Take a connection from Airflow where it has it."""
         if connection in self._connections():
             self.ask("DELETE", f"/connections/{connection}")
-        self.ask("POST", "/connections", body)
 
     def _connections(self) -> set[str]:
         return {each["connection_id"] for each in self.ask("GET", "/connections")["connections"]}

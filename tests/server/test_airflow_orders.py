@@ -40,7 +40,7 @@ class Counter:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "server.cli", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=180
         )
 
     def start(self) -> None:
@@ -161,19 +161,27 @@ def _tiles(asked: Asked) -> Reply:
     return Reply({"message": "no such tile"}, 404) if tile == "99ZZZ" else Reply({"file": tile})
 
 
-def test_a_dismissed_order_is_over_at_once_and_its_work_gone_soon(counter: Counter) -> None:
+def test_a_dismissed_order_is_over_at_once_and_its_work_gone_within_15_seconds(counter: Counter) -> None:
+    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    assert any(over < 2 and gone < 15 for over, gone in (_seconds_to_dismiss(counter) for _ in range(4)))
+
+
+def _seconds_to_dismiss(counter: Counter) -> tuple[float, float]:
+    """Return how long it takes until an order is over, and until its processes and its files are gone."""
     job_id = counter.order(pause=60)
     wait(lambda: counter.is_running(job_id))
     folder = counter.airflow.state / "results" / job_id
     wait(lambda: any(folder.glob("1/*/")) and _works(counter.airflow, job_id))
     begin, work = time.monotonic(), _works(counter.airflow, job_id)
     assert counter.http.delete(f"/jobs/{job_id}").json()["status"] == "dismissed"
-    assert time.monotonic() - begin < 15
+    over = time.monotonic() - begin
     wait(lambda: all(map(_is_over, work)) and not folder.exists(), seconds=60)
+    gone = time.monotonic() - begin
     assert counter.state(job_id) == "failed"
     time.sleep(2)
     assert not folder.exists()
     assert counter.job(job_id)["status"] == "dismissed"
+    return over, gone
 
 
 def _works(airflow: Airflow, job_id: str) -> list[psutil.Process]:
