@@ -78,7 +78,7 @@ def test_features_are_compared_with_what_is_near_them(monkeypatch: pytest.Monkey
 
     def intersects(features: np.ndarray[Any, Any], lines: np.ndarray[Any, Any]) -> Any:
         nonlocal compared
-        compared += len(lines)
+        compared += int(shapely.get_num_coordinates(lines).sum())
         return counted(features, lines)
 
     outline = _outline("comb", 20_000)
@@ -89,7 +89,7 @@ def test_features_are_compared_with_what_is_near_them(monkeypatch: pytest.Monkey
     for work in (clip.meets, clip.relate):
         compared = 0
         work(features)
-        assert 0 < compared < 30 * len(features)
+        assert 0 < compared < 500 * len(features)
 
 
 @pytest.mark.parametrize("seed", range(6))
