@@ -6,6 +6,8 @@
 # bench  measure
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
+# Programs that are started again and again would compile all of their modules each time.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup run check test test-full faults services bench
 PYTHON_RUN := .venv/bin/python
 

@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 python=$(find_python)
 uv=$(find_uv "$python")
 say "$("$python" --version), $("$uv" --version): installing what uv.lock names into .venv"
-UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv exec "$uv" sync --quiet --locked --python "$python" "$@"
+UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv exec "$uv" sync --quiet --locked --compile-bytecode --python "$python" "$@"
