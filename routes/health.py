@@ -56,10 +56,10 @@ async def get_orders(request: Request) -> Response:
 
 
 def _both(request: Request) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Return the checks of what orders need and those of the collections."""
+    """Return the checks of what all orders need, and those of the collections and single processes."""
     api = resources_of(request).api
     collections = {f"{_COLLECTION}{name}": _collection(failure_of(api, name)) for name in collections_of(api)}
-    return _checks_of_orders(request), collections
+    return _checks_of_orders(request), _services(request) | collections
 
 
 def _checks_of_orders(request: Request) -> dict[str, dict[str, Any]]:
@@ -124,13 +124,20 @@ def _airflow(request: Request) -> dict[str, dict[str, Any]]:
     if pulse is None:
         return {}
     trouble = pulse.trouble()
-    checks = {"airflow": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
+    return {"airflow": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
+
+
+def _services(request: Request) -> dict[str, dict[str, Any]]:
+    """Tell which connections the offered production services lack: their orders fail at once, others do not."""
+    pulse = resources_of(request).pulse
+    if pulse is None:
+        return {}
     offered = processes_of(resources_of(request).api)
     lacking = sorted({name for dag, names in pulse.lacking.items() if dag in offered for name in names})
-    if lacking:
-        detail = f"Airflow has no connection {', '.join(lacking)}: docs/production-services.md"
-        checks["services"] = {"status": "unavailable", "detail": detail}
-    return checks
+    if not lacking:
+        return {}
+    detail = f"Airflow has no connection {', '.join(lacking)}: docs/production-services.md"
+    return {"services": {"status": "unavailable", "detail": detail}}
 
 
 def _collection(failure: str | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from routes.unknown import no_such_collection
 FAILURES = (ProductError, GenericError, OSError, LookupError, TypeError, ValueError, AttributeError)
 """What a provider raises for a source that cannot be read, or for a configuration that it was not made for."""
 
-_BESIDE = ("-wal", ".msk")
+_BESIDE = ("-wal", ".msk", ".ovr", ".aux.xml")
 """Files beside one of ours that change what it is."""
 _PROVIDERS = 4_096
 _LOGGER = logging.getLogger(__name__)

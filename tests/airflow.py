@@ -67,8 +67,6 @@ class Airflow:
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
             "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
-            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "180",  # 30 s were too few beside other tests
-            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "240",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "orchestration" / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "deploy" / "airflow" / "plugins"),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(

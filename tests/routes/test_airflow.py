@@ -162,6 +162,7 @@ def test_a_service_that_is_not_set_up_is_told(
             "status": "unavailable",
             "detail": "Airflow has no connection clc_prod_a_service: docs/production-services.md",
         }
+        assert "services" not in client.get("/health/orders").json()["checks"], "orders of other processes are done"
         played.tags = {}
         assert "services" not in client.get("/health/ready").json()["checks"]
 
