@@ -20,7 +20,7 @@ from products.vector.census import count_polygons
 from products.vector.extract import extract_vector
 from products.vector.sample import make_sample
 
-VERTICES = 20_000, 100_000, 200_000
+VERTICES = 20_000, 99_000, 198_000
 _MANY_PIECES = "comb", "spiral"
 """Shapes that polygons are not cut with here: they cut each of them into hundreds of pieces, which takes long."""
 _SAMPLE = Path(__file__).parents[1] / "sample"

@@ -224,3 +224,29 @@ def test_reading_and_measuring_many_vertices_takes_little() -> None:
         read_area(" " * blanks + text)
         spent.append(time.thread_time() - begin)
     assert min(spent) < 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_outline_at_the_limit_of_tangles_is_taken_each_time_or_never(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """How tangled it is was estimated from other edges each time."""
+    chance = np.random.default_rng(seed)
+    angle = np.linspace(0, 2 * np.pi, 1_500, endpoint=False)
+    radius = chance.uniform(0.2, 1, len(angle))
+    points = np.column_stack([20 + radius * np.cos(angle), 50 + radius * np.sin(angle)])
+    points = np.vstack([points, points[:1]])
+    low, high = np.minimum(points[1:], points[:-1]), np.maximum(points[1:], points[:-1])
+    overlaps = int(np.count_nonzero(((low[:, None] <= high) & (high[:, None] >= low)).all(axis=2)))
+    monkeypatch.setattr("products.area._MAX_OVERLAPS", overlaps)
+    text = shapely.to_wkt(shapely.Polygon(points), rounding_precision=-1)
+    ways = [" " * blanks + text for blanks in range(12)], [mapping(shapely.from_wkt(text)) for _ in range(12)]
+    assert len({_is_tangled(json.loads(json.dumps(value))) for values in ways for value in values}) == 1
+
+
+def _is_tangled(value: object) -> bool:
+    try:
+        read_area(value)
+    except InvalidArea as error:
+        return "too tangled" in str(error)
+    return False
