@@ -25,6 +25,7 @@ _BESIDE = ("-wal", ".msk", ".ovr", ".aux.xml")
 """Files beside one of ours that change what it is."""
 _PROVIDERS = 4_096
 _LOGGER = logging.getLogger(__name__)
+_OFFERED = {"feature": "items", "coverage": "coverage"}
 
 
 class Provider(Protocol):
@@ -82,7 +83,7 @@ def definition_of(api: API, collection_id: str, kind: str) -> Mapping[str, Any]:
     for definition in collection_of(api, collection_id)["providers"]:
         if definition["type"] == kind:
             return cast("Mapping[str, Any]", definition)
-    raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} is no {kind}", type_=NOT_FOUND)
+    raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} has no {_OFFERED[kind]}", type_=NOT_FOUND)
 
 
 def provider_of(api: API, collection_id: str, kind: str) -> Provider:

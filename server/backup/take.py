@@ -60,6 +60,8 @@ def take_backup(
     if database is None and not (paths.state / DATABASE).exists():
         raise FileNotFoundError(f"{paths.state / DATABASE} is not there: nothing was ordered, or it is another folder")
     folder = target.absolute().parent
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: no such folder; make it first, for the user that runs this")
     with in_use(paths.state), TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as draft:
         snapshot = Path(draft) / DATABASE
         with unavailable():

@@ -285,6 +285,15 @@ def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
     assert answer.json()["type"].startswith("http://www.opengis.net/def/exceptions/")
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("clcplus-raster/items", "items"), ("clcplus-raster/items/1", "items"), ("parks/coverage", "coverage")],
+)
+def test_a_collection_of_another_kind_says_what_it_has_not(client: TestClient, path: str, kind: str) -> None:
+    detail = client.get(f"/collections/{path}").json()["detail"]
+    assert detail == f"collection {path.partition('/')[0]!r} has no {kind}"
+
+
 def test_a_missing_file_is_503_and_the_others_are_served(
     make_app: Callable[..., Starlette], configuration: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -117,6 +117,15 @@ def test_a_backup_replaces_no_file(state: Path, tmp_path: Path) -> None:
     assert state.exists()
 
 
+def test_a_backup_into_a_folder_that_is_not_there_names_it(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    for folder in (tmp_path / "no such folder", tmp_path / "no" / "such", tmp_path / "a file"):
+        refused = run("backup", folder / "b.tar")
+        assert refused.exit_code == 1
+        assert f"{folder}: no such folder; make it first" in refused.stderr
+    assert state.exists()
+
+
 def test_a_backup_that_fails_leaves_nothing(state: Path, tmp_path: Path) -> None:
     assert run("backup", tmp_path / "nowhere" / "backup.tar").exit_code == 1
     with closing(StoredJobs(state / "orders.sqlite")) as store:
