@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from plugins.crs import Box, Crs
-from products.operation import transformer
+from products.operation import period_of, transformer
 
 NO_GEOMETRY = "null"
 _DEGREE_DECIMALS = 7
@@ -109,15 +110,33 @@ def area_of(boxes: Sequence[Box], whole: Box) -> Any:
 
 def _part(box: Box, whole: Box) -> Any:
     """Cut the box first: it may go beyond where the whole's system can be used, and there is nothing."""
-    west, south, east, north = whole.to(box.crs).bbox
-    margin = max(east - west, north - south) / 100 + 2 * _LEAST
-    around = Box((west - margin, south - margin, east + margin, north + margin), box.crs)
-    part = _widened(box).cut(around)
+    part: Box | None = _widened(box)
+    with suppress(ValueError):  # a whole that has no place in the box's system: features at the poles, or far beyond
+        west, south, east, north = _on_earth(whole).to(box.crs).bbox
+        margin = max(east - west, north - south) / 100 + 2 * _LEAST
+        around = Box((west - margin, south - margin, east + margin, north + margin), box.crs)
+        part = _widened(box).cut(around)
     if part is None:
         return shapely.Polygon()
     outline = shapely.box(*part.bbox)
     densified = shapely.segmentize(outline, outline.length / _POINTS_A_SIDE)
-    return _transform(np.array([densified], dtype=object), box.crs, whole.crs)[0]
+    moved = _transform(np.array([densified], dtype=object), box.crs, whole.crs)[0]
+    if np.isfinite(shapely.get_coordinates(moved)).all() and shapely.is_valid(moved):
+        return moved
+    with suppress(ValueError):
+        return shapely.box(*part.to(whole.crs).bbox)
+    return shapely.Polygon()
+
+
+def _on_earth(whole: Box) -> Box:
+    """Return the extent without longitudes and latitudes that there are not: one damaged feature has them."""
+    west, south, east, north = whole.bbox
+    turn = period_of(whole.crs.name) if whole.crs.geographic else None
+    if turn is None:
+        return whole
+    if east - west > turn:
+        west, east = -turn / 2, turn / 2
+    return Box((west, max(south, -turn / 4), east, min(north, turn / 4)), whole.crs)
 
 
 def _widened(box: Box) -> Box:
