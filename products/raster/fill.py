@@ -1,4 +1,4 @@
-"""Which pixels an outline holds, those whose centre lies inside: linear in its edges and the rows that they cross."""
+"""Which pixels an outline holds, those whose centre lies inside: linear in its edges and the pixels that they cross."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from products.outline import Polygonal
 _COMPARED = 262_144
 """Pairs of an edge and a place that are compared at a time."""
 _CHUNK = 65_536
-"""Rows crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
+"""Rows or columns crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
 
 _Numbers = NDArray[np.float64]
 _Places = NDArray[np.int64]
@@ -106,10 +106,17 @@ class Part:
         height, width = shape
         if self.whole:
             return np.ones(shape, bool)
-        toggles = np.zeros(height * (width + 1), np.int64)
-        for row, column, _ in _crossed(self.x, self.y, transform, height):
-            toggles += np.bincount(row * (width + 1) + np.clip(column, 0, width), minlength=len(toggles))
-        table = toggles.reshape(height, width + 1)
+        lines = _Lines.of(self.x, self.y, transform, shape)
+        side, toggles = width + 1, np.zeros(height * (width + 1), np.int64)
+        for row, column, _ in lines.rows():
+            _count(toggles, row * side + column)
+        turns = np.zeros((height + 1) * side, np.int64)
+        for row, column, _ in lines.turns():
+            _count(turns, row * side + column)
+        turns[1:] += turns[:-1]  # a turn from a column to the next one is a change of both
+        for row, column in ((lines.upper, lines.first), (lines.lower, lines.last)):
+            _count(turns, (row * side + column)[lines.steep])
+        table = toggles.reshape(height, side) + turns.reshape(height + 1, side)[:height].cumsum(axis=0)
         changes = np.clip(_row(self.left, transform), 0, height).astype(np.int64)
         table[:, 0] += np.bincount(changes, minlength=height + 1).cumsum()[:height]
         inside: NDArray[np.bool_] = (table[:, :width].cumsum(axis=1) & 1).astype(bool)
@@ -120,7 +127,15 @@ def centres_inside(geometry: Polygonal, transform: Affine) -> int:
     """Return how many pixels of an endless grid have their centre inside: on each row those left of an edge, signed."""
     x, y, falls = _edges(shapely.orient_polygons(geometry))
     signs = np.where(falls, -1, 1)
-    return abs(sum(int((column * signs[edge]).sum()) for _, column, edge in _crossed(x, y, transform)))
+    lines = _Lines.of(x, y, transform, None)
+    signs = signs[lines.number]
+    count = int((lines.first * (lines.lower - lines.upper) * signs)[lines.steep].sum())
+    for _, column, line in lines.rows():
+        count += int((column * signs[line]).sum())
+    signs *= np.sign(lines.last - lines.first)
+    for row, _, line in lines.turns():
+        count += int(((lines.lower[line] - row) * signs[line]).sum())
+    return abs(count)
 
 
 def _edges(geometry: Polygonal) -> tuple[_Numbers, _Numbers, NDArray[np.bool_]]:
@@ -144,24 +159,80 @@ def _row(y: _Numbers, transform: Affine) -> _Numbers:
     return np.ceil((y - transform.f) / transform.e - 0.5)
 
 
-def _crossed(
-    x: _Numbers, y: _Numbers, transform: Affine, height: float = np.inf
-) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
-    """Yield the rows that edges cross, the first column whose centre is not left of them there, and the edges' numbers.
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Edges in a grid, in rows and columns from the centre of its first pixel: their upper ends, and slopes by rows.
 
-    Rows are counted from 0 to `height`, from anywhere where it is not finite.
+    Each crosses the rows from `upper` to before `lower`. The first column whose centre is not left of it is `first` on
+    the first of them and `last` on the last, and between them only rises or only falls. Steep lines cross more rows
+    than columns.
     """
-    least = 0 if np.isfinite(height) else -np.inf
-    upper, lower = (np.clip(_row(each, transform), least, height) for each in (y[1], y[0]))
-    counts = (lower - upper).astype(np.int64)
-    crossing = np.flatnonzero(counts)
-    total = counts[crossing].cumsum()
-    chunks = np.searchsorted(total, np.arange(_CHUNK, total[-1] if len(total) else 0, _CHUNK)) + 1
-    columns, rows = (x - transform.c) / transform.a - 0.5, (y - transform.f) / transform.e - 0.5
-    for edges in np.split(crossing, np.unique(chunks)):
-        count = counts[edges]
-        edge = np.repeat(edges, count)
-        row = np.arange(len(edge)) - np.repeat(count.cumsum() - count, count) + upper[edge].astype(np.int64)
-        share = (row - rows[0, edge]) / (rows[1, edge] - rows[0, edge])
-        column = np.ceil(columns[0, edge] + share * (columns[1, edge] - columns[0, edge]))
-        yield row, column.astype(np.int64), edge
+
+    column: _Numbers
+    row: _Numbers
+    slope: _Numbers
+    upper: _Places
+    lower: _Places
+    first: _Places
+    last: _Places
+    number: NDArray[np.intp]
+    most: float
+
+    @classmethod
+    def of(cls, x: _Numbers, y: _Numbers, transform: Affine, shape: tuple[int, int] | None) -> Self:
+        """Return what of edges lies on the rows of a grid, or of an endless one, and in its columns or beside them."""
+        lower, upper = _row(y, transform)
+        height, most = shape or (np.inf, np.inf)
+        if shape:
+            lower, upper = np.clip(lower, 0, height), np.clip(upper, 0, height)
+        number = np.flatnonzero(lower > upper)
+        columns = (x[:, number] - transform.c) / transform.a - 0.5
+        rows = (y[:, number] - transform.f) / transform.e - 0.5
+        upper, lower = upper[number].astype(np.int64), lower[number].astype(np.int64)
+        slope = (columns[0] - columns[1]) / (rows[0] - rows[1])
+        first, last = (_column(columns[1] + (row - rows[1]) * slope, most) for row in (upper, lower - 1))
+        return cls(columns[1], rows[1], slope, upper, lower, first, last, number, most)
+
+    @property
+    def steep(self) -> NDArray[np.bool_]:
+        steep: NDArray[np.bool_] = self.lower - self.upper > np.abs(self.last - self.first)
+        return steep
+
+    def rows(self) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
+        """Yield rows that lines cross that are not steep, the first column that is not left of them, and which."""
+        for line, step in _chunks(np.flatnonzero(~self.steep), self.lower - self.upper):
+            row = self.upper[line] + step
+            yield row, _column(self.column[line] + (row - self.row[line]) * self.slope[line], self.most), line
+
+    def turns(self) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
+        """Yield the rows on which steep lines come to the other side of a column's centre, that column, and which."""
+        for line, step in _chunks(np.flatnonzero(self.steep), np.abs(self.last - self.first)):
+            rises = (self.last > self.first)[line]
+            column = self.first[line] + np.where(rises, step, -1 - step)
+            row = self.row[line] + (column - self.column[line]) / self.slope[line]
+            row = np.where(rises, np.floor(row) + 1, np.ceil(row))
+            yield np.clip(row, self.upper[line], self.lower[line] - 1).astype(np.int64), column, line
+
+
+def _column(place: _Numbers, most: float) -> _Places:
+    """Return the first column whose centre is not left of places, of those that there are, or the one after them."""
+    column: _Places = (np.clip(np.ceil(place), 0, most) if np.isfinite(most) else np.ceil(place)).astype(np.int64)
+    return column
+
+
+def _chunks(lines: NDArray[np.intp], counts: _Places) -> Iterator[tuple[NDArray[np.intp], _Places]]:
+    """Yield each line as often as it counts, with numbers from 0, some after the others."""
+    lines = lines[counts[lines] > 0]
+    total = counts[lines].cumsum()
+    ends = np.searchsorted(total, np.arange(_CHUNK, total[-1] if len(total) else 0, _CHUNK)) + 1
+    for some in np.split(lines, np.unique(ends)):
+        count = counts[some]
+        yield np.repeat(some, count), np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+
+
+def _count(counts: _Places, places: _Places) -> None:
+    """Add how often each place is there."""
+    if len(places):
+        begin = int(places.min())
+        found = np.bincount(places - begin)
+        counts[begin : begin + len(found)] += found

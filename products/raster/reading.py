@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from products.area import Area
 from products.errors import RequestTooLarge
 from products.raster.cog import Grid, grid_of, open_cog, read_classes
-from products.raster.cut import Cut, Tile, open_cut, stored_blocks
+from products.raster.cut import Cut, Tile, open_cut, stored_blocks, top_level
 from products.raster.fill import Part
 from products.raster.tiff import TILE
 
@@ -126,11 +126,12 @@ def _with_all(cut: Cut, others: Sequence[DatasetReader]) -> Cut:
 
 
 def _choose(cut: Cut, most: int) -> tuple[int, Cut, list[Tile]]:
+    part = Part.of(cut.geometry)
     for level in _levels(cut.grid):
         aligned = _aligned(cut, level)
-        top = max(level, aligned.top.level)
+        top = max(level, top_level(aligned.window.width, aligned.window.height))
         tiles: list[Tile] = []
-        for tile in _below(aligned, Tile(top, 0, 0, Part.of(cut.geometry)), level):
+        for tile in _below(aligned, Tile(top, 0, 0, part), level):
             tiles.append(tile)
             if len(tiles) * TILE**2 > most:
                 break

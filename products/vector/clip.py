@@ -19,8 +19,8 @@ _PAIRS = 4_000_000
 """Pairs of a feature and a run of edges whose boxes meet, at most, that are held at a time."""
 _TOGETHER = 10_000
 """Features that are compared at a time, at most."""
-_CUT = 100_000
-"""Such pairs that meet indeed, about, whose features are cut at a time."""
+_CUT = 10_000
+"""Such pairs that meet indeed, about, whose features are cut at a time: teeth of a comb take some 30 kB each."""
 _FIRST, _TIMES = 4, 4
 """Runs that a feature is compared with at first; as long as none tells, so many times more."""
 

@@ -86,6 +86,37 @@ def test_areas_that_share_edges_share_no_pixel_and_leave_none_out() -> None:
             assert (np.sum(masks, axis=0) == 1).all()
 
 
+@pytest.mark.parametrize("lean", [0, 10, 400, -400, 1_000, -2_000, 4_000, -4_000, -9_000])
+def test_stripes_that_lean_share_no_pixel_and_leave_none_out(lean: float) -> None:
+    """Edges go through centres of pixels, with whole columns to a row, whole rows to a column, or neither."""
+    centre, north, height = 4_000_003 + 5.0, 3_000_007 + 395.0, 4_000
+    stripes = [
+        shapely.Polygon([(x, north), (x + 210, north), (x + 210 + lean, north - height), (x + lean, north - height)])
+        for x in np.arange(centre - max(lean, 0) - 210, centre + 2_560 - min(lean, 0), 210)
+    ]
+    parts = [Part.of(each) for each in stripes]
+    for masks in (
+        [part.mask(_GRID, (_SIDE, _SIDE)) for part in parts],
+        [_mosaic(part.within(_BOX), _BOX, _SIDE, 128) for part in parts],
+    ):
+        assert (np.sum(masks, axis=0) == 1).all()
+    assert {centres_inside(each, _GRID) for each in stripes} == {21 * 400}
+
+
+@pytest.mark.parametrize("teeth", [30, 1_500])
+@pytest.mark.parametrize("lean", [0, 60, -450, 3_000])
+def test_a_comb_of_teeth_finer_than_pixels_is_filled_as_gdal_does(teeth: int, lean: float) -> None:
+    west, south, east, north = _BOX
+    x, y = np.linspace(west + 33, east - 33, 4 * teeth), np.tile([0.0, 1, 1, 0], teeth)
+    points = np.column_stack([x + lean * y, south + 400.3 + y * 1_777])
+    comb = shapely.Polygon(np.vstack([points, [(east - 33, south + 9), (west + 33, south + 9)]]))
+    assert comb.is_valid
+    expected = ~geometry_mask([comb], (_SIDE, _SIDE), _GRID)
+    np.testing.assert_array_equal(Part.of(comb).mask(_GRID, (_SIDE, _SIDE)), expected)
+    around = Affine(10, 0, west - 10_000, 0, -10, north + 1_000)
+    assert centres_inside(comb, _GRID) == (~geometry_mask([comb], (500, 2_500), around)).sum()
+
+
 def test_a_box_without_an_edge_is_whole_or_nothing() -> None:
     ring = shapely.box(*_BOX).buffer(5_000).difference(shapely.box(*_BOX).buffer(1_000))
     hole, around = Part.of(ring), Part.of(shapely.box(*_BOX).buffer(5_000))
