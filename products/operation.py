@@ -113,19 +113,36 @@ def _run(
     return np.asarray(there[0], np.float64), np.asarray(there[1], np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class ByWgs84:
+    """A way by WGS 84, each half of it by the best operation at each place."""
+
+    there: Transformer
+    onward: Transformer
+
+    def transform(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+        """Return the coordinates in the target CRS, infinite where they have no place in it."""
+        across, up = self.onward.transform(*self.there.transform(x, y))
+        return across, up
+
+
 @cache
-def transformer(source: int | str, target: int | str) -> Transformer:
+def transformer(source: int | str, target: int | str) -> Transformer | ByWgs84:
     """Return what takes x and y from one system to another, by PROJ's best operation, never a ballpark one.
 
-    Of a system that the EPSG has no code for the datum may be unknown: it is taken for that of the other, as there is
-    no better. Raises ProjError.
+    PROJ has no direct one between the datums of two continents, such as NAD83 and ETRS89: these go by WGS 84. Of a
+    system that the EPSG has no code for the datum may be unknown: it is taken for that of the other, as there is no
+    better. Raises ProjError.
     """
     try:
         return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
     except ProjError:
-        if isinstance(source, int) and isinstance(target, int):
+        if not (isinstance(source, int) and isinstance(target, int)):
+            return Transformer.from_crs(source, target, always_xy=True)
+        if _WGS84 in (source, target):
             raise
-        return Transformer.from_crs(source, target, always_xy=True)
+    halves = (source, _WGS84), (_WGS84, target)
+    return ByWgs84(*(Transformer.from_crs(*half, always_xy=True, allow_ballpark=False) for half in halves))
 
 
 @cache
@@ -197,9 +214,11 @@ def _degrees(epsg: int | str) -> float:
     return math.radians(1) / CRS.from_user_input(epsg).axis_info[0].unit_conversion_factor
 
 
-def _envelope(part: tuple[Bounds, float], operation: Transformer, target: int | str) -> Bounds:
+def _envelope(part: tuple[Bounds, float], operation: Transformer | ByWgs84, target: int | str) -> Bounds:
     box, added = part
-    found = operation.transform_bounds(*box, densify_pts=_ENVELOPE_POINTS)
+    found = _NOWHERE
+    if isinstance(operation, Transformer):
+        found = operation.transform_bounds(*box, densify_pts=_ENVELOPE_POINTS)
     if not all(map(math.isfinite, found)):
         found = _sampled(box, operation)
     west, south, east, north = found
@@ -210,7 +229,7 @@ def _envelope(part: tuple[Bounds, float], operation: Transformer, target: int | 
     return west + added, south, east + added, north
 
 
-def _sampled(box: Bounds, operation: Transformer) -> Bounds:
+def _sampled(box: Bounds, operation: Transformer | ByWgs84) -> Bounds:
     """Return the envelope of those points of a box that have a place: a pole has none in most systems."""
     west, south, east, north = box
     x, y = np.meshgrid(np.linspace(west, east, _ENVELOPE_POINTS), np.linspace(south, north, _ENVELOPE_POINTS))

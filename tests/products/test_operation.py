@@ -8,7 +8,7 @@ from pyproj import Transformer
 from products.errors import InvalidArea
 from products.nations import NATIONS, Nation
 from products.nations.outline import operation_to, outline_of
-from products.operation import MAX_ACCURACY, operation_between
+from products.operation import MAX_ACCURACY, operation_between, reproject, transformer
 
 SOURCE = 3035
 BY_WAY_OF_WGS84 = {27700, 5014, 5015}
@@ -48,3 +48,29 @@ def test_an_operation_is_one_for_the_place() -> None:
     assert "S-JTSK to ETRS89 (1)" in names["CZ"]
     assert "S-JTSK to ETRS89 (3)" in names["SK"]
     assert "ED50 to WGS 84 (1)" in names["MT"]
+
+
+AMERICAN_AND_OTHERS = {
+    2263: (984_250, 190_000),
+    26917: (500_000, 4_800_000),
+    5070: (1_700_000, 2_100_000),
+    2193: (1_600_000, 5_400_000),
+    28355: (500_000, 5_800_000),
+    6668: (139.7, 35.6),
+    4267: (-75, 40),
+}
+"""A place in each of some systems from whose datum PROJ has no direct way to that of EPSG:3035."""
+
+
+@pytest.mark.parametrize("source", AMERICAN_AND_OTHERS)
+def test_datums_of_two_continents_meet_by_wgs84(source: int) -> None:
+    place = AMERICAN_AND_OTHERS[source]
+    degrees = Transformer.from_crs(source, 4326, always_xy=True, allow_ballpark=False).transform(*place)
+    expected = Transformer.from_crs(4326, SOURCE, always_xy=True).transform(*degrees)
+    x, y = transformer(source, SOURCE).transform(np.array([place[0]]), np.array([place[1]]))
+    assert (x[0], y[0]) == pytest.approx(expected, abs=1e-3)
+    step = 0.001 if source in (6668, 4267) else 100
+    west, south, east, north = reproject((place[0] - step, place[1] - step, *np.add(place, step)), source, SOURCE)
+    assert west < expected[0] < east
+    assert south < expected[1] < north
+    assert max(east - west, north - south) < 3_000  # LAEA stretches what is on the other side of the Earth

@@ -396,6 +396,7 @@ def test_gdals_layers_are_read(tmp_path: Path) -> None:
         "plain": (),
         "noindex": ("-lco", "SPATIAL_INDEX=NO"),
         "moved": ("-t_srs", "EPSG:2180"),
+        "american": ("-t_srs", "EPSG:4269"),
     }.items():
         odd.by_gdal(tmp_path / f"{name}.gpkg", features, *options)
         definitions[name] = {"data": str(tmp_path / f"{name}.gpkg")}
@@ -404,6 +405,11 @@ def test_gdals_layers_are_read(tmp_path: Path) -> None:
             assert ids(made, name, bbox=WARSAW_BOX) == ids(made, name, name="Warsaw") == [1]
             assert ids(made, name, datetime="2023-06-01") == [1, 2]
             assert ids(made, name, datetime="2024-06-01") == []
+            east, north = Transformer.from_crs(4326, 3035, always_xy=True).transform(*odd.WARSAW)
+            box = f"{north - 9},{east - 9},{north + 9},{east + 9}"
+            system = "http://www.opengis.net/def/crs/EPSG/0/3035"
+            [found] = get(made, f"/{name}/items", **{"bbox": box, "bbox-crs": system, "crs": system})["features"]
+            assert found["geometry"]["coordinates"] == pytest.approx([north, east], abs=0.01)
 
 
 def test_a_large_layer_without_an_index_refuses_boxes(tmp_path: Path) -> None:
