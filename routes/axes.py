@@ -8,7 +8,7 @@ from typing import Literal
 
 from starlette.requests import Request
 
-from routes.parameters import read_list
+from routes.parameters import number, read_list, whole_number
 from routes.problem import bad_parameter
 
 _PART = re.compile(r"\s*(\w+)\(([^()]*)\)\s*")
@@ -63,8 +63,8 @@ def read_axes[T](request: Request, name: str, read: Callable[[str], T], meaning:
 def interval(text: str) -> tuple[float, float]:
     """Return the bounds of `low:high`, infinite for `*`; high may lie below low. Raises ValueError."""
     low, _, high = text.partition(":")
-    begin = -math.inf if low.strip() == "*" else float(low)
-    end = math.inf if high.strip() == "*" else float(high)
+    begin = -math.inf if low.strip() == "*" else number(low)
+    end = math.inf if high.strip() == "*" else number(high)
     if begin == end or math.isnan(begin) or math.isnan(end):
         raise ValueError(text)
     return begin, end
@@ -72,15 +72,15 @@ def interval(text: str) -> tuple[float, float]:
 
 def pixels(text: str) -> int:
     """Return a number of pixels from 1. Raises ValueError."""
-    number = int(text)
-    if not 0 < number < 1_000_000_000:  # noqa: PLR2004 - what is above is refused by the bound of pixels anyway
+    found = whole_number(text)
+    if not 0 < found < 1_000_000_000:  # noqa: PLR2004 - what is above is refused by the bound of pixels anyway
         raise ValueError(text)
-    return number
+    return found
 
 
 def factor(text: str) -> float:
     """Return a scale factor above 0 by which sides can be divided: 1e-320 is above 0 too. Raises ValueError."""
-    number = float(text)
-    if not _LEAST_FACTOR <= number < math.inf:
+    found = number(text)
+    if not _LEAST_FACTOR <= found < math.inf:
         raise ValueError(text)
-    return number
+    return found

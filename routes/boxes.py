@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from plugins.crs import CRS84, Box, Crs, find_crs, within_reach
-from routes.parameters import read_list
+from routes.parameters import number, read_list
 from routes.problem import bad_parameter
 
 _HALF = 180
@@ -77,12 +77,12 @@ def _read(request: Request, offered: Sequence[Crs]) -> Box | None:
 
 def _number(request: Request, part: str) -> float:
     try:
-        number = float(part)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+        found = number(part)
+    except ValueError as error:
+        raise _refused(request) from error
+    if not math.isfinite(found):
         raise _refused(request)
-    return within_reach(number)
+    return within_reach(found)
 
 
 def _refused(request: Request) -> Exception:

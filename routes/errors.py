@@ -119,7 +119,7 @@ def _status(error: Exception) -> HTTPStatus:
 
 def _told(error: Exception) -> str:
     """Ours are made for the caller, but for what names files; pygeoapi's keep that part apart."""
-    if isinstance(error, BrokenSource):
+    if isinstance(error, BrokenSource | ProviderConnectionError):
         return "what this is read from is missing or malformed at present"
     return str(error.message) if isinstance(error, GenericError) else str(error)
 

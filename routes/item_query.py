@@ -13,7 +13,7 @@ from products.vector.query import Selection, SortKey, Times
 from products.vector.times import TimeColumns
 from routes.boxes import read_boxes, read_crs
 from routes.paging import read_page
-from routes.parameters import allow_parameters, read_list
+from routes.parameters import allow_parameters, number, read_list, whole_number
 from routes.problem import bad_parameter
 from routes.timespan import read_time
 
@@ -32,8 +32,8 @@ They are compared in lower case, so that nobody who means the parameter gets the
 """
 _FLAGS = {"true": True, "false": False}
 _TYPES: Mapping[str, Callable[[str], Any]] = {
-    "integer": int,
-    "number": float,
+    "integer": whole_number,
+    "number": number,
     "boolean": _FLAGS.__getitem__,
     "bytes": lambda text: b64decode(text, validate=True),
 }

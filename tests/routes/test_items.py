@@ -194,6 +194,15 @@ def test_a_list_may_be_repeated(client: TestClient, listed: str, repeated: str) 
     assert once["features"] == often["features"] != []
 
 
+@pytest.mark.parametrize(
+    "query", ["year=2_023", "year=\u0662\u0660\u0662\u0663", "bbox=1_9,49,20,50", "bbox=\u0661\u0669,49,20,50"]
+)
+def test_numbers_are_written_as_json_writes_them(client: TestClient, query: str) -> None:
+    """Python reads these, too: the year 2023, and 19 degrees."""
+    answer = client.get(f"{LAND_COVER}?{query}")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, query.partition("=")[0])
+
+
 def test_the_next_page_keeps_a_repeated_list(client: TestClient) -> None:
     place = "/collections/parks/items?sortby=country&sortby=-name"
     both = client.get(f"{place}&limit=2").json()["features"]
