@@ -283,6 +283,13 @@ def test_a_head_that_is_too_large_is_refused(plain: str, connect: Open, sent: by
     assert seconds_until_answered(f"{plain}/health/live") < AT_ONCE
 
 
+@pytest.mark.parametrize("head", ["Content-Length: " + "9" * 5_000, "Content-Length: " + "0" * 4_400 + "1"])
+def test_a_length_of_thousands_of_digits_is_refused(plain: str, connect: Open, head: str) -> None:
+    connection = connect(plain)
+    connection.sendall(f"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n".encode())
+    assert answer_to(connection).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
 @pytest.fixture(scope="module")
 def guarded(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with closing(FakeIssuer()) as issuer:
