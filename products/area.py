@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
+from shapely.errors import GEOSException
 
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
@@ -92,6 +93,7 @@ def measure_area(value: object) -> Area:
     found = outline(value)
     polygons = shapely.force_2d(found.polygons)
     _check_form(polygons)
+    polygons = _without_repeats(polygons)
     if found.crs is not None:
         polygons = to_degrees(polygons, found.crs, as_defined=found.as_defined)
     _check_bounds(polygons)
@@ -190,6 +192,19 @@ def _check_form(polygons: NDArray[Any]) -> None:
         raise InvalidArea("The area has a coordinate that is not a finite number.")
     if len(points) > MAX_VERTICES:
         raise InvalidArea(f"The area has {len(points):,} vertices. Allowed are {MAX_VERTICES:,}: simplify it.")
+
+
+def _without_repeats(polygons: NDArray[Any]) -> NDArray[Any]:
+    """Return polygons without points that repeat the one before, of which GEOS compares each with each.
+
+    Rings that would have no inside are left as they are, to be refused for it.
+    """
+    try:
+        shorter: NDArray[Any] = shapely.remove_repeated_points(polygons)
+    except GEOSException:
+        return polygons
+    least = shapely.get_num_points(shapely.get_rings(shorter)).min(initial=4)
+    return shorter if least >= 4 else polygons  # noqa: PLR2004 - a triangle, closed
 
 
 def _check_bounds(polygons: NDArray[Any]) -> None:

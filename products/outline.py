@@ -133,6 +133,10 @@ def _code_of(name: object) -> tuple[str, str]:
     return ("OGC", "CRS84") if (authority, found["code"]) == ("CRS", "84") else (authority, found["code"])
 
 
+_OF_EPSG = {"CRS27": "4267", "CRS83": "4269"}
+"""Systems of the OGC that are the EPSG's but for the order of axes: PROJ compares theirs with all for seconds."""
+
+
 @cache
 def _authorities() -> frozenset[str]:
     return frozenset(get_authorities()) - {"PROJ"}
@@ -141,6 +145,8 @@ def _authorities() -> frozenset[str]:
 @lru_cache(256)
 def _known(authority: str, code: str) -> CRS | None:
     """Return the system, None for one that there is not: PROJ looks for milliseconds."""
+    if authority == "OGC" and code.upper() in _OF_EPSG:
+        authority, code = "EPSG", _OF_EPSG[code.upper()]
     try:
         return CRS.from_authority(authority, code).to_2d()
     except CRSError:
@@ -300,7 +306,7 @@ def _from_bbox(value: Mapping[str, Any]) -> Outline:
         boxes = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
     else:
         boxes = [shapely.box(west, south, east, north)]
-    return Outline(np.array(boxes, dtype=object), crs, as_defined=True)
+    return Outline(np.array(boxes, dtype=object), crs, as_defined=authority != "OGC")
 
 
 def _is_number(value: object) -> bool:

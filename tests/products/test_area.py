@@ -10,7 +10,7 @@ import shapely
 from pyproj import Geod, Transformer
 from shapely.geometry import mapping
 
-from products.area import Area, read_area
+from products.area import Area, measure_area, read_area
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_VERTICES
 
@@ -212,6 +212,28 @@ def test_the_area_below_a_slanted_edge_is_that_below_its_pieces(height: float) -
     """Low edges are integrated with fewer places than high ones."""
     triangle = shapely.Polygon([(19, 5), (60, 5 + height), (61, 5)])
     assert Area(triangle).km2 == pytest.approx(Area(shapely.segmentize(triangle, 0.05)).km2, rel=1e-12)
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last", "every"])
+def test_points_that_repeat_are_one(place: str) -> None:
+    corners = [[19.5, 49.57], [19.56, 49.57], [19.56, 49.6], [19.5, 49.6], [19.5, 49.57]]
+    repeated = {"first": (0,), "middle": (2,), "last": (4,), "every": range(5)}[place]
+    ring = [corner for i, corner in enumerate(corners) for _ in range(50_000 // len(repeated) if i in repeated else 1)]
+    area = read_area({"type": "Polygon", "coordinates": [ring]})
+    assert round(area.km2, 6) == 14.476512
+    assert area.repaired == ""
+
+
+@pytest.mark.parametrize(("of_ogc", "of_epsg"), [("CRS27", 4267), ("CRS83", 4269)])
+def test_the_ogcs_names_of_american_datums_are_the_epsgs_with_longitude_first(of_ogc: str, of_epsg: int) -> None:
+    begin = time.process_time()
+    area = measure_area({"bbox": [-75.1, 40.0, -75.0, 40.1], "crs": f"http://www.opengis.net/def/crs/OGC/1.3/{of_ogc}"})
+    assert time.process_time() - begin < 1.5  # PROJ took more than two seconds for each
+    same = measure_area({"bbox": [40.0, -75.1, 40.1, -75.0], "crs": f"EPSG:{of_epsg}"})
+    assert shapely.equals_exact(area.geometry, same.geometry, 1e-12, normalize=True)
+    square = {"type": "Polygon", "coordinates": [[[-75.1, 40], [-75, 40], [-75, 40.1], [-75.1, 40.1], [-75.1, 40]]]}
+    named = {**square, "crs": {"type": "name", "properties": {"name": f"OGC:{of_ogc}"}}}
+    assert shapely.equals_exact(measure_area(named).geometry, area.geometry, 1e-12, normalize=True)
 
 
 def test_reading_and_measuring_many_vertices_takes_little() -> None:
