@@ -91,6 +91,7 @@ def cached_by_file[*Ts, T](
             entry = kept(str(path), version_of(path, beside), args)
             if entry.until < time.monotonic():
                 try:
+                    _refuse_pipes(path)
                     entry.value, entry.fault = read(path, *args), None
                     entry.until = math.inf
                 except BrokenSource as error:
@@ -103,6 +104,12 @@ def cached_by_file[*Ts, T](
         return known
 
     return keep
+
+
+def _refuse_pipes(path: Path) -> None:
+    """Raise BrokenSource for what is there and is no file: who opens a pipe waits for its writer, maybe for ever."""
+    if path.exists() and not path.is_file():
+        raise BrokenSource(f"{path.name} is no file")
 
 
 Version = tuple[tuple[int, ...], ...]

@@ -1,7 +1,9 @@
+import os
 import re
 import sqlite3
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 import shapely
 
 from products.errors import BrokenSource, RequestTooLarge
+from products.raster.cog import read_grid
 from products.vector.blob import decode, decode_each, encode
-from products.vector.geopackage import read_geopackage, write_geopackage
+from products.vector.geopackage import layer_of, read_geopackage, write_geopackage
 from products.vector.layer import Column, Layer, quote
 
 LAYER = Layer("plots", 3035, (Column("name", "TEXT"), Column("height", "DOUBLE")), title='Plots "of" land')
@@ -33,6 +36,13 @@ def schema(path: Path) -> dict[str, str]:
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL").fetchall()
     return {name: re.sub(r"[\s;\"']+", "", sql).lower() for name, sql in rows}
+
+
+@pytest.mark.parametrize("read", [layer_of, read_grid])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BrokenSource, match="pipe is no file"):
+        read(tmp_path / "pipe")
 
 
 def test_tables_and_triggers_are_those_that_gdal_writes(tmp_path: Path) -> None:
