@@ -1,8 +1,7 @@
 """The geometry blob of a GeoPackage (OGC 12-128r17, 2.1.3), whole arrays at a time."""
 
-import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
@@ -11,7 +10,7 @@ from shapely.errors import ShapelyError
 
 from products.errors import BrokenSource
 from products.outline import without_empty
-from products.vector.curves import Unreadable, read_curved
+from products.vector.curves import Unreadable, depth_of, read_curved
 
 Geometries = NDArray[Any]
 """An array of shapely geometries."""
@@ -20,23 +19,8 @@ _HEADER = np.dtype([("magic", "S2"), ("version", "u1"), ("flags", "u1"), ("srs",
 _LITTLE_ENDIAN_WITH_XY_ENVELOPE = 0b11
 _FIXED_BYTES = 8
 _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
-_COLLECTIONS = (4, 5, 6, 7, 9, 10, 11, 12, 15, 16)
-"""Kinds of WKB whose parts have a kind of their own."""
-_HEAD_BYTES, _MOST_HEADS = 9, 100
-"""Bytes of a collection's head, and how many of them there may be in what GEOS reads: it crashes on deep ones."""
-
-
-def _kinds(order: Literal["little", "big"]) -> bytes:
-    codes = (1000 * dimensions + kind for dimensions in range(4) for kind in _COLLECTIONS)
-    return b"(?:" + b"|".join(re.escape(code.to_bytes(2, order)) for code in codes) + b")"
-
-
-_FLAGS = rb"[\x00\x20\x40\x60\x80\xa0\xc0\xe0]"
-_HEADS = (
-    re.compile(rb"\x01" + _kinds("little") + rb"\x00" + _FLAGS, re.DOTALL),
-    re.compile(rb"\x00" + _FLAGS + rb"\x00" + _kinds("big"), re.DOTALL),
-)
-"""What a collection of WKB or EWKB begins with, in both orders of bytes; coordinates may look so, too."""
+_HEAD_BYTES, _DEEPEST = 9, 100
+"""Bytes of a collection's head, and how many may lie in each other in what GEOS reads: it crashes on deep ones."""
 
 
 def encode(geometries: Geometries, srs: int) -> list[bytes]:
@@ -95,8 +79,8 @@ def _body(blob: Any) -> bytes | str | None:
 
 
 def _is_flat(body: bytes) -> bool:
-    """Tell whether there are so few collections in the WKB that GEOS can read it, whichever lie in which."""
-    return len(body) <= _HEAD_BYTES * _MOST_HEADS or sum(len(head.findall(body)) for head in _HEADS) <= _MOST_HEADS
+    """Tell whether so few collections lie in each other that GEOS can read the WKB."""
+    return len(body) <= _HEAD_BYTES * _DEEPEST or depth_of(body) <= _DEEPEST
 
 
 def _geometry(body: bytes) -> Any:

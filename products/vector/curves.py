@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,21 @@ def read_curved(body: bytes) -> Any:
         raise Unreadable(str(error)) from error
 
 
+def depth_of(body: bytes) -> int:
+    """Return how many collections of a WKB lie in each other at most, as far as it can be read."""
+    reader, waiting, deepest = _Reader(body), [1], 0
+    with suppress(struct.error, Unreadable):
+        while waiting:
+            waiting[-1] -= 1
+            parts = reader.skip()
+            if parts is not None:
+                waiting.append(parts)
+                deepest = max(deepest, len(waiting) - 1)
+            while waiting and not waiting[-1]:
+                waiting.pop()
+    return deepest
+
+
 @dataclass(slots=True)
 class _Reader:
     body: bytes
@@ -58,7 +74,7 @@ class _Reader:
         (code,) = self._take(f"{order}I")
         if code & _EWKB_SRID:
             self._take(f"{order}I")
-        thousands, kind = divmod(code & 0x1FFFFFFF, _THOUSAND)
+        thousands, kind = divmod(code & 0xFFFF, _THOUSAND)  # as GEOS does
         z = bool(code & _EWKB_Z) or thousands in {1, 3}
         m = bool(code & _EWKB_M) or thousands in {2, 3}
         return kind, order, (2 + z + m, z)
@@ -83,9 +99,21 @@ class _Reader:
         numbers = self._take(f"{order}{count * size}d")
         return [numbers[i : i + 2 + z] for i in range(0, count * size, size)]
 
+    def skip(self) -> int | None:
+        """Go past a geometry without parts, or past the head of a collection: then return how many it has."""
+        kind, order, (size, _) = self._head()
+        if kind not in _PLAIN:
+            return self.count(order)
+        for _ in range(self.count(order) if _PLAIN[kind] == "rings" else 1):
+            self.at += 8 * size * (self.count(order) if _PLAIN[kind] != "point" else 1)
+        return None
+
     def parts(self, order: str) -> list[Any]:
         return [self.geometry() for _ in range(self.count(order))]
 
+
+_PLAIN = {1: "point", 2: "points", 3: "rings", 8: "points", 17: "rings"}
+"""What geometries have that are no collections."""
 
 _Make = Callable[[_Reader, str, tuple[int, bool]], Any]
 

@@ -5,6 +5,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import shapely
 from products.errors import BrokenSource, RequestTooLarge
 from products.raster.cog import read_grid
 from products.vector.blob import decode, decode_each, encode
+from products.vector.curves import depth_of
 from products.vector.geopackage import layer_of, read_geopackage, write_geopackage
 from products.vector.layer import Column, Layer, quote
 
@@ -116,6 +118,19 @@ def test_many_parts_are_no_depth() -> None:
     many = shapely.geometrycollections([shapely.multipolygons([shapely.box(x, 0, x + 0.5, 1)]) for x in range(300)])
     blobs = [b"GP\0\1" + bytes(4) + shapely.to_wkb(geometry) for geometry in (parts, many)]
     assert [shapely.equals_identical(*pair) for pair in zip(decode(blobs), (parts, many), strict=True)] == [True, True]
+
+
+def test_the_depth_of_a_geometry_is_that_of_its_collections_whatever_its_coordinates_look_like() -> None:
+    head = int.from_bytes(bytes.fromhex("0107000000010000"), "little")
+    points = np.full((2_000, 2), np.array([head], dtype="<i8").view("<f8")[0])
+    nested: Any = shapely.LineString(points)
+    assert bytes.fromhex("0107000000010000") in shapely.to_wkb(nested)
+    for depth in range(4):
+        for geometry in (nested, shapely.force_3d(nested)):
+            for form in ({"flavor": "iso"}, {"byte_order": 0}, {"flavor": "extended"}):
+                body = shapely.to_wkb(geometry, **form)
+                assert (depth_of(body), depth_of(body[:-1])) == (depth, depth)
+        nested = shapely.GeometryCollection([shapely.Point(1, 2), shapely.MultiPoint(points[:3]), nested])
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
