@@ -201,7 +201,7 @@ class Child:
             self.process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait until the process has ended; past the deadline kill it with all that it started."""
+        """Wait until the process has ended, past the deadline kill it; kill what it started and left."""
         for group in self._left:
             _signal_group(group, signal.SIGKILL)
         if self.process is None:
@@ -210,8 +210,9 @@ class Child:
             time.sleep(_TICK_SECONDS)
         if self.process.exitcode is None:
             _log.warning("%s did not end in time, killing it", self.name)
-            _signal_group(self.process.pid or 0, signal.SIGKILL)
-            self.process.join()
+        if self.process.pid is not None:
+            _signal_group(self.process.pid, signal.SIGKILL)
+        self.process.join()
 
 
 def _signal_group(group: int, number: int) -> bool:

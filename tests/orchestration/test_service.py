@@ -16,6 +16,7 @@ from orchestration.backend import BackendUpdate
 from orchestration.heartbeat import heartbeat_age
 from orchestration.job import Job, JobQuery, Order, Output, Status
 from orchestration.store.jobs import StoredJobs
+from tests.server.served import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,7 +56,7 @@ def _assert_whole(job: Job, results: Path) -> None:
     assert output.file.path.split("/")[:2] == [job.id, str(job.attempt)]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == output.file.sha256
     assert path.stat().st_size == output.file.size
-    assert [entry for entry in (results / job.id).rglob("*") if entry.is_file()] == [path]
+    eventually(lambda: [entry for entry in (results / job.id).rglob("*") if entry.is_file()] == [path])
 
 
 def test_no_kill_at_any_moment_loses_halves_or_doubles_an_order(

@@ -172,7 +172,7 @@ def _around(raster: Path) -> list[float]:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: plain(path, VALUES, transform=place_of(3035) @ Affine.rotation(7)), "but turned"),
+        (lambda path: plain(path, VALUES, transform=place_of(3035) @ Affine.rotation(7)), "the grid is rotated"),
         (lambda path: plain(path, VALUES, transform=place_of(3035) @ Affine.scale(1, -1)), "from south to north"),
         (lambda path: plain(path, VALUES, transform=place_of(3035) @ Affine.scale(-1, 1)), "not square, north up"),
         (lambda path: plain(path, VALUES, None), "it has no CRS"),
