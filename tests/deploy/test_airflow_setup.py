@@ -41,6 +41,7 @@ def test_there_are_ten() -> None:
     assert len(lines().splitlines()) == 10
 
 
+@pytest.mark.full
 def test_the_ten_lines_lead_to_an_order_that_airflow_did(tmp_path: Path) -> None:
     folder = fresh_copy(tmp_path / "a fresh machine")
     api, bind = free_port(), f"127.0.0.1:{free_port()}"

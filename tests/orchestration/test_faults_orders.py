@@ -172,6 +172,7 @@ def wait(holds: Callable[[], bool], seconds: float = _END) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.full
 def test_every_order_is_done_and_published_once_whatever_is_killed(airflow: Airflow, tmp_path: Path) -> None:
     begin = time.monotonic()
     receiver = Receiver(lambda _: 204)
