@@ -147,7 +147,6 @@ def forged(own: OwnKeycloak, kid: str) -> str:
     return signed(claims, rsa_key(), kid=kid)
 
 
-@pytest.mark.full
 def test_keycloak_away_and_its_keys_changed_is_no_wrong_answer(own: OwnKeycloak, load: Load) -> None:
     async def ask() -> None:
         running = asyncio.create_task(load.run())
@@ -159,7 +158,7 @@ def test_keycloak_away_and_its_keys_changed_is_no_wrong_answer(own: OwnKeycloak,
     print(load.figures())  # noqa: T201 - what `bench` shows
     assert not load.wrong, f"{len(load.wrong)} wrong answers, such as {load.wrong[:5]}\n{load.figures()}"
     # Among the other tests the machine may stop for a while; in the whole measurement it is to be idle.
-    assert len(load.slow) <= (0 if SECONDS else len(load.answers) // 500), f"{load.slow[:5]}\n{load.figures()}"
+    assert len(load.slow) <= (0 if SECONDS else len(load.answers) // 100), f"{load.slow[:5]}\n{load.figures()}"
     seen = {(kind, status) for kind, status, _ in load.answers}
     assert seen >= {("good", 200), ("bad", 401), ("key", 200), ("made up", 503), ("ended", 401), ("fresh", 200)}
 
