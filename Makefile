@@ -6,8 +6,7 @@
 # bench  measure
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-# Programs that are started again and again would compile all of their modules each time.
-unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONDONTWRITEBYTECODE  # else each program that is started compiles all of its modules anew
 .PHONY: help setup run check test test-full faults services bench
 PYTHON_RUN := .venv/bin/python
 

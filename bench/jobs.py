@@ -102,7 +102,7 @@ def _rows() -> Iterator[dict[str, Any]]:
             "started": None if status == "accepted" else started,
             "finished": None if open_ else started + number % 600 * 1_000_000,
             "status": status,
-            "deleted": started + 10**9 if not open_ and number % 250 == 9 else None,  # noqa: PLR2004
+            "deleted": started + 10**9 if not open_ and number % 250 == 9 else None,  # noqa: PLR2004 - some of them
         }
 
 

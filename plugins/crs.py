@@ -9,14 +9,11 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from products.errors import InvalidArea
-from products.operation import period_of, reproject
+from products.operation import Bounds, period_of, reproject
 
 _NAME = re.compile(
     r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)([a-z]+)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
 )
-
-
-BBox = tuple[float, float, float, float]
 _BEYOND = 1e9
 """More than any place has, in degrees or metres."""
 
@@ -43,7 +40,7 @@ class Crs:
         """Whether its coordinates are degrees."""
         return _crs(self.name).is_geographic
 
-    def as_xy(self, bbox: BBox) -> BBox:
+    def as_xy(self, bbox: Bounds) -> Bounds:
         """Return a bbox that is written in the order of this system's axes as west, south, east, north."""
         a, b, c, d = bbox
         return (b, a, d, c) if self.northing_first else bbox
@@ -61,11 +58,11 @@ def within_reach(number: float) -> float:
 class Box:
     """West, south, east, north in the units of a system; one that crosses the antimeridian goes on beyond it."""
 
-    bbox: BBox
+    bbox: Bounds
     crs: Crs
 
     @property
-    def as_written(self) -> BBox:
+    def as_written(self) -> Bounds:
         """The box in the order of its system's axes; one that crosses the antimeridian ends west of where it begins."""
         west, south, east, north = self.bbox
         period = period_of(self.crs.name)

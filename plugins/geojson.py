@@ -110,14 +110,15 @@ def area_of(boxes: Sequence[Box], whole: Box) -> Any:
 
 def _part(box: Box, whole: Box) -> Any:
     """Cut the box first: it may go beyond where the whole's system can be used, and there is nothing."""
-    part: Box | None = _widened(box)
+    wide = part = _widened(box)
     with suppress(ValueError):  # a whole that has no place in the box's system: features at the poles, or far beyond
         west, south, east, north = _on_earth(whole).to(box.crs).bbox
         margin = max(east - west, north - south) / 100 + 2 * _LEAST
         around = Box((west - margin, south - margin, east + margin, north + margin), box.crs)
-        part = _widened(box).cut(around)
-    if part is None:
-        return shapely.Polygon()
+        cut = wide.cut(around)
+        if cut is None:
+            return shapely.Polygon()
+        part = cut
     outline = shapely.box(*part.bbox)
     densified = shapely.segmentize(outline, outline.length / _POINTS_A_SIDE)
     moved = _transform(np.array([densified], dtype=object), box.crs, whole.crs)[0]
@@ -129,7 +130,7 @@ def _part(box: Box, whole: Box) -> Any:
 
 
 def _on_earth(whole: Box) -> Box:
-    """Return the extent without longitudes and latitudes that there are not: one damaged feature has them."""
+    """Return the extent within the longitudes and latitudes of the Earth; a damaged feature may lie beyond them."""
     west, south, east, north = whole.bbox
     turn = period_of(whole.crs.name) if whole.crs.geographic else None
     if turn is None:

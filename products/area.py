@@ -195,7 +195,7 @@ def _check_form(polygons: NDArray[Any]) -> None:
 
 
 def _without_repeats(polygons: NDArray[Any]) -> NDArray[Any]:
-    """Return polygons without points that repeat the one before, of which GEOS compares each with each.
+    """Return polygons without points that repeat the one before: GEOS would compare each of them with each other.
 
     Rings that would have no inside are left as they are, to be refused for it.
     """

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from plugins.cog import CogProvider, Size
-from plugins.crs import CRS84, BBox, Box, Crs, within_reach
+from plugins.crs import CRS84, Box, Crs, within_reach
+from products.operation import Bounds
 from routes.axes import ByAxis, factor, interval, pixels, read_axes
 from routes.boxes import across_antimeridian, read_box, read_crs
 from routes.problem import Problem, bad_parameter
@@ -85,7 +86,7 @@ def _finite(value: float, otherwise: float) -> float:
     return within_reach(value) if math.isfinite(value) else otherwise
 
 
-def _beside(bbox: BBox) -> BBox:
+def _beside(bbox: Bounds) -> Bounds:
     """Return a box at all: an open interval that begins beyond the coverage is outside of it, not empty."""
     west, south, east, north = bbox
     return west, south, max(east, west + 1e-9), max(north, south + 1e-9)

@@ -50,8 +50,8 @@ def problems_of_airflow(settings: Settings, offered: Container[str]) -> list[str
     if airflow is None:
         return []
     from orchestration.runners.airflow.client import Airflow  # noqa: PLC0415  large, and for Airflow only
-    from orchestration.runners.airflow.condition import examine  # noqa: PLC0415
-    from orchestration.where import DAGS  # noqa: PLC0415
+    from orchestration.runners.airflow.condition import examine  # noqa: PLC0415  likewise
+    from orchestration.where import DAGS  # noqa: PLC0415  likewise
 
     client = Airflow(airflow.access)
     try:

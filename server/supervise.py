@@ -201,7 +201,7 @@ class Child:
             self.process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait until the process has ended, past the deadline kill it; kill what it started and left."""
+        """Wait until the process has ended, and kill it past the deadline; then kill what it left running."""
         for group in self._left:
             _signal_group(group, signal.SIGKILL)
         if self.process is None:

@@ -18,6 +18,7 @@ import numpy as np
 import shapely
 
 from products.nations import NATIONS, NATIONS_FILE, Nation
+from products.operation import Bounds
 from products.vector.geopackage import write_geopackage
 from products.vector.layer import Column, Layer
 
@@ -27,16 +28,14 @@ _TOLERANCE = 0.013
 _RING = 4
 """Points of a ring at least; where the atlas has fewer, an islet was smaller than its grid."""
 
-Box = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True, slots=True)
 class NationParts:
     """Which islands and mainlands of which countries make a nation: those that lie in `inside`, not in `outside`."""
 
     countries: tuple[str, ...]
-    inside: Box = (-32, 27, 45, 72)
-    outside: Box = (0, 0, 0, 0)
+    inside: Bounds = (-32, 27, 45, 72)
+    outside: Bounds = (0, 0, 0, 0)
 
     def of(self, atlas: dict[str, Any]) -> Any:
         """Return its outline."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from products.area import Area
 from products.vector.blob import Geometries, decode
 from products.vector.clip import Clip
-from products.vector.extract import is_found, land_cover
+from products.vector.extract import any_inside, land_cover
 from products.vector.geopackage import Reader, parts_of, read_geopackage, readable
 from products.vector.layer import quote
 from products.vector.style import COLUMN
@@ -83,9 +83,9 @@ def count_polygons(source: Path, area: Area, *, most: int = MOST_NODES) -> Polyg
 
 
 def has_features(source: Path, area: Area) -> bool:
-    """Say whether the product has anything inside the area, of which the box may hold all. Raises BrokenSource."""
+    """Say whether the product has anything inside the area, soon too where its box holds all. Raises BrokenSource."""
     found = count_polygons(source, area, most=_FEW_NODES)
-    return bool(found.total) or (found.margin > 0 and is_found(source, area))
+    return bool(found.total) or (found.margin > 0 and any_inside(source, area))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def write_styles(folder: Path, name: str, layer: Layer, classes: Classes) -> tup
     return style, legend_text
 
 
-def is_found(source: Path, area: Area) -> bool:
+def any_inside(source: Path, area: Area) -> bool:
     """Look at the features in the area's box until one is inside of it. Raises BrokenSource."""
     with read_geopackage(source) as reader:
         land_cover(reader.layer)

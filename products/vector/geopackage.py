@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from products.errors import BrokenSource, RequestTooLarge
+from products.operation import Bounds
 from products.vector.blob import Geometries, decode, encode
-from products.vector.layer import Bounds, Layer, quote, read_layer
+from products.vector.layer import Layer, quote, read_layer
 from products.vector.times import add_functions
 from products.whole import cached_by_file, whole_file
 

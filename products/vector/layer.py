@@ -11,9 +11,6 @@ from pyproj.exceptions import CRSError
 
 from products.errors import BrokenSource
 
-Bounds = tuple[float, float, float, float]
-"""Least x, least y, greatest x, greatest y, in the layer's own coordinates."""
-
 
 @dataclass(frozen=True, slots=True)
 class Column:

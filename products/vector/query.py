@@ -15,9 +15,10 @@ import shapely
 from numpy.typing import NDArray
 
 from products.errors import RequestTooLarge
+from products.operation import Bounds
 from products.vector.blob import Geometries, decode, decode_each
 from products.vector.geopackage import Batch, Reader, Row, corners, read_geopackage
-from products.vector.layer import Bounds, quote
+from products.vector.layer import quote
 from products.vector.times import TimeColumns, condition
 from products.whole import cached_by_file
 

@@ -3,8 +3,9 @@
 import pytest
 import shapely
 
-from plugins.crs import CRS84, BBox, Box, crs_of
+from plugins.crs import CRS84, Box, crs_of
 from plugins.geojson import area_of
+from products.operation import Bounds
 
 WARSAW = (21.0, 52.2)
 SVALBARD = (16.0, 78.5)
@@ -32,7 +33,7 @@ SVALBARD = (16.0, 78.5)
     ],
 )
 def test_a_box_covers_its_places_of_an_extent_with_damaged_features(
-    extent: BBox, bbox: BBox, epsg: int, there: tuple[float, float]
+    extent: Bounds, bbox: Bounds, epsg: int, there: tuple[float, float]
 ) -> None:
     """One feature at 1e9 degrees, or one at a pole, must not hide the others from a box in metres."""
     area = area_of([Box(bbox, crs_of(epsg))], Box(extent, CRS84))
