@@ -1,11 +1,10 @@
 """Memory of the server processes: over time while 64 clients ask for everything, and after large pages.
 
-`BENCH_MEMORY_SECONDS` is how long the mixed load lasts (default: 300).
+`BENCH_MEMORY_SECONDS` is how long the mixed load is judged, after a minute of it (default: 300).
 """
 
 import asyncio
 import json
-import math
 import os
 import random
 import tempfile
@@ -21,6 +20,8 @@ from bench.balance import ask, web_processes
 _CLIENTS = 64
 _EVERY = 10.0
 """Seconds between two rows of the table."""
+_WARMING = 60.0
+"""Seconds of load before the time that is judged: until then each thread, cache and library has been used once."""
 _LARGE_CLIENTS, _LARGE_PAGES = 4, 3
 _LARGEST = 350.0
 _GROWTH = 1.05
@@ -85,27 +86,15 @@ async def _large(port: int, processes: Sequence[psutil.Process]) -> None:
 async def _pages(port: int) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        return sum([await _asked(reader, writer, _ALL) for _ in range(_LARGE_PAGES)])
+        return sum([await ask(reader, writer, _ALL) for _ in range(_LARGE_PAGES)])
     finally:
         writer.close()
 
 
-async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, until: float = math.inf) -> int:
-    """Ask again, until the time, where a busy server refuses. Returns the bytes of the answer."""
-    while time.monotonic() < until:
-        try:
-            return await ask(reader, writer, path)
-        except ValueError as error:
-            print(f"{path}: {error}")
-            await reader.read(65_536)
-            await asyncio.sleep(1)
-    return 0
-
-
 async def _mixed(port: int, processes: Sequence[psutil.Process], seconds: float) -> list[list[float]]:
-    """Print the memory of each process as time goes on, and return it."""
+    """Print the memory of each process as time goes on, and return it without that of the first minute."""
     began = time.monotonic()
-    until = began + seconds
+    until = began + _WARMING + seconds
     done: dict[str, int] = {}
     clients = [asyncio.create_task(_client(port, until, random.Random(number), done)) for number in range(_CLIENTS)]  # noqa: S311 - the same load each time
     rows = []
@@ -117,8 +106,8 @@ async def _mixed(port: int, processes: Sequence[psutil.Process], seconds: float)
     for lost in await asyncio.gather(*clients, return_exceptions=True):
         if lost is not None:
             print(f"a client ended early: {lost!r}")
-    print(", ".join(f"{count:,} x {path.partition('?')[0]}" for path, count in sorted(done.items())))
-    return rows
+    print(", ".join(f"{count:,} x {path}" for path, count in sorted(done.items())))
+    return rows[round(_WARMING / _EVERY) :]
 
 
 async def _client(port: int, until: float, chance: random.Random, done: dict[str, int]) -> None:
@@ -126,10 +115,15 @@ async def _client(port: int, until: float, chance: random.Random, done: dict[str
     try:
         while time.monotonic() < until:
             [path] = chance.choices([path for _, path in _MIX], [weight for weight, _ in _MIX])
-            if path == "order":
-                await _order(port)
-            else:
-                await _asked(reader, writer, _filled(path, chance), until)
+            try:
+                if path == "order":
+                    await _order(port)
+                else:
+                    await ask(reader, writer, _filled(path, chance))
+            except ValueError as error:
+                path = f"{error} of {path}"
+                await reader.read(65_536)
+                await asyncio.sleep(1)
             done[path] = done.get(path, 0) + 1
     finally:
         writer.close()

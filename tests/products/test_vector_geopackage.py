@@ -3,6 +3,7 @@ import re
 import sqlite3
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,13 @@ def test_a_query_ends_in_time(tmp_path: Path) -> None:
         pytest.raises(RequestTooLarge, match="too long"),
     ):
         list(reader.features((0, 0, 1e9, 1e9)))
+
+
+def test_a_query_is_not_too_long_because_the_machine_is_busy(tmp_path: Path) -> None:
+    write(tmp_path / "x.gpkg", count=5_000)
+    with read_geopackage(tmp_path / "x.gpkg", seconds=1) as reader:
+        time.sleep(1.1)
+        assert sum(len(batch.keys) for batch in reader.features((0, 0, 1e9, 1e9))) == 5_000
 
 
 def test_a_name_cannot_leave_its_quotes() -> None:
