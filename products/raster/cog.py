@@ -188,7 +188,20 @@ def _read_at(source: Path, grid: Grid, place: tuple[Bounds, int], size: tuple[in
     if not seen or not window:
         return np.full((height, width), NODATA, np.uint8)
     level = _overview(grid, window, width * height * _size(seen) / _size(bbox), limit)
-    return _warped(source, level, epsg, (from_bounds(*bbox, width=width, height=height), width, height))
+    target = from_bounds(*bbox, width=width, height=height)
+    x, y = _middles((target, width, height))
+    columns, rows = np.flatnonzero((seen[0] <= x) & (x <= seen[2])), np.flatnonzero((seen[1] <= y) & (y <= seen[3]))
+    pixels = np.full((height, width), NODATA, np.uint8)
+    if len(columns) and len(rows):
+        begin = target @ Affine.translation(columns[0], rows[0])
+        pixels[np.ix_(rows, columns)] = _warped(source, level, epsg, (begin, len(columns), len(rows)))
+    return pixels
+
+
+def _middles(shape: _Target) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x of the middle of each column and y of that of each row."""
+    transform, width, height = shape
+    return transform.c + transform.a * (np.arange(width) + 0.5), transform.f + transform.e * (np.arange(height) + 0.5)
 
 
 def window_in(grid: Grid, bounds: Bounds) -> Window | None:
@@ -222,8 +235,8 @@ def _warped(source: Path, level: int | None, epsg: int, shape: _Target) -> Pixel
 
 def _nearest(dataset: DatasetReader, shape: _Target) -> Pixels:
     """Return the pixels that hold the middles of those of a target in the same CRS: at the same scale exactly they."""
-    transform, width, height = shape
-    x, y = transform.c + transform.a * (np.arange(width) + 0.5), transform.f + transform.e * (np.arange(height) + 0.5)
+    _, width, height = shape
+    x, y = _middles(shape)
     place = dataset.transform
     columns, rows = np.floor((x - place.c) / place.a).astype(int), np.floor((y - place.f) / place.e).astype(int)
     across, down = _inside(columns, dataset.width), _inside(rows, dataset.height)

@@ -94,6 +94,22 @@ def test_the_world_is_drawn_at_once(raster: Path, bbox: tuple[float, float, floa
     assert time.process_time() - begin < 5
 
 
+@pytest.mark.parametrize("far", [1e2, 1e4, 1e8, 1e13])
+def test_a_box_beyond_the_poles_shows_the_row_whose_middle_meets_the_source(raster: Path, far: float) -> None:
+    x, y = 19.8257, 50.2075
+    pixels, _, _ = read_scaled(raster, (x - 0.001, y - far, x + 0.001, y + far), 4326, (37, 23))
+    assert pixels[11].tolist() == [3] * 37
+    assert (np.delete(pixels, 11, axis=0) == NODATA).all()
+
+
+@pytest.mark.parametrize("epsg", [4326, 3857, 3035])
+@pytest.mark.parametrize("far", [1e6, 1e8, 1e13, 1e30])
+def test_a_box_beyond_the_earth_is_no_broken_source(raster: Path, far: float, epsg: int) -> None:
+    for box in ((19, -180, 379, far), (-far, -far, far, far), (-far, 0, far, 100), (19, -far, 20, 50)):
+        pixels, _, _ = read_scaled(raster, box, epsg, (37, 23))
+        assert (pixels != NODATA).sum() <= 37
+
+
 def test_outside_of_the_source_is_no_data(raster: Path) -> None:
     pixels, _, _ = read_scaled(raster, (0, 0, 1, 1), 4326, (30, 20))
     assert pixels.shape == (20, 30)
