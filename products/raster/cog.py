@@ -198,7 +198,7 @@ def _read_at(source: Path, grid: Grid, place: tuple[Bounds, int], size: tuple[in
     return pixels
 
 
-def _middles(shape: _Target) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _middles(shape: _Target) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return x of the middle of each column and y of that of each row."""
     transform, width, height = shape
     return transform.c + transform.a * (np.arange(width) + 0.5), transform.f + transform.e * (np.arange(height) + 0.5)
