@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from products.errors import AreaTooLarge
 from products.outline import Polygonal
 from products.raster.fill import Part
 from products.vector.blob import Geometries
@@ -21,6 +22,12 @@ _TOGETHER = 10_000
 """Features that are compared at a time, at most."""
 _CUT = 10_000
 """Such pairs that meet indeed, about, whose features are cut at a time: teeth of a comb take some 30 kB each."""
+MOST_CROSSINGS = 100_000
+"""Meetings of a run of edges and a feature in one order: they take up to 35 seconds, and 600 MB if all are of one."""
+_TOO_OFTEN = (
+    f"The area's outline crosses the product's polygons too often, more than {MOST_CROSSINGS:,} times. Simplify it,"
+    " order a part of it, or order the raster."
+)
 _FIRST, _TIMES = 4, 4
 """Runs that a feature is compared with at first; as long as none tells, so many times more."""
 
@@ -44,10 +51,15 @@ class Clip:
         """Return all of a valid outline."""
         return cls(shapely.STRtree(_runs(outline)), Part.of(outline))
 
-    def cut(self, geometries: Geometries) -> Geometries:
-        """Return what of each lies in the outline, as multipolygons, empty where no surface does."""
+    def cut(self, geometries: Geometries, *, most: int = MOST_CROSSINGS) -> tuple[Geometries, int]:
+        """Return what of each lies in the outline, as multipolygons, empty where no surface does; and the crossings.
+
+        Raises AreaTooLarge before a feature is cut where there are more than `most` of these.
+        """
         surfaces, owners = _surfaces(geometries)
         crossed, run = self.runs.query(surfaces, predicate="intersects")
+        if len(crossed) > most:
+            raise AreaTooLarge(_TOO_OFTEN)
         whole = np.ones(len(surfaces), bool)
         whole[crossed] = False
         kept = np.flatnonzero(whole)
@@ -57,7 +69,7 @@ class Clip:
             cut, places = self._pieces(surfaces, crossed[pairs], run[pairs])
             pieces.append(cut)
             of.append(owners[places])
-        return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries))
+        return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries)), len(crossed)
 
     def meets(self, geometries: Geometries) -> _Flags:
         """Say which have a surface in the outline: an edge of it in their inside, or else all of it."""

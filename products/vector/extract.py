@@ -14,7 +14,7 @@ from products.errors import BrokenSource, NothingInside
 from products.progress import Report, unheard
 from products.raster.ground import Ground
 from products.vector.blob import Geometries
-from products.vector.clip import Clip
+from products.vector.clip import MOST_CROSSINGS, Clip
 from products.vector.geopackage import (
     EVERYWHERE,
     Batch,
@@ -49,7 +49,7 @@ def extract_vector(
     """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
 
     Polygons on the edge are cut, areas measured anew, on the ellipsoid; every feature keeps its number. Holds some
-    thousand polygons at a time. Raises NothingInside, BrokenSource.
+    thousand polygons at a time. Raises NothingInside, BrokenSource, and AreaTooLarge as `Clip.cut` does.
     """
     geopackage = folder / f"{name}.gpkg"
     with read_geopackage(source) as reader:
@@ -64,7 +64,7 @@ def extract_strip(
 ) -> int:
     """Write the GeoPackage of `extract_vector` for the features of a strip; return how many there are.
 
-    Raises NothingInside, BrokenSource.
+    Raises NothingInside, BrokenSource, AreaTooLarge.
     """
     with read_geopackage(source) as reader:
         batches = _inside(reader, area, report, strip=strip)
@@ -120,18 +120,14 @@ def _inside(
     report(0, "Reading the polygons")
     outline = area.project(reader.layer.epsg)
     clip = Clip.of(outline)
-    total, done = reader.count(outline.bounds, strip), 0
+    total, done, left = reader.count(outline.bounds, strip), 0, MOST_CROSSINGS
     for batch in reader.features(outline.bounds, strip, size=size):
-        yield _cut(batch, clip)
+        geometries, crossings = clip.cut(batch.geometries, most=left)
+        left -= crossings
+        kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
+        yield Batch([batch.keys[i] for i in kept], geometries[kept], [batch.rows[i] for i in kept])
         done += len(batch.keys)
         report(done / total, f"{done:,} of {total:,} polygons")
-
-
-def _cut(batch: Batch, clip: Clip) -> Batch:
-    """Return what of the features lies inside the outline."""
-    geometries = clip.cut(batch.geometries)
-    kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
-    return Batch([batch.keys[i] for i in kept], geometries[kept], [batch.rows[i] for i in kept])
 
 
 def _add(writer: Writer, batch: Batch, ground: Ground, project: Project | None) -> int:

@@ -7,6 +7,7 @@ import pytest
 import shapely
 
 from bench.areas import SHAPES
+from products.errors import AreaTooLarge
 from products.vector.clip import Clip
 
 _SIDE = 1_000
@@ -43,7 +44,7 @@ def test_features_are_cut_as_with_all_of_the_outline(name: str) -> None:
     features = _features(150, len(name))
     expected = shapely.intersection(features, outline)
     clip = Clip.of(outline)
-    found = clip.cut(features)
+    found, _ = clip.cut(features)
     assert shapely.is_valid(found).all()
     assert np.abs(shapely.area(found) - shapely.area(expected)).max() < 1e-6
     assert shapely.area(shapely.symmetric_difference(found, expected)).max() < 1e-6
@@ -58,7 +59,7 @@ def test_what_only_touches_the_outline_has_no_surface_in_it() -> None:
     outline = shapely.box(0, 0, 10, 10).difference(shapely.box(4, 4, 6, 6))
     beside = np.array([shapely.box(10, 0, 12, 2), shapely.box(10, 10, 11, 11), shapely.box(4, 4, 6, 6)])
     clip = Clip.of(shapely.segmentize(outline, 0.01))
-    assert shapely.is_empty(clip.cut(beside)).all()
+    assert shapely.is_empty(clip.cut(beside)[0]).all()
     assert not clip.meets(beside).any()
     meeting, inside = clip.relate(beside)
     assert meeting.all()
@@ -67,8 +68,19 @@ def test_what_only_touches_the_outline_has_no_surface_in_it() -> None:
 
 def test_nothing_meets_an_empty_outline() -> None:
     clip = Clip.of(shapely.MultiPolygon())
-    assert shapely.is_empty(clip.cut(_features(3, 1))).all()
+    assert shapely.is_empty(clip.cut(_features(3, 1))[0]).all()
     assert not clip.meets(_features(3, 1)).any()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_an_outline_that_crosses_features_too_often_is_refused(name: str) -> None:
+    outline, features = _outline(name, 600), _features(150, 1)
+    clip = Clip.of(outline)
+    _, crossings = clip.cut(features)
+    assert crossings >= np.count_nonzero(shapely.intersects(features, shapely.boundary(outline))) > 0
+    assert clip.cut(features, most=crossings)[1] == crossings
+    with pytest.raises(AreaTooLarge, match="crosses the product's polygons too often"):
+        clip.cut(features, most=crossings - 1)
 
 
 def test_features_are_compared_with_what_is_near_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +121,7 @@ def test_odd_features_are_cut_as_geos_cuts_them(seed: int) -> None:
     features = np.array([shapely.union(star(150), star(40)).difference(star(60)) for _ in range(60)])
     clip = Clip.of(outline)
     expected = shapely.intersection(outline, features)
-    found = clip.cut(features)
+    found, _ = clip.cut(features)
     assert shapely.is_valid(found).all()
     assert shapely.area(shapely.symmetric_difference(found, expected)).max() < 1e-6
     assert (clip.meets(features) == (shapely.area(expected) > 0)).all()
@@ -117,5 +129,5 @@ def test_odd_features_are_cut_as_geos_cuts_them(seed: int) -> None:
     assert (meeting == shapely.intersects(outline, features)).all()
     assert (inside == shapely.contains_properly(outline, features)).all()
     others = np.array([shapely.Point(0, 0), shapely.LineString([(0, 0), (_SIDE, _SIDE)]), shapely.Polygon(), None])
-    assert shapely.is_empty(clip.cut(others)).all()
+    assert shapely.is_empty(clip.cut(others)[0]).all()
     assert not clip.meets(others).any()

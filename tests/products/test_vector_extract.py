@@ -16,7 +16,7 @@ from rasterio.windows import from_bounds
 
 from products.area import Area, read_area
 from products.classes import CLASSES
-from products.errors import BrokenSource, NothingInside
+from products.errors import AreaTooLarge, BrokenSource, NothingInside
 from products.progress import unheard
 from products.vector.census import has_features
 from products.vector.extract import extract_vector
@@ -134,6 +134,15 @@ def test_an_area_without_data_leaves_nothing(product: Path, tmp_path: Path) -> N
     with pytest.raises(NothingInside):
         extract_vector(product, read_area(NOWHERE), tmp_path, name="x", report=unheard)
     assert not list(tmp_path.iterdir())
+
+
+def test_crossings_of_all_batches_count_together(
+    product: Path, parks: dict[str, Area], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.vector.extract.MOST_CROSSINGS", 20)
+    with pytest.raises(AreaTooLarge, match="order the raster"):
+        extract_vector(product, parks["Ojcowski National Park"], tmp_path, name="x", report=unheard)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_says_whether_there_is_anything(product: Path, parks: dict[str, Area]) -> None:
