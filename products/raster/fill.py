@@ -47,16 +47,17 @@ class Part:
     def within(self, box: Bounds) -> Self | None:
         """Return what of the part lies in a box inside of its own, None where nothing does."""
         west, south, east, north = box
-        least, greatest = np.minimum(*self.x), np.maximum(*self.x)
-        inside = (self.y[1] > south) & (self.y[0] < north) & (least <= east)
-        passed = inside & (greatest < west)
-        inside[passed] = False
+        near = np.flatnonzero((self.y[1] > south) & (self.y[0] < north))
+        part = type(self)(self.x.take(near, axis=1), self.y.take(near, axis=1), self.left)
+        least, greatest = np.minimum(*part.x), np.maximum(*part.x)
+        passed = greatest < west
+        inside = (least <= east) & ~passed
         across = np.flatnonzero(inside & ((least < west) | (greatest > east)))
-        low, high = (self._at(across, np.clip(y[across], south, north)) for y in self.y)
+        low, high = (part._at(across, np.clip(y[across], south, north)) for y in part.y)  # noqa: SLF001 -- of this outline
         passed[across] = np.maximum(low, high) < west
         inside[across] = (np.maximum(low, high) >= west) & (np.minimum(low, high) <= east)
-        x, y = self.x[:, inside], self.y[:, inside]
-        left = np.concatenate([self.left, self.y[:, passed].ravel()])
+        x, y = (ends.take(np.flatnonzero(inside), axis=1) for ends in (part.x, part.y))
+        left = np.concatenate([self.left, part.y.take(np.flatnonzero(passed), axis=1).ravel()])
         left = _odd(np.where(left < north, left, np.inf)[left > south])
         if x.size or ((left > south) & (left < north)).any():
             return type(self)(x, y, left)
