@@ -7,7 +7,12 @@ say() { printf '%s\n' "landcast: $*" >&2; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; }
 
 find_python() {
-  for name in ${PYTHON:+"$PYTHON"} python3 python python3.14 python3.13 python3.12; do
+  if [ -n "${PYTHON:-}" ]; then
+    if new_enough "$PYTHON"; then command -v "$PYTHON"; return; fi
+    say "PYTHON=$PYTHON is no Python 3.12 or newer"
+    return 1
+  fi
+  for name in python3 python python3.14 python3.13 python3.12; do
     if command -v "$name" >/dev/null 2>&1 && new_enough "$name"; then command -v "$name"; return; fi
   done
   for path in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3 /usr/local/bin/python3.1[2-9] /opt/python*/bin/python3; do

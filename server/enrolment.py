@@ -1,6 +1,7 @@
 """A product added to the configuration file, whose comments and variables stay."""
 
 import io
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +33,11 @@ class Enrolment:
 def refuse_known(configuration: Path, product: Enrolment) -> None:
     """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already.
 
-    Likewise where the file is wrong already, before anything is made.
+    Likewise where the file is wrong already or its folder may not be written, before anything is made.
     """
     document = read_configuration(configuration)
+    if not os.access(folder := configuration.resolve().parent, os.W_OK | os.X_OK):
+        raise InvalidConfiguration(f"{folder}: may not be written, where the configuration is to be changed")
     products, resources = (document.get(name) or {} for name in ("products", "resources"))
     flaws = [
         flaw for flaw in examine(document).flaws if document.get("products") != {} or not flaw.startswith("products:")

@@ -1,5 +1,6 @@
 """`landcast product add`: from GeoTIFFs as they are delivered to a product that is served and ordered."""
 
+import os
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -197,6 +198,15 @@ def test_a_configuration_that_is_wrong_is_refused_before_the_work(
     assert (done.exit_code, config.read_bytes(), (tmp_path / "made").exists()) == (1, before, False)
     assert isinstance(done.exception, SystemExit)
     assert said in done.stderr
+
+
+def test_a_configuration_that_may_not_be_written_is_refused_before_the_work(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.enrolment.os.access", lambda _, mode: not mode & os.W_OK)  # root may
+    done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
+    assert (done.exit_code, (tmp_path / "made").exists()) == (1, False)
+    assert f"{tmp_path}: may not be written" in done.stderr
 
 
 def test_values_that_are_no_class_are_told(config: Path, tmp_path: Path) -> None:
