@@ -3,8 +3,15 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from starlette.requests import Request
+
 _ERRORS = ("application/problem+json", "application/problem+xml")
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
+
+
+def choose_for(request: Request, offered: Sequence[str]) -> str | None:
+    """Return what `choose` does for a request, whose Accept may stand in several lines (RFC 9110 5.3)."""
+    return choose(", ".join(request.headers.getlist("accept")), offered)
 
 
 def choose(accept: str | None, offered: Sequence[str]) -> str | None:

@@ -35,7 +35,7 @@ from products.errors import (
     UnknownPlace,
     UnknownProduct,
 )
-from routes.accept import choose
+from routes.accept import choose_for
 from routes.challenge import refusal_of
 from routes.form import is_form
 from routes.middleware.options import allowed_methods
@@ -137,7 +137,7 @@ def prefers_page(request: Request) -> bool:
         return False
     if "f" in request.query_params:
         return request.query_params["f"] == "html"
-    return choose(request.headers.get("accept"), ("application/problem+json", "text/html")) == "text/html"
+    return choose_for(request, ("application/problem+json", "text/html")) == "text/html"
 
 
 async def _handle(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestration.full import is_full
-from routes.accept import choose
+from routes.accept import choose_for
 from routes.pages import render
 from routes.problem import Problem, bad_parameter
 
@@ -32,7 +32,7 @@ def negotiate(request: Request, offered: Mapping[str, str] = JSON_AND_PAGE) -> s
         if wanted not in offered:
             raise bad_parameter("f", wanted, f"allowed: {', '.join(offered)}")
         return wanted
-    best = choose(request.headers.get("accept"), tuple(offered.values()))
+    best = choose_for(request, tuple(offered.values()))
     if best is None:
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, f"Accept: allowed: {', '.join(offered.values())}")
     return next(key for key, media_type in offered.items() if media_type == best)

@@ -19,7 +19,7 @@ from orchestration.result_document import Delivery
 from orchestration.status_info import instant
 from orchestration.work import ESTIMATE
 from processes.words import shown
-from routes.accept import choose
+from routes.accept import choose_for
 from routes.delivery import (
     PRIVATE,
     check_delivered,
@@ -58,7 +58,7 @@ def _linked(outputs: list[Delivery]) -> list[Delivery]:
 
 
 def _is_browser(request: Request) -> bool:
-    return choose(request.headers.get("accept"), ("application/octet-stream", "text/html")) == "text/html"
+    return choose_for(request, ("application/octet-stream", "text/html")) == "text/html"
 
 
 def _page(request: Request, job: Job) -> Mapping[str, Any]:

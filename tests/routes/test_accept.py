@@ -72,6 +72,22 @@ def test_no_accept_header_crashes_a_route(client: TestClient, accept: str, statu
     assert client.get("/collections", headers={"accept": accept}).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("path", "lines", "media_type"),
+    [
+        ("/collections", ["image/png", "application/json"], "application/json"),
+        ("/collections", ["application/json;q=0.5", "text/html"], "text/html; charset=utf-8"),
+        ("/collections", ["text/html;q=0.5", "application/json"], "application/json"),
+        ("/collections", ["image/png", "image/gif"], "application/problem+json"),
+        ("/collections/nothing", ["image/png", "text/html"], "text/html; charset=utf-8"),
+        ("/collections/clcplus-raster/map", ["application/pdf", "image/png"], "image/png"),
+    ],
+)
+def test_accept_may_stand_in_several_lines(client: TestClient, path: str, lines: list[str], media_type: str) -> None:
+    answer = client.get(path, headers=[("accept", line) for line in lines])
+    assert answer.headers["content-type"] == media_type
+
+
 def test_f_comes_before_accept(client: TestClient) -> None:
     answer = client.get("/conformance?f=html", headers={"accept": "application/json"})
     assert answer.headers["content-type"].startswith("text/html")

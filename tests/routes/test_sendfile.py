@@ -1,5 +1,6 @@
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import BytesParser
@@ -183,6 +184,41 @@ def test_conditions(client: TestClient, headers: dict[str, str], status: int) ->
     if status == 304:
         assert answer.content == b""
         assert answer.headers["etag"] == etag
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([("if-match", '"other"'), ("if-match", "ETAG")], 200),
+        ([("if-match", '"other"'), ("if-match", '"another"')], 412),
+        ([("if-none-match", '"other"'), ("if-none-match", '"another", ETAG')], 304),
+        ([("if-none-match", '"other"'), ("if-none-match", "W/ETAG")], 304),
+        ([("if-none-match", '"other"'), ("if-none-match", '"another"')], 200),
+    ],
+)
+def test_tags_may_stand_in_several_lines(client: TestClient, lines: list[tuple[str, str]], status: int) -> None:
+    etag = client.head("/plain").headers["etag"]
+    headers = [(name, value.replace("ETAG", etag)) for name, value in lines]
+    assert client.get("/plain", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+def test_dates_without_a_zone_are_of_utc_wherever_the_server_is(
+    client: TestClient, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, at, after = (f"Tue Nov 14 22:13:{second} 2023" for second in (19, 20, 21))  # of C's asctime, RFC 9110 5.6.7
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        answers = [client.get("/plain", headers={"if-modified-since": date}) for date in (before, at, after)]
+        states = [client.get("/plain", headers={"if-unmodified-since": date}) for date in (before, at, after)]
+        parts = [client.get("/plain", headers={"range": "bytes=0-9", "if-range": date}) for date in (before, at, after)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [answer.status_code for answer in answers] == [200, 304, 304]
+    assert [answer.status_code for answer in states] == [412, 200, 200]
+    assert [answer.status_code for answer in parts] == [200, 206, 200]
 
 
 def test_another_state_of_the_file_has_another_etag(client: TestClient, file: Path) -> None:
