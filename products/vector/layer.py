@@ -59,6 +59,7 @@ def quote(identifier: str) -> str:
 
 _VIEW_KEY = "OGC_FID"
 """The column of a view that numbers its rows, as GDAL has it."""
+_WHOLE = {"INTEGER", "INT", "MEDIUMINT", "SMALLINT", "TINYINT", "BIGINT"}
 _UNDEFINED_GEOGRAPHIC = 0
 _LONGITUDE_LATITUDE = 4326
 _HIDDEN = 1
@@ -90,13 +91,16 @@ def read_layer(connection: sqlite3.Connection, table: str | None = None, key: st
     found = [row for row in layers if table is None or row[0] == table]
     if not found:
         raise BrokenSource(f"there is no layer {table}; there are {there}")
+    if len(found) > 1 and len({row[0] for row in found}) == 1:
+        geometries = ", ".join(row[1] for row in found)
+        raise BrokenSource(f"table {found[0][0]} has several columns of geometry, {geometries}: a GeoPackage's has one")
     if len(found) > 1:
         raise BrokenSource(f"there are several layers: name one of {there} as `table`")
     name, kind = found[0][0], found[0][-1]
     if kind is None:
         raise BrokenSource(f"table {name} is missing")
     columns = [row for row in connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)) if row[6] != _HIDDEN]
-    numbered = _numbered(connection, name, columns, key if kind == "view" else None)
+    numbered = _view_numbered(name, columns, key) if kind == "view" else _numbered(connection, name, columns)
     layer = _described(found[0], columns, numbered)
     return replace(layer, indexed=numbered.whole and _is_indexed(connection, layer))
 
@@ -115,17 +119,28 @@ class _Numbered(NamedTuple):
     whole: bool = False
 
 
-def _numbered(
-    connection: sqlite3.Connection, table: str, columns: list[tuple[Any, ...]], given: str | None
-) -> _Numbered:
+def _view_numbered(view: str, columns: list[tuple[Any, ...]], given: str | None) -> _Numbered:
+    """Return what numbers the rows of a view: SQLite's rowid is NULL in each.
+
+    That is the column that is given, else GDAL's, else the first one, of which GeoPackage says that it is unique.
+    """
     names = [row[1] for row in columns]
-    keys = [(row[1], row[2].upper()) for row in columns if row[5]]
-    if len(keys) == 1 and keys[0][1] == "INTEGER":
-        return _Numbered(keys[0][0], whole=True)
     for name in (given, _VIEW_KEY):
         if name in names and name:
             return _Numbered(name)
-    taken = {name.lower() for name in names}
+    if columns and columns[0][2].upper() in _WHOLE:
+        return _Numbered(names[0])
+    raise BrokenSource(
+        f"view {view} begins with no column of whole numbers, nor has it {_VIEW_KEY}: name a column of unique values "
+        "as `id_field`"
+    )
+
+
+def _numbered(connection: sqlite3.Connection, table: str, columns: list[tuple[Any, ...]]) -> _Numbered:
+    keys = [(row[1], row[2].upper()) for row in columns if row[5]]
+    if len(keys) == 1 and keys[0][1] == "INTEGER":
+        return _Numbered(keys[0][0], whole=True)
+    taken = {row[1].lower() for row in columns}
     for alias in sorted({"rowid", "_rowid_", "oid"} - taken, reverse=True):
         with suppress(sqlite3.OperationalError):
             connection.execute(f"SELECT {alias} FROM {quote(table)} LIMIT 0")  # noqa: S608 - a name, quoted

@@ -136,8 +136,11 @@ CURVES: Mapping[str, tuple[bytes, str]] = {
 ONE = "id INTEGER PRIMARY KEY, name TEXT"
 
 
+TWO = [(1, "Warsaw", blob(shapely.Point(WARSAW))), (2, "Kraków", blob(shapely.Point(KRAKOW)))]
+
+
 def _one(path: Path, **how: Any) -> None:
-    by_hand(path, ONE, [(1, "Warsaw", blob(shapely.Point(WARSAW))), (2, "Kraków", blob(shapely.Point(KRAKOW)))], **how)
+    by_hand(path, ONE, TWO, **how)
 
 
 def laea(path: Path) -> None:
@@ -216,9 +219,20 @@ def no_key(path: Path) -> None:
 def view(path: Path) -> None:
     """A view numbers its rows by OGC_FID."""
     _one(path)
+    as_view(path, "SELECT id AS OGC_FID, upper(name) AS name, geom FROM places")
+
+
+def view_of_numbers(path: Path) -> None:
+    """A view numbers its rows by its first column, as the standard has it."""
+    _one(path)
+    as_view(path, "SELECT id AS number, upper(name) AS name, geom FROM places")
+
+
+def as_view(path: Path, query: str) -> None:
+    """Put a view in the place of the layer `places`."""
     with closing(sqlite3.connect(path, autocommit=True)) as connection:
         connection.executescript(
-            "CREATE VIEW seen AS SELECT id AS OGC_FID, upper(name) AS name, geom FROM places;"
+            f"CREATE VIEW seen AS {query};"
             "UPDATE gpkg_contents SET table_name = 'seen'; UPDATE gpkg_geometry_columns SET table_name = 'seen'"
         )
 
@@ -361,8 +375,9 @@ def parameters(path: Path) -> None:
 
 
 ALL: Sequence[Callable[[Path], None]] = (
-    laea, esri, false_epsg, geographic, cartesian, text_key, real_key, two_keys, no_key, view, names, values, heights,
-    empty, one_point, no_feature, old_index, stale_index, envelopes, null_ids, several, log, parameters,
+    laea, esri, false_epsg, geographic, cartesian, text_key, real_key, two_keys, no_key, view, view_of_numbers, names,
+    values, heights, empty, one_point, no_feature, old_index, stale_index, envelopes, null_ids, several, log,
+    parameters,
 )  # fmt: skip
 
 WRITTEN: Mapping[str, tuple[str, str]] = {

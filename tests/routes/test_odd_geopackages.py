@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import shapely
+from pygeoapi.provider.base import ProviderConnectionError
 from pyproj import Transformer
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -154,7 +155,7 @@ def test_one_wrong_collection_breaks_no_list(client: TestClient) -> None:
     "name",
     [
         "laea", "esri", "false_epsg", "geographic", "told", "text_key", "real_key", "two_keys", "no_key", "view",
-        "old_index",
+        "view_of_numbers", "old_index",
     ],
 )  # fmt: skip
 def test_places_are_found_where_they_are(client: TestClient, name: str) -> None:
@@ -254,6 +255,60 @@ def test_every_id_has_an_address(client: TestClient) -> None:
     assert get(client, "/real_key/items/1.5")["id"] == 1.5
     for wrong in ("01", "1.0", "1e0", " 1", "+1", "9" * 30):
         assert client.get(f"/collections/esri/items/{quote(wrong)}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "given", "expected"),
+    [
+        ("SELECT name, geom, id FROM places", None, "begins with no column of whole numbers"),
+        ("SELECT geom, name FROM places", None, "begins with no column of whole numbers"),
+        ("SELECT max(id) AS id, name, geom FROM places GROUP BY name", None, "begins with no column of whole numbers"),
+        ("SELECT name, geom, id FROM places", "id", {1, 2}),
+        ("SELECT name, geom FROM places", "name", {"Warsaw", "Kraków"}),
+        ("SELECT id, name, geom FROM places", None, {1, 2}),
+        ("SELECT id, name, geom FROM places", "name", {"Warsaw", "Kraków"}),
+        ("SELECT name, id AS OGC_FID, geom FROM places", None, {1, 2}),
+        ("SELECT id + 7 AS OGC_FID, name, geom FROM places", None, {8, 9}),
+    ],
+)
+def test_a_view_is_numbered_or_refused_and_never_empty(
+    tmp_path: Path, query: str, given: str | None, expected: str | set[Any]
+) -> None:
+    """SQLite has a rowid in each view, which is NULL: without another number a view of many rows was empty."""
+    odd.by_hand(tmp_path / "a.gpkg", odd.ONE, odd.TWO)
+    odd.as_view(tmp_path / "a.gpkg", query)
+    provider = GeoPackageProvider(
+        {"name": "x", "type": "feature", "data": str(tmp_path / "a.gpkg"), **({"id_field": given} if given else {})}
+    )
+    if isinstance(expected, str):
+        with pytest.raises(ProviderConnectionError, match=expected):
+            provider.find(ItemQuery())
+        return
+    page = provider.find(ItemQuery())
+    assert ({feature["id"] for feature in page.features}, page.matched) == (expected, 2)
+    for id_ in expected:
+        assert provider.get(str(id_))["id"] == id_
+
+
+def test_points_number_no_view(tmp_path: Path) -> None:
+    """The type of the first column, `POINT`, has `INT` in it."""
+    odd.one_point(tmp_path / "a.gpkg")
+    odd.as_view(tmp_path / "a.gpkg", "SELECT geometry, name FROM places")
+    provider = GeoPackageProvider({"name": "x", "type": "feature", "data": str(tmp_path / "a.gpkg")})
+    with pytest.raises(ProviderConnectionError, match="begins with no column of whole numbers"):
+        provider.find(ItemQuery())
+
+
+def test_two_columns_of_geometry_are_named(tmp_path: Path) -> None:
+    odd.by_hand(tmp_path / "a.gpkg", odd.ONE, odd.TWO)
+    with closing(sqlite3.connect(tmp_path / "a.gpkg", autocommit=True)) as connection:
+        connection.executescript(
+            "ALTER TABLE places ADD COLUMN other GEOMETRY;"
+            "INSERT INTO gpkg_geometry_columns VALUES ('places', 'other', 'GEOMETRY', 4326, 0, 0)"
+        )
+    provider = GeoPackageProvider({"name": "x", "type": "feature", "data": str(tmp_path / "a.gpkg")})
+    with pytest.raises(ProviderConnectionError, match="places has several columns of geometry, geom, other"):
+        provider.find(ItemQuery())
 
 
 def test_a_layer_is_named_by_table(client: TestClient) -> None:
