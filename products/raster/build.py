@@ -99,8 +99,11 @@ def _degrees(mosaic: Mosaic) -> Bounds:
     west, north = mosaic.transform @ (0, 0)
     east, south = mosaic.transform @ (mosaic.width, mosaic.height)
     west, south, east, north = reproject((west, south, east, north), mosaic.epsg, _CRS84)
-    crosses = west <= _HALF < east < west + 2 * _HALF
-    return west, south, east - 2 * _HALF if crosses else east, north
+    if east - west >= 2 * _HALF:
+        return -_HALF, south, _HALF, north
+    turn = (west + _HALF) // (2 * _HALF) * 2 * _HALF
+    west, east = west - turn, east - turn
+    return west, south, east - 2 * _HALF if east > _HALF else east, north
 
 
 def _read(mosaic: Mosaic, rows: _Rows, report: Report) -> None:

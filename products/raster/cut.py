@@ -7,16 +7,18 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
+from shapely.affinity import translate
 
 from products.area import Area
 from products.classes import NODATA
 from products.operation import Bounds
 from products.outline import Polygonal
-from products.raster.cog import Grid, Pixels, grid_of, has_mask, open_cog, read_classes, window_in
+from products.raster.cog import Grid, Pixels, grid_of, has_mask, open_cog, read_classes, turns, window_in
 from products.raster.fill import Part
 from products.raster.tiff import TILE
 
@@ -115,9 +117,18 @@ def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
     """Yield the area's cut of a raster, None where they do not meet. Raises BrokenSource, InvalidArea."""
     with open_cog(source) as dataset:
         grid = grid_of(dataset)
-        geometry = area.project(grid.epsg)
+        geometry = _on_raster(area.project(grid.epsg), grid)
         window = None if geometry.is_empty else window_in(grid, geometry.bounds)
         yield Cut(dataset, grid, window, geometry, stored_blocks(dataset, grid, window)) if window else None
+
+
+def _on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
+    """Return an area where the raster has it: one of degrees may go on beyond 180, or begin at 0."""
+    moves = [] if geometry.is_empty else turns(geometry.bounds, grid.bounds, grid.epsg)
+    if moves in ([], [0]):
+        return geometry
+    moved: Polygonal = shapely.union_all([translate(geometry, move) for move in moves])
+    return moved
 
 
 def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:

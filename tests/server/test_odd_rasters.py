@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from products.area import measure_area
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
+from products.raster.build import build_raster
 from products.raster.extract import extract_raster
 from products.raster.statistics import count_classes
 from server.check import find_problems
@@ -167,6 +168,42 @@ def _around(raster: Path) -> list[float]:
         bounds = rasterio.warp.transform_bounds(source.crs, 4326, *source.bounds)
     west, south, east, north = bounds
     return [max(west - 0.2, -180), max(south - 0.2, -90), min(east + 0.2, 180), min(north + 0.2, 90)]
+
+
+@pytest.mark.parametrize(
+    ("west", "columns", "extent", "areas"),
+    [
+        (170, 20, (170, -170), (172, -176)),
+        (-190, 20, (170, -170), (172, -176)),
+        (190, 20, (-170, -150), (-168, -156)),
+        (-300, 20, (60, 80), (62, 74)),
+        (180, 20, (-180, -160), (-180, -164)),
+        (0, 360, (-180, 180), (4, -6, 176, -180, -2)),
+        (-180, 360, (-180, 180), (4, -6, 176, -180, -2)),
+        (-20, 40, (-20, 20), (-18, -2, 12)),
+    ],
+)
+def test_an_area_is_found_however_the_raster_counts_degrees(
+    tmp_path: Path, west: int, columns: int, extent: tuple[int, int], areas: tuple[int, ...]
+) -> None:
+    values = classes(20, columns)
+    source = plain(tmp_path / "odd.tif", values, 4326, transform=Affine(1, 0, west, 0, -1, 60))
+    made = tmp_path / "made.tif"
+    bounds = build_raster([source], made, report=unheard).bounds
+    assert bounds == (extent[0], 40, extent[1], 60)
+    for begin in areas:
+        area = measure_area({"bbox": [begin, 45, begin + 4, 50]})
+        (tmp_path / f"{begin}").mkdir()
+        extract_raster(made, area, tmp_path / f"{begin}", name="cut", report=unheard)
+        there = [(begin - west + column) % 360 for column in range(4)]
+        expected = values[10:15, there]
+        counts = np.bincount(expected.ravel(), minlength=256)
+        assert count_classes(made, area).pixels[:255].tolist() == counts[:255].tolist()
+        with rasterio.open(tmp_path / f"{begin}" / "cut.tif") as cut:
+            pixels = cut.read(1)
+            assert sorted(pixels[pixels != 255].tolist()) == sorted(expected.ravel().tolist())
+            if there[-1] - there[0] == 3:
+                np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize(
