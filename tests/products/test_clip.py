@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from shapely.affinity import scale
 
 from bench.areas import SHAPES
 from products.errors import AreaTooLarge
@@ -17,10 +18,17 @@ def _outline(name: str, vertices: int) -> shapely.MultiPolygon:
     """Return a shape that reaches over most of 1,000 by 1,000 and has a point every few units, as densified ones do."""
     polygons = shapely.multipolygons(list(map(shapely.Polygon, SHAPES[name](vertices))))
     west, south, east, north = polygons.bounds
-    scale = _SIDE / np.array([east - west, north - south])
-    moved = shapely.transform(polygons, lambda points: (points - (west, south)) * scale)
+    factor = _SIDE / np.array([east - west, north - south])
+    moved = shapely.transform(polygons, lambda points: (points - (west, south)) * factor)
     dense: shapely.MultiPolygon = shapely.segmentize(moved, 20)
     return dense
+
+
+def _with_holes(*, islands: bool) -> shapely.Geometry:
+    """Return the whole square but for many small polygons, with or without a smaller one in each of them."""
+    holes = shapely.get_parts(_outline("parts", 2_000))
+    inner = [scale(hole, 0.5, 0.5) for hole in holes] if islands else []
+    return shapely.union_all([shapely.box(0, 0, _SIDE, _SIDE).difference(shapely.union_all(holes)), *inner])
 
 
 def _features(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
@@ -35,20 +43,18 @@ def _features(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.objec
     return np.asarray(boxes)
 
 
-@pytest.mark.parametrize("name", [*SHAPES, "with holes"])
+@pytest.mark.parametrize("name", [*SHAPES, "holes", "holes with islands"])
 def test_features_are_cut_as_with_all_of_the_outline(name: str) -> None:
-    if name == "with holes":
-        outline = shapely.box(0, 0, _SIDE, _SIDE).difference(_outline("parts", 2_000))
-    else:
-        outline = _outline(name, 600)
+    outline = _outline(name, 600) if name in SHAPES else _with_holes(islands="islands" in name)
     features = _features(150, len(name))
     expected = shapely.intersection(features, outline)
     clip = Clip.of(outline)
-    found, _ = clip.cut(features)
-    assert shapely.is_valid(found).all()
-    assert np.abs(shapely.area(found) - shapely.area(expected)).max() < 1e-6
-    assert shapely.area(shapely.symmetric_difference(found, expected)).max() < 1e-6
-    assert 0 < shapely.area(found).sum() < shapely.area(features).sum()
+    for each in (clip, Clip.to_cut(outline)):
+        found, _ = each.cut(features)
+        assert shapely.is_valid(found).all()
+        assert np.abs(shapely.area(found) - shapely.area(expected)).max() < 1e-6
+        assert shapely.area(shapely.symmetric_difference(found, expected)).max() < 1e-6
+        assert 0 < shapely.area(found).sum() < shapely.area(features).sum()
     assert (clip.meets(features) == (shapely.area(expected) > 0)).all()
     meeting, inside = clip.relate(features)
     assert (meeting == shapely.intersects(outline, features)).all()
@@ -60,6 +66,7 @@ def test_what_only_touches_the_outline_has_no_surface_in_it() -> None:
     beside = np.array([shapely.box(10, 0, 12, 2), shapely.box(10, 10, 11, 11), shapely.box(4, 4, 6, 6)])
     clip = Clip.of(shapely.segmentize(outline, 0.01))
     assert shapely.is_empty(clip.cut(beside)[0]).all()
+    assert shapely.is_empty(Clip.to_cut(outline).cut(beside)[0]).all()
     assert not clip.meets(beside).any()
     meeting, inside = clip.relate(beside)
     assert meeting.all()
@@ -75,7 +82,7 @@ def test_nothing_meets_an_empty_outline() -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_an_outline_that_crosses_features_too_often_is_refused(name: str) -> None:
     outline, features = _outline(name, 600), _features(150, 1)
-    clip = Clip.of(outline)
+    clip = Clip.to_cut(outline)
     _, crossings = clip.cut(features)
     assert crossings >= np.count_nonzero(shapely.intersects(features, shapely.boundary(outline))) > 0
     assert clip.cut(features, most=crossings)[1] == crossings
@@ -121,9 +128,10 @@ def test_odd_features_are_cut_as_geos_cuts_them(seed: int) -> None:
     features = np.array([shapely.union(star(150), star(40)).difference(star(60)) for _ in range(60)])
     clip = Clip.of(outline)
     expected = shapely.intersection(outline, features)
-    found, _ = clip.cut(features)
-    assert shapely.is_valid(found).all()
-    assert shapely.area(shapely.symmetric_difference(found, expected)).max() < 1e-6
+    for each in (clip, Clip.to_cut(outline)):
+        found, _ = each.cut(features)
+        assert shapely.is_valid(found).all()
+        assert shapely.area(shapely.symmetric_difference(found, expected)).max() < 1e-6
     assert (clip.meets(features) == (shapely.area(expected) > 0)).all()
     meeting, inside = clip.relate(features)
     assert (meeting == shapely.intersects(outline, features)).all()
