@@ -207,12 +207,22 @@ class _Lines:
 
     def turns(self) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
         """Yield the rows on which steep lines come to the other side of a column's centre, that column, and which."""
-        for line, step in _chunks(np.flatnonzero(self.steep), np.abs(self.last - self.first)):
-            rises = (self.last > self.first)[line]
-            column = self.first[line] + np.where(rises, step, -1 - step)
-            row = self.row[line] + (column - self.column[line]) / self.slope[line]
-            row = np.where(rises, np.floor(row) + 1, np.ceil(row))
-            yield np.clip(row, self.upper[line], self.lower[line] - 1).astype(np.int64), column, line
+        crossed = self.last - self.first
+        for line, step in _chunks(np.flatnonzero(self.steep), crossed):
+            column = self.first[line] + step
+            yield self._within(line, np.floor(self._row_at(line, column)) + 1), column, line
+        for line, step in _chunks(np.flatnonzero(self.steep), -crossed):
+            column = self.first[line] - 1 - step
+            yield self._within(line, np.ceil(self._row_at(line, column))), column, line
+
+    def _row_at(self, line: NDArray[np.intp], column: _Places) -> _Numbers:
+        """Return where lines are at columns."""
+        row: _Numbers = self.row[line] + (column - self.column[line]) / self.slope[line]
+        return row
+
+    def _within(self, line: NDArray[np.intp], row: _Numbers) -> _Places:
+        """Return rows, each on its line."""
+        return np.minimum(np.maximum(row, self.upper[line]), self.lower[line] - 1).astype(np.int64)
 
 
 def _column(place: _Numbers, most: float) -> _Places:
