@@ -48,7 +48,9 @@ class Part:
         """Return what of the part lies in a box inside of its own, None where nothing does."""
         west, south, east, north = box
         near = np.flatnonzero((self.y[1] > south) & (self.y[0] < north))
-        part = type(self)(self.x.take(near, axis=1), self.y.take(near, axis=1), self.left)
+        part = self
+        if len(near) < self.y.shape[1]:
+            part = type(self)(self.x.take(near, axis=1), self.y.take(near, axis=1), self.left)
         least, greatest = np.minimum(*part.x), np.maximum(*part.x)
         passed = greatest < west
         inside = (least <= east) & ~passed
