@@ -81,6 +81,8 @@ def test_the_coverage_is_read(guarded: Guarded, tmp_path: Path, way: Way) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     with rasterio.open(tmp_path / "x.tif") as read:
         assert len(np.unique(read.read(1))) > 2
+        west, south, east, north = read.bounds
+    assert (west < 15.6, south < 49.2, east > 23.9, north > 53.9) == (True, True, True, True)
 
 
 def test_without_a_key_gdal_says_so(guarded: Guarded) -> None:

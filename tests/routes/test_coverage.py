@@ -1,5 +1,4 @@
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -265,24 +264,6 @@ def test_the_parts_that_gdal_reads(client: TestClient) -> None:
     assert grid["srsName"] == CRS84
     field = client.get(f"{COVERAGE}/rangetype").json()["field"][0]
     assert field["definition"] == field["encodingInfo"]["dataType"] == "ogcType:unsignedByte"
-
-
-def test_gdal_reads_the_coverage(live_server: Callable[..., str]) -> None:
-    """GDAL's own OGC API driver opens it, and reads an area in the right place."""
-    address = f"OGCAPI:{live_server()}/collections/clcplus-raster"
-    info = _run("gdalinfo", "-json", "-oo", "API=COVERAGE", address)
-    document: dict[str, Any] = json.loads(info)
-    assert document["bands"][0]["type"] == "Byte"
-    west, south = document["cornerCoordinates"]["lowerLeft"]
-    east, north = document["cornerCoordinates"]["upperRight"]
-    assert west < 15.6
-    assert south < 49.2
-    assert east > 23.9
-    assert north > 53.9
-
-
-def _run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_it_says_its_place_and_time(client: TestClient) -> None:

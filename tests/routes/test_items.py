@@ -3,7 +3,6 @@
 import json
 import re
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -341,20 +340,6 @@ def test_pages_link_items_and_the_next_page(client: TestClient) -> None:
     assert f'href="{URL}/collections/nations/items/AL_2462?f=html"' in page
     assert 'rel="next"' in page
     assert "<dt>epsg</dt><dd>2462</dd>" in client.get("/collections/nations/items/AL_2462?f=html").text
-
-
-def test_gdal_reads_the_collections(live_server: Callable[..., str]) -> None:
-    url = live_server()
-    for name, arguments, expected in (
-        ("parks", ["-al"], "Białowieski National Park"),
-        ("nations", ["-al", "-where", "code = 'PL'"], "POLAND"),
-        ("clcplus-vector", ["-al", "-spat", "20.37", "49.41", "20.371", "49.411"], "class_name (String)"),
-    ):
-        command = ["ogrinfo", "-ro", f"OAPIF:{url}/collections/{name}", *arguments]
-        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert told.returncode == 0, told.stderr
-        assert "ERROR" not in told.stderr
-        assert expected in told.stdout
 
 
 def test_the_answer_is_strict_json(client: TestClient) -> None:

@@ -1,8 +1,6 @@
 import logging
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -473,14 +471,3 @@ def test_the_table_turns_errors_into_statuses(error: Exception, status: int, tol
     assert answer.status_code == status
     assert told in answer.json()["detail"]
     assert "/secret" not in answer.text
-
-
-def test_a_client_that_sends_all_before_it_listens_reads_the_413_too(live_server: Callable[..., str]) -> None:
-    request = urllib.request.Request(  # noqa: S310 - ours
-        f"{live_server()}/processes/echo/execution", b"x" * 30_000_000, {"Content-Type": "application/json"}
-    )
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=60)  # noqa: S310 - ours
-    assert refused.value.code == 413
-    assert b"larger than" in refused.value.read()
-    refused.value.close()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -104,13 +103,3 @@ def test_what_is_slow_to_import_and_not_needed_is_not_imported() -> None:
     code = "import sys, server.app; print({'lark', 'werkzeug', 'pandas', 'osgeo'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout == "set()\n"
-
-
-def test_the_real_server_serves(live_server: Callable[..., str]) -> None:
-    url = live_server()
-    answer = httpx2.get(f"{url}/collections", timeout=60)
-    assert answer.status_code == 200
-    assert answer.json()["links"][0]["href"] == f"{url}/collections?f=json"
-    head = httpx2.head(f"{url}/collections/clcplus-raster/files/clcplus_2023_parks.tif", timeout=60)
-    assert head.headers["content-length"] == str((ROOT / "sample" / "clcplus_2023_parks.tif").stat().st_size)
-    assert "x-powered-by" not in answer.headers

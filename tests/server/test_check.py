@@ -27,23 +27,12 @@ CONFIGURATION = Path("pygeoapi-config.yml")
 
 
 def check(configuration: Path, **environment: str) -> Result:
-    """Run it in this process, which spares the seconds that a new one's imports take."""
+    """Run it in this process."""
     clean = {name: None for name in os.environ if name.startswith("LANDCAST_")}
     given = ["check", "--config", str(configuration)]
     done = CliRunner().invoke(main, given, env={**clean, "LANDCAST_AUTH_OPEN": "yes", **environment})
     assert isinstance(done.exception, SystemExit | None)
     return done
-
-
-def check_as_an_operator(configuration: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
-    return subprocess.run(
-        [sys.executable, "-m", "server.cli", "check", "--config", str(configuration)],
-        env={**clean, "LANDCAST_AUTH_OPEN": "yes", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -59,7 +48,15 @@ def configuration(tmp_path: Path) -> dict[str, object]:
 
 
 def test_the_sample_is_well(sample: Path) -> None:
-    done = check_as_an_operator(CONFIGURATION, LANDCAST_STATE_DIR=str(sample))
+    """As an operator runs it; the others spare a process's start."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", "check", "--config", str(CONFIGURATION)],
+        env={**clean, "LANDCAST_AUTH_OPEN": "yes", "LANDCAST_STATE_DIR": str(sample)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "all is well"), done.stderr
 
 
@@ -77,10 +74,8 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
     configuration["metadata"]["contact"] = {}  # type: ignore[index]
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(configuration))
-    done = check_as_an_operator(path, LANDCAST_SERVER_WORKERS="-1", LANDCAST_FOO="bar")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
+    done = check(path, LANDCAST_SERVER_WORKERS="-1", LANDCAST_FOO="bar")
+    assert (done.exit_code, done.stdout) == (1, "")
     for place in (
         "LANDCAST_FOO: ",
         "LANDCAST_SERVER_WORKERS: ",
@@ -186,7 +181,11 @@ def _sql(script: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "said", "serve"),
     [
-        (lambda path: path.write_bytes(b"no database" * 1000), "file is not a database", True),
+        (
+            lambda path: path.write_bytes(b"no database" * 1000),
+            "database; `landcast restore --force` brings back",
+            True,
+        ),
         (lambda path: path.write_bytes(path.read_bytes()[:4096]), "malformed", True),
         (_damaged, "", False),
         (lambda path: path.write_bytes(b""), "has no order, but there is a result", True),

@@ -6,6 +6,8 @@ import re
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.conftest import serving
+from tests.conftest import ROOT, serving
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -162,3 +164,35 @@ def test_a_file_is_never_compressed(server: str, asked: list[str]) -> None:
     _, ranged, body = ask(server, f"GET {FILE}", "Host: a", "Accept-Encoding: gzip", "Range: bytes=0-1")
     assert body in (b"II", b"MM")
     assert "content-encoding" not in ranged
+
+
+def test_a_client_that_sends_all_before_it_listens_reads_the_413_too(server: str) -> None:
+    request = urllib.request.Request(  # noqa: S310 - ours
+        f"{server}/processes/echo/execution", b"x" * 30_000_000, {"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)  # noqa: S310 - ours
+    assert refused.value.code == 413
+    assert b"larger than" in refused.value.read()
+    refused.value.close()
+
+
+def test_links_name_the_server_and_a_head_the_file(server: str) -> None:
+    answer = httpx2.get(f"{server}/collections", timeout=60)
+    assert answer.json()["links"][0]["href"] == f"{server}/collections?f=json"
+    assert "x-powered-by" not in answer.headers
+    head = httpx2.head(f"{server}{FILE}", timeout=60)
+    assert head.headers["content-length"] == str((ROOT / "sample" / "clcplus_2023_parks.tif").stat().st_size)
+
+
+def test_gdal_reads_the_collections(server: str) -> None:
+    for name, arguments, expected in (
+        ("parks", ["-al"], "Białowieski National Park"),
+        ("nations", ["-al", "-where", "code = 'PL'"], "POLAND"),
+        ("clcplus-vector", ["-al", "-spat", "20.37", "49.41", "20.371", "49.411"], "class_name (String)"),
+    ):
+        command = ["ogrinfo", "-ro", f"OAPIF:{server}/collections/{name}", *arguments]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert told.returncode == 0, told.stderr
+        assert "ERROR" not in told.stderr
+        assert expected in told.stdout

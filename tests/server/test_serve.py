@@ -27,62 +27,39 @@ from tests.server.served import Served, end, eventually, gone
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture
-def state(sample: Path, tmp_path: Path) -> Path:
-    copytree(sample / "sample", tmp_path / "state" / "sample")
-    return tmp_path / "state"
+Up = Callable[[int], Served]
 
 
-@pytest.fixture
-def serve(state: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    started: list[Served] = []
+@pytest.fixture(scope="module")
+def up(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Return the running server of so many processes; one that a test has ended is started again, on its state."""
+    running: dict[int, Served] = {}
 
-    def start(**environment: str) -> Served:
-        started.append(Served(state, tmp_path / "log", **environment))
-        return started[-1]
+    def running_of(workers: int) -> Served:
+        if workers not in running:
+            folder = tmp_path_factory.mktemp(f"of_{workers}")
+            copytree(sample / "sample", folder / "sample")
+        elif running[workers].process.poll() is None:
+            return running[workers]
+        else:
+            folder = running[workers].log.parent
+        running[workers] = Served(folder, folder / "log", LANDCAST_SERVER_WORKERS=str(workers))
+        return running[workers]
 
-    yield start
-    for served in started:
+    yield running_of
+    for served in running.values():
         end(served)
 
 
-def test_it_serves_and_sigterm_ends_all_within_five_seconds(serve: Callable[..., Served]) -> None:
-    """The best of some tries: on a machine that is busy with something else one may take longer."""
-    assert any(seconds_to_end(serve()) < 5 for _ in range(5))
-
-
-def seconds_to_end(served: Served) -> float:
-    """Return how long all of it takes to end, with nothing left."""
-    served.ready()
-    eventually(lambda: len(served.tree()) >= 5)  # supervisor, gunicorn and two of its workers, worker
-    tree = served.tree()
-    began = time.monotonic()
-    served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(60) == 0
-    took = time.monotonic() - began
-    eventually(lambda: gone(tree))
-    return took
-
-
-def test_it_says_that_it_serves_when_it_does(serve: Callable[..., Served]) -> None:
+def test_it_says_that_it_serves_when_it_does(up: Up) -> None:
     """The socket listens before, so that whoever is early waits; a process that answers is there when it is said."""
-    served = serve(LANDCAST_SERVER_WORKERS="1")
+    served = up(1)
     eventually(lambda: "serving http://127.0.0.1" in served.log.read_text(), 120)
     assert len(processes(served)[1]) == 1
     assert served.answers("/collections/parks")
     messages = [json.loads(line)["message"] for line in served.log.read_text().splitlines()]
     assert messages[0].startswith("open: ")
     assert messages[1].startswith("serving ")
-
-
-def test_each_killed_process_comes_back(serve: Callable[..., Served]) -> None:
-    served = serve()
-    served.ready()
-    for victim in served.tree()[1:]:
-        with suppress(psutil.NoSuchProcess):  # a worker of gunicorn ends with the one killed before it
-            victim.kill()
-        eventually(lambda: served.answers("/conformance"))
-    served.ready()
 
 
 def stopped(process: psutil.Process) -> psutil.Process:
@@ -101,8 +78,8 @@ def health(served: Served, path: str) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
-def test_a_worker_and_a_server_process_that_hang_are_replaced(serve: Callable[..., Served]) -> None:
-    served = serve()
+def test_a_worker_and_a_server_process_that_hang_are_replaced(up: Up) -> None:
+    served = up(2)
     served.ready()
     _, web, worker = processes(served)
     victims = [stopped(worker), stopped(web[0])]
@@ -118,8 +95,8 @@ def test_a_worker_and_a_server_process_that_hang_are_replaced(serve: Callable[..
 
 
 @pytest.mark.full
-def test_all_that_hang_at_once_are_replaced(serve: Callable[..., Served]) -> None:
-    served = serve()
+def test_all_that_hang_at_once_are_replaced(up: Up) -> None:
+    served = up(2)
     served.ready()
     arbiter, web, worker = processes(served)
     victims = [stopped(each) for each in (arbiter, *web, worker)]
@@ -146,12 +123,12 @@ class Asking:
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.full), 2])
-def test_server_processes_that_are_replaced_lose_no_request(serve: Callable[..., Served], workers: int) -> None:
+def test_server_processes_that_are_replaced_lose_no_request(up: Up, workers: int) -> None:
     """As after many requests, or where an operator ends all; a request of some seconds is answered, too.
 
     Each takes connections until a successor does, so nobody waits for one that starts.
     """
-    served = serve(LANDCAST_SERVER_WORKERS=str(workers))
+    served = up(workers)
     served.ready()
     over = Event()
     asking = [Asking(httpx2.Client(base_url=served.url, timeout=60, trust_env=False)) for _ in range(4)]
@@ -183,8 +160,8 @@ def test_server_processes_that_are_replaced_lose_no_request(serve: Callable[...,
     assert max(each.slowest for each in asking) < 10
 
 
-def test_a_server_process_that_is_to_end_serves_until_its_successor_does(serve: Callable[..., Served]) -> None:
-    served = serve(LANDCAST_SERVER_WORKERS="1")
+def test_a_server_process_that_is_to_end_serves_until_its_successor_does(up: Up) -> None:
+    served = up(1)
     served.ready()
     arbiter, web, _ = processes(served)
     stopped(arbiter)
@@ -199,20 +176,31 @@ def test_a_server_process_that_is_to_end_serves_until_its_successor_does(serve: 
     assert served.answers("/conformance")
 
 
-def test_running_work_is_handed_back_and_done_after_a_restart(serve: Callable[..., Served]) -> None:
-    served = serve(LANDCAST_SERVER_WORKERS="1")
+def test_running_work_is_handed_back_and_done_after_a_restart(up: Up) -> None:
+    served = up(1)
     served.ready()
     job = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x", "pause": 3}}, Prefer="respond-async")
     eventually(lambda: served.get(f"/jobs/{job['jobID']}")["status"] == "running")
     served.process.send_signal(signal.SIGTERM)
     served.process.wait(60)
-    again = serve(LANDCAST_SERVER_WORKERS="1")
+    again = up(1)
     again.ready()
     eventually(lambda: again.get(f"/jobs/{job['jobID']}")["status"] == "successful", 60)
 
 
-def test_no_order_is_lost_when_all_is_killed(serve: Callable[..., Served]) -> None:
-    served = serve()
+def test_each_killed_process_comes_back(up: Up) -> None:
+    """After those that look for its processes, which are found in the order in which they began."""
+    served = up(2)
+    served.ready()
+    for victim in served.tree()[1:]:
+        with suppress(psutil.NoSuchProcess):  # a worker of gunicorn ends with the one killed before it
+            victim.kill()
+        eventually(lambda: served.answers("/conformance"))
+    served.ready()
+
+
+def test_no_order_is_lost_when_all_is_killed(up: Up) -> None:
+    served = up(2)
     served.ready()
     jobs = [
         served.post("/processes/echo/execution", {"inputs": {"stringInput": str(number)}}, Prefer="respond-async")
@@ -223,29 +211,39 @@ def test_no_order_is_lost_when_all_is_killed(serve: Callable[..., Served]) -> No
         process.kill()
     served.process.wait()
     eventually(lambda: gone(tree))
-    again = serve()
+    again = up(2)
     again.ready()
     for job in jobs:
         eventually(lambda job=job: again.get(f"/jobs/{job['jobID']}")["status"] == "successful", 60)  # type: ignore[misc]
 
 
-def test_every_log_line_is_json_with_a_request_id_for_a_request(serve: Callable[..., Served]) -> None:
-    served = serve(LANDCAST_SERVER_WORKERS="1")
+def test_sigterm_ends_all_within_five_seconds(up: Up) -> None:
+    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    assert any(seconds_to_end(up(2)) < 5 for _ in range(5))
+
+
+def seconds_to_end(served: Served) -> float:
+    """Return how long all of it takes to end, with nothing left."""
+    served.ready()
+    eventually(lambda: len(served.tree()) >= 5)  # supervisor, gunicorn and two of its workers, worker
+    tree = served.tree()
+    began = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(60) == 0
+    took = time.monotonic() - began
+    eventually(lambda: gone(tree))
+    return took
+
+
+def test_every_log_line_is_json_with_a_request_id_for_a_request(up: Up) -> None:
+    served = up(1)
     served.ready()
     served.get("/collections", **{"X-Request-Id": "my-own-request"})
-    served.process.send_signal(signal.SIGTERM)
-    served.process.wait(60)
-    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
+    eventually(lambda: "my-own-request" in served.log.read_text())
+    whole, _, _ = served.log.read_text().rpartition("\n")
+    lines = [json.loads(line) for line in whole.splitlines()]
     assert any(line.get("requestId") == "my-own-request" for line in lines)
     assert all(line["time"].endswith("Z") for line in lines)
-
-
-def test_a_database_that_is_none_is_named_and_nothing_starts(serve: Callable[..., Served], state: Path) -> None:
-    (state / "orders.sqlite").write_bytes(b"no database" * 1000)
-    served = serve(LANDCAST_SERVER_WORKERS="1")
-    assert served.process.wait(60) == 1
-    assert "file is not a database; `landcast restore --force` brings back a backup" in served.log.read_text()
-    assert (state / "orders.sqlite").read_bytes() == b"no database" * 1000
 
 
 @pytest.mark.parametrize(
@@ -271,15 +269,6 @@ def test_it_refuses_to_start_and_says_why(
     assert isinstance(done.exception, SystemExit)
     assert done.exit_code == 1
     assert named in done.stderr
-
-
-def test_it_ends_with_the_plain_word_alone() -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
-    command = [sys.executable, "-m", "server.cli", "serve"]
-    done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert "LANDCAST_AUTH_OPEN" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_process_that_cannot_be_loaded_ends_it_with_a_plain_word(tmp_path: Path, sample: Path) -> None:
