@@ -23,8 +23,8 @@ class Bounds:
     """Refuse what is beyond: 413 a larger body, 408 one that does not come, 503 more requests at once or a late answer.
 
     A request whose body has not come is none of the `requests`, and its `seconds` do not run. They run until the answer
-    begins: a slow reader of a large file is not cut off, and holds no thread. A thread that still works for a request
-    given up keeps its place.
+    begins, and so long it is one of the `requests`: a slow reader of a large file is not cut off, and holds neither
+    thread nor place, but a connection. A thread that still works for a request given up keeps its place.
     """
 
     def __init__(self, app: ASGIApp, *, requests: int, seconds: float, body_seconds: float) -> None:
@@ -83,6 +83,8 @@ class Bounds:
         given_up = False
 
         async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                body.leave()
             begun.set()
             if not given_up:
                 await send(message)

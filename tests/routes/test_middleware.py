@@ -2,6 +2,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Send
 
 from auth.identity import LOCAL, current_identity
 from products.errors import AreaTooLarge, BrokenSource
@@ -29,6 +30,8 @@ from routes.middleware.options import Options
 from routes.middleware.request_log import RequestLog
 from routes.middleware.request_target import RequestTarget
 from routes.middleware.response_headers import ResponseHeaders
+from routes.respond import response_file
+from routes.sendfile import send_file
 
 Endpoint = Callable[[Request], Any]
 PUBLIC = "https://maps.example.org/land"
@@ -425,6 +428,78 @@ def test_requests_without_their_body_take_no_place() -> None:
         assert 200 in begun
 
     anyio.run(both)
+
+
+@pytest.mark.parametrize("kind", ["whole", "in pieces", "a file", "a page of items"])
+def test_answers_that_nobody_takes_hold_no_place(kind: str, tmp_path: Path) -> None:
+    """Attack: ask for what no buffer holds and read none of it, until everybody else is answered 503."""
+    (tmp_path / "file").write_bytes(b"x" * 600_000)
+
+    async def pieces() -> Any:
+        yield b"x"
+        yield b"x"
+
+    async def answered(request: Request) -> Response:
+        if kind == "whole":
+            return Response(b"x")
+        if kind == "in pieces":
+            return StreamingResponse(pieces())
+        if kind == "a file":
+            return send_file(request, tmp_path / "file", media_type="image/tiff")
+        with response_file() as file:
+            file.write(b"x" * 600_000)
+            return file.response(b"[", b"]", headers={}, media_type="application/json")
+
+    assert _held(answered, readers=20, after="http.response.body") == [200]
+    assert _held(answered, readers=20, after="http.response.start") == [200]
+
+
+def test_answers_that_have_not_begun_hold_their_places() -> None:
+    async def never(_request: Request) -> Response:
+        await anyio.sleep_forever()
+        return Response()
+
+    assert _held(never, readers=1) == [503]
+
+
+def _held(answered: Callable[[Request], Any], *, readers: int, after: str = "") -> list[int]:
+    """Return the status of a further request while readers wait, which take nothing from such a message on."""
+    app, statuses = _client(answered, requests=1).app, []
+    scope = {"type": "http", "method": "GET", "path": "/thing", "query_string": b"", "headers": [(b"host", b"a")]}
+
+    async def ask(send: Send) -> None:
+        await app(dict(scope), _silent, send)
+
+    async def take(message: Message) -> None:
+        statuses.append(message.get("status", 0))
+
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(readers):
+                reached = anyio.Event()
+                group.start_soon(ask, _holding(after, reached))
+                if after:
+                    await reached.wait()
+            await anyio.wait_all_tasks_blocked()
+            await ask(take)
+            group.cancel_scope.cancel()
+
+    anyio.run(all_of_them)
+    return [status for status in statuses if status]
+
+
+def _holding(after: str, reached: anyio.Event) -> Send:
+    async def hold(message: Message) -> None:
+        if message["type"] == after:
+            reached.set()
+            await anyio.sleep_forever()
+
+    return hold
+
+
+async def _silent() -> Message:
+    await anyio.sleep_forever()
+    return {}
 
 
 async def _nothing() -> Message:
