@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 TESTS = Path("tests")
@@ -9,6 +10,7 @@ DOCUMENT = Path("docs/threats.md").read_text()
 NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT)
 
 
+@cache
 def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 

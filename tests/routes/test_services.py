@@ -101,7 +101,8 @@ def test_a_failure_is_told_with_its_reason(bureau: Bureau) -> None:
 
 
 def test_a_collection_as_large_as_a_request_may_be_is_taken_and_no_larger(bureau: Bureau) -> None:
-    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}}
+    properties = {"note": "x" * 100_000}  # many small ones would cost seconds
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": properties}
 
     def ordered(bytes_: int) -> int:
         inputs = bureau.client.get("/processes/prepare-samples").json()["example"]["inputs"]

@@ -47,6 +47,21 @@ def configuration(tmp_path: Path) -> dict[str, object]:
     return document
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a configuration without the 147,770 polygons, whose spatial index is read whole each time."""
+    document = yaml.safe_load(CONFIGURATION.read_text())
+    del document["resources"]["clcplus-vector"], document["products"]["clcplus-2023"]["vector"]
+    for resource in document["resources"].values():
+        for provider in resource.get("providers", ()):
+            provider["data"] = (
+                provider["data"] if provider["data"].startswith("$") else str(Path(provider["data"]).resolve())
+            )
+    path = tmp_path_factory.mktemp("small") / "config.yml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
 def test_the_sample_is_well(sample: Path) -> None:
     """As an operator runs it; the others spare a process's start."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
@@ -115,15 +130,15 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     assert "none.yml" in done.stderr
 
 
-def test_without_access_control_the_server_must_be_opened_on_purpose(sample: Path) -> None:
-    done = check(CONFIGURATION, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample))
+def test_without_access_control_the_server_must_be_opened_on_purpose(sample: Path, small: Path) -> None:
+    done = check(small, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample))
     assert done.exit_code == 1
     assert done.stderr.startswith("LANDCAST_AUTH_ISSUER: missing")
 
 
-def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path) -> None:
+def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path, small: Path) -> None:
     done = check(
-        CONFIGURATION,
+        small,
         LANDCAST_STATE_DIR=str(sample),
         LANDCAST_JOBS_WAIT="60",
         LANDCAST_SERVER_REQUEST_TIMEOUT="60",
@@ -132,9 +147,9 @@ def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path) -> N
     assert done.stderr.startswith("LANDCAST_JOBS_WAIT: ")
 
 
-def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path) -> None:
+def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path, small: Path) -> None:
     done = check(
-        CONFIGURATION,
+        small,
         LANDCAST_STATE_DIR=str(sample),
         LANDCAST_CALLBACKS_TRIES="many",
         LANDCAST_CALLBACKS_KEY="hidden",
@@ -198,7 +213,7 @@ def _sql(script: str) -> Callable[[Path], None]:
     ],
 )
 def test_orders_that_cannot_be_used_are_named_and_left_alone(
-    tmp_path: Path, sample: Path, change: Callable[[Path], object], said: str, *, serve: bool
+    tmp_path: Path, sample: Path, small: Path, change: Callable[[Path], object], *, said: str, serve: bool
 ) -> None:
     state = tmp_path / "state"
     state.mkdir()
@@ -206,36 +221,38 @@ def test_orders_that_cannot_be_used_are_named_and_left_alone(
     path = _orders(state)
     change(path)
     before = path.read_bytes() if path.is_file() else None
-    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(state))
+    done = check(small, LANDCAST_STATE_DIR=str(state))
     assert done.exit_code == 1
     assert [line for line in done.stderr.splitlines() if str(path) in line and said in line], done.stderr
     for command in ("serve", "work") if serve else ():
         environment = {"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_STATE_DIR": str(state)}
-        refused = CliRunner().invoke(main, [command, "--config", str(CONFIGURATION)], env=environment)
+        refused = CliRunner().invoke(main, [command, "--config", str(small)], env=environment)
         assert (refused.exit_code, said in refused.stderr) == (1, True), refused.output
         assert isinstance(refused.exception, SystemExit)
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_orders_without_results_are_well(tmp_path: Path, sample: Path, jobs: int) -> None:
+def test_orders_without_results_are_well(tmp_path: Path, sample: Path, small: Path, jobs: int) -> None:
     (tmp_path / "sample").symlink_to(sample / "sample")
     _orders(tmp_path, results=False, jobs=jobs)
     (tmp_path / "results" / "house").mkdir(parents=True)
     (tmp_path / "results" / "house" / "AL_2462.tif").write_bytes(b"made once")
-    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path))
+    done = check(small, LANDCAST_STATE_DIR=str(tmp_path))
     assert (done.exit_code, done.stdout.strip()) == (0, "all is well"), done.stderr
 
 
-def test_an_empty_database_of_postgresql_beside_results_is_named(tmp_path: Path, postgres: Postgres) -> None:
+def test_an_empty_database_of_postgresql_beside_results_is_named(
+    tmp_path: Path, small: Path, postgres: Postgres
+) -> None:
     made = tmp_path / "results" / "0b9a" / "1" / "1" / "result.tif"
     made.parent.mkdir(parents=True)
     made.write_bytes(b"raster")
     url = postgres.migrated()
-    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
+    done = check(small, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
     assert "LANDCAST_DATABASE_URL: has no order, but there is a result: " in done.stderr
     postgres.run(url, "drop table jobs cascade")
-    done = check(CONFIGURATION, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
+    done = check(small, LANDCAST_STATE_DIR=str(tmp_path), LANDCAST_DATABASE_URL=url)
     assert "LANDCAST_DATABASE_URL: PostgreSQL failed (SQLSTATE 42P01)" in done.stderr
 
 
