@@ -189,8 +189,8 @@ class Reader:
         """Return bounds that hold every feature of the R-tree, None where there are none."""
         if not self.layer.indexed:
             return None
-        [(root,)] = self.rows(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")
-        parts = parts_of(root)
+        roots = [*self.rows(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")]
+        parts = parts_of(roots[0][0] if roots else None)
         if not len(parts):
             return None
         west, east, south, north = parts["box"].T.tolist()
@@ -282,8 +282,13 @@ def readable(source: Path) -> Iterator[None]:
         raise BrokenSource(f"{source.name}: {error}") from error
 
 
-def parts_of(node: bytes) -> NDArray[Any]:
-    """Return the parts of an R-tree's node: `id`, a child's number or in a leaf a feature's key, and `box`."""
+def parts_of(node: object) -> NDArray[Any]:
+    """Return the parts of an R-tree's node: `id`, a child's number or in a leaf a feature's key, and `box`.
+
+    Raises BrokenSource for what is no node.
+    """
+    if not isinstance(node, bytes) or len(node) < 4 + int.from_bytes(node[2:4]) * _CELL.itemsize:
+        raise BrokenSource("its spatial index is damaged; make it anew")
     return np.frombuffer(node, _CELL, int.from_bytes(node[2:4]), 4)
 
 

@@ -19,6 +19,7 @@ from pyproj import Transformer
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from plugins.crs import CRS84, Box
 from plugins.geopackage import GeoPackageProvider, ItemQuery
 from products.catalogue import read_configuration
 from products.vector.layer import Column
@@ -297,6 +298,17 @@ def test_points_number_no_view(tmp_path: Path) -> None:
     provider = GeoPackageProvider({"name": "x", "type": "feature", "data": str(tmp_path / "a.gpkg")})
     with pytest.raises(ProviderConnectionError, match="begins with no column of whole numbers"):
         provider.find(ItemQuery())
+
+
+@pytest.mark.parametrize("node", [b"", b"\0", b"\0\0\xff\xff", b"\0\0\0\1", None, "text", 7, "gone"])
+def test_a_damaged_index_is_named(tmp_path: Path, node: bytes | str | int | None) -> None:
+    odd.one_point(tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(tmp_path / "a.gpkg", autocommit=True)) as connection:
+        connection.execute("UPDATE rtree_places_geometry_node SET data = ?", (node,))
+        connection.execute("DELETE FROM rtree_places_geometry_node WHERE data = 'gone'")
+    provider = GeoPackageProvider({"name": "x", "type": "feature", "data": str(tmp_path / "a.gpkg")})
+    with pytest.raises(ProviderConnectionError, match="its spatial index is damaged"):
+        provider.find(ItemQuery(boxes=[Box((20, 52, 22, 53), CRS84)]))
 
 
 def test_two_columns_of_geometry_are_named(tmp_path: Path) -> None:
