@@ -20,7 +20,12 @@ pytest_plugins = ["tests.parallel", "tests.watching"]
 
 @pytest.fixture(scope="session")
 def keycloak():
-    return os.getpid()
+    yield os.getpid()
+    note("end_of_service")
+
+def note(what):
+    with Path(__file__).with_name("seen").open("a") as log:
+        log.write(f"{os.getpid()} {what}\\n")
 
 @pytest.fixture
 def customer(keycloak):
@@ -28,8 +33,7 @@ def customer(keycloak):
 
 @pytest.fixture(autouse=True)
 def seen(request):
-    with Path(__file__).with_name("seen").open("a") as log:
-        log.write(f"{os.getpid()} {request.path.stem}\\n")
+    note(request.path.stem)
 """
 _PLAIN = "def test_one(): pass\ndef test_two(): pass\ndef test_three(): pass\ndef test_four(): pass"
 _SERVED = "def test_one(): pass\ndef test_two(customer): pass"
@@ -73,12 +77,21 @@ def test_a_file_is_run_by_one_process_and_those_with_a_service_by_the_same(tmp_p
     assert processes["test_people"] == processes["test_matrix"]
     assert processes["test_grouped_0"] == processes["test_grouped_1"] == processes["test_grouped_2"]
     assert len(set.union(*processes.values())) == 3
+    assert _last(seen, "end_of_service") == max(_last(seen, "test_people"), _last(seen, "test_matrix")) + 1
+    assert [name for _, name in seen].count("end_of_service") == 1
     begun = {name.partition("_")[2] for process in set.union(*processes.values()) for name in _first(seen, process)}
     assert begun == {"matrix", "grouped_0", "readme"}
 
 
 def _first(seen: list[list[str]], process: str) -> list[str]:
     return [name for each, name in seen if each == process][:1]
+
+
+def _last(seen: list[list[str]], name: str) -> int:
+    """Return after how many others of its process the last of a name is."""
+    [process] = {each for each, other in seen if other == name}
+    names = [other for each, other in seen if each == process]
+    return len(names) - 1 - names[::-1].index(name)
 
 
 @pytest.mark.parametrize("processes", ["-n0", "-n2"])
