@@ -22,10 +22,12 @@ _TOGETHER = 10_000
 """Features that are compared at a time, at most."""
 _CUT = 10_000
 """Such pairs that meet indeed, about, whose features are cut at a time: teeth of a comb take some 30 kB each."""
-MOST_CROSSINGS = 100_000
-"""Meetings of a run of edges and a feature in one order: they take up to 35 seconds, and 600 MB if all are of one."""
-_TOO_OFTEN = (
-    f"The area's outline crosses the product's polygons too often, more than {MOST_CROSSINGS:,} times. Simplify it,"
+MOST_PIECES = 50_000
+"""Pieces that the edges of an outline may make of features in one order: a comb's take some 15 seconds."""
+_CROSSINGS = 100_000
+"""Such pairs of features that are cut together, at most: if all are of one feature, they take 600 MB and more."""
+_TOO_MANY = (
+    f"The area's outline cuts the product's polygons into too many pieces, more than {MOST_PIECES:,}. Simplify it,"
     " order a part of it, or order the raster."
 )
 _SMALL = 64
@@ -62,30 +64,32 @@ class Clip:
         large = shapely.multipolygons(parts[~small])
         return cls(shapely.STRtree(_runs(large)), Part.of(large), shapely.STRtree(parts[small]))
 
-    def cut(self, geometries: Geometries, *, most: int = MOST_CROSSINGS) -> tuple[Geometries, int]:
-        """Return what of each lies in the outline, as multipolygons, empty where no surface does; and the crossings.
+    def cut(self, geometries: Geometries, *, most: int = MOST_PIECES) -> tuple[Geometries, int]:
+        """Return what of each lies in the outline, as multipolygons, empty where no surface does; and the pieces made.
 
-        Raises AreaTooLarge before a feature is cut where there are more than `most` of these.
+        Pieces that small parts cut out do not count. Raises AreaTooLarge as soon as there are more than `most` others.
         """
         surfaces, owners = _surfaces(geometries)
         crossed, run = self.runs.query(surfaces, predicate="intersects")
         met, small = self.small.query(surfaces, predicate="intersects")
-        crossings = len(crossed) + len(met)
-        if crossings > most:
-            raise AreaTooLarge(_TOO_OFTEN)
+        if len(crossed) > _CROSSINGS:
+            raise AreaTooLarge(_TOO_MANY)
         whole = np.ones(len(surfaces), bool)
         whole[crossed] = False
         kept = np.flatnonzero(whole)
         kept = kept[self.part.holds(_corners(surfaces[kept]))]
-        pieces, of = [surfaces[kept]], [owners[kept]]
+        pieces, of, made = [surfaces[kept]], [owners[kept]], 0
         for pairs in _split(crossed):
             cut, places = self._pieces(surfaces, crossed[pairs], run[pairs])
+            made += len(cut)
+            if made > most:
+                raise AreaTooLarge(_TOO_MANY)
             pieces.append(cut)
             of.append(owners[places])
         cut, places = self._small_pieces(surfaces, met, small)
         pieces.append(cut)
         of.append(owners[places])
-        return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries)), crossings
+        return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries)), made
 
     def meets(self, geometries: Geometries) -> _Flags:
         """Say which have a surface in the outline: an edge of it in their inside, or else all of it."""

@@ -14,7 +14,7 @@ from products.errors import BrokenSource, NothingInside
 from products.progress import Report, unheard
 from products.raster.ground import Ground
 from products.vector.blob import Geometries
-from products.vector.clip import MOST_CROSSINGS, Clip
+from products.vector.clip import MOST_PIECES, Clip
 from products.vector.geopackage import (
     EVERYWHERE,
     Batch,
@@ -120,10 +120,10 @@ def _inside(
     report(0, "Reading the polygons")
     outline = area.project(reader.layer.epsg)
     clip = Clip.to_cut(outline)
-    total, done, left = reader.count(outline.bounds, strip), 0, MOST_CROSSINGS
+    total, done, left = reader.count(outline.bounds, strip), 0, MOST_PIECES
     for batch in reader.features(outline.bounds, strip, size=size):
-        geometries, crossings = clip.cut(batch.geometries, most=left)
-        left -= crossings
+        geometries, pieces = clip.cut(batch.geometries, most=left)
+        left -= pieces
         kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
         yield Batch([batch.keys[i] for i in kept], geometries[kept], [batch.rows[i] for i in kept])
         done += len(batch.keys)

@@ -80,14 +80,22 @@ def test_nothing_meets_an_empty_outline() -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_an_outline_that_crosses_features_too_often_is_refused(name: str) -> None:
+def test_an_outline_that_makes_too_many_pieces_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outline, features = _outline(name, 600), _features(150, 1)
-    clip = Clip.to_cut(outline)
-    _, crossings = clip.cut(features)
-    assert crossings >= np.count_nonzero(shapely.intersects(features, shapely.boundary(outline))) > 0
-    assert clip.cut(features, most=crossings)[1] == crossings
-    with pytest.raises(AreaTooLarge, match="crosses the product's polygons too often"):
-        clip.cut(features, most=crossings - 1)
+    clip = Clip.of(outline)
+    found, made = clip.cut(features)
+    crossed = shapely.intersects(features, shapely.boundary(outline))
+    assert 0 < made <= shapely.get_num_geometries(found[crossed]).sum()
+    assert clip.cut(features, most=made)[1] == made
+    with pytest.raises(AreaTooLarge, match="too many pieces"):
+        clip.cut(features, most=made - 1)
+    monkeypatch.setattr("products.vector.clip._CROSSINGS", 10)
+    with pytest.raises(AreaTooLarge, match="too many pieces"):
+        clip.cut(features)
+
+
+def test_pieces_of_small_parts_do_not_count() -> None:
+    assert Clip.to_cut(_outline("parts", 600)).cut(_features(150, 1))[1] == 0
 
 
 def test_features_are_compared_with_what_is_near_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,10 +136,10 @@ def test_an_area_without_data_leaves_nothing(product: Path, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-def test_crossings_of_all_batches_count_together(
+def test_pieces_of_all_batches_count_together(
     product: Path, parks: dict[str, Area], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("products.vector.extract.MOST_CROSSINGS", 20)
+    monkeypatch.setattr("products.vector.extract.MOST_PIECES", 20)
     with pytest.raises(AreaTooLarge, match="order the raster"):
         extract_vector(product, parks["Ojcowski National Park"], tmp_path, name="x", report=unheard)
     assert list(tmp_path.iterdir()) == []
