@@ -1,6 +1,6 @@
 """Memory of the server processes: over time while 64 clients ask for everything, and after large pages.
 
-`BENCH_MEMORY_SECONDS` is how long the mixed load is judged, after a minute of it (default: 300).
+`BENCH_MEMORY_SECONDS` is how long the mixed load is judged, after two minutes of it (default: 300).
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from bench.balance import ask, web_processes
 _CLIENTS = 64
 _EVERY = 10.0
 """Seconds between two rows of the table."""
-_WARMING = 60.0
-"""Seconds of load before the time that is judged: until then each thread, cache and library has been used once."""
+_WARMING = 120.0
+"""Seconds of load before the time that is judged: by then each of the threads has done all that there is to do."""
 _LARGE_CLIENTS, _LARGE_PAGES = 4, 3
 _LARGEST = 350.0
 _GROWTH = 1.05
@@ -92,7 +92,7 @@ async def _pages(port: int) -> int:
 
 
 async def _mixed(port: int, processes: Sequence[psutil.Process], seconds: float) -> list[list[float]]:
-    """Print the memory of each process as time goes on, and return it without that of the first minute."""
+    """Print the memory of each process as time goes on, and return it without that of the first two minutes."""
     began = time.monotonic()
     until = began + _WARMING + seconds
     done: dict[str, int] = {}

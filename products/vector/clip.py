@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from products.errors import AreaTooLarge
+from products.limits import MAX_VERTICES
 from products.outline import Polygonal
 from products.raster.fill import Part
 from products.vector.blob import Geometries
@@ -24,8 +25,8 @@ _CUT = 10_000
 """Such pairs that meet indeed, about, whose features are cut at a time: teeth of a comb take some 30 kB each."""
 MOST_PIECES = 50_000
 """Pieces that the edges of an outline may make of features in one order: a comb's take some 15 seconds."""
-_CROSSINGS = 100_000
-"""Such pairs of features that are cut together, at most: if all are of one feature, they take 600 MB and more."""
+_CROSSINGS = MAX_VERTICES // _RUN
+"""Runs that may meet one feature, as it is cut at once: all of the longest outline, in teeth they take 1 GB."""
 _TOO_MANY = (
     f"The area's outline cuts the product's polygons into too many pieces, more than {MOST_PIECES:,}. Simplify it,"
     " order a part of it, or order the raster."
@@ -72,7 +73,7 @@ class Clip:
         surfaces, owners = _surfaces(geometries)
         crossed, run = self.runs.query(surfaces, predicate="intersects")
         met, small = self.small.query(surfaces, predicate="intersects")
-        if len(crossed) > _CROSSINGS:
+        if np.bincount(crossed, minlength=1).max() > _CROSSINGS:
             raise AreaTooLarge(_TOO_MANY)
         whole = np.ones(len(surfaces), bool)
         whole[crossed] = False
