@@ -89,7 +89,7 @@ def test_an_outline_that_makes_too_many_pieces_is_refused(name: str, monkeypatch
     assert clip.cut(features, most=made)[1] == made
     with pytest.raises(AreaTooLarge, match="too many pieces"):
         clip.cut(features, most=made - 1)
-    monkeypatch.setattr("products.vector.clip._CROSSINGS", 10)
+    monkeypatch.setattr("products.vector.clip._CROSSINGS", 1)
     with pytest.raises(AreaTooLarge, match="too many pieces"):
         clip.cut(features)
 
