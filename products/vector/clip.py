@@ -31,8 +31,6 @@ _TOO_MANY = (
     f"The area's outline cuts the product's polygons into too many pieces, more than {MOST_PIECES:,}. Simplify it,"
     " order a part of it, or order the raster."
 )
-_SMALL = 64
-"""Vertices of a part of an outline that features are cut with as it is, at most."""
 _FIRST, _TIMES = 4, 4
 """Runs that a feature is compared with at first; as long as none tells, so many times more."""
 
@@ -50,29 +48,19 @@ class Clip:
 
     runs: shapely.STRtree
     part: Part
-    small: shapely.STRtree
 
     @classmethod
     def of(cls, outline: Polygonal) -> Self:
         """Return all of a valid outline."""
-        return cls(shapely.STRtree(_runs(outline)), Part.of(outline), shapely.STRtree([]))
-
-    @classmethod
-    def to_cut(cls, outline: Polygonal) -> Self:
-        """Return what `cut` needs: small parts of the outline are whole, as features are soon cut with these."""
-        parts = shapely.get_parts(outline)
-        small = shapely.get_num_coordinates(parts) <= _SMALL
-        large = shapely.multipolygons(parts[~small])
-        return cls(shapely.STRtree(_runs(large)), Part.of(large), shapely.STRtree(parts[small]))
+        return cls(shapely.STRtree(_runs(outline)), Part.of(outline))
 
     def cut(self, geometries: Geometries, *, most: int = MOST_PIECES) -> tuple[Geometries, int]:
         """Return what of each lies in the outline, as multipolygons, empty where no surface does; and the pieces made.
 
-        Pieces that small parts cut out do not count. Raises AreaTooLarge as soon as there are more than `most` others.
+        Raises AreaTooLarge as soon as there are more than `most` of these.
         """
         surfaces, owners = _surfaces(geometries)
         crossed, run = self.runs.query(surfaces, predicate="intersects")
-        met, small = self.small.query(surfaces, predicate="intersects")
         if np.bincount(crossed, minlength=1).max() > _CROSSINGS:
             raise AreaTooLarge(_TOO_MANY)
         whole = np.ones(len(surfaces), bool)
@@ -87,9 +75,6 @@ class Clip:
                 raise AreaTooLarge(_TOO_MANY)
             pieces.append(cut)
             of.append(owners[places])
-        cut, places = self._small_pieces(surfaces, met, small)
-        pieces.append(cut)
-        of.append(owners[places])
         return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries)), made
 
     def meets(self, geometries: Geometries) -> _Flags:
@@ -149,15 +134,6 @@ class Clip:
         shapely.destroy_prepared(surfaces[places])
         inside[inside] = self.part.holds(points[inside])
         return faces[inside], places[owners[inside]]
-
-    def _small_pieces(self, surfaces: Geometries, met: _Places, small: _Places) -> tuple[Geometries, _Places]:
-        """Return what of surfaces lies in the small parts that they meet, and of which: all of it as it is."""
-        parts = self.small.geometries[small]
-        whole = shapely.covers(parts, surfaces[met])
-        places, group = np.unique(met[~whole], return_inverse=True)
-        together = shapely.multipolygons(parts[~whole], indices=group)
-        cut, owners = _surfaces(shapely.intersection(surfaces[places], together))
-        return np.concatenate([surfaces[met[whole]], cut]), np.concatenate([met[whole], places[owners]])
 
 
 def _pass_inside(surfaces: Geometries, lines: Geometries) -> _Flags:

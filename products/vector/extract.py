@@ -119,7 +119,7 @@ def _inside(
 ) -> Iterator[Batch]:
     report(0, "Reading the polygons")
     outline = area.project(reader.layer.epsg)
-    clip = Clip.to_cut(outline)
+    clip = Clip.of(outline)
     total, done, left = reader.count(outline.bounds, strip), 0, MOST_PIECES
     for batch in reader.features(outline.bounds, strip, size=size):
         geometries, pieces = clip.cut(batch.geometries, most=left)
