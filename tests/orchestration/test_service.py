@@ -69,9 +69,11 @@ def test_no_kill_at_any_moment_loses_halves_or_doubles_an_order(
     jobs = [store.add(Order("files", {"steps": 40}, "local"))[0] for _ in range(6)]
     worker = start_worker(parallel=3)
     lost = 0
-    for _ in range(20):
+    for number in range(300):
+        if number >= 20 and lost:
+            break
         time.sleep(dice.uniform(0.05, 0.6))
-        victim = dice.choice(["worker", "child", "both"])
+        victim = dice.choice(["worker", "child", "both"] if number < 20 else ["child"])
         if victim in {"child", "both"}:
             for child in _children_of_fewer_failures(worker, store)[:1]:
                 child.kill()
