@@ -17,7 +17,7 @@ import pytest
 
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.long, pytest.mark.full]
+pytestmark = pytest.mark.long
 
 README = Path("README.md").read_text()
 PUBLISHED = "http://127.0.0.1:5000"

@@ -114,12 +114,7 @@ def _is_over(process: psutil.Process) -> bool:
         ("echo", "echo", {"stringInput": "{{ 1 + 1 }} é <'\">", "numberInput": 1.5}),
         ("extract-product", "extract-product", {"product": "Raster", "aoi": AREA}),
         ("extract-product", "extract-product-testing", {"product": "Vector", "aoi": AREA, "test": True}),
-        pytest.param(
-            "national-product",
-            "national-product",
-            {"product": "Raster", "nation": "Poland"},
-            marks=pytest.mark.full,
-        ),
+        ("national-product", "national-product", {"product": "Raster", "nation": "Poland"}),
     ],
 )
 def test_an_order_is_done(begin: Begin, process: str, dag: str, inputs: Mapping[str, Any]) -> None:

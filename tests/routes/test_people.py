@@ -139,7 +139,6 @@ def test_a_person_signs_in_makes_a_key_and_signs_out(visit: Visit) -> None:
     assert not [text for text in complaints if "401" not in text], complaints
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("browsers", [1, 2])
 def test_sessions_end_when_an_administrator_of_keycloak_ends_them(
     keycloak: Keycloak, visit: Visit, chromium: Browser, browsers: int
@@ -158,7 +157,6 @@ def test_sessions_end_when_an_administrator_of_keycloak_ends_them(
         assert [each.is_asked_for_a_password() for each in visits] == [True] * browsers
 
 
-@pytest.mark.full
 def test_a_form_of_another_site_ends_no_session(visit: Visit) -> None:
     """CSRF, as a browser does it: the cookie is not sent along, nor is the browser told to forget it."""
     visit.open("/auth/account")

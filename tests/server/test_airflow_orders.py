@@ -269,7 +269,6 @@ def _lacking(airflow: Airflow) -> list[str]:
     return sorted(tag.removeprefix(LACKS) for tag in tags if tag.startswith(LACKS) and tag != LACKING)
 
 
-@pytest.mark.full
 def test_check_says_whether_airflow_answers_and_the_login_works(counter: Counter) -> None:
     counter.airflow.disconnect("clc_prod_sample_extraction_service")
     wait(lambda: "clc_prod_sample_extraction_service" in _lacking(counter.airflow), 240)  # once its DAG is read again

@@ -74,7 +74,6 @@ def link_of(served: Served, job: str) -> str:
     return str(document["result"]["href"])
 
 
-@pytest.mark.full
 def test_everything_acknowledged_survives_the_loss_of_the_state_folder(
     serve: Callable[[], Served], state: Path, sample: Path, tmp_path: Path
 ) -> None:

@@ -122,7 +122,7 @@ class Asking:
                 self.answers += 1
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.full), 2])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_server_processes_that_are_replaced_lose_no_request(up: Up, workers: int) -> None:
     """As after many requests, or where an operator ends all; a request of some seconds is answered, too.
 
