@@ -14,13 +14,13 @@ def choose_for(request: Request, offered: Sequence[str]) -> str | None:
     return choose(", ".join(request.headers.getlist("accept")), offered)
 
 
-def choose(accept: str | None, offered: Sequence[str]) -> str | None:
+def choose(accept: str, offered: Sequence[str]) -> str | None:
     """Return the offered media type that the caller likes best, the earlier at a tie; None where it rules all out.
 
     Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`. A type of
     errors says which errors the caller prefers, and nothing about other answers.
     """
-    said = weights(accept or "")
+    said = weights(accept)
     passed_over = set(_ERRORS) - set(offered)
     ranges = {name: quality for name, quality in said.items() if "/" in name and name not in passed_over}
     if not ranges:

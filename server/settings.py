@@ -58,7 +58,7 @@ class ServerSettings(BaseSettings):
     workers: int = Field(default_factory=lambda: min(16, os.cpu_count() or 1), ge=1, le=256)
     """Server processes. Default: one a core, 16 at most."""
     requests: int = Field(1000, ge=1, le=100_000)
-    """Requests that one server process works on at once; more get 503."""
+    """Requests that one server process works on at once, until their answers begin; more get 503."""
     connections: int = Field(2000, ge=10, le=100_000)
     """Connections that one server process keeps; for a further one that which has waited longest is closed."""
     idle: int = Field(15, ge=1, le=300)

@@ -185,13 +185,13 @@ def _read_at(source: Path, grid: Grid, place: tuple[Bounds, int], size: tuple[in
     (bbox, epsg), (width, height) = place, size
     seen = _intersection(bbox, reproject(grid.bounds, grid.epsg, epsg))
     window = window_in(grid, reproject(seen, epsg, grid.epsg)) if seen else None
+    pixels = np.full((height, width), NODATA, np.uint8)
     if not seen or not window:
-        return np.full((height, width), NODATA, np.uint8)
+        return pixels
     level = _overview(grid, window, width * height * _size(seen) / _size(bbox), limit)
     target = from_bounds(*bbox, width=width, height=height)
     x, y = _middles((target, width, height))
     columns, rows = np.flatnonzero((seen[0] <= x) & (x <= seen[2])), np.flatnonzero((seen[1] <= y) & (y <= seen[3]))
-    pixels = np.full((height, width), NODATA, np.uint8)
     if len(columns) and len(rows):
         begin = target @ Affine.translation(columns[0], rows[0])
         pixels[np.ix_(rows, columns)] = _warped(source, level, epsg, (begin, len(columns), len(rows)))

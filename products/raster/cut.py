@@ -127,8 +127,8 @@ def _on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
     moves = [] if geometry.is_empty else turns(geometry.bounds, grid.bounds, grid.epsg)
     if moves in ([], [0]):
         return geometry
-    moved: Polygonal = shapely.union_all([translate(geometry, move) for move in moves])
-    return moved
+    moved: list[Polygonal] = [translate(geometry, move) for move in moves]
+    return moved[0] if len(moved) == 1 else shapely.union_all(moved)
 
 
 def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:

@@ -212,18 +212,18 @@ class _Lines:
         crossed = self.last - self.first
         for line, step in _chunks(np.flatnonzero(self.steep), crossed):
             column = self.first[line] + step
-            yield self._within(line, np.floor(self._row_at(line, column)) + 1), column, line
+            yield self._on_line(line, np.floor(self._row_at(line, column)) + 1), column, line
         for line, step in _chunks(np.flatnonzero(self.steep), -crossed):
             column = self.first[line] - 1 - step
-            yield self._within(line, np.ceil(self._row_at(line, column))), column, line
+            yield self._on_line(line, np.ceil(self._row_at(line, column))), column, line
 
     def _row_at(self, line: NDArray[np.intp], column: _Places) -> _Numbers:
         """Return where lines are at columns."""
         row: _Numbers = self.row[line] + (column - self.column[line]) / self.slope[line]
         return row
 
-    def _within(self, line: NDArray[np.intp], row: _Numbers) -> _Places:
-        """Return rows, each on its line."""
+    def _on_line(self, line: NDArray[np.intp], row: _Numbers) -> _Places:
+        """Return rows, none of them beyond the ends of its line."""
         return np.minimum(np.maximum(row, self.upper[line]), self.lower[line] - 1).astype(np.int64)
 
 

@@ -26,10 +26,10 @@ _CUT = 10_000
 MOST_PIECES = 50_000
 """Pieces that the edges of an outline may make of features in one order: a comb's take some 15 seconds."""
 _CROSSINGS = MAX_VERTICES // _RUN
-"""Runs that may meet one feature, as it is cut at once: all of the longest outline, in teeth they take 1 GB."""
+"""Runs that may cross one feature, which is cut at once: as many as the longest outline has. A comb's take 1 GB."""
 _TOO_MANY = (
-    f"The area's outline cuts the product's polygons into too many pieces, more than {MOST_PIECES:,}. Simplify it,"
-    " order a part of it, or order the raster."
+    f"The area's outline cuts the product's polygons into too many pieces. Allowed are {MOST_PIECES:,}, and"
+    f" {MAX_VERTICES:,} edges across one polygon. Simplify it, order a part of it, or order the raster."
 )
 _FIRST, _TIMES = 4, 4
 """Runs that a feature is compared with at first; as long as none tells, so many times more."""

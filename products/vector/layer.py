@@ -60,6 +60,7 @@ def quote(identifier: str) -> str:
 _VIEW_KEY = "OGC_FID"
 """The column of a view that numbers its rows, as GDAL has it."""
 _WHOLE = {"INTEGER", "INT", "MEDIUMINT", "SMALLINT", "TINYINT", "BIGINT"}
+"""Types of a column of whole numbers: those of GeoPackage (1.3, table 1), and BIGINT, which others write."""
 _UNDEFINED_GEOGRAPHIC = 0
 _LONGITUDE_LATITUDE = 4326
 _HIDDEN = 1

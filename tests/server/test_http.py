@@ -13,7 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import numpy as np
 import pytest
+import rasterio
 
 from tests.conftest import ROOT, serving
 
@@ -183,6 +185,19 @@ def test_links_name_the_server_and_a_head_the_file(server: str) -> None:
     assert "x-powered-by" not in answer.headers
     head = httpx2.head(f"{server}{FILE}", timeout=60)
     assert head.headers["content-length"] == str((ROOT / "sample" / "clcplus_2023_parks.tif").stat().st_size)
+
+
+def test_gdal_and_rasterio_read_a_file_in_place(server: str) -> None:
+    address = f"/vsicurl/{server}{FILE}"
+    told = subprocess.run(["gdalinfo", "-json", address], check=True, capture_output=True, text=True, timeout=60)
+    document = json.loads(told.stdout)
+    assert document["size"] == [58_880, 47_104]
+    assert document["bands"][0]["overviews"]
+    window = rasterio.windows.Window(33_656, 45_127, 456, 333)
+    with rasterio.open(address) as remote, rasterio.open(ROOT / "sample" / "clcplus_2023_parks.tif") as local:
+        expected = local.read(1, window=window)
+        assert (expected != 255).any()
+        assert np.array_equal(remote.read(1, window=window), expected)
 
 
 def test_gdal_reads_the_collections(server: str) -> None:
