@@ -41,10 +41,10 @@ from products.raster.fill import Part
 from products.vector.blob import decode_each, encode
 from products.vector.clip import Clip
 from products.vector.sample import make_sample
-from routes.boxes import read_box, read_boxes
-from routes.coverage_request import read_wanted, to_system
-from routes.item_query import read_query
-from routes.problem import Problem
+from routes.coverages.query import read_wanted, to_system
+from routes.features.query import read_query
+from routes.http.problem import Problem
+from routes.query.bbox import read_box, read_boxes
 
 Place = Callable[[Odd], None]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from orchestration.files.results import ResultFiles
+from orchestration.files.space import Space
 from orchestration.job import Job, Order, Output, ResultFile
 from orchestration.lanes import Lane
 from orchestration.reconcile import Reconciler
-from orchestration.results import ResultFiles
 from orchestration.runners import Running, RunState
-from orchestration.space import Space
 from orchestration.store.jobs import StoredJobs
 from routes.room import Room
 

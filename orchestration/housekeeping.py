@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from orchestration.house import LOCKS, Edition
-from orchestration.kept import HOUSE
+from orchestration.files.results import is_old
+from orchestration.files.usage import allocated
 from orchestration.lock import try_all
-from orchestration.results import is_old
+from orchestration.prebuilt.product import LOCKS, Edition
+from orchestration.prebuilt.record import HOUSE
 from orchestration.store import JobStore
-from orchestration.usage import allocated
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import ProductError
 from products.nations import NATIONS

@@ -13,18 +13,18 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from orchestration.errors import StoreUnavailable
+from orchestration.files.results import ResultFiles
+from orchestration.files.space import Space
 from orchestration.heartbeat import Heartbeat
 from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
 from orchestration.lanes import Lane, open_lanes
-from orchestration.outbox.desk import Desk, delivering
+from orchestration.leader import pause, turn_of_database, turn_of_folder
+from orchestration.notifications.desk import Desk, delivering
 from orchestration.reconcile import Reconciler
-from orchestration.results import ResultFiles
 from orchestration.runners.airflow import OnAirflow
 from orchestration.runners.embedded import WORK, EmbeddedRunner
-from orchestration.space import Space
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import environment_of
-from orchestration.turn import pause, turn_of_database, turn_of_folder
 from sql.connections import Place
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from pygeoapi.process.base import BaseProcessor
 
 from auth.limits import Extent
-from orchestration.house import House
 from orchestration.job import Manifest
+from orchestration.prebuilt.product import House
 from processes.inputs import check_inputs
 from processes.which import name_offered, product_of
 from products.catalogue import Catalogue

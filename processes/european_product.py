@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from auth.limits import EVERYWHERE, Extent
-from orchestration.house import COG, Edition, House
 from orchestration.job import Manifest
+from orchestration.prebuilt.product import COG, Edition, House
 from processes.base import Processor
 from processes.order import ORDER
 from processes.which import WHICH, product_of

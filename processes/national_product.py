@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from auth.limits import Extent
-from orchestration.house import Edition, House
 from orchestration.job import Manifest
+from orchestration.prebuilt.product import Edition, House
 from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.order import ORDER

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from orchestration.house import House
 from orchestration.job import Manifest, Output
+from orchestration.prebuilt.product import House
 from orchestration.services import TESTING
 from processes.base import Processor
 from processes.errors import InvalidInput

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from threading import Lock
 
 from orchestration.store import JobStore
-from routes.problem import Problem
+from routes.http.problem import Problem
 
 _FRESH = 1.0
 """Seconds for which a count is taken for true; what this process took since is added."""

@@ -35,13 +35,13 @@ from products.errors import (
     UnknownPlace,
     UnknownProduct,
 )
-from routes.accept import choose_for
-from routes.challenge import refusal_of
-from routes.form import is_form
+from routes.http.accept import choose_for
+from routes.http.challenge import refusal_of
+from routes.http.form import is_form
+from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
+from routes.http.request_id import current_request_id
 from routes.middleware.options import allowed_methods
-from routes.pages import render
-from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
-from routes.request_id import current_request_id
+from routes.pages.render import render
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from auth.access import Access, Action, Policy, Verdict, current_verdict
 from auth.audit import audit
 from auth.identity import ANONYMOUS, Identity, current_identity
 from orchestration.job import Job
-from routes.challenge import BASIC, BEARER
 from routes.errors import prefers_page
-from routes.problem import Problem
+from routes.http.challenge import BASIC, BEARER
+from routes.http.problem import Problem
+from routes.http.unknown import no_such_collection, no_such_job, no_such_process
 from routes.providers import listed_processes
 from routes.resources import Resources, resources_of
-from routes.unknown import no_such_collection, no_such_job, no_such_process
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _LISTED = Verdict(allowed=True, rule="own-jobs")

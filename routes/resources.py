@@ -10,15 +10,15 @@ from starlette.requests import Request
 
 from auth.access import Policy
 from auth.recent import Recent
-from orchestration.results import Results
+from orchestration.files.results import Results
 from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
 from products.catalogue import Catalogue
-from routes.notices import Mailing
+from routes.processes.subscribers import Mailing
 from routes.room import Room
 
 if TYPE_CHECKING:
-    from routes.airflow import News
+    from routes.operations.airflow import News
     from routes.pulse import Pulse
 
 _DESCRIBED = 4_096

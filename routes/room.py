@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from orchestration.files.usage import in_words, known_usage
 from orchestration.job import Job, Manifest, Order
 from orchestration.status_info import instant
 from orchestration.store import JobStore
-from orchestration.usage import in_words, known_usage
 from orchestration.work import WITHOUT_FILES
 from routes.backlog import Backlog
-from routes.problem import Problem
+from routes.http.problem import Problem
 
 _SOONEST, _LATEST = 10, 3600
 """Seconds after which an order that is refused may come again: results may also be deleted before their time ends."""

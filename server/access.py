@@ -25,8 +25,8 @@ from auth.sign_in import SignIn
 from auth.throttle import LOGINS, Throttle
 from auth.token_endpoint import Client, TokenEndpoint
 from auth.tokens import TokenVerifier, make_verifier
+from server.maintenance import tending
 from server.settings import Settings
-from server.tending import tending
 from sql.connections import Place
 
 

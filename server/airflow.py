@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterator
 
-from orchestration.outbox.signature import key_of
+from orchestration.notifications.signature import key_of
 from orchestration.runners.airflow import AirflowAccess, OnAirflow, Timing
 from server.settings import Settings
 

@@ -12,7 +12,7 @@ from auth.identity import ANONYMOUS, LOCAL
 from auth.policy import OPEN
 from auth.visibility import VisibleResources
 from products.catalogue import Catalogue, catalogue_of
-from routes.problem import INVALID_PARAMETER, NOT_FOUND, Problem
+from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 
 _TYPES = {"NotFound": NOT_FOUND, "InvalidParameterValue": INVALID_PARAMETER}
 

@@ -19,29 +19,13 @@ from orchestration.store.outbox import Outbox
 from orchestration.where import ON_AIRFLOW
 from plugins.patches import apply_patches
 from products.catalogue import catalogue_of
-from routes import (
-    account,
-    airflow,
-    api_keys,
-    assets,
-    collections,
-    conformance,
-    coverage,
-    execution,
-    files,
-    health,
-    items,
-    jobs,
-    landing,
-    login,
-    orders,
-    processes,
-    results,
-    tokens,
-)
-from routes import map as map_
+from routes.accounts import account, api_keys, login, tokens
 from routes.backlog import Backlog
+from routes.common import collections, conformance, landing
+from routes.coverages import coverage, files
+from routes.coverages import map as map_
 from routes.errors import HANDLERS
+from routes.features import items
 from routes.guard import GuardedRoute
 from routes.middleware.authentication import Authentication
 from routes.middleware.bounds import Bounds
@@ -51,10 +35,14 @@ from routes.middleware.options import Options
 from routes.middleware.request_log import RequestLog
 from routes.middleware.request_target import RequestTarget
 from routes.middleware.response_headers import ResponseHeaders
-from routes.notices import Mailing
 from routes.openapi import endpoint
 from routes.openapi.document import build
 from routes.openapi.secured import Definition
+from routes.operations import airflow, health
+from routes.pages import assets
+from routes.processes import execution, jobs, processes, results
+from routes.processes import updates as orders
+from routes.processes.subscribers import Mailing
 from routes.providers import log_failures
 from routes.pulse import Pulse
 from routes.resources import Resources
@@ -63,8 +51,8 @@ from server.access import authenticating, by_ourselves, make_policy
 from server.airflow import news_key, on_airflow
 from server.api import make_api
 from server.database import place_of
-from server.desk import make_results
 from server.logs import in_background
+from server.notifications import make_results
 from server.offered import offered
 from server.settings import Settings
 from sql import connections

@@ -10,12 +10,12 @@ from typing import Any
 
 from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
-from orchestration.kept import HOUSE
+from orchestration.prebuilt.record import HOUSE
 from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.vector.query import faults_of_index
-from routes.item_query import queryable
+from routes.features.query import queryable
 from routes.providers import FAILURES
 from server.access import directory_of, make_policy
 from server.airflow import problems_of_airflow, refusals_of_airflow

@@ -173,7 +173,7 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
     from orchestration.service import Capacity, Keeping, run_work
     from server.airflow import on_airflow
     from server.database import postgres_of
-    from server.desk import make_desk
+    from server.notifications import make_desk
 
     database = postgres_of(settings)
     with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"):

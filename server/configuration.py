@@ -22,7 +22,7 @@ from pyproj.exceptions import CRSError
 
 from products.catalogue import InvalidConfiguration, catalogue_of
 from products.yaml_file import read_yaml
-from routes.timespan import extent_of
+from routes.query.datetime import extent_of
 
 SCHEMA = Path(__file__).with_name("configuration.schema.yml")
 _SHOWN = 60

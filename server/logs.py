@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, override
 
-from routes.request_id import current_request_id
+from routes.http.request_id import current_request_id
 from server.background import BackgroundHandler
 from server.redaction import redact
 

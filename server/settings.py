@@ -21,8 +21,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from auth.algorithms import ALGORITHMS
 from auth.safe_address import is_safe_address
-from orchestration.outbox.mailbox import is_mailbox, mail_server
-from orchestration.outbox.signature import key_of
+from orchestration.notifications.mailbox import is_mailbox, mail_server
+from orchestration.notifications.signature import key_of
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)", re.IGNORECASE | re.ASCII)
 _LEAST_CAP = 1024**2

@@ -19,7 +19,7 @@ from jwt import PyJWS
 import auth.keys.store
 import auth.logins
 import auth.sessions
-from orchestration.results import Results
+from orchestration.files.results import Results
 from server.logs import JsonFormatter
 from tests.auth.keycloak import Keycloak
 

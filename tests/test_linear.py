@@ -22,32 +22,32 @@ from auth.credentials import InvalidCredential, credential_of
 from auth.keys.text import InvalidKey, read_key
 from auth.refusal import InvalidToken
 from auth.signed_token import read_token
-from orchestration.connection import parse_address
 from orchestration.errors import ReferenceRefused
-from orchestration.outbox.mailbox import is_mailbox
-from orchestration.outbox.signature import NotSigned, verify
+from orchestration.net.connection import parse_address
+from orchestration.notifications.mailbox import is_mailbox
+from orchestration.notifications.signature import NotSigned, verify
 from plugins.crs import CRS84
 from processes.words import shown
 from products.errors import InvalidArea
 from products.outline import outline
-from routes.accept import choose
-from routes.axes import interval, read_axes
-from routes.body import parse_object
-from routes.boxes import read_boxes
-from routes.byteranges import RangeNotSatisfiable, parse_ranges
-from routes.execution_request import _checked_key
-from routes.form import _fields
-from routes.item_query import read_query
+from routes.features.query import read_query
+from routes.http.accept import choose
+from routes.http.body import parse_object
+from routes.http.form import _fields
+from routes.http.preconditions import Validators, check_preconditions, range_applies
+from routes.http.prefer import read_preferences
+from routes.http.problem import Problem
+from routes.http.ranges import RangeNotSatisfiable, parse_ranges
+from routes.http.request_id import choose_request_id
+from routes.http.return_to import is_ours
 from routes.middleware.compression import coding_of
 from routes.middleware.request_log import without_secrets
 from routes.middleware.request_target import RequestTarget, _check_host, _path_of
-from routes.parameters import allow_parameters
-from routes.preconditions import Validators, check_preconditions, range_applies
-from routes.prefer import read_preferences
-from routes.problem import Problem
-from routes.request_id import choose_request_id
-from routes.return_to import is_ours
-from routes.timespan import read_time
+from routes.processes.execution_request import _checked_key
+from routes.query.axes import interval, read_axes
+from routes.query.bbox import read_boxes
+from routes.query.datetime import read_time
+from routes.query.parameters import allow_parameters
 
 ENOUGH = 0.02
 """Seconds of a measured input."""

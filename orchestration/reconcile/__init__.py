@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from orchestration.errors import StoreUnavailable
+from orchestration.files.results import ResultFiles
+from orchestration.files.space import Space
 from orchestration.job import Job
 from orchestration.lanes import Lane, Lanes
 from orchestration.reconcile.floor import Floor, failure
 from orchestration.reconcile.follow import Follower
 from orchestration.reconcile.remove import Remover
 from orchestration.reconcile.start import Starter
-from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running
-from orchestration.space import Space
 from orchestration.store import JobStore
 
 _log = logging.getLogger(__name__)

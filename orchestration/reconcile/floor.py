@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestration.errors import StoreUnavailable
+from orchestration.files.results import ResultFiles
+from orchestration.files.space import Space
 from orchestration.job import Job
 from orchestration.lanes import Lanes
-from orchestration.results import ResultFiles
 from orchestration.runners import run_id
-from orchestration.space import Space
 from orchestration.store import JobStore
 
 

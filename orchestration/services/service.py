@@ -12,9 +12,9 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import SplitResult, urlencode
 
-from orchestration.addresses import any_address
-from orchestration.connection import Pinned, connect, parse_address, target_of, why
 from orchestration.errors import ReferenceRefused, ServiceFailed, ServiceNotSetUp, ServiceRefused
+from orchestration.net.addresses import any_address
+from orchestration.net.connection import Pinned, connect, parse_address, target_of, why
 
 MAX_ANSWER = 10_000_000
 """Bytes of an answer that is taken; it goes through Airflow's database and is stored with the order."""

@@ -15,7 +15,7 @@ from products.catalogue import Catalogue, Product, catalogue_of, read_configurat
 from products.progress import Report
 
 if TYPE_CHECKING:
-    from orchestration.fetch import Fetched
+    from orchestration.net.fetch import Fetched
     from sql.connections import Place
 
 Part = Mapping[str, Any]

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from orchestration.addresses import any_address, is_public
 from orchestration.child import die_with, go_first
 from orchestration.errors import AttemptOver, OrchestrationError, StoreUnavailable
-from orchestration.fetch import Fetcher
 from orchestration.full import NO_SPACE, is_full
 from orchestration.job import Job, Status
+from orchestration.net.addresses import any_address, is_public
+from orchestration.net.fetch import Fetcher
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import place_of_environment
 from orchestration.work import Bench, Work, work_of

@@ -11,7 +11,7 @@ from orchestration.job import Manifest, Output
 from orchestration.work import Bench, Part, Piece, Work
 
 if TYPE_CHECKING:
-    from orchestration.fetch import Fetched
+    from orchestration.net.fetch import Fetched
 
 _DOCUMENTS = frozenset({"complexObjectInput", "geometryInput", "featureCollectionInput"})
 _IMAGES = "imagesInput"

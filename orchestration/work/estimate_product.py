@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
 
-from orchestration.amounts import Amount, PastAmounts, amount_of
-from orchestration.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
 from orchestration.errors import StoreUnavailable
+from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
+from orchestration.estimate.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
 from orchestration.job import Manifest, Output
 from orchestration.store.past import PastOrder, count_unfinished, past_orders
 from orchestration.work import QUICK, REFUSED, Bench, Part, Piece, Work, catalogue_of_bench

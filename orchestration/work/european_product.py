@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from orchestration.house import Edition, House, checksum, manifest_of
 from orchestration.job import Manifest
+from orchestration.prebuilt.product import Edition, House, checksum, manifest_of
 from orchestration.work import Bench, Part, Piece, Work, product_of
 from products.progress import Report
 from products.whole import link

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestration.house import Edition, House, manifest_of
 from orchestration.job import Manifest
+from orchestration.prebuilt.product import Edition, House, manifest_of
 from orchestration.work import Bench, Part, Piece, Work, product_of
 from products.catalogue import Product
 from products.errors import BrokenPiece, UnknownProduct

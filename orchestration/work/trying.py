@@ -14,13 +14,13 @@ from time import sleep
 from typing import Any
 from uuid import UUID
 
-from orchestration.addresses import any_address, is_public
 from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT, die_with, go_first, temporary
 from orchestration.ending import read_ending
 from orchestration.errors import AttemptOver, NoSpaceLeft, StoreUnavailable
-from orchestration.fetch import Fetcher
 from orchestration.full import NO_SPACE
 from orchestration.handover import handed_order
+from orchestration.net.addresses import any_address, is_public
+from orchestration.net.fetch import Fetcher
 from orchestration.store.reporter import Reporter
 from orchestration.work import Bench
 from orchestration.work.attempt import Ended, Progress, failing_into

@@ -13,7 +13,7 @@ from auth.identity import ANONYMOUS, LOCAL, Identity, current_identity
 from auth.keys.text import InvalidKey
 from auth.refusal import InvalidToken
 from auth.throttle import TooManyFailures
-from routes.problem import Problem
+from routes.http.problem import Problem
 
 _BY = "Authorization, Cookie, X-Api-Key"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -8,9 +8,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from routes.body import MAX_BODY, SMALL_BODY, too_large
 from routes.errors import answer
-from routes.problem import Problem
+from routes.http.body import MAX_BODY, SMALL_BODY, too_large
+from routes.http.problem import Problem
 
 _HELD = 10 * MAX_BODY
 """Bytes of bodies that one process holds at once; beyond them only small ones are read on."""

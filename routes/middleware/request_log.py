@@ -7,7 +7,7 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from routes.request_id import choose_request_id, current_request_id
+from routes.http.request_id import choose_request_id, current_request_id
 
 _LOGGER = logging.getLogger("landcast.access")
 _NAMES = "sig|token|access_token|id_token_hint|key|password|code|state|session_state"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from routes.openapi.operation import JSON, content, operation, path, ref
-from routes.order_update import LONGEST_REASON, STATES
+from routes.processes.order_update import LONGEST_REASON, STATES
 
 Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from pygeoapi.api import API
 
-from routes.collection_document import COG, COVERAGE_JSON, GEOTIFF
-from routes.item_query import queryable
+from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
+from routes.features.query import queryable
 from routes.openapi.operation import binary, content, document, file, form, header, headers, operation, path, query, ref
 from routes.openapi.schema import as_openapi
 from routes.providers import collection_of, definition_of, failure_of, features_of, kinds_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from pygeoapi.api import API
 
-from routes.form import FORM
+from routes.http.form import FORM
 from routes.openapi.airflow import airflow_paths
 from routes.openapi.backends import order_paths
 from routes.openapi.collections import collection_paths

@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from routes.guard import NOTHING, GuardedRoute
-from routes.pages import render
-from routes.parameters import allow_parameters
+from routes.pages.render import render
+from routes.pages.respond import negotiate
+from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
-from routes.respond import negotiate
 
 _MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 

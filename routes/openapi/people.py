@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from routes.form import FORM
+from routes.http.form import FORM
 from routes.openapi.operation import HTML, JSON, content, form, operation, path, query, ref
 
 Value = dict[str, Any]

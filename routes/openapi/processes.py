@@ -5,7 +5,6 @@ from typing import Any
 
 from pygeoapi.api import API
 
-from routes.formats import formats_of
 from routes.openapi.components import DATETIME
 from routes.openapi.news import CALLBACKS
 from routes.openapi.operation import (
@@ -24,6 +23,7 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi, described
+from routes.processes.formats import formats_of
 from routes.providers import listed_processes
 
 Value = dict[str, Any]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.job import ResultFile
-from orchestration.kept import HOUSE, record_of
+from orchestration.prebuilt.record import HOUSE, record_of
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from server.backup.contents import CONFIGURATION, DATABASE, KEYS, PRODUCTS, RESULTS, Parts

@@ -5,10 +5,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from orchestration.errors import ResultMissing
-from orchestration.house import Edition
+from orchestration.files.results import ResultFiles
 from orchestration.job import ResultFile
-from orchestration.kept import HOUSE, kept_file
-from orchestration.results import ResultFiles
+from orchestration.prebuilt.product import Edition
+from orchestration.prebuilt.record import HOUSE, kept_file
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.whole import link, whole_file

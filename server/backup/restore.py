@@ -15,8 +15,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from orchestration.errors import OrchestrationError
+from orchestration.leader import worker_lock
 from orchestration.store.jobs import StoredJobs
-from orchestration.turn import worker_lock
 from products.progress import Report
 from products.whole import make_durable, whole_file
 from server.backup.contents import DATABASE, KEYS, PRODUCTS, RESULTS, About, NotRestorable

@@ -11,7 +11,7 @@ import click
 from server.commands.shown import CONFIG, progress, state_folder
 
 if TYPE_CHECKING:
-    from server.enrolment import Enrolment
+    from server.commands.product_entry import Enrolment
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -107,7 +107,7 @@ def add(
     """Make one Cloud-Optimized GeoTIFF of FILES, the tiles of one raster, and add it to the configuration."""
     from products.raster.build import build_raster
     from products.vector.polygonize import polygonize as make_polygons
-    from server.enrolment import Enrolment, enrol, refuse_known
+    from server.commands.product_entry import Enrolment, enrol, refuse_known
 
     name = words.pop("id")
     entry = {key: value for key, value in words.items() if value}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from routes.body import MAX_BODY
+from routes.http.body import MAX_BODY
 from tests.ports import free_port
 from tests.server.served import Served, end, eventually
 

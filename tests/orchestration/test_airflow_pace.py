@@ -15,11 +15,11 @@ from contextlib import ExitStack, suppress
 import httpx2
 import psutil
 import pytest
+from tests.maintenance import Program
 
 from tests.airflow import COMPONENTS, Airflow
 from tests.cores import weighed
 from tests.orchestration.test_faults_orders import answers, rows, wait
-from tests.tending import Program
 
 pytestmark = pytest.mark.long
 MEASURED = bool(os.environ.get("TEST_PACE_ORDERS"))

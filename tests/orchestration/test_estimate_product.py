@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from orchestration import amounts
-from orchestration.amounts import Amount, PastAmounts, amount_of
-from orchestration.cost import RULES
 from orchestration.ending import read_ending
+from orchestration.estimate import amounts
+from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
+from orchestration.estimate.cost import RULES
 from orchestration.job import Order, Output, ResultFile
 from orchestration.runners import Done
 from orchestration.store.jobs import StoredJobs

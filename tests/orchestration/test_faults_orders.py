@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx2
 import psycopg2
 import pytest
+from tests.maintenance import Program, Tender, Unit, tended
 
 from tests.airflow import COMPONENTS, Airflow
 from tests.orchestration.receivers import Receiver
-from tests.tending import Program, Tender, Unit, tended
 
 pytestmark = pytest.mark.long
 ORDERS = int(os.environ.get("TEST_FAULTS_ORDERS", "20"))

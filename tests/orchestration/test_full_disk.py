@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.errors import StoreUnavailable
+from orchestration.files.usage import known_usage
 from orchestration.job import Job, Order, Status
 from orchestration.store.jobs import StoredJobs
-from orchestration.usage import known_usage
 
 MakeStore = Callable[..., StoredJobs]
 Start = Callable[..., "subprocess.Popen[bytes]"]

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from orchestration.ending import read_ending
+from orchestration.files.results import ResultFiles
 from orchestration.handover import ORDER_FILE, hand_order
 from orchestration.job import Job, Order, Output
-from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed
 from orchestration.store.jobs import StoredJobs
 from sql.pool import PostgresPool

@@ -9,12 +9,12 @@ import pytest
 
 from orchestration.backend import BackendUpdate
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
+from orchestration.files.results import ResultFiles
+from orchestration.files.space import DISK_FULL, Space
 from orchestration.job import Job, Order, Output, Status
 from orchestration.lanes import Lane, lanes_on_airflow, lanes_on_this_machine
 from orchestration.reconcile import Reconciler
-from orchestration.results import ResultFiles
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
-from orchestration.space import DISK_FULL, Space
 from orchestration.store.jobs import StoredJobs
 
 _LONG = "extract-product"
@@ -442,7 +442,7 @@ def _raising(*_: object, **__: object) -> bool:
 
 
 def test_the_youngest_run_is_ended_when_the_cap_is_crossed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestration.space._EVERY", 0)
+    monkeypatch.setattr("orchestration.files.space._EVERY", 0)
     scene.restart(cap=2 << 20)
     older, younger, quick = scene.running(), scene.running(), scene.running("echo")
     for job_id in (older, younger):
@@ -479,10 +479,10 @@ def test_a_result_larger_than_the_cap_is_failed(scene: Scene, make_output: Calla
 
 
 def test_an_order_that_need_not_wait_any_more_says_so(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestration.space._EVERY", 0)
+    monkeypatch.setattr("orchestration.files.space._EVERY", 0)
     busy = [scene.running(), scene.running()]
     waiting = scene.order()
-    monkeypatch.setattr("orchestration.space.free_bytes", lambda _folder: 0)
+    monkeypatch.setattr("orchestration.files.space.free_bytes", lambda _folder: 0)
     scene.go_round()
     assert scene.job(waiting).message == DISK_FULL
     monkeypatch.undo()

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestration.addresses import any_address
-from orchestration.connection import connect, parse_address
 from orchestration.ending import read_ending
 from orchestration.errors import ManyMetrics, ServiceFailed, ServiceNotSetUp, ServiceRefused, WorkFailed
 from orchestration.handover import hand_order
 from orchestration.job import Order, Output
+from orchestration.net.addresses import any_address
+from orchestration.net.connection import connect, parse_address
 from orchestration.runners import Done, Failed
 from orchestration.services.apply_model import apply_model, calculate_features
 from orchestration.services.finish import ServiceRun, finish, give_up

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.job import Notice, Order, Status
-from orchestration.outbox.signature import key_of
+from orchestration.notifications.signature import key_of
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox, State
 from tests.orchestration.receivers import Postman, Receiver

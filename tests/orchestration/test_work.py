@@ -14,8 +14,8 @@ import pytest
 
 from orchestration.ending import read_ending, write_ending
 from orchestration.errors import NoSpaceLeft, StoreUnavailable, WorkFailed
-from orchestration.fetch import Fetched
 from orchestration.job import Manifest, Order, Output, Status
+from orchestration.net.fetch import Fetched
 from orchestration.runners import Done, Failed, RunState
 from orchestration.store.jobs import StoredJobs
 from orchestration.work import Bench, Part, Piece, Work, work_of

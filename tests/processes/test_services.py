@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.house import House
 from orchestration.job import Output
+from orchestration.prebuilt.product import House
 from processes.apply_model import ApplyModel
 from processes.errors import InvalidInput
 from processes.prepare_samples import PrepareSamples

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from auth.policy import OPEN
-from routes.problem import Problem
+from routes.http.problem import Problem
 from server.api import make_api
 
 ROOT = Path(__file__).parents[2]

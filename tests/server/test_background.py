@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from routes.request_id import current_request_id
+from routes.http.request_id import current_request_id
 from server.background import BackgroundHandler
 from server.logs import JsonFormatter, TextFormatter
 from server.redaction import redact

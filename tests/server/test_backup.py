@@ -18,9 +18,9 @@ from shutil import copyfile, copytree, rmtree
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestration.house import Edition, House, manifest_of
+from orchestration.files.results import ResultFiles, results_key
 from orchestration.job import Job, Order, Output, ResultFile, Status
-from orchestration.results import ResultFiles, results_key
+from orchestration.prebuilt.product import Edition, House, manifest_of
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard

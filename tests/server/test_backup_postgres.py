@@ -16,10 +16,10 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from click.testing import CliRunner, Result
 
+from orchestration.files.results import ResultFiles, results_key
 from orchestration.job import JobQuery, Notice, Order, Output, ResultFile, Status
-from orchestration.results import ResultFiles, results_key
+from orchestration.leader import worker_lock
 from orchestration.store.jobs import StoredJobs
-from orchestration.turn import worker_lock
 from server.cli import main
 from sql.migrate import migrate
 from sql.move import TABLES

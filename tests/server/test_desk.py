@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from orchestration.addresses import any_address, is_public
 from orchestration.job import Job, Order, Status
-from orchestration.outbox.callback import Callback
-from orchestration.outbox.mail import Mail
-from orchestration.outbox.message import compose
-from server.desk import make_desk
+from orchestration.net.addresses import any_address, is_public
+from orchestration.notifications.callback import Callback
+from orchestration.notifications.mail import Mail
+from orchestration.notifications.message import compose
 from server.environment import read_settings
+from server.notifications import make_desk
 
 
 @pytest.fixture(autouse=True)

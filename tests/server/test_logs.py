@@ -5,7 +5,7 @@ import sys
 import httpx2
 import pytest
 
-from routes.request_id import current_request_id
+from routes.http.request_id import current_request_id
 from server.logs import JsonFormatter, TextFormatter, start_logging
 from tests.auth.issuers import FakeIssuer
 

@@ -172,7 +172,7 @@ def test_a_write_that_fails_leaves_the_configuration_and_no_file(
     before = config.read_bytes()
     well = Findings((), ())
     found = iter([well, well, Findings(("the disk is full",), ())])  # the file, again before it is written, and after
-    monkeypatch.setattr("server.enrolment.examine", lambda _: next(found))
+    monkeypatch.setattr("server.commands.product_entry.examine", lambda _: next(found))
     done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
     assert (done.exit_code, config.read_bytes()) == (1, before)
     assert "the disk is full" in done.stderr
@@ -203,7 +203,7 @@ def test_a_configuration_that_is_wrong_is_refused_before_the_work(
 def test_a_configuration_that_may_not_be_written_is_refused_before_the_work(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.enrolment.os.access", lambda _, mode: not mode & os.W_OK)  # root may
+    monkeypatch.setattr("server.commands.product_entry.os.access", lambda _, mode: not mode & os.W_OK)  # root may
     done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
     assert (done.exit_code, (tmp_path / "made").exists()) == (1, False)
     assert f"{tmp_path}: may not be written" in done.stderr

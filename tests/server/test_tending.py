@@ -19,7 +19,7 @@ from auth.identity import Identity
 from auth.keys.key import WantedKey
 from auth.keys.store import ApiKeys
 from auth.sessions import Sessions
-from server.tending import tending
+from server.maintenance import tending
 from sql.connect import connect
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, override
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-from orchestration.outbox.signature import key_of, sign
+from orchestration.notifications.signature import key_of, sign
 from orchestration.runners import is_run
 
 if TYPE_CHECKING:

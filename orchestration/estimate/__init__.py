@@ -1,0 +1,1 @@
+"""The size and time of an order before it runs."""

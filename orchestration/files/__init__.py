@@ -1,0 +1,1 @@
+"""The files of results: links to them and their expiry, usage and quota."""

@@ -1,0 +1,95 @@
+"""The results of a job as one JSON object (18-062r2, results.yaml)."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from orchestration.errors import ResultMissing
+from orchestration.files.results import Results
+from orchestration.job import Job, Output, ResultFile
+
+MAX_INLINE = 1_000_000
+"""Bytes of a file that is written into the document as base64; a larger one is linked."""
+
+PathOf = Callable[[ResultFile], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One output that was asked for, by value or by reference to `href`."""
+
+    output: Output
+    by_reference: bool
+    href: str
+
+
+def deliveries(job: Job, results: Results, url: str) -> list[Delivery]:
+    """Return the outputs that the order asked for, in its order; all of them where it named none.
+
+    `url` is the public address. Raises ResultMissing where a file was removed.
+    """
+    made = {output.id: output for output in job.manifest}
+    asked = made if job.order.outputs is None else job.order.outputs
+    outputs = [made[name] for name in asked if name in made]
+    missing = [output.file for output in outputs if output.file and not results.path_of(output.file).is_file()]
+    if missing:
+        raise ResultMissing(f"{missing[0].name} is there no more")
+    return [Delivery(output, _by_reference(job, output), _href_of(job, output, results, url)) for output in outputs]
+
+
+def _by_reference(job: Job, output: Output) -> bool:
+    asked = (job.order.outputs or {}).get(output.id, {}).get("transmissionMode")
+    return output.href is not None or asked == "reference"
+
+
+def _href_of(job: Job, output: Output, results: Results, url: str) -> str:
+    """Return the address of one output: its own, a signed link to its file, or the value below the job."""
+    if output.href is not None:
+        return output.href
+    if output.file is None:
+        return f"{url}/jobs/{job.id}/results/{quote(output.id, safe='')}"
+    return results.link(job.id, output.file, owner=job.order.owner, now=datetime.now(UTC), until=job.files_until)
+
+
+def result_document(outputs: Iterable[Delivery], path_of: PathOf) -> dict[str, Any]:
+    """Return the outputs by id: values inline, objects and files qualified by media type, references as links."""
+    return {delivered.output.id: _member(delivered, path_of) for delivered in outputs}
+
+
+def _member(delivered: Delivery, path_of: PathOf) -> Any:
+    output = delivered.output
+    if output.file is None:
+        return reference(delivered) if delivered.by_reference else _inline(output)
+    if delivered.by_reference or output.file.size > MAX_INLINE:
+        return reference(delivered)
+    content = path_of(output.file).read_bytes()
+    return {"value": b64encode(content).decode(), "mediaType": output.file.media_type, "encoding": "base64"}
+
+
+def _inline(output: Output) -> Any:
+    """Return the value, an object and a text that is no JSON qualified; a box and a link stand for themselves."""
+    if output.media_type != "application/json":
+        return {"value": output.value, "mediaType": output.media_type}
+    if isinstance(output.value, dict) and not output.value.keys() & {"bbox", "href"}:
+        return {"value": output.value, "mediaType": output.media_type}
+    return output.value
+
+
+def reference(delivered: Delivery) -> dict[str, Any]:
+    """Return the link to an output; to a file with its length and checksum."""
+    output = delivered.output
+    if output.href is not None:
+        return {"href": delivered.href, "title": output.id}
+    if output.file is None:
+        return {"href": delivered.href, "type": output.media_type, "title": output.id}
+    return {
+        "href": delivered.href,
+        "type": output.file.media_type,
+        "title": output.file.name,
+        "length": output.file.size,
+        "sha256": output.file.sha256,
+    }

@@ -1,0 +1,160 @@
+"""How much the folder of results may hold, and which orders wait until there is space."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.files.usage import allocated, in_words, note_usage
+from orchestration.full import RESERVE, free_bytes
+from orchestration.job import Job, Status
+from orchestration.prebuilt.record import HOUSE
+from orchestration.runners import WAITS
+from orchestration.work import WITHOUT_FILES
+
+_EVERY = 0.5
+"""Seconds between two looks at what is being made."""
+_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
+"""Seconds before an order that ran short is run again; the pause doubles each time."""
+
+_WAITS = f"{WAITS} for space"
+DISK_FULL = f"{_WAITS} on the server's disk; the order begins as soon as there is enough."
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What an attempt ran short of: the order waits until `need` bytes are there, and until `after`.
+
+    `hopeless` is why it can never end, empty where it can.
+    """
+
+    attempt: int
+    need: int
+    message: str
+    tries: int
+    after: float
+    hopeless: str = ""
+
+    def explained(self) -> str:
+        """Return what is the matter, in words for the operator."""
+        what = "no space was left on the disk" if self.message == DISK_FULL else "the results crossed their cap"
+        return f"{what}; it is run again once {in_words(self.need)} can be written (try {self.tries})"
+
+
+class Space:
+    """Keeps count of what lies below `root`, by folder, so that only what is being made is measured again.
+
+    With a `cap` in bytes: orders that make files do not begin while it is reached, and one that crosses it ran short.
+    An order that ran short is run again one at a time with others that did, with what it had needed and some more free.
+    """
+
+    def __init__(self, root: Path, *, cap: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._cap = cap
+        self._clock = clock
+        self._sizes: dict[str, int] | None = None
+        self._used = self._free = 0
+        self._next = 0.0
+        self._short: dict[str, Shortage] = {}
+        self._trying: str | None = None
+
+    def look(self, unfinished: Sequence[Job]) -> None:
+        """Measure what is being made, twice a second at most; forget the shortages of orders that are over."""
+        if self._clock() < self._next:
+            return
+        self._next = self._clock() + _EVERY
+        if self._sizes is None:
+            self.recount()
+        for job in unfinished:
+            if job.status is Status.RUNNING:
+                self._measure(job.id)
+        self._measure(HOUSE)
+        self._free = free_bytes(self._root)
+        open_ = {job.id for job in unfinished}
+        self._short = {job_id: short for job_id, short in self._short.items() if job_id in open_}
+        self._trying = self._trying if self._trying in self._short else None
+        note_usage(self._root, self._used)
+
+    def recount(self) -> None:
+        """Measure everything."""
+        self._sizes = {path.name: allocated(path) for path in self._root.glob("*")}
+        self._used = sum(self._sizes.values())
+
+    def settle(self, job_id: str) -> None:
+        """Measure a job's folder, of which something was removed."""
+        self._measure(job_id)
+        self._free = free_bytes(self._root)
+
+    def _measure(self, name: str) -> None:
+        sizes = self._sizes = self._sizes or {}
+        before, size = sizes.pop(name, 0), allocated(self._root / name)
+        self._used += size - before
+        if size:
+            sizes[name] = size
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the folder holds more than it may."""
+        return self._cap is not None and self._used > self._cap
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether nothing more should be written to the disk."""
+        return self._free < RESERVE
+
+    def why_wait(self, job: Job) -> str:
+        """Return why an accepted order must not begin now, in words for the caller; empty where it may."""
+        short = self._short.get(job.id)
+        if short and not (self._trying in {None, job.id} and self._clock() >= short.after and self._has(short.need)):
+            return short.message
+        if job.order.process in WITHOUT_FILES:
+            return ""
+        if self._cap is not None and self._used >= self._cap:
+            return cap_reached(self._cap)
+        return DISK_FULL if self.is_disk_full else ""
+
+    def _has(self, need: int) -> bool:
+        return self._free >= need and (self._cap is None or self._used + need <= self._cap)
+
+    def begun(self, job: Job) -> None:
+        """Note that an order was begun."""
+        if job.id in self._short:
+            self._trying = job.id
+
+    def ran_short(self, job: Job) -> Shortage:
+        """Note that a running attempt needs more space than there is, from the files it has now; once an attempt."""
+        known = self._short.get(job.id)
+        if known is None or known.attempt != job.attempt:
+            known = self._short[job.id] = self._shortage(job, known)
+            self._trying = None if self._trying == job.id else self._trying
+        return known
+
+    def shortage(self, job: Job) -> Shortage | None:
+        """Return what the running attempt ran short of, None where it did not."""
+        short = self._short.get(job.id)
+        return short if short and short.attempt == job.attempt else None
+
+    def _shortage(self, job: Job, before: Shortage | None) -> Shortage:
+        """Ask for what it had and some more, and for more than it asked for before, as not all it needs can be seen."""
+        self._measure(job.id)
+        had = (self._sizes or {}).get(job.id, 0)
+        need = max(had + RESERVE, before.need * 5 // 4 if before else 0)
+        tries = before.tries + 1 if before else 1
+        after = self._clock() + min(_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
+        if self._cap is None:
+            return Shortage(job.attempt, need, DISK_FULL, tries, after)
+        most = self._cap - (self._sizes or {}).get(HOUSE, 0)
+        hopeless = _too_large(self._cap) if had > most else ""
+        message = cap_reached(self._cap) if self.is_over else DISK_FULL
+        return Shortage(job.attempt, min(need, most), message, tries, after, hopeless)
+
+
+def cap_reached(cap: int) -> str:
+    """Return that nothing more is kept, and why."""
+    return f"{_WAITS}: the results that are kept have reached {in_words(cap)}, which is the most there may be."
+
+
+def _too_large(cap: int) -> str:
+    return (
+        f"The result is too large for this server, which keeps {in_words(cap)} of results in all; try a smaller area."
+    )

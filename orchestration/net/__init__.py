@@ -1,0 +1,1 @@
+"""The client for addresses that callers name."""

@@ -1,0 +1,61 @@
+"""The one client that tells an address of a caller something; bounded as `orchestration.net.fetch` is."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+
+from orchestration.errors import Unreachable
+from orchestration.net.addresses import Allowed, Resolve, is_public, resolve
+from orchestration.net.connection import connect, parse_address, target_of, why
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status of an answer, and the seconds that its `Retry-After` asks to wait, 0 where it asks for none."""
+
+    status: int
+    retry_after: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """Posts to addresses that are allowed, each in `seconds` in all; no redirect is followed, no answer is read."""
+
+    seconds: float = 10
+    allowed: Allowed = is_public
+    resolve: Resolve = resolve
+
+    def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Return what was answered. Raises ReferenceRefused; Unreachable where no answer came."""
+        deadline = time.monotonic() + self.seconds
+        parts = parse_address(url)
+        try:
+            connection = connect(parts, deadline, allowed=self.allowed, resolve=self.resolve)
+            try:
+                connection.request("POST", target_of(parts), body, {"User-Agent": "landcast", **headers})
+                answer = connection.getresponse()
+                return Answer(answer.status, _seconds(answer.headers.get("Retry-After", "")))
+            finally:
+                connection.hang_up()
+        except TimeoutError as error:
+            raise Unreachable(f"not answered in {self.seconds:g} s") from error
+        except (OSError, HTTPException) as error:
+            raise Unreachable(why(error)) from error
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3): a number of them or a date; 0 for anything else."""
+    if _DIGITS.fullmatch(retry_after.strip()):
+        return float(retry_after)
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

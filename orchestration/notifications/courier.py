@@ -1,0 +1,98 @@
+"""A courier: takes one entry after the other from the outbox and delivers it."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestration.errors import StoreUnavailable
+from orchestration.notifications.outcome import Deliver, Outcome
+from orchestration.store import JobStore
+from orchestration.store.outbox import Entry, Kind, Outbox, State
+
+_log = logging.getLogger(__name__)
+
+_IDLE = 0.25
+_PATIENCE = 1.0
+"""Seconds to wait after the store failed us."""
+_LONGEST_PAUSE = 3600.0
+_SLOWER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often an entry is tried; the pause before the second try, each further one is three times as long."""
+
+    tries: int = 8
+    pause: float = 10
+
+    def pause_after(self, tries: int, *, asked: float = 0) -> float:
+        """Return the seconds to wait after so many tries, at least what the receiver asked for, an hour at most."""
+        return float(min(max(self.pause * _SLOWER ** (tries - 1), asked), _LONGEST_PAUSE))
+
+
+class Courier:
+    """Delivers entries of one kind; several couriers may work on one outbox."""
+
+    def __init__(self, kind: Kind, outbox: Outbox, store: JobStore, deliver: Deliver, *, retry: Retry) -> None:
+        self._kind: Kind = kind
+        self._outbox = outbox
+        self._store = store
+        self._deliver = deliver
+        self._retry = retry
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Deliver until `stop`; a store that is away is waited for."""
+        while not stop():
+            try:
+                busy = self._round(stop)
+            except StoreUnavailable as error:
+                _log.warning("news wait: %s", error)
+                time.sleep(_PATIENCE)
+            else:
+                time.sleep(0 if busy else _IDLE)
+
+    def _round(self, stop: Callable[[], bool]) -> bool:
+        """Deliver one entry; False where none is due. What was sent is noted as soon as the store takes it."""
+        entry = self._outbox.take(self._kind)
+        if entry is None:
+            return False
+        outcome = self._attempt(entry, stop)
+        _insist(lambda: self._note(entry, outcome), stop)
+        return True
+
+    def _attempt(self, entry: Entry, stop: Callable[[], bool]) -> Outcome:
+        job = _insist(lambda: self._store.get(entry.job_id), stop)
+        if job is None:
+            return Outcome(State.FAILED, "the order is gone")
+        try:
+            return self._deliver(entry, job)
+        except Exception:  # noqa: BLE001  the outermost handler of the thread: whatever it is ends this entry alone
+            _log.exception("news failed", extra={"job": entry.job_id})
+            return Outcome(State.UNKNOWN, "an unexpected error")
+
+    def _note(self, entry: Entry, outcome: Outcome) -> None:
+        again = outcome.state is State.DUE and entry.tries < self._retry.tries
+        ends = State.FAILED if outcome.state is State.DUE else outcome.state
+        if again:
+            self._outbox.postpone(entry, self._retry.pause_after(entry.tries, asked=outcome.after))
+        else:
+            self._outbox.settle(entry, ends)
+        log = _log.info if outcome.state is State.DELIVERED else _log.warning
+        word = "is tried again" if again else str(ends)
+        log("%s of %s, try %d: %s: %s", entry.kind, entry.event, entry.tries, word, outcome.why, extra=_names(entry))
+
+
+def _names(entry: Entry) -> dict[str, str]:
+    return {"job": entry.job_id}
+
+
+def _insist[Value](act: Callable[[], Value], stop: Callable[[], bool]) -> Value:
+    """Do it as soon as the store can. Raises StoreUnavailable where we are stopped before."""
+    while True:
+        try:
+            return act()
+        except StoreUnavailable:
+            if stop():
+                raise
+            time.sleep(_PATIENCE)

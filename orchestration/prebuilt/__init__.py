@@ -1,0 +1,1 @@
+"""Prebuilt products: national and European files, made once and served to every later order."""

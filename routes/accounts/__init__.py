@@ -1,0 +1,1 @@
+"""Sign-in, tokens, the account, API keys and rights."""

@@ -1,0 +1,1 @@
+"""OGC API Common: landing page, conformance, collections, schema and queryables."""

@@ -1,0 +1,143 @@
+"""What is said of one collection."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from copy import copy
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pygeoapi.api import API, describe_collections
+
+from plugins.cog import CogProvider
+from routes.http.links import OGC, both_forms, link
+from routes.providers import FAILURES, collection_of, coverage_of, failure_of, features_of, kinds_of, versions_of
+from routes.pygeoapi.ask import ask
+from routes.resources import Resources
+
+_LOGGER = logging.getLogger(__name__)
+GEOTIFF = "image/tiff; application=geotiff"
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+COVERAGE_JSON = "application/prs.coverage+json"
+_SCHEMA = "application/schema+json"
+
+
+def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
+    """Return the collection's document, which is shared and must not be altered; call it in a thread.
+
+    It is made anew where a file has changed. A broken collection is described by its configuration alone, without a
+    link to data. Raises Problem 404.
+    """
+    configured = collection_of(resources.api, collection_id)
+    versions = versions_of(configured)
+    known = resources.described.get(collection_id)
+    if known and versions and known[0] == versions:
+        return known[1]
+    if failure_of(resources.api, collection_id) is None:
+        try:
+            document = _described(resources, collection_id, configured)
+        except FAILURES:
+            _LOGGER.exception("collection %s cannot be described", collection_id)
+        else:
+            resources.described.put(collection_id, (versions, document))
+            return document
+    return _broken(resources, collection_id)
+
+
+def _described(resources: Resources, collection_id: str, configured: Mapping[str, Any]) -> dict[str, Any]:
+    document = ask(_alone(resources.api, collection_id, configured), describe_collections, collection_id)
+    place = f"{resources.url}/collections/{quote(collection_id)}"
+    _write_times(document)
+    document["links"] = [*_general(resources.url, place), *(configured.get("links") or ())]
+    kinds = kinds_of(configured)
+    if "feature" in kinds:
+        _add_feature(resources, document, place)
+    if "coverage" in kinds:
+        _add_coverage(resources, document, place)
+    return document
+
+
+def _alone(api: API, collection_id: str, configured: Mapping[str, Any]) -> API:
+    """Return an API of this collection alone, without its links.
+
+    To describe one, pygeoapi looks at all collections, and asks the network for the size of what a link encloses.
+    """
+    alone = copy(api)
+    alone.config = {**api.config, "resources": {collection_id: {**configured, "links": []}}}
+    return alone
+
+
+def _write_times(document: dict[str, Any]) -> None:
+    """Write times of UTC with the Z that the standards' examples and older clients have."""
+    if temporal := document["extent"].get("temporal"):
+        temporal["interval"] = [
+            [instant and instant.replace("+00:00", "Z") for instant in interval] for interval in temporal["interval"]
+        ]
+
+
+def _written(instant: datetime) -> str:
+    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _broken(resources: Resources, collection_id: str) -> dict[str, Any]:
+    configured = collection_of(resources.api, collection_id)
+    place = f"{resources.url}/collections/{quote(collection_id)}"
+    document = {
+        "id": collection_id,
+        "title": configured.get("title", collection_id),
+        "description": f"{configured.get('description', '')} (It cannot be read at present.)".lstrip(),
+        "links": [*_general(resources.url, place), *(configured.get("links") or ())],
+    }
+    if spatial := (configured.get("extents") or {}).get("spatial"):
+        bbox = spatial["bbox"]
+        document["extent"] = {"spatial": {**spatial, "bbox": bbox if isinstance(bbox[0], list) else [bbox]}}
+    return document
+
+
+def _general(url: str, place: str) -> list[dict[str, Any]]:
+    return [*both_forms(place), link(f"{url}/", "root", "application/json", "The start of this server")]
+
+
+def _add_feature(resources: Resources, document: dict[str, Any], place: str) -> None:
+    """GDAL puts `/{id}` behind the GeoJSON link, so that has no query string."""
+    provider = features_of(resources.api, document["id"])
+    document["itemType"] = "feature"
+    document["crs"] = list(provider.crs_list)
+    document.pop("storageCrs", None)
+    if provider.storage_crs_uri:
+        document["storageCrs"] = provider.storage_crs_uri
+    if "temporal" not in document["extent"] and (extent := provider.time_extent) is not None:
+        document["extent"]["temporal"] = {"interval": [[instant and _written(instant) for instant in extent]]}
+    document["links"] += [
+        link(f"{place}/items", "items", "application/geo+json", "The items as GeoJSON"),
+        link(f"{place}/items?f=html", "items", "text/html", "The items as a page"),
+        link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the items"),
+        link(f"{place}/queryables", f"{OGC}/queryables", _SCHEMA, "What items can be asked for by"),
+    ]
+
+
+def _add_coverage(resources: Resources, document: dict[str, Any], place: str) -> None:
+    """GDAL asks even coverages for items, but for `layerDataType`; its maps need `scaleDenominator`."""
+    provider = coverage_of(resources.api, document["id"])
+    document["dataType"] = "coverage"
+    document["layerDataType"] = "Coverage"
+    document["crs"] = list(provider.crs_list)
+    document["storageCrs"] = provider.storage_crs_uri
+    document["scaleDenominator"] = provider.scale_denominator
+    document["extent"]["spatial"]["storageCrsBbox"] = [provider.whole.as_written]
+    document["links"] += list(_coverage_links(provider, place))
+
+
+def _coverage_links(provider: CogProvider, place: str) -> Iterator[dict[str, Any]]:
+    yield link(f"{place}/coverage?f=tiff", f"{OGC}/coverage", GEOTIFF, "The coverage as GeoTIFF")
+    yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
+    yield link(f"{place}/coverage/domainset", f"{OGC}/coverage-domainset", "application/json", "Its grid")
+    yield link(f"{place}/coverage/rangetype", f"{OGC}/coverage-rangetype", "application/json", "Its values")
+    yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in the colours of the classes")
+    yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
+    yield link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the pixels")
+    source = Path(provider.data)
+    yield link(
+        f"{place}/files/{quote(source.name)}", "enclosure", COG, "The whole as one file", length=source.stat().st_size
+    )

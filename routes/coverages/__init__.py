@@ -1,0 +1,1 @@
+"""OGC API Coverages and Maps: coverage, map and the file of a collection."""

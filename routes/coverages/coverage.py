@@ -1,0 +1,177 @@
+"""The coverage: its pixels by window and scale, never the whole raster."""
+
+import json
+import math
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from auth.access import Action
+from plugins.cog import CogProvider, Pixels, Size
+from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
+from products.limits import MAX_PIXELS
+from products.raster.picture import picture
+from routes.common.collection_document import COVERAGE_JSON, GEOTIFF
+from routes.coverages.content import content_headers
+from routes.coverages.query import LISTS, PARAMETERS, Wanted, read_wanted, shrink
+from routes.guard import GuardedRoute, on_collection
+from routes.http.prefer import read_preferences
+from routes.http.problem import Problem
+from routes.pages.render import render
+from routes.pages.respond import negotiate
+from routes.providers import collection_of, coverage_of, require_readable
+from routes.query.datetime import meets_time
+from routes.query.parameters import allow_parameters
+from routes.resources import resources_of
+
+_FORMS = {"tiff": GEOTIFF, "png": "image/png", "json": COVERAGE_JSON, "html": "text/html"}
+_OVERVIEW = 4_194_304
+"""Pixels of an answer whose size the server chooses, at most (2048 x 2048)."""
+_AS_TEXT = 65_536
+"""Values that are written as JSON at most."""
+
+
+async def get_coverage(request: Request) -> Response:
+    """Answer with the pixels asked for; where no size is asked for and it would be too large, scaled down.
+
+    204 outside of the coverage (Requirement 6 I of OGC API Coverages, 19-087); 413 above the bound of pixels, and with
+    `Prefer: handling=strict` wherever it would be scaled down.
+    """
+    allow_parameters(request, *PARAMETERS, repeatable=LISTS)
+    form = negotiate(request, _FORMS)
+    resources = resources_of(request)
+    work = partial(_answer, request, form)
+    return await anyio.to_thread.run_sync(work, limiter=resources.heavy)
+
+
+def coverage_provider(request: Request) -> CogProvider:
+    """Return what reads the coverage of the path. Raises Problem 404, 503."""
+    api, collection_id = resources_of(request).api, request.path_params["collection_id"]
+    provider = coverage_of(api, collection_id)
+    require_readable(api, collection_id)
+    return provider
+
+
+def _answer(request: Request, form: str) -> Response:
+    collection_id = request.path_params["collection_id"]
+    provider = coverage_provider(request)
+    collection = collection_of(resources_of(request).api, collection_id)
+    in_time = meets_time(request, collection)
+    wanted = read_wanted(request, provider)
+    if wanted is None or not in_time:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    size = _bounded(request, wanted, _AS_TEXT if form == "json" else MAX_PIXELS)
+    headers = {
+        "Vary": "Accept, Prefer",
+        **content_headers(wanted.box, collection),
+        **_scaled(request, wanted, size),
+    }
+    if form == "html":
+        return Response(_page(request, wanted, size), headers=headers, media_type="text/html")
+    pixels = provider.read(wanted.box, size)
+    name = f"{collection_id}.{form}"
+    return Response(
+        _written(pixels, form),
+        headers={**headers, "Content-Disposition": f'inline; filename="{name}"'},
+        media_type=_FORMS[form],
+    )
+
+
+def _written(pixels: Pixels, form: str) -> bytes:
+    match form:
+        case "tiff":
+            return geotiff(pixels)
+        case "png":
+            return picture(pixels.values, pixels.classes)
+        case _:
+            return json.dumps(coverage_json(pixels)).encode()
+
+
+def _bounded(request: Request, wanted: Wanted, bound: int) -> Size:
+    """Return the size to answer with. Raises Problem 413."""
+    size = wanted.size or wanted.full
+    if size[0] * size[1] <= bound:
+        return size
+    if wanted.size is not None or read_preferences(request).strict:
+        raise _too_large(request, size, bound)
+    step = 2 ** math.ceil(math.log2(math.sqrt(size[0] * size[1] / min(bound, _OVERVIEW))))
+    return shrink(size, step, step)
+
+
+def _too_large(request: Request, size: Size, bound: int) -> Problem:
+    step = math.ceil(math.sqrt(size[0] * size[1] / bound))
+    place = f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"{size[0]} x {size[1]} pixels were asked for, at most {bound} are answered: ask for a smaller bbox or fewer "
+        f"pixels (such as scale-factor={step}), read the whole as one file in place (the enclosure link of {place}), "
+        "or order the area with the process extract-product",
+        headers={"Link": f'<{place}>; rel="collection"'},
+        pixels=size[0] * size[1],
+        bound=bound,
+    )
+
+
+def _scaled(request: Request, wanted: Wanted, size: Size) -> dict[str, str]:
+    """Say that, and how much, the answer is scaled down where the caller has not asked for it."""
+    if wanted.size is not None or size == wanted.full:
+        return {}
+    place = f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
+    source = quote(Path(coverage_provider(request).data).name)
+    return {
+        "Link": f'<{place}/files/{source}>; rel="enclosure"; title="every pixel"',
+        "Scale-Factor": f"{wanted.full[0] / size[0]:.0f}",
+    }
+
+
+def _page(request: Request, wanted: Wanted, size: Size) -> str:
+    resources = resources_of(request)
+    collection_id = request.path_params["collection_id"]
+    query = "&".join(part for part in request.url.query.split("&") if part and not part.startswith("f="))
+    return render(
+        request,
+        "coverage.html",
+        {
+            "id": collection_id,
+            "title": collection_of(resources.api, collection_id)["title"],
+            "query": query,
+            "size": size,
+            "full": wanted.full,
+            "box": wanted.box,
+        },
+    )
+
+
+async def get_domain_set(request: Request) -> Response:
+    """Answer with the grid, in longitude and latitude, as GDAL's OGCAPI driver reads it."""
+    return await _part(request, domain_set)
+
+
+async def get_range_type(request: Request) -> Response:
+    """Answer with the type of the values, as GDAL's OGCAPI driver reads it."""
+    return await _part(request, range_type)
+
+
+async def _part(request: Request, make: Any) -> Response:
+    allow_parameters(request)
+    negotiate(request, {"json": "application/json"})
+    limiter = resources_of(request).light
+    provider = await anyio.to_thread.run_sync(coverage_provider, request, limiter=limiter)
+    return JSONResponse(await anyio.to_thread.run_sync(make, provider, limiter=limiter))
+
+
+routes = [
+    GuardedRoute("/collections/{collection_id}/coverage", get_coverage, needs=on_collection(Action.READ_COVERAGE)),
+    GuardedRoute(
+        "/collections/{collection_id}/coverage/domainset", get_domain_set, needs=on_collection(Action.READ_COVERAGE)
+    ),
+    GuardedRoute(
+        "/collections/{collection_id}/coverage/rangetype", get_range_type, needs=on_collection(Action.READ_COVERAGE)
+    ),
+]

@@ -1,0 +1,118 @@
+"""What an items request asks for, checked against the collection."""
+
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from plugins.crs import CRS84
+from plugins.geopackage import GeoPackageProvider, ItemQuery
+from products.limits import MAX_FEATURES
+from products.vector.query import Selection, SortKey, Times
+from products.vector.times import TimeColumns
+from routes.http.problem import bad_parameter
+from routes.query.bbox import read_boxes, read_crs
+from routes.query.datetime import read_time
+from routes.query.paging import read_page
+from routes.query.parameters import allow_parameters, number, read_list, whole_number
+
+_LISTS = ("bbox", "properties", "sortby")
+_SINGLE = ("bbox-crs", "crs", "datetime", "limit", "offset", "skipGeometry")
+RESERVED = frozenset(
+    name.lower()
+    for name in (
+        *_LISTS, *_SINGLE, "f", "filter", "filter-crs", "filter-lang", "ids", "lang", "profile", "q", "resulttype",
+        "token",
+    )
+)  # fmt: skip
+"""Names that the standards give to parameters, some of them not implemented here: a column of such a name is no filter.
+
+They are compared in lower case, so that nobody who means the parameter gets the column.
+"""
+_FLAGS = {"true": True, "false": False}
+_TYPES: Mapping[str, Callable[[str], Any]] = {
+    "integer": whole_number,
+    "number": number,
+    "boolean": _FLAGS.__getitem__,
+    "bytes": lambda text: b64decode(text, validate=True),
+}
+_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
+
+
+def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[str, int]) -> ItemQuery:
+    """Return the query. Raises the 400 Problem for a parameter that is unknown, repeated or wrong.
+
+    `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response).
+    """
+    fields = provider.get_fields()
+    asked_by = queryable(fields)
+    allow_parameters(request, *_SINGLE, *asked_by, repeatable=_LISTS)
+    page = read_page(request)
+    asked = page.limit if "limit" in request.query_params else limits["default_items"]
+    return ItemQuery(
+        boxes=read_boxes(request, provider.systems),
+        selection=Selection(
+            equal=_equal(request, asked_by), times=_times(request, provider.times), order=_order(request, fields)
+        ),
+        limit=min(asked, limits["max_items"], MAX_FEATURES),
+        offset=page.offset,
+        crs=read_crs(request, "crs", provider.systems, CRS84),
+        properties=_properties(request, fields),
+        geometry=not _flag(request, "skipGeometry"),
+    )
+
+
+def queryable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields that items can be filtered by: those whose name is none of a parameter."""
+    return {name: field for name, field in fields.items() if name.lower() not in RESERVED}
+
+
+def _equal(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(name, text, fields[name]) for name, text in request.query_params.items() if name in fields}
+
+
+def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
+    kind = "bytes" if "contentEncoding" in field else field["type"]
+    try:
+        value = _TYPES.get(kind, str)(text)
+    except (ValueError, KeyError) as error:
+        raise bad_parameter(name, text, f"allowed: {_WORDS[kind]}") from error
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise bad_parameter(name, text, "allowed: whole numbers of 64 bits")
+    return value
+
+
+def _times(request: Request, columns: TimeColumns | None) -> Times | None:
+    asked = read_time(request)
+    return Times(columns, asked) if asked and columns else None
+
+
+def _order(request: Request, fields: Mapping[str, Any]) -> tuple[SortKey, ...]:
+    """Return what `sortby` says; a `+` in a query arrives as a space."""
+    words = [word.lstrip("+ ") for word in (read_list(request, "sortby") or "").split(",") if word]
+    for word in words:
+        _require(request, "sortby", word.removeprefix("-"), fields)
+    return tuple(SortKey(word.removeprefix("-"), descending=word.startswith("-")) for word in words)
+
+
+def _properties(request: Request, fields: Mapping[str, Any]) -> frozenset[str] | None:
+    text = read_list(request, "properties")
+    if text is None:
+        return None
+    names = frozenset(text.split(","))
+    for name in sorted(names):
+        _require(request, "properties", name, fields)
+    return names
+
+
+def _require(request: Request, parameter: str, name: str, fields: Mapping[str, Any]) -> None:
+    if name not in fields:
+        raise bad_parameter(parameter, read_list(request, parameter) or "", f"allowed: {', '.join(fields)}")
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false").lower()
+    if text not in _FLAGS:
+        raise bad_parameter(name, text, "allowed: true, false")
+    return _FLAGS[text]

@@ -1,0 +1,1 @@
+"""HTTP itself: headers, bodies, ranges, problems. Nothing here knows of land cover."""

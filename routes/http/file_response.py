@@ -1,0 +1,154 @@
+"""A file by range, resumable and conditional (RFC 9110, sections 13 and 14)."""
+
+import hashlib
+import os
+import stat
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from pathlib import Path
+from secrets import token_hex
+from urllib.parse import quote
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from routes.http.preconditions import Validators, check_preconditions, range_applies
+from routes.http.problem import NOT_FOUND, Problem
+from routes.http.ranges import Range, RangeNotSatisfiable, parse_ranges
+
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    size: int
+    media_type: str
+
+
+def send_file(
+    request: Request,
+    path: Path,
+    *,
+    media_type: str,
+    filename: str | None = None,
+    sha256: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with the file or the parts of it that Range asks for; HEAD answers with its headers alone.
+
+    `sha256` in hexadecimal, where it is known, is the ETag and the Repr-Digest (RFC 9530); else the ETag is made
+    of the file's inode, size and time. Raises Problem: 404 no such file, 412, 416.
+    """
+    status = _stat(path)
+    validators = Validators(_etag(status, sha256), int(status.st_mtime))
+    file = _File(path, status.st_size, media_type)
+    described = {
+        "Accept-Ranges": "bytes",
+        "ETag": validators.etag,
+        "Last-Modified": formatdate(validators.modified, usegmt=True),
+        **({"Content-Disposition": _disposition(filename)} if filename else {}),
+        **({"Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:"} if sha256 else {}),
+        **(headers or {}),
+    }
+    if check_preconditions(request, validators) is HTTPStatus.NOT_MODIFIED:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=described)
+    ranges = _wanted(request, file, validators)
+    if ranges is None:
+        return _answer(request, file, [(0, file.size)], described)
+    if len(ranges) == 1:
+        [(start, end)] = ranges
+        described["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
+        return _answer(request, file, ranges, described, HTTPStatus.PARTIAL_CONTENT)
+    return _multipart(file, ranges, described)
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise Problem(HTTPStatus.NOT_FOUND, "there is no such file", type_=NOT_FOUND) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise Problem(HTTPStatus.NOT_FOUND, "there is no such file", type_=NOT_FOUND)
+    return status
+
+
+def _etag(status: os.stat_result, sha256: str | None) -> str:
+    if sha256:
+        return f'"{sha256}"'
+    made_of = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+    return f'"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}"'
+
+
+def _disposition(filename: str) -> str:
+    if filename.isascii() and filename.isprintable() and not set(filename) & set('"\\%'):
+        return f'attachment; filename="{filename}"'
+    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _wanted(request: Request, file: _File, validators: Validators) -> list[Range] | None:
+    if not range_applies(request, validators):
+        return None
+    try:
+        return parse_ranges(request.headers["range"], file.size)
+    except RangeNotSatisfiable as error:
+        raise Problem(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            f"Range: {request.headers['range']!r} is outside of the file's {file.size} bytes",
+            headers={"Content-Range": f"bytes */{file.size}", "Accept-Ranges": "bytes"},
+        ) from error
+
+
+def _answer(
+    request: Request,
+    file: _File,
+    ranges: Sequence[Range],
+    headers: Mapping[str, str],
+    status: HTTPStatus = HTTPStatus.OK,
+) -> Response:
+    headers = {**headers, "Content-Length": str(sum(end - start for start, end in ranges))}
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=file.media_type)
+    return StreamingResponse(_read(file.path, ranges), status, headers, file.media_type)
+
+
+def _multipart(file: _File, ranges: Sequence[Range], headers: Mapping[str, str]) -> Response:
+    boundary = token_hex(16)
+    heads = [
+        f"\r\n--{boundary}\r\nContent-Type: {file.media_type}\r\n"
+        f"Content-Range: bytes {start}-{end - 1}/{file.size}\r\n\r\n".encode()
+        for start, end in ranges
+    ]
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    length = sum(map(len, heads)) + sum(end - start for start, end in ranges) + len(tail)
+
+    async def body() -> AsyncIterator[bytes]:
+        for head, part in zip(heads, ranges, strict=True):
+            yield head
+            async for chunk in _read(file.path, [part]):
+                yield chunk
+        yield tail
+
+    return StreamingResponse(
+        body(),
+        HTTPStatus.PARTIAL_CONTENT,
+        {**headers, "Content-Length": str(length)},
+        f"multipart/byteranges; boundary={boundary}",
+    )
+
+
+async def _read(path: Path, ranges: Sequence[Range]) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(path, "rb") as file:
+        for start, end in ranges:
+            await file.seek(start)
+            left = end - start
+            while left:
+                chunk = await file.read(min(_CHUNK, left))
+                if not chunk:
+                    raise OSError(f"{path.name} became shorter while it was sent")
+                left -= len(chunk)
+                yield chunk

@@ -1,0 +1,1 @@
+"""Health, and the events that Airflow sends."""

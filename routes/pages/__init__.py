@@ -1,0 +1,1 @@
+"""A document as JSON or as a page, and the files of the pages."""

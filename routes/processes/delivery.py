@@ -1,0 +1,138 @@
+"""What a successful job answers with: table 11 of 18-062r2, by what its order asked for."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from orchestration.errors import ResultMissing
+from orchestration.files import document as result_document
+from orchestration.files.document import Delivery
+from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
+from routes.errors import problem_of_failure
+from routes.http.file_response import send_file
+from routes.http.multipart import BodyPart, related
+from routes.http.problem import RESULT_NOT_READY, Problem
+from routes.processes.own_job import waiting
+from routes.resources import Resources, resources_of
+
+PRIVATE = {"Cache-Control": "private", "Referrer-Policy": "no-referrer"}
+
+
+def check_delivered(job: Job) -> None:
+    """Raise the Problem where the job has no result to give: not yet, never, or no more."""
+    if job.status in UNFINISHED:
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            f"the job is {job.status}; its results are not there yet",
+            type_=RESULT_NOT_READY,
+            headers=waiting(job),
+        )
+    if job.status is Status.FAILED:
+        raise problem_of_failure(job)
+    if job.status is Status.DISMISSED:
+        raise Problem(HTTPStatus.GONE, "the job was dismissed; it has no results")
+    if job.expired and any(output.file for output in job.manifest):
+        raise _expired()
+
+
+def deliveries(job: Job, resources: Resources) -> list[Delivery]:
+    """Return the outputs that the order asked for, in its order. Raises the 410 Problem where a file was removed."""
+    try:
+        return result_document.deliveries(job, resources.results, resources.url)
+    except ResultMissing as error:
+        raise _expired() from error
+
+
+async def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with the job's results as its order asked for them. Raises Problem where there are none."""
+    check_delivered(job)
+    resources = resources_of(request)
+    outputs = deliveries(job, resources)
+    all_headers = {**PRIVATE, **(headers or {})}
+    if job.order.response == "document":
+        return await deliver_document(request, outputs, all_headers)
+    if all(delivery.by_reference for delivery in outputs):
+        return _linked(outputs, all_headers)
+    if len(outputs) == 1:
+        return deliver_one(request, outputs[0].output, all_headers)
+    parts = [_part(delivery, resources) for delivery in outputs]
+    return related(parts, all_headers)
+
+
+async def deliver_document(request: Request, outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
+    """Answer with the results as one JSON object by the outputs' id (results.yaml)."""
+    resources = resources_of(request)
+    document = await anyio.to_thread.run_sync(
+        result_document.result_document, outputs, resources.results.path_of, limiter=resources.heavy
+    )
+    return JSONResponse(document, headers=headers)
+
+
+def _linked(outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
+    response = Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+    for delivery in outputs:
+        response.headers.append("Link", _link(delivery.href, delivery.output))
+    return response
+
+
+def _link(href: str, output: Output) -> str:
+    """Return the link to an output; of what lies elsewhere we do not know the media type."""
+    type_ = f'; type="{media_type(output)}"' if output.href is None else ""
+    return f'<{href}>; rel="related"; title="{output.id}"{type_}'
+
+
+def deliver_one(request: Request, output: Output, headers: Mapping[str, str]) -> Response:
+    """Answer with the output itself: its file, by range, or its value; one that lies elsewhere is linked."""
+    if output.href is not None:
+        return _linked([Delivery(output, by_reference=True, href=output.href)], headers)
+    if output.file is not None:
+        return send_result(request, output.file, headers)
+    return Response(value_bytes(output), headers=headers, media_type=output.media_type)
+
+
+def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a file of a result, by range. Raises the 410 Problem where it was removed."""
+    try:
+        path = resources_of(request).results.path_of(file)
+    except ResultMissing as error:
+        raise _expired() from error
+    if not path.is_file():
+        raise _expired()
+    return send_file(
+        request,
+        path,
+        media_type=file.media_type,
+        filename=file.name,
+        sha256=file.sha256,
+        headers={**PRIVATE, **(headers or {})},
+    )
+
+
+def _part(delivery: Delivery, resources: Resources) -> BodyPart:
+    output = delivery.output
+    head = {"Content-ID": output.id, "Content-Type": media_type(output)}
+    if delivery.by_reference:
+        return BodyPart({**head, "Content-Location": delivery.href})
+    if output.file is None:
+        return BodyPart(head, content=value_bytes(output))
+    return BodyPart(head, file=resources.results.path_of(output.file), size=output.file.size)
+
+
+def media_type(output: Output) -> str:
+    """Return the media type of the output's file or value."""
+    return output.file.media_type if output.file else output.media_type
+
+
+def value_bytes(output: Output) -> bytes:
+    """Return the value as its media type has it: JSON, or text as it is."""
+    if isinstance(output.value, str) and not output.media_type.endswith("json"):
+        return output.value.encode()
+    return json.dumps(output.value, ensure_ascii=False).encode()
+
+
+def _expired() -> Problem:
+    return Problem(HTTPStatus.GONE, "the files of this result were removed at the end of their time; order again")

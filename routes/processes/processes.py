@@ -1,0 +1,111 @@
+"""The processes and their descriptions (18-062r2, 7.9 and 7.10)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pygeoapi.api import API
+from starlette.requests import Request
+from starlette.responses import Response
+
+from auth.access import Action
+from processes.base import Processor
+from processes.words import allowed
+from routes.guard import NOTHING, GuardedRoute, on_process
+from routes.http.unknown import no_such_process
+from routes.pages.respond import respond
+from routes.providers import listed_processes, processes_of
+from routes.query.paging import page_links, read_page
+from routes.query.parameters import allow_parameters
+from routes.resources import resources_of
+
+_REL = "http://www.opengis.net/def/rel/ogc/1.0"
+_SUMMARY = ("id", "version", "title", "description", "keywords", "jobControlOptions", "outputTransmission")
+
+
+def processor_of(api: API, process_id: str) -> Processor:
+    """Return the process. Raises the 404 Problem where the caller sees none of this id."""
+    if process_id not in processes_of(api):
+        raise no_such_process(process_id, listed_processes(api))
+    processor = api.manager.get_processor(process_id)
+    if not isinstance(processor, Processor):
+        raise TypeError(f"{process_id}: {processor!r} is no processes.base.Processor")
+    return processor
+
+
+def process_summary(process: Processor, url: str) -> dict[str, Any]:
+    """Return the process as processSummary.yaml."""
+    summary = {member: process.metadata[member] for member in _SUMMARY}
+    return {**summary, "links": _links(f"{url}/processes/{quote(summary['id'], safe='')}", url)}
+
+
+def process_description(process: Processor, url: str) -> dict[str, Any]:
+    """Return the process as process.yaml: the summary, its inputs, its outputs, an example of an execution."""
+    described = {member: process.metadata[member] for member in ("inputs", "outputs", "example")}
+    return {**process_summary(process, url), **described}
+
+
+def _links(address: str, url: str) -> list[dict[str, str]]:
+    return [
+        {"rel": "self", "type": "application/json", "title": "Description", "href": f"{address}?f=json"},
+        {"rel": "alternate", "type": "text/html", "title": "Description as a page", "href": f"{address}?f=html"},
+        {"rel": f"{_REL}/execute", "type": "application/json", "title": "Execute", "href": f"{address}/execution"},
+        {"rel": f"{_REL}/job-list", "type": "application/json", "title": "Jobs", "href": f"{url}/jobs"},
+    ]
+
+
+async def processes(request: Request) -> Response:
+    """List the processes, a page at a time."""
+    allow_parameters(request, "limit", "offset")
+    resources = resources_of(request)
+    page = read_page(request)
+    names = listed_processes(resources.api)
+    shown = names[page.offset : page.offset + page.limit]
+    document = {
+        "title": "Processes",
+        "processes": [process_summary(processor_of(resources.api, name), resources.url) for name in shown],
+        "links": page_links(request, page, len(names)),
+    }
+    return respond(request, document, page="processes.html")
+
+
+async def process(request: Request) -> Response:
+    """Describe one process."""
+    allow_parameters(request)
+    resources = resources_of(request)
+    found = processor_of(resources.api, request.path_params["process_id"])
+    document = process_description(found, resources.url)
+    return respond(request, document, page="process.html", only_page=_in_words(document, resources.url))
+
+
+def _in_words(document: Mapping[str, Any], url: str) -> Mapping[str, Any]:
+    """Return what the page says besides: what each input allows, and the example as a command."""
+    address = f"{url}/processes/{document['id']}/execution"
+    body = json.dumps(document["example"])
+    return {
+        "rows": [_row(name, described) for name, described in document["inputs"].items()],
+        "curl": f"curl -i -X POST {address} \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'",
+        "synchronous": "sync-execute" in document["jobControlOptions"],
+        "asynchronous": "async-execute" in document["jobControlOptions"],
+    }
+
+
+def _row(name: str, described: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = described["schema"]
+    return {
+        "name": name,
+        "title": described["title"],
+        "description": described.get("description", ""),
+        "allowed": allowed(schema),
+        "default": json.dumps(schema["default"]) if "default" in schema else None,
+        "required": "default" not in schema and described.get("minOccurs", 1) > 0,
+        "most": described.get("maxOccurs", 1),
+        "by_reference": "byReference" in described.get("valuePassing", ()),
+    }
+
+
+routes = [
+    GuardedRoute("/processes", processes, needs=NOTHING),
+    GuardedRoute("/processes/{process_id}", process, needs=on_process(Action.DISCOVER)),
+]

@@ -1,0 +1,148 @@
+"""The results of a job, and the signed links to their files (18-062r2, 7.13)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from auth.access import Access, Action, Verdict
+from auth.audit import audit
+from auth.identity import current_identity
+from orchestration.files.document import Delivery
+from orchestration.job import Job, ResultFile
+from orchestration.status_info import instant
+from orchestration.work import ESTIMATE
+from processes.words import shown
+from routes.guard import NOTHING, READ_JOB, GuardedRoute
+from routes.http.accept import choose_for
+from routes.http.problem import NOT_FOUND, Problem, bad_parameter
+from routes.pages.render import render
+from routes.processes.delivery import (
+    PRIVATE,
+    check_delivered,
+    deliver,
+    deliver_document,
+    deliver_one,
+    deliveries,
+    media_type,
+    send_result,
+)
+from routes.processes.own_job import own_job
+from routes.query.parameters import allow_parameters
+from routes.resources import resources_of
+
+
+async def results(request: Request) -> Response:
+    """Answer as the order asked; `f=json` is a document that links files, `f=html` a page, which browsers get."""
+    allow_parameters(request)
+    form = request.query_params.get("f")
+    if form not in {None, "json", "html"}:
+        raise bad_parameter("f", str(form), "allowed: json, html")
+    job = own_job(request)
+    check_delivered(job)
+    if form == "html" or (form is None and _is_browser(request)):
+        return Response(render(request, "results.html", _page(request, job)), headers=PRIVATE, media_type="text/html")
+    if form == "json" and job.order.response == "raw":
+        return await deliver_document(request, _linked(deliveries(job, resources_of(request))), PRIVATE)
+    return await deliver(request, job)
+
+
+def _linked(outputs: list[Delivery]) -> list[Delivery]:
+    return [replace(delivery, by_reference=True) if delivery.output.file else delivery for delivery in outputs]
+
+
+def _is_browser(request: Request) -> bool:
+    return choose_for(request, ("application/octet-stream", "text/html")) == "text/html"
+
+
+def _page(request: Request, job: Job) -> Mapping[str, Any]:
+    outputs = [_row(delivery) for delivery in deliveries(job, resources_of(request))]
+    until = instant(job.files_until) if job.files_until else None
+    page = {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+    return {**page, "estimate": _estimate(job)}
+
+
+def _estimate(job: Job) -> Any:
+    """Return what the page says in words: the estimate, None where the job made none."""
+    return next((output.value for output in job.manifest), None) if job.order.process == ESTIMATE else None
+
+
+def _row(delivery: Delivery) -> Mapping[str, Any]:
+    output = delivery.output
+    ends = parse_qs(urlsplit(delivery.href).query).get("exp") if output.file else None
+    return {
+        "id": output.id,
+        "href": delivery.href,
+        "media_type": None if output.href else media_type(output),
+        "shown": output.href or shown(output.value),
+        "file": output.file,
+        "link_until": instant(datetime.fromtimestamp(int(ends[0]), UTC)) if ends else None,
+    }
+
+
+async def one_output(request: Request) -> Response:
+    """Answer with one output by itself, whatever the order asked for."""
+    allow_parameters(request, one_form=True)
+    job = own_job(request)
+    check_delivered(job)
+    name = request.path_params["output_id"]
+    output = next((output for output in job.manifest if output.id == name), None)
+    if output is None:
+        there = ", ".join(output.id for output in job.manifest)
+        raise Problem(HTTPStatus.NOT_FOUND, f"the job has no output {name[:80]!r}; it has {there}", type_=NOT_FOUND)
+    return deliver_one(request, output, PRIVATE)
+
+
+async def result_file(request: Request) -> Response:
+    """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended.
+
+    The owner of the job is signed too: without the job no link can be told from a forged one.
+    """
+    allow_parameters(request, "exp", "sig", one_form=True)
+    resources = resources_of(request)
+    job_id, name = request.path_params["job_id"], request.path_params["name"]
+    job = _linked_to(request, await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light))
+    check_delivered(job)
+    return send_result(request, _file(job, name))
+
+
+def _linked_to(request: Request, job: Job | None) -> Job:
+    """Return the job, if the link leads to it. Raises the 403 and 410 Problem."""
+    name = request.path_params["name"]
+    exp, sig = request.query_params.get("exp", ""), request.query_params.get("sig", "")
+    job_id, owner = (job.id, job.order.owner) if job else ("", "")
+    verdict = resources_of(request).results.verify(job_id, name, exp, sig, owner=owner, now=datetime.now(UTC))
+    _note(request, job, verdict)
+    if job is None or verdict == "invalid":
+        detail = "this link was not made by this server, was changed, or its job was deleted"
+        raise Problem(HTTPStatus.FORBIDDEN, detail, headers=PRIVATE)
+    if verdict == "expired":
+        raise Problem(HTTPStatus.GONE, "this link has ended; the results of the job link anew", headers=PRIVATE)
+    return job
+
+
+def _note(request: Request, job: Job | None, verdict: str) -> None:
+    """Write down who came by the link: whoever has it, so mostly nobody known."""
+    access = Access(Action.READ_OWN_JOBS, job.order.process if job else None)
+    good = Verdict(allowed=job is not None and verdict == "valid", reason=f"the link is {verdict}", rule="signed-link")
+    audit(current_identity.get(), access, good, job=request.path_params["job_id"][:80])
+
+
+def _file(job: Job, name: str) -> ResultFile:
+    for output in job.manifest:
+        if output.file and output.file.name == name:
+            return output.file
+    raise Problem(HTTPStatus.NOT_FOUND, f"the job has no file {name[:80]!r}", type_=NOT_FOUND)
+
+
+routes = [
+    GuardedRoute("/jobs/{job_id}/results", results, needs=READ_JOB),
+    GuardedRoute("/jobs/{job_id}/results/{output_id}", one_output, needs=READ_JOB),
+    GuardedRoute("/results/{job_id}/{name}", result_file, needs=NOTHING),
+]

@@ -1,0 +1,1 @@
+"""What pygeoapi's own functions answer."""

@@ -1,0 +1,1 @@
+"""Query parameters: how each is read, and the 400 for what cannot be read."""

@@ -1,0 +1,58 @@
+"""What the couriers of the worker deliver with, as the settings say."""
+
+from ipaddress import ip_address
+
+from orchestration.files.results import Results, results_key
+from orchestration.net.addresses import any_address, is_public
+from orchestration.net.post import Poster
+from orchestration.notifications.callback import Callback
+from orchestration.notifications.courier import Retry
+from orchestration.notifications.desk import Desk
+from orchestration.notifications.mail import Mail
+from orchestration.notifications.mailbox import mail_server
+from orchestration.notifications.signature import callbacks_key, key_of
+from server.settings import Settings
+
+
+def make_results(settings: Settings) -> Results:
+    """Return the folder of results and what signs links to its files."""
+    folder = settings.state.dir
+    key = settings.results.key.get_secret_value().encode() if settings.results.key else results_key(folder)
+    url = settings.server.public_url
+    return Results(folder / "results", key=key, url=url, link_days=settings.results.link_days)
+
+
+def make_desk(settings: Settings) -> Desk:
+    """Return the desk; it has no mail where no mail server is named."""
+    results, url = make_results(settings), settings.server.public_url
+    allowed = any_address if settings.jobs.fetch_private else is_public
+    poster = Poster(settings.callbacks.timeout, allowed)
+    callback = Callback(poster, results, url, _key(settings))
+    retry = Retry(settings.callbacks.tries, settings.callbacks.pause)
+    if settings.mail.url is None:
+        return Desk(callback, retry=retry)
+    server = mail_server(settings.mail.url.get_secret_value())
+    mail = Mail(server, _sender(settings), results, url, settings.mail.timeout)
+    return Desk(callback, mail, retry, Retry(settings.mail.tries, settings.callbacks.pause))
+
+
+def _key(settings: Settings) -> bytes:
+    if settings.callbacks.key:
+        return key_of(settings.callbacks.key.get_secret_value())
+    return callbacks_key(settings.state.dir)
+
+
+def _sender(settings: Settings) -> str:
+    if settings.mail.sender:
+        return settings.mail.sender
+    host = settings.server.url.host if settings.server.url else settings.server.bind.rpartition(":")[0]
+    return f"landcast@{_domain(str(host).strip('[]'))}"
+
+
+def _domain(host: str) -> str:
+    """Return the host as the domain of a mail address, an IP address as the literal of RFC 5321."""
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return host
+    return f"[IPv6:{ip}]" if ip.version == 6 else f"[{ip}]"  # noqa: PLR2004  the version is its own name

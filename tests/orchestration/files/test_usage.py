@@ -1,0 +1,54 @@
+"""What a folder holds on disk, and the note of it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestration.files.usage import allocated, in_words, known_usage, note_usage
+
+_MB = 1 << 20
+
+
+def _file(path: Path, size: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(os.urandom(size))
+    return path
+
+
+def test_blocks_are_counted_not_lengths(tmp_path: Path) -> None:
+    empty = allocated(tmp_path)
+    _file(tmp_path / "j" / "1" / "a.zip", _MB)
+    with (tmp_path / "holes").open("wb") as sparse:
+        sparse.truncate(100 * _MB)
+    assert _MB <= allocated(tmp_path) - empty < 1.1 * _MB
+    assert allocated(tmp_path / "nothing") == 0
+
+
+def test_a_file_that_is_there_without_us_is_not_counted(tmp_path: Path) -> None:
+    source = _file(tmp_path / "europe.tif", _MB)
+    house = tmp_path / "results" / "house"
+    for key in ("a", "b"):
+        (house / key).mkdir(parents=True)
+        (house / key / "europe.tif").hardlink_to(source)
+    (house / "a" / "link.tif").symlink_to(source)
+    assert allocated(house) < _MB / 2
+    source.unlink()
+    assert _MB <= allocated(house) < 1.1 * _MB, "once it is ours alone it counts, and once"
+
+
+def test_the_note_is_read_by_others_and_written_over(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    assert known_usage(results) is None
+    note_usage(results, 123_456_789_012)
+    note_usage(results, 7)
+    assert known_usage(results) == 7
+    (tmp_path / "usage").write_bytes(b"\0" * 64)
+    assert known_usage(results) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(999, "999 bytes"), (1536, "1.5 KiB"), (50 * 1024**3, "50 GiB"), (2 * 1024**5, "2048 TiB")]
+)
+def test_sizes_are_said_as_people_read_them(size: int, words: str) -> None:
+    assert in_words(size) == words

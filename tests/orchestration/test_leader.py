@@ -1,0 +1,145 @@
+"""One worker at a time on a database that several machines share: real workers, a real PostgreSQL."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestration.job import Job, Order, Status
+from orchestration.leader import Turn
+from orchestration.store.jobs import StoredJobs
+from sql.connections import DatabaseAway
+from sql.lock import PostgresLock
+from tests.places import PlaceOf
+from tests.ports import free_port
+from tests.postgres import Postgres
+
+if TYPE_CHECKING:
+    import subprocess
+
+postgresql = pytest.mark.parametrize("place_of", ["postgresql"], indirect=True)
+MakeStore = Callable[..., StoredJobs]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+Finished = Callable[..., Job]
+Until = Callable[..., None]
+Restart = Callable[[], None]
+
+
+@pytest.fixture
+def lose_all(postgres: Postgres, place_of: PlaceOf) -> Restart:
+    """Return what ends all connections to the database, as a restart of the server does."""
+    others = "select pg_terminate_backend(pid) from pg_stat_activity"
+    where = "where datname = current_database() and pid <> pg_backend_pid()"
+
+    def lose() -> None:
+        postgres.run(place_of.text, f"{others} {where}")
+
+    return lose
+
+
+@pytest.fixture
+def make_lock(place_of: PlaceOf) -> Iterator[Callable[[], PostgresLock]]:
+    locks = []
+
+    def make() -> PostgresLock:
+        locks.append(PostgresLock(place_of.text, "test"))
+        return locks[-1]
+
+    yield make
+    for lock in locks:
+        lock.close()
+
+
+@postgresql
+def test_one_has_the_lock_until_it_gives_it_back(make_lock: Callable[[], PostgresLock]) -> None:
+    one, other = make_lock(), make_lock()
+    assert one.take()
+    assert not other.take()
+    assert one.is_held()
+    one.close()
+    assert other.take()
+    assert not one.is_held()
+
+
+@postgresql
+def test_a_lock_that_a_restart_took_is_taken_again_unless_another_was_first(
+    make_lock: Callable[[], PostgresLock], lose_all: Restart
+) -> None:
+    one, other = make_lock(), make_lock()
+    assert one.take()
+    lose_all()
+    assert one.is_held()
+    assert not other.take()
+    lose_all()
+    assert other.take()
+    assert not one.is_held()
+
+
+@postgresql
+def test_a_turn_is_over_once_another_has_it_and_not_before(
+    make_lock: Callable[[], PostgresLock], lose_all: Restart, until: Until
+) -> None:
+    one, other = make_lock(), make_lock()
+    assert one.take()
+    turn = Turn(one)
+    lose_all()
+    time.sleep(1.1)
+    assert not turn.is_over()
+    lose_all()
+    assert other.take()
+    until(turn.is_over, seconds=3)
+
+
+def test_while_nothing_can_be_said_the_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.leader._LOOK", 0)
+    lock = PostgresLock(f"postgresql://x@127.0.0.1:{free_port()}/x", "test")
+    with pytest.raises(DatabaseAway):
+        lock.is_held()
+    assert not Turn(lock).is_over()
+
+
+def _order(store: StoredJobs, steps: int) -> Job:
+    return store.add(Order("files", {"steps": steps}, "local"))[0]
+
+
+@postgresql
+def test_of_two_machines_one_works_and_the_other_takes_over(  # noqa: PLR0917  the fixtures of the scene
+    make_store: MakeStore, place_of: PlaceOf, start_worker: Start, finished: Finished, until: Until, tmp_path: Path
+) -> None:
+    """The second has a state folder of its own: only the database is between them."""
+    with closing(make_store()) as store:
+        first = start_worker(database=place_of.text)
+        assert finished(_order(store, 5)).status is Status.SUCCESSFUL
+        start_worker(database=place_of.text, state_dir=str(tmp_path / "other machine"))
+        time.sleep(1)
+        assert finished(_order(store, 5)).status is Status.SUCCESSFUL
+        assert not (tmp_path / "other machine" / "results").exists()
+        long = _order(store, 80)
+        until(lambda: (now := store.get(long.id)) and now.progress > 5)
+        first.send_signal(signal.SIGKILL)
+        done = finished(long)
+        assert (done.status, done.attempt, done.failures) == (Status.SUCCESSFUL, 2, 0)
+        assert list((tmp_path / "other machine" / "results" / long.id).rglob("*.bin"))
+
+
+@postgresql
+def test_a_restart_of_the_database_costs_no_attempt(
+    make_store: MakeStore,
+    place_of: PlaceOf,
+    start_worker: Start,
+    finished: Finished,
+    lose_all: Restart,
+) -> None:
+    with closing(make_store()) as store:
+        start_worker(database=place_of.text)
+        jobs = [_order(store, 80) for _ in range(2)]
+        for _ in range(3):
+            time.sleep(0.5)
+            lose_all()
+        for job in jobs:
+            done = finished(job)
+            assert (done.status, done.attempt) == (Status.SUCCESSFUL, 1)

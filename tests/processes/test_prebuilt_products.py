@@ -1,0 +1,102 @@
+"""A product of a nation or of Europe is checked before there is an order, and known where it is made already."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_schema_validator import OAS30Validator
+
+from orchestration.prebuilt.product import Edition, House
+from processes.base import Processor
+from processes.echo import Echo
+from processes.errors import InvalidInput
+from processes.european_product import EuropeanProduct
+from processes.extract_product import ExtractProduct
+from processes.national_product import NationalProduct
+from products.catalogue import Catalogue, Product
+from products.errors import BrokenSource
+from products.nations import find_nation
+from products.progress import Report, unheard
+
+_RASTER = Path(__file__).parents[2] / "sample" / "clcplus_2023_parks.tif"
+_CATALOGUE = Catalogue((Product("sample", "CLC+ Backbone 2023", 2023, _RASTER, None, "Copernicus"),))
+_DEFAULTS = {
+    "series": "clcplus",
+    "year": 2023,
+    "project": "CLC-Backbone-Products",
+    "test": False,
+    "send_mail": False,
+}
+
+
+def national() -> NationalProduct:
+    return NationalProduct({"name": "national-product"})
+
+
+def european() -> EuropeanProduct:
+    return EuropeanProduct({"name": "european-product"})
+
+
+@pytest.mark.parametrize("nation", ["Poland", "POLAND", "poland", " pOLAND  ", "Czech  republic"])
+def test_a_nation_is_taken_in_any_case(nation: str) -> None:
+    given = {"product": "Raster", "nation": nation}
+    assert national().check(given, _CATALOGUE) == {**given, **_DEFAULTS}
+
+
+def test_a_nation_without_data_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"^input 'nation': there is nothing of CLC\+ .* in Bosnia and Herzegovina"):
+        national().check({"product": "Raster", "nation": "bosnia AND herzegovina"}, _CATALOGUE)
+
+
+def test_a_product_without_a_vector_is_named() -> None:
+    with pytest.raises(InvalidInput, match="has no Vector; allowed: Raster"):
+        national().check({"product": "Vector", "nation": "Poland"}, _CATALOGUE)
+
+
+def test_europe_needs_nothing_but_the_product() -> None:
+    assert european().check({"product": "Raster"}, _CATALOGUE) == {"product": "Raster", **_DEFAULTS}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"II*\0 no raster"])
+def test_a_broken_source_is_our_fault(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "raster.tif"
+    if content is not None:
+        path.write_bytes(content)
+    broken = Catalogue((Product("sample", "CLC+ Backbone 2023", 2023, path, None, "Copernicus"),))
+    with pytest.raises(BrokenSource):
+        european().check({"product": "Raster"}, broken)
+    with pytest.raises(BrokenSource):
+        national().check({"product": "Raster", "nation": "Poland"}, broken)
+
+
+def test_what_is_made_is_ready_in_any_case_and_nothing_else_is(tmp_path: Path) -> None:
+    house, product = House(tmp_path / "results"), _CATALOGUE.default
+    stage = tmp_path / "results" / "stage"
+    stage.mkdir(parents=True)
+
+    def ready(process: Processor, **inputs: str) -> bool:
+        return process.ready({"product": "Raster", **inputs}, _CATALOGUE, house) is not None
+
+    def write(target: Path, _report: Report) -> None:
+        target.write_bytes(b"x")
+
+    assert not ready(national(), nation="Poland")
+    house.provide(Edition(product, "Raster", find_nation("Poland")), write, stage, unheard)
+    assert ready(national(), nation="pOLAND")
+    assert not ready(national(), nation="Slovakia")
+    assert not ready(european())
+    house.provide(Edition(product, "Raster"), write, stage, unheard)
+    assert ready(european())
+    assert not ready(ExtractProduct({"name": "extract-product"}))
+    assert not ready(Echo({"name": "echo"}))
+
+
+@pytest.mark.parametrize("process", [NationalProduct, EuropeanProduct])
+def test_the_description_is_whole(process: type[Processor]) -> None:
+    described: Any = process.description
+    assert described["jobControlOptions"] == ["sync-execute", "async-execute", "dismiss"]
+    assert process({"name": described["id"]}).check(described["example"]["inputs"], _CATALOGUE)
+    for each in described["inputs"].values():
+        Draft202012Validator.check_schema(each["schema"])
+        OAS30Validator.check_schema(each["schema"])

@@ -1,0 +1,53 @@
+"""Where a login leads back to, at a server without a path prefix: there, what begins with a slash is not yet ours."""
+
+import pytest
+
+from routes.http.return_to import is_ours
+
+URL = "https://maps.example.org"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/jobs",
+        "/jobs?limit=3&datetime=2024-01-01/..",
+        "/collections/a.b/items#x",
+        "/auth/account?f=html",
+        "/authors",
+    ],
+)
+def test_a_path_of_ours(path: str) -> None:
+    assert is_ours(path, URL)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "jobs",
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "/jobs\\..\\x",
+        "/\t/evil.example",
+        "/ /evil.example",
+        "/a/../b",
+        "/%2E%2e/b",
+        "/jobs\n",
+        "/jobs\x7f",
+        "/é",
+        '/"><script>',
+        "https://maps.example.org/jobs",
+        "//maps.example.org/jobs",
+        "@evil.example/",
+        ".evil.example/",
+        "/auth",
+        "/auth/login",
+        "/auth/account/x",
+        "/%61uth/login",
+    ],
+)
+def test_a_path_that_is_not(path: str) -> None:
+    assert not is_ours(path, URL)

@@ -1,0 +1,265 @@
+"""An execution is a stored job before it is answered; the mode is that of 18-062r2's tables."""
+
+import re
+import threading
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from auth.identity import LOCAL
+from orchestration.errors import StoreUnavailable
+from orchestration.job import JobQuery, Output, Status
+from processes.base import Processor
+from routes.http.prefer import Preferences
+from routes.processes.execution import Mode, _applied, choose_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from httpx2 import Response
+
+    from tests.routes.conftest import Bureau
+
+EXECUTION = "/processes/echo/execution"
+URL = "https://maps.example.org/land"
+NO_SUCH_PROCESS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-process"
+
+ASYNC = ["async-execute", "dismiss"]
+SYNC = ["sync-execute"]
+BOTH = ["sync-execute", "async-execute"]
+NONE = Preferences()
+ASKED = Preferences(respond_async=True)
+PATIENT = Preferences(respond_async=True, wait=10)
+
+
+@pytest.mark.parametrize(
+    ("options", "preferences", "mode"),
+    [
+        (ASYNC, NONE, Mode(0, gives_up=False)),
+        (ASYNC, ASKED, Mode(0, gives_up=False)),
+        (ASYNC, PATIENT, Mode(0, gives_up=False)),
+        (SYNC, NONE, Mode(60, gives_up=True)),
+        (SYNC, ASKED, Mode(60, gives_up=True)),
+        (SYNC, PATIENT, Mode(10, gives_up=True)),
+        (BOTH, NONE, Mode(60, gives_up=True)),
+        (BOTH, Preferences(wait=5), Mode(5, gives_up=True)),
+        (BOTH, Preferences(wait=500), Mode(60, gives_up=True)),
+        (BOTH, ASKED, Mode(0, gives_up=False)),
+        (BOTH, PATIENT, Mode(10, gives_up=False)),
+        (BOTH, Preferences(respond_async=True, wait=999), Mode(60, gives_up=False)),
+    ],
+)
+def test_the_mode_is_the_standards(options: list[str], preferences: Preferences, mode: Mode) -> None:
+    class Process(Processor):
+        description = {"inputs": {}, "jobControlOptions": options}  # noqa: RUF012  its base says what it is
+
+    assert choose_mode(Process({"name": "process"}), preferences, 60) == mode
+
+
+def execute(bureau: "Bureau", body: Any, **headers: str) -> "Response":
+    return bureau.client.post(EXECUTION, json=body, headers=headers)
+
+
+def soon(work: "Callable[[], None]") -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def served(bureau: "Bureau", *outputs: Output, after: float = 0.0) -> threading.Thread:
+    """Serve the next job that comes, as a worker in another thread."""
+
+    def work() -> None:
+        while not (waiting := bureau.resources.store.unfinished()):
+            time.sleep(0.01)
+        time.sleep(after)
+        bureau.serve(waiting[0].id, *outputs)
+
+    return soon(work)
+
+
+def count(bureau: "Bureau") -> int:
+    return bureau.resources.store.find(JobQuery()).matched
+
+
+def test_asynchronously_it_is_201_with_the_job(bureau: "Bureau") -> None:
+    answer = execute(bureau, {"inputs": {"stringInput": "a"}}, Prefer="respond-async")
+    job = answer.json()
+    assert answer.status_code == HTTPStatus.CREATED
+    assert answer.headers["location"] == f"{URL}/jobs/{job['jobID']}"
+    assert answer.headers["preference-applied"] == "respond-async"
+    assert {name: job[name] for name in ("processID", "type", "status", "progress")} == {
+        "processID": "echo",
+        "type": "process",
+        "status": "accepted",
+        "progress": 0,
+    }
+    stored = bureau.resources.store.get(job["jobID"])
+    assert stored is not None
+    assert stored.order.owner == LOCAL.owner
+    assert stored.order.inputs == {"stringInput": "a", "pause": 0}
+
+
+def test_without_a_preference_it_waits_and_answers_the_result(bureau: "Bureau") -> None:
+    thread = served(bureau, Output("stringOutput", "hello"), after=0.1)
+    answer = execute(bureau, {"inputs": {"stringInput": "hello"}})
+    thread.join()
+    job = bureau.resources.store.find(JobQuery()).jobs[0]
+    assert answer.status_code == HTTPStatus.OK
+    assert answer.json() == "hello"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["link"] == f'<{URL}/jobs/{job.id}>; rel="monitor"'
+    assert "preference-applied" not in answer.headers
+
+
+def test_what_takes_too_long_is_504_with_its_job_which_goes_on(bureau: "Bureau") -> None:
+    answer = execute(bureau, {})
+    job = bureau.resources.store.find(JobQuery()).jobs[0]
+    assert answer.status_code == HTTPStatus.GATEWAY_TIMEOUT
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["link"] == f'<{URL}/jobs/{job.id}>; rel="monitor"'
+    assert job.status is Status.ACCEPTED
+
+
+def test_a_wait_ends_with_the_result_or_with_201(bureau: "Bureau") -> None:
+    thread = served(bureau, Output("stringOutput", "x"), after=0.1)
+    done = execute(bureau, {}, Prefer="respond-async, wait=5")
+    thread.join()
+    begun = time.monotonic()
+    late = execute(bureau, {}, Prefer="respond-async, wait=5")
+    assert (done.status_code, done.json()) == (200, "x")
+    assert late.status_code == HTTPStatus.CREATED
+    assert late.headers["preference-applied"] == "respond-async"
+    assert 0.3 < time.monotonic() - begun < 4.5
+
+
+@pytest.mark.parametrize(
+    ("mode", "preferences", "accepted", "applied"),
+    [
+        (Mode(60, gives_up=True), NONE, False, None),
+        (Mode(10, gives_up=False), PATIENT, False, "wait=10"),
+        (Mode(10, gives_up=False), PATIENT, True, "respond-async, wait=10"),
+        (Mode(5, gives_up=False), PATIENT, True, "respond-async"),
+        (Mode(0, gives_up=False), ASKED, True, "respond-async"),
+        (Mode(0, gives_up=False), NONE, True, None),
+    ],
+)
+def test_only_what_was_honoured_is_called_applied(
+    mode: Mode, preferences: Preferences, *, accepted: bool, applied: str | None
+) -> None:
+    assert _applied(mode, preferences, accepted=accepted).get("Preference-Applied") == applied
+
+
+def test_a_failure_that_was_waited_for_is_a_problem_with_its_reason(bureau: "Bureau") -> None:
+    def work() -> None:
+        while not (waiting := bureau.resources.store.unfinished()):
+            time.sleep(0.01)
+        bureau.fail(waiting[0].id, "the image is not an image")
+
+    thread = soon(work)
+    answer = execute(bureau, {})
+    thread.join()
+    assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert answer.json()["detail"] == "the image is not an image"
+
+
+def test_a_repeated_key_is_the_same_job_with_the_same_answer(bureau: "Bureau") -> None:
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "once"}
+    first, second = (execute(bureau, {"inputs": {"stringInput": "a"}}, **headers) for _ in range(2))
+    assert (first.status_code, first.headers["location"]) == (second.status_code, second.headers["location"])
+    assert count(bureau) == 1
+
+
+def test_a_key_used_for_something_else_is_422(bureau: "Bureau") -> None:
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "once"}
+    execute(bureau, {"inputs": {"stringInput": "a"}}, **headers)
+    answer = execute(bureau, {"inputs": {"stringInput": "b"}}, **headers)
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert count(bureau) == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "\u00fc"])
+def test_a_key_that_is_none_is_400(bureau: "Bureau", key: str) -> None:
+    answer = bureau.client.post(EXECUTION, json={}, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "Idempotency-Key")
+    assert count(bureau) == 0
+
+
+def test_an_unknown_process_is_404_of_the_standards_type(bureau: "Bureau") -> None:
+    answer = bureau.client.post("/processes/nothing/execution", json={})
+    assert (answer.status_code, answer.json()["type"]) == (404, NO_SUCH_PROCESS)
+    assert re.search("extract-product, .*echo", answer.json()["detail"])
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_what_is_not_json_is_415(bureau: "Bureau", media_type: str) -> None:
+    answer = bureau.client.post(EXECUTION, content=b"{}", headers={"Content-Type": media_type})
+    assert answer.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    assert answer.headers["accept-post"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"input": {}}, "inputs, outputs, response, subscriber"),
+        ({"inputs": []}, "inputs: []; allowed: an object"),
+        ({"inputs": None}, "inputs: null"),
+        ({"inputs": {"stringInput": 5}}, "input 'stringInput': 5; allowed: a string"),
+        ({"inputs": {"nothing": 5}}, 'input "nothing" is unknown'),
+        ({"response": "xml"}, 'response: "xml"; allowed: raw or document'),
+        ({"response": ["raw"]}, "response: "),
+        ({"outputs": ["stringOutput"]}, "outputs: "),
+        ({"outputs": {"nothing": {}}}, "stringOutput"),
+        ({"outputs": {"stringOutput": 5}}, "outputs.stringOutput: 5"),
+        ({"outputs": {"stringOutput": {"mode": "value"}}}, "transmissionMode, format"),
+        ({"outputs": {"stringOutput": {"transmissionMode": "post"}}}, "value or reference"),
+        ({"outputs": {"stringOutput": {"transmissionMode": {}}}}, "value or reference"),
+        ({"outputs": {"stringOutput": {"format": {"mediaType": "text/xml"}}}}, "application/json"),
+        ({"outputs": {"stringOutput": {"format": "json"}}}, "application/json"),
+        ([], "not a JSON object"),
+        (5, "not a JSON object"),
+    ],
+)
+def test_a_wrong_body_is_400_and_leaves_nothing(bureau: "Bureau", body: Any, told: str) -> None:
+    answer = execute(bureau, body)
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert told in answer.json()["detail"]
+    assert count(bureau) == 0
+
+
+NULLS: list[Any] = [{"value": None}, {"href": None}, {"bbox": None}]
+NONSENSE: list[Any] = [None, True, -1, 1.5, "", "x", [], {}, [[]], {"a": 1}, *NULLS]
+MEMBERS = ["inputs", "outputs", "response", "subscriber", "", "\x00"]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_nonsense_is_never_a_failure_of_ours(bureau: "Bureau", member: str) -> None:
+    for value in NONSENSE:
+        for body in ({member: value}, {member: {"stringInput": value}}, {member: {"stringOutput": value}}):
+            status = execute(bureau, body, Prefer="respond-async").status_code
+            assert status in {201, 400}, body
+
+
+def test_an_unknown_query_parameter_is_400(bureau: "Bureau") -> None:
+    assert bureau.client.post(f"{EXECUTION}?mode=async", json={}).status_code == HTTPStatus.BAD_REQUEST
+
+
+def test_a_store_that_is_away_is_503_and_nothing_is_half_stored(
+    bureau: "Bureau", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the database of the orders: locked")
+
+    monkeypatch.setattr(bureau.resources.store, "add", away)
+    answer = execute(bureau, {})
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert int(answer.headers["retry-after"]) > 0
+    assert count(bureau) == 0
+
+
+def test_a_caller_who_goes_away_leaves_the_order(bureau: "Bureau") -> None:
+    execute(bureau, {"inputs": {"pause": 60}})
+    assert [job.status for job in bureau.resources.store.unfinished()] == [Status.ACCEPTED]
