@@ -30,7 +30,7 @@ _CONFINED: Mapping[KeyScope, frozenset[Action]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Subjects:
     """Whom a grant is for: everybody, everybody who is known, or who has any one of these words of the issuer.
 
     A role counts as held where it stands among the roles or among the scopes; a user is `sub` or `iss|sub`.
@@ -68,7 +68,7 @@ class Grant:
     """That `who` may do these actions on these collections and processes, with limits."""
 
     name: str
-    who: Who
+    who: Subjects
     actions: frozenset[Action]
     resources: frozenset[str] = frozenset()
     limits: Limits = UNLIMITED

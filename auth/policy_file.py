@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, Action
-from auth.policy import Grant, GrantPolicy, Who
+from auth.policy import Grant, GrantPolicy, Subjects
 from auth.policy_limits import read_limits, read_policy_area
 from auth.policy_problems import InvalidPolicy, Problems
 from products.yaml_file import UnreadableYaml, read_yaml
@@ -66,19 +66,19 @@ class _Reader:
         self._without_effect(place, entry, actions)
         return Grant(name, who, actions, resources, limits, **self._restrictions(place, entry))
 
-    def _who(self, place: str, given: Any) -> Who:
+    def _who(self, place: str, given: Any) -> Subjects:
         if given in _EVERYBODY:
-            return Who(public=given == "public", authenticated=given == "authenticated")
+            return Subjects(public=given == "public", authenticated=given == "authenticated")
         if not isinstance(given, Mapping) or not given:
             self.problems.say(place, f"{given!r}; allowed: {', '.join(_EVERYBODY)}, or a mapping of {', '.join(_WHO)}")
-            return Who()
+            return Subjects()
         self.problems.unknown(place, given, _WHO)
         words = {
             kind: self.problems.words(f"{place}.{kind}", given[kind]) if kind in given else frozenset() for kind in _WHO
         }
         for role in sorted(words["role"] - self.roles):
             self.problems.say(f"{place}.role", f"{role!r} is no role; allowed: {', '.join(sorted(self.roles))}")
-        return Who(roles=words["role"], groups=words["group"], scopes=words["scope"], users=words["user"])
+        return Subjects(roles=words["role"], groups=words["group"], scopes=words["scope"], users=words["user"])
 
     def _actions(self, place: str, given: Any) -> frozenset[Action]:
         there_are = frozenset(Action)

@@ -31,7 +31,7 @@ class SignInFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class LoginStarted:
     """Where the browser is sent, and what its cookie must bring back."""
 
     address: str = field(repr=False)
@@ -39,7 +39,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class LoginFinished:
     """The session that began: its cookie's secret, and the path of ours that the person wanted."""
 
     secret: str = field(repr=False)
@@ -63,7 +63,7 @@ class SignIn:
     redirect_uri: str
     threads: CapacityLimiter
 
-    async def begin(self, return_to: str, browser: str | None) -> Begun:
+    async def begin(self, return_to: str, browser: str | None) -> LoginStarted:
         """Begin a login that leads back to a path of ours, which the caller has checked; `browser` is its cookie."""
         endpoints = await self.discovery.endpoints()
         login = await anyio.to_thread.run_sync(self.logins.begin, return_to, browser, limiter=self.threads)
@@ -77,9 +77,9 @@ class SignIn:
             "code_challenge": login.challenge,
             "code_challenge_method": "S256",
         }
-        return Begun(_with(endpoints.authorization, asked), login.browser)
+        return LoginStarted(_with(endpoints.authorization, asked), login.browser)
 
-    async def finish(self, answer: Mapping[str, str], browser: str | None, *, before: str | None) -> Finished:
+    async def finish(self, answer: Mapping[str, str], browser: str | None, *, before: str | None) -> LoginFinished:
         """Begin the session for what the issuer sent the browser back with; `before` is the cookie of an older one.
 
         Raises SignInFailed. Whatever fails, the state was good once.
@@ -101,7 +101,7 @@ class SignIn:
             raise SignInFailed(f"the issuer's answer is not good: {error.reason}") from error
         begin = partial(self._begin_session, identity, signed_in, id_token=granted["id_token"], before=before)
         secret, session = await anyio.to_thread.run_sync(begin, limiter=self.threads)
-        return Finished(secret, session, login.return_to)
+        return LoginFinished(secret, session, login.return_to)
 
     async def _check_issuer(self, answer: Mapping[str, str]) -> None:
         """Refuse the answer of another issuer, before its code is sent to ours (RFC 9207)."""

@@ -4,12 +4,11 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
-
-from auth.algorithms import ALGORITHMS
 
 _SHORTEST_RSA = 2048
 _LOG = logging.getLogger(__name__)
@@ -57,3 +56,14 @@ def _usable(jwk: dict[str, Any], algorithm: str) -> PyJWK | None:
         _LOG.warning("the issuer publishes a key that cannot be read")
         return None
     return None if isinstance(key.key, RSAPublicKey) and key.key.key_size < _SHORTEST_RSA else key
+
+
+ALGORITHMS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
+    {
+        **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", None)),
+        "ES256": ("EC", "P-256"),
+        "ES384": ("EC", "P-384"),
+        "ES512": ("EC", "P-521"),
+    }
+)
+"""Every algorithm that can be allowed, with its type of key and curve; never `none`, and none with a shared secret."""

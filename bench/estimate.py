@@ -10,7 +10,7 @@ from bench.run import Run, run
 from orchestration.ending import read_ending
 from orchestration.job import Order
 from orchestration.runners import Done
-from orchestration.work import Bench, work_of
+from orchestration.work import JobContext, work_of
 from orchestration.work.attempt import attempt
 from products.progress import unheard
 
@@ -58,7 +58,7 @@ def _attempt(process: str, kind: str, aoi: str, folder: str) -> None:
     results, stage = Path(folder), Path(folder, "job", "1", "1")
     stage.mkdir(parents=True)
     order = Order(process, {"product": kind, "aoi": json.loads(aoi)}, "local")
-    attempt(lambda: work_of(process), Bench("job", order, results, stage, _CONFIG, _no_fetch, unheard))
+    attempt(lambda: work_of(process), JobContext("job", order, results, stage, _CONFIG, _no_fetch, unheard))
 
 
 def _no_fetch(url: str) -> Any:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.database import on_each_database
-from orchestration.job import JobQuery, Sight, Status
+from orchestration.job import JobQuery, JobVisibility, Status
 from orchestration.store.jobs import StoredJobs
 from sql.connections import Connections, Place
 from sql.pool import PostgresPool
@@ -29,7 +29,7 @@ _ADD = """insert into jobs (
         id, owner, process, inputs, response, created, updated, started, finished, status, deleted, manifest, progress)
     values (:id, :owner, :process, '{"product": "Raster"}', 'raw', :created, :created, :started, :finished, :status,
         :deleted, '[]', 100)"""
-_SIGHT = Sight("owner 7", own=("extract-product", "echo"), foreign=("national-product",))
+_SIGHT = JobVisibility("owner 7", own=("extract-product", "echo"), foreign=("national-product",))
 _QUERIES: Mapping[str, JobQuery] = {
     "all": JobQuery(),
     "owner": JobQuery(owner="owner 7"),
@@ -45,7 +45,7 @@ _QUERIES: Mapping[str, JobQuery] = {
     "all but a day": JobQuery(begin=_FIRST + 1 * _DAY),
     "long": JobQuery(min_duration=599),
     "short": JobQuery(max_duration=599),
-    "of a caller's own": JobQuery(sight=Sight("owner 7", own=("extract-product", "echo"))),
+    "of a caller's own": JobQuery(sight=JobVisibility("owner 7", own=("extract-product", "echo"))),
     "of a caller and a process": JobQuery(sight=_SIGHT),
     "failed of a caller and a process": JobQuery(sight=_SIGHT, statuses=(Status.FAILED,)),
     "owner, failed": JobQuery(owner="owner 7", statuses=(Status.FAILED,)),

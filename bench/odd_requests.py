@@ -22,7 +22,7 @@ from orchestration.ending import read_ending
 from orchestration.job import Job
 from orchestration.runners import Done, Failed
 from orchestration.store.jobs import StoredJobs
-from orchestration.work import Bench, work_of
+from orchestration.work import JobContext, work_of
 from orchestration.work.attempt import attempt
 from products.area import measure_area
 from products.catalogue import read_configuration
@@ -64,7 +64,7 @@ class Worker:
     def _do(self, job: Job) -> None:
         folder = self._results / job.id / "1" / "1"
         folder.mkdir(parents=True)
-        bench = Bench(
+        bench = JobContext(
             job.id, job.order, self._results.absolute(), folder.absolute(), self._configuration, _nothing, unheard
         )
         attempt(lambda: work_of(job.order.process), bench)

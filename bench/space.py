@@ -7,14 +7,14 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from orchestration.admission import Admission
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.job import Job, Order, Output, ResultFile
-from orchestration.lanes import Lane
+from orchestration.pools import RunnerPool
 from orchestration.reconcile import Reconciler
 from orchestration.runners import Running, RunState
 from orchestration.store.jobs import StoredJobs
-from routes.room import Room
 
 _JOBS = 10_000
 _ORDER = Order("extract-product", {}, "local")
@@ -62,8 +62,8 @@ def _stored(store: StoredJobs, files: ResultFiles, number: int) -> None:
 
 
 def _print(store: StoredJobs, files: ResultFiles) -> None:
-    space, room = Space(files.root, cap=1 << 50, clock=count().__next__), Room(store, files.root, 1 << 50)
-    reconciler = Reconciler(store, [Lane(_Busy(), 1)], files, jobs_days=365, space=space)
+    space, room = Space(files.root, cap=1 << 50, clock=count().__next__), Admission(store, files.root, 1 << 50)
+    reconciler = Reconciler(store, [RunnerPool(_Busy(), 1)], files, jobs_days=365, space=space)
     _time("measuring everything, at the start and once an hour", space.recount, 3)
     job, _ = store.add(_ORDER)
     running = store.begin(job.id) or job

@@ -13,6 +13,14 @@ class TooManyOpenOrders(OrchestrationError):
     """The owner has as many unfinished orders as they may have."""
 
 
+class NotAdmitted(OrchestrationError):
+    """No such order is taken now; it may come again after `retry_after` seconds."""
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
 class UpdateRefused(OrchestrationError):
     """An order does not come from how it stands to what a back end says of it."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestration.files.results import is_old
 from orchestration.files.usage import allocated
 from orchestration.lock import try_all
-from orchestration.prebuilt.product import LOCKS, Edition
+from orchestration.prebuilt.product import LOCKS, PrebuiltProduct
 from orchestration.prebuilt.record import HOUSE
 from orchestration.store import JobStore
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
@@ -72,11 +72,11 @@ def _named(store: JobStore) -> set[str]:
 
 def _current(catalogue: Catalogue) -> Iterator[str]:
     for product in catalogue.products:
-        yield Edition(product, "Raster").key()
+        yield PrebuiltProduct(product, "Raster").key()
         for nation in NATIONS:
-            yield Edition(product, "Raster", nation).key()
+            yield PrebuiltProduct(product, "Raster", nation).key()
             if product.vector is not None:
-                yield Edition(product, "Vector", nation).key()
+                yield PrebuiltProduct(product, "Vector", nation).key()
 
 
 def _alone_in(folder: Path, act: Callable[[Path], None]) -> None:

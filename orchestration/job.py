@@ -118,7 +118,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class JobVisibility:
     """Whose jobs a caller sees: of the processes `own` those of their own, of the processes `foreign` everybody's."""
 
     caller: str
@@ -136,7 +136,7 @@ class JobQuery:
     """
 
     owner: str | None = None
-    sight: Sight | None = None
+    sight: JobVisibility | None = None
     processes: tuple[str, ...] = ()
     statuses: tuple[Status, ...] = ()
     begin: datetime | None = None

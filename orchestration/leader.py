@@ -38,7 +38,7 @@ def turn_of_folder(path: Path, stop: Callable[[], bool]) -> Iterator[bool]:
         yield False
 
 
-class Turn:
+class Leadership:
     """The turn of a database's worker; `is_over` may be asked as often as one likes."""
 
     def __init__(self, lock: "PostgresLock | None") -> None:
@@ -66,14 +66,14 @@ def worker_lock(url: str) -> "PostgresLock":
 
 
 @contextmanager
-def turn_of_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Turn | None]:
+def turn_of_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Leadership | None]:
     """Wait for the turn on the database that others may share; None when we are stopped before."""
     if url is None:
-        yield Turn(None)
+        yield Leadership(None)
         return
     lock = worker_lock(url)
     try:
-        yield Turn(lock) if _take(lock, stop) else None
+        yield Leadership(lock) if _take(lock, stop) else None
     finally:
         lock.close()
 

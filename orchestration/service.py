@@ -17,9 +17,9 @@ from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.heartbeat import Heartbeat
 from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
-from orchestration.lanes import Lane, open_lanes
 from orchestration.leader import pause, turn_of_database, turn_of_folder
-from orchestration.notifications.desk import Desk, delivering
+from orchestration.notifications.notifier import Notifier, delivering
+from orchestration.pools import RunnerPool, open_lanes
 from orchestration.reconcile import Reconciler
 from orchestration.runners.airflow import OnAirflow
 from orchestration.runners.embedded import WORK, EmbeddedRunner
@@ -39,7 +39,7 @@ _GRACE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class Retention:
     """What is kept: files and entries of jobs so many days, results of so many bytes in all."""
 
     results_days: int
@@ -60,10 +60,10 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     state_dir: Path,
     config: Path,
     capacity: Capacity,
-    keeping: Keeping,
+    keeping: Retention,
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
-    desk: Desk | None = None,
+    desk: Notifier | None = None,
     database: "PostgresPool | None" = None,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
@@ -87,7 +87,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
 
     children = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
 
-    def make(store: StoredJobs, lanes: Sequence[Lane]) -> Reconciler:
+    def make(store: StoredJobs, lanes: Sequence[RunnerPool]) -> Reconciler:
         chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
         space = Space(root, cap=keeping.results_cap)
         days = keeping.jobs_days

@@ -7,7 +7,7 @@ from pygeoapi.process.base import BaseProcessor
 
 from auth.limits import Extent
 from orchestration.job import Manifest
-from orchestration.prebuilt.product import House
+from orchestration.prebuilt.product import PrebuiltProducts
 from processes.inputs import check_inputs
 from processes.which import name_offered, product_of
 from products.catalogue import Catalogue
@@ -48,7 +48,7 @@ class Processor(BaseProcessor):
         del inputs
         return ()
 
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
         """Return the result of an order with these checked inputs that needs no run, None where it needs one."""
         del inputs, catalogue, house
         return None

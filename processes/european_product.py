@@ -5,7 +5,7 @@ from typing import Any, ClassVar, override
 
 from auth.limits import EVERYWHERE, Extent
 from orchestration.job import Manifest
-from orchestration.prebuilt.product import COG, Edition, House
+from orchestration.prebuilt.product import COG, PrebuiltProduct, PrebuiltProducts
 from processes.base import Processor
 from processes.order import ORDER
 from processes.which import WHICH, product_of
@@ -57,6 +57,6 @@ class EuropeanProduct(Processor):
             pass
 
     @override
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
         """Return the file that was linked for an earlier order."""
-        return house.ready(Edition(product_of(inputs, catalogue), "Raster"))
+        return house.ready(PrebuiltProduct(product_of(inputs, catalogue), "Raster"))

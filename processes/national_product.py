@@ -5,7 +5,7 @@ from typing import Any, ClassVar, override
 
 from auth.limits import Extent
 from orchestration.job import Manifest
-from orchestration.prebuilt.product import Edition, House
+from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts
 from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.order import ORDER
@@ -73,7 +73,7 @@ class NationalProduct(Processor):
             )
 
     @override
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
         """Return the file that was made for an earlier order."""
         product = product_of(inputs, catalogue)
-        return house.ready(Edition(product, inputs["product"], nation_of(inputs["nation"])))
+        return house.ready(PrebuiltProduct(product, inputs["product"], nation_of(inputs["nation"])))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from orchestration.job import Manifest, Output
-from orchestration.prebuilt.product import House
+from orchestration.prebuilt.product import PrebuiltProducts
 from orchestration.services import TESTING
 from processes.base import Processor
 from processes.errors import InvalidInput
@@ -67,7 +67,7 @@ class ServiceProcess(Processor):
         return checked
 
     @override
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: House) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
         """Return the answer to a test."""
         del catalogue, house
         return (Output("result", {"test": True}),) if inputs["test"] else None

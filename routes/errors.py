@@ -16,6 +16,7 @@ from auth.limits import LimitExceeded
 from orchestration.errors import (
     AddressRefused,
     IdempotencyConflict,
+    NotAdmitted,
     OrchestrationError,
     ReferenceRefused,
     ServiceFailed,
@@ -54,6 +55,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     BrokenSource: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotAdmitted: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,
     UpdateRefused: HTTPStatus.CONFLICT,
     LimitExceeded: HTTPStatus.FORBIDDEN,
@@ -93,6 +95,8 @@ def problem_of(error: Exception) -> Problem:
     if (refused := refusal_of(error)) is not None:
         return refused
     status = _status(error)
+    if isinstance(error, NotAdmitted):
+        return Problem(status, str(error), headers={"Retry-After": str(error.retry_after)})
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOGGER.error("request failed", exc_info=error)
         return Problem(status, "the server failed on this request; its log names the request id")

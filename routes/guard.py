@@ -17,8 +17,7 @@ from auth.identity import ANONYMOUS, Identity, current_identity
 from orchestration.job import Job
 from routes.errors import prefers_page
 from routes.http.challenge import BASIC, BEARER
-from routes.http.problem import Problem
-from routes.http.unknown import no_such_collection, no_such_job, no_such_process
+from routes.http.problem import Problem, no_such_collection, no_such_job, no_such_process
 from routes.providers import listed_processes
 from routes.resources import Resources, resources_of
 

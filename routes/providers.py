@@ -15,8 +15,7 @@ from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
 from products.errors import BrokenSource, ProductError
 from products.whole import version_of
-from routes.http.problem import NOT_FOUND, Problem
-from routes.http.unknown import no_such_collection
+from routes.http.problem import NOT_FOUND, Problem, no_such_collection
 
 FAILURES = (ProductError, GenericError, OSError, LookupError, TypeError, ValueError, AttributeError)
 """What a provider raises for a source that cannot be read, or for a configuration that it was not made for."""

@@ -1,8 +1,8 @@
 """What every route works with, built by the application factory."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anyio import CapacityLimiter
 from pygeoapi.api import API
@@ -10,18 +10,25 @@ from starlette.requests import Request
 
 from auth.access import Policy
 from auth.recent import Recent
+from auth.throttle import Throttle
+from orchestration.admission import Admission
 from orchestration.files.results import Results
+from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
 from products.catalogue import Catalogue
 from routes.processes.subscribers import Mailing
-from routes.room import Room
-
-if TYPE_CHECKING:
-    from routes.operations.airflow import News
-    from routes.pulse import Pulse
 
 _DESCRIBED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowEvents:
+    """Takes events that are signed with `key`; `tell` passes on which run an event is about."""
+
+    key: bytes = field(repr=False)
+    tell: Callable[[str], None]
+    throttle: Throttle = field(default_factory=Throttle)
 
 
 @dataclass(slots=True)
@@ -31,9 +38,9 @@ class Resources:
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
     `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
     `described` are the documents of collections, by id, with the versions of the files that they describe.
-    `room` takes orders while there is space, `mailing` says which of them get a mail. `wait` is how many seconds a
-    synchronous execution waits at most. Where orders run on Airflow, `news` takes what that tells, and `pulse` says
-    whether it works.
+    `admission` takes orders or refuses them, `mailing` says which of them get a mail. `wait` is how many seconds a
+    synchronous execution waits at most. Where orders run on Airflow, `airflow_events` takes its events, and
+    `airflow_health` says whether it works.
     """
 
     api: API
@@ -41,15 +48,15 @@ class Resources:
     policy: Policy
     catalogue: Catalogue
     store: JobStore
-    room: Room
+    admission: Admission
     outbox: Outbox
     mailing: Mailing
     results: Results
     light: CapacityLimiter
     heavy: CapacityLimiter
     wait: float
-    news: "News | None" = None
-    pulse: "Pulse | None" = None
+    airflow_events: AirflowEvents | None = None
+    airflow_health: AirflowHealth | None = None
     described: Recent[str, tuple[Hashable, dict[str, Any]]] = field(default_factory=lambda: Recent(_DESCRIBED))
 
 

@@ -25,7 +25,7 @@ from auth.sign_in import SignIn
 from auth.throttle import LOGINS, Throttle
 from auth.token_endpoint import Client, TokenEndpoint
 from auth.tokens import TokenVerifier, make_verifier
-from server.maintenance import tending
+from server.maintenance import maintenance
 from server.settings import Settings
 from sql.connections import Place
 
@@ -60,7 +60,7 @@ async def authenticating(
     app.state.authenticator = authenticator
     app.state.people = make_people(settings, authenticator, verifier, logins)
     try:
-        async with verifier.running(), tending(keys, (keys, sessions, logins)):
+        async with verifier.running(), maintenance(keys, (keys, sessions, logins)):
             yield
     finally:
         for opened in (keys, sessions, logins):
@@ -119,7 +119,7 @@ def rules_of(settings: Settings) -> TokenRules:
 
 
 @contextmanager
-def by_ourselves() -> Iterator[None]:
+def as_system() -> Iterator[None]:
     """Let what the server does at its start, for no caller, see everything."""
     reset = current_identity.set(LOCAL)
     try:

@@ -11,8 +11,10 @@ from auth.access import Access, Action, Policy
 from auth.identity import ANONYMOUS, LOCAL
 from auth.policy import OPEN
 from auth.visibility import VisibleResources
+from orchestration.where import SERVICES
 from products.catalogue import Catalogue, catalogue_of
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
+from server.settings import Settings
 
 _TYPES = {"NotFound": NOT_FOUND, "InvalidParameterValue": INVALID_PARAMETER}
 
@@ -98,3 +100,15 @@ def _years(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:
         if not all(policy(anybody, Access(Action.DISCOVER, name)).allowed for name in product.collections):
             return {}
     return {series: catalogue.years(series) for series in catalogue.series}
+
+
+def offered(configuration: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the configuration without the production services where there is no Airflow to run them."""
+    if settings.airflow.url is not None:
+        return dict(configuration)
+    resources = {
+        name: resource
+        for name, resource in configuration["resources"].items()
+        if resource["type"] != "process" or name not in SERVICES
+    }
+    return {**configuration, "resources": resources}

@@ -13,16 +13,17 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from auth.access import Policy
-from orchestration.runners.airflow.news import tell
+from orchestration.admission import Admission, Backlog
+from orchestration.runners.airflow.events import tell
+from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
 from orchestration.where import ON_AIRFLOW
 from plugins.patches import apply_patches
 from products.catalogue import catalogue_of
 from routes.accounts import account, api_keys, login, tokens
-from routes.backlog import Backlog
-from routes.common import collections, conformance, landing
-from routes.coverages import coverage, files
+from routes.common import collections, landing
+from routes.coverages import coverage
 from routes.coverages import map as map_
 from routes.errors import HANDLERS
 from routes.features import items
@@ -44,16 +45,13 @@ from routes.processes import execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
 from routes.providers import log_failures
-from routes.pulse import Pulse
-from routes.resources import Resources
-from routes.room import Room
-from server.access import authenticating, by_ourselves, make_policy
+from routes.resources import AirflowEvents, Resources
+from server.access import as_system, authenticating, make_policy
 from server.airflow import news_key, on_airflow
-from server.api import make_api
+from server.api import make_api, offered
 from server.database import place_of
 from server.logs import in_background
 from server.notifications import make_results
-from server.offered import offered
 from server.settings import Settings
 from sql import connections
 
@@ -61,12 +59,10 @@ _LIGHT_THREADS = 32
 
 ROUTES: tuple[GuardedRoute, ...] = (
     *landing.routes,
-    *conformance.routes,
     *collections.routes,
     *items.routes,
     *coverage.routes,
     *map_.routes,
-    *files.routes,
     *processes.routes,
     *execution.routes,
     *jobs.routes,
@@ -99,7 +95,7 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.issuer = settings.auth.issuer
-    with by_ourselves():
+    with as_system():
         app.state.definition = Definition(
             build(api, for_people=not settings.auth.open, of_airflow=settings.airflow.url is not None), routes
         )
@@ -140,7 +136,7 @@ def _lifespan(
         place = place_of(settings)
         resources = open_resources(configuration, settings, api, policy, place=place)
         app.state.resources = resources
-        with by_ourselves():
+        with as_system():
             log_failures(api)
         try:
             with in_background():
@@ -169,30 +165,30 @@ def open_resources(
         policy=policy,
         catalogue=catalogue_of(configuration),
         store=store,
-        room=Room(store, results.root, settings.results.cap, _backlog(settings, store)),
+        admission=Admission(store, results.root, settings.results.cap, _backlog(settings, store)),
         outbox=Outbox(place, lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
         results=results,
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,
-        news=_news(settings, place),
-        pulse=_pulse(settings),
+        airflow_events=_airflow_events(settings, place),
+        airflow_health=_airflow_health(settings),
     )
 
 
-def _pulse(settings: Settings) -> Pulse | None:
+def _airflow_health(settings: Settings) -> AirflowHealth | None:
     airflow = on_airflow(settings)
-    return None if airflow is None else Pulse(airflow.access)
+    return None if airflow is None else AirflowHealth(airflow.access)
 
 
 def _backlog(settings: Settings, store: StoredJobs) -> Backlog | None:
     return Backlog(store, ON_AIRFLOW, settings.airflow.backlog) if settings.airflow.url else None
 
 
-def _news(settings: Settings, place: connections.Place) -> airflow.News | None:
+def _airflow_events(settings: Settings, place: connections.Place) -> AirflowEvents | None:
     """Return what takes the news of Airflow and passes them on through the database, where the worker hears them."""
     key = news_key(settings)
     if key is None or isinstance(place, Path):
         return None
-    return airflow.News(key, partial(tell, place))
+    return AirflowEvents(key, partial(tell, place))

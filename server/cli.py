@@ -170,10 +170,10 @@ def _using(settings: "Settings") -> Iterator[None]:
 
 
 def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None") -> None:
-    from orchestration.service import Capacity, Keeping, run_work
+    from orchestration.service import Capacity, Retention, run_work
     from server.airflow import on_airflow
     from server.database import postgres_of
-    from server.notifications import make_desk
+    from server.notifications import make_notifier
 
     database = postgres_of(settings)
     with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"):
@@ -181,9 +181,9 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
             state_dir=settings.state.dir,
             config=configuration,
             capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
-            keeping=Keeping(settings.results.retention, settings.jobs.retention, settings.results.cap),
+            keeping=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
             allow_private_fetch=settings.jobs.fetch_private,
-            desk=make_desk(settings),
+            desk=make_notifier(settings),
             database=database,
             beat=liveness.beat if liveness else lambda: None,
         )

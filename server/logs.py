@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import Any, override
 
 from routes.http.request_id import current_request_id
 from server.background import BackgroundHandler
-from server.redaction import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -96,3 +96,23 @@ def in_background() -> Iterator[None]:
             root.removeHandler(background)
         for handler in waiting:
             root.addHandler(handler)
+
+
+_SECRETS = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a token (JWT)
+    r"|(lc_)[0-9a-z]{12}_[0-9A-Za-z]{20,}"  # an API key
+    r"|(__Host-landcast(?:-login)?=)[^;\s\"']+"  # a session, a login on its way
+    r"|(://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"  # user and password of an address
+    r"|([Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] )[\w.~+/=-]{8,}"
+    r"|((?:sig|code|state|password|token|secret|csrf|hint)=)[^&\s\"']+"
+)
+"""Each begins with what the search can skip to: twice as fast as looking back."""
+
+
+def redact(line: str) -> str:
+    """Return the line with tokens, keys, tickets, cookies and passwords left out."""
+    return _SECRETS.sub(_left, line)
+
+
+def _left(found: re.Match[str]) -> str:
+    return f"{found[found.lastindex] if found.lastindex else ''}…"

@@ -18,7 +18,7 @@ _SWEEPS_SECONDS = 3600.0
 _LOG = logging.getLogger(__name__)
 
 
-class Swept(Protocol):
+class Expiring(Protocol):
     """What keeps things that end."""
 
     def sweep(self) -> int:
@@ -26,9 +26,9 @@ class Swept(Protocol):
 
 
 @asynccontextmanager
-async def tending(
+async def maintenance(
     keys: ApiKeys,
-    swept: Sequence[Swept],
+    swept: Sequence[Expiring],
     *,
     uses_seconds: float = _USES_SECONDS,
     sweeps_seconds: float = _SWEEPS_SECONDS,

@@ -7,9 +7,9 @@ from orchestration.net.addresses import any_address, is_public
 from orchestration.net.post import Poster
 from orchestration.notifications.callback import Callback
 from orchestration.notifications.courier import Retry
-from orchestration.notifications.desk import Desk
 from orchestration.notifications.mail import Mail
 from orchestration.notifications.mailbox import mail_server
+from orchestration.notifications.notifier import Notifier
 from orchestration.notifications.signature import callbacks_key, key_of
 from server.settings import Settings
 
@@ -22,7 +22,7 @@ def make_results(settings: Settings) -> Results:
     return Results(folder / "results", key=key, url=url, link_days=settings.results.link_days)
 
 
-def make_desk(settings: Settings) -> Desk:
+def make_notifier(settings: Settings) -> Notifier:
     """Return the desk; it has no mail where no mail server is named."""
     results, url = make_results(settings), settings.server.public_url
     allowed = any_address if settings.jobs.fetch_private else is_public
@@ -30,10 +30,10 @@ def make_desk(settings: Settings) -> Desk:
     callback = Callback(poster, results, url, _key(settings))
     retry = Retry(settings.callbacks.tries, settings.callbacks.pause)
     if settings.mail.url is None:
-        return Desk(callback, retry=retry)
+        return Notifier(callback, retry=retry)
     server = mail_server(settings.mail.url.get_secret_value())
     mail = Mail(server, _sender(settings), results, url, settings.mail.timeout)
-    return Desk(callback, mail, retry, Retry(settings.mail.tries, settings.callbacks.pause))
+    return Notifier(callback, mail, retry, Retry(settings.mail.tries, settings.callbacks.pause))
 
 
 def _key(settings: Settings) -> bytes:

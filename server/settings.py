@@ -19,8 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from auth.algorithms import ALGORITHMS
 from auth.safe_address import is_safe_address
+from auth.signing_keys import ALGORITHMS
 from orchestration.notifications.mailbox import is_mailbox, mail_server
 from orchestration.notifications.signature import key_of
 

@@ -110,7 +110,7 @@ class Systemd:
             self.tell("WATCHDOG=1")
 
 
-class Hopeless(Exception):
+class StartupError(Exception):
     """What starting again cannot mend; the message tells the operator what is wrong."""
 
 
@@ -178,7 +178,7 @@ class Child:
         """Run; what it fails with goes to the log, as one entry, and not to standard error beside it."""
         try:
             self.run(self.liveness)
-        except Hopeless as error:
+        except StartupError as error:
             _log.error("%s cannot be started: %s", self.name, error)
             sys.exit(os.EX_CONFIG)
         except Exception:  # noqa: BLE001 - the outermost handler of the process

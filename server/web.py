@@ -15,7 +15,7 @@ from products.catalogue import read_configuration
 from server.app import create_app
 from server.balance import Board, SlotState
 from server.settings import ServerSettings, Settings
-from server.supervise import Hopeless, Liveness
+from server.supervise import Liveness, StartupError
 
 _MAX_REQUESTS = 50_000
 _GRACE_SECONDS = 2
@@ -125,5 +125,5 @@ def serve_web(settings: Settings, configuration: Path, *, socket: int, liveness:
     try:
         app = create_app(read_configuration(configuration), settings)
     except Exception as error:
-        raise Hopeless(f"{configuration}: {error}; `landcast check` names all that is wrong") from error
+        raise StartupError(f"{configuration}: {error}; `landcast check` names all that is wrong") from error
     Web(app, settings.server, socket=socket, liveness=liveness or Liveness()).run()

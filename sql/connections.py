@@ -18,7 +18,7 @@ class DatabaseAway(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class DialectText:
     """A statement that the databases word differently; all others are the same, with parameters written `:name`."""
 
     sqlite: str

@@ -11,7 +11,7 @@ def notify(connection: Connection, channel: str, word: str) -> None:
     connection.execute("select pg_notify(:channel, :word)", {"channel": channel, "word": word})
 
 
-class PostgresEar:
+class PostgresListener:
     """Listens on a channel by a connection of its own. Raises DatabaseAway; the next call connects again."""
 
     def __init__(self, url: str, channel: str) -> None:

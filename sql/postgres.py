@@ -1,8 +1,10 @@
 """One connection to PostgreSQL, and what it fails with."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from select import select
 from typing import Any
 
@@ -10,7 +12,6 @@ import psycopg2
 from psycopg2 import extensions, extras
 
 from sql.connections import Cursor, DatabaseAway
-from sql.words import storable, worded
 
 _log = logging.getLogger(__name__)
 
@@ -100,3 +101,23 @@ def _bytes(value: str | bytes | None, _cursor: object) -> bytes | None:
 
 
 _BYTES = extensions.new_type((_BYTEA,), "BYTES", _bytes)
+
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+
+
+@lru_cache(maxsize=512)
+def worded(statement: str) -> str:
+    """Return the statement with its parameters written as `%(name)s`, where it has any."""
+    if not _PARAMETER.search(statement):
+        return statement
+    return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
+
+
+def storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that PostgreSQL can hold: a text of its has no NUL, which nothing of ours can mean."""
+    return {name: _storable(value) for name, value in values.items()}
+
+
+def _storable(value: Any) -> Any:
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

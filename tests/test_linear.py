@@ -33,11 +33,11 @@ from products.outline import outline
 from routes.features.query import read_query
 from routes.http.accept import choose
 from routes.http.body import parse_object
+from routes.http.file_response import RangeNotSatisfiable, parse_ranges
 from routes.http.form import _fields
 from routes.http.preconditions import Validators, check_preconditions, range_applies
 from routes.http.prefer import read_preferences
 from routes.http.problem import Problem
-from routes.http.ranges import RangeNotSatisfiable, parse_ranges
 from routes.http.request_id import choose_request_id
 from routes.http.return_to import is_ours
 from routes.middleware.compression import coding_of

@@ -1,6 +1,6 @@
 """The statements of the API keys."""
 
-from sql.connections import Wording
+from sql.connections import DialectText
 
 ADD = """
 insert into api_keys (id, hash, owner, subject, email, person, name, scope, maker, granted, rights, rights_at, created,
@@ -34,7 +34,7 @@ update api_keys set rights_at = 0 where owner = :owner and maker = 'owner' and r
 USED = "update api_keys set last_used = :used where id = :id and (last_used is null or last_used < :used)"
 
 # What was seen later stands: a token from before a right was taken does not bring it back.
-REFRESH = Wording(
+REFRESH = DialectText(
     sqlite="""
 update api_keys set rights = json_patch(rights, :rights), email = coalesce(:email, email),
     person = coalesce(:person, person), rights_at = :at

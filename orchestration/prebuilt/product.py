@@ -32,7 +32,7 @@ Write = Callable[[Path, Report], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class PrebuiltProduct:
     """A product for a nation, or its European raster where `nation` is None."""
 
     product: Product
@@ -82,7 +82,7 @@ class Edition:
             raise BrokenSource(f"{self.source} was changed while {self.name} was made")
 
 
-class House:
+class PrebuiltProducts:
     """The files of the house, below the folder of results: `house/{key}/{name}` and, once it is complete, its record.
 
     Their paths stand in the results of many jobs; the end of a job never removes one.
@@ -91,20 +91,20 @@ class House:
     def __init__(self, results: Path) -> None:
         self._results = results
 
-    def find(self, edition: Edition) -> ResultFile | None:
+    def find(self, edition: PrebuiltProduct) -> ResultFile | None:
         """Return the edition's file, None where it is not made of the source as it now is. Raises BrokenSource."""
         return kept_file(self._folder(edition.key()) / edition.name)
 
-    def ready(self, edition: Edition) -> Manifest | None:
+    def ready(self, edition: PrebuiltProduct) -> Manifest | None:
         """Return the result of an order of the edition, None where its file is not made yet. Raises BrokenSource."""
         file = self.find(edition)
         return None if file is None else manifest_of(file)
 
-    def turn(self, edition: Edition, report: Report) -> AbstractContextManager[None]:
+    def turn(self, edition: PrebuiltProduct, report: Report) -> AbstractContextManager[None]:
         """Wait until no other process that makes the edition as a whole is at it. Raises BrokenSource."""
         return wait_for(self._folder(edition.key()) / _TURN, report, _WAITS)
 
-    def provide(self, edition: Edition, write: Write, stage: Path, report: Report) -> ResultFile:
+    def provide(self, edition: PrebuiltProduct, write: Write, stage: Path, report: Report) -> ResultFile:
         """Return the edition's file, made now unless it is there; of several at once one makes it, the others wait.
 
         `write` makes it inside the folder `stage`, on the same file system. Raises BrokenSource, which is also the end

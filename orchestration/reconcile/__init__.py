@@ -9,12 +9,11 @@ from orchestration.errors import StoreUnavailable
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.job import Job
-from orchestration.lanes import Lane, Lanes
-from orchestration.reconcile.floor import Floor, failure
+from orchestration.pools import RunnerPool, RunnerPools
+from orchestration.reconcile.context import ReconcilerContext, failure
 from orchestration.reconcile.follow import Follower
-from orchestration.reconcile.remove import Remover
 from orchestration.reconcile.start import Starter
-from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running
+from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, run_id
 from orchestration.store import JobStore
 
 _log = logging.getLogger(__name__)
@@ -42,14 +41,14 @@ class Reconciler:
     def __init__(
         self,
         store: JobStore,
-        lanes: Sequence[Lane],
+        lanes: Sequence[RunnerPool],
         files: ResultFiles,
         *,
         jobs_days: float,
         chores: Sequence[Callable[[], None]] = (),
         space: Space | None = None,
     ) -> None:
-        self._floor = Floor(store, Lanes(lanes), files, space or Space(files.root))
+        self._floor = ReconcilerContext(store, RunnerPools(lanes), files, space or Space(files.root))
         self._follower = Follower(self._floor)
         self._starter = Starter(self._floor)
         self._remover = Remover(self._floor)
@@ -140,3 +139,37 @@ class Reconciler:
                 self._follower.publish(job, manifest)
             case Failed() | NoSpace() | Gone() | NotBegun():
                 self._follower.hand_back(job, counted=False)
+
+
+_EXPIRY = 60.0
+"""Seconds between two looks for files whose time has ended."""
+
+
+class Remover:
+    """Ends the work on files that must go, which may take some rounds, then removes them."""
+
+    def __init__(self, floor: ReconcilerContext) -> None:
+        self._floor = floor
+        self._ending: list[Job] = []
+        self._next = 0.0
+
+    def remove_files(self, *, stale: bool) -> None:
+        """Remove what must go now; the store is asked again where it is `stale`, and once a minute."""
+        if stale or time.monotonic() >= self._next:
+            self._next = time.monotonic() + _EXPIRY
+            jobs, self._ending = list(self._floor.store.files_to_remove(datetime.now(UTC))), []
+        else:
+            jobs = self._ending
+        self._ending = [job for job in jobs if not self._removed(job)]
+
+    def _removed(self, job: Job) -> bool:
+        """Say whether the job's files are gone; else the work on them is asked to end."""
+        floor, runner = self._floor, self._floor.lanes.runner_of(job)
+        if isinstance(runner.look(job), Queued | Running):
+            runner.stop(job)
+            return False
+        floor.started.pop(run_id(job.id, job.attempt), None)
+        floor.files.remove(job.id)
+        floor.space.settle(job.id)
+        floor.store.files_removed(job.id)
+        return True

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from orchestration.errors import RunnerUnavailable
 from orchestration.job import Job, Manifest, Status
-from orchestration.reconcile.floor import Floor, names
+from orchestration.reconcile.context import ReconcilerContext, names
 from orchestration.runners import WAITS, Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState
 from orchestration.work import WITHOUT_FILES
 
@@ -17,7 +17,7 @@ _MOST_FAILURES = 3
 class Follower:
     """Publishes, fails or hands back orders as their runs end."""
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: ReconcilerContext) -> None:
         self._floor = floor
 
     def follow_all(self, jobs: Sequence[Job]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.full import is_full
 from orchestration.job import Job, Status
-from orchestration.lanes import Lane
-from orchestration.reconcile.floor import Floor, names
+from orchestration.pools import RunnerPool
+from orchestration.reconcile.context import ReconcilerContext, names
 from orchestration.runners import WAITS
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _TOLD_AGAIN = 5.0
 class Starter:
     """Takes accepted orders to running while their lanes have places."""
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: ReconcilerContext) -> None:
         self._floor = floor
         self._next = self._next_told = 0.0
 
@@ -63,7 +63,7 @@ class Starter:
             _log.warning("why orders wait cannot be noted: %s", error)
             self._next_told = time.monotonic() + _TOLD_AGAIN
 
-    def _start(self, accepted: Job, lane: Lane) -> None:
+    def _start(self, accepted: Job, lane: RunnerPool) -> None:
         floor = self._floor
         job = floor.store.begin(accepted.id)
         if job is None:

@@ -1,21 +1,20 @@
 """The durable orders in a database."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, override
 from uuid import uuid4
 
 from orchestration.backend import BackendUpdate
-from orchestration.errors import IdempotencyConflict, TooManyOpenOrders
-from orchestration.job import Job, JobPage, JobQuery, Manifest, Order, ResultFile
+from orchestration.errors import IdempotencyConflict, TooManyOpenOrders, UpdateRefused
+from orchestration.job import UNFINISHED, Job, JobPage, JobQuery, Manifest, Order, ResultFile, Status
 from orchestration.manifest import decode, encode
 from orchestration.store import statements
 from orchestration.store.database import OrdersDatabase
 from orchestration.store.listing import listing_of
 from orchestration.store.rows import entries_of, job_of
-from orchestration.store.updates import updated
 from sql.connections import Connection, Place, among
 from sql.times import microseconds, now, time_of
 
@@ -229,3 +228,41 @@ def _values(order: Order) -> dict[str, Any]:
         "notices": json.dumps([asdict(notice) for notice in order.notices]),
         "now": now(),
     }
+
+
+_CHANGES: Mapping[Status, str] = {
+    Status.ACCEPTED: statements.BACKEND_QUEUED,
+    Status.RUNNING: statements.BACKEND_BEGUN,
+    Status.SUCCESSFUL: statements.BACKEND_DONE,
+    Status.FAILED: statements.BACKEND_FAILED,
+}
+
+
+def updated(connection: Connection, job_id: str, update: BackendUpdate) -> Job | None:
+    """Change the job and return it, None where it is unknown; a repetition changes nothing and mails nobody.
+
+    Raises UpdateRefused where the job does not come from how it stands to what the update says.
+    """
+    values = {
+        "id": job_id,
+        "now": now(),
+        "manifest": encode(update.manifest),
+        "reason": update.reason,
+        "fault": update.fault,
+        "event": update.status,
+        "address": update.mail_to,
+    }
+    if row := connection.execute(_CHANGES[update.status], values).fetchone():
+        if update.mail_to:
+            connection.execute(statements.MAIL, values)
+        return job_of(row)
+    found = connection.execute(statements.GET, values).fetchone()
+    return _unchanged(job_of(found), update) if found else None
+
+
+def _unchanged(job: Job, update: BackendUpdate) -> Job:
+    if update.is_repeated(job):
+        return job
+    if job.status in UNFINISHED:
+        raise UpdateRefused(f"the order is {job.status} and does not come to {update.status} any more")
+    raise UpdateRefused(f"the order is {job.status} and never changes any more; it does not come to {update.status}")

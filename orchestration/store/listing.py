@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.job import Job, JobPage, JobQuery, Sight, Status
+from orchestration.job import Job, JobPage, JobQuery, JobVisibility, Status
 from orchestration.store.statements import LISTED
 from sql.connections import among
 from sql.times import microseconds
@@ -86,7 +86,7 @@ def _lists(query: JobQuery) -> Iterator[tuple[str, dict[str, Any]]]:
         yield _seen(query.sight)
 
 
-def _seen(sight: Sight) -> tuple[str, dict[str, Any]]:
+def _seen(sight: JobVisibility) -> tuple[str, dict[str, Any]]:
     """Return the filter by what a caller sees, with its parameters."""
     own, values = among("own", sight.own)
     values["caller"] = sight.caller

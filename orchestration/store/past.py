@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.store.database import unavailable
-from sql.connections import Connection, Dialect, Place, Wording, among
+from sql.connections import Connection, Dialect, DialectText, Place, among
 
 MOST = 50
 """Orders that an estimate rests on, at most: the newest."""
 
-_PAST = Wording(
+_PAST = DialectText(
     sqlite="""select id, inputs, json_extract(manifest, '$[0].file.size') as size, (finished - started) / 1e6 as seconds
     from jobs
     where number > (select coalesce(max(number), 0) - 5000 from jobs)

@@ -1,6 +1,6 @@
 """What the store tells a database. Every change names the state it starts from, so that a late one changes nothing."""
 
-from sql.connections import Wording
+from sql.connections import DialectText
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
@@ -38,7 +38,7 @@ BEGIN = """update jobs set
     where id = :id and status = 'accepted' and backend = 0
     returning *"""
 
-REPORT = Wording(
+REPORT = DialectText(
     sqlite="""update jobs set progress = max(progress, min(:percent, 100)), message = :message, updated = :now
     where id = :id and attempt = :attempt and status = 'running' and backend = 0
     returning 1""",

@@ -23,7 +23,7 @@ Piece = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class JobContext:
     """Where one try of an order works, and what with.
 
     `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
@@ -52,10 +52,10 @@ class Work:
     Raises ProductError and OrchestrationError with a reason for the caller.
     """
 
-    plan: Callable[[Bench], Sequence[Part]]
-    make: Callable[[Part, Bench], Piece]
-    assemble: Callable[[Sequence[Piece], Bench], Manifest]
-    turn: Callable[[Bench], AbstractContextManager[object]] = nullcontext
+    plan: Callable[[JobContext], Sequence[Part]]
+    make: Callable[[Part, JobContext], Piece]
+    assemble: Callable[[Sequence[Piece], JobContext], Manifest]
+    turn: Callable[[JobContext], AbstractContextManager[object]] = nullcontext
 
 
 ESTIMATE = "estimate-product"
@@ -86,7 +86,7 @@ def work_of(process: str) -> Work:
     return work
 
 
-def result_file(path: Path, bench: Bench, *, media_type: str) -> ResultFile:
+def result_file(path: Path, bench: JobContext, *, media_type: str) -> ResultFile:
     """Return a file that is complete as part of a result; it is durable from then on."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -94,12 +94,12 @@ def result_file(path: Path, bench: Bench, *, media_type: str) -> ResultFile:
     return ResultFile(path.name, str(path.relative_to(bench.results)), media_type, path.stat().st_size, digest)
 
 
-def product_of(bench: Bench) -> Product:
+def product_of(bench: JobContext) -> Product:
     """Return the product that the order names by `series` and `year`. Raises UnknownProduct where it is no more."""
     inputs = bench.order.inputs
     return catalogue_of_bench(bench).find(inputs.get("series"), inputs.get("year"))
 
 
-def catalogue_of_bench(bench: Bench) -> Catalogue:
+def catalogue_of_bench(bench: JobContext) -> Catalogue:
     """Return the products that are configured now."""
     return catalogue_of(read_configuration(bench.configuration))

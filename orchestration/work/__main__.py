@@ -16,7 +16,7 @@ from orchestration.net.addresses import any_address, is_public
 from orchestration.net.fetch import Fetcher
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import place_of_environment
-from orchestration.work import Bench, Work, work_of
+from orchestration.work import JobContext, Work, work_of
 from orchestration.work.attempt import Progress, attempt
 from products.progress import Report
 from sql.connections import Place
@@ -71,9 +71,9 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     return parser.parse_args(arguments)
 
 
-def _bench(options: Namespace, job: Job, report: Report) -> Bench:
+def _bench(options: Namespace, job: Job, report: Report) -> JobContext:
     results = options.state_dir / "results"
-    return Bench(
+    return JobContext(
         job_id=job.id,
         order=job.order,
         results=results,

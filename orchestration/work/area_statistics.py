@@ -6,20 +6,19 @@ from typing import Any
 import shapely
 
 from orchestration.job import Manifest, Output
-from orchestration.work import Bench, Part, Piece, Work, product_of
+from orchestration.work import JobContext, Part, Piece, Work, product_of
 from products.area import Area
 from products.catalogue import Product, catalogue_of, read_configuration
 from products.places import Place, places_of
 from products.progress import Report
 from products.raster.statistics import count_changes, count_classes
 from products.statistics.chart import as_svg
-from products.statistics.document import describe_changes, describe_counts, document
-from products.statistics.table import as_csv
+from products.statistics.document import as_csv, describe_changes, describe_counts, document
 
 _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, "image/svg+xml": as_svg}
 
 
-def _plan(bench: Bench) -> Sequence[Part]:
+def _plan(bench: JobContext) -> Sequence[Part]:
     places = places_of(bench.order.inputs, catalogue_of(read_configuration(bench.configuration)))
     return [
         {"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex, "repaired": each.area.repaired}
@@ -27,7 +26,7 @@ def _plan(bench: Bench) -> Sequence[Part]:
     ]
 
 
-def _make(part: Part, bench: Bench) -> Piece:
+def _make(part: Part, bench: JobContext) -> Piece:
     place = Place(part["id"], part["name"], Area(shapely.from_wkb(part["outline"]), part["repaired"]))
     product, since = product_of(bench), _earlier(bench)
 
@@ -44,14 +43,14 @@ def _measured(place: Place, product: Product, since: Product | None, report: Rep
     return describe_changes(place, changes, since.classes, product.classes)
 
 
-def _earlier(bench: Bench) -> Product | None:
+def _earlier(bench: JobContext) -> Product | None:
     inputs = bench.order.inputs
     if "since" not in inputs:
         return None
     return catalogue_of(read_configuration(bench.configuration)).find(inputs["series"], inputs["since"])
 
 
-def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
     told = document(product_of(bench), _earlier(bench), [dict(piece) for piece in pieces])
     asked = (bench.order.outputs or {}).get("statistics", {}).get("format", {}).get("mediaType")
     if asked in _TEXTS:

@@ -13,7 +13,7 @@ from orchestration.errors import AttemptOver, NoSpaceLeft, OrchestrationError, S
 from orchestration.full import RESERVE, free_bytes, is_full
 from orchestration.job import Manifest
 from orchestration.runners import Done, Failed
-from orchestration.work import Bench, Piece, Work
+from orchestration.work import JobContext, Piece, Work
 from products.errors import ProductError
 from products.progress import Report, between
 
@@ -35,7 +35,7 @@ class Ended(Exception):
         self.ending = ending
 
 
-def attempt(work: Callable[[], Work], bench: Bench) -> None:
+def attempt(work: Callable[[], Work], bench: JobContext) -> None:
     """Do the work and write how it ended into the bench's folder, as the last act.
 
     Raises NoSpaceLeft where the disk is full, AttemptOver where the attempt is not the running one; nothing is written
@@ -81,7 +81,7 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
         raise
 
 
-def performed(work: Work, bench: Bench) -> Manifest:
+def performed(work: Work, bench: JobContext) -> Manifest:
     """Do every step of the work in this process, where it has its turn, and return its result."""
     with work.turn(bench):
         bench.report(READ / 2, _READING)
@@ -95,7 +95,7 @@ def performed(work: Work, bench: Bench) -> Manifest:
         return assembled(work, pieces, bench)
 
 
-def assembled(work: Work, pieces: Sequence[Piece], bench: Bench) -> Manifest:
+def assembled(work: Work, pieces: Sequence[Piece], bench: JobContext) -> Manifest:
     """Return the result, of which only the outputs that the order asks for."""
     manifest = work.assemble(pieces, replace(bench, report=between(bench.report, MADE, 1)))
     wanted = bench.order.outputs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from orchestration.errors import WorkFailed
 from orchestration.job import Manifest, Output
-from orchestration.work import Bench, Part, Piece, Work
+from orchestration.work import JobContext, Part, Piece, Work
 
 if TYPE_CHECKING:
     from orchestration.net.fetch import Fetched
@@ -18,11 +18,11 @@ _IMAGES = "imagesInput"
 _LINK = frozenset({"href", "rel", "type", "hreflang", "title"})
 
 
-def _plan(bench: Bench) -> Sequence[Part]:
+def _plan(bench: JobContext) -> Sequence[Part]:
     return [{"input": name, "value": value} for name, value in bench.order.inputs.items()]
 
 
-def _make(part: Part, bench: Bench) -> Piece:
+def _make(part: Part, bench: JobContext) -> Piece:
     name, value = part["input"], part["value"]
     if name == "pause":
         _pause(float(value), bench)
@@ -36,7 +36,7 @@ def _make(part: Part, bench: Bench) -> Piece:
     return output | {"value": value}
 
 
-def _pause(seconds: float, bench: Bench) -> None:
+def _pause(seconds: float, bench: JobContext) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         bench.report(1 - left / seconds, "pausing")
@@ -48,7 +48,7 @@ def _is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("href"), str) and value.keys() <= _LINK
 
 
-def _image(value: Any, bench: Bench) -> Any:
+def _image(value: Any, bench: JobContext) -> Any:
     if not _is_reference(value):
         return value
     image = bench.fetch(value["href"])
@@ -71,7 +71,7 @@ def _no_json(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _assemble(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+def _assemble(pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
     return tuple(Output(**piece) for piece in pieces if piece)
 
 

@@ -10,7 +10,7 @@ from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
 from orchestration.estimate.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
 from orchestration.job import Manifest, Output
 from orchestration.store.past import PastOrder, count_unfinished, past_orders
-from orchestration.work import QUICK, REFUSED, Bench, Part, Piece, Work, catalogue_of_bench
+from orchestration.work import QUICK, REFUSED, JobContext, Part, Piece, Work, catalogue_of_bench
 from products.area import Area, measure_area
 from products.catalogue import Catalogue, Product
 from products.classes import name_of
@@ -27,11 +27,11 @@ _Costs = tuple[list[Past], list[Past]]
 """Bytes and seconds of past orders."""
 
 
-def _plan(_bench: Bench) -> Sequence[Part]:
+def _plan(_bench: JobContext) -> Sequence[Part]:
     return [{}]
 
 
-def _make(_part: Part, bench: Bench) -> Piece:
+def _make(_part: Part, bench: JobContext) -> Piece:
     inputs = bench.order.inputs
     catalogue = catalogue_of_bench(bench)
     product = catalogue.find(inputs.get("series"), inputs.get("year"))
@@ -90,7 +90,7 @@ def _named(range_: Range) -> list[tuple[str, float]]:
     return list(zip(("low", "expected", "high"), astuple(range_), strict=True))
 
 
-def _past(bench: Bench, product: Product, catalogue: Catalogue) -> _Costs:
+def _past(bench: JobContext, product: Product, catalogue: Catalogue) -> _Costs:
     """Return what orders of the same kind did cost; none where the database cannot be read now."""
     if bench.orders is None:
         return [], []
@@ -128,7 +128,7 @@ def _waiting(orders: Place | None) -> Mapping[str, Any]:
     return {}
 
 
-def _assemble(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+def _assemble(pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
     (piece,) = pieces
     return (Output("result", dict(piece)),)
 

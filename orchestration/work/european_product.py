@@ -5,33 +5,33 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from orchestration.job import Manifest
-from orchestration.prebuilt.product import Edition, House, checksum, manifest_of
-from orchestration.work import Bench, Part, Piece, Work, product_of
+from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts, checksum, manifest_of
+from orchestration.work import JobContext, Part, Piece, Work, product_of
 from products.progress import Report
 from products.whole import link
 
 
-def _turn(bench: Bench) -> AbstractContextManager[object]:
-    return House(bench.results).turn(_edition(bench), bench.report)
+def _turn(bench: JobContext) -> AbstractContextManager[object]:
+    return PrebuiltProducts(bench.results).turn(_edition(bench), bench.report)
 
 
-def _edition(bench: Bench) -> Edition:
-    return Edition(product_of(bench), "Raster")
+def _edition(bench: JobContext) -> PrebuiltProduct:
+    return PrebuiltProduct(product_of(bench), "Raster")
 
 
-def _plan(bench: Bench) -> Sequence[Part]:
+def _plan(bench: JobContext) -> Sequence[Part]:
     edition = _edition(bench)
-    return [] if House(bench.results).find(edition) else [{"edition": edition.key()}]
+    return [] if PrebuiltProducts(bench.results).find(edition) else [{"edition": edition.key()}]
 
 
-def _make(part: Part, bench: Bench) -> Piece:
+def _make(part: Part, bench: JobContext) -> Piece:
     """Make the checksum, in one part: each block of SHA-256 needs the one before."""
     edition = _edition(bench)
     edition.check(part["edition"])
     return {**part, "sha256": checksum(edition.source, bench.report)}
 
 
-def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
     edition = _edition(bench)
 
     def write(target: Path, _report: Report) -> str | None:
@@ -40,7 +40,7 @@ def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
             edition.check(piece["edition"])
         return pieces[0]["sha256"] if pieces else None
 
-    return manifest_of(House(bench.results).provide(edition, write, bench.folder, bench.report))
+    return manifest_of(PrebuiltProducts(bench.results).provide(edition, write, bench.folder, bench.report))
 
 
 WORK = Work(_plan, _make, _assemble, _turn)

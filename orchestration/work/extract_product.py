@@ -6,17 +6,18 @@ from importlib import import_module
 from pathlib import Path
 
 from orchestration.job import Manifest, Output, is_test
-from orchestration.work import Bench, Part, Piece, Work, product_of, result_file
+from orchestration.work import JobContext, Part, Piece, Work, product_of, result_file
 from products.area import read_area
 from products.catalogue import Product
 from products.errors import UnknownProduct
 from products.package.archive import pack
-from products.package.metadata import describe, write_metadata
+from products.package.documents import write_metadata
+from products.package.metadata import describe
 
 _MEDIA_TYPE = "application/zip"
 
 
-def _plan(bench: Bench) -> Sequence[Part]:
+def _plan(bench: JobContext) -> Sequence[Part]:
     product = product_of(bench)
     kind = bench.order.inputs["product"]
     return [{"kind": kind, "source": str(_source(product, kind)), "aoi": bench.order.inputs["aoi"]}]
@@ -29,7 +30,7 @@ def _source(product: Product, kind: str) -> Path:
     return source
 
 
-def _make(part: Part, bench: Bench) -> Piece:
+def _make(part: Part, bench: JobContext) -> Piece:
     kind = part["kind"]
     extract = getattr(import_module(f"products.{kind.lower()}.extract"), f"extract_{kind.lower()}")
     folder = bench.folder / "members"
@@ -44,7 +45,7 @@ def _make(part: Part, bench: Bench) -> Piece:
     return {"name": name, "folder": str(folder), "members": [str(member) for member in members]}
 
 
-def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
     (piece,) = pieces
     target = bench.folder / f"{piece['name']}.zip"
     pack([Path(member) for member in piece["members"]], target, report=bench.report)

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestration.job import Manifest
-from orchestration.prebuilt.product import Edition, House, manifest_of
-from orchestration.work import Bench, Part, Piece, Work, product_of
+from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts, manifest_of
+from orchestration.work import JobContext, Part, Piece, Work, product_of
 from products.catalogue import Product
 from products.errors import BrokenPiece, UnknownProduct
 from products.nations import Nation, find_nation
 from products.nations.outline import operation_to, outline_of
 from products.package.archive import pack
-from products.package.metadata import Metadata, describe, write_metadata
+from products.package.documents import write_metadata
+from products.package.metadata import Metadata, describe
 from products.progress import Report, between
 from products.raster.cog import read_grid
 
@@ -41,12 +42,12 @@ class _National(Protocol):
         """Write the files of the product from all pieces."""
 
 
-def _turn(bench: Bench) -> AbstractContextManager[object]:
-    return House(bench.results).turn(_edition(bench), bench.report)
+def _turn(bench: JobContext) -> AbstractContextManager[object]:
+    return PrebuiltProducts(bench.results).turn(_edition(bench), bench.report)
 
 
-def _edition(bench: Bench) -> Edition:
-    return Edition(product_of(bench), bench.order.inputs["product"], _nation(bench.order.inputs["nation"]))
+def _edition(bench: JobContext) -> PrebuiltProduct:
+    return PrebuiltProduct(product_of(bench), bench.order.inputs["product"], _nation(bench.order.inputs["nation"]))
 
 
 def _nation(name: str) -> Nation:
@@ -56,7 +57,7 @@ def _nation(name: str) -> Nation:
     return nation
 
 
-def _national(bench: Bench) -> _National:
+def _national(bench: JobContext) -> _National:
     """Return the kind that is ordered; only what it needs is loaded."""
     edition = _edition(bench)
     kind = getattr(import_module(f"products.nations.{edition.kind.lower()}"), f"National{edition.kind}")
@@ -64,12 +65,12 @@ def _national(bench: Bench) -> _National:
     return national
 
 
-def _plan(bench: Bench) -> Sequence[Part]:
+def _plan(bench: JobContext) -> Sequence[Part]:
     edition = _edition(bench)
-    return [] if House(bench.results).find(edition) else _parts(edition, bench)
+    return [] if PrebuiltProducts(bench.results).find(edition) else _parts(edition, bench)
 
 
-def _parts(edition: Edition, bench: Bench) -> Sequence[Part]:
+def _parts(edition: PrebuiltProduct, bench: JobContext) -> Sequence[Part]:
     """Divide the work; one worker would only have more to do with more than one part."""
     key = edition.key()
     most = 1 if bench.workers == 1 else min(MOST_PARTS, _PARTS_EACH * bench.workers)
@@ -77,7 +78,7 @@ def _parts(edition: Edition, bench: Bench) -> Sequence[Part]:
     return [{"edition": key, "number": n, "of": len(parts), "divided": part} for n, part in enumerate(parts)]
 
 
-def _make(part: Part, bench: Bench) -> Piece:
+def _make(part: Part, bench: JobContext) -> Piece:
     _edition(bench).check(part["edition"])
     path = bench.folder / f"piece-{part['number']}"
     made = _national(bench).write_piece(part["divided"], path, report=bench.report)
@@ -85,7 +86,7 @@ def _make(part: Part, bench: Bench) -> Piece:
     return {**known, "path": str(path.relative_to(bench.results)), "size": _size(path), "made": made}
 
 
-def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
     edition, nation = _edition(bench), _nation(bench.order.inputs["nation"])
 
     def write(target: Path, report: Report) -> None:
@@ -100,16 +101,18 @@ def _assemble(pieces: Sequence[Piece], bench: Bench) -> Manifest:
         pack(members, target, report=between(report, _JOINED, 1))
         shutil.rmtree(folder)
 
-    return manifest_of(House(bench.results).provide(edition, write, bench.folder, bench.report))
+    return manifest_of(PrebuiltProducts(bench.results).provide(edition, write, bench.folder, bench.report))
 
 
-def _made_here(edition: Edition, bench: Bench) -> Sequence[Piece]:
+def _made_here(edition: PrebuiltProduct, bench: JobContext) -> Sequence[Piece]:
     """Make the pieces of a file that was there when the work was planned, and was swept since."""
     alone = replace(bench, workers=1)
     return [_make(part, alone) for part in _parts(edition, alone)]
 
 
-def _found(pieces: Sequence[Piece], edition: Edition, bench: Bench) -> list[tuple[Path, Mapping[str, Any]]]:
+def _found(
+    pieces: Sequence[Piece], edition: PrebuiltProduct, bench: JobContext
+) -> list[tuple[Path, Mapping[str, Any]]]:
     """Return the pieces with their paths. Raises BrokenPiece where one is missing, BrokenSource."""
     found = []
     for number in range(pieces[0]["of"]):

@@ -21,10 +21,11 @@ from orchestration.full import NO_SPACE
 from orchestration.handover import handed_order
 from orchestration.net.addresses import any_address, is_public
 from orchestration.net.fetch import Fetcher
-from orchestration.store.reporter import Reporter
-from orchestration.work import Bench
+from orchestration.store.database import unavailable
+from orchestration.work import JobContext
 from orchestration.work.attempt import Ended, Progress, failing_into
 from products.errors import BrokenSource
+from sql.pool import PostgresPool
 
 _LOOK = 4.0
 """Seconds between two looks whether the attempt still runs, whatever the work is at."""
@@ -35,7 +36,7 @@ _OPERATORS = frozenset({"", BrokenSource.__name__})
 
 
 @contextmanager
-def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[Bench]:
+def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[JobContext]:
     """Give the bench of a try of a step whose process this is; `name` tells it from others of the attempt.
 
     What is raised inside becomes the attempt's ending, and the process ends. It ends without one, and without its
@@ -55,6 +56,31 @@ def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[
         yield replace(_bench(told, results, folder, progress), workers=workers)
         if read_ending(folder) is None:
             progress.end()
+
+
+class Reporter:
+    """Tells PostgreSQL how far attempts are, as a login that may call `report` and nothing else."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = PostgresPool(url, size=2)
+
+    def __call__(self, job_id: str, attempt: int, percent: int | None, message: str | None) -> bool:
+        """Note it and say whether the attempt is the running one; of any other nothing is noted.
+
+        What is None stays as it is. Raises StoreUnavailable.
+        """
+        values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message}
+        with unavailable(), self._pool.writing() as connection:
+            (runs,) = connection.execute("select report(:id, :attempt, :percent, :message)", values).fetchone()
+        return bool(runs)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._pool.close()
+
+    def runs(self, job_id: str, attempt: int) -> bool:
+        """Say whether the attempt is the running one. Raises StoreUnavailable."""
+        return self(job_id, attempt, None, None)
 
 
 def _runs(tell: Reporter, job: str, attempt: int) -> bool:
@@ -90,11 +116,11 @@ def _watch(tell: Reporter, job: str, attempt: int, folder: Path) -> None:
     Thread(target=look, daemon=True).start()
 
 
-def _bench(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> Bench:
+def _bench(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
     os.environ.update(temporary(folder))
     tempfile.tempdir = None
     private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}
-    return Bench(
+    return JobContext(
         job_id=told["job"],
         order=handed_order(results / told["job"] / str(told["attempt"])),
         results=results,

@@ -1,19 +1,15 @@
-"""What is known of a delivered file, and the two documents that say it beside the file: ISO 19139 and STAC."""
+"""What is known of a delivered file."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from products.catalogue import Product
 from products.classes import Classes
 from products.operation import Operation
 from products.outline import Polygonal
-from products.package.iso import iso_document
-from products.package.stac import stac_item
 from products.raster.cog import read_grid
 from products.vector.geopackage import read_geopackage
 
@@ -81,21 +77,9 @@ def describe(
     )
 
 
-def write_metadata(metadata: Metadata, folder: Path) -> tuple[Path, ...]:
-    """Write `{name}.xml` (ISO 19139) and `{name}.json` (a STAC item)."""
-    xml, item = folder / f"{metadata.name}.xml", folder / f"{metadata.name}.json"
-    xml.write_bytes(iso_document(metadata))
-    item.write_text(_as_json(stac_item(metadata)))
-    return xml, item
-
-
 def _grid(main: Path) -> tuple[int, float | None]:
     if main.suffix == ".tif":
         grid = read_grid(main)
         return grid.epsg, grid.metres
     with read_geopackage(main) as reader:
         return reader.layer.epsg, None
-
-
-def _as_json(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from auth.audit import audit_event
-from auth.authenticate import session_secret
+from auth.authenticate import COOKIE, cookie_of, session_secret
 from auth.issuer import IssuerUnreachable
+from auth.logins import PENDING
 from auth.refusal import InvalidToken
 from auth.session import Session
 from auth.sign_in import SignInFailed
@@ -16,7 +17,6 @@ from auth.throttle import TooManyFailures
 from routes.accounts.person import NO_STORE, address_of, people_of, session_of
 from routes.errors import answer
 from routes.guard import NOTHING, GuardedRoute
-from routes.http.cookies import clear_session, login_of, set_login, set_session
 from routes.http.form import CSRF, check_csrf, read_form
 from routes.http.problem import Problem, bad_parameter
 from routes.http.return_to import is_ours, origin_of, path_of
@@ -124,6 +124,33 @@ def _slow_a_flood(request: Request) -> None:
 
 def _note_refusal(request: Request, event: str, reason: str) -> None:
     audit_event("unknown", event, decision="refused", reason=reason, address=address_of(request))
+
+
+LOGIN_COOKIE = "__Host-landcast-login"
+
+
+def set_session(response: Response, secret: str) -> None:
+    """Let the browser keep the session until it is closed; how long it is good is the server's to say."""
+    _set(response, COOKIE, secret)
+
+
+def set_login(response: Response, browser: str) -> None:
+    """Let the browser keep what ties its logins to it, of all its tabs: as long as one is good."""
+    _set(response, LOGIN_COOKIE, browser, seconds=int(PENDING.total_seconds()))
+
+
+def login_of(request: Request) -> str | None:
+    """Return what ties logins to the browser."""
+    return cookie_of(request.headers.raw, LOGIN_COOKIE)
+
+
+def clear_session(response: Response) -> None:
+    """Have the browser forget the session."""
+    _set(response, COOKIE, "", seconds=0)
+
+
+def _set(response: Response, name: str, value: str, *, seconds: int | None = None) -> None:
+    response.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
 
 
 routes = [

@@ -64,4 +64,44 @@ def _entrances(url: str) -> list[dict[str, Any]]:
     ]
 
 
-routes = [GuardedRoute("/", get_landing, needs=NOTHING)]
+_SPEC = "http://www.opengis.net/spec"
+
+CLASSES = (
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/landing-page",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/json",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/html",
+    f"{_SPEC}/ogcapi-common-1/1.0/conf/oas30",
+    f"{_SPEC}/ogcapi-common-2/1.0/conf/collections",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/geojson",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/html",
+    f"{_SPEC}/ogcapi-features-1/1.0/conf/oas30",
+    f"{_SPEC}/ogcapi-features-2/1.0/conf/crs",
+    f"{_SPEC}/ogcapi-coverages-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/core",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/json",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/html",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/oas30",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/ogc-process-description",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/job-list",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/dismiss",
+    f"{_SPEC}/ogcapi-processes-1/1.0/conf/callback",
+)
+
+
+async def get_conformance(request: Request) -> Response:
+    """Answer with the list."""
+    allow_parameters(request)
+    document = {
+        "title": "Conformance",
+        "links": both_forms(f"{resources_of(request).url}/conformance"),
+        "conformsTo": CLASSES,
+    }
+    return respond(request, document, page="conformance.html")
+
+
+routes = [
+    GuardedRoute("/", get_landing, needs=NOTHING),
+    GuardedRoute("/conformance", get_conformance, needs=NOTHING),
+]

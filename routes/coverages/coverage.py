@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -15,18 +16,20 @@ from starlette.responses import JSONResponse, Response
 from auth.access import Action
 from plugins.cog import CogProvider, Pixels, Size
 from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
+from plugins.crs import Box
+from plugins.restriction import refuse_restriction
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
-from routes.common.collection_document import COVERAGE_JSON, GEOTIFF
-from routes.coverages.content import content_headers
-from routes.coverages.query import LISTS, PARAMETERS, Wanted, read_wanted, shrink
+from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
+from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted, shrink
 from routes.guard import GuardedRoute, on_collection
+from routes.http.file_response import send_file
 from routes.http.prefer import read_preferences
-from routes.http.problem import Problem
+from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.render import render
 from routes.pages.respond import negotiate
 from routes.providers import collection_of, coverage_of, require_readable
-from routes.query.datetime import meets_time
+from routes.query.datetime import extent_of, meets_time
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -93,7 +96,7 @@ def _written(pixels: Pixels, form: str) -> bytes:
             return json.dumps(coverage_json(pixels)).encode()
 
 
-def _bounded(request: Request, wanted: Wanted, bound: int) -> Size:
+def _bounded(request: Request, wanted: CoverageRequest, bound: int) -> Size:
     """Return the size to answer with. Raises Problem 413."""
     size = wanted.size or wanted.full
     if size[0] * size[1] <= bound:
@@ -118,7 +121,7 @@ def _too_large(request: Request, size: Size, bound: int) -> Problem:
     )
 
 
-def _scaled(request: Request, wanted: Wanted, size: Size) -> dict[str, str]:
+def _scaled(request: Request, wanted: CoverageRequest, size: Size) -> dict[str, str]:
     """Say that, and how much, the answer is scaled down where the caller has not asked for it."""
     if wanted.size is not None or size == wanted.full:
         return {}
@@ -130,7 +133,7 @@ def _scaled(request: Request, wanted: Wanted, size: Size) -> dict[str, str]:
     }
 
 
-def _page(request: Request, wanted: Wanted, size: Size) -> str:
+def _page(request: Request, wanted: CoverageRequest, size: Size) -> str:
     resources = resources_of(request)
     collection_id = request.path_params["collection_id"]
     query = "&".join(part for part in request.url.query.split("&") if part and not part.startswith("f="))
@@ -166,6 +169,34 @@ async def _part(request: Request, make: Any) -> Response:
     return JSONResponse(await anyio.to_thread.run_sync(make, provider, limiter=limiter))
 
 
+def content_headers(box: Box, collection: Mapping[str, Any]) -> dict[str, str]:
+    """Return Content-Crs, Content-Bbox in the order of its axes and, where it is known, Content-Datetime.
+
+    OGC API Coverages /req/core/response-headers, OGC API Maps /req/core/map-response.
+    """
+    headers = {"Content-Crs": f"<{box.crs.uri}>", "Content-Bbox": ",".join(map(str, box.as_written))}
+    begin, end = extent_of(collection)
+    return {**headers, "Content-Datetime": f"{_instant(begin)}/{_instant(end)}"} if begin or end else headers
+
+
+def _instant(instant: Any) -> str:
+    return instant.isoformat().replace("+00:00", "Z") if instant else ".."
+
+
+async def get_file(request: Request) -> Response:
+    """Answer with the Cloud-Optimized GeoTIFF that the coverage is read from; no other name leads to a file."""
+    allow_parameters(request, one_form=True)
+    collection_id, name = request.path_params["collection_id"], request.path_params["name"]
+    resources = resources_of(request)
+    refuse_restriction()
+    source = Path(coverage_of(resources.api, collection_id).data)
+    if name != source.name:
+        raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} has no file {name!r}", type_=NOT_FOUND)
+    if "range" not in request.headers:
+        await anyio.to_thread.run_sync(require_readable, resources.api, collection_id, limiter=resources.light)
+    return send_file(request, source, media_type=COG, filename=name)
+
+
 routes = [
     GuardedRoute("/collections/{collection_id}/coverage", get_coverage, needs=on_collection(Action.READ_COVERAGE)),
     GuardedRoute(
@@ -174,4 +205,5 @@ routes = [
     GuardedRoute(
         "/collections/{collection_id}/coverage/rangetype", get_range_type, needs=on_collection(Action.READ_COVERAGE)
     ),
+    GuardedRoute("/collections/{collection_id}/files/{name}", get_file, needs=on_collection(Action.DOWNLOAD)),
 ]

@@ -13,8 +13,7 @@ from plugins.cog import Size
 from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
-from routes.coverages.content import content_headers
-from routes.coverages.coverage import coverage_provider
+from routes.coverages.coverage import content_headers, coverage_provider
 from routes.coverages.query import read_side, side_by_aspect, to_system
 from routes.guard import GuardedRoute, on_collection
 from routes.http.problem import Problem, bad_parameter

@@ -20,7 +20,7 @@ PARAMETERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CoverageRequest:
     """The box in the system of the answer, its size in the source's own pixels, and the size that was asked for.
 
     `size` is None where none was asked for: then the server may choose a smaller one than `full`.
@@ -31,7 +31,7 @@ class Wanted:
     size: Size | None
 
 
-def read_wanted(request: Request, provider: CogProvider) -> Wanted | None:
+def read_wanted(request: Request, provider: CogProvider) -> CoverageRequest | None:
     """Return what is asked for, None where that lies outside of the coverage. Raises the 400 Problem.
 
     Without a size, the box is cut to the coverage; with one, the answer has exactly that size, filled up with no data.
@@ -50,7 +50,7 @@ def read_wanted(request: Request, provider: CogProvider) -> Wanted | None:
     if crs.epsg == provider.native.epsg and not sized:
         box = provider.inside(provider.snap(box)) or provider.whole
     full = provider.size_of(box)
-    return Wanted(box, full, _size(request, full, exact))
+    return CoverageRequest(box, full, _size(request, full, exact))
 
 
 def to_system(box: Box, crs: Crs) -> Box:

@@ -1,6 +1,6 @@
 """Every refusal and failure as RFC 9457 problem+json."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -53,3 +53,19 @@ def bad_parameter(name: str, value: str, allowed: str) -> Problem:
         parameter=name,
         value=value,
     )
+
+
+def no_such_collection(collection_id: str) -> Problem:
+    """Return the 404 for a collection."""
+    return Problem(HTTPStatus.NOT_FOUND, f"there is no collection {collection_id[:80]!r}", type_=NOT_FOUND)
+
+
+def no_such_process(process_id: str, there_are: Iterable[str]) -> Problem:
+    """Return the 404 for a process; `there_are` is what the caller may see."""
+    detail = f"there is no process {process_id[:80]!r}; there are {', '.join(there_are) or 'none'}"
+    return Problem(HTTPStatus.NOT_FOUND, detail, type_=NO_SUCH_PROCESS)
+
+
+def no_such_job(job_id: str) -> Problem:
+    """Return the 404 for a job."""
+    return Problem(HTTPStatus.NOT_FOUND, f"there is no job {job_id[:80]!r}", type_=NO_SUCH_JOB)

@@ -1,11 +1,8 @@
 """The operation for external back ends."""
 
-from typing import Any
+from routes.openapi.operation import JSON, Value, content, operation, path, ref
+from routes.processes.updates import LONGEST_REASON, STATES
 
-from routes.openapi.operation import JSON, content, operation, path, ref
-from routes.processes.order_update import LONGEST_REASON, STATES
-
-Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}
 _UPDATE: Value = {
     "type": "object",
@@ -70,3 +67,24 @@ def order_paths() -> Value:
         errors=(400, 403, 404, 409, 415, 503),
     )
     return {"/orders/{job_id}": {"put": update}}
+
+
+def airflow_paths() -> Value:
+    """Return where Airflow tells of its runs."""
+    return {"/airflow/events": {"post": _event()}}
+
+
+def _event() -> Value:
+    members = {"dag": _TEXT, "run": _TEXT, "state": _TEXT}
+    schema = {"type": "object", "required": ["run"], "properties": members}
+    return operation(
+        "postAirflowEvent",
+        "Where Airflow tells that something became of a run; signed as Standard Webhooks has it",
+        tag="server",
+        responses={
+            "204": {"description": "Taken: the run is looked at, if it is one of ours."},
+            "429": ref("responses", "problem429"),
+        },
+        errors=(400, 415, 503),
+        requestBody={"required": True, "content": content(schema, JSON)},
+    )

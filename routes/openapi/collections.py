@@ -2,17 +2,28 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pygeoapi.api import API
 
 from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.features.query import queryable
-from routes.openapi.operation import binary, content, document, file, form, header, headers, operation, path, query, ref
+from routes.openapi.operation import (
+    Value,
+    binary,
+    content,
+    document,
+    file,
+    form,
+    header,
+    headers,
+    operation,
+    path,
+    query,
+    ref,
+)
 from routes.openapi.schema import as_openapi
 from routes.providers import collection_of, definition_of, failure_of, features_of, kinds_of
 
-Value = dict[str, Any]
 _SCHEMA = "application/schema+json"
 _URI: Value = {"type": "string", "format": "uri"}
 _NAMES: Value = {"type": "array", "items": {"type": "string"}}

@@ -1,11 +1,9 @@
 """What many operations share."""
 
 from http import HTTPStatus
-from typing import Any
 
-from routes.openapi.operation import HTML, headers, query, ref
+from routes.openapi.operation import HTML, Value, headers, query, ref
 
-Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}
 _NUMBER: Value = {"type": "number"}
 _WHOLE: Value = {"type": "integer"}

@@ -1,11 +1,8 @@
 """The operations for people and their programs: sign-in, account, keys, tokens. Served where callers are known."""
 
-from typing import Any
-
 from routes.http.form import FORM
-from routes.openapi.operation import HTML, JSON, content, form, operation, path, query, ref
+from routes.openapi.operation import HTML, JSON, Value, content, form, operation, path, query, ref
 
-Value = dict[str, Any]
 PEOPLE = {"name": "people", "description": "Sign in, keys and tokens"}
 _TAG = "people"
 _TEXT: Value = {"type": "string"}

@@ -6,11 +6,11 @@ from typing import Any
 from pygeoapi.api import API
 
 from routes.openapi.components import DATETIME
-from routes.openapi.news import CALLBACKS
 from routes.openapi.operation import (
     BYTES,
     HTML,
     JSON,
+    Value,
     content,
     document,
     file,
@@ -23,10 +23,9 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi, described
-from routes.processes.formats import formats_of
+from routes.processes.execution_request import formats_of
 from routes.providers import listed_processes
 
-Value = dict[str, Any]
 _TEXT: Value = {"type": "string"}
 _JOB = path("job_id", "The job's identifier.")
 _FORM = form("json", "html")
@@ -286,3 +285,46 @@ def _signed_file(media_types: list[str]) -> Value:
         responses=file(*media_types),
         errors=(400, 403, 404, 410, 412, 416),
     )
+
+
+_HEADERS = {
+    "webhook-id": "The same on every try.",
+    "webhook-timestamp": "When it was sent, in seconds since 1970.",
+    "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over id, time and body, dots between (Standard Webhooks).",
+}
+
+_EXCEPTION: Value = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {name: {"type": "string"} for name in ("type", "title", "detail")},
+}
+_FAILURE: Value = {
+    "allOf": [
+        ref("schemas", "job"),
+        {"type": "object", "required": ["exception"], "properties": {"exception": _EXCEPTION}},
+    ]
+}
+
+
+def _told(member: str, schema: Value, description: str) -> Value:
+    post = {
+        "summary": description,
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in _HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": content(schema, "application/json")},
+        "responses": {
+            "2XX": {"description": "Taken."},
+            "4XX": {"description": "Not sent again, but for 408 and 429."},
+            "default": {"description": "Sent again later, after 429 and 503 not before `Retry-After` says."},
+        },
+    }
+    return {f"{{$request.body#/subscriber/{member}}}": {"post": post}}
+
+
+CALLBACKS: Value = {
+    "success": _told("successUri", ref("schemas", "results"), "The results."),
+    "inProgress": _told("inProgressUri", ref("schemas", "job"), "The job, once it is running."),
+    "failed": _told("failedUri", _FAILURE, "The job, and why it failed."),
+}

@@ -7,10 +7,9 @@ from typing import Any
 from starlette.routing import Match
 
 from routes.guard import NOTHING, GuardedRoute, OnResource
-from routes.openapi.operation import ref
+from routes.openapi.operation import Value, ref
 from routes.resources import Resources
 
-Value = dict[str, Any]
 _WAYS: tuple[Value, ...] = ({"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []})
 """Any one of these suffices."""
 

@@ -99,12 +99,12 @@ def _orders(request: Request) -> dict[str, Any]:
 
 def _results(request: Request) -> dict[str, Any]:
     """Tell how much there is in bytes, how much there may be, and what the disk has left."""
-    room = resources_of(request).room
-    free = free_bytes(room.results)
-    figures = {"used": room.used(), "cap": room.cap, "free": free}
+    admission = resources_of(request).admission
+    free = free_bytes(admission.results)
+    figures = {"used": admission.used(), "cap": admission.cap, "free": free}
     if free < RESERVE:
         return {"status": "full", "detail": "the disk is full: orders wait or get 503", **figures}
-    if room.is_at_cap():
+    if admission.is_at_cap():
         return {"status": "full", "detail": "the results have reached their cap: orders wait or get 503", **figures}
     return {"status": "ok", **figures}
 
@@ -120,20 +120,20 @@ def _worker(request: Request) -> dict[str, Any]:
 
 def _airflow(request: Request) -> dict[str, dict[str, Any]]:
     """Tell how Airflow is, where there is one: without it orders wait, and everything else is served."""
-    pulse = resources_of(request).pulse
-    if pulse is None:
+    airflow_health = resources_of(request).airflow_health
+    if airflow_health is None:
         return {}
-    trouble = pulse.trouble()
+    trouble = airflow_health.trouble()
     return {"airflow": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
 
 
 def _services(request: Request) -> dict[str, dict[str, Any]]:
     """Tell which connections the offered production services lack: their orders fail at once, others do not."""
-    pulse = resources_of(request).pulse
-    if pulse is None:
+    airflow_health = resources_of(request).airflow_health
+    if airflow_health is None:
         return {}
     offered = processes_of(resources_of(request).api)
-    lacking = sorted({name for dag, names in pulse.lacking.items() if dag in offered for name in names})
+    lacking = sorted({name for dag, names in airflow_health.lacking.items() if dag in offered for name in names})
     if not lacking:
         return {}
     detail = f"Airflow has no connection {', '.join(lacking)}: docs/production-services.md"

@@ -15,7 +15,7 @@ from auth.identity import current_identity
 from auth.limits import LimitExceeded, most_open
 from orchestration.errors import TooManyOpenOrders
 from orchestration.job import UNFINISHED, Job, Order
-from orchestration.prebuilt.product import House
+from orchestration.prebuilt.product import PrebuiltProducts
 from orchestration.status_info import status_info
 from orchestration.work import REFUSED
 from plugins.restriction import refuse_restriction
@@ -24,8 +24,7 @@ from products.catalogue import Catalogue
 from routes.guard import GuardedRoute, on_process, permit
 from routes.http.body import read_json
 from routes.http.prefer import Preferences, read_preferences
-from routes.http.problem import Problem
-from routes.http.unknown import no_such_job
+from routes.http.problem import Problem, no_such_job
 from routes.processes.delivery import deliver
 from routes.processes.execution_request import Execution, read_order
 from routes.processes.processes import processor_of
@@ -78,9 +77,9 @@ async def _ordered(request: Request, process: Processor) -> Job:
     resources = resources_of(request)
     body = await read_json(request)
     order, open_orders = await anyio.to_thread.run_sync(_admitted, request, process, body, limiter=resources.heavy)
-    ready = partial(process.ready, order.inputs, resources.catalogue, House(resources.results.root))
+    ready = partial(process.ready, order.inputs, resources.catalogue, PrebuiltProducts(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
-    take = partial(resources.room.take, order, manifest, most_open=open_orders)
+    take = partial(resources.admission.take, order, manifest, most_open=open_orders)
     try:
         return await anyio.to_thread.run_sync(take, limiter=resources.light)
     except TooManyOpenOrders as error:
@@ -147,7 +146,7 @@ def _told_why_refused(resources: Resources, process: Processor, order: Order) ->
         order.inputs.get(REFUSED)
         or _beyond(resources, process, order)
         or resources.mailing.refusal_of(order)
-        or resources.room.refusal(process.asks_of or order.process)
+        or resources.admission.refusal(process.asks_of or order.process)
     )
     return replace(order, inputs={**order.inputs, REFUSED: refusal}) if refusal else order
 

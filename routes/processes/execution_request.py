@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +15,6 @@ from processes.words import shown
 from products.catalogue import Catalogue
 from routes.http.body import parse_object
 from routes.http.problem import INVALID_PARAMETER, Problem
-from routes.processes.formats import formats_of
 from routes.processes.subscribers import callbacks_of
 
 _MEMBERS = ("inputs", "outputs", "response", "subscriber")
@@ -124,3 +123,15 @@ def _checked_key(key: str | None, identity: Identity) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise _refused("Idempotency-Key", key, "1 to 255 visible ASCII characters")
     return key
+
+
+def formats_of(schema: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
+    """Return the formats that the schema of an output describes, its default first: media type, encoding of a file."""
+    formats = []
+    for alternative in schema.get("oneOf", [schema]):
+        described = {"mediaType": alternative.get("contentMediaType", "application/json")}
+        if alternative.get("format") == "binary":
+            described["encoding"] = "base64"
+        if described not in formats:
+            formats.append(described)
+    return formats

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from auth.access import Access, Action
 from auth.identity import current_identity
-from orchestration.job import Job, JobCursor, JobQuery, Sight, Status
+from orchestration.job import Job, JobCursor, JobQuery, JobVisibility, Status
 from routes.http.problem import bad_parameter
 from routes.providers import processes_of
 from routes.query.datetime import read_time
@@ -86,7 +86,7 @@ def _offset(offset: int, cursor: JobCursor | None) -> int:
     return offset
 
 
-def _sight(request: Request) -> Sight | None:
+def _sight(request: Request) -> JobVisibility | None:
     """Return what the caller sees; None is everything."""
     identity, resources = current_identity.get(), resources_of(request)
     if resources.policy(identity, Access(Action.ADMINISTER)).allowed:
@@ -96,7 +96,7 @@ def _sight(request: Request) -> Sight | None:
         names = processes_of(resources.api)
         return tuple(name for name in names if resources.policy(identity, Access(action, name)).allowed)
 
-    return Sight(identity.owner, own=of(Action.READ_OWN_JOBS), foreign=of(Action.READ_ALL_JOBS))
+    return JobVisibility(identity.owner, own=of(Action.READ_OWN_JOBS), foreign=of(Action.READ_ALL_JOBS))
 
 
 def _words(request: Request, name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from orchestration.status_info import instant, status_info
 from orchestration.store.outbox import Notification
 from processes.words import shown
 from routes.guard import DISMISS_JOB, JOBS, READ_JOB, GuardedRoute
-from routes.http.unknown import no_such_job
+from routes.http.problem import no_such_job
 from routes.pages.respond import respond
 from routes.processes.job_query import cursor_of, read_job_query
 from routes.processes.own_job import own_job, waiting

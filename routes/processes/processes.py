@@ -13,7 +13,7 @@ from auth.access import Action
 from processes.base import Processor
 from processes.words import allowed
 from routes.guard import NOTHING, GuardedRoute, on_process
-from routes.http.unknown import no_such_process
+from routes.http.problem import no_such_process
 from routes.pages.respond import respond
 from routes.providers import listed_processes, processes_of
 from routes.query.paging import page_links, read_page

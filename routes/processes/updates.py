@@ -1,5 +1,11 @@
 """The orders as external back ends tell how they stand: the one old call that has no counterpart in OGC's."""
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -7,13 +13,17 @@ from starlette.responses import JSONResponse, Response
 from auth.audit import audit_event
 from auth.identity import current_identity
 from orchestration.backend import BackendUpdate
-from orchestration.job import Job
+from orchestration.errors import ReferenceRefused, WorkFailed
+from orchestration.job import UNFINISHED, Job, Manifest, Output, Status
+from orchestration.net.connection import parse_address
 from orchestration.status_info import status_info
+from orchestration.work import QUICK
+from processes.words import shown
 from routes.guard import UPDATE_JOB, GuardedRoute
-from routes.http.body import read_json
-from routes.http.unknown import no_such_job
-from routes.processes.order_update import read_update
+from routes.http.body import parse_object, read_json
+from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
 from routes.processes.own_job import own_job, waiting
+from routes.processes.subscribers import Mailing
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -38,6 +48,121 @@ def _note(job: Job, said: BackendUpdate) -> None:
     identity = current_identity.get()
     if identity.method != "local":
         audit_event(identity.owner, "update-order", job=job.id, resource=job.order.process, status=said.status.value)
+
+
+STATES: Mapping[str, Status] = {
+    "RECEIVED": Status.ACCEPTED,
+    "QUEUED": Status.ACCEPTED,
+    "RUNNING": Status.RUNNING,
+    "SUCCESS": Status.SUCCESSFUL,
+    "FAILED": Status.FAILED,
+    "INVALID": Status.FAILED,
+}
+"""The words of back ends, and what they are here."""
+LONGEST_REASON = 1000
+
+_INVALID = "INVALID"
+_REASONS = {"FAILED": "The back end could not do it.", _INVALID: "The back end found the order invalid."}
+_MEMBERS = ("id", "status", "result", "message", "send_mail")
+_LINK = "a link that begins with http:// or https://, without user name or password, of at most 2000 characters"
+_RESULT = f"{_LINK}, or JSON that is no text"
+_NOT_IN_A_LINK = frozenset('<>"{}|^`')
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The body's members, checked one by one; each may be null, which is as if it was not there."""
+
+    members: Mapping[str, Any]
+
+    def word(self) -> str:
+        word = self.members.get("status")
+        if not isinstance(word, str) or word not in STATES:
+            raise _refused("status", word, f"{', '.join(STATES)}, in capitals")
+        return word
+
+    def check_id(self, job: Job) -> None:
+        if (given := self.members.get("id")) not in (None, job.id):
+            raise _refused("id", given, "that of the address, or none")
+
+    def manifest(self, status: Status) -> Manifest:
+        result = self.members.get("result")
+        if status is not Status.SUCCESSFUL:
+            self._only_with("result", "SUCCESS")
+            return ()
+        if result is None:
+            raise _refused("result", result, f"with the status SUCCESS {_RESULT}")
+        return (Output("result", href=_checked_link(result)) if isinstance(result, str) else Output("result", result),)
+
+    def reason(self, word: str) -> str:
+        if word not in _REASONS:
+            self._only_with("message", " and ".join(_REASONS))
+            return ""
+        reason = self.members.get("message")
+        if reason is None:
+            return _REASONS[word]
+        if not isinstance(reason, str) or not reason.strip() or _UNPRINTABLE.search(reason):
+            raise _refused("message", reason, "text without control characters but line breaks and tabs")
+        if len(reason) > LONGEST_REASON:
+            raise _refused("message", reason, f"at most {LONGEST_REASON} characters")
+        return reason
+
+    def wants_mail(self, status: Status) -> bool:
+        wanted = self.members.get("send_mail")
+        if wanted is not None and not isinstance(wanted, bool):
+            raise _refused("send_mail", wanted, "true or false")
+        if wanted and status in UNFINISHED:
+            raise _refused("send_mail", wanted, "true only with SUCCESS, FAILED and INVALID")
+        return bool(wanted)
+
+    def _only_with(self, name: str, words: str) -> None:
+        if self.members.get(name) is not None:
+            raise _refused(name, self.members[name], f"only with the status {words}")
+
+
+def read_update(body: bytes, job: Job, mailing: Mailing) -> BackendUpdate:
+    """Return what a back end says of the job. Raises the 400 Problem; the 409 where none may have such a job."""
+    members = parse_object(body, such_as='{"status": "SUCCESS", "result": …}')
+    unknown = next((name for name in members if name not in _MEMBERS), None)
+    if unknown is not None:
+        raise _refused(shown(unknown), members[unknown], f"the members {', '.join(_MEMBERS)}")
+    given = _Given(members)
+    given.check_id(job)
+    word = given.word()
+    status = STATES[word]
+    update = BackendUpdate(
+        status,
+        manifest=given.manifest(status),
+        reason=given.reason(word),
+        fault=WorkFailed.__name__ if word == _INVALID else "",
+        mail_to=mailing.recipient(job.order) if given.wants_mail(status) else None,
+    )
+    _check_process(job)
+    return update
+
+
+def _check_process(job: Job) -> None:
+    """Raise the 409 Problem for an order that is done here in seconds, with outputs of its own."""
+    if job.order.process in QUICK:
+        raise Problem(HTTPStatus.CONFLICT, f"orders of {job.order.process} are done by this server alone", jobID=job.id)
+
+
+def _checked_link(link: str) -> str:
+    """Return the link, which goes into headers, pages and mail as it is; nobody here asks what is there."""
+    try:
+        parse_address(link)
+    except ReferenceRefused as error:
+        raise _refused("result", link, _RESULT) from error
+    if _NOT_IN_A_LINK & set(link):
+        raise _refused("result", link, _RESULT)
+    return link
+
+
+def _refused(name: str, value: object, allowed: str) -> Problem:
+    return Problem(
+        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
+    )
 
 
 routes = [GuardedRoute("/orders/{job_id}", update, needs=UPDATE_JOB, methods=["PUT"])]

@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestration.errors import ResultMissing
 from orchestration.files.results import ResultFiles
 from orchestration.job import ResultFile
-from orchestration.prebuilt.product import Edition
+from orchestration.prebuilt.product import PrebuiltProduct
 from orchestration.prebuilt.record import HOUSE, kept_file
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
@@ -63,7 +63,7 @@ def _rasters(configuration: Path) -> Iterator[tuple[str, Path]]:
     with suppress(InvalidConfiguration):
         for product in catalogue_of(read_configuration(configuration)).products:
             if product.raster.is_file():
-                yield Edition(product, "Raster").name, product.raster
+                yield PrebuiltProduct(product, "Raster").name, product.raster
 
 
 def _note_missing(state: Path, database: Path) -> int:

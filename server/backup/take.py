@@ -1,11 +1,12 @@
 """Take a backup: a consistent copy of the orders, then what they name, in one tar that is whole or not there."""
 
+import hashlib
 import io
 import os
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,6 @@ from server.backup.contents import (
     ArchivedFile,
     Parts,
 )
-from server.backup.measured import Measured, Meter
 from server.backup.members import StatePaths, members_of
 from server.state import in_use
 from sql.connect import SCHEMA_VERSION, copy_database
@@ -40,7 +40,7 @@ _OVERHEAD = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class BackupTaken:
     """What a backup holds: its files, their bytes, and how many that the orders name were not there any more."""
 
     files: int
@@ -48,9 +48,47 @@ class Taken:
     gone: int
 
 
+@dataclass(slots=True)
+class Meter:
+    """Tells how many of all bytes are done; what is read through it may be more or less than was expected."""
+
+    report: Report
+    expected: int
+    message: str
+    _done: int = field(default=0, init=False)
+
+    def count(self, more: int) -> None:
+        """Tell that so many more bytes are done."""
+        self._done += more
+        self.report(min(1.0, self._done / max(1, self.expected)), self.message)
+
+
+class Measured:
+    """A stream to read from, which knows the SHA-256 and the size of what was read."""
+
+    def __init__(self, stream: IO[bytes], meter: Meter) -> None:
+        self._stream = stream
+        self._meter = meter
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what is read next."""
+        chunk = self._stream.read(size)
+        self._digest.update(chunk)
+        self.size += len(chunk)
+        self._meter.count(len(chunk))
+        return chunk
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of what was read, in hexadecimal."""
+        return self._digest.hexdigest()
+
+
 def take_backup(
     paths: StatePaths, target: Path, parts: Parts, report: Report, database: PostgresPool | None = None
-) -> Taken:
+) -> BackupTaken:
     """Write the backup while servers and workers run; the orders are in the state folder or in the `database`.
 
     Either way they are a database of SQLite in it. Raises OSError, StoreUnavailable, StateBusy.
@@ -72,7 +110,7 @@ def take_backup(
         about = About(FORMAT, version("landcast"), STORE, SCHEMA_VERSION, datetime.now(UTC), size)
         with whole_file(target.absolute()) as part, private_file(part) as stream:
             entries = _write(stream, about, members, report)
-    return Taken(len(entries), sum(entry.size for entry in entries), len(members) - len(entries))
+    return BackupTaken(len(entries), sum(entry.size for entry in entries), len(members) - len(entries))
 
 
 def _take_orders(paths: StatePaths, snapshot: Path, database: PostgresPool | None) -> None:

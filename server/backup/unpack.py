@@ -23,8 +23,7 @@ from server.backup.contents import (
     is_name,
     refuse_foreign,
 )
-from server.backup.measured import Measured, Meter
-from server.backup.take import refuse_full
+from server.backup.take import Measured, Meter, refuse_full
 from sql.connect import SCHEMA_VERSION
 
 _LONGEST_ABOUT = 100_000

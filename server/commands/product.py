@@ -11,7 +11,7 @@ import click
 from server.commands.shown import CONFIG, progress, state_folder
 
 if TYPE_CHECKING:
-    from server.commands.product_entry import Enrolment
+    from server.commands.product_entry import ProductEntry
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -107,12 +107,12 @@ def add(
     """Make one Cloud-Optimized GeoTIFF of FILES, the tiles of one raster, and add it to the configuration."""
     from products.raster.build import build_raster
     from products.vector.polygonize import polygonize as make_polygons
-    from server.commands.product_entry import Enrolment, enrol, refuse_known
+    from server.commands.product_entry import ProductEntry, enrol, refuse_known
 
     name = words.pop("id")
     entry = {key: value for key, value in words.items() if value}
     known = _classes(entry, classes)
-    added = Enrolment(name, entry, ("raster", "vector") if vector else ("raster",))
+    added = ProductEntry(name, entry, ("raster", "vector") if vector else ("raster",))
     refuse_known(configuration, added)
     targets = _targets(added, (into or state_folder() / "products").absolute())
     with _all_or_none(targets):
@@ -129,7 +129,7 @@ def add(
     click.echo(f"{targets['raster']}: added to {configuration} as {name}; restart the server to serve it")
 
 
-def _targets(added: "Enrolment", folder: Path) -> dict[str, Path]:
+def _targets(added: "ProductEntry", folder: Path) -> dict[str, Path]:
     """Return the files to be made, by kind. Raises FileExistsError."""
     targets = {kind: folder / f"{added.id}.{_SUFFIXES[kind]}" for kind in added.kinds}
     for target in targets.values():

@@ -17,7 +17,7 @@ from server.configuration import examine
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolment:
+class ProductEntry:
     """A product to be added: its id, its entry under `products`, and which of `raster` and `vector` it has."""
 
     id: str
@@ -30,7 +30,7 @@ class Enrolment:
         return {kind: f"{self.id}-{kind}" for kind in self.kinds}
 
 
-def refuse_known(configuration: Path, product: Enrolment) -> None:
+def refuse_known(configuration: Path, product: ProductEntry) -> None:
     """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already.
 
     Likewise where the file is wrong already or its folder may not be written, before anything is made.
@@ -54,7 +54,7 @@ def refuse_known(configuration: Path, product: Enrolment) -> None:
         raise InvalidConfiguration(f"{configuration}: {series} has the year {year} already")
 
 
-def enrol(configuration: Path, product: Enrolment, shown: Mapping[str, Mapping[str, Any]]) -> None:
+def enrol(configuration: Path, product: ProductEntry, shown: Mapping[str, Mapping[str, Any]]) -> None:
     """Add a product and its collections, by kind, to the file, whole or not at all. Raises InvalidConfiguration."""
     refuse_known(configuration, product)
     path = configuration.resolve()

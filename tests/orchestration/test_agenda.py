@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from orchestration.runners.airflow.agenda import Agenda
+from orchestration.runners.airflow.runner import Agenda
 
 Until = Callable[..., None]
 

@@ -15,10 +15,10 @@ from contextlib import ExitStack, suppress
 import httpx2
 import psutil
 import pytest
-from tests.maintenance import Program
 
 from tests.airflow import COMPONENTS, Airflow
 from tests.cores import weighed
+from tests.maintenance import Program
 from tests.orchestration.test_faults_orders import answers, rows, wait
 
 pytestmark = pytest.mark.long

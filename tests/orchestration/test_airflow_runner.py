@@ -18,9 +18,8 @@ from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running,
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.client import Airflow
 from orchestration.runners.airflow.condition import AWAY, IDLE, QUEUED, Condition
-from orchestration.runners.airflow.handing import hand_over
 from orchestration.runners.airflow.run import run_of
-from orchestration.runners.airflow.runner import AirflowRunner
+from orchestration.runners.airflow.runner import AirflowRunner, hand_over
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
 from tests.ports import free_port
 

@@ -17,7 +17,7 @@ from orchestration.job import Order, Output, ResultFile
 from orchestration.runners import Done
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.past import PastOrder, past_orders
-from orchestration.work import REFUSED, Bench, work_of
+from orchestration.work import REFUSED, JobContext, work_of
 from orchestration.work.attempt import attempt
 from products.area import read_area
 from products.catalogue import Catalogue, catalogue_of, read_configuration
@@ -47,7 +47,7 @@ def estimate(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch, stat
         folder.mkdir(parents=True, exist_ok=True)
         config = ROOT / "pygeoapi-config.yml"
         orders = state_dir / "orders.sqlite"
-        bench = Bench("job", order, tmp_path / "results", folder, config, str, unheard, orders)  # type: ignore[arg-type]
+        bench = JobContext("job", order, tmp_path / "results", folder, config, str, unheard, orders)  # type: ignore[arg-type]
         attempt(lambda: work_of("estimate-product"), bench)
         ending = read_ending(folder)
         assert isinstance(ending, Done), ending

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx2
 import psycopg2
 import pytest
-from tests.maintenance import Program, Tender, Unit, tended
 
 from tests.airflow import COMPONENTS, Airflow
+from tests.maintenance import Program, Tender, Unit, tended
 from tests.orchestration.receivers import Receiver
 
 pytestmark = pytest.mark.long

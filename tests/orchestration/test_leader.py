@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestration.job import Job, Order, Status
-from orchestration.leader import Turn
+from orchestration.leader import Leadership
 from orchestration.store.jobs import StoredJobs
 from sql.connections import DatabaseAway
 from sql.lock import PostgresLock
@@ -85,7 +85,7 @@ def test_a_turn_is_over_once_another_has_it_and_not_before(
 ) -> None:
     one, other = make_lock(), make_lock()
     assert one.take()
-    turn = Turn(one)
+    turn = Leadership(one)
     lose_all()
     time.sleep(1.1)
     assert not turn.is_over()
@@ -99,7 +99,7 @@ def test_while_nothing_can_be_said_the_turn_goes_on(monkeypatch: pytest.MonkeyPa
     lock = PostgresLock(f"postgresql://x@127.0.0.1:{free_port()}/x", "test")
     with pytest.raises(DatabaseAway):
         lock.is_held()
-    assert not Turn(lock).is_over()
+    assert not Leadership(lock).is_over()
 
 
 def _order(store: StoredJobs, steps: int) -> Job:

@@ -12,7 +12,7 @@ from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import DISK_FULL, Space
 from orchestration.job import Job, Order, Output, Status
-from orchestration.lanes import Lane, lanes_on_airflow, lanes_on_this_machine
+from orchestration.pools import RunnerPool, lanes_on_airflow, lanes_on_this_machine
 from orchestration.reconcile import Reconciler
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
 from orchestration.store.jobs import StoredJobs
@@ -242,7 +242,7 @@ def test_a_run_that_was_never_begun_costs_no_attempt_that_counts(scene: Scene) -
 
 def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
     elsewhere = Stage()
-    lanes = [Lane(elsewhere, 1, frozenset({"echo"})), *lanes_on_this_machine(scene.stage, 1)]
+    lanes = [RunnerPool(elsewhere, 1, frozenset({"echo"})), *lanes_on_this_machine(scene.stage, 1)]
     scene.reconciler = Reconciler(scene.store, lanes, scene.files, jobs_days=365)
     echo, waiting, quick, long = (scene.order(process) for process in ("echo", "echo", "area-statistics", _LONG))
     scene.go_round()
@@ -377,7 +377,7 @@ def test_files_end_with_their_time_and_entries_with_theirs(
     result = scene.write(f"{job_id}/1/1/r.zip")
     scene.set(job_id, Done((make_output(f"{job_id}/1/1/r.zip"),)))
     monkeypatch.setattr("orchestration.reconcile._CHORES", 0)
-    monkeypatch.setattr("orchestration.reconcile.remove._EXPIRY", 0)
+    monkeypatch.setattr("orchestration.reconcile._EXPIRY", 0)
     scene.restart(jobs_days=1)
     scene.go_round()
     assert result.exists()

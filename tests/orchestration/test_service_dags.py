@@ -23,8 +23,8 @@ from orchestration.runners import Done, Failed
 from orchestration.runners.airflow import AirflowAccess
 from orchestration.runners.airflow.client import Airflow as Client
 from orchestration.runners.airflow.condition import examine
+from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.where import SERVICES
-from routes.pulse import Pulse
 from tests.airflow import HOME, Airflow
 from tests.orchestration.played_services import Asked, PlayedServices, Reply
 from tests.orchestration.receivers import Postman
@@ -338,7 +338,7 @@ def _problems(airflow: Airflow) -> list[str]:
     """Return what `check` and readiness say of Airflow, as the server's own user."""
     access = AirflowAccess(airflow.url, airflow.username, airflow.password)
     with closing(Client(access)) as client:
-        pulse = Pulse(access)
+        pulse = AirflowHealth(access)
         assert pulse.trouble() == ""
         return [*examine(client, SERVICES).lacks(SERVICES), *sorted(pulse.lacking["sample-extraction"])]
 

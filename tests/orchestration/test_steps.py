@@ -22,7 +22,7 @@ from orchestration.handover import ORDER_FILE, hand_order
 from orchestration.job import Job, Order, Output
 from orchestration.runners import Done, Failed
 from orchestration.store.jobs import StoredJobs
-from orchestration.store.reporter import Reporter
+from orchestration.work.trying import Reporter
 from sql.pool import PostgresPool
 from tests.postgres import Postgres
 

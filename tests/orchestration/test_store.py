@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from orchestration.errors import IdempotencyConflict, StoreUnavailable
-from orchestration.job import Job, JobCursor, JobQuery, Order, Output, Sight, Status
+from orchestration.job import Job, JobCursor, JobQuery, JobVisibility, Order, Output, Status
 from orchestration.store import JobStore
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.listing import listing_of
@@ -280,8 +280,8 @@ def test_the_duration_of_a_running_job_grows(make_store: MakeStore, place_of: Pl
     assert [job.id for job in store.find(JobQuery(min_duration=99)).jobs] == [running.id]
 
 
-_OWN = Sight("local", own=("echo",))
-_ALSO = Sight("local", own=("echo",), foreign=("extract-product",))
+_OWN = JobVisibility("local", own=("echo",))
+_ALSO = JobVisibility("local", own=("echo",), foreign=("extract-product",))
 _INDEXES: dict[str, tuple[JobQuery, str]] = {
     "all": (JobQuery(), "jobs_listed"),
     "an owner's": (JobQuery(owner="local"), "jobs_owner_listed"),

@@ -18,12 +18,12 @@ from orchestration.job import Manifest, Order, Output, Status
 from orchestration.net.fetch import Fetched
 from orchestration.runners import Done, Failed, RunState
 from orchestration.store.jobs import StoredJobs
-from orchestration.work import Bench, Part, Piece, Work, work_of
+from orchestration.work import JobContext, Part, Piece, Work, work_of
 from orchestration.work.attempt import Progress, attempt
 from products.errors import BrokenSource, NothingInside
 from products.progress import unheard
 
-MakeBench = Callable[..., Bench]
+MakeBench = Callable[..., JobContext]
 
 _DOCUMENTS = {
     "https://x.example/object": Fetched("https://x.example/object", b'{"property1": "a"}', "application/json"),
@@ -35,17 +35,19 @@ _DOCUMENTS = {
 
 @pytest.fixture
 def make_bench(tmp_path: Path) -> MakeBench:
-    def make(inputs: Mapping[str, Any] | None = None, **members: Any) -> Bench:
+    def make(inputs: Mapping[str, Any] | None = None, **members: Any) -> JobContext:
         folder = tmp_path / "job" / "1" / "1"
         folder.mkdir(parents=True, exist_ok=True)
         order = Order("echo", inputs or {}, "local", outputs=members.pop("outputs", None))
         config = Path("pygeoapi-config.yml")
-        return Bench("job", order, tmp_path, folder, config, _DOCUMENTS.__getitem__, members.pop("report", unheard))
+        return JobContext(
+            "job", order, tmp_path, folder, config, _DOCUMENTS.__getitem__, members.pop("report", unheard)
+        )
 
     return make
 
 
-def _ending(bench: Bench, work: Callable[[], Work]) -> Done | Failed | None:
+def _ending(bench: JobContext, work: Callable[[], Work]) -> Done | Failed | None:
     attempt(work, bench)
     return read_ending(bench.folder)
 
@@ -125,12 +127,14 @@ def test_only_the_outputs_asked_for_are_given(make_bench: MakeBench) -> None:
     assert ending == Done((Output("numberOutput", 1),))
 
 
-def _work(make: Callable[[Part, Bench], Piece], assemble: Callable[[Sequence[Piece], Bench], Manifest]) -> Work:
+def _work(
+    make: Callable[[Part, JobContext], Piece], assemble: Callable[[Sequence[Piece], JobContext], Manifest]
+) -> Work:
     return Work(lambda _bench: [{"n": 0}, {"n": 1}], make, assemble)
 
 
 def _raising(error: Exception) -> Work:
-    def make(_part: Part, _bench: Bench) -> Piece:
+    def make(_part: Part, _bench: JobContext) -> Piece:
         raise error
 
     return _work(make, lambda *_: ())
@@ -212,11 +216,11 @@ def test_a_process_without_work_and_a_result_that_is_no_json_fail(make_bench: Ma
 def test_progress_runs_from_part_to_part_to_the_assembly(make_bench: MakeBench) -> None:
     told: list[float] = []
 
-    def make(part: Part, bench: Bench) -> Piece:
+    def make(part: Part, bench: JobContext) -> Piece:
         bench.report(1, "made")
         return part
 
-    def assemble(_pieces: Sequence[Piece], bench: Bench) -> Manifest:
+    def assemble(_pieces: Sequence[Piece], bench: JobContext) -> Manifest:
         bench.report(1, "assembled")
         return ()
 

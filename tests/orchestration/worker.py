@@ -5,13 +5,13 @@ import logging
 import sys
 from pathlib import Path
 
-from orchestration.service import Capacity, Keeping, run_work
+from orchestration.service import Capacity, Retention, run_work
 from sql.pool import PostgresPool
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO")
     settings = json.loads(sys.argv[1])
-    keeping = Keeping(**{name: settings.pop(name) for name in ("results_days", "jobs_days", "results_cap")})
+    keeping = Retention(**{name: settings.pop(name) for name in ("results_days", "jobs_days", "results_cap")})
     settings["capacity"] = Capacity(settings.pop("parallel"))
     state_dir, config = Path(settings.pop("state_dir")), Path(settings.pop("config"))
     url = settings.pop("database", None)

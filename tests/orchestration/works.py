@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 
 from orchestration.errors import NoSpaceLeft, WorkFailed
 from orchestration.job import Manifest, Output
-from orchestration.work import Bench, Part, Piece, Work, result_file, steps, work_of
+from orchestration.work import JobContext, Part, Piece, Work, result_file, steps, work_of
 from orchestration.work.__main__ import main
 from products.errors import BrokenSource
 
 _DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 
 
-def _files(part: Part, bench: Bench) -> Piece:
+def _files(part: Part, bench: JobContext) -> Piece:
     """Write random bytes for a while, in small steps, so that it can be killed half-way."""
     path = bench.folder / f"{bench.job_id}.bin"
     with path.open("wb") as file:
@@ -30,17 +30,17 @@ def _files(part: Part, bench: Bench) -> Piece:
     return {"path": str(path)}
 
 
-def _file_of(pieces: Sequence[Piece], bench: Bench) -> Manifest:
+def _file_of(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
     path = bench.folder / os.path.basename(pieces[0]["path"])  # noqa: PTH119
     return (Output("result", None, "application/zip", result_file(path, bench, media_type="application/zip")),)
 
 
-def _crash(_part: Part, _bench: Bench) -> Piece:
+def _crash(_part: Part, _bench: JobContext) -> Piece:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def _family(_part: Part, bench: Bench) -> Piece:
+def _family(_part: Part, bench: JobContext) -> Piece:
     """Have a grandchild that ignores SIGTERM, and be as deaf."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with subprocess.Popen([sys.executable, "-c", _DEAF], stdout=subprocess.PIPE) as grandchild:
@@ -51,33 +51,33 @@ def _family(_part: Part, bench: Bench) -> Piece:
     return {}
 
 
-def _refuse(_part: Part, _bench: Bench) -> Piece:
+def _refuse(_part: Part, _bench: JobContext) -> Piece:
     raise WorkFailed("the moon is not covered")
 
 
-def _break(_part: Part, _bench: Bench) -> Piece:
+def _break(_part: Part, _bench: JobContext) -> Piece:
     raise ZeroDivisionError("secret detail")
 
 
-def _rest(_part: Part, _bench: Bench) -> Piece:
+def _rest(_part: Part, _bench: JobContext) -> Piece:
     """Say nothing for a long time."""
     time.sleep(60)
     return {}
 
 
-def _full(_part: Part, _bench: Bench) -> Piece:
+def _full(_part: Part, _bench: JobContext) -> Piece:
     raise NoSpaceLeft("there is no space left on the server's disk")
 
 
-def _missing(_part: Part, _bench: Bench) -> Piece:
+def _missing(_part: Part, _bench: JobContext) -> Piece:
     raise BrokenSource("the raster is not there")
 
 
-def _five(bench: Bench) -> Sequence[Part]:
+def _five(bench: JobContext) -> Sequence[Part]:
     return [{"number": number, **bench.order.inputs} for number in range(5)]
 
 
-def _number(part: Part, bench: Bench) -> Piece:
+def _number(part: Part, bench: JobContext) -> Piece:
     for step in range(4):
         bench.report(step / 4, f"making {part['number']}")
         time.sleep(0.2)
@@ -85,15 +85,15 @@ def _number(part: Part, bench: Bench) -> Piece:
     return {"number": part["number"], "path": str(bench.folder / "piece")}
 
 
-def _numbers(pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+def _numbers(pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
     return (Output("numbers", [piece["number"] for piece in pieces]), Output("other", len(pieces)))
 
 
-def _plan(bench: Bench) -> Sequence[Part]:
+def _plan(bench: JobContext) -> Sequence[Part]:
     return [dict(bench.order.inputs)]
 
 
-def _nothing(_pieces: Sequence[Piece], _bench: Bench) -> Manifest:
+def _nothing(_pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
     return ()
 
 

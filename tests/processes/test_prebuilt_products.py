@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 
-from orchestration.prebuilt.product import Edition, House
+from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts
 from processes.base import Processor
 from processes.echo import Echo
 from processes.errors import InvalidInput
@@ -71,7 +71,7 @@ def test_a_broken_source_is_our_fault(tmp_path: Path, content: bytes | None) -> 
 
 
 def test_what_is_made_is_ready_in_any_case_and_nothing_else_is(tmp_path: Path) -> None:
-    house, product = House(tmp_path / "results"), _CATALOGUE.default
+    house, product = PrebuiltProducts(tmp_path / "results"), _CATALOGUE.default
     stage = tmp_path / "results" / "stage"
     stage.mkdir(parents=True)
 
@@ -82,11 +82,11 @@ def test_what_is_made_is_ready_in_any_case_and_nothing_else_is(tmp_path: Path) -
         target.write_bytes(b"x")
 
     assert not ready(national(), nation="Poland")
-    house.provide(Edition(product, "Raster", find_nation("Poland")), write, stage, unheard)
+    house.provide(PrebuiltProduct(product, "Raster", find_nation("Poland")), write, stage, unheard)
     assert ready(national(), nation="pOLAND")
     assert not ready(national(), nation="Slovakia")
     assert not ready(european())
-    house.provide(Edition(product, "Raster"), write, stage, unheard)
+    house.provide(PrebuiltProduct(product, "Raster"), write, stage, unheard)
     assert ready(european())
     assert not ready(ExtractProduct({"name": "extract-product"}))
     assert not ready(Echo({"name": "echo"}))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.job import Output
-from orchestration.prebuilt.product import House
+from orchestration.prebuilt.product import PrebuiltProducts
 from processes.apply_model import ApplyModel
 from processes.errors import InvalidInput
 from processes.prepare_samples import PrepareSamples
@@ -66,7 +66,7 @@ def test_a_twin_differs_in_its_name_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_test_is_checked_and_answered_without_a_run(name: str, tmp_path: Path) -> None:
-    made, house = process(name), House(tmp_path)
+    made, house = process(name), PrebuiltProducts(tmp_path)
     checked = made.check(example(name, test=True), NOTHING)
     assert made.ready(checked, NOTHING, house) == (Output("result", {"test": True}),)
     assert made.ready(made.check(example(name), NOTHING), NOTHING, house) is None

@@ -18,8 +18,8 @@ from pystac.errors import STACValidationError
 from products.area import Area
 from products.catalogue import Product, catalogue_of
 from products.operation import operation_between
-from products.package.metadata import describe, write_metadata
-from products.package.stac import _light
+from products.package.documents import _light, write_metadata
+from products.package.metadata import describe
 from products.progress import unheard
 from products.raster.extract import extract_raster
 from products.vector.extract import extract_vector

@@ -16,8 +16,7 @@ from products.classes import CLASSES, NODATA, LandCoverClass
 from products.places import Place
 from products.raster.statistics import ClassChanges, ClassCounts
 from products.statistics.chart import as_svg
-from products.statistics.document import describe_changes, describe_counts, document
-from products.statistics.table import as_csv
+from products.statistics.document import as_csv, describe_changes, describe_counts, document
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _PRODUCT = Product("land", "Land <2023>", 2023, Path("a.tif"), None, "Some & body")

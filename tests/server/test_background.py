@@ -12,8 +12,7 @@ import pytest
 
 from routes.http.request_id import current_request_id
 from server.background import BackgroundHandler
-from server.logs import JsonFormatter, TextFormatter
-from server.redaction import redact
+from server.logs import JsonFormatter, TextFormatter, redact
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 KEY = "lc_0123456789ab_" + "A" * 43 + "BCDEFG"

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from orchestration.files.results import ResultFiles, results_key
 from orchestration.job import Job, Order, Output, ResultFile, Status
-from orchestration.prebuilt.product import Edition, House, manifest_of
+from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts, manifest_of
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
@@ -210,9 +210,9 @@ def european(state: Path) -> Path:
     product = catalogue_of(read_configuration(CONFIG)).default
     stage = state / "results" / "stage"
     stage.mkdir()
-    edition = Edition(product, "Raster")
+    edition = PrebuiltProduct(product, "Raster")
     write: Callable[[Path, object], None] = lambda target, _report: link(edition.source, target)  # noqa: E731 - one line
-    file = House(state / "results").provide(edition, write, stage, unheard)
+    file = PrebuiltProducts(state / "results").provide(edition, write, stage, unheard)
     stage.rmdir()
     with closing(StoredJobs(state / "orders.sqlite")) as store:
         store.add(Order("european-product", {}, "iss|ann"), manifest_of(file))

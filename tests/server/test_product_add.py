@@ -18,7 +18,7 @@ from rio_cogeo.cogeo import cog_validate
 from starlette.testclient import TestClient
 
 from orchestration.job import Manifest, Order
-from orchestration.work import Bench, work_of
+from orchestration.work import JobContext, work_of
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
 from products.raster.cog import Pixels
@@ -50,7 +50,7 @@ def run(results: Path, order: Order, config: Path) -> Manifest:
     """Do the work of an order as the runner does, in this process."""
     folder = results / "job"
     folder.mkdir()
-    bench = Bench("job", order, results, folder, config, lambda _: pytest.fail("fetched"), unheard)
+    bench = JobContext("job", order, results, folder, config, lambda _: pytest.fail("fetched"), unheard)
     work = work_of(order.process)
     return work.assemble([work.make(part, bench) for part in work.plan(bench)], bench)
 

@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from orchestration.runners import is_run
-from orchestration.runners.airflow.news import hearing, tell
+from orchestration.runners.airflow.events import hearing, tell
 from sql.connections import DatabaseAway
-from sql.notify import PostgresEar
+from sql.notify import PostgresListener
 from sql.pool import PostgresPool
 from tests.postgres import Postgres
 
@@ -29,7 +29,7 @@ def lose_all(postgres: Postgres, url: str) -> None:
     postgres.run(url, f"{ended} {others}")
 
 
-def heard(ear: PostgresEar, count: int) -> list[str]:
+def heard(ear: PostgresListener, count: int) -> list[str]:
     """Return so many words, which come at once or one after the other."""
     words: list[str] = []
     while len(words) < count:
@@ -40,7 +40,7 @@ def heard(ear: PostgresEar, count: int) -> list[str]:
 
 
 def test_what_is_told_is_heard_by_who_listens(url: str) -> None:
-    with closing(PostgresPool(url)) as pool, closing(PostgresEar(url, "landcast_airflow")) as ear:
+    with closing(PostgresPool(url)) as pool, closing(PostgresListener(url, "landcast_airflow")) as ear:
         assert ear.hear(0.01) is None, "something may have been told before"
         assert ear.hear(0.01) == []
         tell(pool, RUN)
@@ -50,7 +50,7 @@ def test_what_is_told_is_heard_by_who_listens(url: str) -> None:
 
 
 def test_who_lost_the_connection_listens_again_and_says_so(postgres: Postgres, url: str) -> None:
-    with closing(PostgresEar(url, "landcast_airflow")) as ear:
+    with closing(PostgresListener(url, "landcast_airflow")) as ear:
         ear.hear(0.01)
         lose_all(postgres, url)
         with pytest.raises(DatabaseAway):
@@ -61,7 +61,7 @@ def test_who_lost_the_connection_listens_again_and_says_so(postgres: Postgres, u
 def test_the_worker_hears_and_looks_at_everything_after_a_silence(
     postgres: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.runners.airflow.news._PATIENCE", 0.05)
+    monkeypatch.setattr("orchestration.runners.airflow.events._PATIENCE", 0.05)
     heard: list[str] = []
     with closing(PostgresPool(url)) as pool, hearing(url, heard.append):
         wait(lambda: heard == [""])

@@ -1,7 +1,9 @@
 """The runner on Airflow: what it is asked is answered from memory, all talk with Airflow is its threads'."""
 
 import logging
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,19 +13,14 @@ from typing import TYPE_CHECKING
 from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUnavailable
 from orchestration.handover import hand_order
 from orchestration.job import Job, Status
-from orchestration.runners import Gone, Queued, Running, RunState, run_id
+from orchestration.runners import Failed, Gone, NotBegun, Queued, Running, RunState, run_id
 from orchestration.runners.airflow import Timing
-from orchestration.runners.airflow.agenda import Agenda
 from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
 from orchestration.runners.airflow.following import follow, is_suspect, note
-from orchestration.runners.airflow.handing import hand_over
 from orchestration.runners.airflow.run import Run, conf_of, run_of
-from orchestration.runners.airflow.stopping import end_run
 from orchestration.where import DAGS, dag_of, dags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from orchestration.runners.airflow.client import Airflow
 
 _log = logging.getLogger(__name__)
@@ -249,3 +246,124 @@ class AirflowRunner:
                 for name, run in self._runs.items()
                 if now < run.asked_at + (self._pace.linger if run.is_over else _FORGOTTEN)
             }
+
+
+class Agenda:
+    """Things by their name; each is due at some time, or rests until somebody has it due."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due: dict[str, float] = {}
+        self._in_hand: set[str] = set()
+        self._condition = threading.Condition()
+        self._is_closed = False
+
+    def put(self, name: str, after: float = 0.0) -> None:
+        """Have it due after so many seconds, or sooner where it was due sooner."""
+        with self._condition:
+            at = self._clock() + after
+            self._due[name] = min(at, self._due.get(name, at))
+            self._condition.notify()
+
+    def take(self) -> str | None:
+        """Wait until something is due and take it in hand; None once the agenda is closed."""
+        with self._condition:
+            while not self._is_closed:
+                free = [(at, name) for name, at in self._due.items() if name not in self._in_hand]
+                at, name = min(free, default=(None, ""))
+                if at is not None and at <= self._clock():
+                    del self._due[name]
+                    self._in_hand.add(name)
+                    return name
+                self._condition.wait(None if at is None else at - self._clock())
+            return None
+
+    def give_back(self, name: str, after: float | None) -> None:
+        """Have it rest, or due again after so many seconds; what was put meanwhile stands."""
+        with self._condition:
+            self._in_hand.discard(name)
+            self._condition.notify()
+        if after is not None:
+            self.put(name, after)
+
+    def close(self) -> None:
+        """Let nothing be taken any more."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
+
+
+_ON_ITS_WAY = 15.0
+"""Seconds after which a hand-over that nobody answered does not come to anything any more."""
+_STOPPED = Gone("it was ended")
+
+
+def end_run(run: Run, airflow: "Airflow", pace: Timing) -> float | None:
+    """Take the next step to its end; return in how many seconds to take another, None once it is over.
+
+    Raises WorkflowUnavailable, WorkflowRefused for what is to be tried again.
+    """
+    if run.conf is not None and not run.sent:
+        run.end(run.verdict or _STOPPED)
+        return None
+    if run.ended_at is None and (wait := _end(run, airflow)) is not None:
+        return wait
+    left = 0.0 if run.ended_at is None else run.ended_at + pace.linger - time.monotonic()
+    if left > 0:
+        return left
+    run.end(run.verdict or _STOPPED)
+    return None
+
+
+def _end(run: Run, airflow: "Airflow") -> float | None:
+    """Have Airflow end it; None once Airflow says that it is over or not there, else in how many seconds to look."""
+    for dag in run.dags:
+        if (seen := airflow.run(dag=dag, run=run.name)) is not None:
+            # A run that is over must not be touched: Airflow would write `failed` over its success.
+            if not seen.is_over:
+                airflow.fail(dag=dag, run=run.name)
+            # The processes of a run that somebody else failed may live as long as after our own word.
+            run.ended_at = None if seen.state == "success" else time.monotonic()
+            return None
+    is_on_its_way = run.sent and not run.handed and time.monotonic() < run.sent_at + _ON_ITS_WAY
+    return 1.0 if is_on_its_way else None
+
+
+_REFUSED = "Airflow refused the order; the operator finds why in the log under the job's id."
+_WRONG = frozenset({400, 413, 422})
+"""Statuses that say that the order itself is not taken, however often it is handed over."""
+
+
+def hand_over(run: Run, airflow: "Airflow", condition: Condition) -> float | None:
+    """Have Airflow begin the run under its own name; return in how many seconds to go on with it.
+
+    A run that Airflow has is not begun again. Raises WorkflowUnavailable, WorkflowRefused: to be tried again.
+    """
+    before = run.sent
+    if not before and (why := condition.why_wait(run.dags[0])):
+        run.end(NotBegun(why))
+        return None
+    run.sent, run.sent_at = True, time.monotonic()
+    try:
+        is_new = airflow.submit(dag=run.dags[0], run=run.name, conf=run.conf or {})
+    except WorkflowUnavailable as error:
+        if error.reached or before:
+            run.state = Queued(AWAY)
+        else:
+            run.end(NotBegun(str(error)))
+        raise
+    except WorkflowRefused as error:
+        _refused(run, airflow, error)
+        return None
+    run.handed, run.conf, run.changed_at = True, None, time.monotonic()
+    return None if is_new else 0.0
+
+
+def _refused(run: Run, airflow: "Airflow", error: WorkflowRefused) -> None:
+    """Draw the conclusion from a refusal; raise it again where it may be another the next time."""
+    if error.status in _WRONG:
+        run.end(Failed(_REFUSED, str(error)))
+    elif airflow.run(dag=run.dags[0], run=run.name) is None:
+        run.end(NotBegun(str(error)))
+    else:
+        raise error

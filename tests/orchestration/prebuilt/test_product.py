@@ -17,8 +17,8 @@ from orchestration.files.results import ResultFiles
 from orchestration.files.usage import allocated
 from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
 from orchestration.job import Order, ResultFile
-from orchestration.lanes import lanes_on_this_machine
-from orchestration.prebuilt.product import Edition, House, manifest_of
+from orchestration.pools import lanes_on_this_machine
+from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts, manifest_of
 from orchestration.reconcile import Reconciler
 from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
@@ -41,18 +41,18 @@ class Workshop:
         self.files = ResultFiles(folder / "results")
         self.stage = self.files.root / "job" / "1" / "1"
         self.stage.mkdir(parents=True)
-        self.house = House(self.files.root)
+        self.house = PrebuiltProducts(self.files.root)
         self.made = 0
 
     @property
-    def edition(self) -> Edition:
-        return Edition(self.product, "Raster", find_nation("Poland"))
+    def edition(self) -> PrebuiltProduct:
+        return PrebuiltProduct(self.product, "Raster", find_nation("Poland"))
 
     def write(self, target: Path, _report: Report) -> None:
         self.made += 1
         target.write_bytes(b"made of " + self.source.read_bytes())
 
-    def provide(self, edition: Edition | None = None, report: Report = unheard) -> ResultFile:
+    def provide(self, edition: PrebuiltProduct | None = None, report: Report = unheard) -> ResultFile:
         return self.house.provide(edition or self.edition, self.write, self.stage, report)
 
     def change(self) -> None:
@@ -80,10 +80,14 @@ def test_it_is_made_once_and_then_ready(workshop: Workshop) -> None:
 def test_every_edition_has_a_file_of_its_own(workshop: Workshop) -> None:
     product = replace(workshop.product, vector=workshop.source)
     editions = [
-        Edition(product, "Raster"),
-        *(Edition(product, kind, find_nation(name)) for kind in ("Raster", "Vector") for name in ("Poland", "Serbia")),
-        Edition(replace(product, version="V2"), "Raster"),
-        Edition(replace(product, licence="another"), "Raster"),
+        PrebuiltProduct(product, "Raster"),
+        *(
+            PrebuiltProduct(product, kind, find_nation(name))
+            for kind in ("Raster", "Vector")
+            for name in ("Poland", "Serbia")
+        ),
+        PrebuiltProduct(replace(product, version="V2"), "Raster"),
+        PrebuiltProduct(replace(product, licence="another"), "Raster"),
     ]
     assert len({workshop.provide(edition).path for edition in editions}) == workshop.made == len(editions)
 
@@ -160,7 +164,7 @@ def _linked(workshop: Workshop) -> ResultFile:
     def write(target: Path, _report: Report) -> None:
         link(workshop.source, target)
 
-    return workshop.house.provide(Edition(workshop.product, "Raster"), write, workshop.stage, unheard)
+    return workshop.house.provide(PrebuiltProduct(workshop.product, "Raster"), write, workshop.stage, unheard)
 
 
 def test_the_european_file_is_the_source_itself(workshop: Workshop) -> None:
@@ -289,7 +293,7 @@ def _house_of_three(workshop: Workshop, *, days: float = 2) -> list[ResultFile]:
     files = []
     for number, nation in enumerate(("Poland", "Austria", "Albania")):
         workshop.source.write_bytes(bytes(20_000 * (number + 1)))
-        files.append(workshop.provide(Edition(workshop.product, "Raster", find_nation(nation))))
+        files.append(workshop.provide(PrebuiltProduct(workshop.product, "Raster", find_nation(nation))))
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     for folder in (workshop.files.root / "house").iterdir():
         os.utime(folder, (then, then))
@@ -316,7 +320,7 @@ def test_at_the_cap_the_house_gives_way_to_orders_but_not_what_a_result_names(
     store.files_removed(job.id)
     spare_house(root, store, 0)
     assert _are_there(workshop, files) == [False, False, False]
-    assert workshop.provide(Edition(workshop.product, "Raster", find_nation("Albania"))) == files[2]
+    assert workshop.provide(PrebuiltProduct(workshop.product, "Raster", find_nation("Albania"))) == files[2]
 
 
 def test_at_the_cap_what_was_just_made_stays(workshop: Workshop, make_store: MakeStore) -> None:

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from tests.routes.pages.test_pages import Page
 
+from tests.routes.pages.test_pages import Page
 from tests.routes.people import PAGE, Browser, another
 
 KEY = re.compile(r'<code class="secret">(lc_[0-9a-z]{12}_[0-9A-Za-z]{49})</code>')

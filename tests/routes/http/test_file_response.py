@@ -13,9 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from routes.http.file_response import send_file
+from routes.http.file_response import RangeNotSatisfiable, parse_ranges, send_file
 from routes.http.problem import Problem
-from routes.http.ranges import RangeNotSatisfiable, parse_ranges
 
 CONTENT = bytes(range(256)) * 2000
 MODIFIED = 1_700_000_000

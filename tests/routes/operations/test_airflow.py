@@ -9,13 +9,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from orchestration.admission import Backlog
 from orchestration.job import Order
 from orchestration.notifications.signature import sign
+from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.services import LACKING, LACKS
 from orchestration.store.jobs import StoredJobs
-from routes.backlog import Backlog
-from routes.operations.airflow import News
-from routes.pulse import Pulse
+from routes.resources import AirflowEvents
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow
 from tests.ports import free_port
 
@@ -37,7 +37,7 @@ class Post:
     def __init__(self, app: Starlette, client: TestClient) -> None:
         self.client = client
         self.told: list[str] = []
-        app.state.resources.news = News(KEY.encode(), self.told.append)
+        app.state.resources.airflow_events = AirflowEvents(KEY.encode(), self.told.append)
 
     def send(self, body: bytes, headers: dict[str, str] | None = None) -> Any:
         sent = sign(KEY.encode(), "id", int(time.time()), body) if headers is None else headers
@@ -107,7 +107,7 @@ def test_without_airflow_there_is_no_such_address(client: TestClient) -> None:
 def test_airflow_s_absence_degrades_and_makes_nothing_unready(
     make_app: MakeApp, played: PlayedAirflow, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routes.pulse._FRESH", 0)
+    monkeypatch.setattr("orchestration.runners.airflow.health._FRESH", 0)
     assert post.client.get("/health/ready").json()["checks"]["airflow"] == {"status": "ok"}
     played.scheduler = "unhealthy"
     answer = post.client.get("/health/ready")
@@ -134,9 +134,9 @@ def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_mi
     make_app: MakeApp, played: PlayedAirflow
 ) -> None:
     clock = [0.0]
-    pulse = Pulse(played.access(), clock=lambda: clock[0])
+    airflow_health = AirflowHealth(played.access(), clock=lambda: clock[0])
     for clock[0], logins in ((0, 1), (30, 1), (61, 2)):
-        assert (pulse.trouble(), played.logins) == ("", logins)
+        assert (airflow_health.trouble(), played.logins) == ("", logins)
     shut = make_app(airflow={**AIRFLOW, "url": played.url, "password": "changed"})
     with TestClient(shut) as client:
         answer = client.get("/health/ready")
@@ -150,8 +150,8 @@ def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_mi
 def test_a_service_that_is_not_set_up_is_told(
     make_app: MakeApp, played: PlayedAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routes.pulse._FRESH", 0)
-    monkeypatch.setattr("routes.pulse._LET_IN", 0)
+    monkeypatch.setattr("orchestration.runners.airflow.health._FRESH", 0)
+    monkeypatch.setattr("orchestration.runners.airflow.health._LET_IN", 0)
     played.dags = {"apply-model": False, "echo": False, "not-offered": False}
     lacking = [LACKING, f"{LACKS}clc_prod_a_service", "prod"]
     played.tags = {"apply-model": lacking, "echo": ["landcast"], "not-offered": [LACKING, f"{LACKS}clc_other"]}

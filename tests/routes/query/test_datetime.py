@@ -9,10 +9,10 @@ from urllib.parse import quote
 import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
-from tests.routes.common.test_collections import app_of, configured
 
 from routes.http.problem import Problem
 from routes.query.datetime import meets_time, read_time
+from tests.routes.common.test_collections import app_of, configured
 
 YEAR = {"begin": datetime(2023, 1, 1, tzinfo=UTC), "end": datetime(2023, 12, 31, 23, 59, 59, tzinfo=UTC)}
 DAYS = {"begin": date(2023, 1, 1), "end": date(2023, 12, 31)}

@@ -19,7 +19,7 @@ from auth.identity import Identity
 from auth.keys.key import WantedKey
 from auth.keys.store import ApiKeys
 from auth.sessions import Sessions
-from server.maintenance import tending
+from server.maintenance import maintenance
 from sql.connect import connect
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp
@@ -54,7 +54,7 @@ class Counted:
 
 def tend(keys: ApiKeys, swept: Any, until: Any) -> None:
     async def run() -> None:
-        async with asyncio.timeout(10), tending(keys, swept, uses_seconds=0.02, sweeps_seconds=0.02):
+        async with asyncio.timeout(10), maintenance(keys, swept, uses_seconds=0.02, sweeps_seconds=0.02):
             while not until():  # noqa: ASYNC110 - as an operator would look
                 await asyncio.sleep(0.01)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sql.connections import Connections, DatabaseAway
 
 if TYPE_CHECKING:
-    from sql.notify import PostgresEar
+    from sql.notify import PostgresListener
 
 _log = logging.getLogger(__name__)
 
@@ -31,10 +31,12 @@ def tell(place: Connections, run: str) -> None:
 @contextmanager
 def hearing(url: str, hear: Callable[[str], None]) -> Iterator[None]:
     """Have `hear` called with each run that something is told of, and with an empty name where it may have been."""
-    from sql.notify import PostgresEar  # noqa: PLC0415  likewise
+    from sql.notify import PostgresListener  # noqa: PLC0415  likewise
 
     over = Event()
-    thread = Thread(target=_listen, args=(PostgresEar(url, _CHANNEL), hear, over), name="airflow-news", daemon=True)
+    thread = Thread(
+        target=_listen, args=(PostgresListener(url, _CHANNEL), hear, over), name="airflow-news", daemon=True
+    )
     thread.start()
     try:
         yield
@@ -43,7 +45,7 @@ def hearing(url: str, hear: Callable[[str], None]) -> Iterator[None]:
         thread.join(_ONCE * 2)
 
 
-def _listen(ear: "PostgresEar", hear: Callable[[str], None], over: Event) -> None:
+def _listen(ear: "PostgresListener", hear: Callable[[str], None], over: Event) -> None:
     with closing(ear):
         while not over.is_set():
             try:

@@ -13,16 +13,16 @@ import pytest
 from orchestration.ending import read_ending
 from orchestration.job import Manifest, Order, ResultFile
 from orchestration.runners import Done
-from orchestration.work import Bench, Piece, work_of
+from orchestration.work import JobContext, Piece, work_of
 from orchestration.work.attempt import attempt
 from products.errors import BrokenPiece, BrokenSource
 from products.progress import Report, unheard
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MANY = 2
 """Workers."""
 
-MakeBench = Callable[..., Bench]
+MakeBench = Callable[..., JobContext]
 
 RASTER = {"product": "Raster", "nation": "Slovakia"}
 VECTOR = {"product": "Vector", "nation": "Slovakia"}
@@ -52,12 +52,12 @@ def make_bench(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("products.vector.parts.FEATURES", 50)
     results = tmp_path / "results"
 
-    def make(job: str = "a", inputs: Mapping[str, Any] | None = None, workers: int = MANY) -> Bench:
+    def make(job: str = "a", inputs: Mapping[str, Any] | None = None, workers: int = MANY) -> JobContext:
         folder = results / job / "1" / "1"
         folder.mkdir(parents=True)
         process = "national-product" if inputs else "european-product"
         order = Order(process, {"series": "clcplus", "year": 2023, **(inputs or {})}, "local")
-        return Bench(job, order, results, folder, config, _no_fetch, unheard, workers=workers)
+        return JobContext(job, order, results, folder, config, _no_fetch, unheard, workers=workers)
 
     return make
 
@@ -66,14 +66,14 @@ def _no_fetch(url: str) -> Any:
     raise ValueError(url)
 
 
-def made(bench: Bench) -> list[Piece]:
+def made(bench: JobContext) -> list[Piece]:
     """Do all but the assembly, each step as in a process of its own: nothing but JSON goes from one to the other."""
     work = work_of(bench.order.process)
     parts = json.loads(json.dumps(work.plan(bench)))
     return [json.loads(json.dumps(work.make(part, bench))) for part in parts]
 
 
-def assembled(pieces: list[Piece], bench: Bench) -> ResultFile:
+def assembled(pieces: list[Piece], bench: JobContext) -> ResultFile:
     return file_of(work_of(bench.order.process).assemble(pieces, bench))
 
 
@@ -83,7 +83,7 @@ def file_of(manifest: Manifest) -> ResultFile:
     return output.file
 
 
-def done(bench: Bench) -> ResultFile:
+def done(bench: JobContext) -> ResultFile:
     """Do the order as the embedded runner's child does."""
     attempt(lambda: work_of(bench.order.process), bench)
     ending = read_ending(bench.folder)
@@ -91,7 +91,7 @@ def done(bench: Bench) -> ResultFile:
     return file_of(ending.manifest)
 
 
-def members_of(file: ResultFile, bench: Bench) -> dict[str, bytes]:
+def members_of(file: ResultFile, bench: JobContext) -> dict[str, bytes]:
     archive = zipfile.ZipFile(bench.results / file.path)
     return {Path(name).suffix: archive.read(name) for name in archive.namelist()}
 
@@ -167,7 +167,7 @@ def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
     first, second = (make_bench(job, inputs, workers=1) for job in ("a", "b"))
     files: dict[str, ResultFile] = {}
 
-    def run(bench: Bench, report: Report) -> None:
+    def run(bench: JobContext, report: Report) -> None:
         files[bench.job_id] = done(replace(bench, report=report))
 
     threads = [threading.Thread(target=run, args=each) for each in ((first, work), (second, hear))]

@@ -20,7 +20,7 @@ _QUICK_PLACES = 2
 
 
 @dataclass(slots=True)
-class Lane:
+class RunnerPool:
     """At most `places` orders of some processes run at once by one runner; of all others where none are named."""
 
     runner: Runner
@@ -34,17 +34,17 @@ class Lane:
         return self.processes is None or job.order.process in self.processes
 
 
-class Lanes:
+class RunnerPools:
     """All lanes; an order goes to the first that takes it, the last takes every order."""
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+    def __init__(self, lanes: Sequence[RunnerPool]) -> None:
         self._lanes = lanes
 
     def place_of(self, job: Job) -> int:
         """Return the number of the order's lane."""
         return next(number for number, lane in enumerate(self._lanes) if lane.takes(job))
 
-    def of(self, job: Job) -> Lane:
+    def of(self, job: Job) -> RunnerPool:
         """Return the order's lane."""
         return self._lanes[self.place_of(job)]
 
@@ -57,26 +57,26 @@ class Lanes:
         return [lane.places for lane in self._lanes]
 
 
-def lanes_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] = QUICK) -> list[Lane]:
+def lanes_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] = QUICK) -> list[RunnerPool]:
     """Return the lanes of a runner of children: orders of the processes `quick` have two places of their own."""
-    return [Lane(runner, _QUICK_PLACES, quick), Lane(runner, parallel)]
+    return [RunnerPool(runner, _QUICK_PLACES, quick), RunnerPool(runner, parallel)]
 
 
-def lanes_on_airflow(runner: Runner, runs: int) -> list[Lane]:
+def lanes_on_airflow(runner: Runner, runs: int) -> list[RunnerPool]:
     """Return the lanes of Airflow's runner, which come first: one a process, none of which waits for another."""
-    return [Lane(runner, runs, frozenset({process})) for process in sorted(ON_AIRFLOW)]
+    return [RunnerPool(runner, runs, frozenset({process})) for process in sorted(ON_AIRFLOW)]
 
 
 @contextmanager
 def open_lanes(
     children: Runner, parallel: int, *, airflow: "OnAirflow | None", results: Path, url: str | None
-) -> Iterator[list[Lane]]:
+) -> Iterator[list[RunnerPool]]:
     """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
     own = lanes_on_this_machine(children, parallel)
     if airflow is None or url is None:
         yield own
         return
-    from orchestration.runners.airflow.news import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
+    from orchestration.runners.airflow.events import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
     from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415  likewise
 
     runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)

@@ -1,10 +1,15 @@
-"""A delivered file as ISO 19139 XML (ISO 19115 and 19119 in the gmd schemas), as INSPIRE uses it."""
+"""The documents beside a delivered file: ISO 19139 XML (ISO 19115 and 19119, as INSPIRE uses it), a STAC 1.1.0 item."""
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
-if TYPE_CHECKING:
-    from products.package.metadata import Metadata
+import shapely
+
+from products.outline import Polygonal
+from products.package.metadata import Metadata
 
 _NAMESPACES = {
     "gmd": "http://www.isotc211.org/2005/gmd",
@@ -18,7 +23,19 @@ for _prefix, _address in _NAMESPACES.items():
     ET.register_namespace(_prefix, _address)
 
 
-def iso_document(metadata: "Metadata") -> bytes:
+def write_metadata(metadata: Metadata, folder: Path) -> tuple[Path, ...]:
+    """Write `{name}.xml` (ISO 19139) and `{name}.json` (a STAC item)."""
+    xml, item = folder / f"{metadata.name}.xml", folder / f"{metadata.name}.json"
+    xml.write_bytes(iso_document(metadata))
+    item.write_text(_as_json(stac_item(metadata)))
+    return xml, item
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def iso_document(metadata: Metadata) -> bytes:
     """Return the document in UTF-8."""
     day = metadata.created.date().isoformat()
     root = _element(
@@ -40,7 +57,7 @@ def iso_document(metadata: "Metadata") -> bytes:
     return bytes(ET.tostring(root, encoding="UTF-8", xml_declaration=True)) + b"\n"
 
 
-def _identification(metadata: "Metadata", day: str) -> ET.Element:
+def _identification(metadata: Metadata, day: str) -> ET.Element:
     kind = "vector" if metadata.resolution is None else "grid"
     return _element(
         "gmd:MD_DataIdentification",
@@ -57,7 +74,7 @@ def _identification(metadata: "Metadata", day: str) -> ET.Element:
     )
 
 
-def _citation(metadata: "Metadata", day: str) -> ET.Element:
+def _citation(metadata: Metadata, day: str) -> ET.Element:
     return _element(
         "gmd:CI_Citation",
         _text("gmd:title", metadata.title),
@@ -73,7 +90,7 @@ def _citation(metadata: "Metadata", day: str) -> ET.Element:
     )
 
 
-def _constraints(metadata: "Metadata") -> ET.Element:
+def _constraints(metadata: Metadata) -> ET.Element:
     return _element(
         "gmd:MD_LegalConstraints",
         _text("gmd:useLimitation", metadata.attribution),
@@ -90,7 +107,7 @@ def _resolution(metres: float | None) -> list[ET.Element]:
     return [_element("gmd:spatialResolution", _element("gmd:MD_Resolution", distance))]
 
 
-def _extent(metadata: "Metadata") -> ET.Element:
+def _extent(metadata: Metadata) -> ET.Element:
     west, south, east, north = metadata.geometry.bounds
     sides = {"westBoundLongitude": west, "eastBoundLongitude": east}
     sides |= {"southBoundLatitude": south, "northBoundLatitude": north}
@@ -109,7 +126,7 @@ def _extent(metadata: "Metadata") -> ET.Element:
     )
 
 
-def _distribution(metadata: "Metadata") -> ET.Element:
+def _distribution(metadata: Metadata) -> ET.Element:
     name, version = ("GeoTIFF", "1.1") if metadata.resolution is not None else ("GeoPackage", "1.3")
     file_format = _element("gmd:MD_Format", _text("gmd:name", name), _text("gmd:version", version))
     size = _element("gmd:transferSize", _leaf("gco:Real", f"{metadata.size / 1e6:.6f}"))
@@ -120,7 +137,7 @@ def _distribution(metadata: "Metadata") -> ET.Element:
     )
 
 
-def _quality(metadata: "Metadata") -> ET.Element:
+def _quality(metadata: Metadata) -> ET.Element:
     scope = _element("gmd:DQ_Scope", _element("gmd:level", _code("gmd:MD_ScopeCode", "dataset")))
     step = f"Coordinate operation: {metadata.operation}; accuracy {metadata.accuracy:g} m."
     lineage = _element(
@@ -168,3 +185,83 @@ def _text(name: str, text: str) -> ET.Element:
 
 def _code(name: str, value: str) -> ET.Element:
     return _leaf(name, value, codeList=f"{_CODES}#{name.partition(':')[2]}", codeListValue=value)
+
+
+_EXTENSIONS = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+)
+_MOST_POINTS = 2_000
+_FIRST_TOLERANCE, _LAST_TOLERANCE = 1e-4, 10.0
+_SHA256 = "1220"
+"""What a multihash of SHA-256 begins with: its code and its length in bytes."""
+
+
+def stac_item(metadata: Metadata) -> dict[str, Any]:
+    """Return the item; its one asset is the file, beside which it lies. A long outline is simplified."""
+    geometry = _light(metadata.geometry)
+    licence = [{"rel": "license", "href": metadata.licence}] if metadata.licence else []
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(_EXTENSIONS),
+        "id": metadata.name,
+        "geometry": shapely.geometry.mapping(geometry),
+        "bbox": list(geometry.bounds),
+        "properties": _properties(metadata),
+        "links": licence,
+        "assets": {"data": _asset(metadata)},
+    }
+
+
+def _properties(metadata: Metadata) -> dict[str, Any]:
+    resolution = {} if metadata.resolution is None else {"gsd": metadata.resolution}
+    return {
+        "datetime": None,
+        "start_datetime": f"{metadata.year}-01-01T00:00:00Z",
+        "end_datetime": f"{metadata.year}-12-31T23:59:59Z",
+        "created": metadata.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "title": metadata.title,
+        "description": metadata.abstract,
+        "license": "other",
+        "attribution": metadata.attribution,
+        "source": metadata.source,
+        "lineage": metadata.lineage,
+        "operation": metadata.operation,
+        "operation_accuracy": metadata.accuracy,
+        "proj:code": f"EPSG:{metadata.epsg}",
+        **resolution,
+    }
+
+
+def _asset(metadata: Metadata) -> dict[str, Any]:
+    return {
+        "href": f"./{metadata.file}",
+        "type": metadata.media_type,
+        "title": metadata.title,
+        "roles": ["data"],
+        "file:size": metadata.size,
+        "file:checksum": _SHA256 + metadata.sha256,
+        "classification:classes": [
+            {
+                "value": each.value,
+                "name": "".join(letter if letter.isalnum() else "-" for letter in each.name.lower()),
+                "title": each.name,
+                "color_hint": each.hex[1:].upper(),
+            }
+            for each in metadata.classes
+        ],
+    }
+
+
+def _light(geometry: Polygonal) -> Polygonal:
+    """Return an outline of few points; of many parts, which no tolerance makes few, what lies around them."""
+    tolerance, light = _FIRST_TOLERANCE, geometry
+    while shapely.get_num_coordinates(light) > _MOST_POINTS and tolerance < _LAST_TOLERANCE:
+        light = shapely.simplify(light, tolerance)
+        tolerance *= 4
+    if shapely.get_num_coordinates(light) <= _MOST_POINTS:
+        return light
+    around: Polygonal = shapely.simplify(shapely.convex_hull(geometry), _FIRST_TOLERANCE)
+    return around if shapely.get_num_coordinates(around) <= _MOST_POINTS else shapely.box(*geometry.bounds)

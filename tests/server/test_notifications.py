@@ -12,7 +12,7 @@ from orchestration.notifications.callback import Callback
 from orchestration.notifications.mail import Mail
 from orchestration.notifications.message import compose
 from server.environment import read_settings
-from server.notifications import make_desk
+from server.notifications import make_notifier
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_a_sender_is_one_that_a_mail_can_name(
 ) -> None:
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://mail.example.org")
     monkeypatch.setenv(variable, value)
-    mail = make_desk(read_settings()).mail
+    mail = make_notifier(read_settings()).mail
     assert isinstance(mail, Mail)
     assert mail.sender == sender
     message = compose(job, [], url="https://example.org", sender=sender, to="a@example.org")
@@ -50,12 +50,12 @@ def job() -> Any:
 
 
 def test_callbacks_go_where_the_operator_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    callback = make_desk(read_settings()).callback
+    callback = make_notifier(read_settings()).callback
     assert isinstance(callback, Callback)
     assert callback.post.allowed is is_public
     monkeypatch.setenv("LANDCAST_JOBS_FETCH_PRIVATE", "yes")
     monkeypatch.setenv("LANDCAST_CALLBACKS_TIMEOUT", "3")
-    callback = make_desk(read_settings()).callback
+    callback = make_notifier(read_settings()).callback
     assert isinstance(callback, Callback)
     assert (callback.post.allowed, callback.post.seconds) == (any_address, 3)
 
@@ -64,7 +64,7 @@ def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = SecretStr("hidden-" * 6)
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://hidden:hidden@mail.example.org")
     monkeypatch.setenv("LANDCAST_CALLBACKS_KEY", secret.get_secret_value())
-    desk = make_desk(read_settings())
+    desk = make_notifier(read_settings())
     assert isinstance(desk.callback, Callback)
     assert desk.callback.key == secret.get_secret_value().encode()
     assert "hidden" not in repr(desk)
@@ -72,12 +72,12 @@ def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_mail_server_there_is_no_mail() -> None:
-    assert make_desk(read_settings()).mail is None
+    assert make_notifier(read_settings()).mail is None
 
 
 def test_mail_has_tries_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://mail.example.org")
     monkeypatch.setenv("LANDCAST_MAIL_TRIES", "3")
     monkeypatch.setenv("LANDCAST_CALLBACKS_TRIES", "5")
-    desk = make_desk(read_settings())
+    desk = make_notifier(read_settings())
     assert (desk.retry.tries, desk.mail_retry.tries) == (5, 3)

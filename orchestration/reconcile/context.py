@@ -7,17 +7,17 @@ from orchestration.errors import StoreUnavailable
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.job import Job
-from orchestration.lanes import Lanes
+from orchestration.pools import RunnerPools
 from orchestration.runners import run_id
 from orchestration.store import JobStore
 
 
 @dataclass(slots=True)
-class Floor:
+class ReconcilerContext:
     """The collaborators of all steps, and the runs that this reconciler started or follows as if it had."""
 
     store: JobStore
-    lanes: Lanes
+    lanes: RunnerPools
     files: ResultFiles
     space: Space
     started: dict[str, Job] = field(default_factory=dict)

@@ -18,7 +18,7 @@ _AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Notifier:
     """What the couriers deliver with; without `mail` mails wait."""
 
     callback: Deliver
@@ -34,7 +34,7 @@ class Desk:
 
 
 @contextmanager
-def delivering(desk: Desk, place: Place, stop: Callable[[], bool], *, left: Callable[[], float]) -> Iterator[None]:
+def delivering(desk: Notifier, place: Place, stop: Callable[[], bool], *, left: Callable[[], float]) -> Iterator[None]:
     """Have the couriers at work on the database inside the block; they are given `left()` seconds at its end.
 
     A thread that is still on its way then ends with the process, and what it took is taken up by the next worker.

@@ -1,4 +1,4 @@
-"""Whether Airflow works, asked no more often than every few seconds however often it is asked here."""
+"""Whether Airflow works; it is asked at most every few seconds, however often the server asks here."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _LET_IN = 60.0
 """Seconds for which a login that worked is not tried again."""
 
 
-class Pulse:
+class AirflowHealth:
     """Airflow, as the server sees it; the worker's own look says more, in the log and on waiting orders.
 
     `lacking` is by DAG which connections to services it lacked when the login was tried last.

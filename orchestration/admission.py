@@ -1,0 +1,119 @@
+"""Admission control: whether an order is taken now, by the space of results and the orders that wait."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+from orchestration.errors import NotAdmitted
+from orchestration.files.usage import in_words, known_usage
+from orchestration.job import Job, Manifest, Order
+from orchestration.status_info import instant
+from orchestration.store import JobStore
+from orchestration.work import WITHOUT_FILES
+
+_SOONEST, _LATEST = 10, 3600
+"""Seconds after which an order that is refused may come again: results may also be deleted before their time ends."""
+_FRESH = 1.0
+"""Seconds for which a count is used again; what this process took since is added."""
+_BACKLOG_SECONDS = 60
+
+
+class Backlog:
+    """At most `most` accepted orders of the `processes` wait; several servers may take some more within a second."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        processes: frozenset[str],
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._processes = processes
+        self._most = most
+        self._clock = clock
+        self._lock = Lock()
+        self._count = 0
+        self._until = 0.0
+
+    def is_full(self, process: str) -> bool:
+        """Say whether an order of the process would wait behind too many. Raises StoreUnavailable."""
+        if process not in self._processes:
+            return False
+        with self._lock:
+            if self._clock() >= self._until:
+                self._count = self._store.waiting(self._processes, self._most)
+                self._until = self._clock() + _FRESH
+            return self._count >= self._most
+
+    def took(self, process: str) -> None:
+        """Count an order that was taken."""
+        if process in self._processes:
+            with self._lock:
+                self._count += 1
+
+    @property
+    def reason(self) -> str:
+        """Why no order is taken while it is full."""
+        return f"no such order is taken now: {self._most} orders wait for Airflow already, the most there may be"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Takes orders into the store while the folder of results holds less than `cap` bytes, None for any number.
+
+    `backlog` says how many orders wait for Airflow, where there is one.
+    """
+
+    store: JobStore
+    results: Path
+    cap: int | None = None
+    backlog: Backlog | None = None
+
+    def take(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> Job:
+        """Store the order, as `JobStore.add`. Raises NotAdmitted for one that needs a run while none is taken.
+
+        An order that is repeated or needs no run is always taken.
+        """
+        if manifest is None and (refused := self._refused(order.process)) is not None:
+            known = self.store.repeated(order)
+            if known is None:
+                raise refused
+            return known
+        job, is_new = self.store.add(order, manifest, most_open=most_open)
+        if self.backlog is not None and manifest is None and is_new:
+            self.backlog.took(order.process)
+        return job
+
+    def refusal(self, process: str) -> str | None:
+        """Return why no order of the process, which makes files, is taken now; None if it is."""
+        refused = self._refused(process)
+        return None if refused is None else str(refused)
+
+    def used(self) -> int | None:
+        """Return the bytes that the folder of results held when the worker last looked, None where it never did."""
+        return known_usage(self.results)
+
+    def is_at_cap(self) -> bool:
+        """Say whether the results have reached their cap."""
+        return self.cap is not None and (self.used() or 0) >= self.cap
+
+    def _refused(self, process: str) -> NotAdmitted | None:
+        if process not in WITHOUT_FILES and self.is_at_cap():
+            return self._no_space()
+        if self.backlog is not None and self.backlog.is_full(process):
+            return NotAdmitted(self.backlog.reason, _BACKLOG_SECONDS)
+        return None
+
+    def _no_space(self) -> NotAdmitted:
+        next_expiry = self.store.next_expiry()
+        left = (next_expiry - datetime.now(UTC)).total_seconds() if next_expiry else _LATEST
+        frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
+        reason = (
+            "no order that makes files is taken now: the results that are kept have reached "
+            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its own files at once"
+        )
+        return NotAdmitted(reason, round(min(max(left, _SOONEST), _LATEST)))
