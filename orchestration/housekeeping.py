@@ -1,4 +1,4 @@
-"""Remove what the house needs no more, and what killed processes left half-written."""
+"""Remove prebuilt files that are not needed any more, and what killed processes left half-written."""
 
 import logging
 import shutil
@@ -20,7 +20,7 @@ from products.whole import is_draft
 _log = logging.getLogger(__name__)
 
 
-def sweep_house(results: Path, store: JobStore, config: Path) -> None:
+def sweep_prebuilt(results: Path, store: JobStore, config: Path) -> None:
     """Remove the folders made from products as they are no more, unless a result names them or they are young.
 
     An order may be about to get what lies in a young one. What is half-written goes from every folder. No folder goes
@@ -37,7 +37,7 @@ def sweep_house(results: Path, store: JobStore, config: Path) -> None:
     try:
         needed = set(_current(catalogue_of(read_configuration(config))))
     except (InvalidConfiguration, ProductError) as error:
-        _log.warning("the house is not swept: %s", error)
+        _log.warning("prebuilt files are not swept: %s", error)
         return
     needed |= _named(store)
     for folder in folders:
@@ -45,10 +45,10 @@ def sweep_house(results: Path, store: JobStore, config: Path) -> None:
             _alone_in(folder, _remove)
 
 
-def spare_house(results: Path, store: JobStore, cap: int | None) -> None:
+def spare_prebuilt(results: Path, store: JobStore, cap: int | None) -> None:
     """Remove the largest folders that no result names while all results together have reached the cap.
 
-    Else the house would keep every order waiting once it filled the cap, as nothing in it ends. What is ordered again
+    They do not expire, so without this they would fill the cap and every order would wait. What is ordered again
     is made again; a young folder stays, as an order may be about to get what lies in it.
     """
     if cap is None or allocated(results) < cap:
@@ -80,7 +80,7 @@ def _current(catalogue: Catalogue) -> Iterator[str]:
 
 
 def _alone_in(folder: Path, act: Callable[[Path], None]) -> None:
-    """Do something with a folder of the house unless something is being made in it."""
+    """Do something with a folder of prebuilt files unless something is being made in it."""
     with ExitStack() as stack:
         if try_all(stack, *(folder / lock for lock in LOCKS)):
             act(folder)
@@ -88,7 +88,7 @@ def _alone_in(folder: Path, act: Callable[[Path], None]) -> None:
 
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
-    _log.info("house folder removed: %s", folder.name)
+    _log.info("prebuilt folder removed: %s", folder.name)
 
 
 def _remove_halves(folder: Path) -> None:

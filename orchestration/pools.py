@@ -30,23 +30,23 @@ class RunnerPool:
     """When the next order may begin, after one could not."""
 
     def takes(self, job: Job) -> bool:
-        """Say whether the order is one of the lane's processes."""
+        """Say whether the order is one of the pool's processes."""
         return self.processes is None or job.order.process in self.processes
 
 
 class RunnerPools:
-    """All lanes; an order goes to the first that takes it, the last takes every order."""
+    """All pools; an order goes to the first that takes it, the last takes every order."""
 
-    def __init__(self, lanes: Sequence[RunnerPool]) -> None:
-        self._lanes = lanes
+    def __init__(self, pools: Sequence[RunnerPool]) -> None:
+        self._pools = pools
 
     def place_of(self, job: Job) -> int:
-        """Return the number of the order's lane."""
-        return next(number for number, lane in enumerate(self._lanes) if lane.takes(job))
+        """Return the number of the order's pool."""
+        return next(number for number, pool in enumerate(self._pools) if pool.takes(job))
 
     def of(self, job: Job) -> RunnerPool:
-        """Return the order's lane."""
-        return self._lanes[self.place_of(job)]
+        """Return the order's pool."""
+        return self._pools[self.place_of(job)]
 
     def runner_of(self, job: Job) -> Runner:
         """Return the runner of the order."""
@@ -54,16 +54,16 @@ class RunnerPools:
 
     def places(self) -> list[int]:
         """Return how many orders may run at once in each."""
-        return [lane.places for lane in self._lanes]
+        return [pool.places for pool in self._pools]
 
 
-def lanes_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] = QUICK) -> list[RunnerPool]:
-    """Return the lanes of a runner of children: orders of the processes `quick` have two places of their own."""
+def pools_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] = QUICK) -> list[RunnerPool]:
+    """Return the pools of a runner of children: orders of the processes `quick` have two places of their own."""
     return [RunnerPool(runner, _QUICK_PLACES, quick), RunnerPool(runner, parallel)]
 
 
-def lanes_on_airflow(runner: Runner, runs: int) -> list[RunnerPool]:
-    """Return the lanes of Airflow's runner, which come first: one a process, none of which waits for another."""
+def pools_on_airflow(runner: Runner, runs: int) -> list[RunnerPool]:
+    """Return the pools of Airflow's runner, which come first: one a process, none of which waits for another."""
     return [RunnerPool(runner, runs, frozenset({process})) for process in sorted(ON_AIRFLOW)]
 
 
@@ -72,7 +72,7 @@ def open_lanes(
     children: Runner, parallel: int, *, airflow: "OnAirflow | None", results: Path, url: str | None
 ) -> Iterator[list[RunnerPool]]:
     """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
-    own = lanes_on_this_machine(children, parallel)
+    own = pools_on_this_machine(children, parallel)
     if airflow is None or url is None:
         yield own
         return
@@ -81,7 +81,7 @@ def open_lanes(
 
     runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)
     with closing(runner), hearing(url, runner.hear):
-        yield [*lanes_on_airflow(runner, airflow.runs), *own]
+        yield [*pools_on_airflow(runner, airflow.runs), *own]
 
 
 def _connect(access: "AirflowAccess") -> "Airflow":

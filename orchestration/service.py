@@ -16,7 +16,7 @@ from orchestration.errors import StoreUnavailable
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.heartbeat import Heartbeat
-from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
+from orchestration.housekeeping import spare_prebuilt, sweep_drafts, sweep_prebuilt
 from orchestration.leader import pause, turn_of_database, turn_of_folder
 from orchestration.notifications.notifier import Notifier, delivering
 from orchestration.pools import RunnerPool, open_lanes
@@ -63,7 +63,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     keeping: Retention,
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
-    desk: Notifier | None = None,
+    notifier: Notifier | None = None,
     database: "PostgresPool | None" = None,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
@@ -71,8 +71,8 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
 
     With a `database` the orders are there, and of all the machines that share it one worker runs them at a time.
     Orders of Airflow's processes run there where `capacity` says so, which needs a database.
-    What orders have to tell goes out from the `desk`; without one it waits. `beat` is called as long as the worker goes
-    on, whether it works, stands by or waits for the store.
+    The `notifier` sends what orders have to tell; without one it waits. `beat` is called as long as the worker goes on,
+    whether it works, stands by or waits for the store.
 
     Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
     """
@@ -87,27 +87,27 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
 
     children = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
 
-    def make(store: StoredJobs, lanes: Sequence[RunnerPool]) -> Reconciler:
+    def make(store: StoredJobs, pools: Sequence[RunnerPool]) -> Reconciler:
         chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
         space = Space(root, cap=keeping.results_cap)
         days = keeping.jobs_days
-        return Reconciler(store, lanes, ResultFiles(root), jobs_days=days, chores=chores, space=space)
+        return Reconciler(store, pools, ResultFiles(root), jobs_days=days, chores=chores, space=space)
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
             with turn_of_database(url, stop) as turn:
                 if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
-                    telling = delivering(desk, place, stop, left=stop.left) if desk else nullcontext()
+                    telling = delivering(notifier, place, stop, left=stop.left) if notifier else nullcontext()
                     runners = open_lanes(children, capacity.parallel, airflow=capacity.airflow, results=root, url=url)
-                    with closing(store), telling, runners as lanes:
-                        make(store, lanes).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
+                    with closing(store), telling, runners as pools:
+                        make(store, pools).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
 
 
 def _chores(state_dir: Path, store: StoredJobs, config: Path, *, cap: int | None) -> list[Callable[[], None]]:
     results = state_dir / "results"
     return [
-        partial(sweep_house, results, store, config),
-        partial(spare_house, results, store, cap),
+        partial(sweep_prebuilt, results, store, config),
+        partial(spare_prebuilt, results, store, cap),
         partial(sweep_drafts, [state_dir, state_dir / "products", state_dir / "sample"]),
     ]
 

@@ -48,9 +48,9 @@ class Processor(BaseProcessor):
         del inputs
         return ()
 
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, prebuilt: PrebuiltProducts) -> Manifest | None:
         """Return the result of an order with these checked inputs that needs no run, None where it needs one."""
-        del inputs, catalogue, house
+        del inputs, catalogue, prebuilt
         return None
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:

@@ -57,6 +57,6 @@ class EuropeanProduct(Processor):
             pass
 
     @override
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, prebuilt: PrebuiltProducts) -> Manifest | None:
         """Return the file that was linked for an earlier order."""
-        return house.ready(PrebuiltProduct(product_of(inputs, catalogue), "Raster"))
+        return prebuilt.ready(PrebuiltProduct(product_of(inputs, catalogue), "Raster"))

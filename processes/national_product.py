@@ -73,7 +73,7 @@ class NationalProduct(Processor):
             )
 
     @override
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, prebuilt: PrebuiltProducts) -> Manifest | None:
         """Return the file that was made for an earlier order."""
         product = product_of(inputs, catalogue)
-        return house.ready(PrebuiltProduct(product, inputs["product"], nation_of(inputs["nation"])))
+        return prebuilt.ready(PrebuiltProduct(product, inputs["product"], nation_of(inputs["nation"])))

@@ -67,7 +67,7 @@ class ServiceProcess(Processor):
         return checked
 
     @override
-    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, house: PrebuiltProducts) -> Manifest | None:
+    def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, prebuilt: PrebuiltProducts) -> Manifest | None:
         """Return the answer to a test."""
-        del catalogue, house
+        del catalogue, prebuilt
         return (Output("result", {"test": True}),) if inputs["test"] else None

@@ -183,7 +183,7 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
             capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
             keeping=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
             allow_private_fetch=settings.jobs.fetch_private,
-            desk=make_notifier(settings),
+            notifier=make_notifier(settings),
             database=database,
             beat=liveness.beat if liveness else lambda: None,
         )

@@ -23,7 +23,7 @@ def make_results(settings: Settings) -> Results:
 
 
 def make_notifier(settings: Settings) -> Notifier:
-    """Return the desk; it has no mail where no mail server is named."""
+    """Return the notifier; it has no mail where no mail server is named."""
     results, url = make_results(settings), settings.server.public_url
     allowed = any_address if settings.jobs.fetch_private else is_public
     poster = Poster(settings.callbacks.timeout, allowed)

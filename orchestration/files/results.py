@@ -35,19 +35,19 @@ class ResultFiles:
     def path_of(self, file: ResultFile) -> Path:
         """Return the file's path, always inside the folder of results. Raises ResultMissing for any other.
 
-        Only a complete file of the house may itself be a link that leads outside: to the product it is made from.
+        Only a complete prebuilt file may be a link that leads outside: to the product that it is made from.
         """
         if Path(file.path).parts[:1] == (HOUSE,):
-            return self._house_path(file)
+            return self._prebuilt_path(file)
         path = (self.root / file.path).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise ResultMissing(f"{file.name} is not in the folder of results")
         return path
 
-    def _house_path(self, file: ResultFile) -> Path:
+    def _prebuilt_path(self, file: ResultFile) -> Path:
         path = Path(os.path.normpath(self.root / file.path))
         if path.parent.resolve().parent != self.root.resolve() / HOUSE:
-            raise ResultMissing(f"{file.name} is not in the house")
+            raise ResultMissing(f"{file.name} is not among the prebuilt files")
         if kept_file(path) != file:
             raise ResultMissing(f"{file.name} was removed or changed")
         return path

@@ -34,7 +34,9 @@ class Notifier:
 
 
 @contextmanager
-def delivering(desk: Notifier, place: Place, stop: Callable[[], bool], *, left: Callable[[], float]) -> Iterator[None]:
+def delivering(
+    notifier: Notifier, place: Place, stop: Callable[[], bool], *, left: Callable[[], float]
+) -> Iterator[None]:
     """Have the couriers at work on the database inside the block; they are given `left()` seconds at its end.
 
     A thread that is still on its way then ends with the process, and what it took is taken up by the next worker.
@@ -43,7 +45,7 @@ def delivering(desk: Notifier, place: Place, stop: Callable[[], bool], *, left: 
     with closing(Outbox(place, lazy=True)) as outbox, closing(StoredJobs(place, lazy=True)) as store:
         threads = [
             Thread(target=courier.run, args=(lambda: over.is_set() or stop(),), daemon=True)
-            for courier in desk.couriers(outbox, store)
+            for courier in notifier.couriers(outbox, store)
         ]
         _recover(outbox, stop)
         for thread in threads:

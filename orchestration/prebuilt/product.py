@@ -1,4 +1,4 @@
-"""Files of the house: national and European products, made on the first order and kept for all that follow."""
+"""Prebuilt products: national and European files, made on the first order and kept for all that follow."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _CHUNK = 1 << 22
 LOCKS = _TURN, _LOCK = (".turn", ".lock")
-"""Held in the edition's folder: by who makes all of it in one process, and by who puts the file there."""
+"""Held in the prebuilt's folder: by who makes all of it in one process, and by who puts the file there."""
 _MADE = 0.8
-"""The share of an edition that making it takes; the rest is its checksum."""
+"""The share of an prebuilt that making it takes; the rest is its checksum."""
 _WAITS = "waits for the same product, which another order is making"
 
 Write = Callable[[Path, Report], str | None]
@@ -83,7 +83,7 @@ class PrebuiltProduct:
 
 
 class PrebuiltProducts:
-    """The files of the house, below the folder of results: `house/{key}/{name}` and, once it is complete, its record.
+    """The prebuilt files, below the folder of results: `house/{key}/{name}` and, once it is complete, its record.
 
     Their paths stand in the results of many jobs; the end of a job never removes one.
     """
@@ -91,38 +91,38 @@ class PrebuiltProducts:
     def __init__(self, results: Path) -> None:
         self._results = results
 
-    def find(self, edition: PrebuiltProduct) -> ResultFile | None:
-        """Return the edition's file, None where it is not made of the source as it now is. Raises BrokenSource."""
-        return kept_file(self._folder(edition.key()) / edition.name)
+    def find(self, prebuilt: PrebuiltProduct) -> ResultFile | None:
+        """Return the prebuilt's file, None where it is not made of the source as it now is. Raises BrokenSource."""
+        return kept_file(self._folder(prebuilt.key()) / prebuilt.name)
 
-    def ready(self, edition: PrebuiltProduct) -> Manifest | None:
-        """Return the result of an order of the edition, None where its file is not made yet. Raises BrokenSource."""
-        file = self.find(edition)
+    def ready(self, prebuilt: PrebuiltProduct) -> Manifest | None:
+        """Return the result of an order of the prebuilt, None where its file is not made yet. Raises BrokenSource."""
+        file = self.find(prebuilt)
         return None if file is None else manifest_of(file)
 
-    def turn(self, edition: PrebuiltProduct, report: Report) -> AbstractContextManager[None]:
-        """Wait until no other process that makes the edition as a whole is at it. Raises BrokenSource."""
-        return wait_for(self._folder(edition.key()) / _TURN, report, _WAITS)
+    def turn(self, prebuilt: PrebuiltProduct, report: Report) -> AbstractContextManager[None]:
+        """Wait until no other process that makes the prebuilt as a whole is at it. Raises BrokenSource."""
+        return wait_for(self._folder(prebuilt.key()) / _TURN, report, _WAITS)
 
-    def provide(self, edition: PrebuiltProduct, write: Write, stage: Path, report: Report) -> ResultFile:
-        """Return the edition's file, made now unless it is there; of several at once one makes it, the others wait.
+    def provide(self, prebuilt: PrebuiltProduct, write: Write, stage: Path, report: Report) -> ResultFile:
+        """Return the prebuilt's file, made now unless it is there; of several at once one makes it, the others wait.
 
         `write` makes it inside the folder `stage`, on the same file system. Raises BrokenSource, which is also the end
         where the source was changed meanwhile.
         """
-        key = edition.key()
+        key = prebuilt.key()
         folder = self._folder(key)
-        path = folder / edition.name
+        path = folder / prebuilt.name
         with wait_for(folder / _LOCK, report, _WAITS):
-            if (file := self.find(edition)) is not None:
+            if (file := self.find(prebuilt)) is not None:
                 return file
-            digest = write(stage / edition.name, between(report, 0, _MADE))
-            (stage / edition.name).replace(path)
+            digest = write(stage / prebuilt.name, between(report, 0, _MADE))
+            (stage / prebuilt.name).replace(path)
             digest = digest or checksum(path, between(report, _MADE, 1))
             file = ResultFile(
-                edition.name, str(path.relative_to(self._results)), edition.media_type, path.stat().st_size, digest
+                prebuilt.name, str(path.relative_to(self._results)), prebuilt.media_type, path.stat().st_size, digest
             )
-            edition.check(key)
+            prebuilt.check(key)
             write_record(path, file)
         for parent in (folder, folder.parent, self._results):
             make_durable(parent)

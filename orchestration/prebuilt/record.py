@@ -1,4 +1,4 @@
-"""A file of the house is complete once its record lies beside it."""
+"""A prebuilt file is complete once its record lies beside it."""
 
 import json
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from orchestration.job import ResultFile
 from products.whole import whole_file
 
 HOUSE = "house"
-"""The folder of the house below that of results; no job's id can be its name."""
+"""The folder of the prebuilt files below that of results; no job's id can be its name."""
 
 
 def write_record(path: Path, file: ResultFile) -> None:

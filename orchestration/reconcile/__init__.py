@@ -32,7 +32,7 @@ _END = 3.0
 class Reconciler:
     """Start, follow and end the runs of all orders; only one may work on a store at a time.
 
-    An order goes to the first of the `lanes` that takes it. Entries of finished jobs are removed after `jobs_days`
+    An order goes to the first of the `pools` that takes it. Entries of finished jobs are removed after `jobs_days`
     days. Runs that this reconciler did not start itself were lost to a stop of ours and are not counted as failures;
     those of a runner whose runs survive are followed on. `chores` are done besides its own, once an hour.
     `space` says which orders wait until there is some; without one there is no cap.
@@ -41,17 +41,17 @@ class Reconciler:
     def __init__(
         self,
         store: JobStore,
-        lanes: Sequence[RunnerPool],
+        pools: Sequence[RunnerPool],
         files: ResultFiles,
         *,
         jobs_days: float,
         chores: Sequence[Callable[[], None]] = (),
         space: Space | None = None,
     ) -> None:
-        self._floor = ReconcilerContext(store, RunnerPools(lanes), files, space or Space(files.root))
-        self._follower = Follower(self._floor)
-        self._starter = Starter(self._floor)
-        self._remover = Remover(self._floor)
+        self._context = ReconcilerContext(store, RunnerPools(pools), files, space or Space(files.root))
+        self._follower = Follower(self._context)
+        self._starter = Starter(self._context)
+        self._remover = Remover(self._context)
         self._jobs_time = timedelta(days=jobs_days)
         self._chores = chores
         self._jobs: tuple[Job, ...] = ()
@@ -77,12 +77,12 @@ class Reconciler:
 
     def _round(self) -> None:
         """Do each step; one that fails keeps no other from being done, as removing files is what ends a full disk."""
-        changed = self._floor.store.changed()
+        changed = self._context.store.changed()
         self._stale = self._stale or changed
         fresh = self._stale and time.monotonic() >= self._next_read
         if fresh:
             self._read()
-        self._floor.space.look(self._jobs)
+        self._context.space.look(self._jobs)
         steps: list[Callable[[], None]] = [
             lambda: self._follower.follow_all(self._jobs),
             lambda: self._follower.end_above_cap(self._jobs),
@@ -98,19 +98,19 @@ class Reconciler:
     def _read(self) -> None:
         """Read what is unfinished; where that is much, orders that come in all the time leave most of it to others."""
         begin = time.monotonic()
-        self._jobs = self._floor.store.unfinished()
+        self._jobs = self._context.store.unfinished()
         end = time.monotonic()
         self._next_read = end + _READING * (end - begin)
 
     def _do_chores(self) -> None:
         if time.monotonic() < self._next_chores:
             return
-        floor = self._floor
-        floor.store.purge(datetime.now(UTC) - self._jobs_time)
-        floor.files.sweep(floor.store.get)
+        context = self._context
+        context.store.purge(datetime.now(UTC) - self._jobs_time)
+        context.files.sweep(context.store.get)
         for chore in self._chores:
             chore()
-        floor.space.recount()
+        context.space.recount()
         self._next_chores = time.monotonic() + _CHORES
 
     def _hand_back(self) -> None:
@@ -119,22 +119,22 @@ class Reconciler:
         Runs that we did not start may be another machine's, which has the turn by now; those that survive go on.
         """
         deadline = time.monotonic() + _END
-        ours = [job for job in self._floor.started.values() if not self._floor.lanes.runner_of(job).survives]
+        ours = [job for job in self._context.started.values() if not self._context.pools.runner_of(job).survives]
         while time.monotonic() < deadline and [job for job in ours if self._is_ending(job)]:
             time.sleep(_TICK)
-        for job in self._floor.store.unfinished():
-            if self._floor.is_ours(job) and not self._floor.lanes.runner_of(job).survives:
+        for job in self._context.store.unfinished():
+            if self._context.is_ours(job) and not self._context.pools.runner_of(job).survives:
                 self._leave(job)
 
     def _is_ending(self, job: Job) -> bool:
-        runner = self._floor.lanes.runner_of(job)
+        runner = self._context.pools.runner_of(job)
         alive = isinstance(runner.look(job), Queued | Running)
         if alive:
             runner.stop(job)
         return alive
 
     def _leave(self, job: Job) -> None:
-        match self._floor.lanes.runner_of(job).look(job):
+        match self._context.pools.runner_of(job).look(job):
             case Done(manifest):
                 self._follower.publish(job, manifest)
             case Failed() | NoSpace() | Gone() | NotBegun():
@@ -148,8 +148,8 @@ _EXPIRY = 60.0
 class Remover:
     """Ends the work on files that must go, which may take some rounds, then removes them."""
 
-    def __init__(self, floor: ReconcilerContext) -> None:
-        self._floor = floor
+    def __init__(self, context: ReconcilerContext) -> None:
+        self._context = context
         self._ending: list[Job] = []
         self._next = 0.0
 
@@ -157,19 +157,19 @@ class Remover:
         """Remove what must go now; the store is asked again where it is `stale`, and once a minute."""
         if stale or time.monotonic() >= self._next:
             self._next = time.monotonic() + _EXPIRY
-            jobs, self._ending = list(self._floor.store.files_to_remove(datetime.now(UTC))), []
+            jobs, self._ending = list(self._context.store.files_to_remove(datetime.now(UTC))), []
         else:
             jobs = self._ending
         self._ending = [job for job in jobs if not self._removed(job)]
 
     def _removed(self, job: Job) -> bool:
         """Say whether the job's files are gone; else the work on them is asked to end."""
-        floor, runner = self._floor, self._floor.lanes.runner_of(job)
+        context, runner = self._context, self._context.pools.runner_of(job)
         if isinstance(runner.look(job), Queued | Running):
             runner.stop(job)
             return False
-        floor.started.pop(run_id(job.id, job.attempt), None)
-        floor.files.remove(job.id)
-        floor.space.settle(job.id)
-        floor.store.files_removed(job.id)
+        context.started.pop(run_id(job.id, job.attempt), None)
+        context.files.remove(job.id)
+        context.space.settle(job.id)
+        context.store.files_removed(job.id)
         return True

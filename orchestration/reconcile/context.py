@@ -17,7 +17,7 @@ class ReconcilerContext:
     """The collaborators of all steps, and the runs that this reconciler started or follows as if it had."""
 
     store: JobStore
-    lanes: RunnerPools
+    pools: RunnerPools
     files: ResultFiles
     space: Space
     started: dict[str, Job] = field(default_factory=dict)

@@ -17,8 +17,8 @@ _MOST_FAILURES = 3
 class Follower:
     """Publishes, fails or hands back orders as their runs end."""
 
-    def __init__(self, floor: ReconcilerContext) -> None:
-        self._floor = floor
+    def __init__(self, context: ReconcilerContext) -> None:
+        self._context = context
 
     def follow_all(self, jobs: Sequence[Job]) -> None:
         """Look at every run and act on what became of it."""
@@ -27,8 +27,8 @@ class Follower:
                 self._follow(job)
 
     def _follow(self, job: Job) -> None:
-        runner = self._floor.lanes.runner_of(job)
-        if runner.survives and not self._floor.is_ours(job) and not self._adopt(job):
+        runner = self._context.pools.runner_of(job)
+        if runner.survives and not self._context.is_ours(job) and not self._adopt(job):
             return
         state = runner.look(job)
         if self._ran_short(job, state):
@@ -36,7 +36,7 @@ class Follower:
             return
         match state:
             case Running(int(percent), message):
-                self._floor.store.report(job.id, job.attempt, percent, message)
+                self._context.store.report(job.id, job.attempt, percent, message)
             case Queued(message) | Running(None, message):
                 self._tell(job, message)
             case _:
@@ -55,25 +55,25 @@ class Follower:
 
     def _adopt(self, job: Job) -> bool:
         """Follow a run that outlived the worker which started it; say whether it is followed now."""
-        whole = self._floor.store.get(job.id)
+        whole = self._context.store.get(job.id)
         if whole is None or whole.status is not Status.RUNNING or whole.attempt != job.attempt:
             return False
         try:
-            self._floor.lanes.runner_of(job).start(whole, again=True)
+            self._context.pools.runner_of(job).start(whole, again=True)
         except RunnerUnavailable as error:
             _log.debug("run not followed yet: %s", error, extra=names(job))
             return False
-        self._floor.begun(job)
+        self._context.begun(job)
         return True
 
     def _tell(self, job: Job, message: str) -> None:
         """Note why a run does not work yet, and that it does; what the work itself reported stays."""
         if message != job.message and (message or job.message.startswith(WAITS)):
-            self._floor.store.report(job.id, job.attempt, job.progress, message)
+            self._context.store.report(job.id, job.attempt, job.progress, message)
 
     def _ran_short(self, job: Job, state: RunState) -> bool:
         """Say whether the run needs more space than there is: it was found above the cap, or the disk was full."""
-        space = self._floor.space
+        space = self._context.space
         if isinstance(state, Done):
             space.settle(job.id)
             return space.is_over and _has_files(job, state.manifest)
@@ -82,41 +82,41 @@ class Follower:
 
     def _leave_short(self, job: Job, state: RunState) -> None:
         """End the run, remove what it left, and have the order wait for space; one that can never fit is failed."""
-        floor = self._floor
-        short = floor.space.ran_short(job)
+        context = self._context
+        short = context.space.ran_short(job)
         if isinstance(state, Queued | Running):
-            floor.lanes.runner_of(job).stop(job)
+            context.pools.runner_of(job).stop(job)
         elif short.hopeless:
             self.fail(job, Failed(short.hopeless))
         else:
-            floor.files.remove(job.id)
-            floor.store.hand_back(job.id, job.attempt, counted=False)
+            context.files.remove(job.id)
+            context.store.hand_back(job.id, job.attempt, counted=False)
             _log.warning("order waits: %s", short.explained(), extra=names(job))
-            floor.over(job)
+            context.over(job)
 
     def end_above_cap(self, jobs: Sequence[Job]) -> None:
         """End the youngest run that has files while there are more than there may be; the older ones go on."""
-        for job in reversed(jobs if self._floor.space.is_over else ()):
+        for job in reversed(jobs if self._context.space.is_over else ()):
             if job.status is Status.RUNNING and job.order.process not in WITHOUT_FILES:
                 self._leave_short(job, Running())
                 return
 
     def publish(self, job: Job, manifest: Manifest) -> None:
         """Make the result the order's, unless the attempt is not the running one any more."""
-        published = self._floor.store.publish(job.id, job.attempt, manifest)
+        published = self._context.store.publish(job.id, job.attempt, manifest)
         _log.info("result published" if published else "result dropped", extra=names(job))
-        self._floor.over(job)
+        self._context.over(job)
 
     def fail(self, job: Job, failure: Failed) -> None:
         """End the order with its reason."""
-        self._floor.store.fail(job.id, job.attempt, failure.reason, fault=failure.fault)
+        self._context.store.fail(job.id, job.attempt, failure.reason, fault=failure.fault)
         log = _log.error if failure.detail else _log.info
         log("order failed: %s", "\n".join(filter(None, (failure.reason, failure.detail))), extra=names(job))
-        self._floor.over(job)
+        self._context.over(job)
 
     def _lost(self, job: Job, how: str) -> None:
         """Give the order its next attempt, or end it when three attempts of ours ended without a word."""
-        counted = self._floor.is_ours(job)
+        counted = self._context.is_ours(job)
         _log.warning("attempt lost: %s", how if counted else "to a stop or restart of ours", extra=names(job))
         if counted and job.failures + 1 >= _MOST_FAILURES:
             reason = f"The work ended {_MOST_FAILURES} times without a result; the last time {how}."
@@ -130,10 +130,10 @@ class Follower:
 
     def hand_back(self, job: Job, *, counted: bool) -> None:
         """Have the order wait for its next attempt."""
-        self._floor.store.hand_back(job.id, job.attempt, counted=counted)
-        self._floor.over(job)
+        self._context.store.hand_back(job.id, job.attempt, counted=counted)
+        self._context.over(job)
 
 
 def _has_files(job: Job, manifest: Manifest) -> bool:
-    """Say whether the result has files of its own; those of the house are there whatever becomes of the order."""
+    """Say whether the result has files of its own; prebuilt files are there whatever becomes of the order."""
     return any(output.file and output.file.path.startswith(f"{job.id}/") for output in manifest)

@@ -14,7 +14,7 @@ from orchestration.runners import WAITS
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0
-"""Seconds for which a lane begins nothing after its runner could not."""
+"""Seconds for which a pool begins nothing after its runner could not."""
 _STILL = 0.25
 """Seconds between two looks at orders of which none has changed: ten thousand may wait."""
 _TOLD_AGAIN = 5.0
@@ -22,10 +22,10 @@ _TOLD_AGAIN = 5.0
 
 
 class Starter:
-    """Takes accepted orders to running while their lanes have places."""
+    """Takes accepted orders to running while their pools have places."""
 
-    def __init__(self, floor: ReconcilerContext) -> None:
-        self._floor = floor
+    def __init__(self, context: ReconcilerContext) -> None:
+        self._context = context
         self._next = self._next_told = 0.0
 
     def start_all(self, jobs: Sequence[Job], *, stale: bool = True) -> None:
@@ -33,24 +33,24 @@ class Starter:
         if not stale and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _STILL
-        lanes = self._floor.lanes
-        free = lanes.places()
+        pools = self._context.pools
+        free = pools.places()
         for job in jobs:
-            free[lanes.place_of(job)] -= job.status is Status.RUNNING
+            free[pools.place_of(job)] -= job.status is Status.RUNNING
         waiting: dict[str, list[str]] = {}
         for job in jobs:
             if job.status is Status.ACCEPTED:
                 why = self._why_wait(job)
                 if why != job.message and (why or job.message.startswith(WAITS)):
                     waiting.setdefault(why, []).append(job.id)
-                place, lane = lanes.place_of(job), lanes.of(job)
-                if not why and free[place] > 0 and time.monotonic() >= lane.next_start:
+                place, pool = pools.place_of(job), pools.of(job)
+                if not why and free[place] > 0 and time.monotonic() >= pool.next_start:
                     free[place] -= 1
-                    self._start(job, lane)
+                    self._start(job, pool)
         self._tell(waiting)
 
     def _why_wait(self, job: Job) -> str:
-        return self._floor.space.why_wait(job) or self._floor.lanes.runner_of(job).why_wait(job)
+        return self._context.space.why_wait(job) or self._context.pools.runner_of(job).why_wait(job)
 
     def _tell(self, waiting: Mapping[str, Sequence[str]]) -> None:
         """Note why orders wait; a store that has no space for that is asked again a little later."""
@@ -58,25 +58,25 @@ class Starter:
             return
         try:
             for why, ids in waiting.items():
-                self._floor.store.tell(ids, why)
+                self._context.store.tell(ids, why)
         except StoreUnavailable as error:
             _log.warning("why orders wait cannot be noted: %s", error)
             self._next_told = time.monotonic() + _TOLD_AGAIN
 
-    def _start(self, accepted: Job, lane: RunnerPool) -> None:
-        floor = self._floor
-        job = floor.store.begin(accepted.id)
+    def _start(self, accepted: Job, pool: RunnerPool) -> None:
+        context = self._context
+        job = context.store.begin(accepted.id)
         if job is None:
             return
         try:
-            lane.runner.start(job)
+            pool.runner.start(job)
         except RunnerUnavailable as error:
             if is_full(error):
-                floor.space.ran_short(job)
+                context.space.ran_short(job)
             _log.warning("orders wait: %s", error, extra=names(job))
-            lane.next_start = time.monotonic() + _PATIENCE
-            floor.store.hand_back(job.id, job.attempt, counted=False)
+            pool.next_start = time.monotonic() + _PATIENCE
+            context.store.hand_back(job.id, job.attempt, counted=False)
         else:
-            floor.begun(job)
-            floor.space.begun(job)
+            context.begun(job)
+            context.space.begun(job)
             _log.info("attempt started", extra=names(job))

@@ -47,7 +47,7 @@ class Work:
     """What a process does, in functions of their arguments only.
 
     Parts and pieces are JSON values, so that each step may run in a process, or on a machine, of its own, and more
-    than once; a piece's files lie in the bench's folder, their paths are told relative to `results`. There may be no
+    than once; a piece's files lie in the context's folder, their paths are told relative to `results`. There may be no
     part. Who does all steps in one process does them inside of `turn`, so that two never make the same at once.
     Raises ProductError and OrchestrationError with a reason for the caller.
     """
@@ -86,20 +86,20 @@ def work_of(process: str) -> Work:
     return work
 
 
-def result_file(path: Path, bench: JobContext, *, media_type: str) -> ResultFile:
+def result_file(path: Path, context: JobContext, *, media_type: str) -> ResultFile:
     """Return a file that is complete as part of a result; it is durable from then on."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    return ResultFile(path.name, str(path.relative_to(bench.results)), media_type, path.stat().st_size, digest)
+    return ResultFile(path.name, str(path.relative_to(context.results)), media_type, path.stat().st_size, digest)
 
 
-def product_of(bench: JobContext) -> Product:
+def product_of(context: JobContext) -> Product:
     """Return the product that the order names by `series` and `year`. Raises UnknownProduct where it is no more."""
-    inputs = bench.order.inputs
-    return catalogue_of_bench(bench).find(inputs.get("series"), inputs.get("year"))
+    inputs = context.order.inputs
+    return catalogue_of_bench(context).find(inputs.get("series"), inputs.get("year"))
 
 
-def catalogue_of_bench(bench: JobContext) -> Catalogue:
+def catalogue_of_bench(context: JobContext) -> Catalogue:
     """Return the products that are configured now."""
-    return catalogue_of(read_configuration(bench.configuration))
+    return catalogue_of(read_configuration(context.configuration))

@@ -42,9 +42,9 @@ def _try(options: Namespace, work_of: Callable[[str], Work]) -> None:
     job = _job(place, options.job)
     if job is not None and job.status is Status.RUNNING and job.attempt == options.attempt:
         report = Progress(StoredJobs(place, busy_seconds=1, lazy=True).report, job.id, job.attempt)
-        bench = replace(_bench(options, job, report), orders=place)
+        context = replace(_context(options, job, report), orders=place)
         with suppress(AttemptOver):
-            attempt(lambda: work_of(job.order.process), bench)
+            attempt(lambda: work_of(job.order.process), context)
 
 
 def _job(place: Place, job_id: str) -> Job | None:
@@ -71,7 +71,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     return parser.parse_args(arguments)
 
 
-def _bench(options: Namespace, job: Job, report: Report) -> JobContext:
+def _context(options: Namespace, job: Job, report: Report) -> JobContext:
     results = options.state_dir / "results"
     return JobContext(
         job_id=job.id,

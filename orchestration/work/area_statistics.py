@@ -18,20 +18,20 @@ from products.statistics.document import as_csv, describe_changes, describe_coun
 _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, "image/svg+xml": as_svg}
 
 
-def _plan(bench: JobContext) -> Sequence[Part]:
-    places = places_of(bench.order.inputs, catalogue_of(read_configuration(bench.configuration)))
+def _plan(context: JobContext) -> Sequence[Part]:
+    places = places_of(context.order.inputs, catalogue_of(read_configuration(context.configuration)))
     return [
         {"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex, "repaired": each.area.repaired}
         for each in places
     ]
 
 
-def _make(part: Part, bench: JobContext) -> Piece:
+def _make(part: Part, context: JobContext) -> Piece:
     place = Place(part["id"], part["name"], Area(shapely.from_wkb(part["outline"]), part["repaired"]))
-    product, since = product_of(bench), _earlier(bench)
+    product, since = product_of(context), _earlier(context)
 
     def report(fraction: float, message: str) -> None:
-        bench.report(fraction, f"{place.name}: {message}")
+        context.report(fraction, f"{place.name}: {message}")
 
     return _measured(place, product, since, report)
 
@@ -43,16 +43,16 @@ def _measured(place: Place, product: Product, since: Product | None, report: Rep
     return describe_changes(place, changes, since.classes, product.classes)
 
 
-def _earlier(bench: JobContext) -> Product | None:
-    inputs = bench.order.inputs
+def _earlier(context: JobContext) -> Product | None:
+    inputs = context.order.inputs
     if "since" not in inputs:
         return None
-    return catalogue_of(read_configuration(bench.configuration)).find(inputs["series"], inputs["since"])
+    return catalogue_of(read_configuration(context.configuration)).find(inputs["series"], inputs["since"])
 
 
-def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
-    told = document(product_of(bench), _earlier(bench), [dict(piece) for piece in pieces])
-    asked = (bench.order.outputs or {}).get("statistics", {}).get("format", {}).get("mediaType")
+def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
+    told = document(product_of(context), _earlier(context), [dict(piece) for piece in pieces])
+    asked = (context.order.outputs or {}).get("statistics", {}).get("format", {}).get("mediaType")
     if asked in _TEXTS:
         return (Output("statistics", _TEXTS[asked](told), asked),)
     return (Output("statistics", told),)

@@ -35,15 +35,15 @@ class Ended(Exception):
         self.ending = ending
 
 
-def attempt(work: Callable[[], Work], bench: JobContext) -> None:
-    """Do the work and write how it ended into the bench's folder, as the last act.
+def attempt(work: Callable[[], Work], context: JobContext) -> None:
+    """Do the work and write how it ended into the context's folder, as the last act.
 
     Raises NoSpaceLeft where the disk is full, AttemptOver where the attempt is not the running one; nothing is written
     then.
     """
-    with suppress(Ended), failing_into(bench.folder):
-        begin(bench.report)
-        write_ending(bench.folder, Done(performed(work(), bench)))
+    with suppress(Ended), failing_into(context.folder):
+        begin(context.report)
+        write_ending(context.folder, Done(performed(work(), context)))
 
 
 def begin(report: Report) -> None:
@@ -81,24 +81,24 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
         raise
 
 
-def performed(work: Work, bench: JobContext) -> Manifest:
+def performed(work: Work, context: JobContext) -> Manifest:
     """Do every step of the work in this process, where it has its turn, and return its result."""
-    with work.turn(bench):
-        bench.report(READ / 2, _READING)
-        parts = work.plan(bench)
-        making = between(bench.report, READ, MADE)
+    with work.turn(context):
+        context.report(READ / 2, _READING)
+        parts = work.plan(context)
+        making = between(context.report, READ, MADE)
         making(0, _READING)
         pieces = []
         for number, part in enumerate(parts):
             span = between(making, number / len(parts), (number + 1) / len(parts))
-            pieces.append(work.make(part, replace(bench, report=span)))
-        return assembled(work, pieces, bench)
+            pieces.append(work.make(part, replace(context, report=span)))
+        return assembled(work, pieces, context)
 
 
-def assembled(work: Work, pieces: Sequence[Piece], bench: JobContext) -> Manifest:
+def assembled(work: Work, pieces: Sequence[Piece], context: JobContext) -> Manifest:
     """Return the result, of which only the outputs that the order asks for."""
-    manifest = work.assemble(pieces, replace(bench, report=between(bench.report, MADE, 1)))
-    wanted = bench.order.outputs
+    manifest = work.assemble(pieces, replace(context, report=between(context.report, MADE, 1)))
+    wanted = context.order.outputs
     return tuple(output for output in manifest if wanted is None or output.id in wanted)
 
 

@@ -18,28 +18,28 @@ _IMAGES = "imagesInput"
 _LINK = frozenset({"href", "rel", "type", "hreflang", "title"})
 
 
-def _plan(bench: JobContext) -> Sequence[Part]:
-    return [{"input": name, "value": value} for name, value in bench.order.inputs.items()]
+def _plan(context: JobContext) -> Sequence[Part]:
+    return [{"input": name, "value": value} for name, value in context.order.inputs.items()]
 
 
-def _make(part: Part, bench: JobContext) -> Piece:
+def _make(part: Part, context: JobContext) -> Piece:
     name, value = part["input"], part["value"]
     if name == "pause":
-        _pause(float(value), bench)
+        _pause(float(value), context)
         return {}
     output = {"id": name.replace("Input", "Output")}
     if name == _IMAGES:
         images = value if isinstance(value, list) else [value]
-        return output | {"value": [_image(image, bench) for image in images]}
+        return output | {"value": [_image(image, context) for image in images]}
     if name in _DOCUMENTS and _is_reference(value):
-        return output | {"value": _document(bench.fetch(value["href"]))}
+        return output | {"value": _document(context.fetch(value["href"]))}
     return output | {"value": value}
 
 
-def _pause(seconds: float, bench: JobContext) -> None:
+def _pause(seconds: float, context: JobContext) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        bench.report(1 - left / seconds, "pausing")
+        context.report(1 - left / seconds, "pausing")
         time.sleep(min(left, 0.2))
 
 
@@ -48,10 +48,10 @@ def _is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("href"), str) and value.keys() <= _LINK
 
 
-def _image(value: Any, bench: JobContext) -> Any:
+def _image(value: Any, context: JobContext) -> Any:
     if not _is_reference(value):
         return value
-    image = bench.fetch(value["href"])
+    image = context.fetch(value["href"])
     return {"value": b64encode(image.body).decode(), "encoding": "base64", "mediaType": image.media_type}
 
 
@@ -71,7 +71,7 @@ def _no_json(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _assemble(pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
+def _assemble(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
     return tuple(Output(**piece) for piece in pieces if piece)
 
 

@@ -27,13 +27,13 @@ _Costs = tuple[list[Past], list[Past]]
 """Bytes and seconds of past orders."""
 
 
-def _plan(_bench: JobContext) -> Sequence[Part]:
+def _plan(_context: JobContext) -> Sequence[Part]:
     return [{}]
 
 
-def _make(_part: Part, bench: JobContext) -> Piece:
-    inputs = bench.order.inputs
-    catalogue = catalogue_of_bench(bench)
+def _make(_part: Part, context: JobContext) -> Piece:
+    inputs = context.order.inputs
+    catalogue = catalogue_of_bench(context)
     product = catalogue.find(inputs.get("series"), inputs.get("year"))
     area = measure_area(inputs["aoi"])
     amount = _amount(product, inputs["product"], area)
@@ -50,8 +50,8 @@ def _make(_part: Part, bench: JobContext) -> Piece:
         },
         "limit": {"km2": MAX_ORDER_KM2},
         **(_amounts(amount, product, inputs["product"]) if amount else {}),
-        **(_costs(amount, inputs["product"], _past(bench, product, catalogue)) if amount and amount.total else {}),
-        **_waiting(bench.orders),
+        **(_costs(amount, inputs["product"], _past(context, product, catalogue)) if amount and amount.total else {}),
+        **_waiting(context.orders),
     }
 
 
@@ -90,16 +90,16 @@ def _named(range_: Range) -> list[tuple[str, float]]:
     return list(zip(("low", "expected", "high"), astuple(range_), strict=True))
 
 
-def _past(bench: JobContext, product: Product, catalogue: Catalogue) -> _Costs:
+def _past(context: JobContext, product: Product, catalogue: Catalogue) -> _Costs:
     """Return what orders of the same kind did cost; none where the database cannot be read now."""
-    if bench.orders is None:
+    if context.orders is None:
         return [], []
-    kind = bench.order.inputs["product"]
+    kind = context.order.inputs["product"]
     try:
-        orders = past_orders(bench.orders, process=_PROCESS, kind=kind, series=product.series)
+        orders = past_orders(context.orders, process=_PROCESS, kind=kind, series=product.series)
     except StoreUnavailable:
         return [], []
-    return _known(orders, PastAmounts(bench.results.with_name("amounts.json"), catalogue))
+    return _known(orders, PastAmounts(context.results.with_name("amounts.json"), catalogue))
 
 
 def _known(orders: Sequence[PastOrder], amounts: PastAmounts) -> _Costs:
@@ -128,7 +128,7 @@ def _waiting(orders: Place | None) -> Mapping[str, Any]:
     return {}
 
 
-def _assemble(pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
+def _assemble(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
     (piece,) = pieces
     return (Output("result", dict(piece)),)
 

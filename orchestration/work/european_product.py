@@ -1,4 +1,4 @@
-"""Give the European raster: the product's own file, linked into the house and never copied."""
+"""Give the European raster: the product's own file, linked as a prebuilt file and never copied."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,36 +11,36 @@ from products.progress import Report
 from products.whole import link
 
 
-def _turn(bench: JobContext) -> AbstractContextManager[object]:
-    return PrebuiltProducts(bench.results).turn(_edition(bench), bench.report)
+def _turn(context: JobContext) -> AbstractContextManager[object]:
+    return PrebuiltProducts(context.results).turn(_prebuilt(context), context.report)
 
 
-def _edition(bench: JobContext) -> PrebuiltProduct:
-    return PrebuiltProduct(product_of(bench), "Raster")
+def _prebuilt(context: JobContext) -> PrebuiltProduct:
+    return PrebuiltProduct(product_of(context), "Raster")
 
 
-def _plan(bench: JobContext) -> Sequence[Part]:
-    edition = _edition(bench)
-    return [] if PrebuiltProducts(bench.results).find(edition) else [{"edition": edition.key()}]
+def _plan(context: JobContext) -> Sequence[Part]:
+    prebuilt = _prebuilt(context)
+    return [] if PrebuiltProducts(context.results).find(prebuilt) else [{"prebuilt": prebuilt.key()}]
 
 
-def _make(part: Part, bench: JobContext) -> Piece:
+def _make(part: Part, context: JobContext) -> Piece:
     """Make the checksum, in one part: each block of SHA-256 needs the one before."""
-    edition = _edition(bench)
-    edition.check(part["edition"])
-    return {**part, "sha256": checksum(edition.source, bench.report)}
+    prebuilt = _prebuilt(context)
+    prebuilt.check(part["prebuilt"])
+    return {**part, "sha256": checksum(prebuilt.source, context.report)}
 
 
-def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
-    edition = _edition(bench)
+def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
+    prebuilt = _prebuilt(context)
 
     def write(target: Path, _report: Report) -> str | None:
-        link(edition.source, target)
+        link(prebuilt.source, target)
         for piece in pieces:
-            edition.check(piece["edition"])
+            prebuilt.check(piece["prebuilt"])
         return pieces[0]["sha256"] if pieces else None
 
-    return manifest_of(PrebuiltProducts(bench.results).provide(edition, write, bench.folder, bench.report))
+    return manifest_of(PrebuiltProducts(context.results).provide(prebuilt, write, context.folder, context.report))
 
 
 WORK = Work(_plan, _make, _assemble, _turn)

@@ -17,10 +17,10 @@ from products.package.metadata import describe
 _MEDIA_TYPE = "application/zip"
 
 
-def _plan(bench: JobContext) -> Sequence[Part]:
-    product = product_of(bench)
-    kind = bench.order.inputs["product"]
-    return [{"kind": kind, "source": str(_source(product, kind)), "aoi": bench.order.inputs["aoi"]}]
+def _plan(context: JobContext) -> Sequence[Part]:
+    product = product_of(context)
+    kind = context.order.inputs["product"]
+    return [{"kind": kind, "source": str(_source(product, kind)), "aoi": context.order.inputs["aoi"]}]
 
 
 def _source(product: Product, kind: str) -> Path:
@@ -30,27 +30,27 @@ def _source(product: Product, kind: str) -> Path:
     return source
 
 
-def _make(part: Part, bench: JobContext) -> Piece:
+def _make(part: Part, context: JobContext) -> Piece:
     kind = part["kind"]
     extract = getattr(import_module(f"products.{kind.lower()}.extract"), f"extract_{kind.lower()}")
-    folder = bench.folder / "members"
+    folder = context.folder / "members"
     folder.mkdir()
-    name = f"{kind}_{bench.job_id}"
+    name = f"{kind}_{context.job_id}"
     area = read_area(part["aoi"])
-    product = product_of(bench)
-    members = extract(Path(part["source"]), area, folder, name=name, report=bench.report, classes=product.classes)
-    place = f"an area of {area.km2:,.2f} km2" + (" (test order)" if is_test(bench.order) else "")
+    product = product_of(context)
+    members = extract(Path(part["source"]), area, folder, name=name, report=context.report, classes=product.classes)
+    place = f"an area of {area.km2:,.2f} km2" + (" (test order)" if is_test(context.order) else "")
     known = describe(members[0], product, area.geometry, place=place)
     members += write_metadata(known, folder)
     return {"name": name, "folder": str(folder), "members": [str(member) for member in members]}
 
 
-def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
+def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
     (piece,) = pieces
-    target = bench.folder / f"{piece['name']}.zip"
-    pack([Path(member) for member in piece["members"]], target, report=bench.report)
+    target = context.folder / f"{piece['name']}.zip"
+    pack([Path(member) for member in piece["members"]], target, report=context.report)
     shutil.rmtree(piece["folder"])
-    return (Output("result", None, _MEDIA_TYPE, result_file(target, bench, media_type=_MEDIA_TYPE)),)
+    return (Output("result", None, _MEDIA_TYPE, result_file(target, context, media_type=_MEDIA_TYPE)),)
 
 
 WORK = Work(_plan, _make, _assemble)

@@ -42,12 +42,14 @@ class _National(Protocol):
         """Write the files of the product from all pieces."""
 
 
-def _turn(bench: JobContext) -> AbstractContextManager[object]:
-    return PrebuiltProducts(bench.results).turn(_edition(bench), bench.report)
+def _turn(context: JobContext) -> AbstractContextManager[object]:
+    return PrebuiltProducts(context.results).turn(_prebuilt(context), context.report)
 
 
-def _edition(bench: JobContext) -> PrebuiltProduct:
-    return PrebuiltProduct(product_of(bench), bench.order.inputs["product"], _nation(bench.order.inputs["nation"]))
+def _prebuilt(context: JobContext) -> PrebuiltProduct:
+    return PrebuiltProduct(
+        product_of(context), context.order.inputs["product"], _nation(context.order.inputs["nation"])
+    )
 
 
 def _nation(name: str) -> Nation:
@@ -57,70 +59,70 @@ def _nation(name: str) -> Nation:
     return nation
 
 
-def _national(bench: JobContext) -> _National:
+def _national(context: JobContext) -> _National:
     """Return the kind that is ordered; only what it needs is loaded."""
-    edition = _edition(bench)
-    kind = getattr(import_module(f"products.nations.{edition.kind.lower()}"), f"National{edition.kind}")
-    national: _National = kind(edition.product, edition.nation)
+    prebuilt = _prebuilt(context)
+    kind = getattr(import_module(f"products.nations.{prebuilt.kind.lower()}"), f"National{prebuilt.kind}")
+    national: _National = kind(prebuilt.product, prebuilt.nation)
     return national
 
 
-def _plan(bench: JobContext) -> Sequence[Part]:
-    edition = _edition(bench)
-    return [] if PrebuiltProducts(bench.results).find(edition) else _parts(edition, bench)
+def _plan(context: JobContext) -> Sequence[Part]:
+    prebuilt = _prebuilt(context)
+    return [] if PrebuiltProducts(context.results).find(prebuilt) else _parts(prebuilt, context)
 
 
-def _parts(edition: PrebuiltProduct, bench: JobContext) -> Sequence[Part]:
+def _parts(prebuilt: PrebuiltProduct, context: JobContext) -> Sequence[Part]:
     """Divide the work; one worker would only have more to do with more than one part."""
-    key = edition.key()
-    most = 1 if bench.workers == 1 else min(MOST_PARTS, _PARTS_EACH * bench.workers)
-    parts = _national(bench).divide(most=most)
-    return [{"edition": key, "number": n, "of": len(parts), "divided": part} for n, part in enumerate(parts)]
+    key = prebuilt.key()
+    most = 1 if context.workers == 1 else min(MOST_PARTS, _PARTS_EACH * context.workers)
+    parts = _national(context).divide(most=most)
+    return [{"prebuilt": key, "number": n, "of": len(parts), "divided": part} for n, part in enumerate(parts)]
 
 
-def _make(part: Part, bench: JobContext) -> Piece:
-    _edition(bench).check(part["edition"])
-    path = bench.folder / f"piece-{part['number']}"
-    made = _national(bench).write_piece(part["divided"], path, report=bench.report)
-    known = {name: part[name] for name in ("edition", "number", "of")}
-    return {**known, "path": str(path.relative_to(bench.results)), "size": _size(path), "made": made}
+def _make(part: Part, context: JobContext) -> Piece:
+    _prebuilt(context).check(part["prebuilt"])
+    path = context.folder / f"piece-{part['number']}"
+    made = _national(context).write_piece(part["divided"], path, report=context.report)
+    known = {name: part[name] for name in ("prebuilt", "number", "of")}
+    return {**known, "path": str(path.relative_to(context.results)), "size": _size(path), "made": made}
 
 
-def _assemble(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
-    edition, nation = _edition(bench), _nation(bench.order.inputs["nation"])
+def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
+    prebuilt, nation = _prebuilt(context), _nation(context.order.inputs["nation"])
 
     def write(target: Path, report: Report) -> None:
-        found = _found(pieces or _made_here(edition, bench), edition, bench)
-        folder = bench.folder / "members"
+        found = _found(pieces or _made_here(prebuilt, context), prebuilt, context)
+        folder = context.folder / "members"
         folder.mkdir(exist_ok=True)
-        members = _national(bench).join(found, folder, name=edition.base, report=between(report, 0, _JOINED))
-        if bench.workers == 1:  # elsewhere this step may be done again
+        members = _national(context).join(found, folder, name=prebuilt.base, report=between(report, 0, _JOINED))
+        if context.workers == 1:  # elsewhere this step may be done again
             for path, _ in found:
                 path.unlink(missing_ok=True)
-        members += write_metadata(_known(members[0], edition.product, nation), folder)
+        members += write_metadata(_known(members[0], prebuilt.product, nation), folder)
         pack(members, target, report=between(report, _JOINED, 1))
         shutil.rmtree(folder)
 
-    return manifest_of(PrebuiltProducts(bench.results).provide(edition, write, bench.folder, bench.report))
+    return manifest_of(PrebuiltProducts(context.results).provide(prebuilt, write, context.folder, context.report))
 
 
-def _made_here(edition: PrebuiltProduct, bench: JobContext) -> Sequence[Piece]:
+def _made_here(prebuilt: PrebuiltProduct, context: JobContext) -> Sequence[Piece]:
     """Make the pieces of a file that was there when the work was planned, and was swept since."""
-    alone = replace(bench, workers=1)
-    return [_make(part, alone) for part in _parts(edition, alone)]
+    alone = replace(context, workers=1)
+    return [_make(part, alone) for part in _parts(prebuilt, alone)]
 
 
 def _found(
-    pieces: Sequence[Piece], edition: PrebuiltProduct, bench: JobContext
+    pieces: Sequence[Piece], prebuilt: PrebuiltProduct, context: JobContext
 ) -> list[tuple[Path, Mapping[str, Any]]]:
     """Return the pieces with their paths. Raises BrokenPiece where one is missing, BrokenSource."""
     found = []
     for number in range(pieces[0]["of"]):
         piece = next((piece for piece in pieces if piece["number"] == number), None)
-        path = bench.results / piece["path"] if piece else None
+        path = context.results / piece["path"] if piece else None
         if piece is None or path is None or _size(path) != piece["size"]:
-            raise BrokenPiece(f"piece {number + 1} of {pieces[0]['of']} of {edition.name} is missing or not whole")
-        edition.check(piece["edition"])
+            raise BrokenPiece(f"piece {number + 1} of {pieces[0]['of']} of {prebuilt.name} is missing or not whole")
+        prebuilt.check(piece["prebuilt"])
         found.append((path, piece["made"]))
     return found
 

@@ -27,27 +27,27 @@ _MADE = "made"
 
 def perform(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> None:
     """Do all of the work and write its ending."""
-    with trying(told, str(try_)) as bench:
-        begin(bench.report)
-        write_ending(bench.folder, Done(performed(work_of(told["process"]), bench)))
+    with trying(told, str(try_)) as context:
+        begin(context.report)
+        write_ending(context.folder, Done(performed(work_of(told["process"]), context)))
 
 
 def plan(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> list[dict[str, Any]]:
     """Return the parts: `{"part", "index", "count"}`, what `make` takes."""
-    with trying(told, f"{try_}-plan", workers=_workers()) as bench:
-        begin(bench.report)
-        parts = work_of(told["process"]).plan(bench)
+    with trying(told, f"{try_}-plan", workers=_workers()) as context:
+        begin(context.report)
+        parts = work_of(told["process"]).plan(context)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
 
 
 def make(told: Told, planned: Mapping[str, Any], try_: int, *, work_of: WorkOf = _work_of) -> Piece:
     """Make one part of those that `plan` returned; return its piece."""
     index, part = planned["index"], planned["part"]
-    with trying(told, f"{try_}-{index}", workers=_workers()) as bench:
-        made = bench.folder.parent / _MADE
+    with trying(told, f"{try_}-{index}", workers=_workers()) as context:
+        made = context.folder.parent / _MADE
         made.mkdir(exist_ok=True)
-        share = _share(bench.report, made, planned["count"])
-        piece = work_of(told["process"]).make(part, replace(bench, report=share))
+        share = _share(context.report, made, planned["count"])
+        piece = work_of(told["process"]).make(part, replace(context, report=share))
         (made / str(index)).touch()
         share(0, f"Made part {index + 1} of {planned['count']}")
         return piece
@@ -55,8 +55,8 @@ def make(told: Told, planned: Mapping[str, Any], try_: int, *, work_of: WorkOf =
 
 def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, work_of: WorkOf = _work_of) -> None:
     """Make the result of the pieces, in the order of their parts, and write its ending."""
-    with trying(told, f"{try_}-assemble", workers=_workers()) as bench:
-        write_ending(bench.folder, Done(assembled(work_of(told["process"]), pieces, bench)))
+    with trying(told, f"{try_}-assemble", workers=_workers()) as context:
+        write_ending(context.folder, Done(assembled(work_of(told["process"]), pieces, context)))
 
 
 def _share(report: Report, made: Path, count: int) -> Report:

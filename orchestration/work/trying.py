@@ -37,7 +37,7 @@ _OPERATORS = frozenset({"", BrokenSource.__name__})
 
 @contextmanager
 def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[JobContext]:
-    """Give the bench of a try of a step whose process this is; `name` tells it from others of the attempt.
+    """Give the context of a try of a step whose process this is; `name` tells it from others of the attempt.
 
     What is raised inside becomes the attempt's ending, and the process ends. It ends without one, and without its
     files, where the disk is full, and within seconds where the attempt is not the running one. It ends with its parent.
@@ -53,7 +53,7 @@ def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[
     _watch(tell, job, attempt, folder)
     with _ending_in(folder), failing_into(folder):
         progress = Progress(tell, job, attempt)
-        yield replace(_bench(told, results, folder, progress), workers=workers)
+        yield replace(_context(told, results, folder, progress), workers=workers)
         if read_ending(folder) is None:
             progress.end()
 
@@ -116,7 +116,7 @@ def _watch(tell: Reporter, job: str, attempt: int, folder: Path) -> None:
     Thread(target=look, daemon=True).start()
 
 
-def _bench(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
+def _context(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
     os.environ.update(temporary(folder))
     tempfile.tempdir = None
     private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}

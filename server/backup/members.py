@@ -41,7 +41,7 @@ def _results(paths: StatePaths, snapshot: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _paths(root: Path, file: ResultFile, sources: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the file and, for one of the house, its record; of another name of a source the record alone."""
+    """Yield the file and, for a prebuilt file, its record; of another name of a source the record alone."""
     path = root / file.path
     if Path(file.path).parts[0] != HOUSE:
         yield path

@@ -49,7 +49,7 @@ def _put(saved: Path, target: Path) -> None:
 
 
 def _link_sources(paths: StatePaths) -> None:
-    """Make the European rasters that the house has a record of, and no file, other names of their sources again."""
+    """Make the European rasters that have a record but no file other names of their sources again."""
     rasters = dict(_rasters(paths.configuration))
     for record in (paths.state / RESULTS / HOUSE).glob("*/*.json"):
         target = record.with_suffix("")

@@ -127,7 +127,7 @@ def _refuse_more(members: Iterator[tarfile.TarInfo]) -> None:
 
 
 def _settle(manifest: tuple[ArchivedFile, ...], folder: Path) -> None:
-    """Give the files the times that they had, which records of the house compare, and make all of it durable."""
+    """Give the files the times that they had, as records of prebuilt files compare them, and make all of it durable."""
     for entry in manifest:
         path = folder / entry.name
         os.utime(path, ns=(entry.modified, entry.modified))

@@ -47,8 +47,8 @@ def estimate(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch, stat
         folder.mkdir(parents=True, exist_ok=True)
         config = ROOT / "pygeoapi-config.yml"
         orders = state_dir / "orders.sqlite"
-        bench = JobContext("job", order, tmp_path / "results", folder, config, str, unheard, orders)  # type: ignore[arg-type]
-        attempt(lambda: work_of("estimate-product"), bench)
+        context = JobContext("job", order, tmp_path / "results", folder, config, str, unheard, orders)  # type: ignore[arg-type]
+        attempt(lambda: work_of("estimate-product"), context)
         ending = read_ending(folder)
         assert isinstance(ending, Done), ending
         (output,) = ending.manifest

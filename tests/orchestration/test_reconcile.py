@@ -12,7 +12,7 @@ from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import DISK_FULL, Space
 from orchestration.job import Job, Order, Output, Status
-from orchestration.pools import RunnerPool, lanes_on_airflow, lanes_on_this_machine
+from orchestration.pools import RunnerPool, pools_on_airflow, pools_on_this_machine
 from orchestration.reconcile import Reconciler
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
 from orchestration.store.jobs import StoredJobs
@@ -63,8 +63,8 @@ class Scene:
 
     def restart(self, jobs_days: float = 365, cap: int | None = None) -> None:
         space = Space(self.files.root, cap=cap)
-        lanes = lanes_on_this_machine(self.stage, 2)
-        self.reconciler = Reconciler(self.store, lanes, self.files, jobs_days=jobs_days, space=space)
+        pools = pools_on_this_machine(self.stage, 2)
+        self.reconciler = Reconciler(self.store, pools, self.files, jobs_days=jobs_days, space=space)
 
     def order(self, process: str = _LONG) -> str:
         return self.store.add(Order(process, {}, "local"))[0].id
@@ -242,8 +242,8 @@ def test_a_run_that_was_never_begun_costs_no_attempt_that_counts(scene: Scene) -
 
 def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
     elsewhere = Stage()
-    lanes = [RunnerPool(elsewhere, 1, frozenset({"echo"})), *lanes_on_this_machine(scene.stage, 1)]
-    scene.reconciler = Reconciler(scene.store, lanes, scene.files, jobs_days=365)
+    pools = [RunnerPool(elsewhere, 1, frozenset({"echo"})), *pools_on_this_machine(scene.stage, 1)]
+    scene.reconciler = Reconciler(scene.store, pools, scene.files, jobs_days=365)
     echo, waiting, quick, long = (scene.order(process) for process in ("echo", "echo", "area-statistics", _LONG))
     scene.go_round()
     assert list(elsewhere.runs) == [f"{echo}.1"]
@@ -276,8 +276,8 @@ def test_reading_many_orders_takes_a_fifth_of_the_time_whatever_comes_in(
 
 def test_on_airflow_no_process_waits_for_the_orders_of_another(scene: Scene) -> None:
     elsewhere = Stage()
-    lanes = [*lanes_on_airflow(elsewhere, 1), *lanes_on_this_machine(scene.stage, 1)]
-    scene.reconciler = Reconciler(scene.store, lanes, scene.files, jobs_days=365)
+    pools = [*pools_on_airflow(elsewhere, 1), *pools_on_this_machine(scene.stage, 1)]
+    scene.reconciler = Reconciler(scene.store, pools, scene.files, jobs_days=365)
     ordered = [
         scene.order(process) for process in ("apply-model", "apply-model", "sample-extraction", "extract-product")
     ]

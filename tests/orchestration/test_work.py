@@ -34,7 +34,7 @@ _DOCUMENTS = {
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path) -> MakeBench:
+def make_context(tmp_path: Path) -> MakeBench:
     def make(inputs: Mapping[str, Any] | None = None, **members: Any) -> JobContext:
         folder = tmp_path / "job" / "1" / "1"
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,9 +47,9 @@ def make_bench(tmp_path: Path) -> MakeBench:
     return make
 
 
-def _ending(bench: JobContext, work: Callable[[], Work]) -> Done | Failed | None:
-    attempt(work, bench)
-    return read_ending(bench.folder)
+def _ending(context: JobContext, work: Callable[[], Work]) -> Done | Failed | None:
+    attempt(work, context)
+    return read_ending(context.folder)
 
 
 def test_the_work_does_not_import_pygeoapi_nor_start_slowly() -> None:
@@ -93,48 +93,48 @@ _LIKE_A_QUALIFIED = {"value": "<script>", "mediaType": "text/html\r\nX-Evil: 1"}
     ],
 )
 def test_echo_gives_back_what_it_was_given(
-    make_bench: MakeBench, name: str, given: Any, value: Any, media_type: str
+    make_context: MakeBench, name: str, given: Any, value: Any, media_type: str
 ) -> None:
-    ending = _ending(make_bench({name: given}), lambda: work_of("echo"))
+    ending = _ending(make_context({name: given}), lambda: work_of("echo"))
     assert ending == Done((Output(name.replace("Input", "Output"), value, media_type),))
 
 
-def test_echo_brings_images_from_their_addresses(make_bench: MakeBench) -> None:
-    bench = make_bench({"imagesInput": ["aGk=", {"href": "https://x.example/image"}]})
-    ending = _ending(bench, lambda: work_of("echo"))
+def test_echo_brings_images_from_their_addresses(make_context: MakeBench) -> None:
+    context = make_context({"imagesInput": ["aGk=", {"href": "https://x.example/image"}]})
+    ending = _ending(context, lambda: work_of("echo"))
     image = {"value": b64encode(b"\x89PNG").decode(), "encoding": "base64", "mediaType": "image/png"}
     assert ending == Done((Output("imagesOutput", ["aGk=", image]),))
 
 
-def test_echo_says_when_a_document_is_no_text(make_bench: MakeBench) -> None:
-    ending = _ending(make_bench({"geometryInput": {"href": "https://x.example/image"}}), lambda: work_of("echo"))
+def test_echo_says_when_a_document_is_no_text(make_context: MakeBench) -> None:
+    ending = _ending(make_context({"geometryInput": {"href": "https://x.example/image"}}), lambda: work_of("echo"))
     assert ending == Failed("https://x.example/image: not text in UTF-8", fault="WorkFailed")
 
 
-def test_echo_pauses_and_says_so(make_bench: MakeBench) -> None:
+def test_echo_pauses_and_says_so(make_context: MakeBench) -> None:
     told: list[float] = []
     begin = time.monotonic()
-    bench = make_bench({"pause": 0.5}, report=lambda fraction, _message: told.append(fraction))
-    assert _ending(bench, lambda: work_of("echo")) == Done(())
+    context = make_context({"pause": 0.5}, report=lambda fraction, _message: told.append(fraction))
+    assert _ending(context, lambda: work_of("echo")) == Done(())
     assert time.monotonic() - begin >= 0.5
     assert told == sorted(told)
     assert len(told) > 1
 
 
-def test_only_the_outputs_asked_for_are_given(make_bench: MakeBench) -> None:
+def test_only_the_outputs_asked_for_are_given(make_context: MakeBench) -> None:
     inputs = {"stringInput": "a", "numberInput": 1}
-    ending = _ending(make_bench(inputs, outputs={"numberOutput": {}}), lambda: work_of("echo"))
+    ending = _ending(make_context(inputs, outputs={"numberOutput": {}}), lambda: work_of("echo"))
     assert ending == Done((Output("numberOutput", 1),))
 
 
 def _work(
     make: Callable[[Part, JobContext], Piece], assemble: Callable[[Sequence[Piece], JobContext], Manifest]
 ) -> Work:
-    return Work(lambda _bench: [{"n": 0}, {"n": 1}], make, assemble)
+    return Work(lambda _context: [{"n": 0}, {"n": 1}], make, assemble)
 
 
 def _raising(error: Exception) -> Work:
-    def make(_part: Part, _bench: JobContext) -> Piece:
+    def make(_part: Part, _context: JobContext) -> Piece:
         raise error
 
     return _work(make, lambda *_: ())
@@ -158,8 +158,10 @@ def _full_database() -> sqlite3.Error:
         (KeyError("secret"), "unexpected error"),
     ],
 )
-def test_a_failure_has_a_reason_that_a_person_understands(make_bench: MakeBench, error: Exception, reason: str) -> None:
-    ending = _ending(make_bench(), lambda: _raising(error))
+def test_a_failure_has_a_reason_that_a_person_understands(
+    make_context: MakeBench, error: Exception, reason: str
+) -> None:
+    ending = _ending(make_context(), lambda: _raising(error))
     assert isinstance(ending, Failed)
     assert reason in ending.reason
     assert "secret" not in ending.reason
@@ -184,82 +186,82 @@ _FULL = OSError(errno.ENOSPC, "No space left on device")
         RuntimeError("TIFFAppendToStrip: write error: No space left on device"),
     ],
 )
-def test_a_full_disk_is_no_end_of_an_order(make_bench: MakeBench, error: Exception) -> None:
-    bench = make_bench()
+def test_a_full_disk_is_no_end_of_an_order(make_context: MakeBench, error: Exception) -> None:
+    context = make_context()
     with pytest.raises(NoSpaceLeft):
-        attempt(lambda: _raising(error), bench)
-    assert list(bench.folder.iterdir()) == []
+        attempt(lambda: _raising(error), context)
+    assert list(context.folder.iterdir()) == []
 
 
-def test_what_no_library_tells_is_asked_of_the_disk(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_library_tells_is_asked_of_the_disk(make_context: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.work.attempt.free_bytes", lambda _folder: 1000)
     with pytest.raises(NoSpaceLeft):
-        attempt(lambda: _raising(RuntimeError("write error")), make_bench())
-    assert _ending(make_bench(), lambda: _raising(NothingInside("sea"))) == Failed("sea", fault="NothingInside")
+        attempt(lambda: _raising(RuntimeError("write error")), make_context())
+    assert _ending(make_context(), lambda: _raising(NothingInside("sea"))) == Failed("sea", fault="NothingInside")
 
 
-def test_a_caller_s_words_are_not_taken_for_a_full_disk(make_bench: MakeBench) -> None:
+def test_a_caller_s_words_are_not_taken_for_a_full_disk(make_context: MakeBench) -> None:
     """An order that says so itself would wait for ever."""
     error = WorkFailed("https://x.example/No space left on device: not text")
-    assert isinstance(_ending(make_bench(), lambda: _raising(error)), Failed)
+    assert isinstance(_ending(make_context(), lambda: _raising(error)), Failed)
 
 
-def test_a_process_without_work_and_a_result_that_is_no_json_fail(make_bench: MakeBench) -> None:
-    assert isinstance(_ending(make_bench(), lambda: work_of("no-such")), Failed)
-    bench = make_bench()
-    nan = _work(lambda part, _bench: part, lambda *_: (Output("x", float("nan")),))
-    attempt(lambda: nan, bench)
-    assert "not JSON compliant" in (bench.folder / "failure.json").read_text()
-    assert not (bench.folder / "manifest.json").exists()
+def test_a_process_without_work_and_a_result_that_is_no_json_fail(make_context: MakeBench) -> None:
+    assert isinstance(_ending(make_context(), lambda: work_of("no-such")), Failed)
+    context = make_context()
+    nan = _work(lambda part, _context: part, lambda *_: (Output("x", float("nan")),))
+    attempt(lambda: nan, context)
+    assert "not JSON compliant" in (context.folder / "failure.json").read_text()
+    assert not (context.folder / "manifest.json").exists()
 
 
-def test_progress_runs_from_part_to_part_to_the_assembly(make_bench: MakeBench) -> None:
+def test_progress_runs_from_part_to_part_to_the_assembly(make_context: MakeBench) -> None:
     told: list[float] = []
 
-    def make(part: Part, bench: JobContext) -> Piece:
-        bench.report(1, "made")
+    def make(part: Part, context: JobContext) -> Piece:
+        context.report(1, "made")
         return part
 
-    def assemble(_pieces: Sequence[Piece], bench: JobContext) -> Manifest:
-        bench.report(1, "assembled")
+    def assemble(_pieces: Sequence[Piece], context: JobContext) -> Manifest:
+        context.report(1, "assembled")
         return ()
 
-    bench = make_bench(report=lambda fraction, _message: told.append(round(fraction, 3)))
-    assert _ending(bench, lambda: _work(make, assemble)) == Done(())
+    context = make_context(report=lambda fraction, _message: told.append(round(fraction, 3)))
+    assert _ending(context, lambda: _work(make, assemble)) == Done(())
     assert told == [0.01, 0.05, 0.1, 0.5, 0.9, 1]
 
 
-def test_an_ending_is_there_whole_or_not_at_all(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = make_bench()
-    none: RunState | None = read_ending(bench.folder)
+def test_an_ending_is_there_whole_or_not_at_all(make_context: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = make_context()
+    none: RunState | None = read_ending(context.folder)
     assert none is None
-    (bench.folder / "manifest.draft").write_text("[{")
-    assert read_ending(bench.folder) is None
+    (context.folder / "manifest.draft").write_text("[{")
+    assert read_ending(context.folder) is None
     draft_only: list[bool] = []
     sync = os.fsync
 
     def at_sync(descriptor: int) -> None:
-        draft_only.append(not (bench.folder / "manifest.json").exists())
+        draft_only.append(not (context.folder / "manifest.json").exists())
         sync(descriptor)
 
     monkeypatch.setattr("os.fsync", at_sync)
-    write_ending(bench.folder, Done((Output("x", 1),)))
+    write_ending(context.folder, Done((Output("x", 1),)))
     assert draft_only[0], "it has its name before it is durable"
     assert len(draft_only) == 5, "the file, and the names on the way to it"
-    assert read_ending(bench.folder) == Done((Output("x", 1),))
+    assert read_ending(context.folder) == Done((Output("x", 1),))
 
 
 @pytest.mark.parametrize("text", ["", "[{", "[1]", '[{"id": "x", "no": 1, "file": null}]', "null"])
-def test_an_ending_that_cannot_be_read_is_a_failure(make_bench: MakeBench, text: str) -> None:
-    bench = make_bench()
-    (bench.folder / "manifest.json").write_text(text)
-    assert isinstance(read_ending(bench.folder), Failed)
+def test_an_ending_that_cannot_be_read_is_a_failure(make_context: MakeBench, text: str) -> None:
+    context = make_context()
+    (context.folder / "manifest.json").write_text(text)
+    assert isinstance(read_ending(context.folder), Failed)
 
 
-def test_a_reason_can_be_stored_whatever_is_in_it(make_bench: MakeBench) -> None:
-    bench = make_bench()
-    (bench.folder / "failure.json").write_text('{"reason": "\\ud800 lone", "detail": ""}')
-    assert read_ending(bench.folder) == Failed("? lone", "")
+def test_a_reason_can_be_stored_whatever_is_in_it(make_context: MakeBench) -> None:
+    context = make_context()
+    (context.folder / "failure.json").write_text('{"reason": "\\ud800 lone", "detail": ""}')
+    assert read_ending(context.folder) == Failed("? lone", "")
 
 
 def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Callable[..., StoredJobs]) -> None:

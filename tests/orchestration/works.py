@@ -18,82 +18,82 @@ from products.errors import BrokenSource
 _DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 
 
-def _files(part: Part, bench: JobContext) -> Piece:
+def _files(part: Part, context: JobContext) -> Piece:
     """Write random bytes for a while, in small steps, so that it can be killed half-way."""
-    path = bench.folder / f"{bench.job_id}.bin"
+    path = context.folder / f"{context.job_id}.bin"
     with path.open("wb") as file:
         for step in range(part["steps"]):
             file.write(random.randbytes(part.get("size", 10_000)))  # noqa: S311  any bytes do
             file.flush()
-            bench.report(step / part["steps"], "writing")
+            context.report(step / part["steps"], "writing")
             time.sleep(0.02)
     return {"path": str(path)}
 
 
-def _file_of(pieces: Sequence[Piece], bench: JobContext) -> Manifest:
-    path = bench.folder / os.path.basename(pieces[0]["path"])  # noqa: PTH119
-    return (Output("result", None, "application/zip", result_file(path, bench, media_type="application/zip")),)
+def _file_of(pieces: Sequence[Piece], context: JobContext) -> Manifest:
+    path = context.folder / os.path.basename(pieces[0]["path"])  # noqa: PTH119
+    return (Output("result", None, "application/zip", result_file(path, context, media_type="application/zip")),)
 
 
-def _crash(_part: Part, _bench: JobContext) -> Piece:
+def _crash(_part: Part, _context: JobContext) -> Piece:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def _family(_part: Part, bench: JobContext) -> Piece:
+def _family(_part: Part, context: JobContext) -> Piece:
     """Have a grandchild that ignores SIGTERM, and be as deaf."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with subprocess.Popen([sys.executable, "-c", _DEAF], stdout=subprocess.PIPE) as grandchild:
         assert grandchild.stdout is not None
         grandchild.stdout.readline()
-        (bench.folder / "family").write_text(f"{os.getpid()} {grandchild.pid}")
+        (context.folder / "family").write_text(f"{os.getpid()} {grandchild.pid}")
         grandchild.wait()
     return {}
 
 
-def _refuse(_part: Part, _bench: JobContext) -> Piece:
+def _refuse(_part: Part, _context: JobContext) -> Piece:
     raise WorkFailed("the moon is not covered")
 
 
-def _break(_part: Part, _bench: JobContext) -> Piece:
+def _break(_part: Part, _context: JobContext) -> Piece:
     raise ZeroDivisionError("secret detail")
 
 
-def _rest(_part: Part, _bench: JobContext) -> Piece:
+def _rest(_part: Part, _context: JobContext) -> Piece:
     """Say nothing for a long time."""
     time.sleep(60)
     return {}
 
 
-def _full(_part: Part, _bench: JobContext) -> Piece:
+def _full(_part: Part, _context: JobContext) -> Piece:
     raise NoSpaceLeft("there is no space left on the server's disk")
 
 
-def _missing(_part: Part, _bench: JobContext) -> Piece:
+def _missing(_part: Part, _context: JobContext) -> Piece:
     raise BrokenSource("the raster is not there")
 
 
-def _five(bench: JobContext) -> Sequence[Part]:
-    return [{"number": number, **bench.order.inputs} for number in range(5)]
+def _five(context: JobContext) -> Sequence[Part]:
+    return [{"number": number, **context.order.inputs} for number in range(5)]
 
 
-def _number(part: Part, bench: JobContext) -> Piece:
+def _number(part: Part, context: JobContext) -> Piece:
     for step in range(4):
-        bench.report(step / 4, f"making {part['number']}")
+        context.report(step / 4, f"making {part['number']}")
         time.sleep(0.2)
-    (bench.folder / "piece").write_text(str(part["number"]))
-    return {"number": part["number"], "path": str(bench.folder / "piece")}
+    (context.folder / "piece").write_text(str(part["number"]))
+    return {"number": part["number"], "path": str(context.folder / "piece")}
 
 
-def _numbers(pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
+def _numbers(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
     return (Output("numbers", [piece["number"] for piece in pieces]), Output("other", len(pieces)))
 
 
-def _plan(bench: JobContext) -> Sequence[Part]:
-    return [dict(bench.order.inputs)]
+def _plan(context: JobContext) -> Sequence[Part]:
+    return [dict(context.order.inputs)]
 
 
-def _nothing(_pieces: Sequence[Piece], _bench: JobContext) -> Manifest:
+def _nothing(_pieces: Sequence[Piece], _context: JobContext) -> Manifest:
     return ()
 
 

@@ -210,9 +210,9 @@ def european(state: Path) -> Path:
     product = catalogue_of(read_configuration(CONFIG)).default
     stage = state / "results" / "stage"
     stage.mkdir()
-    edition = PrebuiltProduct(product, "Raster")
-    write: Callable[[Path, object], None] = lambda target, _report: link(edition.source, target)  # noqa: E731 - one line
-    file = PrebuiltProducts(state / "results").provide(edition, write, stage, unheard)
+    prebuilt = PrebuiltProduct(product, "Raster")
+    write: Callable[[Path, object], None] = lambda target, _report: link(prebuilt.source, target)  # noqa: E731 - one line
+    file = PrebuiltProducts(state / "results").provide(prebuilt, write, stage, unheard)
     stage.rmdir()
     with closing(StoredJobs(state / "orders.sqlite")) as store:
         store.add(Order("european-product", {}, "iss|ann"), manifest_of(file))

@@ -15,9 +15,9 @@ import pytest
 from orchestration.errors import ResultMissing
 from orchestration.files.results import ResultFiles
 from orchestration.files.usage import allocated
-from orchestration.housekeeping import spare_house, sweep_drafts, sweep_house
+from orchestration.housekeeping import spare_prebuilt, sweep_drafts, sweep_prebuilt
 from orchestration.job import Order, ResultFile
-from orchestration.pools import lanes_on_this_machine
+from orchestration.pools import pools_on_this_machine
 from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts, manifest_of
 from orchestration.reconcile import Reconciler
 from orchestration.runners.embedded import EmbeddedRunner
@@ -45,15 +45,15 @@ class Workshop:
         self.made = 0
 
     @property
-    def edition(self) -> PrebuiltProduct:
+    def prebuilt(self) -> PrebuiltProduct:
         return PrebuiltProduct(self.product, "Raster", find_nation("Poland"))
 
     def write(self, target: Path, _report: Report) -> None:
         self.made += 1
         target.write_bytes(b"made of " + self.source.read_bytes())
 
-    def provide(self, edition: PrebuiltProduct | None = None, report: Report = unheard) -> ResultFile:
-        return self.house.provide(edition or self.edition, self.write, self.stage, report)
+    def provide(self, prebuilt: PrebuiltProduct | None = None, report: Report = unheard) -> ResultFile:
+        return self.house.provide(prebuilt or self.prebuilt, self.write, self.stage, report)
 
     def change(self) -> None:
         self.source.write_bytes(b"other pixels")
@@ -65,14 +65,14 @@ def workshop(tmp_path: Path) -> Workshop:
 
 
 def test_it_is_made_once_and_then_ready(workshop: Workshop) -> None:
-    assert workshop.house.ready(workshop.edition) is None
+    assert workshop.house.ready(workshop.prebuilt) is None
     file = workshop.provide()
     assert file.name == "CLMS_CLCplus_RASTER_2023_010m_pl_02180_V1_1.zip"
     content = workshop.files.path_of(file).read_bytes()
     assert content == b"made of pixels"
     assert (file.sha256, file.size) == (hashlib.sha256(content).hexdigest(), len(content))
     assert workshop.provide() == file
-    assert workshop.house.ready(workshop.edition) == manifest_of(file)
+    assert workshop.house.ready(workshop.prebuilt) == manifest_of(file)
     assert workshop.made == 1
     assert list(workshop.stage.iterdir()) == []
 
@@ -89,13 +89,13 @@ def test_every_edition_has_a_file_of_its_own(workshop: Workshop) -> None:
         PrebuiltProduct(replace(product, version="V2"), "Raster"),
         PrebuiltProduct(replace(product, licence="another"), "Raster"),
     ]
-    assert len({workshop.provide(edition).path for edition in editions}) == workshop.made == len(editions)
+    assert len({workshop.provide(prebuilt).path for prebuilt in editions}) == workshop.made == len(editions)
 
 
 def test_a_changed_source_is_made_anew(workshop: Workshop) -> None:
     before = workshop.provide()
     workshop.change()
-    assert workshop.house.ready(workshop.edition) is None
+    assert workshop.house.ready(workshop.prebuilt) is None
     after = workshop.provide()
     assert after.path != before.path
     assert workshop.files.path_of(before).read_bytes() == b"made of pixels"
@@ -108,16 +108,16 @@ def test_a_source_that_changes_while_it_is_read_gives_nothing(workshop: Workshop
         workshop.change()
 
     with pytest.raises(BrokenSource, match="was changed"):
-        workshop.house.provide(workshop.edition, write, workshop.stage, unheard)
-    assert workshop.house.ready(workshop.edition) is None
+        workshop.house.provide(workshop.prebuilt, write, workshop.stage, unheard)
+    assert workshop.house.ready(workshop.prebuilt) is None
 
 
 def test_a_missing_source_is_named(workshop: Workshop) -> None:
     workshop.source.unlink()
     with pytest.raises(BrokenSource):
-        workshop.house.ready(workshop.edition)
+        workshop.house.ready(workshop.prebuilt)
     with pytest.raises(UnknownProduct, match="no Vector"):
-        workshop.house.ready(replace(workshop.edition, kind="Vector"))
+        workshop.house.ready(replace(workshop.prebuilt, kind="Vector"))
 
 
 def test_what_a_killed_process_left_is_not_taken_for_complete(workshop: Workshop) -> None:
@@ -125,7 +125,7 @@ def test_what_a_killed_process_left_is_not_taken_for_complete(workshop: Workshop
     path = workshop.files.path_of(file)
     path.with_name(f"{path.name}.json").unlink()
     path.write_bytes(b"made")
-    assert workshop.house.ready(workshop.edition) is None
+    assert workshop.house.ready(workshop.prebuilt) is None
     assert workshop.provide() == file
     assert workshop.made == 2
 
@@ -145,7 +145,7 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(workshop: Workshop) -> 
         waits.set()
 
     first = threading.Thread(
-        target=lambda: files.append(workshop.house.provide(workshop.edition, slow, workshop.stage, unheard))
+        target=lambda: files.append(workshop.house.provide(workshop.prebuilt, slow, workshop.stage, unheard))
     )
     second = threading.Thread(target=lambda: files.append(workshop.provide(report=hear)))
     first.start()
@@ -235,12 +235,12 @@ def test_a_result_whose_time_ends_leaves_the_file(workshop: Workshop, make_store
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(file))
     runner = EmbeddedRunner(workshop.files.root, ())
     end = iter([False, False, True])
-    reconciler = Reconciler(store, lanes_on_this_machine(runner, 1), workshop.files, jobs_days=365)
+    reconciler = Reconciler(store, pools_on_this_machine(runner, 1), workshop.files, jobs_days=365)
     reconciler.run(lambda: next(end), beat=lambda: None)
     after = store.get(job.id)
     assert after is not None
     assert after.expired
-    assert workshop.house.ready(workshop.edition) == manifest_of(file)
+    assert workshop.house.ready(workshop.prebuilt) == manifest_of(file)
     assert workshop.files.path_of(file).is_file()
 
 
@@ -248,7 +248,7 @@ def _sweep(workshop: Workshop, store: StoredJobs, config: Path, *, days: float =
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     for folder in (workshop.files.root / "house").iterdir():
         os.utime(folder, (then, then))
-    sweep_house(workshop.files.root, store, config)
+    sweep_prebuilt(workshop.files.root, store, config)
     return {folder.name for folder in (workshop.files.root / "house").iterdir()}
 
 
@@ -311,21 +311,21 @@ def test_at_the_cap_the_house_gives_way_to_orders_but_not_what_a_result_names(
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(files[2]))
     root = workshop.files.root
     for cap in (None, 10_000_000):
-        spare_house(root, store, cap)
+        spare_prebuilt(root, store, cap)
         assert _are_there(workshop, files) == [True, True, True]
-    spare_house(root, store, allocated(root))
+    spare_prebuilt(root, store, allocated(root))
     assert _are_there(workshop, files) == [True, False, True]
-    spare_house(root, store, 0)
+    spare_prebuilt(root, store, 0)
     assert _are_there(workshop, files) == [False, False, True]
     store.files_removed(job.id)
-    spare_house(root, store, 0)
+    spare_prebuilt(root, store, 0)
     assert _are_there(workshop, files) == [False, False, False]
     assert workshop.provide(PrebuiltProduct(workshop.product, "Raster", find_nation("Albania"))) == files[2]
 
 
 def test_at_the_cap_what_was_just_made_stays(workshop: Workshop, make_store: MakeStore) -> None:
     files = _house_of_three(workshop, days=0.5)
-    spare_house(workshop.files.root, make_store(), 0)
+    spare_prebuilt(workshop.files.root, make_store(), 0)
     assert _are_there(workshop, files) == [True, True, True]
 
 
@@ -342,12 +342,12 @@ def test_half_written_files_of_the_house_go_unless_one_is_being_made(
     for name in (".turn", ".lock"):
         with (folder / name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            sweep_house(workshop.files.root, store, config)
+            sweep_prebuilt(workshop.files.root, store, config)
             assert (folder / "half.zip").exists(), name
-    sweep_house(workshop.files.root, store, config)
+    sweep_prebuilt(workshop.files.root, store, config)
     assert {entry.name for entry in folder.iterdir()} == {".turn", ".lock", path.name, f"{path.name}.json"}
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
-    assert workshop.house.find(workshop.edition) == file
+    assert workshop.house.find(workshop.prebuilt) == file
 
 
 def test_what_a_killed_command_left_goes_after_a_day(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def config(sample: Path, source: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
+def make_context(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
     """Return a factory of benches of different orders of one server, a part so small that a park has several."""
     monkeypatch.setattr("products.raster.parts.BLOCKS", 1)
     monkeypatch.setattr("products.vector.parts.FEATURES", 50)
@@ -66,15 +66,15 @@ def _no_fetch(url: str) -> Any:
     raise ValueError(url)
 
 
-def made(bench: JobContext) -> list[Piece]:
+def made(context: JobContext) -> list[Piece]:
     """Do all but the assembly, each step as in a process of its own: nothing but JSON goes from one to the other."""
-    work = work_of(bench.order.process)
-    parts = json.loads(json.dumps(work.plan(bench)))
-    return [json.loads(json.dumps(work.make(part, bench))) for part in parts]
+    work = work_of(context.order.process)
+    parts = json.loads(json.dumps(work.plan(context)))
+    return [json.loads(json.dumps(work.make(part, context))) for part in parts]
 
 
-def assembled(pieces: list[Piece], bench: JobContext) -> ResultFile:
-    return file_of(work_of(bench.order.process).assemble(pieces, bench))
+def assembled(pieces: list[Piece], context: JobContext) -> ResultFile:
+    return file_of(work_of(context.order.process).assemble(pieces, context))
 
 
 def file_of(manifest: Manifest) -> ResultFile:
@@ -83,29 +83,29 @@ def file_of(manifest: Manifest) -> ResultFile:
     return output.file
 
 
-def done(bench: JobContext) -> ResultFile:
+def done(context: JobContext) -> ResultFile:
     """Do the order as the embedded runner's child does."""
-    attempt(lambda: work_of(bench.order.process), bench)
-    ending = read_ending(bench.folder)
+    attempt(lambda: work_of(context.order.process), context)
+    ending = read_ending(context.folder)
     assert isinstance(ending, Done), ending
     return file_of(ending.manifest)
 
 
-def members_of(file: ResultFile, bench: JobContext) -> dict[str, bytes]:
-    archive = zipfile.ZipFile(bench.results / file.path)
+def members_of(file: ResultFile, context: JobContext) -> dict[str, bytes]:
+    archive = zipfile.ZipFile(context.results / file.path)
     return {Path(name).suffix: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.mark.parametrize("inputs", [RASTER, VECTOR])
-def test_many_processes_make_what_one_makes(make_bench: MakeBench, inputs: Mapping[str, str]) -> None:
-    bench = make_bench(inputs=inputs)
-    pieces = made(bench)
+def test_many_processes_make_what_one_makes(make_context: MakeBench, inputs: Mapping[str, str]) -> None:
+    context = make_context(inputs=inputs)
+    pieces = made(context)
     assert len(pieces) > 2
-    assert all((bench.results / piece["path"]).parent == bench.folder for piece in pieces)
-    file = assembled(pieces, bench)
-    ours = members_of(file, bench)
-    (bench.results / file.path).unlink()
-    alone = make_bench("b", inputs, workers=1)
+    assert all((context.results / piece["path"]).parent == context.folder for piece in pieces)
+    file = assembled(pieces, context)
+    ours = members_of(file, context)
+    (context.results / file.path).unlink()
+    alone = make_context("b", inputs, workers=1)
     assert len(work_of("national-product").plan(alone)) == 1
     theirs = members_of(done(alone), alone)
     assert set(ours) == set(theirs) > {".xml", ".json"}
@@ -115,8 +115,8 @@ def test_many_processes_make_what_one_makes(make_bench: MakeBench, inputs: Mappi
 
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
-def test_what_is_there_needs_no_part(make_bench: MakeBench, inputs: Mapping[str, str] | None) -> None:
-    first, second = make_bench("a", inputs), make_bench("b", inputs)
+def test_what_is_there_needs_no_part(make_context: MakeBench, inputs: Mapping[str, str] | None) -> None:
+    first, second = make_context("a", inputs), make_context("b", inputs)
     file = assembled(made(first), first)
     assert made(second) == []
     assert assembled([], second) == file
@@ -124,9 +124,9 @@ def test_what_is_there_needs_no_part(make_bench: MakeBench, inputs: Mapping[str,
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
 def test_what_was_swept_after_the_plan_is_made_by_the_assembly(
-    make_bench: MakeBench, inputs: Mapping[str, str] | None
+    make_context: MakeBench, inputs: Mapping[str, str] | None
 ) -> None:
-    first, second = make_bench("a", inputs), make_bench("b", inputs)
+    first, second = make_context("a", inputs), make_context("b", inputs)
     file = assembled(made(first), first)
     assert made(second) == []
     (second.results / file.path).unlink()
@@ -135,8 +135,8 @@ def test_what_was_swept_after_the_plan_is_made_by_the_assembly(
     assert (second.results / file.path).is_file()
 
 
-def test_of_two_orders_whose_parts_are_made_at_once_the_first_result_is_kept(make_bench: MakeBench) -> None:
-    first, second = make_bench("a", RASTER), make_bench("b", RASTER)
+def test_of_two_orders_whose_parts_are_made_at_once_the_first_result_is_kept(make_context: MakeBench) -> None:
+    first, second = make_context("a", RASTER), make_context("b", RASTER)
     pieces = made(first), made(second)
     assert pieces[0]
     assert len(pieces[0]) == len(pieces[1])
@@ -149,7 +149,7 @@ def test_of_two_orders_whose_parts_are_made_at_once_the_first_result_is_kept(mak
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
 def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
-    make_bench: MakeBench, inputs: Mapping[str, str] | None
+    make_context: MakeBench, inputs: Mapping[str, str] | None
 ) -> None:
     begun, waits = threading.Event(), threading.Event()
     told: list[str] = []
@@ -164,11 +164,11 @@ def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
         if message.startswith("waits for"):
             waits.set()
 
-    first, second = (make_bench(job, inputs, workers=1) for job in ("a", "b"))
+    first, second = (make_context(job, inputs, workers=1) for job in ("a", "b"))
     files: dict[str, ResultFile] = {}
 
-    def run(bench: JobContext, report: Report) -> None:
-        files[bench.job_id] = done(replace(bench, report=report))
+    def run(context: JobContext, report: Report) -> None:
+        files[context.job_id] = done(replace(context, report=report))
 
     threads = [threading.Thread(target=run, args=each) for each in ((first, work), (second, hear))]
     threads[0].start()
@@ -183,76 +183,76 @@ def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
     assert not list(second.folder.glob("piece-*"))
 
 
-def test_a_missing_or_half_piece_is_refused(make_bench: MakeBench) -> None:
-    bench = make_bench(inputs=RASTER)
-    pieces = made(bench)
+def test_a_missing_or_half_piece_is_refused(make_context: MakeBench) -> None:
+    context = make_context(inputs=RASTER)
+    pieces = made(context)
     place = max(range(len(pieces)), key=lambda number: pieces[number]["size"])
     name = "CLMS_CLCplus_RASTER_2023_010m_sk_05514_V1_1.zip"
     refusal = f"piece {place + 1} of {len(pieces)} of {name} is missing or not whole"
     with pytest.raises(BrokenPiece, match=refusal):
-        assembled([*pieces[:place], *pieces[place + 1 :]], bench)
-    path = bench.results / pieces[place]["path"]
+        assembled([*pieces[:place], *pieces[place + 1 :]], context)
+    path = context.results / pieces[place]["path"]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BrokenPiece, match=refusal):
-        assembled(pieces, bench)
+        assembled(pieces, context)
     path.unlink()
     with pytest.raises(BrokenPiece, match=refusal):
-        assembled(pieces, bench)
+        assembled(pieces, context)
 
 
 @pytest.mark.parametrize("inputs", [RASTER, VECTOR])
-def test_a_piece_is_whole_or_not_there(make_bench: MakeBench, inputs: Mapping[str, str]) -> None:
-    bench = make_bench(inputs=inputs)
+def test_a_piece_is_whole_or_not_there(make_context: MakeBench, inputs: Mapping[str, str]) -> None:
+    context = make_context(inputs=inputs)
     work = work_of("national-product")
-    part = work.plan(bench)[0]
+    part = work.plan(context)[0]
 
     def stop(_fraction: float, _message: str) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        work.make(part, replace(bench, report=stop))
-    assert list(bench.folder.iterdir()) == []
-    assert work.make(part, bench) == work.make(part, bench), "who makes it again makes the same"
+        work.make(part, replace(context, report=stop))
+    assert list(context.folder.iterdir()) == []
+    assert work.make(part, context) == work.make(part, context), "who makes it again makes the same"
 
 
-def test_an_assembly_that_was_interrupted_is_done_again(make_bench: MakeBench) -> None:
-    bench = make_bench(inputs=RASTER)
-    pieces = made(bench)
+def test_an_assembly_that_was_interrupted_is_done_again(make_context: MakeBench) -> None:
+    context = make_context(inputs=RASTER)
+    pieces = made(context)
 
     def stop(fraction: float, _message: str) -> None:
         if fraction > 0.5:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        assembled(pieces, replace(bench, report=stop))
-    assert (bench.folder / "members").exists()
-    assert (bench.results / assembled(pieces, bench).path).is_file()
+        assembled(pieces, replace(context, report=stop))
+    assert (context.folder / "members").exists()
+    assert (context.results / assembled(pieces, context).path).is_file()
 
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
 def test_a_source_that_changes_between_two_steps_gives_nothing(
-    make_bench: MakeBench, source: Path, inputs: Mapping[str, str] | None
+    make_context: MakeBench, source: Path, inputs: Mapping[str, str] | None
 ) -> None:
-    bench = make_bench(inputs=inputs)
-    work = work_of(bench.order.process)
-    parts = work.plan(bench)
-    pieces = [work.make(part, bench) for part in parts]
+    context = make_context(inputs=inputs)
+    work = work_of(context.order.process)
+    parts = work.plan(context)
+    pieces = [work.make(part, context) for part in parts]
     source.write_bytes(source.read_bytes() + b"\0")
     with pytest.raises(BrokenSource, match="was changed while CLMS"):
-        work.make(parts[0], bench)
+        work.make(parts[0], context)
     with pytest.raises(BrokenSource, match="was changed while CLMS"):
-        work.assemble(pieces, bench)
-    assert not list((bench.results / "house").rglob("CLMS*"))
+        work.assemble(pieces, context)
+    assert not list((context.results / "house").rglob("CLMS*"))
 
 
-def test_the_checksum_of_europe_is_made_as_a_part(make_bench: MakeBench, source: Path) -> None:
+def test_the_checksum_of_europe_is_made_as_a_part(make_context: MakeBench, source: Path) -> None:
     told: list[str] = []
-    bench = replace(make_bench(), report=lambda _fraction, message: told.append(message))
-    pieces = made(bench)
+    context = replace(make_context(), report=lambda _fraction, message: told.append(message))
+    pieces = made(context)
     assert len(pieces) == 1
     assert set(told) == {"Making the checksum"}
     told.clear()
-    file = assembled(pieces, bench)
+    file = assembled(pieces, context)
     assert told == []
     assert file.sha256 == pieces[0]["sha256"]
-    assert (bench.results / file.path).samefile(source)
+    assert (context.results / file.path).samefile(source)
