@@ -1,15 +1,13 @@
 """The provider of coverages that are Cloud-Optimized GeoTIFFs."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from affine import Affine
-from numpy.typing import NDArray
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
 
+from plugins.coverages import Pixels, Size
 from plugins.crs import CRS84, Box, Crs, crs_of
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
@@ -23,23 +21,11 @@ _CROSS_X, _CROSS_Y = np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""
 
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """Class values, north up: `transform` is affine, from column and row to x and y."""
-
-    values: NDArray[np.uint8]
-    transform: Affine
-    crs: Crs
-    classes: Classes = CLASSES
-
 
 class CogProvider(BaseProvider):
     """Reads windows and overviews; opens nothing until it is used, then raises ProviderConnectionError."""
 
-    reads: ClassVar = "coverage"
+    reads: ClassVar[Literal["coverage"]] = "coverage"
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
         super().__init__(provider_def)  # type: ignore[no-untyped-call]

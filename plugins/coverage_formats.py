@@ -5,7 +5,7 @@ from typing import Any
 import rasterio
 from rasterio.io import MemoryFile
 
-from plugins.cog import CogProvider, Pixels
+from plugins.coverages import CoverageProvider, Pixels
 from plugins.crs import CRS84
 from products.classes import NODATA, Classes
 
@@ -92,7 +92,7 @@ def _category(value: int) -> str:
     return f"#class-{value}"
 
 
-def domain_set(provider: CogProvider) -> dict[str, Any]:
+def domain_set(provider: CoverageProvider) -> dict[str, Any]:
     """Return the grid in longitude and latitude: GDAL's OGCAPI driver takes every coverage for EPSG:4326."""
     box = provider.whole.to(CRS84)
     width, height = provider.size_of(box)
@@ -128,7 +128,7 @@ def domain_set(provider: CogProvider) -> dict[str, Any]:
     }
 
 
-def range_type(_provider: CogProvider) -> dict[str, Any]:
+def range_type(_provider: CoverageProvider) -> dict[str, Any]:
     """Return the type of the values; GDAL reads it from `definition`, without which it takes them for floats."""
     return {
         "type": "DataRecord",

@@ -4,19 +4,20 @@ import json
 import logging
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar, Literal, NamedTuple
 
 import shapely
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
 from pyproj.exceptions import CRSError, ProjError
 
 from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs
+from plugins.features import Feature, ItemCount, ItemPage, ItemQuery
 from plugins.geojson import NO_GEOMETRY, area_of, geojson_texts
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
@@ -35,37 +36,6 @@ _SECONDS_OF_EXTENT = 2
 _LARGEST = 1 << 63
 _DATES = {"DATE": "date", "DATETIME": "date-time"}
 
-Feature = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ItemQuery:
-    """Which items, and how: `boxes` is None for everywhere, `properties` None for all."""
-
-    boxes: Sequence[Box] | None = None
-    selection: Selection = field(default_factory=Selection)
-    limit: int = 10
-    offset: int = 0
-    crs: Crs = CRS84
-    properties: frozenset[str] | None = None
-    geometry: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ItemPage:
-    """Some of the `matched` items as GeoJSON features."""
-
-    features: Sequence[Feature]
-    matched: int
-
-
-@dataclass(frozen=True, slots=True)
-class ItemCount:
-    """How many items were written, of how many that match."""
-
-    returned: int
-    matched: int
-
 
 class GeoPackageProvider(BaseProvider):
     """Reads one layer; opens nothing until it is used, then raises ProviderConnectionError.
@@ -75,7 +45,7 @@ class GeoPackageProvider(BaseProvider):
     what `time_columns` finds. `storage_crs` takes the place of the file's system.
     """
 
-    reads: ClassVar = "feature"
+    reads: ClassVar[Literal["feature"]] = "feature"
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
         try:
@@ -141,6 +111,11 @@ class GeoPackageProvider(BaseProvider):
     def storage_crs_uri(self) -> str:
         """The URI of `native`, empty where it has none."""
         return self.native.uri
+
+    @property
+    def geometry_name(self) -> str:
+        """The name of the column of the geometry."""
+        return self.layer.geometry
 
     def get_fields(self) -> dict[str, Any]:
         """Return the attributes with their JSON types; of land cover also the values there are."""

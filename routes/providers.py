@@ -11,8 +11,8 @@ from pygeoapi.api import API
 from pygeoapi.error import GenericError
 from pygeoapi.plugin import load_plugin
 
-from plugins.cog import CogProvider
-from plugins.geopackage import GeoPackageProvider
+from plugins.coverages import CoverageProvider
+from plugins.features import FeatureProvider
 from products.errors import BrokenSource, ProductError
 from products.whole import version_of
 from routes.http.problem import NOT_FOUND, Problem, no_such_collection
@@ -116,14 +116,14 @@ def _load(key: _ByIdentity) -> Provider:
     return cast("Provider", provider)
 
 
-def coverage_of(api: API, collection_id: str) -> CogProvider:
+def coverage_of(api: API, collection_id: str) -> CoverageProvider:
     """Return what reads the collection's coverage. Raises Problem 404 where it has none."""
-    return cast("CogProvider", provider_of(api, collection_id, "coverage"))
+    return cast("CoverageProvider", provider_of(api, collection_id, "coverage"))
 
 
-def features_of(api: API, collection_id: str) -> GeoPackageProvider:
+def features_of(api: API, collection_id: str) -> FeatureProvider:
     """Return what reads the collection's features. Raises Problem 404 where it has none."""
-    return cast("GeoPackageProvider", provider_of(api, collection_id, "feature"))
+    return cast("FeatureProvider", provider_of(api, collection_id, "feature"))
 
 
 def failure_of(api: API, collection_id: str) -> str | None:

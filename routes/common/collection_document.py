@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from pygeoapi.api import API, describe_collections
 
-from plugins.cog import CogProvider
+from plugins.coverages import CoverageProvider
 from routes.http.links import OGC, both_forms, link
 from routes.providers import FAILURES, collection_of, coverage_of, failure_of, features_of, kinds_of, versions_of
 from routes.pygeoapi.ask import ask
@@ -129,7 +129,7 @@ def _add_coverage(resources: Resources, document: dict[str, Any], place: str) ->
     document["links"] += list(_coverage_links(provider, place))
 
 
-def _coverage_links(provider: CogProvider, place: str) -> Iterator[dict[str, Any]]:
+def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str, Any]]:
     yield link(f"{place}/coverage?f=tiff", f"{OGC}/coverage", GEOTIFF, "The coverage as GeoTIFF")
     yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
     yield link(f"{place}/coverage/domainset", f"{OGC}/coverage-domainset", "application/json", "Its grid")

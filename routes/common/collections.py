@@ -84,7 +84,7 @@ def _schema_document(resources: Resources, collection_id: str) -> dict[str, Any]
     if "feature" in kinds_of(collection_of(resources.api, collection_id)):
         provider = features_of(resources.api, collection_id)
         fields = provider.get_fields()
-        name = provider.layer.geometry if _GEOMETRY in fields else _GEOMETRY
+        name = provider.geometry_name if _GEOMETRY in fields else _GEOMETRY
         document["properties"] = {name: {"format": "geometry-any", "x-ogc-role": "primary-geometry"}, **fields}
     return document
 

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
-from plugins.cog import CogProvider, Pixels, Size
 from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
+from plugins.coverages import CoverageProvider, Pixels, Size
 from plugins.crs import Box
 from plugins.restriction import refuse_restriction
 from products.limits import MAX_PIXELS
@@ -53,7 +53,7 @@ async def get_coverage(request: Request) -> Response:
     return await anyio.to_thread.run_sync(work, limiter=resources.heavy)
 
 
-def coverage_provider(request: Request) -> CogProvider:
+def coverage_provider(request: Request) -> CoverageProvider:
     """Return what reads the coverage of the path. Raises Problem 404, 503."""
     api, collection_id = resources_of(request).api, request.path_params["collection_id"]
     provider = coverage_of(api, collection_id)

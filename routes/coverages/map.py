@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.access import Action
-from plugins.cog import Size
+from plugins.coverages import Size
 from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture

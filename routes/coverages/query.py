@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
-from plugins.cog import CogProvider, Size
+from plugins.coverages import CoverageProvider, Size
 from plugins.crs import CRS84, Box, Crs, within_reach
 from products.operation import Bounds
 from routes.http.problem import Problem, bad_parameter
@@ -31,7 +31,7 @@ class CoverageRequest:
     size: Size | None
 
 
-def read_wanted(request: Request, provider: CogProvider) -> CoverageRequest | None:
+def read_wanted(request: Request, provider: CoverageProvider) -> CoverageRequest | None:
     """Return what is asked for, None where that lies outside of the coverage. Raises the 400 Problem.
 
     Without a size, the box is cut to the coverage; with one, the answer has exactly that size, filled up with no data.
@@ -63,7 +63,7 @@ def to_system(box: Box, crs: Crs) -> Box:
         ) from error
 
 
-def _subset(request: Request, provider: CogProvider) -> Box | None:
+def _subset(request: Request, provider: CoverageProvider) -> Box | None:
     asked = read_axes(request, "subset", interval, "an interval such as 50:51")
     if asked is None:
         return None

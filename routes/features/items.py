@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from auth.access import Action
 from plugins.crs import CRS84, Crs
-from plugins.geopackage import GeoPackageProvider, ItemCount, ItemPage, ItemQuery
+from plugins.features import FeatureProvider, ItemCount, ItemPage, ItemQuery
 from routes.features.query import read_query
 from routes.guard import GuardedRoute, on_collection
 from routes.http.links import both_forms, link
@@ -60,7 +60,7 @@ def _items(request: Request) -> Response:
     return _respond(request, document, query.crs, page="items.html", shown=shown)
 
 
-def _written(request: Request, provider: GeoPackageProvider, query: ItemQuery) -> Response:
+def _written(request: Request, provider: FeatureProvider, query: ItemQuery) -> Response:
     """Return the page as JSON, which is no more in memory at once than a few items."""
     with response_file() as file:
         count = provider.write(query, file)
@@ -99,7 +99,7 @@ def _item(request: Request) -> Response:
     return _respond(request, document, crs, page="item.html", shown=_collection(request))
 
 
-def _provider(request: Request) -> GeoPackageProvider:
+def _provider(request: Request) -> FeatureProvider:
     api, collection_id = resources_of(request).api, request.path_params["collection_id"]
     provider = features_of(api, collection_id)
     require_readable(api, collection_id)

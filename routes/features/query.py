@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from plugins.crs import CRS84
-from plugins.geopackage import GeoPackageProvider, ItemQuery
+from plugins.features import FeatureProvider, ItemQuery
 from products.limits import MAX_FEATURES
 from products.vector.query import Selection, SortKey, Times
 from products.vector.times import TimeColumns
@@ -40,7 +40,7 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
 _WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
 
 
-def read_query(request: Request, provider: GeoPackageProvider, limits: Mapping[str, int]) -> ItemQuery:
+def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str, int]) -> ItemQuery:
     """Return the query. Raises the 400 Problem for a parameter that is unknown, repeated or wrong.
 
     `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response).

@@ -10,8 +10,9 @@ from pygeoapi.plugin import load_plugin
 from pygeoapi.provider.base import ProviderConnectionError, ProviderItemNotFoundError
 
 from plugins.crs import CRS84, Box, Crs, crs_of
+from plugins.features import ItemQuery
 from plugins.geojson import geojson_texts
-from plugins.geopackage import GeoPackageProvider, ItemQuery
+from plugins.geopackage import GeoPackageProvider
 from products.errors import RequestTooLarge
 from products.nations import NATIONS_FILE
 from products.vector import query

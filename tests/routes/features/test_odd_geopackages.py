@@ -20,7 +20,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from plugins.crs import CRS84, Box
-from plugins.geopackage import GeoPackageProvider, ItemQuery
+from plugins.features import ItemQuery
+from plugins.geopackage import GeoPackageProvider
 from products.catalogue import read_configuration
 from products.vector.layer import Column
 from server.app import create_app
