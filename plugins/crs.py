@@ -1,5 +1,6 @@
 """Coordinate reference systems as the OGC names them, and the order of their axes."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from products.operation import Bounds, period_of, reproject
 _NAME = re.compile(
     r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)([a-z]+)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
 )
+_HALF = 180
+"""Degrees of longitude from the prime meridian to the antimeridian."""
 _BEYOND = 1e9
 """More than any place has, in degrees or metres."""
 
@@ -89,6 +92,48 @@ class Box:
         west, south = max(self.bbox[0], other.bbox[0]), max(self.bbox[1], other.bbox[1])
         east, north = min(self.bbox[2], other.bbox[2]), min(self.bbox[3], other.bbox[3])
         return Box((west, south, east, north), self.crs) if west < east and south < north else None
+
+
+BOX_ALLOWED = "allowed: four numbers, the lower corner before the upper one, not empty"
+
+
+def box_of(numbers: Sequence[float], crs: Crs) -> Box:
+    """Return the box of two corners, each in the order of the system's axes. Raises ValueError where it is empty.
+
+    One that crosses the antimeridian, its west above its east in degrees, goes on beyond 180 degrees.
+    """
+    west, south, east, north = _corners(numbers, crs)
+    if crs.epsg == CRS84.epsg:
+        west, east = across_antimeridian(west, east)
+    if west >= east or south >= north:
+        raise ValueError(BOX_ALLOWED)
+    return Box((west, south, east, north), crs)
+
+
+def boxes_of(numbers: Sequence[float], crs: Crs) -> tuple[Box, ...]:
+    """Return that box, or two where it crosses the antimeridian; one may be a point. Raises ValueError."""
+    west, south, east, north = _corners(numbers, crs)
+    crossing = west > east and crs.epsg == CRS84.epsg
+    if south > north or (west > east and not crossing):
+        raise ValueError(BOX_ALLOWED)
+    if crossing:
+        return Box((west, south, _HALF, north), crs), Box((-_HALF, south, east, north), crs)
+    return (Box((west, south, east, north), crs),)
+
+
+def across_antimeridian(west: float, east: float) -> tuple[float, float]:
+    """Return west and east; across the antimeridian, where east is less than west, east goes on beyond 180 degrees."""
+    return (west, east + 2 * _HALF) if east < west and abs(west) <= _HALF >= abs(east) else (west, east)
+
+
+def _corners(numbers: Sequence[float], crs: Crs) -> Bounds:
+    """Return west, south, east and north of two corners; heights, which land cover does not have, are left out."""
+    if len(numbers) == 6:  # noqa: PLR2004 - two corners with heights
+        numbers = [*numbers[:2], *numbers[3:5]]
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):  # noqa: PLR2004 - two corners
+        raise ValueError(BOX_ALLOWED)
+    first, second, third, fourth = map(within_reach, numbers)
+    return crs.as_xy((first, second, third, fourth))
 
 
 @cache

@@ -15,13 +15,14 @@ from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
 from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
+from plugins.coverage_query import MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import CoverageProvider, Pixels, Size
 from plugins.crs import Box
 from plugins.restriction import refuse_restriction
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
-from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted, shrink
+from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, on_collection
 from routes.http.file_response import send_file
 from routes.http.prefer import read_preferences
@@ -34,10 +35,6 @@ from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
 _FORMS = {"tiff": GEOTIFF, "png": "image/png", "json": COVERAGE_JSON, "html": "text/html"}
-_OVERVIEW = 4_194_304
-"""Pixels of an answer whose size the server chooses, at most (2048 x 2048)."""
-_AS_TEXT = 65_536
-"""Values that are written as JSON at most."""
 
 
 async def get_coverage(request: Request) -> Response:
@@ -69,7 +66,7 @@ def _answer(request: Request, form: str) -> Response:
     wanted = read_wanted(request, provider)
     if wanted is None or not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    size = _bounded(request, wanted, _AS_TEXT if form == "json" else MAX_PIXELS)
+    size = _bounded(request, wanted, MAX_VALUES_AS_TEXT if form == "json" else MAX_PIXELS)
     headers = {
         "Vary": "Accept, Prefer",
         **content_headers(wanted.box, collection),
@@ -103,8 +100,7 @@ def _bounded(request: Request, wanted: CoverageRequest, bound: int) -> Size:
         return size
     if wanted.size is not None or read_preferences(request).strict:
         raise _too_large(request, size, bound)
-    step = 2 ** math.ceil(math.log2(math.sqrt(size[0] * size[1] / min(bound, _OVERVIEW))))
-    return shrink(size, step, step)
+    return scaled_down(size, bound)
 
 
 def _too_large(request: Request, size: Size, bound: int) -> Problem:

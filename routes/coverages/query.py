@@ -1,17 +1,16 @@
 """What a coverage request asks for: which box, in which system, in how many pixels."""
 
-import math
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.requests import Request
 
+from plugins.coverage_query import ByAxis, shrink, subset_of, whole_pixels
 from plugins.coverages import CoverageProvider, Size
-from plugins.crs import CRS84, Box, Crs, within_reach
-from products.operation import Bounds
+from plugins.crs import CRS84, Box, Crs
 from routes.http.problem import Problem, bad_parameter
-from routes.query.axes import ByAxis, factor, interval, pixels, read_axes
-from routes.query.bbox import across_antimeridian, read_box, read_crs
+from routes.query.axes import factor, interval, pixels, read_axes
+from routes.query.bbox import read_box, read_crs
 
 LISTS = ("bbox", "subset")
 PARAMETERS = (
@@ -48,7 +47,7 @@ def read_wanted(request: Request, provider: CoverageProvider) -> CoverageRequest
     sized = exact is not None or "width" in request.query_params or "height" in request.query_params
     box = to_system(asked if sized else inside, crs)
     if crs.epsg == provider.native.epsg and not sized:
-        box = provider.inside(provider.snap(box)) or provider.whole
+        box = whole_pixels(provider, box)
     full = provider.size_of(box)
     return CoverageRequest(box, full, _size(request, full, exact))
 
@@ -69,27 +68,10 @@ def _subset(request: Request, provider: CoverageProvider) -> Box | None:
         return None
     if "bbox" in request.query_params:
         raise bad_parameter("subset", request.query_params["subset"], "allowed without bbox only")
-    crs = CRS84 if asked.geographic else provider.native
-    west, south, east, north = provider.whole.to(crs).bbox
-    x, y = asked.x or (west, east), asked.y or (south, north)
-    if asked.x and asked.geographic:
-        x = across_antimeridian(*x)
-    if x[0] >= x[1] or y[0] >= y[1]:
-        raise bad_parameter("subset", ",".join(request.query_params.getlist("subset")), "allowed: low:high, low below")
-    bbox = (_finite(x[0], west), _finite(y[0], south), _finite(x[1], east), _finite(y[1], north))
-    if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
-        return Box(_beside(bbox), crs)
-    return Box(bbox, crs)
-
-
-def _finite(value: float, otherwise: float) -> float:
-    return within_reach(value) if math.isfinite(value) else otherwise
-
-
-def _beside(bbox: Bounds) -> Bounds:
-    """Return a box at all: an open interval that begins beyond the coverage is outside of it, not empty."""
-    west, south, east, north = bbox
-    return west, south, max(east, west + 1e-9), max(north, south + 1e-9)
+    try:
+        return subset_of(provider, asked)
+    except ValueError as error:
+        raise bad_parameter("subset", ",".join(request.query_params.getlist("subset")), str(error)) from error
 
 
 def _size(request: Request, full: Size, exact: ByAxis[int] | None) -> Size | None:
@@ -127,11 +109,6 @@ def _by_factor(request: Request, full: Size) -> Size | None:
 def _by_axes(request: Request, full: Size) -> Size | None:
     asked = read_axes(request, "scale-axes", factor, "a number above 0")
     return None if asked is None else shrink(full, asked.x or 1, asked.y or 1)
-
-
-def shrink(full: Size, x: float, y: float) -> Size:
-    """Return the size in pixels that are so many times longer."""
-    return max(1, math.ceil(full[0] / x)), max(1, math.ceil(full[1] / y))
 
 
 def read_side(request: Request, name: str) -> int | None:

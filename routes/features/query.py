@@ -1,13 +1,13 @@
 """What an items request asks for, checked against the collection."""
 
-from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 
 from plugins.crs import CRS84
 from plugins.features import FeatureProvider, ItemQuery
+from plugins.literals import value_of
 from products.limits import MAX_FEATURES
 from products.vector.query import Selection, SortKey, Times
 from products.vector.times import TimeColumns
@@ -15,7 +15,7 @@ from routes.http.problem import bad_parameter
 from routes.query.bbox import read_boxes, read_crs
 from routes.query.datetime import read_time
 from routes.query.paging import read_page
-from routes.query.parameters import allow_parameters, number, read_list, whole_number
+from routes.query.parameters import allow_parameters, read_list
 
 _LISTS = ("bbox", "properties", "sortby")
 _SINGLE = ("bbox-crs", "crs", "datetime", "limit", "offset", "skipGeometry")
@@ -31,13 +31,6 @@ RESERVED = frozenset(
 They are compared in lower case, so that nobody who means the parameter gets the column.
 """
 _FLAGS = {"true": True, "false": False}
-_TYPES: Mapping[str, Callable[[str], Any]] = {
-    "integer": whole_number,
-    "number": number,
-    "boolean": _FLAGS.__getitem__,
-    "bytes": lambda text: b64decode(text, validate=True),
-}
-_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
 
 
 def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str, int]) -> ItemQuery:
@@ -73,14 +66,10 @@ def _equal(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
-    kind = "bytes" if "contentEncoding" in field else field["type"]
     try:
-        value = _TYPES.get(kind, str)(text)
-    except (ValueError, KeyError) as error:
-        raise bad_parameter(name, text, f"allowed: {_WORDS[kind]}") from error
-    if isinstance(value, int) and abs(value) >= 1 << 63:
-        raise bad_parameter(name, text, "allowed: whole numbers of 64 bits")
-    return value
+        return value_of(text, field)
+    except ValueError as error:
+        raise bad_parameter(name, text, str(error)) from error
 
 
 def _times(request: Request, columns: TimeColumns | None) -> Times | None:

@@ -2,40 +2,17 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
 from starlette.requests import Request
 
+from plugins.coverage_query import AXES_ALLOWED, ByAxis, Range, by_axis
+from plugins.literals import number, whole_number
 from routes.http.problem import bad_parameter
-from routes.query.parameters import number, read_list, whole_number
+from routes.query.parameters import read_list
 
 _PART = re.compile(r"\s*(\w+)\(([^()]*)\)\s*")
-_AXES: Mapping[str, tuple[Literal["x", "y"], bool]] = {
-    "lon": ("x", True),
-    "long": ("x", True),
-    "longitude": ("x", True),
-    "lat": ("y", True),
-    "latitude": ("y", True),
-    "e": ("x", False),
-    "easting": ("x", False),
-    "x": ("x", False),
-    "n": ("y", False),
-    "northing": ("y", False),
-    "y": ("y", False),
-}
 _LEAST_FACTOR = 1e-9
-_NAMES = "Lat and Lon, or N and E"
-
-
-@dataclass(frozen=True, slots=True)
-class ByAxis[T]:
-    """A value for each axis that was named; `geographic` tells longitude and latitude from the grid's own axes."""
-
-    geographic: bool
-    x: T | None = None
-    y: T | None = None
 
 
 def read_axes[T](request: Request, name: str, read: Callable[[str], T], meaning: str) -> ByAxis[T] | None:
@@ -43,24 +20,22 @@ def read_axes[T](request: Request, name: str, read: Callable[[str], T], meaning:
     text = read_list(request, name)
     if text is None:
         return None
-    found: dict[str, T] = {}
-    kinds = set()
+    values = []
     for part in re.split(r",(?=\s*\w+\()", text):
         match = _PART.fullmatch(part)
-        axis, geographic = _AXES.get(match[1].lower(), (None, False)) if match else (None, False)
-        if match is None or axis is None or axis in found:
-            raise bad_parameter(name, part, f"allowed: {meaning} for each of the axes {_NAMES}")
-        kinds.add(geographic)
+        if match is None:
+            raise bad_parameter(name, part, f"allowed: {meaning} for each of the axes {AXES_ALLOWED}")
         try:
-            found[axis] = read(match[2])
+            values.append((match[1], read(match[2])))
         except ValueError as error:
             raise bad_parameter(name, part, f"allowed: {meaning}") from error
-    if len(kinds) > 1:
-        raise bad_parameter(name, text, f"the axes are {_NAMES}, not mixed")
-    return ByAxis(kinds.pop(), found.get("x"), found.get("y"))
+    try:
+        return by_axis(values)
+    except ValueError as error:
+        raise bad_parameter(name, text, str(error)) from error
 
 
-def interval(text: str) -> tuple[float, float]:
+def interval(text: str) -> Range:
     """Return the bounds of `low:high`, infinite for `*`; high may lie below low. Raises ValueError."""
     low, _, high = text.partition(":")
     begin = -math.inf if low.strip() == "*" else number(low)

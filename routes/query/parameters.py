@@ -1,31 +1,10 @@
 """What a query may ask."""
 
-import re
 from collections.abc import Collection
 
 from starlette.requests import Request
 
 from routes.http.problem import bad_parameter
-
-_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
-_WHOLE = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
-
-
-def number(text: str) -> float:
-    """Return the number that a text is, infinite where it is too large. Raises ValueError.
-
-    Python's `float` takes more: `1_0` for ten, digits of every script, `nan`.
-    """
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(text)
-    return float(text)
-
-
-def whole_number(text: str) -> int:
-    """Return the whole number that a text is. Raises ValueError, as for `1_0` and digits of other scripts."""
-    if not _WHOLE.fullmatch(text):
-        raise ValueError(text)
-    return int(text)
 
 
 def allow_parameters(request: Request, *names: str, repeatable: Collection[str] = (), one_form: bool = False) -> None:

@@ -1,0 +1,102 @@
+"""Which box of a coverage is asked for, and in how many pixels."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from plugins.coverages import CoverageProvider, Size
+from plugins.crs import CRS84, Box, across_antimeridian, within_reach
+from products.operation import Bounds
+
+MAX_VALUES_AS_TEXT = 65_536
+"""Values that are written as JSON at most."""
+_OVERVIEW = 4_194_304
+"""Pixels of an answer whose size the server chooses, at most (2048 x 2048)."""
+
+AXES: Mapping[str, tuple[Literal["x", "y"], bool]] = {
+    "lon": ("x", True),
+    "long": ("x", True),
+    "longitude": ("x", True),
+    "lat": ("y", True),
+    "latitude": ("y", True),
+    "e": ("x", False),
+    "easting": ("x", False),
+    "x": ("x", False),
+    "n": ("y", False),
+    "northing": ("y", False),
+    "y": ("y", False),
+}
+"""Names of axes in lower case: which one it is, and whether it is longitude or latitude."""
+AXES_ALLOWED = "Lat and Lon, or N and E"
+
+Range = tuple[float, float]
+"""Bounds along an axis, infinite for an open one; the second may lie below the first across the antimeridian."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByAxis[T]:
+    """A value for each axis that was named; `geographic` tells longitude and latitude from the grid's own axes."""
+
+    geographic: bool
+    x: T | None = None
+    y: T | None = None
+
+
+def by_axis[T](values: Iterable[tuple[str, T]]) -> ByAxis[T]:
+    """Return values by the axes that they are named by, in any case. Raises ValueError: what is allowed."""
+    found: dict[str, T] = {}
+    kinds = set()
+    for name, value in values:
+        axis, geographic = AXES.get(name.lower(), (None, False))
+        if axis is None or axis in found:
+            raise ValueError(f"{name!r}: allowed: each of the axes {AXES_ALLOWED} once")
+        kinds.add(geographic)
+        found[axis] = value
+    if len(kinds) != 1:
+        raise ValueError(f"the axes are {AXES_ALLOWED}, not mixed")
+    return ByAxis(kinds.pop(), found.get("x"), found.get("y"))
+
+
+def subset_of(provider: CoverageProvider, asked: ByAxis[Range]) -> Box:
+    """Return the box of ranges along the axes; the whole along one that is not named. Raises ValueError for none."""
+    crs = CRS84 if asked.geographic else provider.native
+    west, south, east, north = provider.whole.to(crs).bbox
+    x, y = asked.x or (west, east), asked.y or (south, north)
+    if asked.x and asked.geographic:
+        x = across_antimeridian(*x)
+    if x[0] >= x[1] or y[0] >= y[1]:
+        raise ValueError("allowed: low:high, low below")
+    bbox = (_finite(x[0], west), _finite(y[0], south), _finite(x[1], east), _finite(y[1], north))
+    if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
+        return Box(_beside(bbox), crs)
+    return Box(bbox, crs)
+
+
+def _finite(value: float, otherwise: float) -> float:
+    return within_reach(value) if math.isfinite(value) else otherwise
+
+
+def _beside(bbox: Bounds) -> Bounds:
+    """Return a box at all: an open interval that begins beyond the coverage is outside of it, not empty."""
+    west, south, east, north = bbox
+    return west, south, max(east, west + 1e-9), max(north, south + 1e-9)
+
+
+def whole_pixels(provider: CoverageProvider, box: Box) -> Box:
+    """Return the box of whole pixels, inside of the coverage, around a box in its native system."""
+    return provider.inside(provider.snap(box)) or provider.whole
+
+
+def scaled_down(full: Size, bound: int) -> Size:
+    """Return the size that the server chooses for an answer: that of the pixels, or that of an overview."""
+    pixels = full[0] * full[1]
+    if pixels <= bound:
+        return full
+    step = 2 ** math.ceil(math.log2(math.sqrt(pixels / min(bound, _OVERVIEW))))
+    return shrink(full, step, step)
+
+
+def shrink(full: Size, x: float, y: float) -> Size:
+    """Return the size in pixels that are so many times longer."""
+    return max(1, math.ceil(full[0] / x)), max(1, math.ceil(full[1] / y))
