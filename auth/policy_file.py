@@ -1,6 +1,6 @@
 """The policy as an operator writes it (YAML), read into grants; every mistake is named at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,17 +13,6 @@ from auth.policy_problems import InvalidPolicy, Problems
 from products.yaml_file import UnreadableYaml, read_yaml
 
 COLLECTIONS = ("clcplus-raster", "clcplus-vector", "parks", "nations")
-_SERVICES = ("apply-model", "prepare-samples", "sample-extraction")
-PROCESSES = (
-    "extract-product",
-    "estimate-product",
-    "national-product",
-    "european-product",
-    "area-statistics",
-    "echo",
-    *_SERVICES,
-    *(f"{name}-testing" for name in _SERVICES),
-)
 """The names that are known whether or not they are configured: a policy may speak of what is switched off."""
 _ROLES = ("admin", "user", "gaf", "geoville")
 _MEMBERS = ("who", "may", "collections", "processes", "limits", "rows", "area")
@@ -39,9 +28,9 @@ class PolicyNames:
     processes: frozenset[str]
 
     @classmethod
-    def of(cls, resources: Mapping[str, Mapping[str, Any]]) -> "PolicyNames":
-        """Return what is configured and what could be."""
-        kinds: dict[str, set[str]] = {"collection": set(COLLECTIONS), "process": set(PROCESSES)}
+    def of(cls, resources: Mapping[str, Mapping[str, Any]], processes: Iterable[str] = ()) -> "PolicyNames":
+        """Return what is configured and what could be: of `processes` a policy may speak, too."""
+        kinds: dict[str, set[str]] = {"collection": set(COLLECTIONS), "process": set(processes)}
         for name, resource in resources.items():
             kinds[resource["type"]].add(str(name))
         return cls(frozenset(kinds["collection"]), frozenset(kinds["process"]))

@@ -3,6 +3,7 @@
 import json
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from bench.run import Run, run
 from orchestration.ending import read_ending
 from orchestration.job import Order
 from orchestration.runners import Done
-from orchestration.work import JobContext, work_of
+from orchestration.work import JobContext, Work
 from orchestration.work.attempt import attempt
 from products.progress import unheard
 
@@ -58,7 +59,8 @@ def _attempt(process: str, kind: str, aoi: str, folder: str) -> None:
     results, stage = Path(folder), Path(folder, "job", "1", "1")
     stage.mkdir(parents=True)
     order = Order(process, {"product": kind, "aoi": json.loads(aoi)}, "local")
-    attempt(lambda: work_of(process), JobContext("job", order, results, stage, _CONFIG, _no_fetch, unheard))
+    work: Work = import_module(f"orchestration.work.{process.replace('-', '_')}").WORK
+    attempt(lambda: work, JobContext("job", order, results, stage, _CONFIG, _no_fetch, unheard))
 
 
 def _no_fetch(url: str) -> Any:

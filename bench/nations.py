@@ -10,8 +10,9 @@ from bench.run import Run, run
 from orchestration.ending import read_ending
 from orchestration.job import Order
 from orchestration.runners import Done
-from orchestration.work import JobContext, work_of
+from orchestration.work import JobContext
 from orchestration.work.attempt import attempt
+from orchestration.work.national_product import WORK
 from products.progress import unheard
 
 _CONFIG = Path("pygeoapi-config.yml")
@@ -41,7 +42,7 @@ def _make(kind: str, folder: str) -> None:
     stage = _stage(folder)
     stage.mkdir(parents=True)
     order = Order(_PROCESS, {"product": kind, "nation": "Poland"}, "local")
-    attempt(lambda: work_of(_PROCESS), JobContext("job", order, Path(folder), stage, _CONFIG, _no_fetch, unheard))
+    attempt(lambda: WORK, JobContext("job", order, Path(folder), stage, _CONFIG, _no_fetch, unheard))
 
 
 def _stage(folder: str) -> Path:

@@ -22,8 +22,9 @@ from orchestration.ending import read_ending
 from orchestration.job import Job
 from orchestration.runners import Done, Failed
 from orchestration.store.jobs import StoredJobs
-from orchestration.work import JobContext, work_of
+from orchestration.work import JobContext
 from orchestration.work.attempt import attempt
+from processes.loading import load_processes
 from products.area import measure_area
 from products.catalogue import read_configuration
 from products.errors import ProductError
@@ -49,6 +50,7 @@ class Worker:
 
     def __init__(self, configuration: Path, state: Path) -> None:
         self._configuration, self._results = configuration, state / "results"
+        self._processes = load_processes(read_configuration(configuration)["resources"]).registry
         self._store, self._stop = StoredJobs(place_of(_settings(state))), Event()
         self.fault: str = ""
         self.wanted = Event()
@@ -67,7 +69,7 @@ class Worker:
         bench = JobContext(
             job.id, job.order, self._results.absolute(), folder.absolute(), self._configuration, _nothing, unheard
         )
-        attempt(lambda: work_of(job.order.process), bench)
+        attempt(self._processes[job.order.process].find_work, bench)
         match read_ending(folder):
             case Done(manifest):
                 self._store.publish(job.id, job.attempt, manifest)

@@ -12,7 +12,6 @@ from orchestration.files.usage import in_words, known_usage
 from orchestration.job import Job, Manifest, Order
 from orchestration.status_info import instant
 from orchestration.store import JobStore
-from orchestration.work import WITHOUT_FILES
 
 _SOONEST, _LATEST = 10, 3600
 """Seconds after which an order that is refused may come again: results may also be deleted before their time ends."""
@@ -65,13 +64,14 @@ class Backlog:
 class Admission:
     """Takes orders into the store while the folder of results holds less than `cap` bytes, None for any number.
 
-    `backlog` says how many orders wait for Airflow, where there is one.
+    `backlog` says how many orders wait for Airflow, where there is one; the processes `without_files` need no space.
     """
 
     store: JobStore
     results: Path
     cap: int | None = None
     backlog: Backlog | None = None
+    without_files: frozenset[str] = frozenset()
 
     def take(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> Job:
         """Store the order, as `JobStore.add`. Raises NotAdmitted for one that needs a run while none is taken.
@@ -102,7 +102,7 @@ class Admission:
         return self.cap is not None and (self.used() or 0) >= self.cap
 
     def _refused(self, process: str) -> NotAdmitted | None:
-        if process not in WITHOUT_FILES and self.is_at_cap():
+        if process not in self.without_files and self.is_at_cap():
             return self._no_space()
         if self.backlog is not None and self.backlog.is_full(process):
             return NotAdmitted(self.backlog.reason, _BACKLOG_SECONDS)

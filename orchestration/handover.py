@@ -5,11 +5,14 @@ everybody's; and its database takes no NUL and keeps no order of members.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestration.errors import WorkFailed
 from orchestration.job import Order
+from orchestration.registry import ProcessRow, decode_row, encode_row
 
 ORDER_FILE = "order.json"
 _STATUS = "status-"
@@ -17,20 +20,36 @@ _MOST = 3
 """Tasks whose status is shown: where ten fail alike, the first three say enough."""
 
 
-def hand_order(folder: Path, order: Order) -> None:
-    """Write what was ordered into the folder of an attempt, whole, and not who did. Raises OSError."""
+def hand_order(folder: Path, order: Order, row: ProcessRow) -> None:
+    """Write what was ordered, and how it is executed, into the folder of an attempt, whole. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     outputs = None if order.outputs is None else dict(order.outputs)
     draft = folder / f"{ORDER_FILE}.draft"
-    draft.write_text(json.dumps({"process": order.process, "inputs": dict(order.inputs), "outputs": outputs}))
+    told = {"process": order.process, "inputs": dict(order.inputs), "outputs": outputs, "response": order.response}
+    draft.write_text(json.dumps({**told, "row": encode_row(row)}))
     draft.replace(folder / ORDER_FILE)
 
 
 def handed_order(folder: Path) -> Order:
     """Return what was ordered, without its owner. Raises WorkFailed where that cannot be read."""
-    try:
+    with _readable():
         told = json.loads((folder / ORDER_FILE).read_text())
-        return Order(str(told["process"]), dict(told["inputs"]), owner="", outputs=told["outputs"])
+        response = told.get("response", "raw")
+        return Order(str(told["process"]), dict(told["inputs"]), owner="", outputs=told["outputs"], response=response)
+    raise AssertionError
+
+
+def handed_row(folder: Path) -> ProcessRow:
+    """Return how the order is executed. Raises WorkFailed where that cannot be read."""
+    with _readable():
+        return decode_row(json.loads((folder / ORDER_FILE).read_text())["row"])
+    raise AssertionError
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkFailed("what was ordered cannot be read") from error
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.job import Job
+from orchestration.registry import Registry
 from orchestration.runners import Runner
-from orchestration.where import ON_AIRFLOW
-from orchestration.work import QUICK
 
 if TYPE_CHECKING:
     from orchestration.runners.airflow import AirflowAccess, OnAirflow
@@ -57,31 +56,37 @@ class RunnerPools:
         return [pool.places for pool in self._pools]
 
 
-def pools_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str] = QUICK) -> list[RunnerPool]:
+def pools_on_this_machine(runner: Runner, parallel: int, quick: frozenset[str]) -> list[RunnerPool]:
     """Return the pools of a runner of children: orders of the processes `quick` have two places of their own."""
     return [RunnerPool(runner, _QUICK_PLACES, quick), RunnerPool(runner, parallel)]
 
 
-def pools_on_airflow(runner: Runner, runs: int) -> list[RunnerPool]:
+def pools_on_airflow(runner: Runner, runs: int, processes: frozenset[str]) -> list[RunnerPool]:
     """Return the pools of Airflow's runner, which come first: one a process, none of which waits for another."""
-    return [RunnerPool(runner, runs, frozenset({process})) for process in sorted(ON_AIRFLOW)]
+    return [RunnerPool(runner, runs, frozenset({process})) for process in sorted(processes)]
 
 
 @contextmanager
 def open_lanes(
-    children: Runner, parallel: int, *, airflow: "OnAirflow | None", results: Path, url: str | None
+    children: Runner,
+    parallel: int,
+    *,
+    processes: Registry,
+    airflow: "OnAirflow | None",
+    results: Path,
+    url: str | None,
 ) -> Iterator[list[RunnerPool]]:
     """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
-    own = pools_on_this_machine(children, parallel)
+    own = pools_on_this_machine(children, parallel, processes.quick)
     if airflow is None or url is None:
         yield own
         return
     from orchestration.runners.airflow.events import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
     from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415  likewise
 
-    runner = AirflowRunner(partial(_connect, airflow.access), results, pace=airflow.pace)
+    runner = AirflowRunner(partial(_connect, airflow.access), results, processes, pace=airflow.pace)
     with closing(runner), hearing(url, runner.hear):
-        yield [*pools_on_airflow(runner, airflow.runs), *own]
+        yield [*pools_on_airflow(runner, airflow.runs, processes.on_airflow), *own]
 
 
 def _connect(access: "AirflowAccess") -> "Airflow":

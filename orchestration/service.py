@@ -21,6 +21,7 @@ from orchestration.leader import pause, turn_of_database, turn_of_folder
 from orchestration.notifications.notifier import Notifier, delivering
 from orchestration.pools import RunnerPool, open_lanes
 from orchestration.reconcile import Reconciler
+from orchestration.registry import Registry, arguments_of
 from orchestration.runners.airflow import OnAirflow
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
@@ -59,6 +60,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     *,
     state_dir: Path,
     config: Path,
+    processes: Registry,
     capacity: Capacity,
     keeping: Retention,
     allow_private_fetch: bool,
@@ -70,7 +72,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
 
     With a `database` the orders are there, and of all the machines that share it one worker runs them at a time.
-    Orders of Airflow's processes run there where `capacity` says so, which needs a database.
+    `processes` say how orders are executed: on Airflow where they and `capacity` say so, which needs a database.
     The `notifier` sends what orders have to tell; without one it waits. `beat` is called as long as the worker goes on,
     whether it works, stands by or waits for the store.
 
@@ -80,16 +82,18 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     state_dir.mkdir(parents=True, exist_ok=True)
     arguments = ["--state-dir", str(state_dir), "--config", str(config.absolute())]
     arguments += ["--fetch-private"] if allow_private_fetch else []
+    arguments += arguments_of(processes)
     url = database.url if database else None
     place = database or state_dir / "orders.sqlite"
     root = state_dir / "results"
     stop = _Stop(beat)
 
     children = EmbeddedRunner(root, arguments, work=work, environment=environment_of(url))
+    open_runners = partial(open_lanes, children, capacity.parallel)
 
     def make(store: StoredJobs, pools: Sequence[RunnerPool]) -> Reconciler:
         chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
-        space = Space(root, cap=keeping.results_cap)
+        space = Space(root, cap=keeping.results_cap, without_files=processes.without_files)
         days = keeping.jobs_days
         return Reconciler(store, pools, ResultFiles(root), jobs_days=days, chores=chores, space=space)
 
@@ -98,7 +102,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
             with turn_of_database(url, stop) as turn:
                 if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
                     telling = delivering(notifier, place, stop, left=stop.left) if notifier else nullcontext()
-                    runners = open_lanes(children, capacity.parallel, airflow=capacity.airflow, results=root, url=url)
+                    runners = open_runners(processes=processes, airflow=capacity.airflow, results=root, url=url)
                     with closing(store), telling, runners as pools:
                         make(store, pools).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
 

@@ -28,6 +28,10 @@ _NAMED: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
 class AreaStatistics(Processor):
     """Count the pixels of each class in an area, and what became of what since an earlier year."""
 
+    work = "orchestration.work.area_statistics"
+    quick = True
+    files = False
+
     description: ClassVar[Mapping[str, Any]] = {
         "id": "area-statistics",
         "version": "1.0.0",

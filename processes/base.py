@@ -19,12 +19,24 @@ class Processor(BaseProcessor):
     description: ClassVar[Mapping[str, Any]]
     """Id, version, title, inputs, outputs and so on, as 18-062r2's process.yaml; its schemas are what is enforced."""
 
+    work: ClassVar[str] = ""
+    """The module whose `WORK` is done for its orders, by its dotted name; empty where only Airflow executes them."""
+    quick: ClassVar[bool] = False
+    """Whether its orders take seconds: they have places of their own beside long ones."""
+    files: ClassVar[bool] = True
+    """Whether its results are files, so that its orders need space."""
+    on_airflow: ClassVar[bool] = False
+    """Whether there is a DAG, named as the description's `id`, that executes its orders where there is an Airflow."""
+    has_twin: ClassVar[bool] = False
+    """Whether there is another DAG, `{id}-testing`, for orders that are tests."""
+
     asks_of: ClassVar[str | None] = None
     """The process of whose orders this one only asks, which is told why one would be refused; None for an order."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         inputs = name_offered(self.description["inputs"], processor_def.get("years", {}))
         super().__init__(processor_def, {**self.description, "inputs": inputs})
+        self.dag: str = self.metadata["id"] if self.on_airflow else ""
 
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         """Return the inputs as they are stored: checked, with defaults. Raises InvalidInput; reads no file twice.

@@ -131,6 +131,11 @@ def _output(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
 class Echo(Processor):
     """Each input comes back as the output of its name: stringInput as stringOutput."""
 
+    work = "orchestration.work.echo"
+    quick = True
+    files = False
+    on_airflow = True
+
     description: ClassVar[Mapping[str, Any]] = {
         "id": "echo",
         "version": "1.0.0",

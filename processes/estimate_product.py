@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from auth.limits import Extent
-from orchestration.work import ESTIMATE, REFUSED
+from orchestration.work import REFUSED
 from processes.base import Processor
 from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
 from processes.where import any_area_of
@@ -63,8 +63,12 @@ _ESTIMATE = _object(
 class EstimateProduct(Processor):
     """Tell size and time of an extract-product with the same inputs, and whether it would be refused."""
 
+    work = "orchestration.work.estimate_product"
+    quick = True
+    files = False
+
     description: ClassVar[Mapping[str, Any]] = {
-        "id": ESTIMATE,
+        "id": "estimate-product",
         "version": "1.0.0",
         "title": "Estimate an order for an area",
         "description": "Takes the inputs of extract-product and tells, without an order, whether it would be taken or "

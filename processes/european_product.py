@@ -16,6 +16,10 @@ from products.raster.cog import open_cog
 class EuropeanProduct(Processor):
     """Give the raster of all Europe, the product's own file."""
 
+    work = "orchestration.work.european_product"
+    on_airflow = True
+    has_twin = True
+
     description: ClassVar[Mapping[str, Any]] = {
         "id": "european-product",
         "version": "1.0.0",

@@ -17,6 +17,10 @@ _HINT = "The process estimate-product tells before an order whether it is taken,
 class ExtractProduct(Processor):
     """Cut the product to an area and pack it with its styles and tables."""
 
+    work = "orchestration.work.extract_product"
+    on_airflow = True
+    has_twin = True
+
     description: ClassVar[Mapping[str, Any]] = {
         "id": "extract-product",
         "version": "1.0.0",

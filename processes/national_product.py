@@ -20,6 +20,10 @@ from products.vector.census import has_features
 class NationalProduct(Processor):
     """Give the raster or the vector of a nation, made once and kept."""
 
+    work = "orchestration.work.national_product"
+    on_airflow = True
+    has_twin = True
+
     description: ClassVar[Mapping[str, Any]] = {
         "id": "national-product",
         "version": "1.0.0",

@@ -50,11 +50,14 @@ class ServiceProcess(Processor):
     """A process that services outside do; configured with `testing: true` it is its twin, at their test environment."""
 
     description: ClassVar[Mapping[str, Any]]
+    files = False
+    on_airflow = True
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def)
         if processor_def.get("testing"):
             self.metadata["id"] += TESTING
+            self.dag = self.metadata["id"]
             self.metadata["title"] += ", in the test environment"
 
     @override

@@ -16,6 +16,7 @@ from orchestration.files.results import Results
 from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
+from processes.loading import LoadedProcesses
 from products.catalogue import Catalogue
 from routes.processes.subscribers import Mailing
 
@@ -38,9 +39,9 @@ class Resources:
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
     `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
     `described` are the documents of collections, by id, with the versions of the files that they describe.
-    `admission` takes orders or refuses them, `mailing` says which of them get a mail. `wait` is how many seconds a
-    synchronous execution waits at most. Where orders run on Airflow, `airflow_events` takes its events, and
-    `airflow_health` says whether it works.
+    `processes` are those that are loaded. `admission` takes orders or refuses them, `mailing` says which of them get
+    a mail. `wait` is how many seconds a synchronous execution waits at most. Where orders run on Airflow,
+    `airflow_events` takes its events, and `airflow_health` says whether it works.
     """
 
     api: API
@@ -55,6 +56,7 @@ class Resources:
     light: CapacityLimiter
     heavy: CapacityLimiter
     wait: float
+    processes: LoadedProcesses
     airflow_events: AirflowEvents | None = None
     airflow_health: AirflowHealth | None = None
     described: Recent[str, tuple[Hashable, dict[str, Any]]] = field(default_factory=lambda: Recent(_DESCRIBED))

@@ -25,6 +25,7 @@ from auth.sign_in import SignIn
 from auth.throttle import LOGINS, Throttle
 from auth.token_endpoint import Client, TokenEndpoint
 from auth.tokens import TokenVerifier, make_verifier
+from processes.loading import shipped_names
 from server.maintenance import maintenance
 from server.settings import Settings
 from sql.connections import Place
@@ -36,7 +37,7 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
         return OPEN
     if settings.auth.policy is None:
         raise InvalidPolicy(["missing; deploy/policy.yml is an example"])
-    return read_policy(settings.auth.policy, PolicyNames.of(configuration["resources"]))
+    return read_policy(settings.auth.policy, PolicyNames.of(configuration["resources"], shipped_names()))
 
 
 @asynccontextmanager

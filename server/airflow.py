@@ -1,8 +1,9 @@
 """What the settings say of Airflow, for the worker, the server and `check`."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 
 from orchestration.notifications.signature import key_of
+from orchestration.registry import Registry
 from orchestration.runners.airflow import AirflowAccess, OnAirflow, Timing
 from server.settings import Settings
 
@@ -41,22 +42,21 @@ def refusals_of_airflow(settings: Settings) -> Iterator[str]:
     )
 
 
-def problems_of_airflow(settings: Settings, offered: Container[str]) -> list[str]:
+def problems_of_airflow(settings: Settings, processes: Registry) -> list[str]:
     """Return what keeps orders from being run on Airflow now; a server starts nevertheless, and they wait.
 
-    Of the `offered` processes it is also said which services are not set up.
+    Of the `processes` it is also said which services are not set up.
     """
     airflow = on_airflow(settings)
     if airflow is None:
         return []
     from orchestration.runners.airflow.client import Airflow  # noqa: PLC0415  large, and for Airflow only
     from orchestration.runners.airflow.condition import examine  # noqa: PLC0415  likewise
-    from orchestration.where import DAGS  # noqa: PLC0415  likewise
 
-    client = Airflow(airflow.access)
+    client, dags = Airflow(airflow.access), processes.dags
     try:
-        condition = examine(client, DAGS)
-        problems = [*condition.problems(DAGS), *condition.lacks(offered)]
+        condition = examine(client, dags)
+        problems = [*condition.problems(dags), *condition.lacks(dags)]
         return [f"LANDCAST_AIRFLOW_URL: {problem}" for problem in problems]
     finally:
         client.close()

@@ -11,10 +11,8 @@ from auth.access import Access, Action, Policy
 from auth.identity import ANONYMOUS, LOCAL
 from auth.policy import OPEN
 from auth.visibility import VisibleResources
-from orchestration.where import SERVICES
 from products.catalogue import Catalogue, catalogue_of
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
-from server.settings import Settings
 
 _TYPES = {"NotFound": NOT_FOUND, "InvalidParameterValue": INVALID_PARAMETER}
 
@@ -34,8 +32,7 @@ def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> Rais
     """Return the API of this configuration at the public address; the configuration itself stays as it is.
 
     Of `server` it gets the limits alone: what else pygeoapi would heed is the settings', or is not honoured.
-    Every provider is told the `classes` of the product that it shows, every process the `years` of each series where
-    everybody may know of all products. Its resources are those that the caller may see.
+    Every provider is told the `classes` of the product that it shows. Its resources are those that the caller may see.
     """
     config = in_one_language(configuration)
     given = config.get("server", {})
@@ -49,12 +46,9 @@ def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> Rais
     config["logging"] = {"level": "WARNING"}
     config.pop("pubsub", None)
     catalogue = catalogue_of(configuration)
-    years = _years(catalogue, policy)
     for name, resource in config["resources"].items():
         for provider in resource.get("providers", ()):
             provider["classes"] = catalogue.classes(name)
-        if "processor" in resource:
-            resource["processor"]["years"] = years
     api = RaisingAPI(config, {})
     api.config["resources"] = VisibleResources(api.config["resources"], policy)
     return api
@@ -93,22 +87,10 @@ def _language(configuration: Mapping[str, Any]) -> str:
     return str((server.get("languages") or [server.get("language", "en")])[0])
 
 
-def _years(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:
+def years_of(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:
     """Return the years of each series; none where one is hidden from somebody, since descriptions are everybody's."""
     anybody = LOCAL if policy is OPEN else ANONYMOUS
     for product in filter(lambda each: each.listed, catalogue.products):
         if not all(policy(anybody, Access(Action.DISCOVER, name)).allowed for name in product.collections):
             return {}
     return {series: catalogue.years(series) for series in catalogue.series}
-
-
-def offered(configuration: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return the configuration without the production services where there is no Airflow to run them."""
-    if settings.airflow.url is not None:
-        return dict(configuration)
-    resources = {
-        name: resource
-        for name, resource in configuration["resources"].items()
-        if resource["type"] != "process" or name not in SERVICES
-    }
-    return {**configuration, "resources": resources}

@@ -14,12 +14,13 @@ from starlette.middleware import Middleware
 
 from auth.access import Policy
 from orchestration.admission import Admission, Backlog
+from orchestration.registry import Registry
 from orchestration.runners.airflow.events import tell
 from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
-from orchestration.where import ON_AIRFLOW
 from plugins.patches import apply_patches
+from processes.loading import LoadedProcesses, load_processes
 from products.catalogue import catalogue_of
 from routes.accounts import account, api_keys, login, tokens
 from routes.common import collections, landing
@@ -48,10 +49,11 @@ from routes.providers import log_failures
 from routes.resources import AirflowEvents, Resources
 from server.access import as_system, authenticating, make_policy
 from server.airflow import news_key, on_airflow
-from server.api import make_api, offered
+from server.api import make_api, years_of
 from server.database import place_of
 from server.logs import in_background
 from server.notifications import make_results
+from server.processes import log_wrong, offered
 from server.settings import Settings
 from sql import connections
 
@@ -81,23 +83,30 @@ OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
 def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     """Return the application; databases and threads begin in its lifespan, so it may be made before a fork."""
     apply_patches()
-    configuration = offered(configuration, settings)
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
+    loaded = load_processes(configuration["resources"], years_of(catalogue_of(configuration), policy))
+    configuration = offered(configuration, loaded.registry, airflow=settings.airflow.url is not None)
     api = make_api(configuration, url, policy)
     routes = _routes(settings)
     app = Starlette(
         routes=routes,
         middleware=_middleware(settings, routes),
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(configuration, settings, api, policy),
+        lifespan=_lifespan(configuration, settings, api, policy, loaded),
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.issuer = settings.auth.issuer
     with as_system():
         app.state.definition = Definition(
-            build(api, for_people=not settings.auth.open, of_airflow=settings.airflow.url is not None), routes
+            build(
+                api,
+                loaded.processors,
+                for_people=not settings.auth.open,
+                of_airflow=settings.airflow.url is not None,
+            ),
+            routes,
         )
     return app
 
@@ -129,15 +138,16 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
 
 
 def _lifespan(
-    configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy
+    configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy, loaded: LoadedProcesses
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         place = place_of(settings)
-        resources = open_resources(configuration, settings, api, policy, place=place)
+        resources = open_resources(configuration, settings, api, policy, loaded, place=place)
         app.state.resources = resources
         with as_system():
             log_failures(api)
+        log_wrong(loaded.wrong)
         try:
             with in_background():
                 async with authenticating(app, settings, resources.light, place=place):
@@ -150,7 +160,13 @@ def _lifespan(
 
 
 def open_resources(
-    configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy, *, place: connections.Place
+    configuration: Mapping[str, Any],
+    settings: Settings,
+    api: API,
+    policy: Policy,
+    loaded: LoadedProcesses,
+    *,
+    place: connections.Place,
 ) -> Resources:
     """Open what the routes work with."""
     folder = settings.state.dir
@@ -165,13 +181,20 @@ def open_resources(
         policy=policy,
         catalogue=catalogue_of(configuration),
         store=store,
-        admission=Admission(store, results.root, settings.results.cap, _backlog(settings, store)),
+        admission=Admission(
+            store,
+            results.root,
+            settings.results.cap,
+            _backlog(settings, store, loaded.registry),
+            loaded.registry.without_files,
+        ),
         outbox=Outbox(place, lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
         results=results,
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,
+        processes=loaded,
         airflow_events=_airflow_events(settings, place),
         airflow_health=_airflow_health(settings),
     )
@@ -182,8 +205,8 @@ def _airflow_health(settings: Settings) -> AirflowHealth | None:
     return None if airflow is None else AirflowHealth(airflow.access)
 
 
-def _backlog(settings: Settings, store: StoredJobs) -> Backlog | None:
-    return Backlog(store, ON_AIRFLOW, settings.airflow.backlog) if settings.airflow.url else None
+def _backlog(settings: Settings, store: StoredJobs, registry: Registry) -> Backlog | None:
+    return Backlog(store, registry.on_airflow, settings.airflow.backlog) if settings.airflow.url else None
 
 
 def _airflow_events(settings: Settings, place: connections.Place) -> AirflowEvents | None:

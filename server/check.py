@@ -11,8 +11,10 @@ from typing import Any
 from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
 from orchestration.prebuilt.record import HOUSE
+from orchestration.registry import Registry
 from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
+from processes.loading import load_processes
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.vector.query import faults_of_index
 from routes.features.query import queryable
@@ -37,7 +39,7 @@ def find_problems(configuration: Path) -> list[str]:
         settings = read_settings()
         refused = refusals(settings, whole=True)
         problems += [*refused, *_of_database(settings)]
-        problems += [] if refused else [*problems_of_airflow(settings, _offered(configuration)), *_of_owners(settings)]
+        problems += [] if refused else [*problems_of_airflow(settings, _registry(configuration)), *_of_owners(settings)]
     except WrongSettings as error:
         problems += error.problems
     try:
@@ -50,13 +52,21 @@ def find_problems(configuration: Path) -> list[str]:
     return problems
 
 
-def _offered(configuration: Path) -> frozenset[str]:
-    """Return the processes of the configuration, none of one that cannot be read."""
+def _registry(configuration: Path) -> Registry:
+    """Return the processes of the configuration that can be loaded, none of one that cannot be read."""
     try:
-        resources = read_configuration(configuration)["resources"]
-        return frozenset(name for name, each in resources.items() if each["type"] == "process")
-    except (InvalidConfiguration, AttributeError, KeyError, TypeError):
-        return frozenset()
+        return load_processes(dict(_processes(read_configuration(configuration)))).registry
+    except InvalidConfiguration:
+        return Registry()
+
+
+def _processes(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the entries of processes; one that has no shape is named by the schema."""
+    resources = configuration.get("resources")
+    for name, resource in resources.items() if isinstance(resources, Mapping) else ():
+        match resource:
+            case {"type": "process", "processor": {"name": str()}}:
+                yield str(name), resource
 
 
 def find_ignored(configuration: Path) -> tuple[str, ...]:
@@ -208,11 +218,11 @@ def of_policy(settings: Settings, configuration: Mapping[str, Any]) -> list[str]
 
 def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the plugins say of their definitions; one that has no shape is named by the schema."""
+    for name, why in load_processes(dict(_processes(configuration))).wrong.items():
+        yield f"resources.{name}.processor.name: {why}"
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
         match resource:
-            case {"type": "process", "processor": {"name": str()} as processor}:
-                yield from _of_process(f"resources.{name}.processor", processor)
             case {"type": "collection", "providers": [*providers]}:
                 for number, provider in enumerate(providers):
                     yield from _of_provider(f"resources.{name}.providers[{number}]", provider)
@@ -235,14 +245,6 @@ def _of_provider(place: str, provider: Any) -> Iterator[str]:
         yield f"{place}.data: no such file: {source}{hint}"
     elif error := _failure(lambda: plugin(provider).get_fields()):
         yield f"{place}.data: {source}: {error}"
-
-
-def _of_process(place: str, processor: Any) -> Iterator[str]:
-    plugin, problem = _plugin(place, processor)
-    if plugin is None:
-        yield problem
-    elif error := _failure(lambda: plugin(processor)):
-        yield f"{place}.name: {error}"
 
 
 def _plugin(place: str, definition: Mapping[str, Any]) -> tuple[Any, str]:

@@ -174,12 +174,14 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
     from server.airflow import on_airflow
     from server.database import postgres_of
     from server.notifications import make_notifier
+    from server.processes import read_registry
 
     database = postgres_of(settings)
     with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"):
         run_work(
             state_dir=settings.state.dir,
             config=configuration,
+            processes=read_registry(configuration),
             capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
             keeping=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
             allow_private_fetch=settings.jobs.fetch_private,

@@ -10,7 +10,6 @@ from orchestration.full import RESERVE, free_bytes
 from orchestration.job import Job, Status
 from orchestration.prebuilt.record import HOUSE
 from orchestration.runners import WAITS
-from orchestration.work import WITHOUT_FILES
 
 _EVERY = 0.5
 """Seconds between two looks at what is being made."""
@@ -45,12 +44,21 @@ class Space:
     """Keeps count of what lies below `root`, by folder, so that only what is being made is measured again.
 
     With a `cap` in bytes: orders that make files do not begin while it is reached, and one that crosses it ran short.
-    An order that ran short is run again one at a time with others that did, with what it had needed and some more free.
+    Orders of processes in `without_files` make none. An order that ran short is run again one at a time with others
+    that did, with what it had needed and some more free.
     """
 
-    def __init__(self, root: Path, *, cap: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        cap: int | None = None,
+        without_files: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._root = root
         self._cap = cap
+        self.without_files = without_files
         self._clock = clock
         self._sizes: dict[str, int] | None = None
         self._used = self._free = 0
@@ -107,7 +115,7 @@ class Space:
         short = self._short.get(job.id)
         if short and not (self._trying in {None, job.id} and self._clock() >= short.after and self._has(short.need)):
             return short.message
-        if job.order.process in WITHOUT_FILES:
+        if job.order.process in self.without_files:
             return ""
         if self._cap is not None and self._used >= self._cap:
             return cap_reached(self._cap)

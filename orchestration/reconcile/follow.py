@@ -7,7 +7,6 @@ from orchestration.errors import RunnerUnavailable
 from orchestration.job import Job, Manifest, Status
 from orchestration.reconcile.context import ReconcilerContext, names
 from orchestration.runners import WAITS, Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState
-from orchestration.work import WITHOUT_FILES
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class Follower:
     def end_above_cap(self, jobs: Sequence[Job]) -> None:
         """End the youngest run that has files while there are more than there may be; the older ones go on."""
         for job in reversed(jobs if self._context.space.is_over else ()):
-            if job.status is Status.RUNNING and job.order.process not in WITHOUT_FILES:
+            if job.status is Status.RUNNING and job.order.process not in self._context.space.without_files:
                 self._leave_short(job, Running())
                 return
 

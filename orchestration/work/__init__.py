@@ -4,13 +4,12 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.job import Manifest, Order, ResultFile
-from orchestration.where import SERVICES
+from orchestration.registry import ProcessRow, Registry
 from products.catalogue import Catalogue, Product, catalogue_of, read_configuration
 from products.progress import Report
 
@@ -29,6 +28,7 @@ class JobContext:
     `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
     by reference; `report` tells how far the step at hand is; `orders` is the orders' database, to be read only.
     `workers` is how many processes may make parts at the same time; where it is one, that one does all steps.
+    `processes` has the row of the order's process, of others where that is known.
     """
 
     job_id: str
@@ -40,6 +40,12 @@ class JobContext:
     report: Report
     orders: "Place | None" = None
     workers: int = 1
+    processes: Registry = field(default_factory=Registry)
+
+    @property
+    def process(self) -> ProcessRow:
+        """The row of the order's process."""
+        return self.processes[self.order.process]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +64,8 @@ class Work:
     turn: Callable[[JobContext], AbstractContextManager[object]] = nullcontext
 
 
-ESTIMATE = "estimate-product"
-"""The process that tells what an order would be, as one JSON object."""
-
-_MODULES = {
-    ESTIMATE: "orchestration.work.estimate_product",
-    "extract-product": "orchestration.work.extract_product",
-    "national-product": "orchestration.work.national_product",
-    "european-product": "orchestration.work.european_product",
-    "area-statistics": "orchestration.work.area_statistics",
-    "echo": "orchestration.work.echo",
-}
-
-QUICK = frozenset({"area-statistics", "echo", ESTIMATE})
-"""The processes that have places of their own, so that long orders never starve them."""
-
-WITHOUT_FILES = QUICK | SERVICES
-"""The processes whose results are values, so that they need no space where results are kept."""
-
 REFUSED = "refused"
 """The member of an estimate's stored inputs that says why an order with them would be refused."""
-
-
-def work_of(process: str) -> Work:
-    """Return the work of a process; its module is imported only now. Raises KeyError."""
-    work: Work = import_module(_MODULES[process]).WORK
-    return work
 
 
 def result_file(path: Path, context: JobContext, *, media_type: str) -> ResultFile:

@@ -10,13 +10,12 @@ from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
 from orchestration.estimate.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
 from orchestration.job import Manifest, Output
 from orchestration.store.past import PastOrder, count_unfinished, past_orders
-from orchestration.work import QUICK, REFUSED, JobContext, Part, Piece, Work, catalogue_of_bench
+from orchestration.work import REFUSED, JobContext, Part, Piece, Work, catalogue_of_bench
 from products.area import Area, measure_area
 from products.catalogue import Catalogue, Product
 from products.classes import name_of
 from products.errors import InvalidArea, RequestTooLarge
 from products.limits import MAX_ORDER_KM2
-from sql.connections import Place
 
 _PROCESS = "extract-product"
 _COUNTING = 0.4
@@ -51,7 +50,7 @@ def _make(_part: Part, context: JobContext) -> Piece:
         "limit": {"km2": MAX_ORDER_KM2},
         **(_amounts(amount, product, inputs["product"]) if amount else {}),
         **(_costs(amount, inputs["product"], _past(context, product, catalogue)) if amount and amount.total else {}),
-        **_waiting(context.orders),
+        **_waiting(context),
     }
 
 
@@ -119,12 +118,12 @@ def _basis(past: Sequence[Past], total: int, unit: str) -> Mapping[str, Any]:
     return {"orders": len(past), "text": text}
 
 
-def _waiting(orders: Place | None) -> Mapping[str, Any]:
+def _waiting(context: JobContext) -> Mapping[str, Any]:
     """Say how many orders are before one that is sent now; what they need is not in `time`."""
-    if orders is None:
+    if context.orders is None:
         return {}
     with suppress(StoreUnavailable):
-        return {"waiting": {"orders": count_unfinished(orders, beside=QUICK)}}
+        return {"waiting": {"orders": count_unfinished(context.orders, beside=context.processes.quick)}}
     return {}
 
 

@@ -5,58 +5,62 @@ step. A step ends its process with a code of `orchestration.child` where its ord
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestration.ending import write_ending
 from orchestration.runners import Done
-from orchestration.work import Piece, Work
-from orchestration.work import work_of as _work_of
+from orchestration.work import JobContext, Piece, Work
 from orchestration.work.attempt import MADE, READ, assembled, begin, performed
 from orchestration.work.trying import trying
 from products.progress import Report, between
 
 Told = Mapping[str, Any]
-WorkOf = Callable[[str], Work]
+Works = Mapping[str, Work]
+"""Works that are known by the name of their process, before those that the registry names."""
 
 _MADE = "made"
 """The folder of an attempt that has an empty file for each part that is made."""
 
 
-def perform(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> None:
+def perform(told: Told, try_: int, *, works: Works | None = None) -> None:
     """Do all of the work and write its ending."""
     with trying(told, str(try_)) as context:
         begin(context.report)
-        write_ending(context.folder, Done(performed(work_of(told["process"]), context)))
+        write_ending(context.folder, Done(performed(_work_of(context, works), context)))
 
 
-def plan(told: Told, try_: int, *, work_of: WorkOf = _work_of) -> list[dict[str, Any]]:
+def plan(told: Told, try_: int, *, works: Works | None = None) -> list[dict[str, Any]]:
     """Return the parts: `{"part", "index", "count"}`, what `make` takes."""
     with trying(told, f"{try_}-plan", workers=_workers()) as context:
         begin(context.report)
-        parts = work_of(told["process"]).plan(context)
+        parts = _work_of(context, works).plan(context)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
 
 
-def make(told: Told, planned: Mapping[str, Any], try_: int, *, work_of: WorkOf = _work_of) -> Piece:
+def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | None = None) -> Piece:
     """Make one part of those that `plan` returned; return its piece."""
     index, part = planned["index"], planned["part"]
     with trying(told, f"{try_}-{index}", workers=_workers()) as context:
         made = context.folder.parent / _MADE
         made.mkdir(exist_ok=True)
         share = _share(context.report, made, planned["count"])
-        piece = work_of(told["process"]).make(part, replace(context, report=share))
+        piece = _work_of(context, works).make(part, replace(context, report=share))
         (made / str(index)).touch()
         share(0, f"Made part {index + 1} of {planned['count']}")
         return piece
 
 
-def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, work_of: WorkOf = _work_of) -> None:
+def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, works: Works | None = None) -> None:
     """Make the result of the pieces, in the order of their parts, and write its ending."""
     with trying(told, f"{try_}-assemble", workers=_workers()) as context:
-        write_ending(context.folder, Done(assembled(work_of(told["process"]), pieces, context)))
+        write_ending(context.folder, Done(assembled(_work_of(context, works), pieces, context)))
+
+
+def _work_of(context: JobContext, works: Works | None) -> Work:
+    return (works or {}).get(context.order.process) or context.process.find_work()
 
 
 def _share(report: Report, made: Path, count: int) -> Report:

@@ -18,9 +18,10 @@ from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT, die_with, go_first,
 from orchestration.ending import read_ending
 from orchestration.errors import AttemptOver, NoSpaceLeft, StoreUnavailable
 from orchestration.full import NO_SPACE
-from orchestration.handover import handed_order
+from orchestration.handover import handed_order, handed_row
 from orchestration.net.addresses import any_address, is_public
 from orchestration.net.fetch import Fetcher
+from orchestration.registry import Registry
 from orchestration.store.database import unavailable
 from orchestration.work import JobContext
 from orchestration.work.attempt import Ended, Progress, failing_into
@@ -120,14 +121,16 @@ def _context(told: Mapping[str, Any], results: Path, folder: Path, progress: Pro
     os.environ.update(temporary(folder))
     tempfile.tempdir = None
     private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}
+    handed = results / told["job"] / str(told["attempt"])
     return JobContext(
         job_id=told["job"],
-        order=handed_order(results / told["job"] / str(told["attempt"])),
+        order=handed_order(handed),
         results=results,
         folder=folder,
         configuration=Path(os.environ["LANDCAST_AIRFLOW_CONFIG"]),
         fetch=Fetcher(allowed=any_address if private else is_public),
         report=progress,
+        processes=Registry((handed_row(handed),)),
     )
 
 

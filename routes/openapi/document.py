@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from pygeoapi.api import API
 
+from processes.base import Processor
 from routes.http.form import FORM
 from routes.openapi.backends import airflow_paths, order_paths
 from routes.openapi.collections import collection_paths
@@ -20,7 +22,9 @@ _REF = re.compile(r'"#/components/(\w+)/([\w.-]+)"')
 _ALWAYS = "/health/live"
 
 
-def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, Any]:
+def build(
+    api: API, processors: Mapping[str, Processor], *, for_people: bool, of_airflow: bool = False
+) -> dict[str, Any]:
     """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself.
 
     `for_people` says whether callers are known here, and so can sign in, `of_airflow` whether Airflow tells us of runs.
@@ -28,7 +32,8 @@ def build(api: API, *, for_people: bool, of_airflow: bool = False) -> dict[str, 
     paths = general_paths()
     for collection_id in listed_collections(api):
         paths |= collection_paths(api, collection_id)
-    paths |= process_paths(api) | job_paths(api) | order_paths() | (people_paths() if for_people else {})
+    paths |= process_paths(api, processors) | job_paths(processors) | order_paths()
+    paths |= people_paths() if for_people else {}
     paths |= airflow_paths() if of_airflow else {}
     limits = api.config["server"].get("limits", {})
     paths = {path: _completed(path, operations, for_people=for_people) for path, operations in paths.items()}

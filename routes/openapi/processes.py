@@ -5,6 +5,7 @@ from typing import Any
 
 from pygeoapi.api import API
 
+from processes.base import Processor
 from routes.openapi.components import DATETIME
 from routes.openapi.operation import (
     BYTES,
@@ -41,8 +42,8 @@ _RELATED = "multipart/related"
 _BY_REFERENCE: Value = {"description": "By reference: the links are headers.", **headers("Link", "Preference-Applied")}
 
 
-def process_paths(api: API) -> Value:
-    """Return the paths of every configured process."""
+def process_paths(api: API, processors: Mapping[str, Processor]) -> Value:
+    """Return the paths of every listed process."""
     paths: Value = {
         "/processes": {
             "get": operation(
@@ -55,7 +56,7 @@ def process_paths(api: API) -> Value:
         }
     }
     for process_id in listed_processes(api):
-        metadata = api.manager.get_processor(process_id).metadata
+        metadata = processors[process_id].metadata
         paths[f"/processes/{process_id}"] = {"get": _description(process_id, metadata)}
         paths[f"/processes/{process_id}/execution"] = {"post": _execution(process_id, metadata)}
     return paths
@@ -118,13 +119,9 @@ def _media_types(outputs: Mapping[str, Any]) -> list[str]:
     return [*dict.fromkeys(types), *([_RELATED] if len(outputs) > 1 else [])]
 
 
-def _file_types(api: API) -> list[str]:
+def _file_types(processors: Mapping[str, Processor]) -> list[str]:
     """Return the media types of the files that the processes make."""
-    schemas = [
-        output["schema"]
-        for process_id in api.manager.processes
-        for output in api.manager.get_processor(process_id).metadata["outputs"].values()
-    ]
+    schemas = [output["schema"] for process in processors.values() for output in process.metadata["outputs"].values()]
     formats = [each for schema in schemas for each in formats_of(schema)]
     return [*dict.fromkeys(each["mediaType"] for each in formats if "encoding" in each)] or ["application/octet-stream"]
 
@@ -186,13 +183,9 @@ def _results(description: str, media_types: Iterable[str]) -> Value:
     return {"description": description, "content": {**raw, JSON: {"schema": ref("schemas", "value")}}}
 
 
-def job_paths(api: API) -> Value:
+def job_paths(processors: Mapping[str, Processor]) -> Value:
     """Return the paths of jobs and results."""
-    made = [
-        media_type
-        for process_id in api.manager.processes
-        for media_type in _media_types(api.manager.get_processor(process_id).metadata["outputs"])
-    ]
+    made = [media_type for process in processors.values() for media_type in _media_types(process.metadata["outputs"])]
     types = [*dict.fromkeys(made)]
     return {
         "/jobs": {
@@ -219,7 +212,7 @@ def job_paths(api: API) -> Value:
                 [each for each in types if each != _RELATED],
             )
         },
-        "/results/{job_id}/{name}": {"get": _signed_file(_file_types(api))},
+        "/results/{job_id}/{name}": {"get": _signed_file(_file_types(processors))},
     }
 
 

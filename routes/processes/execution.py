@@ -59,7 +59,7 @@ async def execute(request: Request) -> Response:
     """Store the order, then answer as the mode says; a caller who goes away changes nothing of the order."""
     allow_parameters(request)
     resources = resources_of(request)
-    process = processor_of(resources.api, request.path_params["process_id"])
+    process = processor_of(resources, request.path_params["process_id"])
     job = await _ordered(request, process)
     preferences = read_preferences(request)
     mode = choose_mode(process, preferences, resources.wait)

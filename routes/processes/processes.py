@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pygeoapi.api import API
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,20 +17,17 @@ from routes.pages.respond import respond
 from routes.providers import listed_processes, processes_of
 from routes.query.paging import page_links, read_page
 from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.resources import Resources, resources_of
 
 _REL = "http://www.opengis.net/def/rel/ogc/1.0"
 _SUMMARY = ("id", "version", "title", "description", "keywords", "jobControlOptions", "outputTransmission")
 
 
-def processor_of(api: API, process_id: str) -> Processor:
+def processor_of(resources: Resources, process_id: str) -> Processor:
     """Return the process. Raises the 404 Problem where the caller sees none of this id."""
-    if process_id not in processes_of(api):
-        raise no_such_process(process_id, listed_processes(api))
-    processor = api.manager.get_processor(process_id)
-    if not isinstance(processor, Processor):
-        raise TypeError(f"{process_id}: {processor!r} is no processes.base.Processor")
-    return processor
+    if process_id not in processes_of(resources.api):
+        raise no_such_process(process_id, listed_processes(resources.api))
+    return resources.processes.processors[process_id]
 
 
 def process_summary(process: Processor, url: str) -> dict[str, Any]:
@@ -64,7 +60,7 @@ async def processes(request: Request) -> Response:
     shown = names[page.offset : page.offset + page.limit]
     document = {
         "title": "Processes",
-        "processes": [process_summary(processor_of(resources.api, name), resources.url) for name in shown],
+        "processes": [process_summary(processor_of(resources, name), resources.url) for name in shown],
         "links": page_links(request, page, len(names)),
     }
     return respond(request, document, page="processes.html")
@@ -74,7 +70,7 @@ async def process(request: Request) -> Response:
     """Describe one process."""
     allow_parameters(request)
     resources = resources_of(request)
-    found = processor_of(resources.api, request.path_params["process_id"])
+    found = processor_of(resources, request.path_params["process_id"])
     document = process_description(found, resources.url)
     return respond(request, document, page="process.html", only_page=_in_words(document, resources.url))
 

@@ -17,7 +17,6 @@ from auth.identity import current_identity
 from orchestration.files.document import Delivery
 from orchestration.job import Job, ResultFile
 from orchestration.status_info import instant
-from orchestration.work import ESTIMATE
 from processes.words import shown
 from routes.guard import NOTHING, READ_JOB, GuardedRoute
 from routes.http.accept import choose_for
@@ -35,7 +34,7 @@ from routes.processes.delivery import (
 )
 from routes.processes.own_job import own_job
 from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.resources import Resources, resources_of
 
 
 async def results(request: Request) -> Response:
@@ -65,12 +64,14 @@ def _page(request: Request, job: Job) -> Mapping[str, Any]:
     outputs = [_row(delivery) for delivery in deliveries(job, resources_of(request))]
     until = instant(job.files_until) if job.files_until else None
     page = {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
-    return {**page, "estimate": _estimate(job)}
+    return {**page, "estimate": _estimate(resources_of(request), job)}
 
 
-def _estimate(job: Job) -> Any:
+def _estimate(resources: Resources, job: Job) -> Any:
     """Return what the page says in words: the estimate, None where the job made none."""
-    return next((output.value for output in job.manifest), None) if job.order.process == ESTIMATE else None
+    process = resources.processes.processors.get(job.order.process)
+    estimates = process is not None and process.asks_of is not None
+    return next((output.value for output in job.manifest), None) if estimates else None
 
 
 def _row(delivery: Delivery) -> Mapping[str, Any]:

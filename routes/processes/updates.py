@@ -17,15 +17,13 @@ from orchestration.errors import ReferenceRefused, WorkFailed
 from orchestration.job import UNFINISHED, Job, Manifest, Output, Status
 from orchestration.net.connection import parse_address
 from orchestration.status_info import status_info
-from orchestration.work import QUICK
 from processes.words import shown
 from routes.guard import UPDATE_JOB, GuardedRoute
 from routes.http.body import parse_object, read_json
 from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
 from routes.processes.own_job import own_job, waiting
-from routes.processes.subscribers import Mailing
 from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.resources import Resources, resources_of
 
 _PRIVATE = {"Cache-Control": "private, no-cache"}
 
@@ -35,7 +33,7 @@ async def update(request: Request) -> Response:
     allow_parameters(request, one_form=True)
     resources, job = resources_of(request), own_job(request)
     body = await read_json(request)
-    said = await anyio.to_thread.run_sync(read_update, body, job, resources.mailing, limiter=resources.heavy)
+    said = await anyio.to_thread.run_sync(read_update, body, job, resources, limiter=resources.heavy)
     now = await anyio.to_thread.run_sync(resources.store.update, job.id, said, limiter=resources.light)
     if now is None:
         raise no_such_job(job.id)
@@ -121,7 +119,7 @@ class _Given:
             raise _refused(name, self.members[name], f"only with the status {words}")
 
 
-def read_update(body: bytes, job: Job, mailing: Mailing) -> BackendUpdate:
+def read_update(body: bytes, job: Job, resources: Resources) -> BackendUpdate:
     """Return what a back end says of the job. Raises the 400 Problem; the 409 where none may have such a job."""
     members = parse_object(body, such_as='{"status": "SUCCESS", "result": …}')
     unknown = next((name for name in members if name not in _MEMBERS), None)
@@ -136,15 +134,15 @@ def read_update(body: bytes, job: Job, mailing: Mailing) -> BackendUpdate:
         manifest=given.manifest(status),
         reason=given.reason(word),
         fault=WorkFailed.__name__ if word == _INVALID else "",
-        mail_to=mailing.recipient(job.order) if given.wants_mail(status) else None,
+        mail_to=resources.mailing.recipient(job.order) if given.wants_mail(status) else None,
     )
-    _check_process(job)
+    _check_process(job, resources)
     return update
 
 
-def _check_process(job: Job) -> None:
+def _check_process(job: Job, resources: Resources) -> None:
     """Raise the 409 Problem for an order that is done here in seconds, with outputs of its own."""
-    if job.order.process in QUICK:
+    if job.order.process in resources.processes.registry.quick:
         raise Problem(HTTPStatus.CONFLICT, f"orders of {job.order.process} are done by this server alone", jobID=job.id)
 
 

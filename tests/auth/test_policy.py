@@ -9,10 +9,11 @@ from auth.access import UNLIMITED, Access, Action, Limits
 from auth.identity import ANONYMOUS, LOCAL, Identity
 from auth.keys.key import KeyIdentity, KeyScope
 from auth.policy import OPEN, GrantPolicy
-from auth.policy_file import COLLECTIONS, PROCESSES, PolicyNames, policy_of, read_policy
+from auth.policy_file import COLLECTIONS, PolicyNames, policy_of, read_policy
 from auth.policy_problems import InvalidPolicy
+from processes.loading import shipped_names
 
-KNOWN = PolicyNames.of({})
+KNOWN = PolicyNames.of({}, shipped_names())
 EXAMPLE = Path("deploy/policy.yml")
 ISSUER = "https://sso.example.org/realms/land"
 
@@ -276,6 +277,6 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 def test_what_is_switched_off_counts_as_known() -> None:
-    assert "apply-model" in PROCESSES
+    assert "apply-model" in shipped_names()
     assert "parks" in COLLECTIONS
     policy(g={"who": "public", "may": "execute", "processes": ["sample-extraction-testing", "area-statistics"]})

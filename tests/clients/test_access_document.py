@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from auth.policy_file import PolicyNames, policy_of
+from processes.loading import shipped_names
 from tests.clients.conftest import FILE, Guarded, run
 from tests.server.served import eventually
 
@@ -57,7 +58,7 @@ def test_its_policies_can_be_followed() -> None:
     examples = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
     assert len(examples) == 2
     for example in examples:
-        assert policy_of(yaml.safe_load(example), PolicyNames.of({})).grants
+        assert policy_of(yaml.safe_load(example), PolicyNames.of({}, shipped_names())).grants
 
 
 def test_curl_with_client_credentials(environment: dict[str, str], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from orchestration.ending import write_ending
 from orchestration.errors import RunnerUnavailable, WorkflowUnavailable
 from orchestration.handover import TaskStatus, handed_order, write_status
 from orchestration.job import Job, Order, Output, Status
+from orchestration.registry import Registry
 from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, run_id
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.client import Airflow
@@ -22,11 +23,12 @@ from orchestration.runners.airflow.run import run_of
 from orchestration.runners.airflow.runner import AirflowRunner, hand_over
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
 from tests.ports import free_port
+from tests.registry import OURS
 
 Until = Callable[..., None]
 ID = "6f2b4c1e-0000-4000-8000-00000000000{}"
 PACE = Timing(poll=0.1, health=0.1, closer=0.3, patience=0.6, linger=0.4, shared=0.2, lost=0.5)
-DAGS = frozenset({"echo", "apply-model"})
+PROCESSES = Registry(tuple(row for row in OURS if row.id in {"echo", "apply-model"}))
 
 
 class Yard:
@@ -36,7 +38,7 @@ class Yard:
         self.played = played
         self.results = results
         self.until = until
-        self.runner = AirflowRunner(lambda: Airflow(played.access(timeout=0.5)), results, dags=DAGS, pace=PACE)
+        self.runner = AirflowRunner(lambda: Airflow(played.access(timeout=0.5)), results, PROCESSES, pace=PACE)
 
     def job(self, number: int = 1, process: str = "echo", **members: Any) -> Job:
         now = datetime.now(UTC)
@@ -90,7 +92,7 @@ RESULT = Done((Output("stringOutput", "x"),))
 def test_a_login_that_is_refused_is_tried_less_and_less_often(played: PlayedAirflow, tmp_path: Path) -> None:
     """An account that is tried once a second is one that is locked."""
     access = replace(played.access(timeout=0.5), password="wrong")  # noqa: S106  of nobody
-    with closing(AirflowRunner(lambda: Airflow(access), tmp_path, dags=DAGS, pace=PACE)):
+    with closing(AirflowRunner(lambda: Airflow(access), tmp_path, PROCESSES, pace=PACE)):
         time.sleep(4)
     assert 1 <= played.logins <= 2
 
@@ -192,9 +194,8 @@ def test_an_order_for_tests_waits_for_its_own_dag(yard: Yard) -> None:
     order = Order("extract-product", {"test": True}, "local")
     job = Job(ID.format(7), order, Status.RUNNING, now, now, attempt=1)
     yard.played.dags = {"echo": False, "extract-product": False, "extract-product-testing": True}
-    runner = AirflowRunner(
-        lambda: Airflow(yard.played.access()), yard.results, dags=frozenset(yard.played.dags), pace=PACE
-    )
+    products = Registry(tuple(row for row in OURS if row.id in {"echo", "extract-product"}))
+    runner = AirflowRunner(lambda: Airflow(yard.played.access()), yard.results, products, pace=PACE)
     with closing(runner):
         yard.until(lambda: not runner.why_wait(job))
         with pytest.raises(RunnerUnavailable, match="extract-product-testing is paused"):
@@ -219,7 +220,7 @@ def test_a_dag_that_went_between_two_looks_costs_no_attempt(yard: Yard, monkeypa
 
 def test_a_dag_that_is_paused_in_the_last_moment_gets_no_run_that_nobody_sees(yard: Yard) -> None:
     """Airflow takes a run of a paused DAG, and leaves it queued."""
-    run = run_of(yard.job(), ("echo",), yard.results)
+    run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf = {}
     with closing(Airflow(yard.played.access())) as airflow:
         hand_over(run, airflow, Condition(paused={"echo": True}))
@@ -233,7 +234,7 @@ def test_what_airflow_will_never_take_is_failed_and_the_log_says_why(
     monkeypatch.setattr(yard.runner, "_look_at_airflow", lambda: 60.0)
     monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
     time.sleep(0.3)
-    run = run_of(yard.job(), ("echo",), yard.results)
+    run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf = {}
     yard.played.mood = [(400, {"detail": "Invalid input for param inputs"})]
     with closing(Airflow(yard.played.access())) as airflow:
@@ -257,7 +258,7 @@ def test_orders_wait_while_airflow_is_away_or_does_not_schedule(yard: Yard) -> N
 @pytest.mark.parametrize("before", [False, True])
 def test_a_run_that_nobody_can_have_heard_of_was_never_begun(yard: Yard, *, before: bool) -> None:
     """Unless a worker before us may have handed it over, or we did."""
-    run = run_of(yard.job(), ("echo",), yard.results)
+    run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf, run.sent = {}, before
     nobody = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
     with closing(Airflow(nobody.access())) as airflow, pytest.raises(WorkflowUnavailable):

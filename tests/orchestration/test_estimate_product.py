@@ -17,13 +17,14 @@ from orchestration.job import Order, Output, ResultFile
 from orchestration.runners import Done
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.past import PastOrder, past_orders
-from orchestration.work import REFUSED, JobContext, work_of
+from orchestration.work import REFUSED, JobContext
 from orchestration.work.attempt import attempt
 from products.area import read_area
 from products.catalogue import Catalogue, catalogue_of, read_configuration
 from products.progress import unheard
 from products.raster.extract import extract_raster
 from products.vector.census import PolygonCounts
+from tests.registry import work_of
 
 ROOT = Path(__file__).parents[2]
 PARK = {"bbox": [23.80, 52.68, 23.90, 52.75]}

@@ -20,6 +20,7 @@ from orchestration.store.jobs import StoredJobs
 from sql.pool import PostgresPool
 from tests.airflow import Airflow
 from tests.orchestration.receivers import Postman
+from tests.registry import OURS
 
 AREA = "POLYGON((23.80 52.68, 23.90 52.68, 23.90 52.75, 23.80 52.75, 23.80 52.68))"
 
@@ -69,7 +70,7 @@ def begin(airflow: Airflow) -> Iterator[Begin]:
             job = store.begin(store.add(Order(process, inputs, "ann", outputs=outputs))[0].id)
             assert job is not None
             run = Run(airflow, store, job, dag or process)
-            hand_order(run.folder, job.order)
+            hand_order(run.folder, job.order, OURS[process])
             airflow.begin(run.dag, run.id, {"job": job.id, "attempt": 1, "process": process})
             return run
 

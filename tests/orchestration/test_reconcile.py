@@ -16,6 +16,7 @@ from orchestration.pools import RunnerPool, pools_on_airflow, pools_on_this_mach
 from orchestration.reconcile import Reconciler
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
 from orchestration.store.jobs import StoredJobs
+from tests.registry import OURS
 
 _LONG = "extract-product"
 
@@ -62,8 +63,8 @@ class Scene:
         self.restart()
 
     def restart(self, jobs_days: float = 365, cap: int | None = None) -> None:
-        space = Space(self.files.root, cap=cap)
-        pools = pools_on_this_machine(self.stage, 2)
+        space = Space(self.files.root, cap=cap, without_files=OURS.without_files)
+        pools = pools_on_this_machine(self.stage, 2, OURS.quick)
         self.reconciler = Reconciler(self.store, pools, self.files, jobs_days=jobs_days, space=space)
 
     def order(self, process: str = _LONG) -> str:
@@ -242,7 +243,7 @@ def test_a_run_that_was_never_begun_costs_no_attempt_that_counts(scene: Scene) -
 
 def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
     elsewhere = Stage()
-    pools = [RunnerPool(elsewhere, 1, frozenset({"echo"})), *pools_on_this_machine(scene.stage, 1)]
+    pools = [RunnerPool(elsewhere, 1, frozenset({"echo"})), *pools_on_this_machine(scene.stage, 1, OURS.quick)]
     scene.reconciler = Reconciler(scene.store, pools, scene.files, jobs_days=365)
     echo, waiting, quick, long = (scene.order(process) for process in ("echo", "echo", "area-statistics", _LONG))
     scene.go_round()
@@ -276,7 +277,7 @@ def test_reading_many_orders_takes_a_fifth_of_the_time_whatever_comes_in(
 
 def test_on_airflow_no_process_waits_for_the_orders_of_another(scene: Scene) -> None:
     elsewhere = Stage()
-    pools = [*pools_on_airflow(elsewhere, 1), *pools_on_this_machine(scene.stage, 1)]
+    pools = [*pools_on_airflow(elsewhere, 1, OURS.on_airflow), *pools_on_this_machine(scene.stage, 1, OURS.quick)]
     scene.reconciler = Reconciler(scene.store, pools, scene.files, jobs_days=365)
     ordered = [
         scene.order(process) for process in ("apply-model", "apply-model", "sample-extraction", "extract-product")

@@ -24,10 +24,10 @@ from orchestration.runners.airflow import AirflowAccess
 from orchestration.runners.airflow.client import Airflow as Client
 from orchestration.runners.airflow.condition import examine
 from orchestration.runners.airflow.health import AirflowHealth
-from orchestration.where import SERVICES
 from tests.airflow import HOME, Airflow
 from tests.orchestration.played_services import Asked, PlayedServices, Reply
 from tests.orchestration.receivers import Postman
+from tests.registry import OURS, SERVICES
 
 pytestmark = pytest.mark.long
 
@@ -254,7 +254,7 @@ class Stage:
         """Begin a run as the server would; return its DAG and its job."""
         job = str(uuid4())
         self._said[job] = []
-        hand_order(self._airflow.state / "results" / job / "1", Order(dag, inputs, ""))
+        hand_order(self._airflow.state / "results" / job / "1", Order(dag, inputs, ""), OURS[dag])
         self._airflow.begin(dag, f"{job}.1", {"job": job, "attempt": 1, "process": dag})
         return dag, job
 

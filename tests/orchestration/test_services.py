@@ -14,6 +14,7 @@ from orchestration.handover import hand_order
 from orchestration.job import Order, Output
 from orchestration.net.addresses import any_address
 from orchestration.net.connection import connect, parse_address
+from orchestration.registry import ProcessRow
 from orchestration.runners import Done, Failed
 from orchestration.services.apply_model import apply_model, calculate_features
 from orchestration.services.finish import ServiceRun, finish, give_up
@@ -303,7 +304,7 @@ def test_proxies_of_the_environment_are_not_used(play: Play, monkeypatch: pytest
 
 
 def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
-    hand_order(tmp_path / JOB / "2", Order("p", {"a": "\0"}, "ann"))
+    hand_order(tmp_path / JOB / "2", Order("p", {"a": "\0"}, "ann"), ProcessRow("p"))
     run = ServiceRun.of({"job": JOB, "attempt": 2, "process": "p"}, f"{JOB}.2", tmp_path)
     assert run.inputs == {"a": "\0"}
     give_up(run, tmp_path, 1, "x" * 9000)

@@ -25,6 +25,7 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.work.trying import Reporter
 from sql.pool import PostgresPool
 from tests.postgres import Postgres
+from tests.registry import OURS
 
 ROOT = Path(__file__).parents[2]
 _STEP = (sys.executable, str(Path(__file__).parent / "works.py"), "step")
@@ -81,7 +82,7 @@ def make_bureau(postgres: Postgres, tmp_path: Path) -> Iterator[MakeBureau]:
         job = store.begin(store.add(Order(process, inputs or {}, "ann", outputs=outputs))[0].id)
         assert job is not None
         members = {"job": job.id, "attempt": 1, "process": process}
-        hand_order(tmp_path / "results" / job.id / "1", job.order)
+        hand_order(tmp_path / "results" / job.id / "1", job.order, OURS[process])
         worker = urlunsplit(parts._replace(netloc=f"{name}:x@{parts.hostname}:{parts.port}"))
         settings = {
             "LANDCAST_DATABASE_URL": worker,

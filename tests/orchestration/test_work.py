@@ -18,10 +18,11 @@ from orchestration.job import Manifest, Order, Output, Status
 from orchestration.net.fetch import Fetched
 from orchestration.runners import Done, Failed, RunState
 from orchestration.store.jobs import StoredJobs
-from orchestration.work import JobContext, Part, Piece, Work, work_of
+from orchestration.work import JobContext, Part, Piece, Work
 from orchestration.work.attempt import Progress, attempt
 from products.errors import BrokenSource, NothingInside
 from products.progress import unheard
+from tests.registry import OURS, work_of
 
 MakeBench = Callable[..., JobContext]
 
@@ -66,8 +67,9 @@ def test_the_work_does_not_import_pygeoapi_nor_start_slowly() -> None:
 
 @pytest.mark.parametrize("name", ["extract-product", "echo"])
 def test_every_work_is_without_pygeoapi(name: str) -> None:
-    program = f"import sys; from orchestration.work import work_of; work_of({name!r}); print('pygeoapi' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
+    module = OURS[name].work
+    program = f"import sys, {module}; print('pygeoapi' in sys.modules, {module}.WORK is None)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False False\n"
 
 
 _LIKE_A_LINK = {"property1": "a", "property5": True, "href": "x"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestration.service import Capacity, Retention, run_work
 from sql.pool import PostgresPool
+from tests.registry import OURS
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO")
@@ -16,4 +17,4 @@ if __name__ == "__main__":
     state_dir, config = Path(settings.pop("state_dir")), Path(settings.pop("config"))
     url = settings.pop("database", None)
     settings["database"] = PostgresPool(url) if url else None
-    run_work(state_dir=state_dir, config=config, keeping=keeping, **settings)
+    run_work(state_dir=state_dir, config=config, processes=OURS, keeping=keeping, **settings)

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from orchestration.errors import NoSpaceLeft, WorkFailed
 from orchestration.job import Manifest, Output
-from orchestration.work import JobContext, Part, Piece, Work, result_file, steps, work_of
+from orchestration.work import JobContext, Part, Piece, Work, result_file, steps
 from orchestration.work.__main__ import main
 from products.errors import BrokenSource
 
@@ -110,19 +110,14 @@ _WORKS = {
 }
 
 
-def _work_of(process: str) -> Work:
-    return _WORKS.get(process) or work_of(process)
-
-
 def _step(name: str, *arguments: str) -> None:
     """Do a step as a task of Airflow does; print what it returns."""
     *given, try_ = map(json.loads, arguments)
-    print(json.dumps(getattr(steps, name)(*given, try_, work_of=_work_of)))  # noqa: T201
+    print(json.dumps(getattr(steps, name)(*given, try_, works=_WORKS)))  # noqa: T201
 
 
 if __name__ == "__main__":
-    chosen: Callable[[str], Work] = _work_of
     if sys.argv[1] == "step":
         _step(*sys.argv[2:])
     else:
-        main(sys.argv[1:], chosen)
+        main(sys.argv[1:], _WORKS)

@@ -18,7 +18,7 @@ from rio_cogeo.cogeo import cog_validate
 from starlette.testclient import TestClient
 
 from orchestration.job import Manifest, Order
-from orchestration.work import JobContext, work_of
+from orchestration.work import JobContext
 from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
 from products.raster.cog import Pixels
@@ -29,6 +29,7 @@ from server.cli import main
 from server.configuration import Findings
 from tests.conftest import ROOT, MakeApp
 from tests.odd.rasters import masked_beside, place_of, plain, with_alpha
+from tests.registry import work_of
 
 WORDS = ["--id", "made", "--title", "Made 2021", "--attribution", "Made here."]
 PLACE = Affine(10, 0, 5_200_000, 0, -10, 3_300_000)

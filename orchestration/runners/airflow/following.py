@@ -10,7 +10,6 @@ from orchestration.runners import Done, Failed, Gone
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.condition import QUEUED, Condition
 from orchestration.runners.airflow.run import Run
-from orchestration.where import SERVICES
 
 if TYPE_CHECKING:
     from orchestration.runners.airflow.client import Airflow, RunSeen, TaskSeen
@@ -40,7 +39,7 @@ def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> 
 def note(run: Run, seen: "RunSeen", condition: Condition) -> None:
     """Note how a run stands that is not over."""
     waits = condition.why_wait(run.dags[0])
-    said = status_of_tasks(run.folder) if run.process in SERVICES else ""
+    said = status_of_tasks(run.folder) if run.process.needs_airflow else ""
     run.note(seen.state, waits or (QUEUED if seen.state == "queued" else said))
     if waits:
         run.changed_at = time.monotonic()
@@ -63,7 +62,7 @@ def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Timing) -> fl
     run.over_at = run.over_at or now
     if now < run.over_at + pace.shared:
         return _SOON
-    if run.process in SERVICES:
+    if run.process.needs_airflow:
         run.end(_given_up(airflow.tasks(dag=run.dags[0], run=run.name)))
     else:
         run.end(Gone(f"Airflow ended its run ({seen.state}) without a result"))
@@ -109,4 +108,4 @@ def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Timin
 
 def _give_up(run: Run, how: str) -> None:
     _log.error("run %s is given up: %s", run.name, how)
-    run.give_up(Failed(f"The work was given up: {how}.") if run.process in SERVICES else Gone(how))
+    run.give_up(Failed(f"The work was given up: {how}.") if run.process.needs_airflow else Gone(how))

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from orchestration.job import Job
+from orchestration.registry import ProcessRow
 from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, RunState, run_id
 
 End = Done | Failed | Gone | NotBegun
@@ -21,7 +22,7 @@ class Run:
     """
 
     name: str
-    process: str
+    process: ProcessRow
     dags: tuple[str, ...]
     folder: Path
     conf: Mapping[str, Any] | None = None
@@ -76,9 +77,9 @@ class Run:
                 self.changed_at = time.monotonic()
 
 
-def run_of(job: Job, dags: tuple[str, ...], results: Path) -> Run:
+def run_of(job: Job, dags: tuple[str, ...], results: Path, process: ProcessRow) -> Run:
     """Return a run that is only looked for."""
-    return Run(run_id(job.id, job.attempt), job.order.process, dags, results / job.id / str(job.attempt))
+    return Run(run_id(job.id, job.attempt), process, dags, results / job.id / str(job.attempt))
 
 
 def conf_of(job: Job) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from orchestration.errors import RunnerUnavailable, WorkflowRefused, WorkflowUnavailable
 from orchestration.handover import hand_order
 from orchestration.job import Job, Status
+from orchestration.registry import Registry
 from orchestration.runners import Failed, Gone, NotBegun, Queued, Running, RunState, run_id
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
 from orchestration.runners.airflow.following import follow, is_suspect, note
 from orchestration.runners.airflow.run import Run, conf_of, run_of
-from orchestration.where import DAGS, dag_of, dags_of
 
 if TYPE_CHECKING:
     from orchestration.runners.airflow.client import Airflow
@@ -39,7 +39,7 @@ _UNASKED = Condition(AWAY, "Airflow was not asked yet")
 
 
 class AirflowRunner:
-    """A Runner of DAG runs named `{job}.{attempt}`, whose tasks stage below `results`; `dags` are those there must be.
+    """A Runner of DAG runs named `{job}.{attempt}`, whose tasks stage below `results`; `processes` name their DAGs.
 
     `connect` gives Airflow, in one of the runner's threads, as what it imports is large.
     """
@@ -50,13 +50,14 @@ class AirflowRunner:
         self,
         connect: "Callable[[], Airflow]",
         results: Path,
+        processes: Registry,
         *,
-        dags: frozenset[str] = DAGS,
         pace: Timing | None = None,
     ) -> None:
         self._connect = connect
         self._results = results.absolute()
-        self._dags = dags
+        self._processes = processes
+        self._dags = processes.dags
         self._pace = pace or Timing()
         self._airflow: Airflow | None = None
         self._condition = _UNASKED
@@ -73,17 +74,17 @@ class AirflowRunner:
 
     def why_wait(self, job: Job) -> str:
         """Return why Airflow would not begin the order now."""
-        return self._condition.why_wait(self._twins.get(job.id, job.order.process))
+        return self._condition.why_wait(self._twins.get(job.id) or self._processes.dags_of(job.order.process)[0])
 
     def start(self, job: Job, *, again: bool = False) -> None:
         """Have the run handed over, soon. Raises RunnerUnavailable where Airflow would not begin it now."""
-        dag = dag_of(job.order)
+        dag = self._processes.dag_of(job.order)
         if not again and (why := self._condition.why_wait(dag)):
             self._remember(job.id, dag)
             raise RunnerUnavailable(why)
-        run = run_of(job, (dag,), self._results)
+        run = run_of(job, (dag,), self._results, self._processes[job.order.process])
         try:
-            hand_order(run.folder, job.order)
+            hand_order(run.folder, job.order, run.process)
         except OSError as error:
             raise RunnerUnavailable(f"the order {job.id} cannot be written for its tasks: {error}") from error
         run.conf, run.sent = conf_of(job), again
@@ -95,7 +96,8 @@ class AirflowRunner:
         if run is None:
             if job.status is Status.SUCCESSFUL:
                 return Gone("it was over long ago")
-            run = run_of(job, dags_of(job.order.process), self._results)
+            row = self._processes[job.order.process]
+            run = run_of(job, self._processes.dags_of(job.order.process), self._results, row)
             self._add(run)
         return self._seen(job, run.look(job))
 

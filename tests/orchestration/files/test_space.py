@@ -11,6 +11,7 @@ from orchestration.files.usage import known_usage
 from orchestration.full import RESERVE
 from orchestration.job import Job, Order, Status
 from orchestration.runners import WAITS
+from tests.registry import OURS
 
 MB = 1 << 20
 _NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -24,7 +25,7 @@ class Yard:
         self.root.mkdir()
         self.time, self.free = 0.0, 100 * MB
         monkeypatch.setattr("orchestration.files.space.free_bytes", lambda _folder: self.free)
-        self.space = Space(self.root, cap=cap, clock=lambda: self.time)
+        self.space = Space(self.root, cap=cap, without_files=OURS.without_files, clock=lambda: self.time)
 
     def write(self, name: str, size: int) -> None:
         (self.root / name).mkdir(exist_ok=True)

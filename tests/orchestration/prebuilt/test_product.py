@@ -235,7 +235,7 @@ def test_a_result_whose_time_ends_leaves_the_file(workshop: Workshop, make_store
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(file))
     runner = EmbeddedRunner(workshop.files.root, ())
     end = iter([False, False, True])
-    reconciler = Reconciler(store, pools_on_this_machine(runner, 1), workshop.files, jobs_days=365)
+    reconciler = Reconciler(store, pools_on_this_machine(runner, 1, frozenset()), workshop.files, jobs_days=365)
     reconciler.run(lambda: next(end), beat=lambda: None)
     after = store.get(job.id)
     assert after is not None

@@ -13,10 +13,11 @@ import pytest
 from orchestration.ending import read_ending
 from orchestration.job import Manifest, Order, ResultFile
 from orchestration.runners import Done
-from orchestration.work import JobContext, Piece, work_of
+from orchestration.work import JobContext, Piece
 from orchestration.work.attempt import attempt
 from products.errors import BrokenPiece, BrokenSource
 from products.progress import Report, unheard
+from tests.registry import work_of
 
 ROOT = Path(__file__).parents[3]
 MANY = 2

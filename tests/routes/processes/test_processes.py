@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestration.where import SERVICES
 from products.catalogue import read_configuration
+from tests.registry import SERVICES
 
 if TYPE_CHECKING:
     from tests.routes.conftest import Bureau

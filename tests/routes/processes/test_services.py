@@ -8,8 +8,8 @@ from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
 from orchestration.job import JobQuery, Output
-from orchestration.where import SERVICES
 from tests.conftest import MakeApp
+from tests.registry import SERVICES
 from tests.routes.conftest import Bureau
 
 AIRFLOW = {"url": "http://127.0.0.1:9"}

@@ -1,0 +1,121 @@
+"""Load the configured process plugins: one that is wrong is named and left out, whatever is wrong with it."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import Any
+
+from pygeoapi.plugin import PLUGINS
+
+from orchestration.registry import ProcessRow, Registry
+from orchestration.services import TESTING
+from processes.base import Processor
+
+
+class WrongPlugin(Exception):
+    """A process that cannot be offered; the message says why, for the operator."""
+
+
+@dataclass(frozen=True)
+class LoadedProcesses:
+    """The processes of a configuration: the `processors` by id, and why the others are `wrong`, by id."""
+
+    processors: Mapping[str, Processor]
+    wrong: Mapping[str, str]
+    entries: Mapping[str, Mapping[str, Any]]
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The row of each process."""
+        return Registry(tuple(row_of(name, each, self.entries[name]) for name, each in self.processors.items()))
+
+
+def load_processes(
+    resources: Mapping[str, Mapping[str, Any]], years: Mapping[str, Sequence[int]] | None = None
+) -> LoadedProcesses:
+    """Load the processes of the `resources`; descriptions name the `years` of each series."""
+    entries = {name: entry for name, entry in resources.items() if entry["type"] == "process"}
+    loaded: dict[str, Processor] = {}
+    wrong: dict[str, str] = {}
+    for name, entry in entries.items():
+        try:
+            loaded[name] = load_process(name, entry, years)
+        except WrongPlugin as error:
+            wrong[name] = str(error)
+    return LoadedProcesses(loaded, wrong, entries)
+
+
+def load_process(name: str, entry: Mapping[str, Any], years: Mapping[str, Sequence[int]] | None = None) -> Processor:
+    """Return the process of an entry, whose id is its name there. Raises WrongPlugin."""
+    definition = dict(entry["processor"])
+    plugin = plugin_class(definition["name"])
+    if not issubclass(plugin, Processor):
+        raise WrongPlugin(f"{definition['name']} is no processes.base.Processor")
+    processor: Processor = _made(plugin, {**definition, "years": years or {}})
+    processor.metadata = {**processor.metadata, "id": name}
+    if processor.work and not _is_there(processor.work):
+        raise WrongPlugin(f"{definition['name']}: there is no module {processor.work}, which does its work")
+    return processor
+
+
+def plugin_class(name: str) -> type[Any]:
+    """Return the class of a plugin, by pygeoapi's short name or a dotted one. Raises WrongPlugin."""
+    known: Mapping[str, str] = PLUGINS["process"]
+    module, _, attribute = known.get(name, name).rpartition(".")
+    if not module:
+        raise WrongPlugin(f"{name!r} is no dotted name of a plugin, and none of {', '.join(known)}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise WrongPlugin(f"{name}: {_said(error)}") from error
+    if not isinstance(found, type):
+        raise WrongPlugin(f"{name} is no class")
+    return found
+
+
+def _made(plugin: type[Any], definition: dict[str, Any]) -> Any:
+    try:
+        return plugin(definition)
+    except Exception as error:
+        raise WrongPlugin(f"{definition['name']}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> ProcessRow:
+    """Return the row of a process, from its class and its entry."""
+    del entry
+    return ProcessRow(
+        id=name,
+        work=processor.work,
+        quick=processor.quick,
+        files=processor.files,
+        dag=processor.dag,
+        twin=processor.dag + TESTING if processor.has_twin else "",
+    )
+
+
+def shipped_names() -> frozenset[str]:
+    """Return the ids of the processes that come with Landcast, whether or not they are configured."""
+    package = importlib.import_module("processes")
+    modules = [importlib.import_module(f"processes.{each.name}") for each in iter_modules(package.__path__)]
+    found = [each for module in modules for each in vars(module).values() if _is_process(each, module.__name__)]
+    names = {each.description["id"] for each in found}
+    return frozenset(names | {name + TESTING for each in found if not each.work for name in [each.description["id"]]})
+
+
+def _is_process(found: Any, module: str) -> bool:
+    of_module = isinstance(found, type) and found.__module__ == module
+    return of_module and issubclass(found, Processor) and "description" in vars(found)

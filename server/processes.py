@@ -1,0 +1,50 @@
+"""The processes of the configuration, for the server and for the worker."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestration.registry import Registry, decode_row
+from server.supervise import StartupError
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 100.0
+"""Seconds that all plugins are given to be loaded; the supervisor gives the worker 120 for its start."""
+
+
+def read_registry(configuration: Path) -> Registry:
+    """Return the registry of a configuration, for the worker. Raises StartupError.
+
+    Plugins are loaded by a process of its own, since whatever they load, start or break must not stay in the worker.
+    """
+    command = [sys.executable, "-m", "processes", str(configuration)]
+    try:
+        done = subprocess.run(  # noqa: S603  the command is ours
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE, check=True
+        )
+        told = json.loads(done.stdout.splitlines()[-1])
+        return Registry(tuple(map(decode_row, told)))
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError) as error:
+        raise StartupError(f"the process plugins cannot be loaded: {error}") from error
+
+
+def offered(configuration: Mapping[str, Any], registry: Registry, *, airflow: bool) -> dict[str, Any]:
+    """Return the configuration without processes that are wrong, or that need an Airflow where there is none."""
+    offered_ = {row.id for row in registry if airflow or not row.needs_airflow}
+    resources = {
+        name: resource
+        for name, resource in configuration["resources"].items()
+        if resource["type"] != "process" or name in offered_
+    }
+    return {**configuration, "resources": resources}
+
+
+def log_wrong(wrong: Mapping[str, str]) -> None:
+    """Name every process that is left out in the log."""
+    for name, why in wrong.items():
+        _log.error("the process %s is left out: %s", name, why)
