@@ -5,7 +5,7 @@ import sys
 
 NAMES = (
     "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
-    "faults_access", "faults_orders", "airflow", "database", "jobs", "balance", "collections",
+    "faults_access", "faults_orders", "airflow", "database", "jobs", "balance", "collections", "walks",
     "memory", "odd_areas", "areas",
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import anyio
 from starlette.requests import Request
@@ -22,6 +22,9 @@ from routes.providers import listed_processes
 from routes.resources import Resources, resources_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Threads = Literal["light", "heavy"]
+"""Which of the resources' threads an endpoint runs in."""
+_COLLECTION = "collection_id"
 _LISTED = Verdict(allowed=True, rule="own-jobs")
 
 
@@ -64,6 +67,8 @@ class OnResource:
         if not _is_there(resources, name, self.parameter):
             audit(identity, Access(Action.DISCOVER, name[:80]), Verdict(allowed=False))
             raise _unknown(resources, name, self.parameter)
+        if self.parameter == _COLLECTION:
+            request.state.collection = resources.collections[name]
         return permit(request, Access(self.action, name))
 
     def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
@@ -150,7 +155,7 @@ DISMISS_JOB = OnJob(Action.DISMISS_OWN_JOBS, Action.DISMISS_ALL_JOBS)
 
 def on_collection(action: Action) -> OnResource:
     """Return the need of an action on the collection of the path."""
-    return OnResource(action, "collection_id")
+    return OnResource(action, _COLLECTION)
 
 
 def on_process(action: Action) -> OnResource:
@@ -159,27 +164,47 @@ def on_process(action: Action) -> OnResource:
 
 
 class GuardedRoute(Route):
-    """A route that says what it needs; no other kind is served."""
+    """A route that says what it needs; no other kind is served.
+
+    An endpoint that works or waits is a plain function that runs in `threads`; without them it is a coroutine.
+    """
 
     def __init__(
         self,
         path: str,
-        endpoint: Endpoint,
+        endpoint: Endpoint | Callable[[Request], Response],
         *,
         needs: Needs,
+        threads: Threads | None = None,
         methods: list[str] | None = None,
         include_in_schema: bool = True,
     ) -> None:
-        super().__init__(path, _guarded(endpoint, needs), methods=methods, include_in_schema=include_in_schema)
+        super().__init__(
+            path,
+            _guarded(endpoint if threads is None else _in_threads(endpoint, threads), needs),
+            methods=methods,
+            include_in_schema=include_in_schema,
+        )
         self.needs = needs
 
 
-def _guarded(endpoint: Endpoint, needs: Needs) -> Endpoint:
+def _in_threads(endpoint: Any, threads: Threads) -> Endpoint:
+    @wraps(endpoint)
+    async def threaded(request: Request) -> Response:
+        limiter = getattr(resources_of(request), threads)
+        answer: Response = await anyio.to_thread.run_sync(endpoint, request, limiter=limiter)
+        return answer
+
+    return threaded
+
+
+def _guarded(endpoint: Any, needs: Needs) -> Endpoint:
     @wraps(endpoint)
     async def guarded(request: Request) -> Response:
         reset = current_verdict.set(await needs.admit(request))
         try:
-            return await endpoint(request)
+            answer: Response = await endpoint(request)
+            return answer
         finally:
             current_verdict.reset(reset)
 
@@ -213,6 +238,6 @@ def _is_there(resources: Resources, name: str, parameter: str) -> bool:
 
 
 def _unknown(resources: Resources, name: str, parameter: str) -> Problem:
-    if parameter == "collection_id":
+    if parameter == _COLLECTION:
         return no_such_collection(name)
     return no_such_process(name, listed_processes(resources.api))

@@ -1,15 +1,13 @@
 """What every route works with, built by the application factory."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from anyio import CapacityLimiter
 from pygeoapi.api import API
 from starlette.requests import Request
 
 from auth.access import Policy
-from auth.recent import Recent
 from auth.throttle import Throttle
 from orchestration.admission import Admission
 from orchestration.files.results import Results
@@ -18,9 +16,9 @@ from orchestration.store import JobStore
 from orchestration.store.outbox import Outbox
 from processes.loading import LoadedProcesses
 from products.catalogue import Catalogue
+from routes.collection import Collection
 from routes.processes.subscribers import Mailing
-
-_DESCRIBED = 4_096
+from routes.providers import is_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +36,13 @@ class Resources:
 
     `light` and `heavy` bound the threads of the two kinds of requests, so that heavy ones never starve light ones.
     `policy` is the one that decides; `api` shows only what the caller may see, `catalogue` is whole.
-    `described` are the documents of collections, by id, with the versions of the files that they describe.
-    `processes` are those that are loaded. `admission` takes orders or refuses them, `mailing` says which of them get
-    a mail. `wait` is how many seconds a synchronous execution waits at most. Where orders run on Airflow,
-    `airflow_events` takes its events, and `airflow_health` says whether it works.
+    `collections` are all that are configured, by id; `processes` are those that are loaded. `admission` takes orders or
+    refuses them, `mailing` says which of them get a mail. `wait` is how many seconds a synchronous execution waits at
+    most. Where orders run on Airflow, `airflow_events` takes its events, and `airflow_health` says whether it works.
     """
 
     api: API
+    collections: Mapping[str, Collection]
     url: str
     policy: Policy
     catalogue: Catalogue
@@ -59,7 +57,14 @@ class Resources:
     processes: LoadedProcesses
     airflow_events: AirflowEvents | None = None
     airflow_health: AirflowHealth | None = None
-    described: Recent[str, tuple[Hashable, dict[str, Any]]] = field(default_factory=lambda: Recent(_DESCRIBED))
+
+    def visible_collections(self) -> list[Collection]:
+        """Return the collections that the caller may see, hidden ones too: they are asked for, and stand in no list."""
+        return [self.collections[name] for name in self.api.config["resources"] if name in self.collections]
+
+    def listed_collections(self) -> list[Collection]:
+        """Return the collections that lists and pages show the caller."""
+        return [collection for collection in self.visible_collections() if is_listed(collection.configured)]
 
 
 def resources_of(request: Request) -> Resources:

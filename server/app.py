@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from plugins.patches import apply_patches
 from processes.loading import LoadedProcesses, load_processes
 from products.catalogue import catalogue_of
 from routes.accounts import account, api_keys, login, tokens
+from routes.collection import Collection
 from routes.common import collections, landing
 from routes.coverages import coverage
 from routes.coverages import map as map_
@@ -45,7 +47,7 @@ from routes.pages import assets
 from routes.processes import execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
-from routes.providers import log_failures
+from routes.providers import is_listed
 from routes.resources import AirflowEvents, Resources
 from server.access import as_system, authenticating, make_policy
 from server.airflow import news_key, on_airflow
@@ -80,6 +82,18 @@ OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
 """Served besides where orders run on Airflow."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What is made of the configuration before a database is opened."""
+
+    configuration: Mapping[str, Any]
+    settings: Settings
+    policy: Policy
+    api: API
+    collections: Mapping[str, Collection]
+    processes: LoadedProcesses
+
+
 def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     """Return the application; databases and threads begin in its lifespan, so it may be made before a fork."""
     apply_patches()
@@ -88,12 +102,16 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     loaded = load_processes(configuration["resources"], years_of(catalogue_of(configuration), policy))
     configuration = offered(configuration, loaded.registry, airflow=settings.airflow.url is not None)
     api = make_api(configuration, url, policy)
+    with as_system():
+        entries = dict(api.config["resources"])
+    of_type = {name: entry for name, entry in entries.items() if entry["type"] == "collection"}
+    found = {name: Collection(name, entry) for name, entry in of_type.items()}
     routes = _routes(settings)
     app = Starlette(
         routes=routes,
         middleware=_middleware(settings, routes),
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(configuration, settings, api, policy, loaded),
+        lifespan=_lifespan(_Served(configuration, settings, policy, api, found, loaded)),
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
@@ -102,6 +120,7 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
         app.state.definition = Definition(
             build(
                 api,
+                [each for each in found.values() if is_listed(each.configured)],
                 loaded.processors,
                 for_people=not settings.auth.open,
                 of_airflow=settings.airflow.url is not None,
@@ -137,20 +156,19 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
     ]
 
 
-def _lifespan(
-    configuration: Mapping[str, Any], settings: Settings, api: API, policy: Policy, loaded: LoadedProcesses
-) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(served: _Served) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        place = place_of(settings)
-        resources = open_resources(configuration, settings, api, policy, loaded, place=place)
+        place = place_of(served.settings)
+        resources = _open_resources(served, place)
         app.state.resources = resources
         with as_system():
-            log_failures(api)
-        log_wrong(loaded.wrong)
+            for collection in served.collections.values():
+                collection.log_failure()
+        log_wrong(served.processes.wrong)
         try:
             with in_background():
-                async with authenticating(app, settings, resources.light, place=place):
+                async with authenticating(app, served.settings, resources.light, place=place):
                     yield
         finally:
             resources.store.close()
@@ -159,16 +177,9 @@ def _lifespan(
     return lifespan
 
 
-def open_resources(
-    configuration: Mapping[str, Any],
-    settings: Settings,
-    api: API,
-    policy: Policy,
-    loaded: LoadedProcesses,
-    *,
-    place: connections.Place,
-) -> Resources:
+def _open_resources(served: _Served, place: connections.Place) -> Resources:
     """Open what the routes work with."""
+    settings, registry = served.settings, served.processes.registry
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
@@ -176,17 +187,19 @@ def open_resources(
     store = StoredJobs(place, files_days=files_days, lazy=True)
     results = make_results(settings)
     return Resources(
-        api=api,
+        api=served.api,
+        collections=served.collections,
+        processes=served.processes,
         url=url,
-        policy=policy,
-        catalogue=catalogue_of(configuration),
+        policy=served.policy,
+        catalogue=catalogue_of(served.configuration),
         store=store,
         admission=Admission(
             store,
             results.root,
             settings.results.cap,
-            _backlog(settings, store, loaded.registry),
-            loaded.registry.without_files,
+            _backlog(settings, store, registry),
+            registry.without_files,
         ),
         outbox=Outbox(place, lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
@@ -194,7 +207,6 @@ def open_resources(
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         wait=settings.jobs.wait,
-        processes=loaded,
         airflow_events=_airflow_events(settings, place),
         airflow_health=_airflow_health(settings),
     )

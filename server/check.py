@@ -17,8 +17,8 @@ from plugins.geopackage import GeoPackageProvider
 from processes.loading import load_processes
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.vector.query import faults_of_index
+from routes.collection import FAILURES
 from routes.features.query import queryable
-from routes.providers import FAILURES
 from server.access import directory_of, make_policy
 from server.airflow import problems_of_airflow, refusals_of_airflow
 from server.backup.contents import DATABASE, RESULTS

@@ -1,7 +1,7 @@
 """What is said of one collection."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import copy
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +11,9 @@ from urllib.parse import quote
 from pygeoapi.api import API, describe_collections
 
 from plugins.coverages import CoverageProvider
+from plugins.features import FeatureProvider
+from routes.collection import FAILURES, Collection
 from routes.http.links import OGC, both_forms, link
-from routes.providers import FAILURES, collection_of, coverage_of, failure_of, features_of, kinds_of, versions_of
 from routes.pygeoapi.ask import ask
 from routes.resources import Resources
 
@@ -23,48 +24,45 @@ COVERAGE_JSON = "application/prs.coverage+json"
 _SCHEMA = "application/schema+json"
 
 
-def describe(resources: Resources, collection_id: str) -> dict[str, Any]:
+def describe(resources: Resources, collection: Collection) -> dict[str, Any]:
     """Return the collection's document, which is shared and must not be altered; call it in a thread.
 
     It is made anew where a file has changed. A broken collection is described by its configuration alone, without a
-    link to data. Raises Problem 404.
+    link to data.
     """
-    configured = collection_of(resources.api, collection_id)
-    versions = versions_of(configured)
-    known = resources.described.get(collection_id)
+    versions, known = collection.versions(), collection.described
     if known and versions and known[0] == versions:
         return known[1]
-    if failure_of(resources.api, collection_id) is None:
+    if collection.failure() is None:
         try:
-            document = _described(resources, collection_id, configured)
+            document = _described(resources, collection)
         except FAILURES:
-            _LOGGER.exception("collection %s cannot be described", collection_id)
+            _LOGGER.exception("collection %s cannot be described", collection.id)
         else:
-            resources.described.put(collection_id, (versions, document))
+            collection.described = (versions, document)
             return document
-    return _broken(resources, collection_id)
+    return _broken(resources, collection)
 
 
-def _described(resources: Resources, collection_id: str, configured: Mapping[str, Any]) -> dict[str, Any]:
-    document = ask(_alone(resources.api, collection_id, configured), describe_collections, collection_id)
-    place = f"{resources.url}/collections/{quote(collection_id)}"
+def _described(resources: Resources, collection: Collection) -> dict[str, Any]:
+    document = ask(_alone(resources.api, collection), describe_collections, collection.id)
+    place = f"{resources.url}/collections/{quote(collection.id)}"
     _write_times(document)
-    document["links"] = [*_general(resources.url, place), *(configured.get("links") or ())]
-    kinds = kinds_of(configured)
-    if "feature" in kinds:
-        _add_feature(resources, document, place)
-    if "coverage" in kinds:
-        _add_coverage(resources, document, place)
+    document["links"] = [*_general(resources.url, place), *(collection.configured.get("links") or ())]
+    if "feature" in collection.kinds:
+        _add_feature(collection.features(), document, place)
+    if "coverage" in collection.kinds:
+        _add_coverage(collection.coverage(), document, place)
     return document
 
 
-def _alone(api: API, collection_id: str, configured: Mapping[str, Any]) -> API:
+def _alone(api: API, collection: Collection) -> API:
     """Return an API of this collection alone, without its links.
 
     To describe one, pygeoapi looks at all collections, and asks the network for the size of what a link encloses.
     """
     alone = copy(api)
-    alone.config = {**api.config, "resources": {collection_id: {**configured, "links": []}}}
+    alone.config = {**api.config, "resources": {collection.id: {**collection.configured, "links": []}}}
     return alone
 
 
@@ -80,12 +78,12 @@ def _written(instant: datetime) -> str:
     return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _broken(resources: Resources, collection_id: str) -> dict[str, Any]:
-    configured = collection_of(resources.api, collection_id)
-    place = f"{resources.url}/collections/{quote(collection_id)}"
+def _broken(resources: Resources, collection: Collection) -> dict[str, Any]:
+    configured = collection.configured
+    place = f"{resources.url}/collections/{quote(collection.id)}"
     document = {
-        "id": collection_id,
-        "title": configured.get("title", collection_id),
+        "id": collection.id,
+        "title": configured.get("title", collection.id),
         "description": f"{configured.get('description', '')} (It cannot be read at present.)".lstrip(),
         "links": [*_general(resources.url, place), *(configured.get("links") or ())],
     }
@@ -99,9 +97,8 @@ def _general(url: str, place: str) -> list[dict[str, Any]]:
     return [*both_forms(place), link(f"{url}/", "root", "application/json", "The start of this server")]
 
 
-def _add_feature(resources: Resources, document: dict[str, Any], place: str) -> None:
+def _add_feature(provider: FeatureProvider, document: dict[str, Any], place: str) -> None:
     """GDAL puts `/{id}` behind the GeoJSON link, so that has no query string."""
-    provider = features_of(resources.api, document["id"])
     document["itemType"] = "feature"
     document["crs"] = list(provider.crs_list)
     document.pop("storageCrs", None)
@@ -117,9 +114,8 @@ def _add_feature(resources: Resources, document: dict[str, Any], place: str) -> 
     ]
 
 
-def _add_coverage(resources: Resources, document: dict[str, Any], place: str) -> None:
+def _add_coverage(provider: CoverageProvider, document: dict[str, Any], place: str) -> None:
     """GDAL asks even coverages for items, but for `layerDataType`; its maps need `scaleDenominator`."""
-    provider = coverage_of(resources.api, document["id"])
     document["dataType"] = "coverage"
     document["layerDataType"] = "Coverage"
     document["crs"] = list(provider.crs_list)

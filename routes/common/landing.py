@@ -9,7 +9,6 @@ from starlette.responses import Response
 from routes.guard import NOTHING, GuardedRoute
 from routes.http.links import OGC, both_forms, link
 from routes.pages.respond import respond
-from routes.providers import listed_collections
 from routes.pygeoapi.ask import ask
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, resources_of
@@ -37,15 +36,15 @@ def _document(resources: Resources) -> dict[str, Any]:
             link(metadata["license"]["url"], "license", "text/html", metadata["license"]["name"]),
         ],
         "collections": [
-            {"id": name, "title": collection["title"], "description": collection["description"]}
-            for name, collection in listed_collections(resources.api).items()
+            {"id": each.id, "title": each.title, "description": each.configured["description"]}
+            for each in resources.listed_collections()
         ],
     }
 
 
 def _attribution(resources: Resources) -> str:
     """Return what must be said of the products that the caller sees."""
-    seen = resources.catalogue.seen(listed_collections(resources.api).keys()).products
+    seen = resources.catalogue.seen({each.id for each in resources.listed_collections()}).products
     return "; ".join(dict.fromkeys(product.attribution for product in seen))
 
 

@@ -2,14 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -21,6 +19,7 @@ from plugins.crs import Box
 from plugins.restriction import refuse_restriction
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
+from routes.collection import collection_of
 from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, on_collection
@@ -29,7 +28,6 @@ from routes.http.prefer import read_preferences
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.render import render
 from routes.pages.respond import negotiate
-from routes.providers import collection_of, coverage_of, require_readable
 from routes.query.datetime import extent_of, meets_time
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
@@ -37,7 +35,7 @@ from routes.resources import resources_of
 _FORMS = {"tiff": GEOTIFF, "png": "image/png", "json": COVERAGE_JSON, "html": "text/html"}
 
 
-async def get_coverage(request: Request) -> Response:
+def get_coverage(request: Request) -> Response:
     """Answer with the pixels asked for; where no size is asked for and it would be too large, scaled down.
 
     204 outside of the coverage (Requirement 6 I of OGC API Coverages, 19-087); 413 above the bound of pixels, and with
@@ -45,37 +43,22 @@ async def get_coverage(request: Request) -> Response:
     """
     allow_parameters(request, *PARAMETERS, repeatable=LISTS)
     form = negotiate(request, _FORMS)
-    resources = resources_of(request)
-    work = partial(_answer, request, form)
-    return await anyio.to_thread.run_sync(work, limiter=resources.heavy)
-
-
-def coverage_provider(request: Request) -> CoverageProvider:
-    """Return what reads the coverage of the path. Raises Problem 404, 503."""
-    api, collection_id = resources_of(request).api, request.path_params["collection_id"]
-    provider = coverage_of(api, collection_id)
-    require_readable(api, collection_id)
-    return provider
-
-
-def _answer(request: Request, form: str) -> Response:
-    collection_id = request.path_params["collection_id"]
-    provider = coverage_provider(request)
-    collection = collection_of(resources_of(request).api, collection_id)
-    in_time = meets_time(request, collection)
+    collection = collection_of(request)
+    provider = collection.readable_coverage()
+    in_time = meets_time(request, collection.configured)
     wanted = read_wanted(request, provider)
     if wanted is None or not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     size = _bounded(request, wanted, MAX_VALUES_AS_TEXT if form == "json" else MAX_PIXELS)
     headers = {
         "Vary": "Accept, Prefer",
-        **content_headers(wanted.box, collection),
+        **content_headers(wanted.box, collection.configured),
         **_scaled(request, wanted, size),
     }
     if form == "html":
         return Response(_page(request, wanted, size), headers=headers, media_type="text/html")
     pixels = provider.read(wanted.box, size)
-    name = f"{collection_id}.{form}"
+    name = f"{collection.id}.{form}"
     return Response(
         _written(pixels, form),
         headers={**headers, "Content-Disposition": f'inline; filename="{name}"'},
@@ -105,7 +88,7 @@ def _bounded(request: Request, wanted: CoverageRequest, bound: int) -> Size:
 
 def _too_large(request: Request, size: Size, bound: int) -> Problem:
     step = math.ceil(math.sqrt(size[0] * size[1] / bound))
-    place = f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
+    place = f"{resources_of(request).url}/collections/{quote(collection_of(request).id)}"
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"{size[0]} x {size[1]} pixels were asked for, at most {bound} are answered: ask for a smaller bbox or fewer "
@@ -121,8 +104,9 @@ def _scaled(request: Request, wanted: CoverageRequest, size: Size) -> dict[str, 
     """Say that, and how much, the answer is scaled down where the caller has not asked for it."""
     if wanted.size is not None or size == wanted.full:
         return {}
-    place = f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
-    source = quote(Path(coverage_provider(request).data).name)
+    collection = collection_of(request)
+    place = f"{resources_of(request).url}/collections/{quote(collection.id)}"
+    source = quote(Path(collection.coverage().data).name)
     return {
         "Link": f'<{place}/files/{source}>; rel="enclosure"; title="every pixel"',
         "Scale-Factor": f"{wanted.full[0] / size[0]:.0f}",
@@ -130,15 +114,14 @@ def _scaled(request: Request, wanted: CoverageRequest, size: Size) -> dict[str, 
 
 
 def _page(request: Request, wanted: CoverageRequest, size: Size) -> str:
-    resources = resources_of(request)
-    collection_id = request.path_params["collection_id"]
+    collection = collection_of(request)
     query = "&".join(part for part in request.url.query.split("&") if part and not part.startswith("f="))
     return render(
         request,
         "coverage.html",
         {
-            "id": collection_id,
-            "title": collection_of(resources.api, collection_id)["title"],
+            "id": collection.id,
+            "title": collection.title,
             "query": query,
             "size": size,
             "full": wanted.full,
@@ -147,22 +130,20 @@ def _page(request: Request, wanted: CoverageRequest, size: Size) -> str:
     )
 
 
-async def get_domain_set(request: Request) -> Response:
+def get_domain_set(request: Request) -> Response:
     """Answer with the grid, in longitude and latitude, as GDAL's OGCAPI driver reads it."""
-    return await _part(request, domain_set)
+    return _part(request, domain_set)
 
 
-async def get_range_type(request: Request) -> Response:
+def get_range_type(request: Request) -> Response:
     """Answer with the type of the values, as GDAL's OGCAPI driver reads it."""
-    return await _part(request, range_type)
+    return _part(request, range_type)
 
 
-async def _part(request: Request, make: Any) -> Response:
+def _part(request: Request, make: Callable[[CoverageProvider], dict[str, Any]]) -> Response:
     allow_parameters(request)
     negotiate(request, {"json": "application/json"})
-    limiter = resources_of(request).light
-    provider = await anyio.to_thread.run_sync(coverage_provider, request, limiter=limiter)
-    return JSONResponse(await anyio.to_thread.run_sync(make, provider, limiter=limiter))
+    return JSONResponse(make(collection_of(request).readable_coverage()))
 
 
 def content_headers(box: Box, collection: Mapping[str, Any]) -> dict[str, str]:
@@ -179,27 +160,24 @@ def _instant(instant: Any) -> str:
     return instant.isoformat().replace("+00:00", "Z") if instant else ".."
 
 
-async def get_file(request: Request) -> Response:
+def get_file(request: Request) -> Response:
     """Answer with the Cloud-Optimized GeoTIFF that the coverage is read from; no other name leads to a file."""
     allow_parameters(request, one_form=True)
-    collection_id, name = request.path_params["collection_id"], request.path_params["name"]
-    resources = resources_of(request)
+    collection, name = collection_of(request), request.path_params["name"]
     refuse_restriction()
-    source = Path(coverage_of(resources.api, collection_id).data)
+    source = Path(collection.coverage().data)
     if name != source.name:
-        raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection_id!r} has no file {name!r}", type_=NOT_FOUND)
+        raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no file {name!r}", type_=NOT_FOUND)
     if "range" not in request.headers:
-        await anyio.to_thread.run_sync(require_readable, resources.api, collection_id, limiter=resources.light)
+        collection.require_readable()
     return send_file(request, source, media_type=COG, filename=name)
 
 
+_READ = on_collection(Action.READ_COVERAGE)
+_PLACE = "/collections/{collection_id}"
 routes = [
-    GuardedRoute("/collections/{collection_id}/coverage", get_coverage, needs=on_collection(Action.READ_COVERAGE)),
-    GuardedRoute(
-        "/collections/{collection_id}/coverage/domainset", get_domain_set, needs=on_collection(Action.READ_COVERAGE)
-    ),
-    GuardedRoute(
-        "/collections/{collection_id}/coverage/rangetype", get_range_type, needs=on_collection(Action.READ_COVERAGE)
-    ),
-    GuardedRoute("/collections/{collection_id}/files/{name}", get_file, needs=on_collection(Action.DOWNLOAD)),
+    GuardedRoute(f"{_PLACE}/coverage", get_coverage, needs=_READ, threads="heavy"),
+    GuardedRoute(f"{_PLACE}/coverage/domainset", get_domain_set, needs=_READ, threads="light"),
+    GuardedRoute(f"{_PLACE}/coverage/rangetype", get_range_type, needs=_READ, threads="light"),
+    GuardedRoute(f"{_PLACE}/files/{{name}}", get_file, needs=on_collection(Action.DOWNLOAD), threads="light"),
 ]

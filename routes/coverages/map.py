@@ -4,7 +4,6 @@ import re
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,17 +12,16 @@ from plugins.coverages import Size
 from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
-from routes.coverages.coverage import content_headers, coverage_provider
+from routes.collection import Collection, collection_of
+from routes.coverages.coverage import content_headers
 from routes.coverages.query import read_side, side_by_aspect, to_system
 from routes.guard import GuardedRoute, on_collection
 from routes.http.problem import Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import negotiate
-from routes.providers import collection_of
 from routes.query.bbox import read_box, read_crs
 from routes.query.datetime import meets_time
 from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
 
 _WIDTH = 800
 _COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
@@ -31,35 +29,32 @@ _FORMS = {"png": "image/png", "html": "text/html"}
 _PARAMETERS = ("bbox-crs", "crs", "width", "height", "datetime", "transparent", "bgcolor")
 
 
-async def get_map(request: Request) -> Response:
+def get_map(request: Request) -> Response:
     """Answer with a PNG of exactly the box and size asked for: 800 pixels wide, longitude and latitude without them."""
     allow_parameters(request, *_PARAMETERS, repeatable=("bbox",))
     form = negotiate(request, _FORMS)
-    limiter = resources_of(request).heavy
-    return await anyio.to_thread.run_sync(_answer, request, form, limiter=limiter)
-
-
-def _answer(request: Request, form: str) -> Response:
-    provider = coverage_provider(request)
+    collection = collection_of(request)
+    provider = collection.readable_coverage()
     crs = read_crs(request, "crs", provider.systems, CRS84)
     box = to_system(read_box(request, provider.systems) or provider.whole, crs)
     size = _size(request, provider.size_of(box))
     background = _background(request)
-    collection = collection_of(resources_of(request).api, request.path_params["collection_id"])
-    if not meets_time(request, collection):
+    if not meets_time(request, collection.configured):
         return Response(status_code=HTTPStatus.NO_CONTENT)
     if form == "html":
-        page = _page(request, box, size, title=collection["title"])
-        return Response(page, headers={**content_headers(box, collection), "Vary": "Accept"}, media_type="text/html")
+        page = _page(request, box, size, collection)
+        return Response(
+            page, headers={**content_headers(box, collection.configured), "Vary": "Accept"}, media_type="text/html"
+        )
     image = picture(provider.read(box, size).values, provider.classes, background=background)
-    headers = {**content_headers(box, collection), "Cache-Control": "public, max-age=3600", "Vary": "Accept"}
+    headers = {**content_headers(box, collection.configured), "Cache-Control": "public, max-age=3600", "Vary": "Accept"}
     return Response(image, headers=headers, media_type="image/png")
 
 
-def _page(request: Request, box: Box, size: Size, *, title: str) -> str:
+def _page(request: Request, box: Box, size: Size, collection: Collection) -> str:
     """Return the page with the picture, which asks for it by the same parameters."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
-    picture_of = {"id": request.path_params["collection_id"], "title": title, "box": box, "size": size}
+    picture_of = {"id": collection.id, "title": collection.title, "box": box, "size": size}
     return render(request, "map.html", {**picture_of, "query": urlencode([*kept, ("f", "png")])})
 
 
@@ -91,4 +86,5 @@ def _background(request: Request) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-routes = [GuardedRoute("/collections/{collection_id}/map", get_map, needs=on_collection(Action.READ_MAP))]
+_READ = on_collection(Action.READ_MAP)
+routes = [GuardedRoute("/collections/{collection_id}/map", get_map, needs=_READ, threads="heavy")]

@@ -1,14 +1,13 @@
 """The items of a collection, page by page and one by one."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 from pygeoapi.provider.base import ProviderItemNotFoundError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,12 +15,12 @@ from starlette.responses import Response
 from auth.access import Action
 from plugins.crs import CRS84, Crs
 from plugins.features import FeatureProvider, ItemCount, ItemPage, ItemQuery
+from routes.collection import collection_of
 from routes.features.query import read_query
 from routes.guard import GuardedRoute, on_collection
 from routes.http.links import both_forms, link
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import negotiate, respond, response_file
-from routes.providers import collection_of, features_of, require_readable
 from routes.query.bbox import read_crs
 from routes.query.paging import Page, page_links
 from routes.query.parameters import allow_parameters
@@ -32,22 +31,9 @@ _FORMS = {"json": _GEOJSON, "html": "text/html"}
 _LIMITS = {"default_items": 10, "max_items": 10_000}
 
 
-async def get_items(request: Request) -> Response:
+def get_items(request: Request) -> Response:
     """Answer with a page of items as GeoJSON or for people."""
-    return await _in_thread(_items, request)
-
-
-async def get_item(request: Request) -> Response:
-    """Answer with one item; 404 for one that there is not."""
-    return await _in_thread(_item, request)
-
-
-async def _in_thread(answer: Callable[[Request], Response], request: Request) -> Response:
-    return await anyio.to_thread.run_sync(answer, request, limiter=resources_of(request).light)
-
-
-def _items(request: Request) -> Response:
-    provider = _provider(request)
+    provider = collection_of(request).readable_features()
     query = read_query(request, provider, _limits(request))
     if negotiate(request, _FORMS) == "json":
         return _written(request, provider, query)
@@ -80,8 +66,9 @@ def _described(request: Request, query: ItemQuery, count: ItemCount) -> dict[str
     }
 
 
-def _item(request: Request) -> Response:
-    provider = _provider(request)
+def get_item(request: Request) -> Response:
+    """Answer with one item; 404 for one that there is not."""
+    provider = collection_of(request).readable_features()
     allow_parameters(request, "crs")
     negotiate(request, _FORMS)
     crs = read_crs(request, "crs", provider.systems, CRS84)
@@ -91,7 +78,7 @@ def _item(request: Request) -> Response:
     except ProviderItemNotFoundError as error:
         raise Problem(
             HTTPStatus.NOT_FOUND,
-            f"collection {request.path_params['collection_id']!r} has no item {item_id!r}",
+            f"collection {collection_of(request).id!r} has no item {item_id!r}",
             type_=NOT_FOUND,
         ) from error
     place = f"{_place(request)}/items/{_address(item_id)}"
@@ -99,17 +86,9 @@ def _item(request: Request) -> Response:
     return _respond(request, document, crs, page="item.html", shown=_collection(request))
 
 
-def _provider(request: Request) -> FeatureProvider:
-    api, collection_id = resources_of(request).api, request.path_params["collection_id"]
-    provider = features_of(api, collection_id)
-    require_readable(api, collection_id)
-    return provider
-
-
 def _limits(request: Request) -> Mapping[str, int]:
-    api = resources_of(request).api
-    collection = collection_of(api, request.path_params["collection_id"])
-    return {**_LIMITS, **(api.config["server"].get("limits") or {}), **(collection.get("limits") or {})}
+    server = resources_of(request).api.config["server"]
+    return {**_LIMITS, **(server.get("limits") or {}), **(collection_of(request).configured.get("limits") or {})}
 
 
 def _page_links(request: Request, query: ItemQuery, count: ItemCount) -> list[dict[str, Any]]:
@@ -130,7 +109,7 @@ def _address(item_id: Any) -> str:
 
 
 def _place(request: Request) -> str:
-    return f"{resources_of(request).url}/collections/{quote(request.path_params['collection_id'])}"
+    return f"{resources_of(request).url}/collections/{quote(collection_of(request).id)}"
 
 
 def _collection_link(request: Request) -> dict[str, Any]:
@@ -139,8 +118,7 @@ def _collection_link(request: Request) -> dict[str, Any]:
 
 def _collection(request: Request) -> dict[str, Any]:
     """Return what the pages say of the collection."""
-    collection = collection_of(resources_of(request).api, request.path_params["collection_id"])
-    return {"collection": collection["title"], "place": _place(request)}
+    return {"collection": collection_of(request).title, "place": _place(request)}
 
 
 def _names(page: ItemPage) -> list[str]:
@@ -157,7 +135,8 @@ def _crs_header(crs: Crs) -> dict[str, str]:
     return {"Content-Crs": f"<{crs.uri}>"}
 
 
+_READ = on_collection(Action.READ_ITEMS)
 routes = [
-    GuardedRoute("/collections/{collection_id}/items", get_items, needs=on_collection(Action.READ_ITEMS)),
-    GuardedRoute("/collections/{collection_id}/items/{item_id:path}", get_item, needs=on_collection(Action.READ_ITEMS)),
+    GuardedRoute("/collections/{collection_id}/items", get_items, needs=_READ, threads="light"),
+    GuardedRoute("/collections/{collection_id}/items/{item_id:path}", get_item, needs=_READ, threads="light"),
 ]

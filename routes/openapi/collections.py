@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pygeoapi.api import API
-
+from routes.collection import Collection
 from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.features.query import queryable
 from routes.openapi.operation import (
@@ -22,7 +21,6 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi
-from routes.providers import collection_of, definition_of, failure_of, features_of, kinds_of
 
 _SCHEMA = "application/schema+json"
 _URI: Value = {"type": "string", "format": "uri"}
@@ -32,18 +30,18 @@ _PLACED = ("Content-Bbox", "Content-Crs", "Content-Datetime")
 _BROKEN = (400, 404, 406, 503)
 
 
-def collection_paths(api: API, collection_id: str) -> Value:
+def collection_paths(collection: Collection) -> Value:
     """Return the paths of one collection, as its providers make them."""
+    collection_id = collection.id
     place = f"/collections/{collection_id}"
-    kinds = kinds_of(collection_of(api, collection_id))
     paths = {
         place: {"get": _document(collection_id, "", "The collection", "collection")},
         f"{place}/schema": {"get": _document(collection_id, "Schema", "The schema of its data", "schema", _SCHEMA)},
     }
-    if "feature" in kinds:
-        paths |= _feature_paths(api, collection_id, place)
-    if "coverage" in kinds:
-        paths |= _coverage_paths(api, collection_id, place)
+    if "feature" in collection.kinds:
+        paths |= _feature_paths(collection, place)
+    if "coverage" in collection.kinds:
+        paths |= _coverage_paths(collection, place)
     return paths
 
 
@@ -62,7 +60,8 @@ def _document(collection_id: str, what: str, summary: str, schema: str, media_ty
     )
 
 
-def _feature_paths(api: API, collection_id: str, place: str) -> Value:
+def _feature_paths(collection: Collection, place: str) -> Value:
+    collection_id = collection.id
     queryables = "What its items can be asked for by"
     return {
         f"{place}/queryables": {"get": _document(collection_id, "Queryables", queryables, "schema", _SCHEMA)},
@@ -71,7 +70,7 @@ def _feature_paths(api: API, collection_id: str, place: str) -> Value:
                 _name("getItems", collection_id),
                 "Its items",
                 tag=collection_id,
-                parameters=[*_item_parameters(), *_filters(api, collection_id)],
+                parameters=[*_item_parameters(), *_filters(collection)],
                 responses=_in_crs("features", "One page of items."),
                 errors=_BROKEN,
             )
@@ -110,16 +109,17 @@ def _item_parameters() -> list[Value]:
     ]
 
 
-def _filters(api: API, collection_id: str) -> Iterator[Value]:
-    if failure_of(api, collection_id) is not None:
+def _filters(collection: Collection) -> Iterator[Value]:
+    if collection.failure() is not None:
         return
-    for name, field in queryable(features_of(api, collection_id).get_fields()).items():
+    for name, field in queryable(collection.features().get_fields()).items():
         schema = {key: value for key, value in field.items() if key not in {"title", "x-ogc-role"}}
         yield query(name, f"Only items whose {name} is this.", as_openapi(schema))
 
 
-def _coverage_paths(api: API, collection_id: str, place: str) -> Value:
-    file_name = Path(definition_of(api, collection_id, "coverage")["data"]).name
+def _coverage_paths(collection: Collection, place: str) -> Value:
+    collection_id = collection.id
+    file_name = Path(collection.definition("coverage")["data"]).name
     return {
         f"{place}/coverage": {"get": _coverage(collection_id)},
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from pygeoapi.api import API
 
 from processes.base import Processor
+from routes.collection import Collection
 from routes.http.form import FORM
 from routes.openapi.backends import airflow_paths, order_paths
 from routes.openapi.collections import collection_paths
@@ -16,22 +17,26 @@ from routes.openapi.components import components
 from routes.openapi.operation import JSON, Value, content, document, form, operation, ref
 from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
-from routes.providers import listed_collections
 
 _REF = re.compile(r'"#/components/(\w+)/([\w.-]+)"')
 _ALWAYS = "/health/live"
 
 
 def build(
-    api: API, processors: Mapping[str, Processor], *, for_people: bool, of_airflow: bool = False
+    api: API,
+    collections: Sequence[Collection],
+    processors: Mapping[str, Processor],
+    *,
+    for_people: bool,
+    of_airflow: bool = False,
 ) -> dict[str, Any]:
     """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself.
 
     `for_people` says whether callers are known here, and so can sign in, `of_airflow` whether Airflow tells us of runs.
     """
     paths = general_paths()
-    for collection_id in listed_collections(api):
-        paths |= collection_paths(api, collection_id)
+    for collection in collections:
+        paths |= collection_paths(collection)
     paths |= process_paths(api, processors) | job_paths(processors) | order_paths()
     paths |= people_paths() if for_people else {}
     paths |= airflow_paths() if of_airflow else {}
@@ -42,7 +47,7 @@ def build(
         "openapi": "3.0.3",
         "info": _info(api.config["metadata"]),
         "servers": [{"url": api.base_url}],
-        "tags": [*_tags(api), *([PEOPLE] if for_people else [])],
+        "tags": [*_tags(collections), *([PEOPLE] if for_people else [])],
         "paths": paths,
         "components": _referred(paths, shared),
     }
@@ -138,10 +143,10 @@ def _service_contact(contact: dict[str, Any], provider: dict[str, Any]) -> dict[
 _PHONES = (("main", "phone"), ("fax", "fax"))
 
 
-def _tags(api: API) -> list[dict[str, str]]:
+def _tags(collections: Sequence[Collection]) -> list[dict[str, str]]:
     return [
         {"name": "server", "description": "What is here"},
-        *({"name": name, "description": entry["title"]} for name, entry in listed_collections(api).items()),
+        *({"name": collection.id, "description": collection.title} for collection in collections),
         {"name": "processes", "description": "What can be run"},
         {"name": "jobs", "description": "What was ordered, and its results"},
     ]

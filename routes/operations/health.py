@@ -3,7 +3,6 @@
 from http import HTTPStatus
 from typing import Any
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -13,7 +12,7 @@ from orchestration.errors import StoreUnavailable
 from orchestration.full import RESERVE, free_bytes
 from orchestration.heartbeat import heartbeat_age
 from routes.guard import NOTHING, GuardedRoute
-from routes.providers import collections_of, failure_of, listed_collections, processes_of
+from routes.providers import is_listed, processes_of
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -30,10 +29,10 @@ async def get_live(request: Request) -> Response:
     return _answer({"status": "ok"}, HTTPStatus.OK)
 
 
-async def get_ready(request: Request) -> Response:
+def get_ready(request: Request) -> Response:
     """Answer with each dependency by name, always 200: while orders wait, collections are still served."""
     allow_parameters(request, one_form=True)
-    checks, others = await anyio.to_thread.run_sync(_both, request, limiter=resources_of(request).light)
+    checks, others = _both(request)
     document = {
         "status": "ok" if _is_well(checks | others) else "degraded",
         "orders": "ok" if _is_well(checks) else "down",
@@ -43,10 +42,10 @@ async def get_ready(request: Request) -> Response:
     return _answer(document, HTTPStatus.OK)
 
 
-async def get_orders(request: Request) -> Response:
+def get_orders(request: Request) -> Response:
     """Answer with what orders need by name: 200, or 503 while an order would be refused or would wait."""
     allow_parameters(request, one_form=True)
-    checks = await anyio.to_thread.run_sync(_checks_of_orders, request, limiter=resources_of(request).light)
+    checks = _checks_of_orders(request)
     down = not _is_well(checks)
     document = {"status": "down" if down else "ok", "checks": _told(checks, request)}
     answer = _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
@@ -57,8 +56,8 @@ async def get_orders(request: Request) -> Response:
 
 def _both(request: Request) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the checks of what all orders need, and those of the collections and single processes."""
-    api = resources_of(request).api
-    collections = {f"{_COLLECTION}{name}": _collection(failure_of(api, name)) for name in collections_of(api)}
+    visible = resources_of(request).visible_collections()
+    collections = {f"{_COLLECTION}{each.id}": _collection(each.failure()) for each in visible}
     return _checks_of_orders(request), _services(request) | collections
 
 
@@ -80,8 +79,7 @@ def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict
     resources = resources_of(request)
     if resources.policy(current_identity.get(), Access(Action.ADMINISTER)).allowed:
         return checks
-    hidden = collections_of(resources.api).keys() - listed_collections(resources.api).keys()
-    secret = {f"{_COLLECTION}{name}" for name in hidden}
+    secret = {f"{_COLLECTION}{each.id}" for each in resources.visible_collections() if not is_listed(each.configured)}
     return {name: {"status": check["status"]} for name, check in checks.items() if name not in secret}
 
 
@@ -150,6 +148,6 @@ def _answer(document: dict[str, Any], status: HTTPStatus) -> Response:
 
 routes = [
     GuardedRoute("/health/live", get_live, needs=NOTHING),
-    GuardedRoute("/health/ready", get_ready, needs=NOTHING),
-    GuardedRoute("/health/orders", get_orders, needs=NOTHING),
+    GuardedRoute("/health/ready", get_ready, needs=NOTHING, threads="light"),
+    GuardedRoute("/health/orders", get_orders, needs=NOTHING, threads="light"),
 ]

@@ -28,7 +28,6 @@ from routes.http.problem import Problem, no_such_job
 from routes.processes.delivery import deliver
 from routes.processes.execution_request import Execution, read_order
 from routes.processes.processes import processor_of
-from routes.providers import collections_of
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, resources_of
 
@@ -94,9 +93,10 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
     as a whole. Raises Problem, LimitExceeded, BrokenSource, RestrictionUnsupported.
     """
     resources = resources_of(request)
-    seen = resources.catalogue.seen(collections_of(resources.api).keys())
+    visible = {collection.id for collection in resources.visible_collections()}
+    seen = resources.catalogue.seen(visible)
     execution = Execution(body)
-    asked = set(process.reads(execution.inputs)) & collections_of(resources.api).keys()
+    asked = set(process.reads(execution.inputs)) & visible
     _permit_reading(request, asked)
     order = read_order(
         execution,
