@@ -114,7 +114,8 @@ class Catalogue:
 def read_configuration(path: Path) -> dict[str, Any]:
     """Return the configuration with `${NAME:-default}` replaced and each provider's `data` an absolute path.
 
-    Relative paths are relative to the file's own folder. Raises InvalidConfiguration.
+    Relative paths are relative to the file's own folder; of another maker's provider, where there is no such file, they
+    stay as they are, for that may read something else. Raises InvalidConfiguration.
     """
     try:
         document = read_yaml(path, variables=True)
@@ -123,9 +124,15 @@ def read_configuration(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidConfiguration(f"{path}: must be a mapping, such as `server:` and what belongs to it below")
     for provider in _providers(document):
-        if isinstance(provider.get("data"), str):
-            provider["data"] = str((path.parent / provider["data"]).absolute())
+        if isinstance(data := provider.get("data"), str):
+            there = (path.parent / data).absolute()
+            ours = str(provider.get("name")).startswith(_OUR_PROVIDERS)
+            provider["data"] = str(there) if ours or there.exists() else data
     return document
+
+
+_OUR_PROVIDERS = "plugins."
+"""What the names of our providers begin with."""
 
 
 def _providers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -137,9 +144,9 @@ def _providers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
-    """Return the products that the configuration lists under `products`. Raises InvalidConfiguration."""
-    entries = configuration.get("products")
-    if not isinstance(entries, dict) or not entries:
+    """Return the products that the configuration lists under `products`, if any. Raises InvalidConfiguration."""
+    entries = configuration.get("products", {})
+    if not isinstance(entries, dict) or ("products" in configuration and not entries):
         raise InvalidConfiguration("products: none is configured")
     products: list[Product] = []
     problems: list[str] = []
@@ -162,6 +169,8 @@ def _feature_sources(resources: Any) -> Iterator[FeatureSource]:
     for name, resource in resources.items() if isinstance(resources, dict) else ():
         match resource:
             case {"type": "collection", "providers": [{"type": "feature", "data": str(path)} as provider, *_]}:
+                if not str(provider.get("name")).startswith(_OUR_PROVIDERS):
+                    continue
                 listed = resource.get("visibility") != "hidden"
                 yield FeatureSource(
                     str(name), Path(path), provider.get("id_field"), provider.get("table"), listed=listed

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Hashable, Mapping
+from functools import cached_property
 from http import HTTPStatus
-from typing import Any, ClassVar, Protocol, cast
+from importlib import import_module
+from typing import Any, cast
 
 from pygeoapi.error import GenericError
-from pygeoapi.plugin import load_plugin
+from pygeoapi.plugin import PLUGINS
+from pygeoapi.provider.base import BaseProvider
 from starlette.requests import Request
 
 from plugins.coverages import CoverageProvider
@@ -14,6 +17,7 @@ from plugins.features import FeatureProvider
 from products.errors import BrokenSource, ProductError
 from products.whole import version_of
 from routes.http.problem import NOT_FOUND, Problem
+from routes.pygeoapi.threads import FewThreads
 
 FAILURES = (ProductError, GenericError, OSError, LookupError, TypeError, ValueError, AttributeError)
 """What a provider raises for a source that cannot be read, or for a configuration that it was not made for."""
@@ -24,33 +28,31 @@ _LOGGER = logging.getLogger(__name__)
 _PATHS = {"feature": "items", "coverage": "coverage"}
 
 
-class Provider(Protocol):
-    """What every provider of ours has, whatever it reads."""
-
-    reads: ClassVar[str]
-
-    def get_fields(self) -> Mapping[str, Any]:
-        """Return the fields; raises for a source that cannot be read."""
-
-
 class Collection:
-    """One collection of the configuration, shared by all requests; a provider is made when it is first asked for.
+    """One collection of the configuration, shared by all requests; a provider of ours is made once.
 
     `described` is its document with the versions of the files that it describes, None until it is made.
+    Providers that have no faster interface are asked by pygeoapi's handlers, in the collection's own `threads`.
     """
 
     def __init__(self, id_: str, configured: Mapping[str, Any]) -> None:
         self.id = id_
         self.configured = configured
         self.kinds = frozenset(str(definition["type"]) for definition in configured["providers"])
+        self.threads = FewThreads(f"collection {id_!r}")
         self.described: tuple[Hashable, dict[str, Any]] | None = None
-        self._providers: dict[int, Provider] = {}
+        self._providers: dict[int, FeatureProvider | CoverageProvider] = {}
         self._readable: Hashable = None
 
     @property
     def title(self) -> str:
         """The title."""
         return str(self.configured["title"])
+
+    @cached_property
+    def foreign(self) -> frozenset[str]:
+        """The kinds that pygeoapi's handlers answer; asking for them first imports the plugins."""
+        return frozenset(str(each["type"]) for each in self.configured["providers"] if _is_foreign(each))
 
     def definition(self, kind: str) -> Mapping[str, Any]:
         """Return the configuration of the provider of that kind. Raises Problem 404 where there is none."""
@@ -82,24 +84,31 @@ class Collection:
         self.require_readable()
         return provider
 
-    def _provider(self, number: int, definition: Mapping[str, Any]) -> Provider:
-        """Return a provider, made once. Raises BrokenSource for none, or one that reads another kind."""
+    def _provider(self, number: int, definition: Mapping[str, Any]) -> FeatureProvider | CoverageProvider:
+        """Return a provider of ours, made once. Raises BrokenSource for one that reads another kind."""
         known = self._providers.get(number)
-        return known or self._providers.setdefault(number, _load(definition))
+        if known is not None:
+            return known
+        plugin = plugin_of(definition)
+        if (reads := getattr(plugin, "reads", None)) != definition["type"]:
+            raise BrokenSource(f"{definition['name']} reads {reads}, not {definition['type']}")
+        return self._providers.setdefault(number, plugin(dict(definition)))
 
     def versions(self) -> Hashable | None:
-        """Return what differs where a file of the collection does; None where one is missing or is no file."""
-        versions = tuple(version_of(str(each["data"]), _BESIDE) for each in self.configured["providers"])
+        """Return what differs where a file of ours does; None where one is missing or is no file."""
+        ours = [each for each in self.configured["providers"] if each["type"] not in self.foreign]
+        versions = tuple(version_of(str(each["data"]), _BESIDE) for each in ours)
         return versions if all(version[0] for version in versions) else None
 
     def failure(self) -> str | None:
-        """Return why the collection cannot be read, None while it can."""
+        """Return why the collection cannot be read, None while it can; foreign providers are not asked."""
         versions = self.versions()
         if versions is not None and versions == self._readable:
             return None
         try:
             for number, definition in enumerate(self.configured["providers"]):
-                self._provider(number, definition).get_fields()
+                if definition["type"] not in self.foreign:
+                    self._provider(number, definition).get_fields()
         except FAILURES as error:
             return str(error) or type(error).__name__
         self._readable = versions
@@ -119,18 +128,30 @@ class Collection:
         """Name a broken or odd collection in the log; it does not keep others from being served."""
         if (reason := self.failure()) is not None:
             _LOGGER.error("collection %s is broken and answers 503: %s", self.id, reason)
-        elif "coverage" in self.kinds and (lost := self.coverage().lost_class):
+        elif "coverage" in self.kinds - self.foreign and (lost := self.coverage().lost_class):
             _LOGGER.warning("collection %s: %s", self.id, lost)
 
 
-def _load(definition: Mapping[str, Any]) -> Provider:
+def plugin_of(definition: Mapping[str, Any]) -> Any:
+    """Return the class of a provider, by pygeoapi's short name or its dotted one. Raises BrokenSource."""
+    name = str(definition["name"])
+    module, _, class_name = PLUGINS["provider"].get(name, name).rpartition(".")
+    if not module:
+        raise BrokenSource(f"there is no provider {name}; allowed: {', '.join(sorted(PLUGINS['provider']))}")
     try:
-        provider = load_plugin("provider", dict(definition))
+        plugin = getattr(import_module(module), class_name)
     except (ImportError, AttributeError) as error:
-        raise BrokenSource(str(error)) from error
-    if (reads := getattr(provider, "reads", None)) != definition["type"]:
-        raise BrokenSource(f"{definition['name']} reads {reads}, not {definition['type']}")
-    return cast("Provider", provider)
+        raise BrokenSource(f"provider {name}: {error}") from error
+    if not isinstance(plugin, type) or not issubclass(plugin, BaseProvider):
+        raise BrokenSource(f"provider {name}: is no class that is a BaseProvider of pygeoapi")
+    return plugin
+
+
+def _is_foreign(definition: Mapping[str, Any]) -> bool:
+    try:
+        return not hasattr(plugin_of(definition), "reads")
+    except BrokenSource:
+        return False
 
 
 def collection_of(request: Request) -> Collection:

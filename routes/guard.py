@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ from auth.access import Access, Action, Policy, Verdict, current_verdict
 from auth.audit import audit
 from auth.identity import ANONYMOUS, Identity, current_identity
 from orchestration.job import Job
+from routes.collection import collection_of
 from routes.errors import prefers_page
 from routes.http.challenge import BASIC, BEARER
 from routes.http.problem import Problem, no_such_collection, no_such_job, no_such_process
@@ -163,10 +164,24 @@ def on_process(action: Action) -> OnResource:
     return OnResource(action, "process_id")
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignEndpoint:
+    """What answers, in the collection's own threads, for a provider of these kinds that is not ours."""
+
+    endpoint: Callable[[Request], Response]
+    kinds: frozenset[str]
+
+
+def for_foreign(endpoint: Callable[[Request], Response], *kinds: str) -> ForeignEndpoint:
+    """Return what answers for foreign providers of these kinds."""
+    return ForeignEndpoint(endpoint, frozenset(kinds))
+
+
 class GuardedRoute(Route):
     """A route that says what it needs; no other kind is served.
 
     An endpoint that works or waits is a plain function that runs in `threads`; without them it is a coroutine.
+    `foreign` answers where the collection's provider of such a kind is not ours.
     """
 
     def __init__(
@@ -176,21 +191,24 @@ class GuardedRoute(Route):
         *,
         needs: Needs,
         threads: Threads | None = None,
+        foreign: ForeignEndpoint | None = None,
         methods: list[str] | None = None,
         include_in_schema: bool = True,
     ) -> None:
         super().__init__(
             path,
-            _guarded(endpoint if threads is None else _in_threads(endpoint, threads), needs),
+            _guarded(endpoint if threads is None else _in_threads(endpoint, threads, foreign), needs),
             methods=methods,
             include_in_schema=include_in_schema,
         )
         self.needs = needs
 
 
-def _in_threads(endpoint: Any, threads: Threads) -> Endpoint:
+def _in_threads(endpoint: Any, threads: Threads, foreign: ForeignEndpoint | None) -> Endpoint:
     @wraps(endpoint)
     async def threaded(request: Request) -> Response:
+        if foreign is not None and foreign.kinds & collection_of(request).foreign:
+            return await collection_of(request).threads.run(partial(foreign.endpoint, request))
         limiter = getattr(resources_of(request), threads)
         answer: Response = await anyio.to_thread.run_sync(endpoint, request, limiter=limiter)
         return answer

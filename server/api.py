@@ -23,8 +23,10 @@ class RaisingAPI(API):
     def get_exception(
         self, status: int, headers: dict[str, str], format_: str | None, code: str, description: str
     ) -> NoReturn:
-        """Raise the Problem with pygeoapi's status and words."""
+        """Raise the Problem with pygeoapi's status and words; some of its handlers call a wrong parameter a 500."""
         del headers, format_
+        if code == "InvalidParameterValue" and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            status = HTTPStatus.BAD_REQUEST
         raise Problem(HTTPStatus(status), description, type_=_TYPES.get(code, "about:blank"))
 
 

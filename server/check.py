@@ -17,7 +17,7 @@ from plugins.geopackage import GeoPackageProvider
 from processes.loading import load_processes
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.vector.query import faults_of_index
-from routes.collection import FAILURES
+from routes.collection import FAILURES, plugin_of
 from routes.features.query import queryable
 from server.access import directory_of, make_policy
 from server.airflow import problems_of_airflow, refusals_of_airflow
@@ -230,16 +230,21 @@ def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_provider(place: str, provider: Any) -> Iterator[str]:
     match provider:
-        case {"type": str(kind), "name": str(name), "data": str(data)}:
-            plugin, problem = _plugin(place, provider)
+        case {"type": str(kind), "name": str(name), "data": data}:
+            pass
         case _:
             return
-    if plugin is None:
-        yield problem
+    try:
+        plugin = plugin_of(provider)
+    except Exception as wrong:  # noqa: BLE001 - a module may fail in any way while it is imported
+        yield f"{place}.name: {wrong}"
         return
-    if (reads := getattr(plugin, "reads", None)) != kind:
+    reads = getattr(plugin, "reads", None)
+    if reads is None:
+        return  # pygeoapi's handlers ask it, when it is asked for: it may need another server
+    if reads != kind:
         yield f"{place}.type: {name} reads {reads}, not {kind}"
-    source = Path(data)
+    source = Path(str(data))
     if not source.is_file():
         hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""
         yield f"{place}.data: no such file: {source}{hint}"

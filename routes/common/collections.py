@@ -6,14 +6,16 @@ from pygeoapi.api import get_collection_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth.access import Action
+from auth.access import Access, Action
+from plugins.restriction import refuse_restriction
 from routes.collection import collection_of
 from routes.common.collection_document import describe
 from routes.features.query import queryable
-from routes.guard import NOTHING, GuardedRoute, on_collection
+from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection, permit
 from routes.http.links import both_forms, link
 from routes.pages.respond import respond
 from routes.pygeoapi.ask import ask
+from routes.pygeoapi.handlers import allow, handle
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -85,10 +87,36 @@ def _queryables(request: Request) -> dict[str, Any]:
     return {**schema, "properties": properties, "additionalProperties": False}
 
 
+def get_foreign_schema(request: Request) -> Response:
+    """Answer with the schema of the data of a provider that has no faster interface."""
+    allow(request, "properties")
+    _permit_values(request)
+    return _respond(request, "schema", handle(request, "get_collection_schema", form="json").document())
+
+
+def get_foreign_queryables(request: Request) -> Response:
+    """Answer with what the items of a provider that has no faster interface can be asked for by."""
+    allow(request, "properties")
+    _permit_values(request)
+    document = handle(request, "itemtypes.get_collection_queryables", form="json").document()
+    return _respond(request, "queryables", document)
+
+
+def _permit_values(request: Request) -> None:
+    """Raise the refusal where the values that there are (`profile=actual-domain`) are not all the caller's to see."""
+    if request.query_params.get("profile") == "actual-domain":
+        collection = collection_of(request)
+        reading = Action.READ_ITEMS if "feature" in collection.kinds else Action.READ_COVERAGE
+        refuse_restriction(permit(request, Access(reading, collection.id)))
+
+
 _DISCOVER = on_collection(Action.DISCOVER)
+_FOREIGN_SCHEMA = for_foreign(get_foreign_schema, "feature", "coverage")
+_FOREIGN_QUERYABLES = for_foreign(get_foreign_queryables, "feature")
+_ONE = "/collections/{collection_id}"
 routes = [
     GuardedRoute("/collections", get_collections, needs=NOTHING, threads="light"),
-    GuardedRoute("/collections/{collection_id}", get_collection, needs=_DISCOVER, threads="light"),
-    GuardedRoute("/collections/{collection_id}/schema", get_schema, needs=_DISCOVER, threads="light"),
-    GuardedRoute("/collections/{collection_id}/queryables", get_queryables, needs=_DISCOVER, threads="light"),
+    GuardedRoute(_ONE, get_collection, needs=_DISCOVER, threads="light"),
+    GuardedRoute(f"{_ONE}/schema", get_schema, needs=_DISCOVER, threads="light", foreign=_FOREIGN_SCHEMA),
+    GuardedRoute(f"{_ONE}/queryables", get_queryables, needs=_DISCOVER, threads="light", foreign=_FOREIGN_QUERYABLES),
 ]

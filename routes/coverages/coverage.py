@@ -15,19 +15,20 @@ from auth.access import Action
 from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
 from plugins.coverage_query import MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import CoverageProvider, Pixels, Size
-from plugins.crs import Box
+from plugins.crs import Box, epsg_of
 from plugins.restriction import refuse_restriction
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection import collection_of
 from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted
-from routes.guard import GuardedRoute, on_collection
+from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.file_response import send_file
 from routes.http.prefer import read_preferences
-from routes.http.problem import NOT_FOUND, Problem
+from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import negotiate
+from routes.pygeoapi.handlers import allow, handle, provider_of
 from routes.query.datetime import extent_of, meets_time
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
@@ -173,11 +174,59 @@ def get_file(request: Request) -> Response:
     return send_file(request, source, media_type=COG, filename=name)
 
 
-_READ = on_collection(Action.READ_COVERAGE)
+def get_foreign_coverage(request: Request) -> Response:
+    """Answer with the pixels of a provider that has no faster interface: CoverageJSON or the provider's own format."""
+    collection = collection_of(request)
+    definition = collection.definition("coverage")
+    native = definition.get("format") or {}
+    offered = {"json": COVERAGE_JSON, **({native["name"]: native["mimetype"]} if native else {})}
+    form = negotiate(request, offered)
+    provider = provider_of(collection, "coverage")
+    allow(request, "bbox", "bbox-crs", "datetime", "properties", "subset")
+    _refuse_large(request, provider)
+    handled = handle(request, "coverages.get_collection_coverage", form=form, **_bbox_crs(request))
+    response = handled.response(offered[form])
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def no_such_part(request: Request) -> Response:
+    """Raise Problem 404: pygeoapi's coverages have no grid, type of values, map or file of their own."""
+    detail = f"collection {collection_of(request).id!r} has nothing at this address"
+    raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
+
+
+def _bbox_crs(request: Request) -> dict[str, str]:
+    """Return `bbox-crs` as pygeoapi's coverages take it, which is by the EPSG's code. Raises the 400 Problem."""
+    name = request.query_params.get("bbox-crs")
+    if name is None:
+        return {}
+    if not (epsg := epsg_of(name)):
+        raise bad_parameter(
+            "bbox-crs", name, "allowed: a system of the EPSG, as http://www.opengis.net/def/crs/EPSG/0/4326"
+        )
+    return {"bbox-crs": str(epsg)}
+
+
+def _refuse_large(request: Request, provider: Any) -> None:
+    """Raise Problem 413 where all of a coverage is asked for that is too large to be read at once."""
+    found = getattr(provider, "_coverage_properties", {})
+    count = math.prod(int(found.get(name) or 1) for name in ("width", "height", "time"))
+    if not request.query_params.keys() & {"bbox", "subset", "datetime"} and count > MAX_PIXELS:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"{count} values were asked for, at most {MAX_PIXELS} are answered: ask for a part with bbox or subset",
+        )
+
+
+_READ, _DOWNLOAD = on_collection(Action.READ_COVERAGE), on_collection(Action.DOWNLOAD)
 _PLACE = "/collections/{collection_id}"
+_FOREIGN, NO_PART = for_foreign(get_foreign_coverage, "coverage"), for_foreign(no_such_part, "coverage")
 routes = [
-    GuardedRoute(f"{_PLACE}/coverage", get_coverage, needs=_READ, threads="heavy"),
-    GuardedRoute(f"{_PLACE}/coverage/domainset", get_domain_set, needs=_READ, threads="light"),
-    GuardedRoute(f"{_PLACE}/coverage/rangetype", get_range_type, needs=_READ, threads="light"),
-    GuardedRoute(f"{_PLACE}/files/{{name}}", get_file, needs=on_collection(Action.DOWNLOAD), threads="light"),
+    GuardedRoute(f"{_PLACE}/coverage", get_coverage, needs=_READ, threads="heavy", foreign=_FOREIGN),
+    GuardedRoute(f"{_PLACE}/coverage/domainset", get_domain_set, needs=_READ, threads="light", foreign=NO_PART),
+    GuardedRoute(f"{_PLACE}/coverage/rangetype", get_range_type, needs=_READ, threads="light", foreign=NO_PART),
+    GuardedRoute(
+        f"{_PLACE}/files/{{name}}", get_file, needs=on_collection(Action.DOWNLOAD), threads="light", foreign=NO_PART
+    ),
 ]

@@ -13,7 +13,7 @@ from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection import Collection, collection_of
-from routes.coverages.coverage import content_headers
+from routes.coverages.coverage import NO_PART, content_headers
 from routes.coverages.query import read_side, side_by_aspect, to_system
 from routes.guard import GuardedRoute, on_collection
 from routes.http.problem import Problem, bad_parameter
@@ -87,4 +87,4 @@ def _background(request: Request) -> tuple[int, int, int] | None:
 
 
 _READ = on_collection(Action.READ_MAP)
-routes = [GuardedRoute("/collections/{collection_id}/map", get_map, needs=_READ, threads="heavy")]
+routes = [GuardedRoute("/collections/{collection_id}/map", get_map, needs=_READ, threads="heavy", foreign=NO_PART)]

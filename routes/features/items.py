@@ -9,25 +9,33 @@ from typing import Any
 from urllib.parse import quote
 
 from pygeoapi.provider.base import ProviderItemNotFoundError
+from pygeoapi.util import get_dataset_formatters
 from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.access import Action
 from plugins.crs import CRS84, Crs
 from plugins.features import FeatureProvider, ItemCount, ItemPage, ItemQuery
-from routes.collection import collection_of
+from routes.collection import Collection, collection_of
 from routes.features.query import read_query
-from routes.guard import GuardedRoute, on_collection
+from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.links import both_forms, link
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import negotiate, respond, response_file
+from routes.pygeoapi.handlers import Handled, allow, handle, plain_providers, provider_of
 from routes.query.bbox import read_crs
-from routes.query.paging import Page, page_links
+from routes.query.paging import Page, page_links, read_page
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
 _GEOJSON = "application/geo+json"
 _FORMS = {"json": _GEOJSON, "html": "text/html"}
+_JSON_LD = "application/ld+json"
+FOREIGN_PARAMETERS = (
+    "bbox", "bbox-crs", "crs", "datetime", "filter", "filter-crs", "filter-lang", "limit", "offset", "properties", "q",
+    "resulttype", "skipGeometry", "sortby",
+)  # fmt: skip
+"""What pygeoapi's handler of items reads."""
 _LIMITS = {"default_items": 10, "max_items": 10_000}
 
 
@@ -135,8 +143,62 @@ def _crs_header(crs: Crs) -> dict[str, str]:
     return {"Content-Crs": f"<{crs.uri}>"}
 
 
+def get_foreign_items(request: Request) -> Response:
+    """Answer with a page of items of a provider that has no faster interface: GeoJSON, JSON-LD, CSV or a page."""
+    collection = collection_of(request)
+    form = negotiate(request, foreign_forms(collection))
+    provider = provider_of(collection, "feature")
+    extra = bool(getattr(provider, "include_extra_query_parameters", False))
+    allow(request, *FOREIGN_PARAMETERS, fields=provider.get_fields(), extra=extra)
+    page = read_page(request)
+    if form != "html":
+        return _foreign(handle(request, "itemtypes.get_collection_items", form=form), form)
+    handled = handle(request, "itemtypes.get_collection_items", form="json")
+    document = {"numberMatched": "an unknown number", **handled.document()}
+    document.setdefault("numberReturned", len(document["features"]))
+    names = dict.fromkeys(name for each in document["features"] for name in each.get("properties") or {})
+    for feature in document["features"]:
+        feature["properties"] = {**dict.fromkeys(names), **(feature.get("properties") or {})}
+    shown = {**_collection(request), "names": list(names), "first": page.offset + 1, "address": _address}
+    return _foreign_page(request, document, handled, page="items.html", shown=shown)
+
+
+def get_foreign_item(request: Request) -> Response:
+    """Answer with one item of a provider that has no faster interface."""
+    form = negotiate(request, {**_FORMS, "jsonld": _JSON_LD})
+    allow(request, "crs")
+    item_id: str = request.path_params["item_id"]
+    asked = "json" if form == "html" else form
+    handled = handle(request, "itemtypes.get_collection_item", item_id, form=asked)
+    if form != "html":
+        return _foreign(handled, form)
+    return _foreign_page(request, handled.document(), handled, page="item.html", shown=_collection(request))
+
+
+def foreign_forms(collection: Collection) -> dict[str, str]:
+    """Return the media types of items by what `f` calls them, those of pygeoapi's formatters too."""
+    formatters = get_dataset_formatters({**collection.configured, "providers": plain_providers(collection)})
+    return {**_FORMS, "jsonld": _JSON_LD, **{each.f: each.mimetype for each in formatters.values()}}
+
+
+def _foreign(handled: Handled, form: str) -> Response:
+    response = handled.response(_GEOJSON if form == "json" else None)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _foreign_page(
+    request: Request, document: dict[str, Any], handled: Handled, *, page: str, shown: Mapping[str, Any]
+) -> Response:
+    for entry in document["links"]:
+        entry["href"] = entry["href"].replace("?f=json", "?f=html")
+    return respond(request, document, page=page, media_type=_GEOJSON, headers=handled.headers, only_page=shown)
+
+
 _READ = on_collection(Action.READ_ITEMS)
+_PLACE = "/collections/{collection_id}/items"
+_FOREIGN_ITEMS, _FOREIGN_ITEM = for_foreign(get_foreign_items, "feature"), for_foreign(get_foreign_item, "feature")
 routes = [
-    GuardedRoute("/collections/{collection_id}/items", get_items, needs=_READ, threads="light"),
-    GuardedRoute("/collections/{collection_id}/items/{item_id:path}", get_item, needs=_READ, threads="light"),
+    GuardedRoute(_PLACE, get_items, needs=_READ, threads="light", foreign=_FOREIGN_ITEMS),
+    GuardedRoute(f"{_PLACE}/{{item_id:path}}", get_item, needs=_READ, threads="light", foreign=_FOREIGN_ITEM),
 ]

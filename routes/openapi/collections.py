@@ -5,8 +5,10 @@ from pathlib import Path
 
 from routes.collection import Collection
 from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
+from routes.features.items import foreign_forms
 from routes.features.query import queryable
 from routes.openapi.operation import (
+    BYTES,
     Value,
     binary,
     content,
@@ -40,7 +42,9 @@ def collection_paths(collection: Collection) -> Value:
     }
     if "feature" in collection.kinds:
         paths |= _feature_paths(collection, place)
-    if "coverage" in collection.kinds:
+    if "coverage" in collection.foreign:
+        paths |= _foreign_coverage_paths(collection, place)
+    elif "coverage" in collection.kinds:
         paths |= _coverage_paths(collection, place)
     return paths
 
@@ -62,7 +66,13 @@ def _document(collection_id: str, what: str, summary: str, schema: str, media_ty
 
 def _feature_paths(collection: Collection, place: str) -> Value:
     collection_id = collection.id
+    is_ours = "feature" not in collection.foreign
     queryables = "What its items can be asked for by"
+    parameters = [form("json", "html"), *_filters(collection)] if is_ours else _foreign_parameters(collection)
+    page = _in_crs("features", "One page of items.")
+    if not is_ours:
+        others = {media_type: {"schema": BYTES} for media_type in foreign_forms(collection).values()}
+        page["200"]["content"] = others | page["200"]["content"]
     return {
         f"{place}/queryables": {"get": _document(collection_id, "Queryables", queryables, "schema", _SCHEMA)},
         f"{place}/items": {
@@ -70,8 +80,8 @@ def _feature_paths(collection: Collection, place: str) -> Value:
                 _name("getItems", collection_id),
                 "Its items",
                 tag=collection_id,
-                parameters=[*_item_parameters(), *_filters(collection)],
-                responses=_in_crs("features", "One page of items."),
+                parameters=[*_item_parameters(), *parameters],
+                responses=page,
                 errors=_BROKEN,
             )
         },
@@ -82,13 +92,51 @@ def _feature_paths(collection: Collection, place: str) -> Value:
                 tag=collection_id,
                 parameters=[
                     path("item_id", "The item's identifier."),
-                    form("json", "html"),
+                    form("json", "html", *([] if is_ours else ["jsonld"])),
                     query("crs", "The coordinate reference system of the answer.", _URI),
                 ],
                 responses=_in_crs("feature", "The item."),
                 errors=_BROKEN,
             )
         },
+    }
+
+
+def _foreign_parameters(collection: Collection) -> list[Value]:
+    """Return what pygeoapi's handler reads besides; fields are not listed, as that would ask the provider."""
+    text: Value = {"type": "string"}
+    return [
+        form(*foreign_forms(collection)),
+        query("q", "Words that items have.", text),
+        query("resulttype", "Items, or only their number.", {**text, "enum": ["results", "hits"]}),
+        query("filter", "A filter in CQL2 text, where the provider knows it.", text),
+        query("filter-lang", "The language of the filter.", {**text, "enum": ["cql2-text", "cql2-json"]}),
+        query("filter-crs", "The coordinate reference system of the filter.", _URI),
+        query("fields", "Values of properties, by name.", {"type": "object", "additionalProperties": text}),
+    ]
+
+
+def _foreign_coverage_paths(collection: Collection, place: str) -> Value:
+    native = collection.definition("coverage").get("format") or {}
+    forms = ["json", *([native["name"]] if native else [])]
+    media_types = [COVERAGE_JSON, *([native["mimetype"]] if native else [])]
+    text: Value = {"type": "string"}
+    return {
+        f"{place}/coverage": {
+            "get": operation(
+                _name("getCoverage", collection.id),
+                "Its values",
+                tag=collection.id,
+                parameters=[
+                    *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
+                    query("subset", "An interval of each axis, such as `x(10:20)`.", text),
+                    query("properties", "The fields to answer with.", _NAMES),
+                    form(*forms),
+                ],
+                responses={"200": binary("The values.", *media_types)},
+                errors=(*_BROKEN, 413),
+            )
+        }
     }
 
 
@@ -105,7 +153,6 @@ def _item_parameters() -> list[Value]:
         query("properties", "The properties to answer with.", _NAMES),
         query("skipGeometry", "Leave the geometry out.", {"type": "boolean", "default": False}),
         query("sortby", "Properties to order by, `-` in front for the other way.", _NAMES),
-        form("json", "html"),
     ]
 
 

@@ -25,7 +25,7 @@ Answer = httpx2.Response
 
 
 @dataclass(frozen=True, slots=True)
-class Notifier:
+class Desk:
     """A guarded server and the issuer of its callers."""
 
     client: TestClient
@@ -53,17 +53,17 @@ class Notifier:
 
 
 @pytest.fixture
-def open_desk(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator[Callable[..., Notifier]]:
+def open_desk(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator[Callable[..., Desk]]:
     clients: list[TestClient] = []
 
-    def start(grants: dict[str, Any] | None = None, **settings: Any) -> Notifier:
+    def start(grants: dict[str, Any] | None = None, **settings: Any) -> Desk:
         path = tmp_path / "policy.yml"
         path.write_text(yaml.safe_dump({"grants": grants}) if grants else Path("deploy/policy.yml").read_text())
         app = make_app(auth={"open": False, "issuer": issuer.url, "policy": path}, jobs={"wait": 1}, **settings)
         client = TestClient(app, base_url="http://inside.invalid", follow_redirects=False)
         client.__enter__()
         clients.append(client)
-        return Notifier(client, issuer, app)
+        return Desk(client, issuer, app)
 
     yield start
     for client in clients:
@@ -71,7 +71,7 @@ def open_desk(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator
 
 
 @pytest.fixture
-def desk(open_desk: Callable[..., Notifier]) -> Notifier:
+def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk()
 
 
@@ -93,7 +93,7 @@ def same(one: Answer, other: Answer, *asked: str) -> bool:
 @pytest.mark.parametrize(
     "path", ["/", "/collections", "/collections/parks", "/health/live", "/static/landcast.css", "/x"]
 )
-def test_a_bad_token_is_401_on_public_paths_too(desk: Notifier, path: str) -> None:
+def test_a_bad_token_is_401_on_public_paths_too(desk: Desk, path: str) -> None:
     """A client that sends credentials wants to know that they are bad."""
     answer = desk.client.get(path, headers={"Authorization": f"Bearer {desk.token('user', aud='another')}"})
     assert answer.status_code == 401
@@ -115,13 +115,13 @@ def test_a_bad_token_is_401_on_public_paths_too(desk: Notifier, path: str) -> No
         {"X-Api-Key": "x", "Authorization": "Bearer y"},
     ],
 )
-def test_credentials_that_are_none_are_401_and_not_taken_for_nothing(desk: Notifier, headers: dict[str, str]) -> None:
+def test_credentials_that_are_none_are_401_and_not_taken_for_nothing(desk: Desk, headers: dict[str, str]) -> None:
     answer = desk.client.get("/collections", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_anonymous_is_challenged_where_credentials_could_help(desk: Notifier) -> None:
+def test_anonymous_is_challenged_where_credentials_could_help(desk: Desk) -> None:
     answer = desk.ask("/collections/clcplus-raster/files/clcplus_2023_parks.tif")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="landcast", Basic realm="landcast", charset="UTF-8"'
@@ -130,13 +130,13 @@ def test_anonymous_is_challenged_where_credentials_could_help(desk: Notifier) ->
     assert desk.ask("/jobs").status_code == 401
 
 
-def test_a_browser_is_not_asked_for_a_password(desk: Notifier) -> None:
+def test_a_browser_is_not_asked_for_a_password(desk: Desk) -> None:
     answer = desk.ask("/jobs", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="landcast"')
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_who_is_known_is_told_what_is_missing(desk: Notifier) -> None:
+def test_who_is_known_is_told_what_is_missing(desk: Desk) -> None:
     answer = desk.ask(EXECUTE, "nobody", "POST", json=PRODUCT)
     assert answer.status_code == 403
     assert answer.json()["detail"] == "execute of extract-product needs role admin or role user"
@@ -160,7 +160,7 @@ def test_who_is_known_is_told_what_is_missing(desk: Notifier) -> None:
     ],
 )
 def test_what_is_hidden_is_answered_as_what_is_not_there(
-    open_desk: Callable[..., Notifier], role: str | None, hidden: str, unknown: tuple[str, str]
+    open_desk: Callable[..., Desk], role: str | None, hidden: str, unknown: tuple[str, str]
 ) -> None:
     """Attack: find out what there is by the difference of two answers."""
     shown = {"who": "public", "may": "read-items", "collections": "parks"}
@@ -172,7 +172,7 @@ def test_what_is_hidden_is_answered_as_what_is_not_there(
     assert desk.ask(hidden.format(unknown[0]), role, "POST" if "execution" in hidden else "GET").status_code == 404
 
 
-def test_what_is_hidden_is_in_no_list_count_link_page_or_definition(open_desk: Callable[..., Notifier]) -> None:
+def test_what_is_hidden_is_in_no_list_count_link_page_or_definition(open_desk: Callable[..., Desk]) -> None:
     desk = open_desk(
         {
             "shown": {"who": "public", "may": "read-items", "collections": "parks"},
@@ -191,7 +191,7 @@ def test_what_is_hidden_is_in_no_list_count_link_page_or_definition(open_desk: C
     assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "processes", "jobs", "people"}
 
 
-def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Notifier]) -> None:
+def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Desk]) -> None:
     """Attack: fetch by an order what one may not even see."""
     execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
     desk = open_desk({"execute": execute})
@@ -206,7 +206,7 @@ def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Calla
     assert (answer.status_code, "has no Vector" in answer.json()["detail"]) == (400, True)
 
 
-def test_the_year_of_a_hidden_product_stands_in_no_description(open_desk: Callable[..., Notifier]) -> None:
+def test_the_year_of_a_hidden_product_stands_in_no_description(open_desk: Callable[..., Desk]) -> None:
     """Attack: read in a description, a page or the definition which products there are."""
     execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
     hidden = open_desk({"execute": execute})
@@ -219,7 +219,7 @@ def test_the_year_of_a_hidden_product_stands_in_no_description(open_desk: Callab
     assert described["year"]["schema"]["enum"] == [2023]
 
 
-def test_an_order_belongs_to_its_caller(desk: Notifier) -> None:
+def test_an_order_belongs_to_its_caller(desk: Desk) -> None:
     job = desk.order("user").json()["jobID"]
     stored = desk.app.state.resources.store.get(job)
     assert (stored.order.owner, stored.order.email) == (desk.owner("user"), "ada@example.org")
@@ -228,7 +228,7 @@ def test_an_order_belongs_to_its_caller(desk: Notifier) -> None:
 
 
 @pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville"])
-def test_somebody_elses_order_is_not_there(desk: Notifier, role: str | None) -> None:
+def test_somebody_elses_order_is_not_there(desk: Desk, role: str | None) -> None:
     """Attack: read, dismiss or fetch the order of another by its id."""
     job, nothing = desk.order("user").json()["jobID"], "00000000-0000-4000-8000-000000000000"
     for path in ("/jobs/{}", "/jobs/{}/results", "/jobs/{}/results/x", "/jobs/{}?x=1"):
@@ -245,7 +245,7 @@ UPDATE = {"status": "SUCCESS", "result": "https://files.example.org/x"}
 
 
 @pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville", "user"])
-def test_nobody_but_an_administrator_says_how_an_order_stands(desk: Notifier, role: str | None) -> None:
+def test_nobody_but_an_administrator_says_how_an_order_stands(desk: Desk, role: str | None) -> None:
     """Attack: end an order with a link of one's own, also one's own order."""
     job, nothing = (
         desk.order("user", PRODUCT, "extract-product").json()["jobID"],
@@ -260,7 +260,7 @@ def test_nobody_but_an_administrator_says_how_an_order_stands(desk: Notifier, ro
     assert desk.app.state.resources.store.get(job).status == "accepted"
 
 
-def test_whose_order_it_is_a_key_updates_none(desk: Notifier) -> None:
+def test_whose_order_it_is_a_key_updates_none(desk: Desk) -> None:
     """Attack: a key, found somewhere, ends orders with links to somewhere else."""
     store = desk.app.state.resources.store
     job, _ = store.add(Order("extract-product", {}, desk.owner("admin")))
@@ -273,7 +273,7 @@ def test_whose_order_it_is_a_key_updates_none(desk: Notifier) -> None:
     assert store.get(job.id).status == "accepted"
 
 
-def test_what_an_administrator_says_is_done_and_written_down(desk: Notifier, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_an_administrator_says_is_done_and_written_down(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "landcast.audit")
     job = desk.order("user", PRODUCT, "extract-product").json()["jobID"]
     caplog.clear()
@@ -288,7 +288,7 @@ def test_what_an_administrator_says_is_done_and_written_down(desk: Notifier, cap
     assert desk.ask(f"/jobs/{job}/results", "user").headers["link"].startswith("<https://files.example.org/x>")
 
 
-def test_an_administrator_sees_all_orders_with_their_owners(desk: Notifier) -> None:
+def test_an_administrator_sees_all_orders_with_their_owners(desk: Desk) -> None:
     mine, theirs = desk.order("admin").json()["jobID"], desk.order("user").json()["jobID"]
     listed = desk.ask("/jobs", "admin").json()["jobs"]
     assert [(each["jobID"], each.get("owner")) for each in listed] == [(theirs, desk.owner("user")), (mine, None)]
@@ -300,7 +300,7 @@ def test_an_administrator_sees_all_orders_with_their_owners(desk: Notifier) -> N
     assert refused.status_code == 400
 
 
-def test_who_may_see_all_orders_of_a_process_sees_those_and_no_others(desk: Notifier) -> None:
+def test_who_may_see_all_orders_of_a_process_sees_those_and_no_others(desk: Desk) -> None:
     store = desk.app.state.resources.store
     service, _ = store.add(Order("apply-model", {}, desk.owner("gaf")))
     other, _ = store.add(Order("echo", {}, desk.owner("gaf")))
@@ -309,7 +309,7 @@ def test_who_may_see_all_orders_of_a_process_sees_those_and_no_others(desk: Noti
     assert desk.ask(f"/jobs/{service.id}", "geoville", "DELETE").json()["status"] == "dismissed"
 
 
-def test_what_may_be_seen_but_not_ended_is_403(open_desk: Callable[..., Notifier]) -> None:
+def test_what_may_be_seen_but_not_ended_is_403(open_desk: Callable[..., Desk]) -> None:
     grant = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "echo"}
     desk = open_desk({"g": grant})
     job = desk.order("user").json()["jobID"]
@@ -320,7 +320,7 @@ def test_what_may_be_seen_but_not_ended_is_403(open_desk: Callable[..., Notifier
     )
 
 
-def test_orders_beyond_the_limits_name_them(open_desk: Callable[..., Notifier]) -> None:
+def test_orders_beyond_the_limits_name_them(open_desk: Callable[..., Desk]) -> None:
     grants = {
         "see": {"who": "public", "may": "discover", "collections": "*"},
         "order": {
@@ -364,7 +364,7 @@ IN_PARKS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("inputs", IN_PARKS)
 def test_statistics_read_no_feature_that_their_caller_may_not(
-    open_desk: Callable[..., Notifier], inputs: dict[str, Any]
+    open_desk: Callable[..., Desk], inputs: dict[str, Any]
 ) -> None:
     """Attack: learn names and outlines of a collection by measuring in it."""
     hidden = open_desk({"statistics": STATISTICS, "raster": RASTER})
@@ -381,7 +381,7 @@ def test_statistics_read_no_feature_that_their_caller_may_not(
     assert (answer.status_code, "a part of this collection only" in answer.text) == (403, True)
 
 
-def test_statistics_keep_to_the_limits_of_their_caller(open_desk: Callable[..., Notifier]) -> None:
+def test_statistics_keep_to_the_limits_of_their_caller(open_desk: Callable[..., Desk]) -> None:
     parks = {"who": "public", "may": "read-items", "collections": "parks"}
     limited = {**STATISTICS, "limits": {"largest-order-km2": 50}}
     desk = open_desk({"statistics": limited, "raster": RASTER, "parks": parks})
@@ -401,7 +401,7 @@ def test_statistics_keep_to_the_limits_of_their_caller(open_desk: Callable[..., 
     ],
 )
 def test_an_estimate_says_what_the_policy_would_say_of_the_order(
-    open_desk: Callable[..., Notifier], order: dict[str, Any], reason: str | None
+    open_desk: Callable[..., Desk], order: dict[str, Any], reason: str | None
 ) -> None:
     estimate = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "estimate-product"}
     ordering = {"who": {"role": "user"}, "processes": "extract-product", **order}
@@ -413,7 +413,7 @@ def test_an_estimate_says_what_the_policy_would_say_of_the_order(
     assert (reason in refused) if reason else refused is None
 
 
-def test_callers_who_are_not_known_do_not_meet_in_one_order(open_desk: Callable[..., Notifier]) -> None:
+def test_callers_who_are_not_known_do_not_meet_in_one_order(open_desk: Callable[..., Desk]) -> None:
     """Attack: guess the idempotency key of another anonymous caller and get their job; list what others ordered."""
     desk = open_desk({"g": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": "echo"}})
     asked = {"Prefer": "respond-async", "Idempotency-Key": "1"}
@@ -426,7 +426,7 @@ def test_callers_who_are_not_known_do_not_meet_in_one_order(open_desk: Callable[
     assert desk.ask(f"/jobs/{job}", "user").status_code == 404
 
 
-def test_a_restriction_that_cannot_be_kept_to_yet_is_refused(open_desk: Callable[..., Notifier]) -> None:
+def test_a_restriction_that_cannot_be_kept_to_yet_is_refused(open_desk: Callable[..., Desk]) -> None:
     box = {"polygon": "POLYGON((20 50, 21 50, 21 51, 20 51, 20 50))"}
     desk = open_desk(
         {
@@ -451,7 +451,7 @@ def test_a_restriction_that_cannot_be_kept_to_yet_is_refused(open_desk: Callable
     assert desk.ask("/collections/parks").status_code == 200
 
 
-def test_a_key_is_a_caller_and_reads_as_its_owner(desk: Notifier) -> None:
+def test_a_key_is_a_caller_and_reads_as_its_owner(desk: Desk) -> None:
     keys = desk.app.state.authenticator.keys
     identity = desk.client.portal.call(desk.app.state.authenticator.tokens.identify, desk.token("user"))  # type: ignore[union-attr]
     key, text = keys.create(identity, WantedKey("map", "read"))
@@ -467,7 +467,7 @@ def test_a_key_is_a_caller_and_reads_as_its_owner(desk: Notifier) -> None:
     assert (answer.status_code, "revoked" in answer.headers["www-authenticate"]) == (401, True)
 
 
-def test_guessing_keys_is_slowed(desk: Notifier) -> None:
+def test_guessing_keys_is_slowed(desk: Desk) -> None:
     statuses = {desk.client.get("/", headers={"X-Api-Key": "x"}).status_code for _ in range(40)}
     assert statuses == {401, 429}
     answer = desk.client.get("/", headers={"X-Api-Key": "x"})
@@ -475,7 +475,7 @@ def test_guessing_keys_is_slowed(desk: Notifier) -> None:
     assert desk.client.get("/").status_code == 200
 
 
-def test_caches_are_told_by_what_answers_differ(desk: Notifier) -> None:
+def test_caches_are_told_by_what_answers_differ(desk: Desk) -> None:
     for path in (
         "/",
         "/collections",
@@ -492,7 +492,7 @@ def test_caches_are_told_by_what_answers_differ(desk: Notifier) -> None:
     assert desk.ask(f"{MAP}?width=8").headers["cache-control"] == "public, max-age=3600"
 
 
-def test_every_refusal_can_be_read_by_a_web_map_of_another_origin(desk: Notifier) -> None:
+def test_every_refusal_can_be_read_by_a_web_map_of_another_origin(desk: Desk) -> None:
     refused = {
         401: desk.ask("/jobs"),
         403: desk.ask(EXECUTE, "nobody", "POST", json=PRODUCT),
@@ -505,7 +505,7 @@ def test_every_refusal_can_be_read_by_a_web_map_of_another_origin(desk: Notifier
     assert "WWW-Authenticate" in desk.ask("/jobs").headers["access-control-expose-headers"]
 
 
-def test_the_definition_says_what_needs_credentials(desk: Notifier) -> None:
+def test_the_definition_says_what_needs_credentials(desk: Desk) -> None:
     definition = desk.ask("/openapi", "user").json()
     schemes = definition["components"]["securitySchemes"]
     assert schemes["oidc"]["openIdConnectUrl"] == f"{desk.issuer.url}/.well-known/openid-configuration"
@@ -540,7 +540,7 @@ def test_the_definition_says_what_needs_credentials(desk: Notifier) -> None:
         "/static/../collections/nations/items",
     ],
 )
-def test_no_writing_of_a_path_leads_past_the_guard(desk: Notifier, path: str) -> None:
+def test_no_writing_of_a_path_leads_past_the_guard(desk: Desk, path: str) -> None:
     """Attack: write the path so that the guard and the router read two different ones."""
     for headers in (
         {},
@@ -562,7 +562,7 @@ def test_a_server_that_is_not_open_serves_nobody_without_an_issuer(make_app: Mak
         pass
 
 
-def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Notifier, open_desk: Callable[..., Notifier]) -> None:
+def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Desk, open_desk: Callable[..., Desk]) -> None:
     desk.issuer.answers["/certs"] = (500, b"")
     desk.issuer.answers["/.well-known/openid-configuration"] = (500, b"")
     other = open_desk()
@@ -571,7 +571,7 @@ def test_the_issuer_away_is_503_for_tokens_and_nothing_else(desk: Notifier, open
     assert other.ask("/collections").status_code == 200
 
 
-def test_an_estimate_keeps_to_the_limits_of_its_own_grant(open_desk: Callable[..., Notifier]) -> None:
+def test_an_estimate_keeps_to_the_limits_of_its_own_grant(open_desk: Callable[..., Desk]) -> None:
     """Attack: have the server count pixels over all of a continent, which only orders are bounded for."""
     user = {"role": "user"}
     see = {"who": "public", "may": "discover", "collections": "*"}
@@ -584,7 +584,7 @@ def test_an_estimate_keeps_to_the_limits_of_its_own_grant(open_desk: Callable[..
     assert statuses == [504, 429]
 
 
-def test_an_estimate_tells_of_limits_that_are_the_orders_too(open_desk: Callable[..., Notifier]) -> None:
+def test_an_estimate_tells_of_limits_that_are_the_orders_too(open_desk: Callable[..., Desk]) -> None:
     both = ["estimate-product", "extract-product"]
     see = {"who": "public", "may": "discover", "collections": "*"}
     limits = {"largest-order-km2": 1, "open-orders": 1}
@@ -595,7 +595,7 @@ def test_an_estimate_tells_of_limits_that_are_the_orders_too(open_desk: Callable
 
 
 def test_orders_beyond_the_limits_are_in_the_audit(
-    open_desk: Callable[..., Notifier], caplog: pytest.LogCaptureFixture
+    open_desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
 ) -> None:
     execute = {"who": {"role": "user"}, "may": "execute", "processes": ["extract-product", "echo"]}
     see = {"who": "public", "may": "discover", "collections": "*"}
@@ -616,7 +616,7 @@ def test_orders_beyond_the_limits_are_in_the_audit(
 
 
 def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
-    open_desk: Callable[..., Notifier], monkeypatch: pytest.MonkeyPatch
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack: of a collection that is granted in part, have an order read all of it."""
     monkeypatch.setattr("processes.echo.Echo.reads", lambda *_: ("parks",))
@@ -634,7 +634,7 @@ def test_an_order_reads_no_more_of_a_collection_than_its_caller_may(
 
 
 def test_production_services_are_for_gaf_and_admin_and_geoville_sees_and_ends_their_orders(
-    open_desk: Callable[..., Notifier],
+    open_desk: Callable[..., Desk],
 ) -> None:
     desk = open_desk(airflow={"url": "http://127.0.0.1:9"})
     scene = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}

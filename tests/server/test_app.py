@@ -16,10 +16,12 @@ from server.api import make_api
 ROOT = Path(__file__).parents[2]
 CALLED = {
     "pygeoapi.api": {"API", "APIRequest", "describe_collections", "get_collection_schema", "landing_page"},
+    "pygeoapi.crs": {"get_supported_crs_list"},
     "pygeoapi.error": {"GenericError"},
     "pygeoapi.l10n": {"LocaleError", "str2locale"},
-    "pygeoapi.plugin": {"load_plugin"},
-    "pygeoapi.provider.base": {"ProviderConnectionError", "ProviderItemNotFoundError"},
+    "pygeoapi.plugin": {"PLUGINS", "load_plugin"},
+    "pygeoapi.provider.base": {"BaseProvider", "ProviderConnectionError", "ProviderItemNotFoundError"},
+    "pygeoapi.util": {"get_dataset_formatters"},
 }
 
 

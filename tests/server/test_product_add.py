@@ -184,7 +184,7 @@ def test_a_write_that_fails_leaves_the_configuration_and_no_file(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("products:", "x-products:", "products: missing"),
+        ("metadata:", "x-metadata:", "metadata: missing"),
         ("    year: 2023\n", "    year:\n", "products.clcplus-2023.year: must be a whole number, not nothing"),
         ("resources:\n", "resources:\nx-more:\n", "resources: must be a mapping, not nothing"),
         ("server:", "server: 1\nserver:", "'server' stands twice"),

@@ -1,0 +1,399 @@
+"""Collections of providers that are not ours: pygeoapi's own, and one that an operator wrote."""
+
+import csv
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from rasterio.transform import from_bounds
+from starlette.testclient import TestClient
+
+from products.catalogue import read_configuration
+from server.check import find_problems
+from server.configuration import examine
+from tests.auth.issuers import FakeIssuer
+from tests.conftest import URL, MakeApp
+
+STATIONS = [
+    ("371", 35, "2001-10-30T14:24:55Z", 89.9, 45, -75),
+    ("377", 35, "2002-10-30T18:31:38Z", 93.9, 45, -75),
+    ("238", 2147, "2007-10-30T08:57:29Z", 103.5, 43, -79),
+]
+PLUGIN = '''
+import threading
+from pygeoapi.provider.base import BaseProvider, ProviderItemNotFoundError, ProviderQueryError
+
+GO_ON = threading.Event()
+
+
+class Slow(BaseProvider):
+    """Has one item; hangs where that is asked for, as a service does that does not answer."""
+
+    def get_fields(self):
+        return {"name": {"type": "string"}}
+
+    @property
+    def fields(self):
+        return self.get_fields()
+
+    def query(self, **asked):
+        if ("name", "hang") in asked["properties"]:
+            GO_ON.wait()
+        if ("name", "fail") in asked["properties"]:
+            raise ProviderQueryError(user_msg="the other server says no")
+        if ("name", "crash") in asked["properties"]:
+            raise RuntimeError("password=secret")
+        feature = {"type": "Feature", "id": "a/b", "properties": {"name": "é"}, "geometry": None}
+        return {"type": "FeatureCollection", "features": [feature]}
+
+    def get(self, identifier, **_):
+        if identifier != "a/b":
+            raise ProviderItemNotFoundError(identifier)
+        return {"type": "Feature", "id": "a/b", "properties": {"name": "é"}, "geometry": None}
+'''
+WORLD: dict[str, Any] = {"spatial": {"bbox": [-180, -90, 180, 90]}}
+
+
+def _collection(title: str, *providers: dict[str, Any], **members: Any) -> dict[str, Any]:
+    described = {"title": title, "description": "d", "keywords": ["k"], "extents": WORLD}
+    return {"type": "collection", **described, "providers": list(providers), **members}
+
+
+def _features(name: str, data: str, **members: Any) -> dict[str, Any]:
+    return {"type": "feature", "name": name, "data": data, **members}
+
+
+def _values(path: Path) -> None:
+    """Write a raster of two bands of floats, in degrees, of sides that do not divide."""
+    values = np.arange(97 * 131, dtype="float32").reshape(97, 131)
+    size = {"width": 131, "height": 97, "count": 2, "dtype": "float32", "nodata": -1}
+    place = {"crs": "EPSG:4326", "transform": from_bounds(-20, 30, 45.5, 78.5, 131, 97)}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place) as target:
+        target.write(np.stack([values, values * 2]))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of an operator: a configuration without products, files and a plugin of their own."""
+    folder = tmp_path / "an operator's"
+    folder.mkdir()
+    with (folder / "stations.csv").open("w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "station", "datetime", "value", "lat", "long"])
+        writer.writerows(STATIONS)
+    lakes = [
+        {
+            "type": "Feature",
+            "id": str(number),
+            "properties": {"name": f"Lake {number}", **({"depth": 2.5} if number == 3 else {})},
+            "geometry": {"type": "Point", "coordinates": [number, 50]},
+        }
+        for number in range(25)
+    ]
+    (folder / "lakes.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": lakes}))
+    _values(folder / "values.tif")
+    (folder / "an_operators_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(folder))
+    point = {"x_field": "long", "y_field": "lat"}
+    tiff = {"name": "GTiff", "mimetype": "image/tiff; application=geotiff"}
+    stations = _features("CSV", "stations.csv", id_field="id", geometry=point)
+    configuration = {
+        "server": {"url": "http://localhost:5000", "languages": ["en-US", "fr-CA"], "limits": {"max_items": 20}},
+        "metadata": {
+            "identification": {
+                "title": {"en": "Theirs", "fr": "Les leurs"},
+                "description": "d",
+                "keywords": ["k"],
+                "terms_of_service": "https://example.org",
+                "url": "https://example.org",
+            },
+            "license": {"name": "CC-BY 4.0", "url": "https://example.org"},
+            "provider": {"name": "They", "url": "https://example.org"},
+            "contact": {"name": "They"},
+        },
+        "resources": {
+            "stations": _collection("Stations", stations),
+            "lakes": _collection("Lakes", _features("GeoJSON", "lakes.geojson", id_field="id")),
+            "values": _collection(
+                "Values", {"type": "coverage", "name": "rasterio", "data": "values.tif", "format": tiff}
+            ),
+            "slow": _collection("Slow", _features("an_operators_plugin.Slow", "https://example.invalid/x")),
+            "hidden": _collection("Hidden", stations, visibility="hidden"),
+        },
+    }
+    (folder / "theirs.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return folder
+
+
+@pytest.fixture
+def theirs(folder: Path) -> dict[str, Any]:
+    """Return the operator's configuration."""
+    return read_configuration(folder / "theirs.yml")
+
+
+@pytest.fixture
+def client(make_app: MakeApp, theirs: dict[str, Any]) -> Iterator[TestClient]:
+    """Return a client of a server with the operator's configuration alone."""
+    with TestClient(make_app(theirs), base_url="http://inside.invalid", raise_server_exceptions=False) as client:
+        yield client
+
+
+def _get(client: TestClient, path: str, **headers: str) -> Any:
+    return client.get(path, headers={"accept": "*/*", **headers})
+
+
+def test_the_configuration_is_well_without_products(theirs: dict[str, Any]) -> None:
+    assert examine(theirs).flaws == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("no.such.Provider", "No module named 'no'"),
+        ("an_operators_plugin.Missing", "no attribute 'Missing'"),
+        ("Nonsense", "there is no provider Nonsense; allowed: "),
+    ],
+)
+def test_a_plugin_that_is_wrong_is_named_and_breaks_no_list(
+    make_app: MakeApp, folder: Path, name: str, problem: str
+) -> None:
+    path = folder / "theirs.yml"
+    document = yaml.safe_load(path.read_text())
+    document["resources"]["lakes"]["providers"][0]["name"] = name
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert [each for each in find_problems(path) if problem in each] != []
+    with TestClient(make_app(read_configuration(path))) as client:
+        assert client.get("/collections/lakes/items").status_code == 503
+        listed = client.get("/collections").json()["collections"]
+    assert [each["id"] for each in listed] == ["stations", "lakes", "values", "slow"]
+    assert "cannot be read at present" in listed[1]["description"]
+
+
+def test_items_are_those_of_the_provider(client: TestClient) -> None:
+    answer = _get(client, "/collections/stations/items?limit=2")
+    page = answer.json()
+    assert answer.headers["content-type"] == "application/geo+json"
+    assert answer.headers["content-crs"] == "<http://www.opengis.net/def/crs/OGC/1.3/CRS84>"
+    assert (page["numberMatched"], page["numberReturned"]) == (3, 2)
+    assert [each["id"] for each in page["features"]] == ["371", "377"]
+    assert page["features"][0]["geometry"] == {"type": "Point", "coordinates": [-75, 45]}
+    links = {each["rel"]: each["href"] for each in page["links"] if "f=json" in each["href"] or each["rel"] == "next"}
+    assert links["self"] == f"{URL}/collections/stations/items?f=json&limit=2"
+    following = client.get(links["next"].removeprefix(URL)).json()
+    assert [each["id"] for each in following["features"]] == ["238"]
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("station=35", ["371", "377"]),
+        ("resulttype=hits", []),
+        ("offset=2", ["238"]),
+        ("limit=1&offset=1", ["377"]),
+    ],
+)
+def test_items_are_filtered_as_the_provider_does(client: TestClient, query: str, ids: list[str]) -> None:
+    page = _get(client, f"/collections/stations/items?{query}").json()
+    assert [each["id"] for each in page["features"]] == ids
+
+
+def test_a_page_is_no_longer_than_the_configuration_says(client: TestClient) -> None:
+    page = _get(client, "/collections/lakes/items?limit=1000").json()
+    assert len(page["features"]) == 20
+
+
+def test_items_come_as_csv_json_ld_and_as_a_page(client: TestClient) -> None:
+    answer = _get(client, "/collections/stations/items?f=csv&station=2147")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert next(csv.DictReader(StringIO(answer.text)))["value"] == "103.5"
+    answer = _get(client, "/collections/lakes/items?f=jsonld&limit=1")
+    assert answer.headers["content-type"].startswith("application/ld+json")
+    assert answer.json()["@context"]
+    answer = _get(client, "/collections/lakes/items?limit=2&offset=2", accept="text/html")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "Lake 3" in answer.text
+    assert "Items 3 to 4" in answer.text
+    assert 'rel="next"' in answer.text
+    assert "https://" not in answer.text.replace(URL, "")
+    item = _get(client, "/collections/lakes/items/3?f=html")
+    assert "2.5" in item.text
+
+
+def test_one_item_and_none(client: TestClient) -> None:
+    item = _get(client, "/collections/lakes/items/7")
+    assert (item.json()["properties"]["name"], item.headers["content-type"]) == ("Lake 7", "application/geo+json")
+    missing = _get(client, "/collections/lakes/items/99")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+    assert _get(client, "/collections/slow/items/a%2Fb").json()["properties"] == {"name": "é"}
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/collections/stations/items?bogus=1", "unknown parameter; allowed: bbox"),
+        ("/collections/stations/items?limit=-1", "limit"),
+        ("/collections/stations/items?bbox=1,2,3", "bbox"),
+        ("/collections/stations/items?sortby=bogus", "bad sortby property"),
+        ("/collections/stations/items?crs=nonsense", "nonsense"),
+        ("/collections/stations/items?f=xml", "allowed: json, html, jsonld, csv"),
+        ("/collections/stations/items?filter=(", "Bad CQL text"),
+        ("/collections/values/coverage?bbox=a", "bbox should be"),
+        ("/collections/values/coverage?bbox-crs=a", "allowed: a system of the EPSG"),
+        ("/collections/values/coverage?subset=z(1:2)", "Invalid axis name"),
+        ("/collections/values/coverage?width=3", "unknown parameter"),
+    ],
+)
+def test_what_is_wrong_is_a_400_that_says_so(client: TestClient, path: str, said: str) -> None:
+    answer = _get(client, path)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert said in answer.json()["detail"]
+
+
+def test_a_plugin_that_fails_says_what_it_wants_to_say_and_no_more(client: TestClient) -> None:
+    answer = _get(client, "/collections/slow/items?name=fail")
+    assert (answer.status_code, answer.json()["detail"]) == (500, "the other server says no")
+    answer = _get(client, "/collections/slow/items?name=crash")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_schema_and_queryables(client: TestClient) -> None:
+    schema = _get(client, "/collections/stations/schema").json()
+    assert schema["$id"] == f"{URL}/collections/stations/schema"
+    assert schema["properties"]["station"]["type"] == "integer"
+    queryables = _get(client, "/collections/stations/queryables").json()
+    assert queryables["properties"]["value"]["type"] == "number"
+    assert "1" in _get(client, "/collections/values/schema").json()["properties"]
+
+
+def test_a_coverage_has_the_pixels_of_its_file(client: TestClient, folder: Path) -> None:
+    answer = _get(client, "/collections/values/coverage?f=GTiff&bbox=-20,60,0,75")
+    assert answer.headers["content-type"] == "image/tiff; application=geotiff"
+    with rasterio.open(folder / "values.tif") as source, rasterio.open(BytesIO(answer.content)) as cut:
+        window = source.window(*cut.bounds).round()
+        assert cut.shape == (window.height, window.width)
+        np.testing.assert_array_equal(cut.read(), source.read(window=window))
+    answer = _get(client, "/collections/values/coverage?f=json&bbox=0,40,5,45&properties=1")
+    assert answer.headers["content-type"] == "application/prs.coverage+json"
+    assert answer.json()["domain"]["axes"]["x"]["num"] > 5
+    for path in ("coverage/domainset", "coverage/rangetype", "map", "files/values.tif"):
+        assert _get(client, f"/collections/values/{path}").status_code == 404
+
+
+def test_a_coverage_too_large_to_be_read_at_once_is_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routes.coverages.coverage.MAX_PIXELS", 97 * 131 - 1)
+    answer = _get(client, "/collections/values/coverage?f=json")
+    assert (answer.status_code, "12707 values" in answer.json()["detail"]) == (413, True)
+    assert _get(client, "/collections/values/coverage?bbox=0,40,5,45").status_code == 200
+
+
+def test_documents_link_what_is_answered(client: TestClient) -> None:
+    listed = _get(client, "/collections").json()["collections"]
+    assert [each["id"] for each in listed] == ["stations", "lakes", "values", "slow"]
+    for collection in listed:
+        document = _get(client, f"/collections/{collection['id']}").json()
+        assert document["links"] == collection["links"]
+        for link in document["links"]:
+            if link["rel"] != "license":
+                answer = _get(client, link["href"].removeprefix(URL))
+                assert (answer.status_code, link["href"]) == (200, link["href"])
+                assert answer.headers["content-type"].startswith(link["type"].partition(";")[0]), link
+    assert _get(client, "/collections/hidden/items").status_code == 200
+    assert _get(client, "/?f=html").status_code == 200
+
+
+def test_the_definition_names_what_is_answered(client: TestClient) -> None:
+    paths = _get(client, "/openapi?f=json").json()["paths"]
+    items = paths["/collections/stations/items"]["get"]
+    assert {"q", "filter", "resulttype", "fields"} <= {each.get("name") for each in items["parameters"]}
+    assert "text/csv; charset=utf-8" in items["responses"]["200"]["content"]
+    assert "/collections/values/coverage" in paths
+    assert "/collections/values/map" not in paths
+    assert not [path for path in paths if "hidden" in path]
+
+
+def test_a_provider_that_hangs_holds_up_no_other(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routes.pygeoapi.threads._PATIENCE", 0.3)
+    plugin = sys.modules.get("an_operators_plugin")
+    assert plugin is not None
+    with ThreadPoolExecutor(4) as threads:
+        hanging = [threads.submit(_get, client, "/collections/slow/items?name=hang") for _ in range(4)]
+        try:
+            _wait_for(lambda: _get(client, "/collections/slow/items").status_code == HTTPStatus.SERVICE_UNAVAILABLE)
+            busy = _get(client, "/collections/slow/items")
+            assert "collection 'slow' is busy" in busy.json()["detail"]
+            assert busy.headers["retry-after"] == "10"
+            for path in ("/collections/lakes/items", "/collections", "/collections/slow", "/health/ready"):
+                assert _get(client, path).status_code == 200, path
+        finally:
+            plugin.GO_ON.set()
+        assert [each.result().status_code for each in hanging] == [200] * 4
+    assert _get(client, "/collections/slow/items").status_code == 200
+
+
+def _wait_for(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+ITEMS, COVERAGE = "/collections/lakes/items", "/collections/values/coverage?bbox=0,40,5,45"
+DOCUMENTS = "/collections/lakes/schema", "/collections/lakes/queryables?profile=actual-domain"
+EVERY = (ITEMS, f"{ITEMS}/3", f"{ITEMS}?f=csv", COVERAGE, *DOCUMENTS)
+READER = {"role": "user"}
+
+
+@pytest.mark.parametrize(
+    ("grant", "anonymous", "reader"),
+    [
+        (None, [404] * 6, [404] * 6),
+        ({"who": READER, "may": ["read-items", "read-coverage"]}, [404] * 6, [200] * 6),
+        ({"who": READER, "may": "discover"}, [404] * 6, [403, 403, 403, 403, 200, 403]),
+        ({"who": READER, "may": "read-coverage"}, [404] * 6, [403, 403, 403, 200, 200, 403]),
+        ({"who": "public", "may": "discover"}, [401, 401, 401, 401, 200, 401], [403, 403, 403, 403, 200, 403]),
+        ({"who": READER, "may": "read-items", "rows": "name = 'Lake 3'"}, [404] * 6, [403, 403, 403, 403, 200, 403]),
+    ],
+)
+def test_the_guard_stands_before_them(
+    make_app: MakeApp,
+    theirs: dict[str, Any],
+    issuer: FakeIssuer,
+    *,
+    tmp_path: Path,
+    grant: dict[str, Any] | None,
+    anonymous: list[int],
+    reader: list[int],
+) -> None:
+    policy = tmp_path / "policy.yml"
+    other = {"who": "public", "may": "read-items", "collections": "stations"}
+    ours = {} if grant is None else {"ours": {**grant, "collections": ["lakes", "values"]}}
+    policy.write_text(yaml.safe_dump({"grants": {"other": other, **ours}}))
+    app = make_app(theirs, auth={"open": False, "issuer": issuer.url, "policy": policy})
+    token = issuer.token(sub="r", realm_access={"roles": ["user"]}, resource_access=None, scope="openid")
+    with TestClient(app, base_url="http://inside.invalid") as client:
+        for headers, expected in (({}, anonymous), ({"authorization": f"Bearer {token}"}, reader)):
+            assert [_get(client, path, **headers).status_code for path in EVERY] == expected
+            assert _get(client, "/collections/stations/items", **headers).status_code == 200
+            seen = "lakes" in _get(client, "/collections", **headers).text
+            assert seen == (expected[-2] == 200)
+
+
+def test_threads_are_given_back(client: TestClient) -> None:
+    before = threading.active_count()
+    for _ in range(20):
+        assert _get(client, "/collections/lakes/items?limit=1").status_code == 200
+    assert threading.active_count() <= before + 5
