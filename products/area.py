@@ -15,7 +15,7 @@ from shapely.errors import GEOSException
 
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
-from products.outline import Polygonal, densified, outline
+from products.outline import Move, Polygonal, densified, outline
 from products.repair import one_of, polygonal, valid
 
 _STEP = 0.002
@@ -64,14 +64,11 @@ class Area:
         name = crs if isinstance(crs, str) else f"EPSG:{crs}"
         geometry = _usable(self.geometry, name)
         parts = shapely.get_parts(geometry)
-        geometry = one_of(densified(parts, max(_STEP, geometry.length / _MOST_ADDED)))
         try:
-            x, y = shapely.get_coordinates(geometry).T
-            points = np.column_stack(_transformer("OGC:CRS84", name).transform(x, y, errcheck=True))
+            move = _move(_transformer("OGC:CRS84", name))
+            return one_of(densified(parts, max(_STEP, geometry.length / _MOST_ADDED), move))
         except ProjError as error:
             raise InvalidArea(f"The area cannot be expressed in {CRS.from_user_input(name).name}: {error}") from error
-        projected: Polygonal = shapely.set_coordinates(geometry, points)
-        return projected
 
 
 def read_area(value: object) -> Area:
@@ -116,8 +113,7 @@ def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) ->
         polygons = densified(polygons, max(step, shapely.length(polygons).sum() / _MOST_ADDED))
     try:
         transformer = _transformer(crs.to_wkt(), "OGC:CRS84", x_first=not as_defined)
-        x, y = shapely.get_coordinates(polygons).T
-        points = np.column_stack(transformer.transform(x, y, errcheck=True))
+        points = _move(transformer)(shapely.get_coordinates(polygons))
     except ProjError as error:
         raise InvalidArea(
             f"The area cannot be taken from {crs.name} to longitude and latitude: {error}. Allowed are "
@@ -139,6 +135,10 @@ def _transformer(source: str, target: str, *, x_first: bool = True) -> Transform
         return Transformer.from_crs(source, target, always_xy=x_first)
 
 
+def _move(transformer: Transformer) -> Move:
+    return lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1], errcheck=True))
+
+
 @lru_cache(64)
 def _area_of_use(crs: str) -> tuple[float, float, float, float] | None:
     """Return west, south, east, north."""
@@ -158,7 +158,8 @@ def _usable(geometry: Polygonal, crs: str) -> Polygonal:
         return geometry
     west, south, east, north = use
     box = shapely.box(west - _MARGIN, south - _MARGIN, east + _MARGIN, north + _MARGIN)
-    return geometry if shapely.covers(box, geometry) else polygonal(shapely.intersection(geometry, box))
+    is_held = shapely.covers(box, shapely.envelope(geometry))
+    return geometry if is_held else polygonal(shapely.intersection(geometry, box))
 
 
 def _square_metres(geometry: Polygonal) -> float:

@@ -1,7 +1,7 @@
 """An area as people write it: WKT, GeoJSON or bbox, read into polygons; what they enclose is checked elsewhere."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from reprlib import Repr
@@ -20,6 +20,8 @@ from products.errors import InvalidArea
 from products.limits import MAX_VERTICES
 
 Polygonal = Polygon | MultiPolygon
+Move = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""What puts points, a row each, elsewhere."""
 
 _ALLOWED = (
     "Allowed is a POLYGON or MULTIPOLYGON as WKT, as GeoJSON (also a Feature or FeatureCollection), or a bbox, in"
@@ -98,8 +100,8 @@ def without_empty(geometries: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def densified(polygons: NDArray[Any], longest: float) -> NDArray[Any]:
-    """Return polygons with points between the ends of edges that are longer, and otherwise as they are.
+def densified(polygons: NDArray[Any], longest: float, move: Move | None = None) -> NDArray[Any]:
+    """Return polygons with points between the ends of edges that are longer, otherwise as they are, and then moved.
 
     GEOS's own function repairs what is not valid, before anybody could refuse it, and may drop what is very thin.
     """
@@ -108,12 +110,13 @@ def densified(polygons: NDArray[Any], longest: float) -> NDArray[Any]:
     edges = np.diff(points, axis=0)
     edges[ring[1:] != ring[:-1]] = 0
     counts = np.maximum(1, np.ceil(np.hypot(*edges.T) / longest)).astype(np.int64)
-    edge = np.repeat(np.arange(len(edges)), counts)
-    place = np.arange(len(edge)) - np.repeat(counts.cumsum() - counts, counts)
-    made = np.vstack([points[edge] + edges[edge] * (place / counts[edge])[:, np.newaxis], points[-1:]])
-    ends = np.append(ring[edge], ring[-1:])
+    place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    along = (place / np.repeat(counts, counts))[:, np.newaxis]
+    made = np.repeat(points[:-1], counts, axis=0) + np.repeat(edges, counts, axis=0) * along
+    made = np.vstack([made, points[-1:]])
+    ends = np.append(np.repeat(ring[:-1], counts), ring[-1:])
     offsets = np.searchsorted(ends, np.arange(len(rings) + 1)), np.searchsorted(owners, np.arange(len(polygons) + 1))
-    dense: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, made, offsets)
+    dense: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, move(made) if move else made, offsets)
     return dense
 
 

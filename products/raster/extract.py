@@ -77,10 +77,11 @@ def extract_raster(
     with open_cut(source, area) as cut, TemporaryFile(dir=folder) as scratch:
         if cut is None:
             raise NothingInside(NOTHING)
-        pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), cut.top.level, classes)
+        top = cut.top
+        pyramid = Pyramid(scratch, int(cut.window.width), int(cut.window.height), top.level, classes)
         report(_READ, READING)
         extraction = Extraction(cut, pyramid, between(report, _READ, _CUT))
-        if extraction.add(cut.top) is None:
+        if extraction.add(top) is None:
             raise NothingInside(NOTHING)
         transform = cut.transform
         pyramid.write(image, transform, cut.epsg, report=between(report, _CUT, 1))

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from products.operation import Bounds
 from products.outline import Polygonal
 
-_COMPARED = 262_144
-"""Pairs of an edge and a place that are compared at a time."""
-_CHUNK = 65_536
+_LEVEL = 32
+"""Places on the heights of an edge, on average, up to which all of these are compared with it."""
+_CHUNK = 32_768
 """Rows or columns crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
+
+_ONE = np.uint8(1)
 
 _Numbers = NDArray[np.float64]
 _Places = NDArray[np.int64]
+_Crossed = tuple[_Places, _Places, _Places, _Places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class Part:
         passed[across] = np.maximum(low, high) < west
         inside[across] = (np.maximum(low, high) >= west) & (np.minimum(low, high) <= east)
         x, y = (ends.take(np.flatnonzero(inside), axis=1) for ends in (part.x, part.y))
-        left = np.concatenate([self.left, part.y.take(np.flatnonzero(passed), axis=1).ravel()])
+        low, high = part.y.take(np.flatnonzero(passed), axis=1)
+        ends = high[:-1] != low[1:]  # an edge that begins where the one before ends changes no side there
+        left = np.concatenate([self.left, low[:1], low[1:][ends], high[:-1][ends], high[-1:]])
         left = _odd(np.where(left < north, left, np.inf)[left > south])
         if x.size or ((left > south) & (left < north)).any():
             return type(self)(x, y, left)
@@ -78,24 +83,35 @@ class Part:
                 found[places] = near is not None
             elif (west, south) == (east, north):
                 found[places] = near._hold(points[places[:1]])  # noqa: SLF001 -- a part of the same outline
-            elif near.x.shape[1] * len(places) <= _COMPARED:
-                found[places] = near._hold(points[places])  # noqa: SLF001
+            elif (inside := near._hold(points[places])) is not None:  # noqa: SLF001
+                found[places] = inside
             else:
                 half, axis = len(places) // 2, int(north - south > east - west)
                 order = np.argpartition(points[places, axis], half)
                 waiting += [(near, each) for each in np.split(places[order], [half])]
         return found
 
-    def _hold(self, points: _Numbers) -> NDArray[np.bool_]:
-        """Compare each edge with each place: inside is what has an odd number of them left of it."""
-        x, y = points.T
-        (low, high), least, greatest = self.y[:, :, np.newaxis], np.minimum(*self.x), np.maximum(*self.x)
-        level = (low < y) & (y <= high)
-        left = level & (greatest[:, np.newaxis] <= x)
-        edge, place = np.nonzero(level & ~left & (least[:, np.newaxis] <= x))
-        left[edge, place] = self._at(edge, y[place]) <= x[place]
-        count = np.count_nonzero(left, axis=0) + len(self.left) - np.searchsorted(self.left, y)
-        odd: NDArray[np.bool_] = count % 2 == 1
+    def _hold(self, points: _Numbers) -> NDArray[np.bool_] | None:
+        """Compare each edge with the places on its heights: inside is what has an odd number of edges left of it.
+
+        Return None where there are more of these than is worth it.
+        """
+        order = np.argsort(points[:, 1])
+        x, y = points[order].T
+        first, last = np.searchsorted(y, self.y, side="right")
+        if (last - first).sum() > _LEVEL * len(first) + _CHUNK:
+            return None
+        toggles, (least, greatest) = np.zeros(len(x), np.uint8), (np.minimum(*self.x), np.maximum(*self.x))
+        for some, counts, begins in _chunks(np.arange(len(first)), last - first):
+            place = _spread(first[some], counts, begins)
+            at = x[place]
+            left = np.repeat(greatest[some], counts) <= at
+            unsure = np.flatnonzero(left != (np.repeat(least[some], counts) <= at))
+            edge = np.repeat(some, counts)[unsure]
+            left[unsure] = self._at(edge, y[place[unsure]]) <= at[unsure]
+            np.add.at(toggles, place, left.view(np.uint8))
+        odd = np.zeros(len(x), np.bool_)
+        odd[order] = (len(self.left) - np.searchsorted(self.left, y) + toggles) % 2 == 1
         return odd
 
     def _at(self, edge: NDArray[np.intp], y: _Numbers) -> _Numbers:
@@ -110,19 +126,20 @@ class Part:
         if self.whole:
             return np.ones(shape, bool)
         lines = _Lines.of(self.x, self.y, transform, shape)
-        side, toggles = width + 1, np.zeros(height * (width + 1), np.int64)
-        for row, column, _ in lines.rows():
-            _count(toggles, row * side + column)
-        turns = np.zeros((height + 1) * side, np.int64)
-        for row, column, _ in lines.turns():
-            _count(turns, row * side + column)
+        side = width + 1
+        toggles, turns = (np.zeros(rows * side, np.uint8) for rows in (height, height + 1))  # odd or even is enough
+        for row, column, *_ in lines.rows():
+            np.add.at(toggles, row * side + column, _ONE)
+        for row, column, *_ in lines.turns():
+            np.add.at(turns, row * side + column, _ONE)
         turns[1:] += turns[:-1]  # a turn from a column to the next one is a change of both
         for row, column in ((lines.upper, lines.first), (lines.lower, lines.last)):
-            _count(turns, (row * side + column)[lines.steep])
-        table = toggles.reshape(height, side) + turns.reshape(height + 1, side)[:height].cumsum(axis=0)
+            np.add.at(turns, (row * side + column)[lines.steep], _ONE)
+        table = toggles.reshape(height, side)
+        table += turns.reshape(height + 1, side)[:height].cumsum(axis=0, dtype=np.uint8)
         changes = np.clip(_row(self.left, transform), 0, height).astype(np.int64)
-        table[:, 0] += np.bincount(changes, minlength=height + 1).cumsum()[:height]
-        inside: NDArray[np.bool_] = (table[:, :width].cumsum(axis=1) & 1).astype(bool)
+        table[:, 0] += np.bincount(changes, minlength=height + 1).cumsum()[:height].astype(np.uint8)
+        inside: NDArray[np.bool_] = (table[:, :width].cumsum(axis=1, dtype=np.uint8) & 1).astype(bool)
         return inside
 
 
@@ -133,21 +150,26 @@ def centres_inside(geometry: Polygonal, transform: Affine) -> int:
     lines = _Lines.of(x, y, transform, None)
     signs = signs[lines.number]
     count = int((lines.first * (lines.lower - lines.upper) * signs)[lines.steep].sum())
-    for _, column, line in lines.rows():
-        count += int((column * signs[line]).sum())
-    signs *= np.sign(lines.last - lines.first)
-    for row, _, line in lines.turns():
-        count += int(((lines.lower[line] - row) * signs[line]).sum())
+    for _, column, some, begins in lines.rows():
+        count += int(np.add.reduceat(column, begins) @ signs[some])
+    for row, _, some, begins in lines.turns():
+        crossed = lines.last[some] - lines.first[some]
+        rest = np.abs(crossed) * lines.lower[some] - np.add.reduceat(row, begins)
+        count += int(rest @ (signs[some] * np.sign(crossed)))
     return abs(count)
 
 
 def _edges(geometry: Polygonal) -> tuple[_Numbers, _Numbers, NDArray[np.bool_]]:
-    """Return x and y of the lower and the upper ends of all edges that are not level, and which of them fall."""
+    """Return x and y of the lower and the upper ends of all edges that are not level, and which of them fall.
+
+    Those that rise come first, then those that fall, last ones first: where one ends, mostly the next begins.
+    """
     points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
-    first = np.flatnonzero((ring[1:] == ring[:-1]) & (points[1:, 1] != points[:-1, 1]))
-    falls: NDArray[np.bool_] = points[first + 1, 1] < points[first, 1]
-    ends = points[np.stack([first + falls, first + ~falls])]
-    return ends[:, :, 0], ends[:, :, 1], falls
+    x, y = points.T
+    same = ring[1:] == ring[:-1]
+    rising, falling = (np.flatnonzero(same & some) for some in (y[1:] > y[:-1], y[1:] < y[:-1]))
+    low, high = np.append(rising, falling[::-1] + 1), np.append(rising + 1, falling[::-1])
+    return np.stack([x[low], x[high]]), np.stack([y[low], y[high]]), low > high
 
 
 def _odd(heights: _Numbers) -> _Numbers:
@@ -179,6 +201,7 @@ class _Lines:
     first: _Places
     last: _Places
     number: NDArray[np.intp]
+    steep: NDArray[np.bool_]
     most: float
 
     @classmethod
@@ -194,37 +217,42 @@ class _Lines:
         upper, lower = upper[number].astype(np.int64), lower[number].astype(np.int64)
         slope = (columns[0] - columns[1]) / (rows[0] - rows[1])
         first, last = (_column(columns[1] + (row - rows[1]) * slope, most) for row in (upper, lower - 1))
-        return cls(columns[1], rows[1], slope, upper, lower, first, last, number, most)
+        steep = lower - upper > np.abs(last - first)
+        return cls(columns[1], rows[1], slope, upper, lower, first, last, number, steep, most)
 
-    @property
-    def steep(self) -> NDArray[np.bool_]:
-        steep: NDArray[np.bool_] = self.lower - self.upper > np.abs(self.last - self.first)
-        return steep
+    def rows(self) -> Iterator[_Crossed]:
+        """Yield rows that lines cross that are not steep, and on each the first column that is not left of the line.
 
-    def rows(self) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
-        """Yield rows that lines cross that are not steep, the first column that is not left of them, and which."""
-        for line, step in _chunks(np.flatnonzero(~self.steep), self.lower - self.upper):
-            row = self.upper[line] + step
-            yield row, _column(self.column[line] + (row - self.row[line]) * self.slope[line], self.most), line
+        Then which lines these are, and from where on each one's rows are.
+        """
+        for some, counts, begins in _chunks(np.flatnonzero(~self.steep), self.lower - self.upper):
+            begin_x, begin_y, slope = (np.repeat(each[some], counts) for each in (self.column, self.row, self.slope))
+            row = _spread(self.upper[some], counts, begins)
+            yield row, _column(begin_x + (row - begin_y) * slope, self.most), some, begins
 
-    def turns(self) -> Iterator[tuple[_Places, _Places, NDArray[np.intp]]]:
-        """Yield the rows on which steep lines come to the other side of a column's centre, that column, and which."""
-        crossed = self.last - self.first
-        for line, step in _chunks(np.flatnonzero(self.steep), crossed):
-            column = self.first[line] + step
-            yield self._on_line(line, np.floor(self._row_at(line, column)) + 1), column, line
-        for line, step in _chunks(np.flatnonzero(self.steep), -crossed):
-            column = self.first[line] - 1 - step
-            yield self._on_line(line, np.ceil(self._row_at(line, column))), column, line
+    def turns(self) -> Iterator[_Crossed]:
+        """Yield the rows on which steep lines come to the other side of a column's centre, and that column.
 
-    def _row_at(self, line: NDArray[np.intp], column: _Places) -> _Numbers:
-        """Return where lines are at columns."""
-        row: _Numbers = self.row[line] + (column - self.column[line]) / self.slope[line]
-        return row
+        Then which lines these are, and from where on each one's columns are.
+        """
+        crossed, steep = self.last - self.first, np.flatnonzero(self.steep)
+        for sign in (1, -1):
+            for some, counts, begins in _chunks(steep, sign * crossed):
+                begin_x, begin_y, slope = (
+                    np.repeat(each[some], counts) for each in (self.column, self.row, self.slope)
+                )
+                column = _spread(np.minimum(self.first[some], self.last[some]), counts, begins)
+                row = begin_y + (column - begin_x) / slope
+                row = np.floor(row) + 1 if sign > 0 else np.ceil(row)
+                for ends in (begins, begins + counts - 1):  # rounding may put these beyond the line's ends
+                    row[ends] = np.minimum(np.maximum(row[ends], self.upper[some]), self.lower[some] - 1)
+                yield row.astype(np.int64), column, some, begins
 
-    def _on_line(self, line: NDArray[np.intp], row: _Numbers) -> _Places:
-        """Return rows, none of them beyond the ends of its line."""
-        return np.minimum(np.maximum(row, self.upper[line]), self.lower[line] - 1).astype(np.int64)
+
+def _spread(first: _Places, counts: _Places, begins: _Places) -> _Places:
+    """Return so many numbers for each line, from the first one on."""
+    numbers: _Places = np.arange(begins[-1] + counts[-1]) + np.repeat(first - begins, counts)
+    return numbers
 
 
 def _column(place: _Numbers, most: float) -> _Places:
@@ -233,19 +261,12 @@ def _column(place: _Numbers, most: float) -> _Places:
     return column
 
 
-def _chunks(lines: NDArray[np.intp], counts: _Places) -> Iterator[tuple[NDArray[np.intp], _Places]]:
-    """Yield each line as often as it counts, with numbers from 0, some after the others."""
+def _chunks(lines: NDArray[np.intp], counts: _Places) -> Iterator[tuple[_Places, _Places, _Places]]:
+    """Yield lines that count more than nothing, some after the others, how much, and how much those before them do."""
     lines = lines[counts[lines] > 0]
     total = counts[lines].cumsum()
     ends = np.searchsorted(total, np.arange(_CHUNK, total[-1] if len(total) else 0, _CHUNK)) + 1
     for some in np.split(lines, np.unique(ends)):
-        count = counts[some]
-        yield np.repeat(some, count), np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
-
-
-def _count(counts: _Places, places: _Places) -> None:
-    """Add how often each place is there."""
-    if len(places):
-        begin = int(places.min())
-        found = np.bincount(places - begin)
-        counts[begin : begin + len(found)] += found
+        if len(some):
+            count = counts[some]
+            yield some, count, count.cumsum() - count

@@ -80,9 +80,9 @@ class Clip:
     def meets(self, geometries: Geometries) -> _Flags:
         """Say which have a surface in the outline: an edge of it in their inside, or else all of it."""
         surfaces, owners = _surfaces(geometries)
-        found = self._passed(surfaces, _pass_inside)
+        found = self.part.holds(shapely.get_coordinates(shapely.point_on_surface(surfaces)))
         rest = np.flatnonzero(~found)
-        found[rest] = self.part.holds(shapely.get_coordinates(shapely.point_on_surface(surfaces[rest])))
+        found[rest] = self._passed(surfaces[rest], _pass_inside)
         return np.bincount(owners[found], minlength=len(geometries)) > 0
 
     def relate(self, geometries: Geometries) -> tuple[_Flags, _Flags]:
@@ -139,7 +139,7 @@ class Clip:
 def _pass_inside(surfaces: Geometries, lines: Geometries) -> _Flags:
     """Say which lines pass the inside of their surfaces."""
     passing: _Flags = shapely.intersects(surfaces, lines)
-    passing[passing] = shapely.relate_pattern(surfaces[passing], lines[passing], "T********")
+    passing[passing] = ~shapely.touches(surfaces[passing], lines[passing])
     return passing
 
 

@@ -145,6 +145,21 @@ def test_places_are_held_as_geos_finds(number: int) -> None:
     assert (Part.of(outline).holds(points) == shapely.contains_xy(outline, points)).all()
 
 
+@pytest.mark.parametrize("height", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("teeth", [3, 129, 2_000])
+def test_places_at_one_height_are_held_however_many_edges_are_there(height: float, teeth: int) -> None:
+    """Teeth stand on a bar with a hole; places lie on their sides, within them and beside them."""
+    x = np.arange(teeth, dtype=float)
+    comb = shapely.union_all([*shapely.box(2 * x, 0, 2 * x + 1, 1), shapely.box(0, -2, 2 * teeth, 0)])
+    part = Part.of(comb.difference(shapely.box(0.5, -1.5, 2 * teeth - 0.5, -0.5)))
+    across = np.linspace(0, 2 * teeth, 4 * teeth + 1)[np.arange(6_000) * 7 % (4 * teeth + 1)]
+    inside = across < 2 * teeth
+    found = part.holds(np.column_stack([across, np.full(len(across), height)]))
+    np.testing.assert_array_equal(found, inside & (across % 2 < 1) if height else inside)
+    found = part.holds(np.column_stack([across, np.full(len(across), -1.0)]))
+    np.testing.assert_array_equal(found, inside & ((across < 0.5) | (across >= 2 * teeth - 0.5)))
+
+
 def test_places_on_the_bounds_of_what_is_compared_are_held_once() -> None:
     """Boxes that share sides: a place on one belongs to what is right of it and below it."""
     points = np.array([(x, y) for x in range(6) for y in range(6)] * 1_000, float)
