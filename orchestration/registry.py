@@ -33,6 +33,10 @@ class ProcessRow:
     """The DAG that executes it where there is an Airflow; empty where it never runs there."""
     twin: str = ""
     """The DAG of its orders that are tests, where that is another."""
+    seconds: float | None = None
+    """How long a plugin that is not ours may take."""
+    memory: int | None = None
+    """How many bytes a process of such a plugin may use."""
 
     @property
     def needs_airflow(self) -> bool:

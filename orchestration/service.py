@@ -95,7 +95,9 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
         chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
         space = Space(root, cap=keeping.results_cap, without_files=processes.without_files)
         days = keeping.jobs_days
-        return Reconciler(store, pools, ResultFiles(root), jobs_days=days, chores=chores, space=space)
+        return Reconciler(
+            store, pools, ResultFiles(root), jobs_days=days, chores=chores, space=space, processes=processes
+        )
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():

@@ -30,6 +30,9 @@ class Processor(BaseProcessor):
     has_twin: ClassVar[bool] = False
     """Whether there is another DAG, `{id}-testing`, for orders that are tests."""
 
+    strict: ClassVar[bool] = True
+    """Whether an input that is not described is refused."""
+
     asks_of: ClassVar[str | None] = None
     """The process of whose orders this one only asks, which is told why one would be refused; None for an order."""
 

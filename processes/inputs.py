@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from processes.errors import InvalidInput
 from processes.words import allowed, shown
 
-_FORMATS = FormatChecker(())
+FORMATS = FormatChecker(())
 _QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format"})
 _LINK = frozenset({"href", "rel", "type", "hreflang", "title", "format"})
 _QUALIFIERS = ("mediaType", "encoding", "schema")
@@ -56,9 +56,9 @@ def _occurrences(name: str, description: Mapping[str, Any], value: Any) -> Any:
 
 def _value(name: str, description: Mapping[str, Any], value: Any) -> Any:
     schema = description["schema"]
-    if _is_reference(value):
+    if is_reference(value):
         return _reference(name, description, value)
-    if not _is_qualified(value):
+    if not is_qualified(value):
         _validate(name, schema, value)
         return value
     qualified = _unfolded(name, value)
@@ -67,7 +67,8 @@ def _value(name: str, description: Mapping[str, Any], value: Any) -> Any:
     return qualified if schema.get("format") == "byte" else qualified["value"]
 
 
-def _is_qualified(value: Any) -> bool:
+def is_qualified(value: Any) -> bool:
+    """Say whether it is a value with its media type, encoding or schema."""
     return isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIED
 
 
@@ -87,7 +88,8 @@ def _check_qualifiers(name: str, value: Mapping[str, Any]) -> None:
             raise InvalidInput(name, f"input '{name}.{member}': {shown(value[member])}; allowed: a string")
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
+    """Say whether it is a link to a value."""
     return isinstance(value, dict) and "href" in value and value.keys() <= _LINK
 
 
@@ -110,23 +112,23 @@ def _is_address(href: str) -> bool:
 
 
 def _validate(name: str, schema: Mapping[str, Any], value: Any) -> None:
-    error = next(Draft202012Validator(schema, format_checker=_FORMATS).iter_errors(value), None)
+    error = next(Draft202012Validator(schema, format_checker=FORMATS).iter_errors(value), None)
     if error is None:
         return
     path = name + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
     raise InvalidInput(name, f"input '{path}': {shown(error.instance)}; allowed: {allowed(dict(error.schema))}")
 
 
-@_FORMATS.checks("date-time", raises=ValueError)
+@FORMATS.checks("date-time", raises=ValueError)
 def _is_date_time(value: object) -> bool:
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
-@_FORMATS.checks("date", raises=ValueError)
+@FORMATS.checks("date", raises=ValueError)
 def _is_date(value: object) -> bool:
     return not isinstance(value, str) or bool(date.fromisoformat(value))
 
 
-@_FORMATS.checks("byte", raises=binascii.Error)
+@FORMATS.checks("byte", raises=binascii.Error)
 def _is_base64(value: object) -> bool:
     return not isinstance(value, str) or base64.b64decode(value, validate=True) is not None

@@ -9,9 +9,11 @@ from pkgutil import iter_modules
 from typing import Any
 
 from pygeoapi.plugin import PLUGINS
+from pygeoapi.process.base import BaseProcessor
 
 from orchestration.registry import ProcessRow, Registry
 from orchestration.services import TESTING
+from processes.adapter import PluginProcess
 from processes.base import Processor
 
 
@@ -34,31 +36,42 @@ class LoadedProcesses:
 
 
 def load_processes(
-    resources: Mapping[str, Mapping[str, Any]], years: Mapping[str, Sequence[int]] | None = None
+    resources: Mapping[str, Mapping[str, Any]],
+    years: Mapping[str, Sequence[int]] | None = None,
+    language: str = "en",
 ) -> LoadedProcesses:
-    """Load the processes of the `resources`; descriptions name the `years` of each series."""
+    """Load the processes of the `resources`; descriptions name the `years` of each series, in a `language`."""
     entries = {name: entry for name, entry in resources.items() if entry["type"] == "process"}
     loaded: dict[str, Processor] = {}
     wrong: dict[str, str] = {}
     for name, entry in entries.items():
         try:
-            loaded[name] = load_process(name, entry, years)
+            loaded[name] = load_process(name, entry, years, language)
         except WrongPlugin as error:
             wrong[name] = str(error)
     return LoadedProcesses(loaded, wrong, entries)
 
 
-def load_process(name: str, entry: Mapping[str, Any], years: Mapping[str, Sequence[int]] | None = None) -> Processor:
+def load_process(
+    name: str, entry: Mapping[str, Any], years: Mapping[str, Sequence[int]] | None = None, language: str = "en"
+) -> Processor:
     """Return the process of an entry, whose id is its name there. Raises WrongPlugin."""
     definition = dict(entry["processor"])
     plugin = plugin_class(definition["name"])
     if not issubclass(plugin, Processor):
-        raise WrongPlugin(f"{definition['name']} is no processes.base.Processor")
+        return _adapted(name, _made(plugin, definition), language)
     processor: Processor = _made(plugin, {**definition, "years": years or {}})
     processor.metadata = {**processor.metadata, "id": name}
     if processor.work and not _is_there(processor.work):
         raise WrongPlugin(f"{definition['name']}: there is no module {processor.work}, which does its work")
     return processor
+
+
+def _adapted(name: str, plugin: BaseProcessor, language: str) -> Processor:
+    try:
+        return PluginProcess(plugin, name=name, language=language)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WrongPlugin(f"{type(plugin).__name__} is not described: {error}") from error
 
 
 def plugin_class(name: str) -> type[Any]:
@@ -71,8 +84,8 @@ def plugin_class(name: str) -> type[Any]:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as error:
         raise WrongPlugin(f"{name}: {_said(error)}") from error
-    if not isinstance(found, type):
-        raise WrongPlugin(f"{name} is no class")
+    if not isinstance(found, type) or not issubclass(found, BaseProcessor):
+        raise WrongPlugin(f"{name} is no pygeoapi.process.base.BaseProcessor")
     return found
 
 
@@ -96,12 +109,12 @@ def _is_there(module: str) -> bool:
 
 def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> ProcessRow:
     """Return the row of a process, from its class and its entry."""
-    del entry
     return ProcessRow(
         id=name,
         work=processor.work,
         quick=processor.quick,
         files=processor.files,
+        attempts=entry.get("attempts"),
         dag=processor.dag,
         twin=processor.dag + TESTING if processor.has_twin else "",
     )
@@ -118,4 +131,4 @@ def shipped_names() -> frozenset[str]:
 
 def _is_process(found: Any, module: str) -> bool:
     of_module = isinstance(found, type) and found.__module__ == module
-    return of_module and issubclass(found, Processor) and "description" in vars(found)
+    return of_module and issubclass(found, Processor) and "id" in vars(found).get("description", {})

@@ -12,7 +12,9 @@ _KINDS = {
     "boolean": "true or false",
     "array": "an array",
     "object": "an object",
+    "null": "null",
 }
+_ANY = "any value"
 _FORMATS = {
     "date-time": "a date and time as in 2026-11-23T12:00:00Z",
     "date": "a date as in 2026-11-23",
@@ -21,23 +23,28 @@ _FORMATS = {
 _LONGEST, _MOST = 80, 6
 
 
-def allowed(schema: Mapping[str, Any]) -> str:
-    """Say what a schema allows; its `title`, where it has one, says it itself."""
+def allowed(schema: Any) -> str:
+    """Say what a valid schema allows; its `title`, where it has one, says it itself."""
+    if not isinstance(schema, Mapping):
+        return "nothing" if schema is False else _ANY
     if "title" in schema:
         return str(schema["title"])
-    if "oneOf" in schema and "type" not in schema:
-        return " or ".join(allowed(alternative) for alternative in schema["oneOf"])
-    if "enum" in schema:
-        return ", ".join(json.dumps(value) for value in schema["enum"])
+    for name in ("oneOf", "anyOf"):
+        if name in schema and "type" not in schema:
+            return " or ".join(allowed(alternative) for alternative in schema[name])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(json.dumps(value) for value in schema.get("enum", [schema.get("const")]))
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
-    return _KINDS[schema["type"]] + _bounds(schema) + _members(schema)
+    types = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")]
+    return " or ".join(_KINDS.get(str(each), _ANY) for each in types) + _bounds(schema) + _members(schema)
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
-    items = f" of {schema['minItems']} to {schema['maxItems']} items" if "maxItems" in schema else ""
+    items = f" of {schema.get('minItems', 0)} to {schema['maxItems']} items" if "maxItems" in schema else ""
     length = f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
-    numbers = f" from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else ""
+    both = "maximum" in schema and "minimum" in schema
+    numbers = f" from {schema['minimum']} to {schema['maximum']}" if both else ""
     return items + length + numbers
 
 
@@ -46,6 +53,16 @@ def _members(schema: Mapping[str, Any]) -> str:
         members = (f"{name} ({allowed(member)})" for name, member in schema["properties"].items())
         return f" with {', '.join(members)}"
     return f", each {allowed(schema['items'])}" if schema.get("items") else ""
+
+
+def in_language(words: Any, language: str) -> Any:
+    """Return the words in the language, else in a variant of it, else the first; words of one language as they are."""
+    if not isinstance(words, dict) or not words:
+        return words or None
+    names = {name.replace("_", "-").lower(): name for name in words}
+    wanted = language.replace("_", "-").lower()
+    near = [names[name] for name in names if name.partition("-")[0] == wanted.partition("-")[0]]
+    return words[names.get(wanted) or next(iter((*near, *words)))]
 
 
 def shown(value: object) -> str:

@@ -11,6 +11,7 @@ from auth.access import Access, Action, Policy
 from auth.identity import ANONYMOUS, LOCAL
 from auth.policy import OPEN
 from auth.visibility import VisibleResources
+from processes.words import in_language
 from products.catalogue import Catalogue, catalogue_of
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 
@@ -41,7 +42,7 @@ def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> Rais
     config["server"] = {
         "url": url,
         "bind": {"host": "127.0.0.1", "port": 0},
-        "languages": [_language(configuration)],
+        "languages": [language_of(configuration)],
         "limits": given.get("limits", {}),
         "manager": {"name": "plugins.manager.Manager"},
     }
@@ -59,12 +60,12 @@ def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> Rais
 def in_one_language(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy where titles and other words that are given in several languages are in the server's first."""
     config = deepcopy(dict(configuration))
-    language = _language(configuration)
+    language = language_of(configuration)
     resources = config["resources"].values()
     links = [entry for resource in resources for entry in resource.get("links", ())]
     for entry in (*config["metadata"].values(), *resources, *links):
         for name in _WORDS & entry.keys():
-            entry[name] = _in_language(entry[name], language)
+            entry[name] = in_language(entry[name], language)
     return config
 
 
@@ -74,17 +75,8 @@ _WORDS = {"title", "description", "keywords", "terms_of_service", "url", "name",
 }
 
 
-def _in_language(words: Any, language: str) -> Any:
-    """Return the words in the language, else in a variant of it, else the first; words of one language as they are."""
-    if not isinstance(words, dict):
-        return words
-    names = {name.replace("_", "-").lower(): name for name in words}
-    wanted = language.replace("_", "-").lower()
-    near = [names[name] for name in names if name.partition("-")[0] == wanted.partition("-")[0]]
-    return words[names.get(wanted) or next(iter((*near, *words)))]
-
-
-def _language(configuration: Mapping[str, Any]) -> str:
+def language_of(configuration: Mapping[str, Any]) -> str:
+    """Return the language of all answers."""
     server = configuration.get("server", {})
     return str((server.get("languages") or [server.get("language", "en")])[0])
 

@@ -51,7 +51,7 @@ from routes.providers import is_listed
 from routes.resources import AirflowEvents, Resources
 from server.access import as_system, authenticating, make_policy
 from server.airflow import news_key, on_airflow
-from server.api import make_api, years_of
+from server.api import language_of, make_api, years_of
 from server.database import place_of
 from server.logs import in_background
 from server.notifications import make_results
@@ -99,7 +99,9 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     apply_patches()
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
-    loaded = load_processes(configuration["resources"], years_of(catalogue_of(configuration), policy))
+    loaded = load_processes(
+        configuration["resources"], years_of(catalogue_of(configuration), policy), language_of(configuration)
+    )
     configuration = offered(configuration, loaded.registry, airflow=settings.airflow.url is not None)
     api = make_api(configuration, url, policy)
     with as_system():

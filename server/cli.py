@@ -181,7 +181,7 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
         run_work(
             state_dir=settings.state.dir,
             config=configuration,
-            processes=read_registry(configuration),
+            processes=read_registry(configuration, settings.jobs),
             capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
             keeping=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
             allow_private_fetch=settings.jobs.fetch_private,

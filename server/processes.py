@@ -5,10 +5,12 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestration.registry import Registry, decode_row
+from server.settings import JobsSettings
 from server.supervise import StartupError
 
 _log = logging.getLogger(__name__)
@@ -17,7 +19,7 @@ _PATIENCE = 100.0
 """Seconds that all plugins are given to be loaded; the supervisor gives the worker 120 for its start."""
 
 
-def read_registry(configuration: Path) -> Registry:
+def read_registry(configuration: Path, jobs: JobsSettings) -> Registry:
     """Return the registry of a configuration, for the worker. Raises StartupError.
 
     Plugins are loaded by a process of its own, since whatever they load, start or break must not stay in the worker.
@@ -28,7 +30,8 @@ def read_registry(configuration: Path) -> Registry:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE, check=True
         )
         told = json.loads(done.stdout.splitlines()[-1])
-        return Registry(tuple(map(decode_row, told)))
+        rows = map(decode_row, told)
+        return Registry(tuple(replace(row, seconds=jobs.plugin_seconds, memory=jobs.plugin_memory) for row in rows))
     except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError) as error:
         raise StartupError(f"the process plugins cannot be loaded: {error}") from error
 

@@ -124,6 +124,15 @@ class DatabaseSettings(BaseSettings):
         return url
 
 
+def _bytes(given: str | int, *, least: int, said: str) -> int:
+    """Return a number of bytes that is written as such or as 50G."""
+    found = _SIZE.fullmatch(str(given).strip())
+    size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
+    if size < least:
+        raise ValueError(f"bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least {said}")
+    return size
+
+
 class JobsSettings(BaseSettings):
     """How orders are run and how long they are remembered."""
 
@@ -137,6 +146,15 @@ class JobsSettings(BaseSettings):
     """Seconds that a synchronous execution waits at most, then 504; the job goes on."""
     fetch_private: bool = False
     """Whether inputs by reference may be fetched from private, loopback and link-local addresses."""
+    plugin_seconds: float = Field(3600, gt=0, le=604_800)
+    """Seconds that the work of a process plugin that is not Landcast's may take, then its order fails."""
+    plugin_memory: int = 4 * 1024**3
+    """Bytes that a process of such a plugin may use, as 500M or 4G (at least 256M); with more its order fails."""
+
+    @field_validator("plugin_memory", mode="before")
+    @classmethod
+    def _in_bytes(cls, memory: str | int) -> int:
+        return _bytes(memory, least=256 * 1024**2, said="256M")
 
 
 class ResultsSettings(BaseSettings):
@@ -158,11 +176,7 @@ class ResultsSettings(BaseSettings):
     def _in_bytes(cls, cap: str | int | None) -> int | None:
         if cap is None:
             return None
-        found = _SIZE.fullmatch(str(cap).strip())
-        size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
-        if size < _LEAST_CAP:
-            raise ValueError("bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least 1M")
-        return size
+        return _bytes(cap, least=_LEAST_CAP, said="1M")
 
 
 class CallbacksSettings(BaseSettings):

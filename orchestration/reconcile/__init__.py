@@ -13,6 +13,7 @@ from orchestration.pools import RunnerPool, RunnerPools
 from orchestration.reconcile.context import ReconcilerContext, failure
 from orchestration.reconcile.follow import Follower
 from orchestration.reconcile.start import Starter
+from orchestration.registry import Registry
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, run_id
 from orchestration.store import JobStore
 
@@ -35,7 +36,8 @@ class Reconciler:
     An order goes to the first of the `pools` that takes it. Entries of finished jobs are removed after `jobs_days`
     days. Runs that this reconciler did not start itself were lost to a stop of ours and are not counted as failures;
     those of a runner whose runs survive are followed on. `chores` are done besides its own, once an hour.
-    `space` says which orders wait until there is some; without one there is no cap.
+    `space` says which orders wait until there is some; without one there is no cap. `processes` say how often an order
+    is begun.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class Reconciler:
         jobs_days: float,
         chores: Sequence[Callable[[], None]] = (),
         space: Space | None = None,
+        processes: Registry | None = None,
     ) -> None:
-        self._context = ReconcilerContext(store, RunnerPools(pools), files, space or Space(files.root))
+        self._context = ReconcilerContext(
+            store, RunnerPools(pools), files, space or Space(files.root), processes or Registry()
+        )
         self._follower = Follower(self._context)
         self._starter = Starter(self._context)
         self._remover = Remover(self._context)

@@ -8,6 +8,7 @@ from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.job import Job
 from orchestration.pools import RunnerPools
+from orchestration.registry import Registry
 from orchestration.runners import run_id
 from orchestration.store import JobStore
 
@@ -20,6 +21,7 @@ class ReconcilerContext:
     pools: RunnerPools
     files: ResultFiles
     space: Space
+    processes: Registry = field(default_factory=Registry)
     started: dict[str, Job] = field(default_factory=dict)
 
     def over(self, job: Job) -> None:

@@ -11,6 +11,7 @@ from orchestration.runners import WAITS, Done, Failed, Gone, NoSpace, NotBegun, 
 _log = logging.getLogger(__name__)
 
 _MOST_FAILURES = 3
+_ONCE = "The work was interrupted, and its process is configured not to begin it again, as that might do harm."
 
 
 class Follower:
@@ -87,6 +88,8 @@ class Follower:
             context.pools.runner_of(job).stop(job)
         elif short.hopeless:
             self.fail(job, Failed(short.hopeless))
+        elif not self._may_begin_again(job):
+            self.fail(job, Failed(_ONCE))
         else:
             context.files.remove(job.id)
             context.store.hand_back(job.id, job.attempt, counted=False)
@@ -125,10 +128,20 @@ class Follower:
 
     def _not_begun(self, job: Job, why: str) -> None:
         _log.warning("order waits: %s", why, extra=names(job))
-        self.hand_back(job, counted=False)
+        self._wait(job, counted=False)
 
     def hand_back(self, job: Job, *, counted: bool) -> None:
-        """Have the order wait for its next attempt."""
+        """Have the order, which was begun, wait for its next attempt; end it where its process allows no more."""
+        if self._may_begin_again(job):
+            self._wait(job, counted=counted)
+        else:
+            self.fail(job, Failed(_ONCE))
+
+    def _may_begin_again(self, job: Job) -> bool:
+        most = self._context.processes[job.order.process].attempts
+        return most is None or job.attempt < most
+
+    def _wait(self, job: Job, *, counted: bool) -> None:
         self._context.store.hand_back(job.id, job.attempt, counted=counted)
         self._context.over(job)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pygeoapi.api import API
 
+from processes.adapter import is_valid
 from processes.base import Processor
 from routes.openapi.components import DATETIME
 from routes.openapi.operation import (
@@ -58,7 +59,8 @@ def process_paths(api: API, processors: Mapping[str, Processor]) -> Value:
     for process_id in listed_processes(api):
         metadata = processors[process_id].metadata
         paths[f"/processes/{process_id}"] = {"get": _description(process_id, metadata)}
-        paths[f"/processes/{process_id}/execution"] = {"post": _execution(process_id, metadata)}
+        execution = _execution(process_id, metadata, strict=processors[process_id].strict)
+        paths[f"/processes/{process_id}/execution"] = {"post": execution}
     return paths
 
 
@@ -74,8 +76,8 @@ def _description(process_id: str, metadata: Mapping[str, Any]) -> Value:
     )
 
 
-def _execution(process_id: str, metadata: Mapping[str, Any]) -> Value:
-    body: Value = {"schema": _request(metadata)}
+def _execution(process_id: str, metadata: Mapping[str, Any], *, strict: bool) -> Value:
+    body: Value = {"schema": _request(metadata, strict=strict)}
     if "example" in metadata:
         body["example"] = metadata["example"]
     return operation(
@@ -126,13 +128,13 @@ def _file_types(processors: Mapping[str, Processor]) -> list[str]:
     return [*dict.fromkeys(each["mediaType"] for each in formats if "encoding" in each)] or ["application/octet-stream"]
 
 
-def _request(metadata: Mapping[str, Any]) -> Value:
+def _request(metadata: Mapping[str, Any], *, strict: bool) -> Value:
     inputs: Mapping[str, Any] = metadata["inputs"]
     required = [name for name, input_ in inputs.items() if _is_required(input_)]
     asked: Value = {
         "type": "object",
         "properties": {name: _input(input_) for name, input_ in inputs.items()},
-        "additionalProperties": False,
+        **({"additionalProperties": False} if strict else {}),
     }
     if required:
         asked["required"] = required
@@ -168,7 +170,7 @@ def _is_required(description: Mapping[str, Any]) -> bool:
 
 def _input(description: Mapping[str, Any]) -> Value:
     """Allow the value as it is, or as `{"value": …}`; by reference and several times where the process says so."""
-    schema = as_openapi(description["schema"])
+    schema = as_openapi(description["schema"]) if is_valid(description["schema"]) else {}
     forms: list[Value] = [schema, {"type": "object", "required": ["value"], "properties": {"value": schema}}]
     if "byReference" in description.get("valuePassing", ()):
         forms.append({"type": "object", "required": ["href"], "properties": {"href": {**_TEXT, "format": "uri"}}})

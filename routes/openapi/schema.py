@@ -3,13 +3,40 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_KEPT = frozenset(
-    {
-        "description", "type", "format", "enum", "default", "nullable", "example", "pattern", "required",
-        "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
-        "minProperties", "maxProperties", "readOnly", "writeOnly", "deprecated",
-    }
-)  # fmt: skip
+_TYPES = ("string", "number", "integer", "boolean", "array", "object")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+_KEPT: Mapping[str, Callable[[Any], bool]] = {
+    "type": lambda value: value in _TYPES,
+    "enum": _is_list,
+    "required": _is_list,
+    **dict.fromkeys(("default", "example"), lambda _value: True),
+    **dict.fromkeys(("description", "format", "pattern"), _is_text),
+    **dict.fromkeys(("nullable", "uniqueItems", "readOnly", "writeOnly", "deprecated"), _is_truth),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), _is_number),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_count),
+}
+"""The words that both have, each with what OpenAPI 3.0 allows of it; what else plugins write is left out."""
 
 
 def as_openapi(schema: Any) -> Any:
@@ -22,10 +49,12 @@ def as_openapi(schema: Any) -> Any:
         return schema
     said: dict[str, Any] = {}
     for name, value in schema.items():
-        if name in _KEPT and not (name == "type" and isinstance(value, list)):
+        if name in _KEPT and _KEPT[name](value):
             said[name] = value
         elif name in _TRANSLATIONS:
             said |= _TRANSLATIONS[name](value)
+    if said.get("type") == "array":
+        said.setdefault("items", {})
     return {**said, **described(schema)}
 
 

@@ -95,7 +95,10 @@ def deliver_one(request: Request, output: Output, headers: Mapping[str, str]) ->
 
 
 def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with a file of a result, by range. Raises the 410 Problem where it was removed."""
+    """Answer with a file of a result, by range, its type to the letter: nobody knows the charset of bytes.
+
+    Raises the 410 Problem where it was removed.
+    """
     try:
         path = resources_of(request).results.path_of(file)
     except ResultMissing as error:
@@ -108,7 +111,7 @@ def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] |
         media_type=file.media_type,
         filename=file.name,
         sha256=file.sha256,
-        headers={**PRIVATE, **(headers or {})},
+        headers={**PRIVATE, **(headers or {}), "Content-Type": file.media_type},
     )
 
 

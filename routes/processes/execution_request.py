@@ -128,9 +128,11 @@ def _checked_key(key: str | None, identity: Identity) -> str | None:
 def formats_of(schema: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
     """Return the formats that the schema of an output describes, its default first: media type, encoding of a file."""
     formats = []
-    for alternative in schema.get("oneOf", [schema]):
-        described = {"mediaType": alternative.get("contentMediaType", "application/json")}
-        if alternative.get("format") == "binary":
+    alternatives = schema.get("oneOf")
+    for alternative in alternatives if isinstance(alternatives, list) else [schema]:
+        said = alternative.get("contentMediaType") if isinstance(alternative, Mapping) else None
+        described = {"mediaType": said if isinstance(said, str) else "application/json"}
+        if isinstance(alternative, Mapping) and alternative.get("format") == "binary":
             described["encoding"] = "base64"
         if described not in formats:
             formats.append(described)

@@ -33,12 +33,13 @@ def processor_of(resources: Resources, process_id: str) -> Processor:
 def process_summary(process: Processor, url: str) -> dict[str, Any]:
     """Return the process as processSummary.yaml."""
     summary = {member: process.metadata[member] for member in _SUMMARY}
-    return {**summary, "links": _links(f"{url}/processes/{quote(summary['id'], safe='')}", url)}
+    links = _links(f"{url}/processes/{quote(summary['id'], safe='')}", url)
+    return {**summary, "links": [*process.metadata.get("links", ()), *links]}
 
 
 def process_description(process: Processor, url: str) -> dict[str, Any]:
     """Return the process as process.yaml: the summary, its inputs, its outputs, an example of an execution."""
-    described = {member: process.metadata[member] for member in ("inputs", "outputs", "example")}
+    described = {name: process.metadata[name] for name in ("inputs", "outputs", "example") if name in process.metadata}
     return {**process_summary(process, url), **described}
 
 
@@ -78,7 +79,7 @@ async def process(request: Request) -> Response:
 def _in_words(document: Mapping[str, Any], url: str) -> Mapping[str, Any]:
     """Return what the page says besides: what each input allows, and the example as a command."""
     address = f"{url}/processes/{document['id']}/execution"
-    body = json.dumps(document["example"])
+    body = json.dumps(document.get("example", {"inputs": {}}))
     return {
         "rows": [_row(name, described) for name, described in document["inputs"].items()],
         "curl": f"curl -i -X POST {address} \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'",
@@ -96,9 +97,15 @@ def _row(name: str, described: Mapping[str, Any]) -> Mapping[str, Any]:
         "allowed": allowed(schema),
         "default": json.dumps(schema["default"]) if "default" in schema else None,
         "required": "default" not in schema and described.get("minOccurs", 1) > 0,
-        "most": described.get("maxOccurs", 1),
+        "occurs": _occurrences(described.get("maxOccurs", 1)),
         "by_reference": "byReference" in described.get("valuePassing", ()),
     }
+
+
+def _occurrences(most: int | str) -> str:
+    if most == 1:
+        return ""
+    return "any number of them" if most == "unbounded" else f"1 to {most} of them"
 
 
 routes = [

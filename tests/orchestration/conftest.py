@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from orchestration.job import Job, Order, Output, ResultFile
+from orchestration.registry import arguments_of
 from orchestration.store.jobs import StoredJobs
 from tests.places import PlaceOf, given_place
+from tests.registry import OURS
 
 _HERE = Path(__file__).parent
 
@@ -90,7 +92,7 @@ def start_worker(state_dir: Path) -> Iterator[StartWorker]:
             "work": [sys.executable, str(_HERE / "works.py")],
         } | settings
         paths = {"state_dir": str(state_dir), "config": str(_HERE.parents[1] / "pygeoapi-config.yml")}
-        command = [sys.executable, str(_HERE / "worker.py"), json.dumps(paths | chosen)]
+        command = [sys.executable, str(_HERE / "worker.py"), json.dumps(paths | chosen), *arguments_of(OURS)]
         workers.append(subprocess.Popen(command))
         return workers[-1]
 

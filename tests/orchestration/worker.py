@@ -5,9 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
+from orchestration.registry import Registry, decode_row
 from orchestration.service import Capacity, Retention, run_work
 from sql.pool import PostgresPool
-from tests.registry import OURS
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO")
@@ -15,6 +15,7 @@ if __name__ == "__main__":
     keeping = Retention(**{name: settings.pop(name) for name in ("results_days", "jobs_days", "results_cap")})
     settings["capacity"] = Capacity(settings.pop("parallel"))
     state_dir, config = Path(settings.pop("state_dir")), Path(settings.pop("config"))
+    rows = tuple(decode_row(each) for each in sys.argv[2:] if each != "--process")
     url = settings.pop("database", None)
     settings["database"] = PostgresPool(url) if url else None
-    run_work(state_dir=state_dir, config=config, processes=OURS, keeping=keeping, **settings)
+    run_work(state_dir=state_dir, config=config, processes=Registry(rows), keeping=keeping, **settings)

@@ -1,0 +1,150 @@
+"""A plugin that is described in few words is described in full, and its inputs are held against valid schemas."""
+
+from typing import Any
+
+import pytest
+from pygeoapi.process.base import BaseProcessor
+
+from processes.adapter import PluginProcess, complete
+from processes.errors import InvalidInput
+from processes.loading import load_process, load_processes
+from products.catalogue import Catalogue
+from tests.processes.test_foreign import OTHERS, PLUGINS
+
+NOTHING = Catalogue(())
+
+
+def entry(plugin: str) -> dict[str, Any]:
+    return {"type": "process", "processor": {"name": plugin}}
+
+
+def adapted(**inputs: Any) -> PluginProcess:
+    return PluginProcess(BaseProcessor({"name": "x"}, {"inputs": inputs}), name="x", language="en")
+
+
+def test_a_title_is_in_the_language_of_the_server() -> None:
+    assert load_process("hello", entry("HelloWorld"), language="fr-CA").metadata["title"] == "Bonjour le Monde"
+    assert load_process("hello", entry("HelloWorld"), language="de").metadata["title"] == "Hello World"
+
+
+def test_what_a_description_leaves_out_is_filled_in() -> None:
+    assert complete({}, "survey", "en") == {
+        "id": "survey",
+        "version": "1.0.0",
+        "title": "survey",
+        "description": "",
+        "keywords": [],
+        "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+        "outputTransmission": ["value", "reference"],
+        "links": [],
+        "inputs": {},
+        "outputs": {"result": {"title": "Result", "description": "", "schema": {}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [
+        (["async-execute"], ["async-execute", "dismiss"]),
+        (["sync-execute", "async-execute"], ["sync-execute", "async-execute", "dismiss"]),
+        (["dismiss", "fly"], ["async-execute", "dismiss"]),
+        ("sync-execute", ["sync-execute", "async-execute", "dismiss"]),
+    ],
+)
+def test_it_may_always_be_executed_asynchronously(said: Any, options: list[str]) -> None:
+    assert complete({"jobControlOptions": said}, "x", "en")["jobControlOptions"] == options
+
+
+def test_odd_metadata_are_mended() -> None:
+    made = complete(
+        {
+            "title": 5,
+            "version": 2,
+            "keywords": "none",
+            "links": [{"rel": "about"}, "x", {"href": "https://example.org", "title": {"en": "E"}}],
+            "example": "no",
+            "inputs": {"id": {"minOccurs": "0", "maxOccurs": "many", "schema": True}, "to": {"maxOccurs": "unbounded"}},
+        },
+        "x",
+        "en",
+    )
+    assert (made["title"], made["version"], made["keywords"], "example" in made) == ("5", "2", [], False)
+    assert made["links"] == [{"rel": "related", "href": "https://example.org", "title": "E"}]
+    assert (made["inputs"]["id"]["minOccurs"], made["inputs"]["id"]["maxOccurs"]) == (0, 1)
+    assert (made["inputs"]["id"]["schema"], made["inputs"]["to"]["maxOccurs"]) == ({}, "unbounded")
+
+
+@pytest.mark.parametrize("metadata", [None, [], "x", {"inputs": ["a"]}, {"outputs": {"a": "b"}}])
+def test_metadata_that_are_none_are_refused(metadata: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        complete(metadata, "x", "en")
+
+
+def test_a_value_is_held_against_a_valid_schema() -> None:
+    process = adapted(n={"schema": {"type": "integer", "maximum": 3}})
+    assert process.check({"n": 3, "unknown": [1]}, NOTHING) == {"n": 3, "unknown": [1]}
+    with pytest.raises(InvalidInput, match="input 'n': 4"):
+        process.check({"n": 4}, NOTHING)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "text"},
+        {"pattern": "("},
+        {"$ref": "http://127.0.0.1:9/never.json"},
+        {"oneOf": [{"type": "string"}, {"$ref": "#/$defs/none"}]},
+        {"exclusiveMinimum": True},
+        None,
+    ],
+)
+def test_a_schema_that_says_nothing_refuses_nothing(schema: Any) -> None:
+    assert adapted(n={"schema": schema}).check({"n": [1]}, NOTHING) == {"n": [1]}
+
+
+def test_references_and_qualified_values_are_not_opened() -> None:
+    process = adapted(n={"schema": {"type": "integer"}})
+    for value in ({"href": "file:///etc/passwd"}, {"value": "text", "mediaType": "text/plain"}):
+        assert process.check({"n": value}, NOTHING) == {"n": value}
+
+
+def test_of_an_input_that_may_occur_often_each_value_is_checked() -> None:
+    process = adapted(n={"schema": {"type": "integer"}, "maxOccurs": "unbounded"})
+    assert process.check({"n": [1, {"href": "x"}, 2]}, NOTHING)["n"] == [1, {"href": "x"}, 2]
+    with pytest.raises(InvalidInput):
+        process.check({"n": [1, "a"]}, NOTHING)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS.values())
+def test_a_plugin_of_pygeoapi_is_loaded(plugin: str) -> None:
+    loaded = load_processes({"mine": {**entry(plugin), "attempts": 1}})
+    assert loaded.wrong == {}
+    (row,) = loaded.registry
+    assert (row.id, row.work, row.quick, row.files, row.dag, row.attempts) == (
+        "mine",
+        "processes.foreign",
+        False,
+        True,
+        "",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("plugin", "said"),
+    [
+        ("no_such_module.Plugin", "No module named 'no_such_module'"),
+        (f"{OTHERS}.Nobody", "no attribute 'Nobody'"),
+        (f"{OTHERS}.NoProcessor", "is no pygeoapi.process.base.BaseProcessor"),
+        (f"{OTHERS}.SURVEY", "is no pygeoapi.process.base.BaseProcessor"),
+        (f"{OTHERS}.Undescribed", "metadata are NoneType"),
+        (f"{OTHERS}.Raising", "KeyError: 'no key'"),
+        ("HelloWord", "is no dotted name of a plugin, and none of HelloWorld"),
+        (".x", "no dotted name"),
+        ("processes.base.Processor", "Processor"),
+    ],
+)
+def test_one_that_is_wrong_is_named_and_the_others_are_loaded(plugin: str, said: str) -> None:
+    loaded = load_processes({"bad": entry(plugin), "good": entry("HelloWorld")})
+    assert list(loaded.processors) == ["good"]
+    assert said in loaded.wrong["bad"]
