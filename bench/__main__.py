@@ -4,7 +4,7 @@ import importlib
 import sys
 
 NAMES = (
-    "startup", "sample", "orders", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
+    "startup", "sample", "orders", "warm", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
     "faults_access", "faults_orders", "airflow", "database", "jobs", "balance", "collections", "walks",
     "memory", "odd_areas", "areas",
 )  # fmt: skip

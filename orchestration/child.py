@@ -3,8 +3,10 @@
 import ctypes
 import os
 import signal
+import sqlite3
 import sys
-from contextlib import suppress
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 FRUGAL = {"GDAL_CACHEMAX": "64", "GDAL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -22,6 +24,14 @@ _FIRST_TO_GO = "500"
 def temporary(folder: Path) -> dict[str, str]:
     """Return the environment that keeps temporary files, of libraries too, in the folder."""
     return dict.fromkeys(("TMPDIR", "SQLITE_TMPDIR", "CPL_TMPDIR"), str(folder))
+
+
+def work_in(folder: Path) -> None:
+    """Have this process keep its temporary files in the folder, whatever it has loaded before."""
+    os.environ.update(temporary(folder))
+    tempfile.tempdir = None
+    with closing(sqlite3.connect(":memory:")) as connection:  # SQLite has read the environment when it was loaded
+        connection.execute("pragma temp_store_directory = '{}'".format(str(folder).replace("'", "''")))
 
 
 def die_with(parent: int) -> None:

@@ -16,12 +16,17 @@ _LEVELS = 4
 """The try's folder, the attempt's, the job's and that of all results: the names in them are made durable."""
 
 
-def write_ending(folder: Path, ending: Done | Failed) -> None:
-    """Write the ending durably; nobody reads half of it. Raises ValueError where a value is not JSON."""
+def write_ending(folder: Path, ending: Done | Failed, *, names_durable: bool = True) -> None:
+    """Write the ending durably; nobody reads half of it. Raises ValueError where a value is not JSON.
+
+    Where the names on the way to it need not be durable it may be lost with the power, whole: who makes the attempt
+    again then saves most of the time that a small result takes.
+    """
+    levels = _LEVELS if names_durable else 0
     if isinstance(ending, Done):
-        _write(folder / _DONE, manifest.encode(ending.manifest))
+        _write(folder / _DONE, manifest.encode(ending.manifest), levels=levels)
     else:
-        _write(folder / _FAILED, json.dumps(asdict(ending)))
+        _write(folder / _FAILED, json.dumps(asdict(ending)), levels=levels)
 
 
 def read_ending(folder: Path) -> Done | Failed | None:
@@ -55,12 +60,12 @@ def _read_ending(folder: Path) -> Done | Failed | None:
     return None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, levels: int) -> None:
     draft = path.with_suffix(".draft")
     draft.write_text(text)
     make_durable(draft)
     draft.replace(path)
-    for folder in path.parents[:_LEVELS]:
+    for folder in path.parents[:levels]:
         make_durable(folder)
 
 

@@ -5,10 +5,11 @@ everybody's; and its database takes no NUL and keeps no order of members.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestration.errors import WorkFailed
 from orchestration.job import Order
@@ -23,19 +24,15 @@ _MOST = 3
 def hand_order(folder: Path, order: Order, row: ProcessRow) -> None:
     """Write what was ordered, and how it is executed, into the folder of an attempt, whole. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    outputs = None if order.outputs is None else dict(order.outputs)
     draft = folder / f"{ORDER_FILE}.draft"
-    told = {"process": order.process, "inputs": dict(order.inputs), "outputs": outputs, "response": order.response}
-    draft.write_text(json.dumps({**told, "row": encode_row(row)}))
+    draft.write_text(encode_order(order, row=encode_row(row)))
     draft.replace(folder / ORDER_FILE)
 
 
 def handed_order(folder: Path) -> Order:
     """Return what was ordered, without its owner. Raises WorkFailed where that cannot be read."""
     with _readable():
-        told = json.loads((folder / ORDER_FILE).read_text())
-        response = told.get("response", "raw")
-        return Order(str(told["process"]), dict(told["inputs"]), owner="", outputs=told["outputs"], response=response)
+        return decode_order(json.loads((folder / ORDER_FILE).read_text()))
     raise AssertionError
 
 
@@ -52,6 +49,19 @@ def _readable() -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkFailed("what was ordered cannot be read") from error
+
+
+def encode_order(order: Order, **more: str | int) -> str:
+    """Return what was ordered as JSON, and not who did; with more members where who reads it needs them."""
+    outputs = None if order.outputs is None else dict(order.outputs)
+    told = {"process": order.process, "inputs": dict(order.inputs), "outputs": outputs, "response": order.response}
+    return json.dumps({**told, **more})
+
+
+def decode_order(told: Mapping[str, Any]) -> Order:
+    """Return what was ordered. Raises KeyError, ValueError, TypeError."""
+    response = told.get("response", "raw")
+    return Order(str(told["process"]), dict(told["inputs"]), owner="", outputs=told["outputs"], response=response)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,14 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
         space = Space(root, cap=keeping.results_cap, without_files=processes.without_files)
         days = keeping.jobs_days
         return Reconciler(
-            store, pools, ResultFiles(root), jobs_days=days, chores=chores, space=space, processes=processes
+            store,
+            pools,
+            ResultFiles(root),
+            jobs_days=days,
+            chores=chores,
+            space=space,
+            processes=processes,
+            rest=children.wait,
         )
 
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
@@ -105,7 +112,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
                 if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
                     telling = delivering(notifier, place, stop, left=stop.left) if notifier else nullcontext()
                     runners = open_runners(processes=processes, airflow=capacity.airflow, results=root, url=url)
-                    with closing(store), telling, runners as pools:
+                    with closing(store), telling, closing(children), runners as pools:
                         make(store, pools).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
 
 

@@ -37,7 +37,7 @@ class Reconciler:
     days. Runs that this reconciler did not start itself were lost to a stop of ours and are not counted as failures;
     those of a runner whose runs survive are followed on. `chores` are done besides its own, once an hour.
     `space` says which orders wait until there is some; without one there is no cap. `processes` say how often an order
-    is begun.
+    is begun. `rest` waits for so many seconds, or until there may be something to do.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Reconciler:
         chores: Sequence[Callable[[], None]] = (),
         space: Space | None = None,
         processes: Registry | None = None,
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
         self._context = ReconcilerContext(
             store, RunnerPools(pools), files, space or Space(files.root), processes or Registry()
@@ -59,7 +60,7 @@ class Reconciler:
         self._remover = Remover(self._context)
         self._jobs_time = timedelta(days=jobs_days)
         self._chores = chores
-        self._jobs: tuple[Job, ...] = ()
+        self._rest = rest
         self._stale = True
         self._next_chores = self._next_read = 0.0
 
@@ -67,7 +68,10 @@ class Reconciler:
         """Reconcile until `stop`, then end what ends with us and hand it back; `beat` is called on every round."""
         while not stop():
             beat()
-            time.sleep(_TICK if self._try(self._round) else _PATIENCE)
+            if self._try(self._round):
+                self._rest(_TICK)
+            else:
+                time.sleep(_PATIENCE)
         self._try(self._hand_back)
 
     def _try(self, act: Callable[[], None]) -> bool:
@@ -87,11 +91,12 @@ class Reconciler:
         fresh = self._stale and time.monotonic() >= self._next_read
         if fresh:
             self._read()
-        self._context.space.look(self._jobs)
+        context = self._context
+        context.space.look([*context.running.values(), *context.waiting.values()])
         steps: list[Callable[[], None]] = [
-            lambda: self._follower.follow_all(self._jobs),
-            lambda: self._follower.end_above_cap(self._jobs),
-            lambda: self._starter.start_all(self._jobs, stale=fresh),
+            lambda: self._follower.follow_all(tuple(context.running.values())),
+            lambda: self._follower.end_above_cap(tuple(context.running.values())),
+            lambda: self._starter.start_all(stale=fresh),
             lambda: self._remover.remove_files(stale=fresh),
             self._do_chores,
         ]
@@ -103,7 +108,7 @@ class Reconciler:
     def _read(self) -> None:
         """Read what is unfinished; where that is much, orders that come in all the time leave most of it to others."""
         begin = time.monotonic()
-        self._jobs = self._context.store.unfinished()
+        self._context.read()
         end = time.monotonic()
         self._next_read = end + _READING * (end - begin)
 

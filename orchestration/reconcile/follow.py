@@ -21,10 +21,9 @@ class Follower:
         self._context = context
 
     def follow_all(self, jobs: Sequence[Job]) -> None:
-        """Look at every run and act on what became of it."""
+        """Look at every one of these runs and act on what became of it."""
         for job in jobs:
-            if job.status is Status.RUNNING:
-                self._follow(job)
+            self._follow(job)
 
     def _follow(self, job: Job) -> None:
         runner = self._context.pools.runner_of(job)
@@ -99,7 +98,7 @@ class Follower:
     def end_above_cap(self, jobs: Sequence[Job]) -> None:
         """End the youngest run that has files while there are more than there may be; the older ones go on."""
         for job in reversed(jobs if self._context.space.is_over else ()):
-            if job.status is Status.RUNNING and job.order.process not in self._context.space.without_files:
+            if job.order.process not in self._context.space.without_files:
                 self._leave_short(job, Running())
                 return
 

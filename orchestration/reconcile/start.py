@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.full import is_full
-from orchestration.job import Job, Status
+from orchestration.job import Job
 from orchestration.pools import RunnerPool
 from orchestration.reconcile.context import ReconcilerContext, names
 from orchestration.runners import WAITS
@@ -28,25 +28,53 @@ class Starter:
         self._context = context
         self._next = self._next_told = 0.0
 
-    def start_all(self, jobs: Sequence[Job], *, stale: bool = True) -> None:
-        """Begin what may begin now; where no order has changed, that is looked for some times a second only."""
-        if not stale and time.monotonic() < self._next:
+    def start_all(self, *, stale: bool = True) -> None:
+        """Begin what may begin now; where no order has changed, what waits is looked through some times a second only.
+
+        Where one has ended the oldest that has its place now is begun at once.
+        """
+        due = stale or time.monotonic() >= self._next
+        if not due and not self._context.freed:
+            return
+        self._context.freed = False
+        free = self._free()
+        if not due:
+            self._begin(free)
             return
         self._next = time.monotonic() + _STILL
+        self._begin(free)
+        self._tell_why()
+
+    def _free(self) -> list[int]:
         pools = self._context.pools
         free = pools.places()
-        for job in jobs:
-            free[pools.place_of(job)] -= job.status is Status.RUNNING
-        waiting: dict[str, list[str]] = {}
-        for job in jobs:
-            if job.status is Status.ACCEPTED:
-                why = self._why_wait(job)
-                if why != job.message and (why or job.message.startswith(WAITS)):
-                    waiting.setdefault(why, []).append(job.id)
-                place, pool = pools.place_of(job), pools.of(job)
-                if not why and free[place] > 0 and time.monotonic() >= pool.next_start:
+        for job in self._context.running.values():
+            free[pools.place_of(job)] -= 1
+        return free
+
+    def _begin(self, free: list[int]) -> None:
+        """Begin the oldest orders for which there are places."""
+        context = self._context
+        places: dict[str, int] = {}
+        for job in list(context.waiting.values()):
+            if max(free) <= 0:
+                return
+            place = places.get(job.order.process)
+            if place is None:
+                place = places[job.order.process] = context.pools.place_of(job)
+            if free[place] > 0:
+                pool = context.pools.of(job)
+                if time.monotonic() >= pool.next_start and not self._why_wait(job):
                     free[place] -= 1
                     self._start(job, pool)
+
+    def _tell_why(self) -> None:
+        """Note of every order why it waits, where that has changed."""
+        waiting: dict[str, list[str]] = {}
+        for job in self._context.waiting.values():
+            why = self._why_wait(job)
+            if why != job.message and (why or job.message.startswith(WAITS)):
+                waiting.setdefault(why, []).append(job.id)
         self._tell(waiting)
 
     def _why_wait(self, job: Job) -> str:
@@ -66,6 +94,7 @@ class Starter:
     def _start(self, accepted: Job, pool: RunnerPool) -> None:
         context = self._context
         job = context.store.begin(accepted.id)
+        context.waiting.pop(accepted.id, None)
         if job is None:
             return
         try:

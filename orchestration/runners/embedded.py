@@ -3,42 +3,35 @@
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from orchestration.child import FRUGAL, temporary
 from orchestration.ending import read_ending
 from orchestration.errors import RunnerUnavailable
 from orchestration.full import NO_SPACE
+from orchestration.handover import encode_order
 from orchestration.job import Job
-from orchestration.runners import Gone, NoSpace, Running, RunState, run_id
+from orchestration.runners import Gone, NoSpace, NotBegun, Running, RunState, run_id
+from orchestration.runners.fork_server import FORKS, PATIENCE, Child, ForkServer, ForkServers
 
 WORK = (sys.executable, "-m", "orchestration.work")
-"""The command of a child."""
+"""The command of a fork server."""
 _TRY = 1
 _GRACE = 1.0
 """Seconds between the request to end and the end by force."""
 
 
-@dataclass(slots=True)
-class _Child:
-    process: subprocess.Popen[bytes]
-    end_by: float | None = field(default=None)
-    """When the child, asked to end, is ended by force."""
-
-
 class EmbeddedRunner:
     """A Runner of child processes, each in a session of its own that is ended with it.
 
-    A run holds the lock of its `run.lock` by a descriptor that it inherited: whether it lives is asked of the lock,
-    which no other process can hold by having got the same number. Children end with the thread that started them.
-    `work` is the command of a child, `arguments` what it is told before the run, `environment` what is
-    for its eyes only.
+    A fork server begins them: `work` is its command, `arguments` what it is told, `environment` what is for its eyes
+    and its children's only. A run holds the lock of its `run.lock` by a descriptor that it was handed: whether it lives
+    is asked of the lock, which no other process can hold by having got the same number. Children end with their server,
+    and that with the thread that started it. To be used by one thread.
     """
 
     def __init__(
@@ -48,11 +41,15 @@ class EmbeddedRunner:
         *,
         work: Sequence[str] = WORK,
         environment: Mapping[str, str] | None = None,
+        forks: int = FORKS,
+        patience: float = PATIENCE,
     ) -> None:
         self._results = results.absolute()
-        self._command = (*work, *arguments, "--parent", str(os.getpid()))
-        self._environment = dict(environment or {})
-        self._children: dict[str, _Child] = {}
+        make = partial(ForkServer, (*work, *arguments), dict(environment or {}), patience)
+        self._servers = ForkServers(make, forks=forks)
+        self._children: dict[str, Child] = {}
+        self._end_by: dict[str, float] = {}
+        """When children that were asked to end are ended by force."""
 
     survives = False
 
@@ -62,57 +59,62 @@ class EmbeddedRunner:
         return ""
 
     def start(self, job: Job, *, again: bool = False) -> None:
-        """Start a child and return at once. Raises RunnerUnavailable."""
+        """Have a child begin and return at once. Raises RunnerUnavailable."""
         del again
         run = run_id(job.id, job.attempt)
+        folder = self._folder(run) / str(_TRY)
+        told = encode_order(job.order, job=job.id, attempt=job.attempt, folder=str(folder)).encode()
         try:
-            folder = self._folder(run) / str(_TRY)
             folder.mkdir(parents=True, exist_ok=True)
-            self._children[run] = _Child(self._spawn(run, folder))
+            with _locked(self._lock_path(run)) as lock, _in_memory(told) as order:
+                self._children[run] = self._servers.start(run, order, lock)
         except OSError as error:
             raise RunnerUnavailable(f"the run {run} cannot be started: {error}") from error
 
-    def _spawn(self, run: str, folder: Path) -> subprocess.Popen[bytes]:
-        with self._lock_path(run).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return subprocess.Popen(  # noqa: S603  the command is ours
-                (*self._command, *run.rsplit(".", 1), str(_TRY)),
-                stdin=subprocess.DEVNULL,
-                env=os.environ | self._environment | FRUGAL | temporary(folder),
-                pass_fds=[lock.fileno()],
-                start_new_session=True,
-            )
+    def wait(self, seconds: float) -> None:
+        """Rest until a run is over, or for so many seconds; meanwhile what begins runs is kept ready."""
+        self._servers.wait(seconds)
 
     def look(self, job: Job) -> RunState:
         """Return how the run stands; Running until its process is over, whatever it has written."""
         run = run_id(job.id, job.attempt)
         child = self._children.get(run)
-        if child is None:
-            stranger = _is_locked(self._lock_path(run))
-            return Running() if stranger else self._ending(run, Gone("nothing is known of its end"))
-        if os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if child is not None and child.code is None:
+            self._servers.hear()
+        if child is None or child.lost or child.refused:
+            return Running() if _is_locked(self._lock_path(run)) else self._over(run, _how_lost(child))
+        if child.code is None:
             return Running()
-        _signal(child, signal.SIGKILL)
-        del self._children[run]
-        code = child.process.wait()
-        return NoSpace() if code == NO_SPACE else self._ending(run, Gone(_how(code)))
+        child.signal(signal.SIGKILL)
+        child.server.reap(child)
+        if child.code == NO_SPACE:
+            self._forget(run)
+            return NoSpace()
+        return self._over(run, Gone(_how(child.code)))
 
-    def _ending(self, run: str, without: Gone) -> RunState:
+    def _over(self, run: str, without: Gone | NotBegun) -> RunState:
+        self._forget(run)
         return read_ending(self._folder(run) / str(_TRY)) or without
+
+    def _forget(self, run: str) -> None:
+        self._children.pop(run, None)
+        self._end_by.pop(run, None)
 
     def stop(self, job: Job) -> None:
         """Ask the run's processes to end; force them a second after the first call."""
-        child = self._children.get(run_id(job.id, job.attempt))
-        if child is None:
+        run = run_id(job.id, job.attempt)
+        child = self._children.get(run)
+        if child is None or child.pid is None:
             return
-        if child.end_by is None:
-            child.end_by = time.monotonic() + _GRACE
-            _signal(child, signal.SIGTERM)
-        elif time.monotonic() >= child.end_by:
-            _signal(child, signal.SIGKILL)
+        if run not in self._end_by:
+            self._end_by[run] = time.monotonic() + _GRACE
+            child.signal(signal.SIGTERM)
+        elif time.monotonic() >= self._end_by[run]:
+            child.signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Nothing is held that does not end with the process."""
+        """End the servers, and what they have begun."""
+        self._servers.close()
 
     def _folder(self, run: str) -> Path:
         return self._results.joinpath(*run.rsplit(".", 1))
@@ -121,10 +123,21 @@ class EmbeddedRunner:
         return self._folder(run) / "run.lock"
 
 
-def _signal(child: _Child, number: signal.Signals) -> None:
-    """Signal the whole group of a child that was not waited for yet, so that its number is still its own."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.process.pid, number)
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the lock at the path by a descriptor; whoever gets it holds the lock on. Raises OSError."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield lock.fileno()
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[int]:
+    """Give a file in memory, at its beginning: of any size, and seen by nobody but who is handed its descriptor."""
+    with os.fdopen(os.memfd_create("order"), "wb", buffering=0) as file:
+        file.write(content)
+        file.seek(0)
+        yield file.fileno()
 
 
 def _is_locked(path: Path) -> bool:
@@ -145,3 +158,11 @@ def _how(code: int) -> str:
     if code >= 0:
         return f"its process ended with code {code}"
     return f"its process was ended by signal {_NAMES.get(-code, -code)}"
+
+
+def _how_lost(child: Child | None) -> Gone | NotBegun:
+    if child is None:
+        return Gone("nothing is known of its end")
+    if child.pid is None:
+        return NotBegun(child.refused or "the process that begins orders has ended")
+    return Gone("the process that had begun it has ended")

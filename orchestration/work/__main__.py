@@ -1,17 +1,24 @@
-"""The process that does one try of an order: `python -m orchestration.work`, started by the embedded runner."""
+"""The fork server of the embedded runner: `python -m orchestration.work`; each child does one try of an order."""
 
+import ctypes
+import json
+import pkgutil
+import socket
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
-from orchestration.child import die_with, go_first
-from orchestration.errors import AttemptOver, OrchestrationError, StoreUnavailable
+import orchestration.work
+from orchestration.child import die_with, go_first, work_in
+from orchestration.errors import AttemptOver, OrchestrationError
+from orchestration.forking import Forking
 from orchestration.full import NO_SPACE, is_full
-from orchestration.job import Job, Status
+from orchestration.handover import decode_order
 from orchestration.net.addresses import any_address, is_public
 from orchestration.net.fetch import Fetcher
 from orchestration.registry import Registry, decode_row
@@ -19,48 +26,73 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import place_of_environment
 from orchestration.work import JobContext, Work
 from orchestration.work.attempt import Progress, attempt
-from products.progress import Report
-from sql.connections import Place
 
-_PATIENCE = 60.0
+_OTHERS = {f"orchestration.work.{name}" for name in ("__main__", "steps", "trying")}
+"""What is of no use here."""
+_LATER = ("numpy.ma", "products.raster.extract", "products.vector.extract")
+"""What is loaded by our works only while they work."""
+_SILENT = 0.2
+"""Seconds for which a try says nothing of its progress: one that is done by then never writes to the database."""
 
 
 def main(arguments: Sequence[str], works: Mapping[str, Work] | None = None) -> None:
-    """Do the try that the command line names; how it ended is in its folder, or its code says that the disk is full.
+    """Serve the worker that the command line names: a child does each order, and ends by a code.
 
-    `works` are known by the name of their process, before those that the registry names.
+    How the try ended is in its folder, or the code says that the disk is full. `works` are known by the name of their
+    process, before those that the registry names.
     """
     options = _parse(arguments)
     die_with(options.parent)
+    control = socket.socket(fileno=options.control)
+    control.set_inheritable(False)
+    load()
+    Forking(control, partial(_do, options, works or {})).serve()
+
+
+def load() -> None:
+    """Import what our own works need, in one thread, and leave nothing open.
+
+    pyproj opens PROJ's database for the thread that loads it, and PROJ keeps it open until it is told to clean up.
+    """
+    pyproj = Thread(target=import_module, args=("pyproj",))
+    pyproj.start()
+    pyproj.join()
+    for found in pkgutil.iter_modules(orchestration.work.__path__, "orchestration.work."):
+        if found.name not in _OTHERS:
+            import_module(found.name)
+    for name in _LATER:
+        import_module(name)
+    ctypes.CDLL(import_module("pyproj._context").__file__).proj_cleanup()
+
+
+def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
+    """Do the try of the order in the file; return the code to end with."""
+    with open(order, "rb", closefd=False) as file:
+        told = json.load(file)
     go_first()
+    folder = Path(told["folder"])
+    work_in(folder)
+    place = place_of_environment(options.state_dir)
+    report = Progress(StoredJobs(place, busy_seconds=1, lazy=True).report, told["job"], told["attempt"], silent=_SILENT)
+    context = JobContext(
+        job_id=told["job"],
+        order=decode_order(told),
+        results=options.state_dir / "results",
+        folder=folder,
+        configuration=options.config,
+        fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
+        report=report,
+        orders=place,
+        processes=Registry(options.process),
+    )
     try:
-        _try(options, works or {})
+        with suppress(AttemptOver):
+            attempt(lambda: works.get(context.order.process) or context.process.find_work(), context)
     except OrchestrationError as error:
         if not is_full(error):
             raise
-        sys.exit(NO_SPACE)
-
-
-def _try(options: Namespace, works: Mapping[str, Work]) -> None:
-    place = place_of_environment(options.state_dir)
-    job = _job(place, options.job)
-    if job is not None and job.status is Status.RUNNING and job.attempt == options.attempt:
-        report = Progress(StoredJobs(place, busy_seconds=1, lazy=True).report, job.id, job.attempt)
-        context = replace(_context(options, job, report), orders=place)
-        with suppress(AttemptOver):
-            attempt(lambda: works.get(job.order.process) or context.process.find_work(), context)
-
-
-def _job(place: Place, job_id: str) -> Job | None:
-    """Return our order; a database that is away now is waited for a while."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return StoredJobs(place, busy_seconds=_PATIENCE, lazy=True).get(job_id)
-        except StoreUnavailable as error:
-            if is_full(error) or isinstance(place, Path) or time.monotonic() > until:
-                raise
-            time.sleep(1)
+        return NO_SPACE
+    return 0
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
@@ -70,24 +102,8 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--fetch-private", action="store_true")
     parser.add_argument("--process", type=decode_row, action="append", default=[])
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("job")
-    parser.add_argument("attempt", type=int)
-    parser.add_argument("try_", type=int, metavar="try")
+    parser.add_argument("--control", type=int, required=True)
     return parser.parse_args(arguments)
-
-
-def _context(options: Namespace, job: Job, report: Report) -> JobContext:
-    results = options.state_dir / "results"
-    return JobContext(
-        job_id=job.id,
-        order=job.order,
-        results=results,
-        folder=results / job.id / str(options.attempt) / str(options.try_),
-        configuration=options.config,
-        fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
-        report=report,
-        processes=Registry(options.process),
-    )
 
 
 if __name__ == "__main__":

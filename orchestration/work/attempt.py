@@ -38,12 +38,15 @@ class Ended(Exception):
 def attempt(work: Callable[[], Work], context: JobContext) -> None:
     """Do the work and write how it ended into the context's folder, as the last act.
 
+    A result without files may be lost with the power until it is published: the attempt is made again then.
+
     Raises NoSpaceLeft where the disk is full, AttemptOver where the attempt is not the running one; nothing is written
     then.
     """
     with suppress(Ended), failing_into(context.folder):
         begin(context.report)
-        write_ending(context.folder, Done(performed(work(), context)))
+        done = Done(performed(work(), context))
+        write_ending(context.folder, done, names_durable=any(output.file for output in done.manifest))
 
 
 def begin(report: Report) -> None:
@@ -119,12 +122,15 @@ class Tell(Protocol):
 
 
 class Progress:
-    """Tells the store how far an attempt is: in per cent, at most twice a second, and now and then without news."""
+    """Tells the store how far an attempt is: in per cent, at most twice a second, and now and then without news.
 
-    def __init__(self, tell: Tell, job_id: str, attempt: int) -> None:
+    It tells nothing in the first `silent` seconds.
+    """
+
+    def __init__(self, tell: Tell, job_id: str, attempt: int, *, silent: float = 0.0) -> None:
         self._tell = tell
         self._run = (job_id, attempt)
-        self._next = 0.0
+        self._next = time.monotonic() + silent
         self._told = self._last = (-1, "")
         self._again = 0.0
 

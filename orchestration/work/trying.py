@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from time import sleep
 from typing import Any
 from uuid import UUID
 
-from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT, die_with, go_first, temporary
+from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT, die_with, go_first, work_in
 from orchestration.ending import read_ending
 from orchestration.errors import AttemptOver, NoSpaceLeft, StoreUnavailable
 from orchestration.full import NO_SPACE
@@ -118,8 +117,7 @@ def _watch(tell: Reporter, job: str, attempt: int, folder: Path) -> None:
 
 
 def _context(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
-    os.environ.update(temporary(folder))
-    tempfile.tempdir = None
+    work_in(folder)
     private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}
     handed = results / told["job"] / str(told["attempt"])
     return JobContext(

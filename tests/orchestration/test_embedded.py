@@ -1,10 +1,12 @@
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +17,11 @@ import pytest
 
 from orchestration.errors import RunnerUnavailable
 from orchestration.job import Job, Order, Status
-from orchestration.runners import Done, Failed, Gone, Running, RunState, run_id
+from orchestration.registry import arguments_of
+from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Running, RunState, run_id
 from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
+from tests.registry import OURS
 
 Until = Callable[..., None]
 _WORKS = (sys.executable, str(Path(__file__).parent / "works.py"))
@@ -29,9 +33,13 @@ class Site:
     def __init__(self, state_dir: Path, store: StoredJobs, until: Until) -> None:
         self.results = state_dir / "results"
         self.store = store
-        self.arguments = ("--state-dir", str(state_dir), "--config", "pygeoapi-config.yml")
+        self.arguments = ("--state-dir", str(state_dir), "--config", "pygeoapi-config.yml", *arguments_of(OURS))
         self.runner = EmbeddedRunner(self.results, self.arguments, work=_WORKS)
         self._until = until
+
+    def with_servers(self, **more: Any) -> None:
+        self.runner.close()
+        self.runner = EmbeddedRunner(self.results, self.arguments, work=_WORKS, **more)
 
     def start(self, process: str, inputs: dict[str, Any] | None = None) -> Job:
         accepted, _ = self.store.add(Order(process, inputs or {}, "local"))
@@ -56,12 +64,29 @@ class Site:
         return state
 
     def pid(self, job: Job) -> int:
-        return self.runner._children[run_id(job.id, job.attempt)].process.pid
+        """Return the number of the run's process, once it has begun."""
+        child = self.runner._children[run_id(job.id, job.attempt)]
+        self._until(lambda: self.look(job) and child.pid)
+        assert child.pid is not None
+        return child.pid
+
+    def server(self) -> psutil.Process:
+        """Return the process that begins runs, once it has loaded what it needs."""
+        self._until(self._serves)
+        assert self.runner._servers._serving is not None
+        return psutil.Process(self.runner._servers._serving.process.pid)
+
+    def _serves(self) -> bool:
+        self.runner.wait(0.02)
+        serving = self.runner._servers._serving
+        return serving is not None and serving.is_ready
 
 
 @pytest.fixture
-def site(state_dir: Path, make_store: Callable[..., StoredJobs], until: Until) -> Site:
-    return Site(state_dir, make_store(), until)
+def site(state_dir: Path, make_store: Callable[..., StoredJobs], until: Until) -> Iterator[Site]:
+    made = Site(state_dir, make_store(), until)
+    yield made
+    made.runner.close()
 
 
 def test_a_run_ends_with_the_work_s_own_word(site: Site) -> None:
@@ -132,18 +157,40 @@ def test_a_child_is_frugal_first_to_go_and_in_a_session_of_its_own(site: Site, u
     job = site.start("echo", {"pause": 30})
     pid = site.pid(job)
     until(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500")
-    environment = psutil.Process(pid).environ()
-    assert environment["GDAL_CACHEMAX"] == "64"
-    assert environment["TMPDIR"] == str(site.results / job.id / "1" / "1")
+    assert psutil.Process(pid).environ()["GDAL_CACHEMAX"] == "64"
     assert os.getsid(pid) == pid
     os.kill(pid, signal.SIGKILL)
     site.end_of(job)
+
+
+def test_each_child_has_an_environment_and_a_folder_for_temporary_files_of_its_own(site: Site) -> None:
+    """Also what was loaded before the fork puts its files there: GDAL, Python and SQLite."""
+    jobs = [site.start("environment", {"name": name}) for name in ("ONE", "TWO")]
+    for job, name, other in zip(jobs, ("ONE", "TWO"), ("TWO", "ONE"), strict=True):
+        done = site.end_of(job)
+        assert isinstance(done, Done)
+        told = done.manifest[0].value
+        folder = str(site.results / job.id / "1" / "1")
+        assert told["environment"][name] == "set"
+        assert other not in told["environment"]
+        assert {told["environment"][each] for each in ("TMPDIR", "SQLITE_TMPDIR", "CPL_TMPDIR")} == {folder}
+        assert told["python"] == told["sqlite"] == folder
+        assert told["spilled"], "what SQLite does not keep in memory lies in the folder"
+
+
+def test_what_is_for_its_eyes_only_stands_on_no_command_line(site: Site) -> None:
+    site.with_servers(environment={"LANDCAST_DATABASE_URL": ""}, patience=20)
+    pid = site.pid(site.start("echo", {"pause": 30, "stringInput": "a secret"}))
+    for process in (psutil.Process(pid), site.server()):
+        assert "secret" not in " ".join(process.cmdline())
+        assert "LANDCAST" not in " ".join(process.cmdline())
 
 
 def test_a_child_ends_with_its_parent_even_when_that_was_killed(
     state_dir: Path, make_store: Callable[..., StoredJobs], until: Until
 ) -> None:
     accepted, _ = make_store().add(Order("echo", {"pause": 30}, "local"))
+    arguments = ["--state-dir", str(state_dir), "--config", "x", *arguments_of(OURS)]
     program = f"""if True:
         import time
         from pathlib import Path
@@ -151,21 +198,30 @@ def test_a_child_ends_with_its_parent_even_when_that_was_killed(
         from orchestration.store.jobs import StoredJobs
         state = Path({str(state_dir)!r})
         job = StoredJobs(state / "orders.sqlite").begin({accepted.id!r})
-        runner = EmbeddedRunner(state / "results", ["--state-dir", str(state), "--config", "x"])
+        runner = EmbeddedRunner(state / "results", {arguments!r})
         runner.start(job)
-        print(runner._children[job.id + ".1"].process.pid, flush=True)
+        child = runner._children[job.id + ".1"]
+        while child.pid is None:
+            runner.wait(1)
+        print(child.server.process.pid, child.pid, flush=True)
         time.sleep(30)"""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+        server, child = map(int, parent.stdout.readline().split())
+        assert _is_alive(server)
         assert _is_alive(child)
         parent.kill()
-    until(lambda: not _is_alive(child), seconds=2)
+    until(lambda: not _is_alive(child) and not _is_alive(server), seconds=15)
 
 
-def test_a_child_whose_parent_died_before_it_asked_does_nothing(state_dir: Path) -> None:
+def test_a_server_whose_parent_died_before_it_asked_does_nothing(state_dir: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "orchestration.work", "--state-dir", str(state_dir), "--config", "x"]
-    subprocess.run([*command, "--parent", "1", "job", "1", "1"], check=True)
+    with ours, theirs:
+        given = ["--parent", "1", "--control", str(theirs.fileno())]
+        subprocess.run([*command, *given], check=True, pass_fds=[theirs.fileno()])
+        theirs.close()
+        assert ours.recv(100) == b"", "it said nothing"
     assert list(state_dir.iterdir()) == []
 
 
@@ -174,7 +230,124 @@ def test_a_run_that_cannot_be_started_is_the_runner_s_failure(state_dir: Path, s
     job = Job("j", Order("echo", {}, "local"), Status.RUNNING, now, now)
     with pytest.raises(RunnerUnavailable):
         EmbeddedRunner(site.results, [], work=["/no/such/program"]).start(job)
+    (state_dir / "results").mkdir(exist_ok=True)
     (state_dir / "results").joinpath("k").touch()
     with pytest.raises(RunnerUnavailable):
         site.runner.start(replace(job, id="k"))
     assert isinstance(site.runner.look(job), Gone)
+
+
+def test_the_server_is_one_thread_that_has_loaded_much_and_opened_nothing(site: Site) -> None:
+    server = site.server()
+    assert len(list(Path(f"/proc/{server.pid}/task").iterdir())) == 1
+    opened = {str(each.readlink()) for each in Path(f"/proc/{server.pid}/fd").iterdir()}
+    assert {name for name in opened if name.startswith("/") and not name.startswith("/dev/")} <= _own_outputs()
+    assert sum(name.startswith("socket:") for name in opened - _own_outputs()) == 1
+    loaded = Path(f"/proc/{server.pid}/maps").read_text()
+    assert all(name in loaded for name in ("rasterio", "shapely", "pyproj", "numpy"))
+
+
+def _own_outputs() -> set[str]:
+    """Return what standard output and error are, which all inherit."""
+    return {str(Path(f"/proc/self/fd/{each}").readlink()) for each in (1, 2)}
+
+
+def test_a_child_costs_little(site: Site) -> None:
+    server = site.server()
+    site.end_of(site.start("echo"))
+    before = server.cpu_times()
+    for _ in range(10):
+        assert isinstance(site.end_of(site.start("echo", {"stringInput": "x"})), Done)
+    after = server.cpu_times()
+    fields = ("user", "system", "children_user", "children_system")
+    cost = sum(getattr(after, each) - getattr(before, each) for each in fields) / 10
+    assert cost < 0.1, "0.015 s on an idle machine, an interpreter takes 0.2"
+
+
+def test_where_the_server_is_killed_its_children_end_and_another_serves(site: Site, until: Until) -> None:
+    job = site.start("family")
+    family = site.results / job.id / "1" / "1" / "family"
+    until(lambda: site.look(job) and family.exists() and len(family.read_text().split()) == 2)
+    first = site.server()
+    first.kill()
+    assert site.end_of(job) == Gone("the process that had begun it has ended")
+    until(lambda: not any(_is_alive(int(pid)) for pid in family.read_text().split()))
+    assert site.server().pid != first.pid
+    assert isinstance(site.end_of(site.start("echo")), Done)
+
+
+def test_a_server_that_stands_still_is_replaced_and_what_it_has_not_begun_waits(site: Site, until: Until) -> None:
+    site.with_servers(patience=3)
+    first = site.server()
+    working = site.start("family")
+    family = site.results / working.id / "1" / "1" / "family"
+    until(lambda: site.look(working) and family.exists() and len(family.read_text().split()) == 2)
+    first.suspend()
+    asked = site.start("echo")
+    begin = time.thread_time()
+    assert site.end_of(asked) == NotBegun("the process that begins orders has ended")
+    assert isinstance(site.end_of(working), Gone)
+    assert time.thread_time() - begin < 5, "nothing waits for it, and nothing turns round and round"
+    until(lambda: not any(_is_alive(int(pid)) for pid in family.read_text().split()))
+    assert site.server().pid != first.pid
+    assert isinstance(site.end_of(site.start("echo")), Done)
+
+
+def test_after_many_forks_another_server_takes_over_and_children_of_the_first_go_on(site: Site, until: Until) -> None:
+    site.with_servers(forks=2)
+    first = site.server()
+    long = site.start("echo", {"pause": 5, "stringInput": "x"})
+    parent = psutil.Process(site.pid(long)).ppid()
+    until(lambda: isinstance(site.end_of(site.start("echo")), Done) and site.server().pid != first.pid)
+    assert parent == first.pid
+    assert isinstance(site.look(long), Running)
+    assert isinstance(site.end_of(long), Done)
+    until(lambda: site.server() and not _is_alive(first.pid))
+
+
+def test_nothing_of_the_group_is_left_after_a_try_that_left_grandchildren(site: Site, until: Until) -> None:
+    job = site.start("orphans")
+    pid = site.pid(job)
+    assert isinstance(site.end_of(job), Done)
+    until(lambda: not _group(pid))
+    until(lambda: not psutil.pid_exists(pid))
+
+
+def _group(number: int) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def test_a_full_disk_is_told_by_the_code(site: Site) -> None:
+    assert site.end_of(site.start("full")) == NoSpace()
+
+
+def test_a_child_that_ends_by_itself_says_its_code(site: Site) -> None:
+    assert site.end_of(site.start("leave")) == Gone("its process ended with code 7")
+
+
+def test_an_order_may_be_large(site: Site) -> None:
+    text = "x" * 5_000_000
+    done = site.end_of(site.start("echo", {"stringInput": text}))
+    assert isinstance(done, Done)
+    assert done.manifest[0].value == text
+
+
+def test_a_server_that_cannot_load_is_not_started_again_and_again(site: Site, tmp_path: Path, until: Until) -> None:
+    program = tmp_path / "broken.py"
+    program.write_text("import sys; open(sys.argv[1], 'a').write('x'); raise SystemExit(1)")
+    count = tmp_path / "count"
+    runner = EmbeddedRunner(site.results, [], work=[sys.executable, str(program), str(count)])
+    accepted, _ = site.store.add(Order("echo", {}, "local"))
+    job = site.store.begin(accepted.id)
+    assert job is not None
+    runner.start(job)
+    until(lambda: runner.look(job) == NotBegun("the process that begins orders has ended"))
+    with pytest.raises(RunnerUnavailable, match="a moment ago"):
+        runner.start(job)
+    assert count.read_text() == "x"
+    runner.close()

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,21 @@ Finished = Callable[..., Job]
 Until = Callable[..., None]
 
 
-def _children(worker: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+def _servers(worker: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Return the processes that begin runs."""
     try:
-        return psutil.Process(worker.pid).children(recursive=True)
+        return psutil.Process(worker.pid).children()
     except psutil.NoSuchProcess:
         return []
+
+
+def _children(worker: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Return the processes of all runs."""
+    found = []
+    for server in _servers(worker):
+        with suppress(psutil.NoSuchProcess):
+            found += server.children(recursive=True)
+    return found
 
 
 def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: StoredJobs) -> list[psutil.Process]:
@@ -40,11 +51,26 @@ def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: Stored
     found = []
     for child in _children(worker):
         try:
-            if spare & set(child.cmdline()):
+            if any(
+                each.path.endswith("run.lock") and spare & set(Path(each.path).parts) for each in child.open_files()
+            ):
                 found.append(child)
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def _strike(victim: str, worker: "subprocess.Popen[bytes]", store: StoredJobs) -> int:
+    """Kill the worker, a child, both, or what begins runs and so each of them; return how many children were meant."""
+    children = _children_of_fewer_failures(worker, store)[:1] if victim in {"child", "both"} else []
+    for child in children:
+        child.kill()
+    if victim == "server" and not any(job.failures for job in store.unfinished()):
+        for server in _servers(worker):
+            server.kill()
+    if victim in {"worker", "both"}:
+        worker.kill()
+    return len(children)
 
 
 def _assert_whole(job: Job, results: Path) -> None:
@@ -73,13 +99,9 @@ def test_no_kill_at_any_moment_loses_halves_or_doubles_an_order(
         if number >= 20 and lost:
             break
         time.sleep(dice.uniform(0.05, 0.6))
-        victim = dice.choice(["worker", "child", "both"] if number < 20 else ["child"])
-        if victim in {"child", "both"}:
-            for child in _children_of_fewer_failures(worker, store)[:1]:
-                child.kill()
-                lost += 1
+        victim = dice.choice(["worker", "child", "both", "server"] if number < 20 else ["child"])
+        lost += _strike(victim, worker, store)
         if victim in {"worker", "both"}:
-            worker.kill()
             worker.wait()
             worker = start_worker(parallel=3)
         if not store.unfinished():

@@ -4,10 +4,14 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 from orchestration.errors import NoSpaceLeft, WorkFailed
 from orchestration.job import Manifest, Output
@@ -49,6 +53,38 @@ def _family(_part: Part, context: JobContext) -> Piece:
         (context.folder / "family").write_text(f"{os.getpid()} {grandchild.pid}")
         grandchild.wait()
     return {}
+
+
+def _environment(part: Part, _context: JobContext) -> Piece:
+    """Say what the environment is, and where temporary files lie; stay until another could have changed it."""
+    os.environ[part["name"]] = "set"
+    time.sleep(0.5)
+    with closing(sqlite3.connect("")) as connection:
+        connection.execute("pragma cache_size = 1")
+        connection.execute("create table large (content)")
+        connection.executemany("insert into large values (randomblob(?))", [(100_000,)] * 20)
+        opened = [str(each.readlink()) for each in sorted(Path("/proc/self/fd").iterdir()) if each.is_symlink()]
+        (sqlite,) = connection.execute("pragma temp_store_directory").fetchone()
+    spilled = [name for name in opened if name.startswith(f"{sqlite}/etilqs")]
+    found = {"environment": dict(os.environ), "python": tempfile.gettempdir(), "sqlite": sqlite, "spilled": spilled}
+    return {"found": found}
+
+
+def _found(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
+    return (Output("found", pieces[0]["found"]),)
+
+
+def _orphans(_part: Part, _context: JobContext) -> Piece:
+    """Leave a grandchild that ignores SIGTERM, and a child of it."""
+    program = f"import os; os.fork(); {_DEAF}"
+    grandchild = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert grandchild.stdout is not None
+    grandchild.stdout.readline()
+    return {}
+
+
+def _leave(_part: Part, _context: JobContext) -> Piece:
+    sys.exit(7)
 
 
 def _refuse(_part: Part, _context: JobContext) -> Piece:
@@ -101,6 +137,9 @@ _WORKS = {
     "files": Work(_plan, _files, _file_of),
     "crash": Work(_plan, _crash, _nothing),
     "family": Work(_plan, _family, _nothing),
+    "environment": Work(_plan, _environment, _found),
+    "orphans": Work(_plan, _orphans, _nothing),
+    "leave": Work(_plan, _leave, _nothing),
     "refuse": Work(_plan, _refuse, _nothing),
     "break": Work(_plan, _break, _nothing),
     "rest": Work(_plan, _rest, _nothing),
