@@ -135,6 +135,11 @@ _OUR_PROVIDERS = "plugins."
 """What the names of our providers begin with."""
 
 
+def read_catalogue(path: Path) -> Catalogue:
+    """Return the products that the configuration at the path lists. Raises InvalidConfiguration."""
+    return catalogue_of(read_configuration(path))
+
+
 def _providers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what has the shape of a provider; what has another shape is `landcast check`'s to name."""
     resources = document.get("resources")

@@ -9,6 +9,9 @@ from orchestration.job import Job, Notice, Order, Status
 from orchestration.manifest import decode
 from sql.times import time_of
 
+_NONE, _NOBODY = "{}", "[]"
+"""The inputs and notices of every row of a list, which may have ten thousand."""
+
 
 def job_of(row: Mapping[str, Any]) -> Job:
     """Return the job of a row; a deleted one is dismissed."""
@@ -25,7 +28,7 @@ def job_of(row: Mapping[str, Any]) -> Job:
         progress=row["progress"],
         message=row["message"],
         fault=row["fault"],
-        manifest=decode(row["manifest"] or "[]"),
+        manifest=decode(row["manifest"]) if row["manifest"] else (),
         files_until=_time(row["files_until"]),
         expired=bool(row["expired"]),
         backend=bool(row["backend"]),
@@ -35,14 +38,14 @@ def job_of(row: Mapping[str, Any]) -> Job:
 def _order(row: Mapping[str, Any]) -> Order:
     return Order(
         process=row["process"],
-        inputs=json.loads(row["inputs"]),
+        inputs=json.loads(row["inputs"]) if row["inputs"] != _NONE else {},
         owner=row["owner"],
-        outputs=json.loads(row["outputs"] or "null"),
+        outputs=json.loads(row["outputs"]) if row["outputs"] else None,
         response=row["response"],
         email=row["email"],
         idempotency_key=row["idempotency_key"],
         request_hash=row["request_hash"],
-        notices=tuple(map(_notice, json.loads(row["notices"]))),
+        notices=tuple(map(_notice, json.loads(row["notices"]))) if row["notices"] != _NOBODY else (),
     )
 
 

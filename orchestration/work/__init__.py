@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.job import Manifest, Order, ResultFile
 from orchestration.registry import ProcessRow, Registry
-from products.catalogue import Catalogue, Product, catalogue_of, read_configuration
+from products.catalogue import Catalogue, Product, read_catalogue
 from products.progress import Report
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class JobContext:
     `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
     by reference; `report` tells how far the step at hand is; `orders` is the orders' database, to be read only.
     `workers` is how many processes may make parts at the same time; where it is one, that one does all steps.
-    `processes` has the row of the order's process, of others where that is known.
+    `processes` has the row of the order's process, of others where that is known. `catalogue` reads the products that
+    the configuration lists.
     """
 
     job_id: str
@@ -41,6 +42,7 @@ class JobContext:
     orders: "Place | None" = None
     workers: int = 1
     processes: Registry = field(default_factory=Registry)
+    catalogue: Callable[[Path], Catalogue] = read_catalogue
 
     @property
     def process(self) -> ProcessRow:
@@ -84,4 +86,4 @@ def product_of(context: JobContext) -> Product:
 
 def catalogue_of_bench(context: JobContext) -> Catalogue:
     """Return the products that are configured now."""
-    return catalogue_of(read_configuration(context.configuration))
+    return context.catalogue(context.configuration)

@@ -26,6 +26,8 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.store.place import place_of_environment
 from orchestration.work import JobContext, Work
 from orchestration.work.attempt import Progress, attempt
+from products.catalogue import InvalidConfiguration, read_catalogue
+from products.whole import cached_by_file
 
 _OTHERS = {f"orchestration.work.{name}" for name in ("__main__", "steps", "trying")}
 """What is of no use here."""
@@ -33,6 +35,9 @@ _LATER = ("numpy.ma", "products.raster.extract", "products.vector.extract")
 """What is loaded by our works only while they work."""
 _SILENT = 0.2
 """Seconds for which a try says nothing of its progress: one that is done by then never writes to the database."""
+
+_catalogue_at = cached_by_file(most=1, beside=())(read_catalogue)
+"""What the configuration lists, which children have from the server as long as it stays the same."""
 
 
 def main(arguments: Sequence[str], works: Mapping[str, Work] | None = None) -> None:
@@ -46,6 +51,8 @@ def main(arguments: Sequence[str], works: Mapping[str, Work] | None = None) -> N
     control = socket.socket(fileno=options.control)
     control.set_inheritable(False)
     load()
+    with suppress(InvalidConfiguration):
+        _catalogue_at(options.config)
     Forking(control, partial(_do, options, works or {})).serve()
 
 
@@ -84,6 +91,7 @@ def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
         report=report,
         orders=place,
         processes=Registry(options.process),
+        catalogue=_catalogue_at,
     )
     try:
         with suppress(AttemptOver):

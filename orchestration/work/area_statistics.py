@@ -8,7 +8,7 @@ import shapely
 from orchestration.job import Manifest, Output
 from orchestration.work import JobContext, Part, Piece, Work, product_of
 from products.area import Area
-from products.catalogue import Product, catalogue_of, read_configuration
+from products.catalogue import Product
 from products.places import Place, places_of
 from products.progress import Report
 from products.raster.statistics import count_changes, count_classes
@@ -19,7 +19,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, 
 
 
 def _plan(context: JobContext) -> Sequence[Part]:
-    places = places_of(context.order.inputs, catalogue_of(read_configuration(context.configuration)))
+    places = places_of(context.order.inputs, context.catalogue(context.configuration))
     return [
         {"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex, "repaired": each.area.repaired}
         for each in places
@@ -47,7 +47,7 @@ def _earlier(context: JobContext) -> Product | None:
     inputs = context.order.inputs
     if "since" not in inputs:
         return None
-    return catalogue_of(read_configuration(context.configuration)).find(inputs["series"], inputs["since"])
+    return context.catalogue(context.configuration).find(inputs["series"], inputs["since"])
 
 
 def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
