@@ -163,6 +163,6 @@ def _how(code: int) -> str:
 def _how_lost(child: Child | None) -> Gone | NotBegun:
     if child is None:
         return Gone("nothing is known of its end")
-    if child.pid is None:
-        return NotBegun(child.refused or "the process that begins orders has ended")
-    return Gone("the process that had begun it has ended")
+    if child.refused or not child.server.is_ready:
+        return NotBegun(child.refused or "the process that begins orders ended while it loaded what they need")
+    return Gone("the process that begins orders has ended")
