@@ -16,7 +16,7 @@ from orchestration.full import NO_SPACE
 from orchestration.handover import encode_order
 from orchestration.job import Job
 from orchestration.runners import Gone, NoSpace, NotBegun, Running, RunState, run_id
-from orchestration.runners.fork_server import FORKS, PATIENCE, Child, ForkServer, ForkServers
+from orchestration.runners.fork_server import FORKS, PATIENCE, ForkedChild, ForkServer, ForkServers
 
 WORK = (sys.executable, "-m", "orchestration.work")
 """The command of a fork server."""
@@ -47,7 +47,7 @@ class EmbeddedRunner:
         self._results = results.absolute()
         make = partial(ForkServer, (*work, *arguments), dict(environment or {}), patience)
         self._servers = ForkServers(make, forks=forks)
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ForkedChild] = {}
         self._end_by: dict[str, float] = {}
         """When children that were asked to end are ended by force."""
 
@@ -160,7 +160,7 @@ def _how(code: int) -> str:
     return f"its process was ended by signal {_NAMES.get(-code, -code)}"
 
 
-def _how_lost(child: Child | None) -> Gone | NotBegun:
+def _how_lost(child: ForkedChild | None) -> Gone | NotBegun:
     if child is None:
         return Gone("nothing is known of its end")
     if child.refused or not child.server.is_ready:

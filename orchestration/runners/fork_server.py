@@ -31,7 +31,7 @@ _STEP = 1.0
 
 
 @dataclass(slots=True)
-class Child:
+class ForkedChild:
     """A child that a server was asked for: `pid` once it has begun, `code` once it has ended.
 
     It is not reaped before `ForkServer.reap`. `refused` is why it was not begun and will not be; `lost` says that its
@@ -69,7 +69,7 @@ class ForkServer:
             )
             self._control = socket.socket(fileno=ours.detach())
             self._control.settimeout(0)
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ForkedChild] = {}
         self._born = self._looked = time.monotonic()
         self._silent = self._since_ping = 0.0
         self._forks = 0
@@ -83,16 +83,16 @@ class ForkServer:
         """Say whether another should take over."""
         return self._forks >= forks or time.monotonic() > self._born + _AGE
 
-    def start(self, run: str, order: int, lock: int) -> Child:
+    def start(self, run: str, order: int, lock: int) -> ForkedChild:
         """Have a child do the order of the descriptor while it holds the lock of the other. Raises OSError."""
         descriptors = array("i", [order, lock])
         message = json.dumps({"start": run}).encode()
         self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         self._forks += 1
-        self._children[run] = Child(self)
+        self._children[run] = ForkedChild(self)
         return self._children[run]
 
-    def reap(self, child: Child) -> None:
+    def reap(self, child: ForkedChild) -> None:
         """Forget a child that has ended; its number may be another process's from then on."""
         self._children = {run: each for run, each in self._children.items() if each is not child}
         if child.pid is not None and not self.is_over:
@@ -184,7 +184,7 @@ class ForkServers:
         self._leaving: list[ForkServer] = []
         self._not_before = 0.0
 
-    def start(self, run: str, order: int, lock: int) -> Child:
+    def start(self, run: str, order: int, lock: int) -> ForkedChild:
         """Have a child begin, as `ForkServer.start` does. Raises OSError."""
         self.hear()
         serving = self._serving = self._serving or self._another()
