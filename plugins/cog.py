@@ -1,17 +1,24 @@
 """The provider of coverages that are Cloud-Optimized GeoTIFFs."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
+from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderNoDataError
 
+from plugins.coverage_arguments import NativeFormat, box_asked, check_names, check_time
+from plugins.coverage_formats import coverage_json
+from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down, whole_pixels
 from plugins.coverages import Pixels, Size
 from plugins.crs import CRS84, Box, Crs, crs_of
+from plugins.refusals import bounded, refused
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource
+from products.limits import MAX_PIXELS
 from products.operation import transformer
 from products.raster.cog import Grid, read_grid, read_scaled, turns
 
@@ -30,6 +37,9 @@ class CogProvider(BaseProvider):
     def __init__(self, provider_def: dict[str, Any]) -> None:
         super().__init__(provider_def)  # type: ignore[no-untyped-call]
         self.classes: Classes = provider_def.get("classes", CLASSES)
+        self.axes = [name for axis in AXES for name in dict.fromkeys((axis, axis.capitalize(), axis.upper()))]
+        self._format = NativeFormat(provider_def)
+        self.filename = f"{Path(self.data).stem}{self._format.suffix}"
 
     @property
     def grid(self) -> Grid:
@@ -134,18 +144,14 @@ class CogProvider(BaseProvider):
         return Box((min(west), min(south), max(east), max(north)), box.crs)
 
     def snap(self, box: Box) -> Box:
-        """Return the box of whole pixels around a box in the native system."""
+        """Return the box of whole pixels around a box in the native system, of one at least."""
         left, bottom, _, _ = self.whole.bbox
         width, height = self.grid.sides
         west, south, east, north = box.bbox
+        first, last = _whole((west - left) / width, (east - left) / width)
+        lowest, highest = _whole((south - bottom) / height, (north - bottom) / height)
         return Box(
-            (
-                left + math.floor((west - left) / width + 1e-6) * width,
-                bottom + math.floor((south - bottom) / height + 1e-6) * height,
-                left + math.ceil((east - left) / width - 1e-6) * width,
-                bottom + math.ceil((north - bottom) / height - 1e-6) * height,
-            ),
-            box.crs,
+            (left + first * width, bottom + lowest * height, left + last * width, bottom + highest * height), box.crs
         )
 
     def read(self, box: Box, size: Size) -> Pixels:
@@ -156,3 +162,36 @@ class CogProvider(BaseProvider):
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
         return Pixels(values, transform, box.crs, self.classes)
+
+    def query(
+        self,
+        properties: Sequence[str] = (),
+        subsets: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+        bbox: Sequence[float] = (),
+        bbox_crs: str | int | None = None,
+        datetime_: str | None = None,
+        *,
+        format_: str = "json",
+    ) -> bytes | dict[str, Any]:
+        """Return the pixels as pygeoapi's handlers ask for them: CoverageJSON, or bytes of the configured format.
+
+        What would be too large is scaled down, as our own route does. Raises ProviderInvalidQueryError for what cannot
+        be answered, ProviderNoDataError outside of the coverage.
+        """
+        check_names(properties, self.fields)
+        check_time(datetime_)
+        encode = self._format.encoder(format_)
+        with refused("bbox"):
+            inside = self.inside(box_asked(self, bbox=bbox, bbox_crs=bbox_crs, subsets=subsets or {}))
+            box = inside and whole_pixels(self, inside.to(self.native))
+        if box is None:
+            raise ProviderNoDataError(user_msg="there is nothing of the coverage")
+        with bounded():
+            pixels = self.read(box, scaled_down(self.size_of(box), MAX_PIXELS if encode else MAX_VALUES_AS_TEXT))
+        return encode(pixels) if encode else coverage_json(pixels)
+
+
+def _whole(low: float, high: float) -> tuple[int, int]:
+    """Return the whole numbers around two, the second above the first; a millionth beyond one is that one."""
+    first = math.floor(low + 1e-6)
+    return first, max(first + 1, math.ceil(high - 1e-6))

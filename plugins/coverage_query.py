@@ -83,9 +83,12 @@ def _beside(bbox: Bounds) -> Bounds:
     return west, south, max(east, west + 1e-9), max(north, south + 1e-9)
 
 
-def whole_pixels(provider: CoverageProvider, box: Box) -> Box:
-    """Return the box of whole pixels, inside of the coverage, around a box in its native system."""
-    return provider.inside(provider.snap(box)) or provider.whole
+def whole_pixels(provider: CoverageProvider, box: Box) -> Box | None:
+    """Return the box of whole pixels, inside of the coverage, around a box in its native system; None beside it.
+
+    What meets the coverage in one system may lie beside it in another: envelopes grow when they are transformed.
+    """
+    return provider.inside(provider.snap(box))
 
 
 def scaled_down(full: Size, bound: int) -> Size:

@@ -162,6 +162,22 @@ def foreign_crs(definition: str) -> Crs:
     return Crs(uri, 0, northing_first=bool(named) and first.direction.lower() == "north", definition=definition)
 
 
+def crs_named(name: str) -> Crs:
+    """Return the system of a URI, URN or CURIE, with the order of axes that it means. Raises ValueError for none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} names no system; such as {CRS84.uri}")
+    authority, code = match[1].upper(), match[2].upper()
+    if authority == "OGC" and code in {"CRS84", "CRS84H"}:
+        return CRS84
+    if authority == "EPSG" and code.isdecimal():
+        return crs_of(int(code))
+    try:
+        return foreign_crs(f"{authority}:{code}")
+    except CRSError as error:
+        raise ValueError(f"{name!r} names no system that is known") from error
+
+
 def epsg_of(name: str) -> int:
     """Return the EPSG code of a URI, URN or CURIE, 0 for what is none of the EPSG; CRS84's is that of its datum."""
     match = _NAME.fullmatch(name)

@@ -1,16 +1,13 @@
 """The provider of features that are in a GeoPackage."""
 
-import json
 import logging
-import math
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal, NamedTuple
+from typing import IO, Any, ClassVar, Literal
 
 import shapely
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
@@ -19,22 +16,31 @@ from pyproj.exceptions import CRSError, ProjError
 from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs
 from plugins.features import Feature, ItemCount, ItemPage, ItemQuery
 from plugins.geojson import NO_GEOMETRY, area_of, geojson_texts
+from plugins.geopackage_json import ItemRow, converted, json_type, plain, stored, text_of, whole_of
+from plugins.item_arguments import (
+    Coordinates,
+    OnlyLanguage,
+    Transformation,
+    names_of,
+    page_of,
+    refuse_unanswered,
+    selection_of,
+)
+from plugins.refusals import bounded
 from plugins.restriction import refuse_restriction
 from products.classes import CLASSES, Classes
 from products.errors import BrokenSource, RequestTooLarge
 from products.operation import transformer
 from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
-from products.vector.layer import Layer
-from products.vector.query import Selection, extent_of, search
-from products.vector.times import TimeColumns, extent_sql, moment, time_columns, written
+from products.vector.layer import Column, Layer
+from products.vector.query import Selection, distinct, extent_of, search
+from products.vector.times import TimeColumns, extent_sql, moment, time_columns
 from products.whole import cached_by_file
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
 """A query that takes longer is ended."""
 _SECONDS_OF_EXTENT = 2
-_LARGEST = 1 << 63
-_DATES = {"DATE": "date", "DATETIME": "date-time"}
 
 
 class GeoPackageProvider(BaseProvider):
@@ -50,13 +56,16 @@ class GeoPackageProvider(BaseProvider):
     def __init__(self, provider_def: dict[str, Any]) -> None:
         try:
             super().__init__(provider_def)  # type: ignore[no-untyped-call]
-        except CRSError as error:
+            self._coordinates = Coordinates(provider_def)
+            self._language = OnlyLanguage(provider_def)
+        except (CRSError, ValueError) as error:
             raise ProviderConnectionError(f"storage_crs: {error}") from error
         self.classes: Classes = provider_def.get("classes", CLASSES)
         self.table: str | None = provider_def.get("table")
         given = self.time_field or ()
         self._time_fields: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
         self._given_crs: str | None = provider_def.get("storage_crs")
+        self.editable = False  # the handlers then refuse whatever would be written
 
     @property
     def layer(self) -> Layer:
@@ -65,6 +74,9 @@ class GeoPackageProvider(BaseProvider):
             layer = layer_of(Path(self.data), self.table, self.id_field)
             if self.id_field and self.id_field not in (*layer.names, layer.key):
                 raise BrokenSource(f"there is no column {self.id_field}; there are {', '.join(layer.names)}")
+            for name in self.properties or ():
+                if name not in (*layer.names, layer.key):
+                    raise BrokenSource(f"there is no column {name}; there are {', '.join(layer.names)}")
             if self._given_crs is None and not (layer.epsg or layer.system):
                 raise BrokenSource("the system of its coordinates is unknown: name it as `storage_crs`")
             return layer
@@ -123,13 +135,18 @@ class GeoPackageProvider(BaseProvider):
             "class_code": {"enum": [land_cover.value for land_cover in self.classes]},
             "class_name": {"enum": [land_cover.name for land_cover in self.classes]},
         }
-        roles, id_column = self._roles(), self.id_column
+        roles = self._roles()
         _ = self.native  # raises where the coordinates cannot be placed
         return {
-            column.name: {**_json_type(column.type), **known.get(column.name, {}), **roles.get(column.name, {})}
-            for column in self.layer.columns
-            if column.name != id_column
+            column.name: {**json_type(column.type), **known.get(column.name, {}), **roles.get(column.name, {})}
+            for _, column in self._shown()
         }
+
+    def _shown(self) -> list[tuple[int, Column]]:
+        """Return the attributes of an item with their places in a row: those of `properties` in its order, or all."""
+        id_column = self.id_column
+        columns = {each.name: (i, each) for i, each in enumerate(self.layer.columns) if each.name != id_column}
+        return [columns[name] for name in self.properties or columns if name in columns]
 
     def _roles(self) -> Mapping[str, Mapping[str, str]]:
         """Return what the columns of the time are to clients (OGC API Features, part 5)."""
@@ -154,7 +171,7 @@ class GeoPackageProvider(BaseProvider):
         with self._open() as reader:
             searched = search(reader, self._selection(reader, query))
             batch = searched.page(query.limit, query.offset, damaged=self._damaged)
-            return ItemPage(list(map(_whole, self._features(batch, query))), searched.count())
+            return ItemPage(list(map(whole_of, self._features(batch, query))), searched.count())
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> ItemCount:
         """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.
@@ -168,28 +185,87 @@ class GeoPackageProvider(BaseProvider):
             matched = searched.count()
             for batch in searched.pieces(query.limit, query.offset, damaged=self._damaged):
                 file.write(b"," if returned else b"")
-                file.write(",".join(map(_text, self._features(batch, query))).encode())
+                file.write(",".join(map(text_of, self._features(batch, query))).encode())
                 returned += len(batch.keys)
             return ItemCount(returned, matched)
 
-    def get(self, identifier: str, *, crs: Crs = CRS84, **_: Any) -> Feature:
-        """Return one item. Raises ProviderItemNotFoundError."""
+    def get(  # type: ignore[override] # an argument that is not known is a mistake
+        self,
+        identifier: str,
+        *,
+        crs: Crs | None = None,
+        language: object | None = None,
+        crs_transform_spec: Transformation | None = None,
+    ) -> Feature:
+        """Return one item, for pygeoapi and, with `crs`, for our own route. Raises ProviderItemNotFoundError."""
         refuse_restriction()
-        with self._open() as reader:
+        self._language.check(language)
+        query = ItemQuery(crs=crs or self._coordinates.target(crs_transform_spec))
+        with bounded(), self._open() as reader:
             column = self.id_column or reader.layer.key
-            found = search(reader, Selection(equal={column: _stored(identifier)})).page(
-                _ALIKE, 0, damaged=self._damaged
-            )
-            for written in self._features(found, ItemQuery(crs=crs)):
+            found = search(reader, Selection(equal={column: stored(identifier)})).page(_ALIKE, 0, damaged=self._damaged)
+            for written in self._features(found, query):
                 if str(written.id) == identifier:
-                    return _whole(written)
+                    return whole_of(written)
         raise ProviderItemNotFoundError(identifier)
 
-    def query(self, offset: int = 0, limit: int = 10, **_: Any) -> dict[str, Any]:
-        """Return a page of all items, for pygeoapi; our own route asks `find`."""
+    def query(  # noqa: PLR0913 - pygeoapi's arguments
+        self,
+        offset: int = 0,
+        limit: int = 10,
+        resulttype: str = "results",
+        *,
+        bbox: Sequence[float] = (),
+        datetime_: str | None = None,
+        properties: Sequence[tuple[str, Any]] = (),
+        sortby: Sequence[Mapping[str, str]] = (),
+        select_properties: Sequence[str] = (),
+        skip_geometry: bool = False,
+        q: str | None = None,
+        language: object | None = None,
+        filterq: object | None = None,
+        crs_transform_spec: Transformation | None = None,
+    ) -> dict[str, Any]:
+        """Return items as pygeoapi's handlers ask for them; our own route asks `find` and `write`.
+
+        Raises ProviderInvalidQueryError for what cannot be answered, ProviderRequestEntityTooLargeError for a page that
+        would end before its limit: the next one is reckoned from that.
+        """
         refuse_restriction()
-        page = self.find(ItemQuery(limit=limit, offset=offset))
-        return {"type": "FeatureCollection", "features": page.features, "numberMatched": page.matched}
+        refuse_unanswered(q=q, filterq=filterq)
+        self._language.check(language)
+        fields = self.get_fields()
+        asked = ItemQuery(
+            boxes=self._coordinates.boxes(bbox),
+            selection=selection_of(fields, self.times, properties=properties, datetime_=datetime_, sortby=sortby),
+            crs=self._coordinates.target(crs_transform_spec),
+            properties=names_of(select_properties, fields),
+            geometry=not skip_geometry,
+        )
+        query = page_of(asked, offset=offset, limit=limit, resulttype=resulttype)
+        with bounded():
+            page = self.find(query)
+            if (returned := len(page.features)) < min(query.limit, max(0, page.matched - offset)):
+                raise RequestTooLarge(f"items that large are answered {returned} at a time; ask for a smaller limit")
+        matched = {"numberMatched": page.matched} if self.count or resulttype == "hits" else {}
+        return {"type": "FeatureCollection", "features": [*page.features], **matched, "numberReturned": returned}
+
+    def get_domains(
+        self,
+        properties: Sequence[str] = (),
+        current: bool = False,  # noqa: FBT001, FBT002 - pygeoapi's signature
+    ) -> tuple[dict[str, list[Any]], bool]:
+        """Return the values of the properties, those of the file as it is, and True; without one that has too many."""
+        del current
+        refuse_restriction()
+        domains = {}
+        with self._open() as reader:
+            for _, column in self._shown():
+                if column.name in (properties or self.get_fields()) and "BLOB" not in column.type:
+                    with suppress(RequestTooLarge):
+                        found = distinct(reader, column.name, most=_MOST_VALUES)
+                        domains[column.name] = [converted(column.type)(value) for value in found or ()]
+        return {name: values for name, values in domains.items() if values}, True
 
     def _selection(self, reader: Reader, query: ItemQuery) -> Selection:
         extent = None if query.boxes is None else extent_of(reader)
@@ -199,13 +275,12 @@ class GeoPackageProvider(BaseProvider):
         everything = shapely.contains(area, shapely.box(*extent))
         return query.selection if everything else replace(query.selection, area=area, unplaced=True)
 
-    def _features(self, batch: Batch, query: ItemQuery) -> Iterator["_Feature"]:
-        columns, id_column = self.layer.columns, self.id_column
-        names = [column.name for column in columns]
+    def _features(self, batch: Batch, query: ItemQuery) -> Iterator[ItemRow]:
+        id_column, names = self.id_column, self.layer.names
         wanted = [
-            (i, name, _VALUES.get(columns[i].type, _plain))
-            for i, name in enumerate(names)
-            if name != id_column and (query.properties is None or name in query.properties)
+            (i, column.name, converted(column.type))
+            for i, column in self._shown()
+            if query.properties is None or column.name in query.properties
         ]
         ids = [row[names.index(id_column)] for row in batch.rows] if id_column else batch.keys
         outlines: Iterable[str] = repeat(NO_GEOMETRY)
@@ -213,7 +288,7 @@ class GeoPackageProvider(BaseProvider):
             with _as_provider_error():
                 outlines = geojson_texts(batch.geometries, self.native, query.crs)
         for id_, outline, row in zip(ids, outlines, batch.rows, strict=False):
-            yield _Feature(_plain(id_), outline, {name: value(row[i]) for i, name, value in wanted})
+            yield ItemRow(plain(id_), outline, {name: value(row[i]) for i, name, value in wanted})
 
     def _damaged(self, key: Any, reason: str) -> None:
         _LOGGER.warning("%s, row %s: the geometry cannot be read: %s", Path(self.data).name, key, reason)
@@ -228,29 +303,8 @@ class GeoPackageProvider(BaseProvider):
             yield reader
 
 
-class _Feature(NamedTuple):
-    """A feature whose geometry is JSON already; one that has no id has None."""
-
-    id: Any
-    geometry: str
-    properties: Mapping[str, Any]
-
-
-def _whole(feature: _Feature) -> Feature:
-    id_, geometry, properties = feature
-    shown = {} if id_ is None else {"id": id_}
-    return {"type": "Feature", **shown, "geometry": json.loads(geometry), "properties": properties}
-
-
-_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def _text(feature: _Feature) -> str:
-    id_, geometry, properties = feature
-    shown = "" if id_ is None else f'"id":{_json(id_)},'
-    return f'{{"type":"Feature",{shown}"geometry":{geometry},"properties":{_json(properties)}}}'
-
-
+_MOST_VALUES = 1_000
+"""Values of a property that are listed; one that has more has no list."""
 _ALIKE = 10
 """Ids that are compared in full where several look alike to SQLite, such as 1 and 1.0."""
 
@@ -288,55 +342,3 @@ def _time_extent(
     if begin is None and end is None:
         return None
     return begin if begin is None else moment(begin), end if end is None else moment(end)
-
-
-def _stored(identifier: str) -> tuple[Any, ...]:
-    """Return the values that an id in an address may stand for: text, a number or bytes."""
-    values: list[Any] = [identifier]
-    with suppress(ValueError, OverflowError):
-        number = int(identifier)
-        values += [number] if -_LARGEST <= number < _LARGEST else []
-    with suppress(ValueError, OverflowError):
-        values.append(float(identifier))
-    with suppress(ValueError):
-        values.append(b64decode(identifier, validate=True))
-    return tuple(values)
-
-
-def _json_type(kind: str) -> dict[str, Any]:
-    """Return the JSON type of a column, by SQLite's own rules where GeoPackage does not know its type."""
-    if kind in _DATES:
-        return {"type": "string", "format": _DATES[kind]}
-    if kind.startswith("BOOL"):
-        return {"type": "boolean"}
-    if "INT" in kind:
-        return {"type": "integer"}
-    if "BLOB" in kind:
-        return {"type": "string", "contentEncoding": "base64"}
-    if not any(word in kind for word in ("CHAR", "CLOB", "TEXT")) and any(word in kind for word in _NUMBERS):
-        return {"type": "number"}
-    return {"type": "string"}
-
-
-_NUMBERS = ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL")
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: bytes in base64, None for a number that is none."""
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _truth(value: Any) -> Any:
-    return bool(value) if value in (0, 1) else _plain(value)
-
-
-_VALUES: Mapping[str, Callable[[Any], Any]] = {
-    "BOOLEAN": _truth,
-    "BOOL": _truth,
-    "DATE": lambda value: written(_plain(value), "DATE"),
-    "DATETIME": lambda value: written(_plain(value), "DATETIME"),
-}

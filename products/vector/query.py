@@ -136,6 +136,16 @@ def search(reader: Reader, selection: Selection) -> Search:
     return Search(reader, " AND ".join(conditions), tuple(values), ", ".join([*order, quote(layer.key)]))
 
 
+def distinct(reader: Reader, name: str, *, most: int) -> tuple[Any, ...] | None:
+    """Return the values of an attribute in their order, without NULL; None for more than `most`.
+
+    Raises RequestTooLarge where looking for them takes too long.
+    """
+    query = f"SELECT DISTINCT {quote(name)} FROM {quote(reader.layer.table)} WHERE {quote(name)} IS NOT NULL LIMIT ?"
+    values = [row[0] for row in reader.rows(f"SELECT * FROM ({query}) ORDER BY 1", (most + 1,))]
+    return None if len(values) > most else tuple(values)
+
+
 def extent_of(reader: Reader) -> Bounds | None:
     """Return bounds that hold every feature, None where there are none. Raises RequestTooLarge."""
     outside = _complete(reader)

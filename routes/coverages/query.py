@@ -47,7 +47,10 @@ def read_wanted(request: Request, provider: CoverageProvider) -> CoverageRequest
     sized = exact is not None or "width" in request.query_params or "height" in request.query_params
     box = to_system(asked if sized else inside, crs)
     if crs.epsg == provider.native.epsg and not sized:
-        box = whole_pixels(provider, box)
+        snapped = whole_pixels(provider, box)
+        if snapped is None:
+            return None
+        box = snapped
     full = provider.size_of(box)
     return CoverageRequest(box, full, _size(request, full, exact))
 

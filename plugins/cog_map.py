@@ -1,0 +1,100 @@
+"""The provider of maps for vanilla pygeoapi: pictures of a Cloud-Optimized GeoTIFF in the colours of its classes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
+
+from plugins.cog import CogProvider
+from plugins.coverage_arguments import check_names, check_time
+from plugins.crs import CRS84, Crs, box_of, crs_named
+from plugins.refusals import bounded, invalid, refused
+from products.raster.picture import picture
+
+_FORMAT = "png"
+_WHITE = (255, 255, 255)
+_FLAGS = {"true": True, "false": False}
+
+
+class CogMapProvider(BaseProvider):
+    """Draws any box in any size; our own server draws maps of a coverage without it.
+
+    The handlers read every bbox with x before y, whatever its system says, and put it into the system of the map.
+    """
+
+    reads: ClassVar[Literal["map"]] = "map"
+
+    def __init__(self, provider_def: dict[str, Any]) -> None:
+        super().__init__(provider_def)  # type: ignore[no-untyped-call]
+        given = provider_def.get("format") or {"name": _FORMAT}
+        if given.get("name") != _FORMAT:
+            raise ProviderConnectionError(f"format: {given.get('name')!r}: allowed: {_FORMAT}")
+        self._coverage = CogProvider({name: value for name, value in provider_def.items() if name != "format"})
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the one field: the class, with codes and names."""
+        return self._coverage.get_fields()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields, for pygeoapi."""
+        return self.get_fields()
+
+    def query(  # noqa: PLR0913 - pygeoapi's arguments
+        self,
+        style: str | None = None,
+        bbox: Sequence[float] = (-180, -90, 180, 90),
+        width: int = 500,
+        height: int = 300,
+        crs: object = CRS84.uri,
+        *,
+        datetime_: str | None = None,
+        transparent: bool | str = True,
+        format_: str = _FORMAT,
+        subsets: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+        select_properties: Sequence[str] = (),
+        **bbox_crs: object,
+    ) -> bytes:
+        """Return a PNG of the box, which is in the system of the map. Raises ProviderInvalidQueryError.
+
+        The handlers give the `bbox-crs` that they have put the box out of as well: no argument of Python has that name.
+        """
+        if unknown := bbox_crs.keys() - {"bbox-crs"}:
+            raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+        if style is not None:
+            raise invalid(f"style: {style!r}: allowed: none")
+        if format_ != _FORMAT:
+            raise invalid(f"f: {format_!r}: allowed: {_FORMAT}")
+        if subsets:
+            raise invalid(f"subset: {', '.join(subsets)}: allowed: bbox")
+        check_names(select_properties, self.fields)
+        check_time(datetime_)
+        background = None if _flag(transparent) else _WHITE
+        if width < 1 or height < 1:
+            raise invalid(f"width, height: {width} x {height}: allowed: whole numbers of pixels from 1")
+        system = self._system(crs)
+        with bounded(), refused("bbox"):
+            pixels = self._coverage.read(box_of(bbox, system), (width, height))
+        return picture(pixels.values, pixels.classes, background=background)
+
+    def _system(self, name: object) -> Crs:
+        with refused("crs"):
+            crs = crs_named(str(name))
+        if not any(crs.name == each.name for each in self._coverage.systems):
+            raise invalid(f"crs: {name}: allowed: {', '.join(self._coverage.crs_list)}")
+        return replace(crs, northing_first=False)
+
+    def get_legend(self, style: str | None = None, format_: str = _FORMAT) -> bytes:
+        """Raise ProviderInvalidQueryError: the classes and their colours stand in the schema and in CoverageJSON."""
+        del style, format_
+        raise invalid("there is no legend")
+
+
+def _flag(value: object) -> bool:
+    """Return whether a background is transparent; the handlers give the text of the query."""
+    text = str(value).lower()
+    if text not in _FLAGS:
+        raise invalid(f"transparent: {value!r}: allowed: {', '.join(_FLAGS)}")
+    return _FLAGS[text]

@@ -1,0 +1,106 @@
+"""The arguments with which pygeoapi's handlers ask a provider of coverages, as boxes and formats."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from plugins.coverage_formats import geotiff
+from plugins.coverage_query import Range, by_axis, subset_of
+from plugins.coverages import CoverageProvider, Pixels
+from plugins.crs import CRS84, Box, Crs, box_of, crs_named, crs_of
+from plugins.literals import interval_of
+from plugins.refusals import invalid, refused
+from products.raster.picture import picture
+
+Encoder = Callable[[Pixels], bytes]
+
+_AS_JSON = ("json", "coveragejson")
+_GEOTIFF = {"name": "GTiff", "mimetype": "image/tiff"}
+_OPEN = "*"
+
+
+def _png(pixels: Pixels) -> bytes:
+    return picture(pixels.values, pixels.classes)
+
+
+_ENCODERS: Mapping[str, tuple[Encoder, str]] = {"image/tiff": (geotiff, ".tif"), "image/png": (_png, ".png")}
+
+
+class NativeFormat:
+    """The format that is not JSON: `format` of a provider's configuration, by its media type; a GeoTIFF without one."""
+
+    def __init__(self, provider_def: Mapping[str, Any]) -> None:
+        given = provider_def.get("format") or _GEOTIFF
+        self._name = str(given.get("name"))
+        kind = str(given.get("mimetype")).partition(";")[0].strip().lower()
+        self._encode: Encoder | None
+        self._encode, self.suffix = _ENCODERS.get(kind, (None, ""))
+
+    def encoder(self, name: str) -> Encoder | None:
+        """Return what writes the format of that name, None for CoverageJSON. Raises ProviderInvalidQueryError."""
+        if name == self._name and self._encode is not None:
+            return self._encode
+        if name in _AS_JSON:
+            return None
+        raise invalid(f"f: {name!r}: allowed: {' or '.join(['json', *([self._name] if self._encode else [])])}")
+
+
+def box_asked(
+    provider: CoverageProvider,
+    *,
+    bbox: Sequence[float],
+    bbox_crs: str | int | None,
+    subsets: Mapping[str, Sequence[Any]],
+) -> Box:
+    """Return what a bbox or ranges along axes say, the whole coverage for neither. Raises ProviderInvalidQueryError."""
+    if len(bbox) and subsets:
+        raise invalid("subset: allowed without bbox only")
+    if subsets:
+        with refused("subset"):
+            return subset_of(provider, by_axis((name, _range(values)) for name, values in subsets.items()))
+    with refused("bbox-crs"):
+        crs = _system(bbox_crs)
+    if not len(bbox):
+        return provider.whole
+    if not any(crs.name == each.name for each in provider.systems):
+        raise invalid(f"bbox-crs: {bbox_crs}: allowed: {', '.join(provider.crs_list)}")
+    with refused("bbox"):
+        return box_of(bbox, crs)
+
+
+def _system(name: str | int | None) -> Crs:
+    """Return the system of a bbox; a bare EPSG code has x before y, as other providers take it. Raises ValueError."""
+    if name is None:
+        return CRS84
+    code = str(name)
+    if code.isdecimal():
+        system = crs_of(int(code))
+        return Crs(system.uri, system.epsg, northing_first=False)
+    return crs_named(code)
+
+
+def _range(values: Sequence[Any]) -> Range:
+    if len(values) != 2:  # noqa: PLR2004 - low and high
+        raise ValueError("allowed: an interval such as 50:51")
+    return _bound(values[0], float("-inf")), _bound(values[1], float("inf"))
+
+
+def _bound(value: Any, otherwise: float) -> float:
+    if value == _OPEN:
+        return otherwise
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - no number
+        raise ValueError(f"{value!r}: allowed: a number or *")
+    return float(value)
+
+
+def check_names(names: Iterable[str], fields: Mapping[str, Any]) -> None:
+    """Raise ProviderInvalidQueryError for a name that is none of the fields."""
+    for name in names:
+        if name not in fields:
+            raise invalid(f"properties: {name!r}: allowed: {', '.join(fields)}")
+
+
+def check_time(text: str | None) -> None:
+    """Raise ProviderInvalidQueryError for what is no time; the handlers compare it with the collection's own."""
+    if text is not None:
+        with refused("datetime"):
+            interval_of(text)

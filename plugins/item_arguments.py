@@ -1,0 +1,137 @@
+"""The arguments with which pygeoapi's handlers ask a provider of features, as the values of `plugins.features`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from pygeoapi.provider.base import ProviderConnectionError
+
+from plugins.crs import CRS84, Box, Crs, boxes_of, crs_named
+from plugins.features import ItemQuery
+from plugins.literals import interval_of, value_of
+from plugins.refusals import invalid, refused
+from products.vector.query import Selection, SortKey, Times
+from products.vector.times import TimeColumns
+
+_RESULT_TYPES = ("results", "hits")
+_ORDERS = ("+", "-")
+
+
+class Transformation(Protocol):
+    """What the handlers say of the system of an answer: `pygeoapi.crs.CrsTransformSpec`."""
+
+    target_crs_uri: str
+
+
+class Coordinates:
+    """Which system the handlers mean where they name none, by the configuration of a provider.
+
+    That is its `storage_crs`, longitude and latitude without one: they put a bbox into it, and ask for a transformation
+    out of it. With `always_xy` the coordinates of an answer have x before y, whatever the system says.
+    """
+
+    def __init__(self, provider_def: Mapping[str, Any]) -> None:
+        name = provider_def.get("storage_crs")
+        self._stated = CRS84 if name is None else crs_named(name)
+        self._always_xy = bool(provider_def.get("always_xy"))
+
+    def boxes(self, bbox: Sequence[float]) -> tuple[Box, ...] | None:
+        """Return what a bbox covers, None without one. Raises ProviderInvalidQueryError."""
+        if not len(bbox):
+            return None
+        with refused("bbox"):
+            return boxes_of(bbox, self._stated)
+
+    def target(self, transformation: Transformation | None) -> Crs:
+        """Return the system of the answer. Raises ProviderInvalidQueryError."""
+        with refused("crs"):
+            crs = self._stated if transformation is None else crs_named(transformation.target_crs_uri)
+        return replace(crs, northing_first=False) if self._always_xy else crs
+
+
+class OnlyLanguage:
+    """The language, if any, that the texts of a provider are said to be in: `language` or `languages`, one."""
+
+    def __init__(self, provider_def: Mapping[str, Any]) -> None:
+        given = provider_def.get("languages", provider_def.get("language")) or []
+        names = [str(name).replace("_", "-") for name in (given if isinstance(given, list) else [given])]
+        if len(names) > 1:
+            raise ProviderConnectionError(f"languages: {', '.join(names)}: the texts of a layer have one")
+        self._name = names[0] if names else None
+
+    def check(self, language: object | None) -> None:
+        """Raise ProviderInvalidQueryError for another one."""
+        if language is not None and str(language).replace("_", "-") != self._name:
+            raise invalid(f"lang: {language}: allowed: {self._name or 'none'}")
+
+
+def selection_of(
+    fields: Mapping[str, Any],
+    columns: TimeColumns | None,
+    *,
+    properties: Iterable[tuple[str, Any]],
+    datetime_: str | None,
+    sortby: Iterable[Mapping[str, str]],
+) -> Selection:
+    """Return what filters and orders the items. Raises ProviderInvalidQueryError."""
+    return Selection(equal=_equal(properties, fields), times=_times(datetime_, columns), order=_order(sortby, fields))
+
+
+def page_of(query: ItemQuery, *, offset: int, limit: int, resulttype: str) -> ItemQuery:
+    """Return the query of a page; of no item where only their number is asked for. Raises ProviderInvalidQueryError."""
+    for name, count in (("offset", offset), ("limit", limit)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise invalid(f"{name}: {count!r}: allowed: whole numbers from 0")
+    if resulttype not in _RESULT_TYPES:
+        raise invalid(f"resulttype: {resulttype!r}: allowed: {', '.join(_RESULT_TYPES)}")
+    return replace(query, offset=offset, limit=0 if resulttype == "hits" else limit)
+
+
+def names_of(select_properties: Sequence[str], fields: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the properties that are asked for, None for all. Raises ProviderInvalidQueryError."""
+    for name in select_properties:
+        _require("properties", name, fields)
+    return frozenset(select_properties) or None
+
+
+def refuse_unanswered(*, q: str | None, filterq: object | None) -> None:
+    """Raise ProviderInvalidQueryError for what a GeoPackage cannot be asked."""
+    if q is not None:
+        raise invalid("q: text is not searched for; allowed: a property with its value")
+    if filterq is not None:
+        raise invalid("filter: CQL2 is not understood; allowed: a property with its value, bbox, datetime")
+
+
+def _equal(properties: Iterable[tuple[str, Any]], fields: Mapping[str, Any]) -> dict[str, Any]:
+    equal: dict[str, Any] = {}
+    for name, value in properties:
+        _require("properties", name, fields)
+        with refused(name):
+            found = value_of(value, fields[name]) if isinstance(value, str) else value
+        if equal.setdefault(name, found) != found:
+            raise invalid(f"{name}: {found!r}: allowed: one value")
+    return equal
+
+
+def _times(text: str | None, columns: TimeColumns | None) -> Times | None:
+    if text is None:
+        return None
+    with refused("datetime"):
+        asked = interval_of(text)
+    return Times(columns, asked) if columns else None
+
+
+def _order(sortby: Iterable[Mapping[str, str]], fields: Mapping[str, Any]) -> tuple[SortKey, ...]:
+    keys = []
+    for key in sortby:
+        name, order = key["property"], key.get("order", "+")
+        _require("sortby", name, fields)
+        if order not in _ORDERS:
+            raise invalid(f"sortby: {order!r}: allowed: {', '.join(_ORDERS)}")
+        keys.append(SortKey(name, descending=order == "-"))
+    return tuple(keys)
+
+
+def _require(argument: str, name: str, fields: Mapping[str, Any]) -> None:
+    if name not in fields:
+        raise invalid(f"{argument}: {name!r}: allowed: {', '.join(fields)}")

@@ -1,0 +1,31 @@
+"""What cannot be answered, said by pygeoapi's own errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pygeoapi.provider.base import ProviderInvalidQueryError, ProviderRequestEntityTooLargeError
+
+from products.errors import InvalidArea, RequestTooLarge
+
+
+def invalid(message: str) -> ProviderInvalidQueryError:
+    """Return pygeoapi's 400 with a message for the caller."""
+    return ProviderInvalidQueryError(user_msg=message)
+
+
+@contextmanager
+def refused(name: str) -> Iterator[None]:
+    """Turn what is wrong with an argument into pygeoapi's 400, which names it."""
+    try:
+        yield
+    except (ValueError, InvalidArea) as error:
+        raise invalid(f"{name}: {error}") from error
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Turn RequestTooLarge into pygeoapi's 413."""
+    try:
+        yield
+    except RequestTooLarge as error:
+        raise ProviderRequestEntityTooLargeError(str(error)) from error
