@@ -1,6 +1,7 @@
 """What every process of ours has: a description, and a check of an execution against it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pygeoapi.process.base import BaseProcessor
@@ -38,7 +39,10 @@ class Processor(BaseProcessor):
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         inputs = name_offered(self.description["inputs"], processor_def.get("years", {}))
-        super().__init__(processor_def, {**self.description, "inputs": inputs})
+        options = list(self.description["jobControlOptions"])  # a handler of pygeoapi's adds to them
+        super().__init__(processor_def, {**self.description, "inputs": inputs, "jobControlOptions": options})
+        self.supports_outputs = True
+        self._configuration: str | None = processor_def.get("configuration")
         self.dag: str = self.metadata["id"] if self.on_airflow else ""
 
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
@@ -52,6 +56,16 @@ class Processor(BaseProcessor):
             checked |= {"series": product.series, "year": product.year}
         self.check_more(checked, catalogue)
         return checked
+
+    def execute(self, data: dict[str, Any], outputs: Any = None) -> tuple[str, Any]:
+        """Do the work at once, for a manager other than ours; products are those of the entry's `configuration`.
+
+        Raises InvalidInput, ProcessorExecuteError.
+        """
+        from processes.at_once import execute_at_once  # noqa: PLC0415 - it loads the work, which no request needs
+
+        configuration = None if self._configuration is None else Path(self._configuration)
+        return execute_at_once(self, data, outputs, configuration)
 
     def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
         """Return where an order with these checked inputs is, for the limits of a policy; None for nowhere."""

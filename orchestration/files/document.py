@@ -66,8 +66,21 @@ def _member(delivered: Delivery, path_of: PathOf) -> Any:
         return reference(delivered) if delivered.by_reference else _inline(output)
     if delivered.by_reference or output.file.size > MAX_INLINE:
         return reference(delivered)
-    content = path_of(output.file).read_bytes()
-    return {"value": b64encode(content).decode(), "mediaType": output.file.media_type, "encoding": "base64"}
+    return _content(output.file, path_of)
+
+
+def value_document(outputs: Iterable[Output], path_of: PathOf) -> dict[str, Any]:
+    """Return the outputs by id, all by value, files of whatever size too: for who has no address to link them."""
+    return {output.id: _content(output.file, path_of) if output.file else _linked(output) for output in outputs}
+
+
+def _linked(output: Output) -> Any:
+    return _inline(output) if output.href is None else {"href": output.href, "title": output.id}
+
+
+def _content(file: ResultFile, path_of: PathOf) -> dict[str, Any]:
+    content = path_of(file).read_bytes()
+    return {"value": b64encode(content).decode(), "mediaType": file.media_type, "encoding": "base64"}
 
 
 def _inline(output: Output) -> Any:
