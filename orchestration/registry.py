@@ -33,6 +33,14 @@ class ProcessRow:
     """The DAG that executes it where there is an Airflow; empty where it never runs there."""
     twin: str = ""
     """The DAG of its orders that are tests, where that is another."""
+    hands_over: bool = False
+    """Whether that DAG is the operator's own, which is given the inputs and whose value is the result."""
+    task: str = ""
+    """The task of such a DAG whose value is the result; empty for its one last task."""
+    files_below: str = ""
+    """The folder below which a value of such a DAG may name a file."""
+    output: str = "result"
+    """The output that such a DAG makes."""
     seconds: float | None = None
     """How long a plugin that is not ours may take."""
     memory: int | None = None

@@ -27,10 +27,11 @@ class PluginProcess(Processor):
     work: ClassVar[str] = "processes.foreign"
     strict: ClassVar[bool] = False
 
-    def __init__(self, plugin: BaseProcessor, *, name: str, language: str) -> None:
+    def __init__(self, plugin: BaseProcessor, *, name: str, language: str, hands_over: bool = False) -> None:
         """Describe the plugin by its configured name, in a language. Raises ValueError, TypeError."""
         BaseProcessor.__init__(self, {"name": plugin.name}, complete(plugin.metadata, name, language))
         self.dag = ""
+        self.hands_over = hands_over
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Processor(BaseProcessor):
     strict: ClassVar[bool] = True
     """Whether an input that is not described is refused."""
 
+    hands_over: bool = False
+    """Whether a DAG of the operator's own is given the inputs."""
+
     asks_of: ClassVar[str | None] = None
     """The process of whose orders this one only asks, which is told why one would be refused; None for an order."""
 

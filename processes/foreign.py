@@ -204,7 +204,9 @@ def _bounded(context: JobContext) -> Iterator[None]:
     """
     row = context.process
     if row.memory is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (row.memory, row.memory))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = row.memory if hard == resource.RLIM_INFINITY else min(row.memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if row.seconds is None:
         yield
         return

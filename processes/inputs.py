@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from processes.errors import InvalidInput
 from processes.words import allowed, shown
 
 FORMATS = FormatChecker(())
+_MOST_HANDED_OVER = 200_000
 _QUALIFIED = frozenset({"value", "mediaType", "encoding", "schema", "format"})
 _LINK = frozenset({"href", "rel", "type", "hreflang", "title", "format"})
 _QUALIFIERS = ("mediaType", "encoding", "schema")
@@ -30,6 +32,17 @@ def check_inputs(descriptions: Descriptions, inputs: Mapping[str, Any]) -> dict[
         if name not in descriptions:
             raise InvalidInput(name, f"input {shown(name)} is unknown; allowed: {', '.join(descriptions)}")
     return dict(_checked(descriptions, inputs))
+
+
+def check_handed_over(inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs that Airflow cannot take with a run, which its tasks and pages read whole. Raises InvalidInput."""
+    for name, value in inputs.items():
+        if "\\u0000" in json.dumps({name: value}):
+            raise InvalidInput(name, f"input {shown(name)}: a text in it has a NUL; allowed: texts without")
+    if (size := len(json.dumps(inputs))) > _MOST_HANDED_OVER:
+        largest = max(inputs, key=lambda each: len(json.dumps(inputs[each])))
+        told = f"the inputs are {size:,} bytes as JSON; allowed: at most {_MOST_HANDED_OVER:,}"
+        raise InvalidInput(largest, told)
 
 
 def _checked(descriptions: Descriptions, inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

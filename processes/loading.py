@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pkgutil import iter_modules
@@ -15,6 +15,9 @@ from orchestration.registry import ProcessRow, Registry
 from orchestration.services import TESTING
 from processes.adapter import PluginProcess
 from processes.base import Processor
+
+ANY_PROCESS = "landcast-process"
+"""The DAG that does the work of any process."""
 
 
 class WrongPlugin(Exception):
@@ -58,18 +61,20 @@ def load_process(
     """Return the process of an entry, whose id is its name there. Raises WrongPlugin."""
     definition = dict(entry["processor"])
     plugin = plugin_class(definition["name"])
+    hands_over = "dag" in (entry.get("airflow") or {})
     if not issubclass(plugin, Processor):
-        return _adapted(name, _made(plugin, definition), language)
+        return _adapted(name, _made(plugin, definition), language, hands_over=hands_over)
     processor: Processor = _made(plugin, {**definition, "years": years or {}})
     processor.metadata = {**processor.metadata, "id": name}
+    processor.hands_over = hands_over
     if processor.work and not _is_there(processor.work):
         raise WrongPlugin(f"{definition['name']}: there is no module {processor.work}, which does its work")
     return processor
 
 
-def _adapted(name: str, plugin: BaseProcessor, language: str) -> Processor:
+def _adapted(name: str, plugin: BaseProcessor, language: str, *, hands_over: bool) -> Processor:
     try:
-        return PluginProcess(plugin, name=name, language=language)
+        return PluginProcess(plugin, name=name, language=language, hands_over=hands_over)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WrongPlugin(f"{type(plugin).__name__} is not described: {error}") from error
 
@@ -109,7 +114,7 @@ def _is_there(module: str) -> bool:
 
 def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> ProcessRow:
     """Return the row of a process, from its class and its entry."""
-    return ProcessRow(
+    row = ProcessRow(
         id=name,
         work=processor.work,
         quick=processor.quick,
@@ -117,6 +122,20 @@ def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> Process
         attempts=entry.get("attempts"),
         dag=processor.dag,
         twin=processor.dag + TESTING if processor.has_twin else "",
+    )
+    airflow: Mapping[str, str] | None = entry.get("airflow")
+    if airflow is None:
+        return row
+    if "dag" not in airflow:
+        return replace(row, dag=ANY_PROCESS, twin="")
+    return ProcessRow(
+        id=name,
+        attempts=row.attempts,
+        dag=airflow["dag"],
+        hands_over=True,
+        task=airflow.get("task", ""),
+        files_below=airflow.get("files", ""),
+        output=next(iter(processor.metadata["outputs"]), "result"),
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from orchestration.registry import Registry, decode_row
 from server.settings import JobsSettings
-from server.supervise import StartupError
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ _PATIENCE = 100.0
 
 
 def read_registry(configuration: Path, jobs: JobsSettings) -> Registry:
-    """Return the registry of a configuration, for the worker. Raises StartupError.
+    """Return the registry of a configuration, for the worker. Raises ChildProcessError.
 
     Plugins are loaded by a process of its own, since whatever they load, start or break must not stay in the worker.
     """
@@ -33,7 +32,7 @@ def read_registry(configuration: Path, jobs: JobsSettings) -> Registry:
         rows = map(decode_row, told)
         return Registry(tuple(replace(row, seconds=jobs.plugin_seconds, memory=jobs.plugin_memory) for row in rows))
     except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError) as error:
-        raise StartupError(f"the process plugins cannot be loaded: {error}") from error
+        raise ChildProcessError(f"the process plugins cannot be loaded: {error}") from error
 
 
 def offered(configuration: Mapping[str, Any], registry: Registry, *, airflow: bool) -> dict[str, Any]:

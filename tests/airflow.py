@@ -23,6 +23,7 @@ from tests.postgres import Cluster, start_cluster
 from tests.reaper import kill_session, kill_sessions
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 HOME = Path(os.environ.get("TEST_AIRFLOW_HOME") or CACHE / "landcast" / "airflow-3.3.2")
 SETTINGS = ROOT / "deploy" / "airflow" / "airflow.env"
@@ -52,6 +53,7 @@ class Airflow:
         self.mail_port = free_port()
         self.database_url = cluster.url.replace("/postgres", "/landcast")
         self.worker_url = self.database_url.replace("//landcast:", "//landcast_tasks:")
+        self.config = folder / "config.yml"
         self.environment = self._environment()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -72,15 +74,17 @@ class Airflow:
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
                 [
                     {"name": "dags-folder", "classpath": _BUNDLE, "kwargs": {}},
+                    {"name": "examples", "classpath": _BUNDLE, "kwargs": {"path": str(EXAMPLES / "dags")}},
                     {"name": "tests", "classpath": _BUNDLE, "kwargs": {"path": str(ROOT / "tests" / "dags")}},
                 ]
             ),
             "AIRFLOW_CONN_SMTP_DEFAULT": f"smtp://127.0.0.1:{self.mail_port}/?disable_ssl=true&disable_tls=true"
             "&from_email=airflow%40example.org&timeout=5",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}:{EXAMPLES}",
+            "COUNT_WORDS_FILES": str(self.folder / "files"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LANDCAST_AIRFLOW_PYTHON": sys.executable,
-            "LANDCAST_AIRFLOW_CONFIG": str(ROOT / "pygeoapi-config.yml"),
+            "LANDCAST_AIRFLOW_CONFIG": str(self.config),
             "LANDCAST_STATE_DIR": str(self.state),
             "LANDCAST_DATABASE_URL": self.worker_url,
             "LANDCAST_JOBS_FETCH_PRIVATE": "yes",
@@ -90,6 +94,26 @@ class Airflow:
             "LANDCAST_AIRFLOW_RETRY_DELAY": "0.5",
         }
         return {**_inherited(), **read_environment(SETTINGS), **here, "PATH": f"{HOME}/bin:{os.environ['PATH']}"}
+
+    def _configuration(self) -> str:
+        """Return the configuration with processes besides that only these tests have."""
+        text = (ROOT / "pygeoapi-config.yml").read_text()
+        for folder in ("sample", "products"):
+            text = text.replace(f"data: {folder}/", f"data: {ROOT}/{folder}/")
+        files = f"{{dag: count-words, files: {self.folder / 'files'}}}"
+        return (
+            text
+            + f"""
+  hello:
+    type: process
+    airflow: {{}}
+    processor: {{name: HelloWorld}}
+  count-words:
+    type: process
+    airflow: {files}
+    processor: {{name: count_words.CountWords}}
+"""
+        )
 
     def _database(self, name: str) -> str:
         return self.cluster.url.replace("//landcast:", f"//{name}:").replace("/postgres", f"/{name}")
@@ -111,6 +135,7 @@ class Airflow:
     def prepare(self) -> None:
         """Make the databases, the roles and the file of passwords."""
         self.state.mkdir()
+        self.config.write_text(self._configuration())
         (self.folder / "passwords.json").write_text(
             json.dumps({self.username: self.password, "operator": self._operator})
         )

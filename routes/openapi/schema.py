@@ -46,7 +46,7 @@ def as_openapi(schema: Any) -> Any:
     description: generators of clients name classes by titles, which need not differ.
     """
     if not isinstance(schema, Mapping):
-        return schema
+        return {"not": {}} if schema is False else {}
     said: dict[str, Any] = {}
     for name, value in schema.items():
         if name in _KEPT and _KEPT[name](value):
@@ -71,8 +71,9 @@ def _const(value: Any) -> dict[str, Any]:
 def _types(value: Any) -> dict[str, Any]:
     names = [name for name in value if name != "null"] if isinstance(value, list) else [value]
     nullable = {"nullable": True} if isinstance(value, list) and "null" in value else {}
-    if len(names) == 1:
-        return {"type": names[0], **nullable}
+    names = [name for name in names if name in _TYPES]
+    if len(names) <= 1:
+        return {"type": names[0], **nullable} if names else {}
     return {"anyOf": [{"type": name, **({"items": {}} if name == "array" else {}), **nullable} for name in names]}
 
 
@@ -93,7 +94,9 @@ _TRANSLATIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "items": _items,
     "not": lambda value: {"not": as_openapi(value)},
     "properties": lambda value: {"properties": {name: as_openapi(entry) for name, entry in value.items()}},
-    "additionalProperties": lambda value: {"additionalProperties": as_openapi(value)},
+    "additionalProperties": lambda value: {
+        "additionalProperties": value if isinstance(value, bool) else as_openapi(value)
+    },
     "exclusiveMinimum": lambda value: {"minimum": value, "exclusiveMinimum": True},
     "exclusiveMaximum": lambda value: {"maximum": value, "exclusiveMaximum": True},
     "examples": lambda value: {"example": value[0]} if value else {},

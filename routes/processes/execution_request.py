@@ -11,6 +11,7 @@ from auth.identity import ANONYMOUS, Identity
 from orchestration.job import Order
 from processes.base import Processor
 from processes.errors import InvalidInput
+from processes.inputs import check_handed_over
 from processes.words import shown
 from products.catalogue import Catalogue
 from routes.http.body import parse_object
@@ -68,9 +69,12 @@ def read_order(
 
 def _inputs(processor: Processor, inputs: Mapping[str, Any], catalogue: Catalogue) -> Mapping[str, Any]:
     try:
-        return processor.check(inputs, catalogue)
+        checked = processor.check(inputs, catalogue)
+        if processor.hands_over:
+            check_handed_over(checked)
     except InvalidInput as error:
         raise Problem(HTTPStatus.BAD_REQUEST, error.message, type_=INVALID_PARAMETER, input=error.input) from error
+    return checked
 
 
 def _refused(name: str, value: object, allowed: str) -> Problem:

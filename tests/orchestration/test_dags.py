@@ -42,6 +42,7 @@ IN_PARTS: dict[str, list[str]] = {"plan": [], "make": ["plan"], "assemble": ["ma
     ("name", "tasks", "queue", "hours", "runs", "at_once"),
     [
         ("echo", AT_ONCE, "clc_prod_echo_queue", 1, 64, 64),
+        ("landcast-process", AT_ONCE, "clc_prod_processes_queue", 168, 64, 64),
         ("extract-product", AT_ONCE, "clc_prod_products_queue", 6, 48, 48),
         ("extract-product-testing", AT_ONCE, "clc_test_products_queue", 6, 4, 4),
         ("national-product", IN_PARTS, "clc_prod_products_queue", 24, 16, 48),

@@ -148,3 +148,9 @@ def test_one_that_is_wrong_is_named_and_the_others_are_loaded(plugin: str, said:
     loaded = load_processes({"bad": entry(plugin), "good": entry("HelloWorld")})
     assert list(loaded.processors) == ["good"]
     assert said in loaded.wrong["bad"]
+
+
+def test_what_a_schema_refers_to_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("fetched"))
+    process = adapted(n={"schema": {"$ref": "http://example.org/schema.json"}})
+    assert process.check({"n": 1}, NOTHING) == {"n": 1}

@@ -11,7 +11,9 @@ import jwt
 from airflow_client.client.api.dag_api import DAGApi
 from airflow_client.client.api.dag_run_api import DagRunApi
 from airflow_client.client.api.monitor_api import MonitorApi
+from airflow_client.client.api.task_api import TaskApi
 from airflow_client.client.api.task_instance_api import TaskInstanceApi
+from airflow_client.client.api.x_com_api import XComApi
 from airflow_client.client.api_client import ApiClient
 from airflow_client.client.configuration import Configuration
 from airflow_client.client.exceptions import ApiException, OpenApiException
@@ -30,6 +32,7 @@ _OVER = frozenset({"success", "failed"})
 _TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _PAGE = 100
 """Entries of a page; Airflow gives no more, unless its `maximum_page_limit` says so."""
+_BAD_REQUEST = 400
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _OWN_FAULT = 401, 403, 404, 409, 429, 500
 _BAD_TOKEN = "Invalid JWT token"  # noqa: S105  what Airflow says in a 403, where others say 401
 _NONSENSE = (OpenApiException, ValueError, TypeError, AttributeError, KeyError)
@@ -82,6 +85,7 @@ class Airflow:
         self._token = Token(self._log_in)
         self._runs, self._tasks = DagRunApi(self._api), TaskInstanceApi(self._api)
         self._dags, self._monitor = DAGApi(self._api), MonitorApi(self._api)
+        self._known_tasks, self._values = TaskApi(self._api), XComApi(self._api)
 
     def submit(self, *, dag: str, run: str, conf: Mapping[str, Any]) -> bool:
         """Begin a run; say whether it is new: of one that is there nothing changes."""
@@ -123,6 +127,29 @@ class Airflow:
 
         found = _pages(page, "task_instances")
         return tuple(TaskSeen(each.task_id, each.map_index, _word(each.state), each.try_number) for each in found)
+
+    def leaves(self, dag: str) -> list[str]:
+        """Return the tasks of a DAG that no other comes after."""
+        found = self._call(lambda more: self._known_tasks.get_tasks(dag_id=dag, **more))
+        return [str(each.task_id) for each in found.tasks if not each.downstream_task_ids]
+
+    def value(self, *, dag: str, run: str, task: str) -> Any:
+        """Return the value of a task of a run, None where it returned nothing."""
+        names: dict[str, Any] = {"dag_id": dag, "dag_run_id": run, "task_id": task, "xcom_key": "return_value"}
+
+        def ask(more: Any) -> Any:
+            answer = self._values.get_xcom_entry_without_preload_content(**names, stringify=False, **more)
+            body = bytes(answer.read()).decode(errors="replace")
+            if answer.status >= _BAD_REQUEST:
+                raise _failure(answer.status, body, "a value")
+            return json.loads(body)["value"]
+
+        try:
+            return self._call(ask)
+        except WorkflowRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
 
     def fail(self, *, dag: str, run: str) -> None:
         """End a run; call it for one that is not over, as a result would be marked as failed too."""

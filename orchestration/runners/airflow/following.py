@@ -9,6 +9,7 @@ from orchestration.handover import status_of_tasks
 from orchestration.runners import Done, Failed, Gone
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.condition import QUEUED, Condition
+from orchestration.runners.airflow.handed import result_of
 from orchestration.runners.airflow.run import Run
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Timing) -> fl
     run.over_at = run.over_at or now
     if now < run.over_at + pace.shared:
         return _SOON
-    if run.process.needs_airflow:
+    if run.process.hands_over and seen.state == "success":
+        run.end(result_of(run, airflow))
+    elif run.process.needs_airflow:
         run.end(_given_up(airflow.tasks(dag=run.dags[0], run=run.name)))
     else:
         run.end(Gone(f"Airflow ended its run ({seen.state}) without a result"))

@@ -82,6 +82,7 @@ def run_of(job: Job, dags: tuple[str, ...], results: Path, process: ProcessRow) 
     return Run(run_id(job.id, job.attempt), process, dags, results / job.id / str(job.attempt))
 
 
-def conf_of(job: Job) -> dict[str, Any]:
-    """Return what a DAG is told of an order: where the rest of it lies, which its tasks read."""
-    return {"job": job.id, "attempt": job.attempt, "process": job.order.process}
+def conf_of(job: Job, process: ProcessRow) -> dict[str, Any]:
+    """Return what a DAG is told of an order: where the rest of it lies; an operator's own DAG is told the inputs."""
+    conf = {"job": job.id, "attempt": job.attempt, "process": job.order.process}
+    return {**conf, "inputs": dict(job.order.inputs)} if process.hands_over else conf

@@ -87,7 +87,7 @@ class AirflowRunner:
             hand_order(run.folder, job.order, run.process)
         except OSError as error:
             raise RunnerUnavailable(f"the order {job.id} cannot be written for its tasks: {error}") from error
-        run.conf, run.sent = conf_of(job), again
+        run.conf, run.sent = conf_of(job, run.process), again
         self._add(run)
 
     def look(self, job: Job) -> RunState:
