@@ -33,7 +33,7 @@ class ReconcilerContext:
 
     def read(self) -> None:
         """Read all that is unfinished."""
-        jobs = self.store.unfinished()
+        jobs = self.store.unfinished(self.waiting | self.running)
         self.running = {job.id: job for job in jobs if job.status is Status.RUNNING}
         self.waiting = {job.id: job for job in jobs if job.status is Status.ACCEPTED}
 

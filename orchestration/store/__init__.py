@@ -1,6 +1,6 @@
 """The durable orders: one interface, one module a database."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -33,8 +33,11 @@ class JobStore(Protocol):
     def find(self, query: JobQuery) -> JobPage:
         """Return one page of jobs, newest first; no job of a list carries its inputs or its result."""
 
-    def unfinished(self) -> tuple[Job, ...]:
-        """Return every accepted and running job but those of back ends, oldest first."""
+    def unfinished(self, known: Mapping[str, Job] = ...) -> tuple[Job, ...]:
+        """Return every accepted and running job but those of back ends, oldest first.
+
+        A job that is `known`, by its id, is returned as it is there where nothing has changed since.
+        """
 
     def waiting(self, processes: Collection[str], most: int) -> int:
         """Return how many accepted jobs there are of these processes, counted up to `most`."""

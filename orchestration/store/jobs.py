@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, override
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from orchestration.manifest import decode, encode
 from orchestration.store import statements
 from orchestration.store.database import OrdersDatabase
 from orchestration.store.listing import listing_of
-from orchestration.store.rows import entries_of, job_of
+from orchestration.store.rows import entries_of, job_of, same_job
 from sql.connections import Connection, Place, among
 from sql.times import microseconds, now, time_of
 
@@ -73,10 +74,14 @@ class StoredJobs(OrdersDatabase):
             jobs = list(map(job_of, connection.execute(*listing.page())))
         return listing.cut(jobs, matched)
 
-    def unfinished(self) -> tuple[Job, ...]:
-        """Return every accepted and running job but those of back ends, oldest first."""
+    def unfinished(self, known: Mapping[str, Job] = MappingProxyType({})) -> tuple[Job, ...]:
+        """Return every accepted and running job but those of back ends, oldest first.
+
+        A job that is `known`, by its id, is returned as it is there where nothing has changed since.
+        """
         with self._reading() as connection:
-            return tuple(map(job_of, connection.execute(statements.UNFINISHED)))
+            rows = connection.execute(statements.UNFINISHED)
+            return tuple(same_job(row, known.get(row["id"])) or job_of(row) for row in rows)
 
     def waiting(self, processes: Collection[str], most: int) -> int:
         """Return how many accepted jobs there are of these processes, counted up to `most`."""

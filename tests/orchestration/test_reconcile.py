@@ -1,7 +1,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -258,10 +258,10 @@ def test_reading_many_orders_takes_a_fifth_of_the_time_whatever_comes_in(
     reads: list[float] = []
     unfinished = scene.store.unfinished
 
-    def slow() -> tuple[Job, ...]:
+    def slow(known: Mapping[str, Job]) -> tuple[Job, ...]:
         reads.append(time.monotonic())
         time.sleep(0.05)
-        return unfinished()
+        return unfinished(known)
 
     monkeypatch.setattr(scene.store, "unfinished", slow)
     end = time.monotonic() + 1

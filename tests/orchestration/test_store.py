@@ -522,3 +522,22 @@ def test_an_order_whose_result_is_there_is_born_successful(
     assert store.kept_paths() == frozenset()
     value, _ = store.add(Order("echo", {}, "local"), _VALUE)
     assert (value.status, value.files_until) == (Status.SUCCESSFUL, None)
+
+
+def test_what_is_known_and_has_not_changed_is_not_made_anew(
+    make_store: Callable[..., StoredJobs], make_order: Callable[..., Order]
+) -> None:
+    store = make_store()
+    ids = [store.add(make_order())[0].id for _ in range(4)]
+    known = {job.id: job for job in store.unfinished()}
+    store.begin(ids[0])
+    store.tell([ids[1]], "Waits")
+    store.dismiss(ids[2])
+    begun, told, same = store.unfinished(known)
+    assert (begun.status, told.message) == (Status.RUNNING, "Waits")
+    assert same is known[ids[3]]
+    known = {job.id: job for job in (begun, told, same)}
+    store.report(ids[0], 1, 50, "half")
+    store.hand_back(ids[0], 1, counted=True)
+    again = store.unfinished(known)[0]
+    assert (again.status, again.failures, again.attempt) == (Status.ACCEPTED, 1, 1)
