@@ -1,4 +1,4 @@
-"""What a request wants to do, and what was decided of it."""
+"""Accesses, verdicts and the interface of a policy."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from products.area import Area
 
 
 class Action(StrEnum):
-    """What can be allowed; the words of a policy."""
+    """The actions that a policy can grant, by their names in the policy file."""
 
     DISCOVER = "discover"
     READ_ITEMS = "read-items"
@@ -43,7 +43,7 @@ ON_PROCESSES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One action on one collection or process; `resource` is None where the action is on the server."""
+    """One action on one collection or process; `resource` is None for an action on the server."""
 
     action: Action
     resource: str | None = None
@@ -51,7 +51,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an order may be: so many km2 at most, inside an area, with so many orders unfinished; None is no limit."""
+    """Limits of an order: its size, the area it must lie in, the caller's open orders; None is no limit."""
 
     km2: float | None = None
     within: Area | None = None
@@ -63,10 +63,10 @@ UNLIMITED = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an access is allowed and by which `rule`; `reason` says to the caller what is missing.
+    """Whether an access is allowed and by which `rule`; `reason` tells the caller what is missing.
 
-    `rows` are filters of which any one must hold, `area` is where pixels and features may be seen; both are None where
-    all may be. An order must keep to any one of the `limits`.
+    A caller sees the features that match any filter of `rows`, and the pixels and features inside `area`; None does not
+    restrict. An order must keep to one of the `limits`.
     """
 
     allowed: bool
@@ -78,11 +78,11 @@ class Verdict:
 
 
 class Policy(Protocol):
-    """Decide on an access; must not raise for an ordinary refusal."""
+    """Decides on an access; a refusal is a verdict, not an exception."""
 
     def __call__(self, identity: Identity, access: Access) -> Verdict:
-        """Return the verdict; what nothing allows is refused."""
+        """Return the verdict; the default is to refuse."""
 
 
 current_verdict: ContextVar[Verdict] = ContextVar("current_verdict")
-"""The verdict that let the running request in; every provider honours its `rows` and `area` or refuses."""
+"""The verdict that admitted the current request; every provider applies its `rows` and `area` or refuses."""

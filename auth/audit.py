@@ -1,4 +1,4 @@
-"""Who did what, and what was decided: one line of the log for each decision, never a secret in it."""
+"""The audit log: one record for each decision, without secrets."""
 
 import logging
 
@@ -10,9 +10,9 @@ _LOGGER = logging.getLogger("landcast.audit")
 
 
 def audit(identity: Identity, access: Access, verdict: Verdict, *, job: str | None = None) -> None:
-    """Log the decision, with the id of the key that the caller is known by; the log adds the request's id.
+    """Log a decision, with the id of the caller's API key; the logging setup adds the request id.
 
-    The one caller of an open server is nobody to account for.
+    On an open server there is no identity to record, so nothing is logged.
     """
     if identity.method == "local":
         return
@@ -36,5 +36,5 @@ def audit(identity: Identity, access: Access, verdict: Verdict, *, job: str | No
 
 
 def audit_event(owner: str, event: str, **more: str) -> None:
-    """Log what somebody did that no policy decides: sign-in, sign-out, a key made or revoked, a token asked for."""
+    """Log an event that no policy decides: a sign-in or sign-out, a key created or revoked, a token request."""
     _LOGGER.info(event, extra={"who": owner, "action": event, **more})

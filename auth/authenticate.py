@@ -1,4 +1,4 @@
-"""Who sent a request: by token, by API key, by session, or nobody known."""
+"""Authenticate a request by access token, API key or session."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from anyio import CapacityLimiter
 from auth.client_address import Network, client_address
 from auth.credentials import Credential, credential_of
 from auth.identity import ANONYMOUS, Identity
-from auth.keys.slowed import identify_slowed
 from auth.keys.store import ApiKeys
+from auth.keys.throttled import identify_throttled
 from auth.session import Session
 from auth.sessions import Sessions
 from auth.throttle import Throttle
 
 COOKIE = "__Host-landcast"
-"""The cookie of a session: the prefix has browsers take it over https alone, for this host alone."""
+"""The session cookie; for this prefix browsers require https and accept it for this host only (RFC 6265bis)."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Tokens(Protocol):
-    """What tells whose an access token is."""
+    """Verifies access tokens."""
 
     async def identify(self, token: str) -> Identity:
-        """Return the identity. Raises InvalidToken, KeysUnavailable."""
+        """Return the identity of the token. Raises InvalidToken, KeysUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request; `session` is that of a signed-in browser."""
+    """The sender of a request; `session` is set for a signed-in browser."""
 
     identity: Identity
     session: Session | None = None
@@ -39,7 +39,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Tells who sent a request; what is presented and wrong is refused, never taken for nothing."""
+    """Identifies the sender of a request; wrong credentials are refused, never treated as anonymous."""
 
     tokens: Tokens
     keys: ApiKeys
@@ -49,7 +49,7 @@ class Authenticator:
     threads: CapacityLimiter
 
     async def identify(self, headers: Headers, peer: str) -> Caller:
-        """Return the caller. An ended session is nobody, as browsers send its cookie on.
+        """Return the caller. An expired session is anonymous, because browsers keep sending its cookie.
 
         Raises InvalidCredential, InvalidToken, InvalidKey, TooManyFailures, KeysUnavailable, AccessUnavailable.
         """
@@ -72,7 +72,7 @@ class Authenticator:
         )
 
     def _by_key(self, key: str, address: str) -> Identity:
-        return identify_slowed(self.keys, self.throttle, key, address=address)
+        return identify_throttled(self.keys, self.throttle, key, address=address)
 
     def _signed_in(self, secret: str) -> Caller:
         session = self.sessions.get(secret)
@@ -82,18 +82,18 @@ class Authenticator:
         return Caller(session.identity, session)
 
     def address(self, headers: Headers, peer: str) -> str:
-        """Return the address of the client, through the proxies that are believed."""
+        """Return the client's address; `X-Forwarded-For` counts only from trusted proxies."""
         forwarded = [value.decode("latin-1") for name, value in headers if name.lower() == b"x-forwarded-for"]
         return client_address(peer, forwarded, self.proxies)
 
 
 def session_secret(headers: Headers) -> str | None:
-    """Return the secret of the session's cookie, None where there is none."""
+    """Return the secret in the session cookie, or None."""
     return cookie_of(headers, COOKIE)
 
 
 def cookie_of(headers: Headers, name: str) -> str | None:
-    """Return the value of a cookie, None where there is none, or more than one."""
+    """Return the value of a cookie, or None if it is missing or sent more than once."""
     values: list[str] = []
     for header, value in headers:
         if header.lower() == b"cookie":

@@ -1,4 +1,4 @@
-"""What an access token must say to be taken, and the identity it stands for."""
+"""Check the claims of an access token and read the identity from them."""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _LONGEST_SUBJECT = 255
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What the operator set: whose tokens are taken, and for whom they must be.
+    """The configured issuer, audience and client of accepted tokens.
 
-    `leeway` are the seconds that the clocks of the issuer and of this machine may differ.
+    `leeway` is the allowed difference in seconds between the issuer's clock and ours.
     """
 
     issuer: str
@@ -26,11 +26,11 @@ class TokenRules:
 
 
 def check_claims(token: SignedToken, rules: TokenRules, *, now: float) -> None:
-    """Raise InvalidToken unless this is an access token of the issuer, for us, at this time."""
+    """Raise InvalidToken unless this is a current access token of our issuer for our audience."""
     _check_kind(token)
     if token.claims.get("iss") != rules.issuer:
-        raise InvalidToken(f"the token was issued by somebody else than {rules.issuer}")
-    if rules.audience not in words_of(token.claims.get("aud")):
+        raise InvalidToken(f"the token was not issued by {rules.issuer}")
+    if rules.audience not in strings_of(token.claims.get("aud")):
         raise InvalidToken(
             f"the audience of the token (aud) does not name {rules.audience}; "
             "in Keycloak an audience mapper in a scope of the client adds it"
@@ -42,17 +42,17 @@ def check_claims(token: SignedToken, rules: TokenRules, *, now: float) -> None:
 
 
 def is_subject(found: Any) -> bool:
-    """Say whether the claim `sub` may name somebody."""
+    """Return whether the claim `sub` is valid."""
     return isinstance(found, str) and found.isprintable() and 0 < len(found) <= _LONGEST_SUBJECT
 
 
 def validity(claims: dict[str, Any], leeway: float) -> tuple[float, float]:
-    """Return from when and until when checked claims hold, in seconds of the clock, leeway included."""
+    """Return the start and end of the validity of checked claims, in seconds since 1970, leeway included."""
     return max(claims.get("nbf", 0), claims.get("iat", 0)) - leeway, claims["exp"] + leeway
 
 
 def identity_of(claims: dict[str, Any], rules: TokenRules) -> Identity:
-    """Return whom checked claims stand for; members of another shape than Keycloak's give no rights."""
+    """Return the identity in checked claims; members that do not have Keycloak's shape give no rights."""
     subject = claims["sub"]
     return Identity(
         owner=f"{rules.issuer}|{subject}",
@@ -61,32 +61,32 @@ def identity_of(claims: dict[str, Any], rules: TokenRules) -> Identity:
         name=_text(claims.get("preferred_username")),
         scopes=frozenset((_text(claims.get("scope")) or "").split()),
         roles=_roles(claims.get("realm_access")) | _roles(_member(claims.get("resource_access"), rules.client_id)),
-        groups=frozenset(words_of(claims.get("groups"), one=False)),
+        groups=frozenset(strings_of(claims.get("groups"), one=False)),
         method="token",
     )
 
 
 def _check_kind(token: SignedToken) -> None:
-    """Only what says that it is an access token is one.
+    """Refuse a token that does not say that it is an access token.
 
-    An ID token has our client as its audience too, is signed with the same key and goes through browsers; taken for an
-    access token it would let in whoever saw it. Keycloak writes the kind into the claims, RFC 9068 into the header.
+    An ID token has the same audience and key, and passes through browsers: accepted here, it would give access to
+    anybody who sees it. Keycloak states the type in the claims, RFC 9068 in the header.
     """
     kind = token.claims.get("typ")
     if kind in ("ID", "Refresh", "Offline", "Logout") or token.kind == "logout+jwt" or "events" in token.claims:
         raise InvalidToken("this is an ID, refresh, offline or logout token; send the access token")
     if "cnf" in token.claims:
-        raise InvalidToken("the token is bound to a key of its owner (cnf), which cannot be checked here")
+        raise InvalidToken("the token is bound to a key of its owner (cnf); bound tokens are not supported")
     if token.kind not in (None, "jwt", "at+jwt") or not (kind == "Bearer" or (kind is None and token.kind == "at+jwt")):
         raise InvalidToken("the token does not say that it is an access token: claim typ Bearer or header typ at+jwt")
 
 
 def check_times(claims: dict[str, Any], leeway: float, *, now: float) -> None:
-    """Raise InvalidToken unless the claims hold at this time, and say until when."""
+    """Raise InvalidToken unless the claims have an expiry and are valid now."""
     if "exp" not in claims:
         raise InvalidToken("the token does not say when it expires (exp)")
     if not all(_is_time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims):
-        raise InvalidToken("a time of the token is no number (exp, nbf, iat)")
+        raise InvalidToken("a time in the token is not a number (exp, nbf, iat)")
     since, until = validity(claims, leeway)
     if now >= until:
         raise InvalidToken("the token has expired")
@@ -95,19 +95,19 @@ def check_times(claims: dict[str, Any], leeway: float, *, now: float) -> None:
 
 
 def _is_time(found: Any) -> bool:
-    """NaN is a number of JSON's reader: compared with any time it would never have expired."""
+    """Python's JSON reader accepts NaN, and a token with that `exp` would never expire."""
     return isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < math.inf
 
 
-def words_of(found: Any, *, one: bool = True) -> list[str]:
-    """Return the words of a claim that is a list of them or, with `one`, a single one; nothing for another shape."""
+def strings_of(found: Any, *, one: bool = True) -> list[str]:
+    """Return the strings of a claim that is a list or, with `one`, a single string; [] for any other value."""
     if one and isinstance(found, str):
         return [found]
     return [word for word in found if isinstance(word, str)] if isinstance(found, list) else []
 
 
 def _roles(access: Any) -> frozenset[str]:
-    return frozenset(words_of(_member(access, "roles"), one=False))
+    return frozenset(strings_of(_member(access, "roles"), one=False))
 
 
 def _member(found: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The address of a caller, through the proxies that are trusted to say it."""
+"""The client's address behind trusted proxies."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -8,11 +8,11 @@ Network = IPv4Network | IPv6Network
 
 
 def client_address(peer: str, forwarded_for: Iterable[str], trusted: Sequence[Network]) -> str:
-    """Return the address of the client: the rightmost one that is no trusted proxy's.
+    """Return the rightmost address that is not a trusted proxy.
 
-    `peer` is the other end of the connection, `forwarded_for` the values of the headers `X-Forwarded-For` as they came.
-    Each proxy adds on the right whom it heard from; what stands left of the first address that is not trusted was
-    written by that caller, who may write anything. From a peer that is not trusted the headers say nothing.
+    `peer` is the other end of the connection, `forwarded_for` the values of the `X-Forwarded-For` headers in order.
+    Each proxy appends the address it received from. Everything left of the first untrusted address comes from that
+    client and is ignored; so are the headers of an untrusted peer.
     """
     nearest = read_address(peer)
     if nearest is None:
@@ -26,9 +26,9 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: Sequence[Ne
 
 
 def read_address(text: str) -> Address | None:
-    """Return the address that is written so, with or without a port, None where none is.
+    """Return the address in a text, with or without a port, or None.
 
-    An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+    An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is returned as IPv4.
     """
     bare = text.strip()
     if bare.startswith("["):
@@ -42,8 +42,8 @@ def read_address(text: str) -> Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
-def neighbourhood(text: str) -> str:
-    """Return what stands for an address where callers are counted: an IPv6 one by its /64, which is one customer's."""
+def network_of(text: str) -> str:
+    """Return the network by which callers are counted: the /64 of an IPv6 address, which is usually one customer."""
     address = read_address(text)
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
@@ -51,7 +51,7 @@ def neighbourhood(text: str) -> str:
 
 
 def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
-    """Say whether the other end of a connection is a trusted proxy."""
+    """Return whether the other end of a connection is a trusted proxy."""
     address = read_address(peer)
     return address is not None and _is_in(address, trusted)
 

@@ -1,4 +1,4 @@
-"""What a request presents to be known by, read strictly: whatever could be taken for two things is refused."""
+"""Read the credentials of a request strictly; ambiguous ones are refused."""
 
 import re
 from base64 import b64decode
@@ -10,35 +10,35 @@ from typing import Literal
 from auth.keys.text import PREFIX, is_key_id
 
 _LONGEST = 8192
-"""Characters of a header; tokens of Keycloak with many roles have some thousand."""
+"""Maximum length of a header; a Keycloak token with many roles has several thousand characters."""
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""b64token (RFC 6750, 2.1); it has no comma, so two headers that a proxy joined are none."""
-_WAYS = "allowed are `Bearer` with a token or an API key, and `Basic` with an API key"
+"""b64token (RFC 6750, 2.1). It has no comma, so two headers joined by a proxy do not match."""
+_SUPPORTED = "allowed: `Bearer` with a token or an API key, `Basic` with an API key"
 
 
 class InvalidCredential(Exception):
-    """The request's credentials are malformed, repeated or contradict each other; the message never holds them."""
+    """The request's credentials are malformed, repeated or contradictory; the message never contains them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What is to be verified: an access token as it came, or an API key as a whole."""
+    """An access token or a whole API key, not verified yet."""
 
     kind: Literal["token", "key"]
     value: str = field(repr=False)
 
 
 def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> Credential | None:
-    """Return the one credential in the headers of a request, None where there is none.
+    """Return the credential in the headers of a request, or None.
 
-    `Authorization: Bearer {token or key}`, `Authorization: Basic {id}:{secret}` or `{anything}:{key}` (all that QGIS
-    and GDAL can do for rasters) and `X-Api-Key: {key}`. Raises InvalidCredential.
+    Accepts `Authorization: Bearer {token or key}`, `Authorization: Basic {id}:{secret}` or `{anything}:{key}` (the only
+    ones that QGIS and GDAL can send for rasters) and `X-Api-Key: {key}`. Raises InvalidCredential.
     """
     sent = [(name.lower(), value) for name, value in headers if name.lower() in (b"authorization", b"x-api-key")]
     if not sent:
         return None
     if len(sent) > 1:
-        raise InvalidCredential("one `Authorization` or one `X-Api-Key` header is allowed, not several")
+        raise InvalidCredential("only one `Authorization` or `X-Api-Key` header is allowed")
     name, value = sent[0]
     text = _text(name.decode("ascii"), value)
     return Credential("key", text) if name == b"x-api-key" else _authorization(text)
@@ -48,7 +48,7 @@ def _text(name: str, value: bytes) -> str:
     if len(value) > _LONGEST:
         raise InvalidCredential(f"the header `{name}` is longer than {_LONGEST} characters")
     if not value.isascii():
-        raise InvalidCredential(f"the header `{name}` has characters other than ASCII")
+        raise InvalidCredential(f"the header `{name}` has non-ASCII characters")
     text = value.decode("ascii").strip(" \t")
     if not text.isprintable() or not text:
         raise InvalidCredential(f"the header `{name}` is empty or has control characters")
@@ -62,7 +62,7 @@ def _authorization(text: str) -> Credential:
             return _bearer(rest.lstrip(" "))
         case "basic":
             return Credential("key", _basic(rest.lstrip(" ")))
-    raise InvalidCredential(f"this scheme of `Authorization` is unknown here: {_WAYS}")
+    raise InvalidCredential(f"this `Authorization` scheme is not supported; {_SUPPORTED}")
 
 
 def _bearer(token: str) -> Credential:
@@ -72,7 +72,7 @@ def _bearer(token: str) -> Credential:
 
 
 def _basic(encoded: str) -> str:
-    """Return the API key that is presented as user and password (RFC 7617)."""
+    """Return the API key in a user and password (RFC 7617)."""
     try:
         user, colon, password = b64decode(encoded, validate=True).decode("utf-8").partition(":")
     except (NotBase64, UnicodeDecodeError):

@@ -1,14 +1,14 @@
-"""The database of keys and sessions: the one that the orders are in."""
+"""The database of keys and sessions, which is the database of the orders."""
 
 import sql.database
 
 
 class AccessUnavailable(Exception):
-    """The keys or sessions cannot be read or written: nobody is let in by them until that is over."""
+    """The keys or sessions cannot be read or written; requests that use them fail meanwhile."""
 
 
 class AccessDatabase(sql.database.Database):
-    """The database at `place`; one of SQLite is made when it is not there. Raises AccessUnavailable."""
+    """The database at `place`; a SQLite file is created if it does not exist. Raises AccessUnavailable."""
 
     failure = AccessUnavailable
     contents = "the database of keys and sessions"

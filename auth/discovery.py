@@ -1,4 +1,4 @@
-"""Where the issuer has people sign in and out."""
+"""The issuer's endpoints for signing in and out."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -17,15 +17,15 @@ AskMetadata = Callable[[], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Addresses of the issuer; `names_itself` says that it puts `iss` into each answer to a browser (RFC 9207)."""
+    """The issuer's addresses; `sends_iss` says whether it adds `iss` to each authorization response (RFC 9207)."""
 
     authorization: str
     end_session: str | None
-    names_itself: bool
+    sends_iss: bool
 
 
 class Discovery:
-    """The issuer's endpoints, asked for when somebody signs in, kept for five minutes and while the issuer is away."""
+    """The issuer's endpoints, fetched at a sign-in and cached for five minutes or while the issuer is unreachable."""
 
     def __init__(self, ask: AskMetadata, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
@@ -57,5 +57,5 @@ def _endpoints_of(metadata: dict[str, Any]) -> Endpoints:
     return Endpoints(
         authorization=address_of(metadata, "authorization_endpoint"),
         end_session=address_of(metadata, "end_session_endpoint") if "end_session_endpoint" in metadata else None,
-        names_itself=metadata.get("authorization_response_iss_parameter_supported") is True,
+        sends_iss=metadata.get("authorization_response_iss_parameter_supported") is True,
     )

@@ -1,4 +1,4 @@
-"""Who signed in, as the ID token of their login says (OpenID Connect Core 1.0, 3.1.3.7)."""
+"""Verify the ID token of a login (OpenID Connect Core 1.0, 3.1.3.7)."""
 
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from hashlib import sha256, sha384, sha512
 from hmac import compare_digest
 from typing import Any
 
-from auth.claims import TokenRules, check_times, words_of
+from auth.claims import TokenRules, check_times, strings_of
 from auth.key_ring import KeyRing
 from auth.refusal import InvalidToken
 from auth.signed_token import SignedToken, read_token, verify
@@ -17,7 +17,7 @@ _HASHES = {"256": sha256, "384": sha384, "512": sha512}
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whom the issuer let in, when, and its name of the session."""
+    """Who signed in at the issuer, when, and the issuer's session id."""
 
     subject: str
     sid: str | None
@@ -26,7 +26,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What only the answer to this very login has: our nonce, and the access token that came along."""
+    """What binds an ID token to one login: our nonce, and the access token of the same response."""
 
     nonce: str
     access_token: str
@@ -45,10 +45,10 @@ async def read_id_token(text: str, expected: Expected, *, rules: TokenRules, key
 def _check(token: SignedToken, rules: TokenRules) -> None:
     claims = token.claims
     if claims.get("typ") not in ("ID", None) or token.kind not in ("jwt", None) or "events" in claims:
-        raise InvalidToken("the token of the login is no ID token")
+        raise InvalidToken("the token is not an ID token")
     if claims.get("iss") != rules.issuer:
-        raise InvalidToken(f"the ID token was issued by somebody else than {rules.issuer}")
-    audience = words_of(claims.get("aud"))
+        raise InvalidToken(f"the ID token was not issued by {rules.issuer}")
+    audience = strings_of(claims.get("aud"))
     if rules.client_id not in audience:
         raise InvalidToken("the ID token is for another client")
     if claims.get("azp", rules.client_id if audience == [rules.client_id] else None) != rules.client_id:
@@ -56,12 +56,12 @@ def _check(token: SignedToken, rules: TokenRules) -> None:
 
 
 def _check_binding(token: SignedToken, expected: Expected) -> None:
-    """Refuse the ID token of another login, which somebody else began or which was answered before."""
+    """Refuse the ID token of another login (injected or replayed)."""
     nonce, at_hash = token.claims.get("nonce"), token.claims.get("at_hash")
     if not isinstance(nonce, str) or not compare_digest(nonce.encode(), expected.nonce.encode()):
-        raise InvalidToken("the ID token answers another login (nonce)")
+        raise InvalidToken("the ID token belongs to another login (nonce)")
     if at_hash is not None and at_hash != hash_of(expected.access_token, token.algorithm):
-        raise InvalidToken("the ID token came with another access token (at_hash)")
+        raise InvalidToken("the ID token belongs to another access token (at_hash)")
 
 
 def hash_of(access_token: str, algorithm: str) -> str:

@@ -1,19 +1,19 @@
-"""Who is calling."""
+"""The caller's identity."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
 Method = Literal["anonymous", "token", "key", "session", "local"]
-"""How a caller is known."""
+"""How a caller is authenticated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The caller: `owner` (`iss|sub`) is what an order is stored under, `email` where its news go.
+    """The caller: `owner` (`iss|sub`) owns the orders, `email` receives their notifications.
 
-    `scopes`, `roles` and `groups` are words of the issuer as they stand in the token; what they allow is the policy's
-    to say. `name` is for people to read and may change: nothing is decided on it.
+    `scopes`, `roles` and `groups` are copied from the token; the policy decides what they allow. `name` is only for
+    display and may change.
     """
 
     owner: str
@@ -27,10 +27,10 @@ class Identity:
 
 
 ANONYMOUS = Identity("anonymous")
-"""The caller who sent no credentials; no token's owner is this word, as those have a `|`."""
+"""A caller without credentials; an owner from a token differs, because it contains a `|`."""
 
 LOCAL = Identity("local", method="local")
-"""The one caller there is while the server is open."""
+"""The only caller while the server is open."""
 
 current_identity: ContextVar[Identity] = ContextVar("current_identity")
-"""The identity of the running request; read unset it is an error, never 'anonymous'."""
+"""The identity of the current request. Reading it unset is an error, never 'anonymous'."""

@@ -1,4 +1,4 @@
-"""The issuer of tokens, asked over HTTP."""
+"""Fetch the issuer's metadata and keys over HTTP."""
 
 import asyncio
 import json
@@ -16,30 +16,30 @@ _LARGEST = 1 << 20
 
 
 class IssuerUnreachable(Exception):
-    """The issuer did not answer, or not as OpenID Connect Discovery says; the message names what."""
+    """The issuer did not answer, or not as OpenID Connect Discovery requires; the message says what failed."""
 
 
 class Issuer:
-    """An OpenID Connect issuer; `timeout` are the seconds that a whole question may take."""
+    """An OpenID Connect issuer; `timeout` is in seconds for each call as a whole."""
 
     def __init__(self, url: str, *, algorithms: Collection[str], timeout: float) -> None:
         self.url = url
         self.timeout = timeout
         self._algorithms = tuple(algorithms)
-        # Made once, here: it reads the certificates of the machine, which would hold up the event loop.
+        # Made once, here: it reads the system's certificates, which would block the event loop.
         self._tls = ssl.create_default_context()
 
     async def keys(self) -> dict[str, SigningKey]:
-        """Return the keys that tokens are signed with now, by `kid`, at least one. Raises IssuerUnreachable."""
+        """Return the issuer's current signing keys by `kid`, at least one. Raises IssuerUnreachable."""
         async with self._asking() as client:
             metadata = await self._metadata(client)
             keys = signing_keys(await _fetch(client, address_of(metadata, "jwks_uri")), self._algorithms)
         if not keys:
-            raise IssuerUnreachable("the issuer publishes no key for signing with an algorithm that is allowed")
+            raise IssuerUnreachable("the issuer publishes no signing key for an allowed algorithm")
         return keys
 
     async def metadata(self) -> dict[str, Any]:
-        """Return the discovery document, which names this very issuer. Raises IssuerUnreachable."""
+        """Return the discovery document; its `issuer` is checked. Raises IssuerUnreachable."""
         async with self._asking() as client:
             return await self._metadata(client)
 
@@ -64,10 +64,10 @@ class Issuer:
 
 
 def address_of(metadata: dict[str, Any], name: str) -> str:
-    """Return an address of the discovery document. Raises IssuerUnreachable where it is none that can be trusted."""
+    """Return an address of the discovery document. Raises IssuerUnreachable if it is missing or not https."""
     url = metadata.get(name)
     if not isinstance(url, str) or not is_safe_address(url):
-        raise IssuerUnreachable(f"{name} of the discovery document is no https address")
+        raise IssuerUnreachable(f"{name} in the discovery document is not an https address")
     return url
 
 
@@ -87,7 +87,7 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise IssuerUnreachable("the issuer's answer is no JSON") from error
+        raise IssuerUnreachable("the issuer's answer is not JSON") from error
     if not isinstance(found, dict):
-        raise IssuerUnreachable("the issuer's answer is no JSON object")
+        raise IssuerUnreachable("the issuer's answer is not a JSON object")
     return found

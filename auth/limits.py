@@ -1,4 +1,4 @@
-"""Whether an order keeps to the limits of the policy."""
+"""Check an order against the limits of the policy."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -10,24 +10,24 @@ from products.area import Area
 
 
 class Everywhere(Enum):
-    """The place of an order that no area bounds."""
+    """The extent of an order that no area bounds."""
 
     EVERYWHERE = "everywhere"
 
 
 EVERYWHERE = Everywhere.EVERYWHERE
 Extent = Area | Everywhere | None
-"""Where an order is: in an area, everywhere, or nowhere."""
+"""The extent of an order: an area, everywhere, or None for an order without one."""
 
 
 class LimitExceeded(Exception):
-    """An order is beyond what its caller may order; the message names the limit."""
+    """An order exceeds a limit of its caller; the message names the limit."""
 
 
-def most_open(alternatives: Sequence[Limits], place: Extent) -> int | None:
-    """Return how many unfinished orders the caller of an order at this place may have, None for any number.
+def max_open(alternatives: Sequence[Limits], place: Extent) -> int | None:
+    """Return how many open orders the caller may have for an order of this extent, None for any number.
 
-    Any one of the alternatives suffices. Raises LimitExceeded where the place is beyond all of them.
+    Keeping to one of the alternatives is enough. Raises LimitExceeded if the extent exceeds all of them.
     """
     excesses = [_excess(limits, place) for limits in alternatives]
     kept = [limits for limits, excess in zip(alternatives, excesses, strict=True) if excess is None]
@@ -42,11 +42,11 @@ def _largest(numbers: Iterable[int | None]) -> int | None:
 
 
 def _excess(limits: Limits, place: Extent) -> str | None:
-    """Return which limit the place is beyond, None where it keeps to all."""
+    """Return a message about the limit that the extent exceeds, or None."""
     if place is None:
         return None
     if limits.km2 is not None and (place is EVERYWHERE or place.km2 > limits.km2):
-        size = "all there is" if place is EVERYWHERE else f"{place.km2:,.2f} km2"
+        size = "everything" if place is EVERYWHERE else f"{place.km2:,.2f} km2"
         return f"the order covers {size}; you may order at most {limits.km2:,g} km2 at once (largest-order-km2)"
     if limits.within is not None and (place is EVERYWHERE or not _is_within(place, limits.within)):
         west, south, east, north = limits.within.geometry.bounds

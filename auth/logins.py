@@ -1,4 +1,4 @@
-"""The browser logins that were begun and not come back from."""
+"""Store of the pending logins: begun in a browser, not finished yet."""
 
 from datetime import timedelta
 
@@ -7,9 +7,9 @@ from auth.session import PendingLogin, digest, is_secret, new_secret
 from sql.times import now
 
 PENDING = timedelta(minutes=10)
-"""How long a person has for the issuer's form."""
+"""Time that a person has to complete the issuer's login form."""
 MOST = 10_000
-"""How many are kept: anybody may begin one, so the oldest give way."""
+"""Maximum number of pending logins. Anybody can begin one, so the oldest are deleted."""
 _MICROSECOND = timedelta(microseconds=1)
 
 _SWEEP = "delete from pending_logins where expires <= :now"
@@ -17,22 +17,22 @@ _BOUND = "delete from pending_logins where number <= (select max(number) from pe
 _ADD = """
 insert into pending_logins (state, browser, nonce, verifier, return_to, expires)
 values (:state, :browser, :nonce, :verifier, :return_to, :expires)"""
-# Deleted and read in one statement: of two that bring the same state, one gets it.
+# Deleted and read in one statement: of two requests with the same state, only one succeeds.
 _TAKE = """
 delete from pending_logins where state = :state and browser = :browser and expires > :now
 returning nonce, verifier, return_to"""
 
 
 class PendingLogins(AccessDatabase):
-    """Keep pending logins in the database at `place`; one of SQLite is made when it is not there.
+    """Pending logins in the database at `place`; a SQLite file is created if it does not exist.
 
     Raises AccessUnavailable.
     """
 
     def begin(self, return_to: str, browser: str | None = None) -> PendingLogin:
-        """Remember a login that leads back to a path of ours; the caller has checked that it is one.
+        """Begin a login that returns to a path of this server, which the caller has checked.
 
-        A `browser` that has begun others keeps its secret, so that each of its tabs can come back.
+        A browser with other pending logins keeps its secret `browser`, so that each of its tabs can finish.
         """
         same = browser if browser is not None and is_secret(browser) else new_secret()
         login = PendingLogin(return_to, new_secret(), same, new_secret(), new_secret())
@@ -52,7 +52,7 @@ class PendingLogins(AccessDatabase):
         return login
 
     def take(self, state: str, browser: str) -> PendingLogin | None:
-        """Return the login of a state that came back to the browser it was begun in, exactly once; else None."""
+        """Return and delete the login with this state, begun in this browser; None if there is none."""
         if not (is_secret(state) and is_secret(browser)):
             return None
         values = {"state": digest(state), "browser": digest(browser), "now": now()}
@@ -61,6 +61,6 @@ class PendingLogins(AccessDatabase):
         return None if row is None else PendingLogin(row["return_to"], state, browser, row["nonce"], row["verifier"])
 
     def sweep(self) -> int:
-        """Forget what nobody came back from in time; return how many."""
+        """Delete expired logins; return how many."""
         with self._writing() as connection:
             return connection.execute(_SWEEP, {"now": now()}).rowcount

@@ -1,24 +1,24 @@
-"""Whom the issuer has logged out (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6)."""
+"""Verify a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6)."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from auth.claims import TokenRules, check_times, words_of
+from auth.claims import TokenRules, check_times, strings_of
 from auth.key_ring import KeyRing
 from auth.refusal import InvalidToken
 from auth.signed_token import SignedToken, read_token, verify
 
 _EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _OLDEST = 300
-"""Seconds after which a logout token is not taken any more, whatever it says of its end."""
+"""Seconds after which a logout token is refused, whatever its `exp`."""
 _LONGEST = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """The issuer's session that ended, or, where `sid` is None, all of a person's.
+    """The issuer's session that ended, or all sessions of `subject` if `sid` is None.
 
-    `jti` names the token, which is good once; after `until` (seconds since 1970) it is refused in any case.
+    `jti` is the id of the token, which is accepted once; after `until` (seconds since 1970) it has expired.
     """
 
     jti: str
@@ -28,7 +28,7 @@ class Logout:
 
 
 async def read_logout_token(text: str, *, rules: TokenRules, keys: KeyRing, now: float) -> Logout:
-    """Return whose sessions end. Raises InvalidToken, KeysUnavailable."""
+    """Return which sessions end. Raises InvalidToken, KeysUnavailable."""
     token = read_token(text, rules.algorithms)
     _check_kind(token)
     _check(token.claims, rules)
@@ -41,25 +41,25 @@ async def read_logout_token(text: str, *, rules: TokenRules, keys: KeyRing, now:
 
 
 def _check_kind(token: SignedToken) -> None:
-    """Refuse an ID token: signed by the same key for the same client, it would log people out."""
+    """Refuse other tokens: an ID token has the same key and audience, and would log people out."""
     if token.kind not in ("logout+jwt", "jwt", None) or token.claims.get("typ", "Logout") != "Logout":
-        raise InvalidToken("this is no logout token (typ)")
+        raise InvalidToken("this is not a logout token (typ)")
     events = token.claims.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(_EVENT), dict):
-        raise InvalidToken("this is no logout token (events)")
+        raise InvalidToken("this is not a logout token (events)")
     if "nonce" in token.claims:
-        raise InvalidToken("a logout token has no nonce")
+        raise InvalidToken("a logout token must not have a nonce")
 
 
 def _check(claims: dict[str, Any], rules: TokenRules) -> None:
     if claims.get("iss") != rules.issuer:
-        raise InvalidToken(f"the logout token was issued by somebody else than {rules.issuer}")
-    if rules.client_id not in words_of(claims.get("aud")):
+        raise InvalidToken(f"the logout token was not issued by {rules.issuer}")
+    if rules.client_id not in strings_of(claims.get("aud")):
         raise InvalidToken("the logout token is for another client (aud)")
     if "iat" not in claims:
         raise InvalidToken("the logout token does not say when it was issued (iat)")
     if _name(claims, "jti") is None:
-        raise InvalidToken("the logout token has no name (jti)")
+        raise InvalidToken("the logout token has no id (jti)")
     if _name(claims, "sid") is None and _name(claims, "sub") is None:
         raise InvalidToken("the logout token names neither a session nor a person (sid, sub)")
 

@@ -1,4 +1,4 @@
-"""What the routes for people need: sign-in, sessions, keys and tokens."""
+"""The collaborators of the account routes: sign-in, sessions, keys and tokens."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from auth.token_endpoint import TokenEndpoint
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The collaborators; `issuer` is the issuer's address, `password_grant` says whether passwords are taken.
+    """The collaborators; `issuer` is the issuer's address, `password_grant` whether passwords are accepted.
 
-    `begun` slows who begins logins without end.
+    `begun` throttles the beginning of logins.
     """
 
     issuer: str

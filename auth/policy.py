@@ -1,4 +1,4 @@
-"""The one function that decides: grants, and nothing beside them."""
+"""The policy function, which decides by grants alone."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ _READING = frozenset(
         Action.READ_OWN_JOBS,
     }
 )
-_CONFINED: Mapping[KeyScope, frozenset[Action]] = {
+_KEY_ACTIONS: Mapping[KeyScope, frozenset[Action]] = {
     "read": _READING,
     "order": _READING | {Action.EXECUTE, Action.DISMISS_OWN_JOBS},
 }
-"""What an API key of a scope is good for, whatever its owner may do."""
+"""The actions of an API key by its scope, whatever its owner's rights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """Whom a grant is for: everybody, everybody who is known, or who has any one of these words of the issuer.
+    """Whom a grant is for: everybody, every authenticated caller, or those with one of these rights or ids.
 
-    A role counts as held where it stands among the roles or among the scopes; a user is `sub` or `iss|sub`.
+    A role matches one of the caller's roles or scopes; a user is `sub` or `iss|sub`.
     """
 
     public: bool = False
@@ -44,7 +44,7 @@ class Subjects:
     users: frozenset[str] = frozenset()
 
     def has(self, identity: Identity) -> bool:
-        """Say whether the caller is among them."""
+        """Return whether the caller is among them."""
         if self.public or identity.method == ANONYMOUS.method:
             return self.public
         return bool(
@@ -56,16 +56,16 @@ class Subjects:
             or self.users & {identity.subject, identity.owner}
         )
 
-    def words(self) -> list[str]:
-        """Return whom it is for in words."""
+    def described(self) -> list[str]:
+        """Return a description of each alternative, such as `role user`."""
         kinds = {"role": self.roles, "scope": self.scopes, "group": self.groups}
-        named = [f"{kind} {word}" for kind, words in kinds.items() for word in sorted(words)]
+        named = [f"{kind} {name}" for kind, names in kinds.items() for name in sorted(names)]
         return ["a login"] if self.authenticated else named
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """That `who` may do these actions on these collections and processes, with limits."""
+    """Allows `who` these actions on these collections and processes, within limits."""
 
     name: str
     who: Subjects
@@ -76,9 +76,9 @@ class Grant:
     area: Area | None = None
 
     def accesses(self, everything: frozenset[str]) -> Iterable[Access]:
-        """Yield what it allows; who may do anything with a resource may know that it is there.
+        """Yield the accesses it allows; any action on a resource includes its discovery.
 
-        An administrator knows everything and sees and ends all jobs.
+        An administrator discovers everything, and reads and dismisses all jobs.
         """
         if Action.ADMINISTER in self.actions:
             yield Access(Action.ADMINISTER)
@@ -90,11 +90,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class GrantPolicy:
-    """A Policy made of grants: what none of them allows is refused."""
+    """A Policy of grants: an access that no grant allows is refused."""
 
     grants: tuple[Grant, ...]
     resources: frozenset[str]
-    """The ids of all collections and processes that there can be."""
+    """The ids of all collections and processes."""
     _index: dict[Access, tuple[Grant, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -105,18 +105,19 @@ class GrantPolicy:
         object.__setattr__(self, "_index", index)
 
     def __call__(self, identity: Identity, access: Access) -> Verdict:
-        """Return the verdict. The one caller of an open server may do everything."""
+        """Return the verdict. The caller of an open server may do everything."""
         if identity.method == "local":
             return _OPEN
-        if isinstance(identity, KeyIdentity) and access.action not in _CONFINED[identity.key_scope]:
-            return Verdict(allowed=False, reason=f"this key is made to {identity.key_scope}, not to {access.action}")
+        if isinstance(identity, KeyIdentity) and access.action not in _KEY_ACTIONS[identity.key_scope]:
+            reason = f"{access.action} is not allowed with an API key of the scope {identity.key_scope}"
+            return Verdict(allowed=False, reason=reason)
         there_are = self._index.get(access, ())
         grants = [grant for grant in there_are if grant.who.has(identity)]
         return _allowed(grants, access) if grants else Verdict(allowed=False, reason=_missing(there_are, access))
 
 
 def _allowed(grants: list[Grant], access: Access) -> Verdict:
-    """Return the verdict of all grants together: each alone suffices, so the least restricted one counts."""
+    """Return the verdict of all matching grants; one is enough, so the least restricted counts."""
     rule = ",".join(grant.name for grant in grants)
     limits = tuple(dict.fromkeys(grant.limits for grant in grants))
     if access.action is Action.DISCOVER or any(grant.rows is None and grant.area is None for grant in grants):
@@ -128,10 +129,10 @@ def _allowed(grants: list[Grant], access: Access) -> Verdict:
 
 
 def _missing(grants: tuple[Grant, ...], access: Access) -> str:
-    words = list(dict.fromkeys(word for grant in grants for word in grant.who.words()))
+    needed = list(dict.fromkeys(name for grant in grants for name in grant.who.described()))
     what = f"{access.action} of {access.resource}" if access.resource else access.action
-    return f"{what} needs {' or '.join(words)}" if words else f"{what} is granted to nobody like you"
+    return f"{what} needs {' or '.join(needed)}" if needed else f"{what} is not granted to you"
 
 
 OPEN = GrantPolicy((), frozenset())
-"""The policy of an open server, whose one caller is local."""
+"""The policy of an open server, whose only caller is local."""

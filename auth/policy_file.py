@@ -1,4 +1,4 @@
-"""The policy as an operator writes it (YAML), read into grants; every mistake is named at once."""
+"""Read the policy file (YAML) into grants; all mistakes are reported together."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from auth.policy_problems import InvalidPolicy, Problems
 from products.yaml_file import UnreadableYaml, read_yaml
 
 COLLECTIONS = ("clcplus-raster", "clcplus-vector", "parks", "nations")
-"""The names that are known whether or not they are configured: a policy may speak of what is switched off."""
+"""Ids that a policy may name even when they are not configured."""
 _ROLES = ("admin", "user", "gaf", "geoville")
 _MEMBERS = ("who", "may", "collections", "processes", "limits", "rows", "area")
 _WHO = ("role", "group", "scope", "user")
@@ -22,14 +22,14 @@ _EVERYBODY = ("public", "authenticated")
 
 @dataclass(frozen=True, slots=True)
 class PolicyNames:
-    """The words that a policy may use: ids of collections and of processes."""
+    """The ids of collections and processes that a policy may name."""
 
     collections: frozenset[str]
     processes: frozenset[str]
 
     @classmethod
     def of(cls, resources: Mapping[str, Mapping[str, Any]], processes: Iterable[str] = ()) -> "PolicyNames":
-        """Return what is configured and what could be: of `processes` a policy may speak, too."""
+        """Return the configured ids, COLLECTIONS, and `processes`."""
         kinds: dict[str, set[str]] = {"collection": set(COLLECTIONS), "process": set(processes)}
         for name, resource in resources.items():
             kinds[resource["type"]].add(str(name))
@@ -92,16 +92,16 @@ class _Reader:
         return frozenset(found)
 
     def _without_effect(self, place: str, entry: Mapping[str, Any], actions: frozenset[Action]) -> None:
-        """Name what stands there and would bound nothing: who wrote it believes that it does."""
+        """Report members that have no effect: their author expects one."""
         for kind, on in (("collections", ON_COLLECTIONS), ("processes", ON_PROCESSES)):
             if kind in entry and actions and not actions & on:
-                self.problems.say(f"{place}.{kind}", f"nothing that may says is done to {kind}")
+                self.problems.say(f"{place}.{kind}", f"no action in may applies to {kind}")
         if "limits" in entry and Action.EXECUTE not in actions:
-            self.problems.say(f"{place}.limits", "limits bound orders, which need execute")
+            self.problems.say(f"{place}.limits", "limits apply to orders, which need execute")
         for member in ("rows", "area"):
             if member in entry and not actions & (ON_COLLECTIONS - {Action.DISCOVER}):
                 self.problems.say(
-                    f"{place}.{member}", "bounds what is read of collections; orders are bounded by limits.order-area"
+                    f"{place}.{member}", "restricts reading of collections; orders are restricted by limits.order-area"
                 )
             if member in entry and entry[member] is None:
                 self.problems.say(f"{place}.{member}", "has no value; leave it out to grant all of the collections")
@@ -116,7 +116,7 @@ class _Reader:
     def _restrictions(self, place: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         rows, area = entry.get("rows"), entry.get("area")
         if rows is not None and not (isinstance(rows, str) and rows):
-            self.problems.say(f"{place}.rows", f"{rows!r} is no filter")
+            self.problems.say(f"{place}.rows", f"{rows!r} is not a filter")
         return {"rows": rows, "area": None if area is None else read_policy_area(self.problems, f"{place}.area", area)}
 
 
@@ -126,7 +126,7 @@ def read_policy(path: Path, known: PolicyNames) -> GrantPolicy:
 
 
 def read_roles(path: Path) -> frozenset[str]:
-    """Return the roles that the policy of a file knows. Raises InvalidPolicy."""
+    """Return the roles that a policy file declares. Raises InvalidPolicy."""
     reader = _reader_of(_document(path), PolicyNames(frozenset(), frozenset()))
     reader.problems.end()
     return reader.roles
@@ -147,7 +147,7 @@ def _reader_of(document: Any, known: PolicyNames) -> _Reader:
 
 
 def policy_of(document: Any, known: PolicyNames) -> GrantPolicy:
-    """Return the policy of a document. Raises InvalidPolicy: a restriction that is not understood is never dropped."""
+    """Return the policy of a document. Raises InvalidPolicy: an unknown restriction is never ignored."""
     grants = document.get("grants") if isinstance(document, Mapping) else None
     if not isinstance(grants, Mapping) or not grants:
         raise InvalidPolicy(["grants: must be a mapping of at least one name to a grant"])

@@ -1,4 +1,4 @@
-"""The limits of a grant as an operator writes them."""
+"""Read the limits of a grant."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +15,13 @@ _LIMITS = ("largest-order-km2", "order-area", "open-orders")
 
 
 def read_limits(problems: Problems, place: str, given: Any) -> Limits:
-    """Return the limits; what is wrong is noted."""
+    """Return the limits; mistakes are added to `problems`."""
     if not isinstance(given, Mapping):
-        problems.say(place, f"{given!r} is no mapping of {', '.join(_LIMITS)}")
+        problems.say(place, f"{given!r} is not a mapping of {', '.join(_LIMITS)}")
         return UNLIMITED
     problems.unknown(place, given, _LIMITS)
     for name in (name for name, value in given.items() if value is None):
-        problems.say(f"{place}.{name}", "has no value; leave it out where there is no limit")
+        problems.say(f"{place}.{name}", "has no value; leave it out for no limit")
     within = given.get("order-area")
     return Limits(
         km2=_number(problems, f"{place}.largest-order-km2", given.get("largest-order-km2"), most=MAX_ORDER_KM2),
@@ -31,13 +31,13 @@ def read_limits(problems: Problems, place: str, given: Any) -> Limits:
 
 
 def read_policy_area(problems: Problems, place: str, given: Any) -> Area | None:
-    """Return a nation's outline or a polygon; what is neither is noted."""
+    """Return a nation's outline or a polygon; anything else is added to `problems`."""
     match given:
         case {"nation": str(name), **others} if not others:
             nation = find_nation(name)
             if nation is not None:
                 return outline_of(nation)
-            problems.say(place, f"{name!r} is no nation of the collection nations")
+            problems.say(place, f"{name!r} is not a nation of the collection nations")
             return None
         case {"polygon": outline, **others} if not others:
             try:

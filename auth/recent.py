@@ -1,11 +1,11 @@
-"""A memory of bounded size."""
+"""A bounded cache."""
 
 from collections import OrderedDict
 from threading import Lock
 
 
 class Recent[K, V]:
-    """The entries used last, `entries` at most, for many threads: however many are put in, it grows no more."""
+    """A thread-safe LRU cache of at most `entries` entries."""
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
@@ -16,7 +16,7 @@ class Recent[K, V]:
         return len(self._kept)
 
     def get(self, key: K) -> V | None:
-        """Return what is kept under the key, None where nothing is or it was displaced."""
+        """Return the value of the key, or None if it is missing or was evicted."""
         with self._lock:
             value = self._kept.get(key)
             if value is not None:
@@ -24,7 +24,7 @@ class Recent[K, V]:
             return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep the value; the entry that was longest unused may go."""
+        """Store the value; the least recently used entry may be evicted."""
         with self._lock:
             self._kept[key] = value
             self._kept.move_to_end(key)
@@ -32,11 +32,11 @@ class Recent[K, V]:
                 self._kept.popitem(last=False)
 
     def drop(self, key: K) -> None:
-        """Forget one entry."""
+        """Remove one entry."""
         with self._lock:
             self._kept.pop(key, None)
 
     def clear(self) -> None:
-        """Forget every entry."""
+        """Remove all entries."""
         with self._lock:
             self._kept.clear()

@@ -1,10 +1,10 @@
-"""Why a caller could not be made out: the token is bad, or nobody can tell."""
+"""Why a token is not accepted: it is invalid, or cannot be verified now."""
 
 
 class InvalidToken(Exception):
-    """A token is refused; `reason` says in words what is wrong or missing.
+    """A token is refused; `reason` says what is wrong or missing.
 
-    The words are ours, hold nothing of the token and neither quote nor backslash: they go into `WWW-Authenticate`.
+    It is sent in `WWW-Authenticate`, so it contains nothing of the token, no quote and no backslash.
     """
 
     def __init__(self, reason: str) -> None:
@@ -13,9 +13,9 @@ class InvalidToken(Exception):
 
 
 class KeysUnavailable(Exception):
-    """Whether a token is good cannot be told now, because the issuer's keys could not be had.
+    """A token cannot be verified now, because the issuer's keys are not available.
 
-    `retry_after`: seconds after which it is worth while to ask again.
+    `retry_after` is in seconds.
     """
 
     def __init__(self, problem: str, *, retry_after: int) -> None:

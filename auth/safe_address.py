@@ -1,11 +1,11 @@
-"""Addresses that what is trusted may come from."""
+"""Which addresses trusted data may be fetched from."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
 def is_safe_address(url: str) -> bool:
-    """Tell whether nobody on the way can change what this address answers: https, or the machine itself."""
+    """Return whether nobody on the network can change the answer: https, or the loopback interface."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port

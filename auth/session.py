@@ -1,4 +1,4 @@
-"""A signed-in browser, and a login that was begun."""
+"""A session of a signed-in browser, and a pending login."""
 
 import re
 from base64 import urlsafe_b64encode
@@ -16,9 +16,9 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that is good now. `csrf` is what its forms must bring back.
+    """An active session. `csrf` is the token that its forms must send.
 
-    `identity` is as it was at the login. `sid` is the issuer's name of its session; `id_token` the hint for its logout.
+    `identity` is as of the login. `sid` is the issuer's session id; `id_token` is the hint for the issuer's logout.
     """
 
     identity: Identity
@@ -30,16 +30,16 @@ class Session:
     expires: datetime
 
     def sent_form(self, csrf: str) -> bool:
-        """Say whether a form that brings this back is one that this session was given."""
+        """Return whether the CSRF token of a form is this session's."""
         return compare_digest(self.csrf.encode("ascii"), csrf.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A login on its way: `state`, `nonce` and the PKCE `challenge` go to the issuer, `browser` into a cookie.
+    """A login in progress: `state`, `nonce` and the PKCE `challenge` go to the issuer, `browser` into a cookie.
 
-    The cookie ties the return to the browser that began, whose logins share it: else an attacker could have a victim
-    finish the attacker's own login, and the victim would work in the attacker's account.
+    The cookie, shared by all logins of a browser, binds the callback to the browser that began. Without it an attacker
+    could make a victim finish the attacker's login and work in the attacker's account.
     """
 
     return_to: str
@@ -55,22 +55,22 @@ class PendingLogin:
 
 
 def new_secret() -> str:
-    """Return 256 random bits as 43 characters that a cookie and an address may hold."""
+    """Return 256 random bits as 43 characters that are safe in cookies and URLs."""
     return token_urlsafe(32)
 
 
 def is_secret(text: str) -> bool:
-    """Say whether it may be what `new_secret` returned; what is not is never looked up."""
+    """Return whether the text has the format of `new_secret`."""
     return _SECRET.fullmatch(text) is not None
 
 
 def digest(secret: str) -> bytes:
-    """Return what is stored of a secret of 256 random bits."""
+    """Return the hash of a secret that is stored."""
     return sha256(secret.encode("ascii")).digest()
 
 
 def csrf_of(secret: str) -> str:
-    """Return the secret of a session's forms: derived from the cookie's, so that it is stored nowhere."""
+    """Return a session's CSRF token, derived from its secret and therefore not stored."""
     return _base64(hmac_digest(secret.encode("ascii"), b"csrf", "sha256"))
 
 

@@ -1,4 +1,4 @@
-"""The browser sessions that there are, for all processes of the server."""
+"""Store of the browser sessions, shared by all server processes."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from auth.session import Session, csrf_of, digest, is_secret, new_secret
 from sql.times import microseconds, now, time_of
 
 LIFETIME = timedelta(hours=8)
-"""How long a session lasts at most; nothing prolongs it."""
+"""Maximum duration of a session; nothing extends it."""
 IDLE = timedelta(minutes=30)
-"""How long a session lasts that nobody uses."""
+"""Duration of a session without use."""
 _SEEN = timedelta(minutes=1)
-"""How often at most it is written that a session is used."""
+"""Minimum interval between two updates of a session's last use."""
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
 
@@ -31,26 +31,26 @@ _TOUCH = "update sessions set seen = :now where hash = :hash and seen between :i
 _DELETE = "delete from sessions where hash = :hash"
 _DELETE_BY_SID = "delete from sessions where sid = :sid"
 _DELETE_BY_SUBJECT = "delete from sessions where subject = :subject"
-_FORGET_OBEYED = "delete from logout_tokens where until <= :now"
-_OBEYED = "insert into logout_tokens (jti, until) values (:jti, :until) on conflict do nothing"
+_DELETE_EXPIRED_LOGOUTS = "delete from logout_tokens where until <= :now"
+_ADD_LOGOUT = "insert into logout_tokens (jti, until) values (:jti, :until) on conflict do nothing"
 _SWEEP = "delete from sessions where expires <= :now or seen <= :idle_since"
 
 
 class Sessions(AccessDatabase):
-    """Keep sessions in the database at `place`; one of SQLite is made when it is not there. Raises AccessUnavailable.
+    """Sessions in the database at `place`; a SQLite file is created if it does not exist. Raises AccessUnavailable.
 
-    A session ends LIFETIME after its login, IDLE after its last use, at a logout here, and at one that the issuer tells
-    of. No token of the issuer is kept but the ID token, as nothing is fetched in the user's name: what a person loses
-    at the issuer without being logged out there is lost here at the next login.
+    A session ends LIFETIME after its login, IDLE after its last use, at a logout here, or at a logout that the issuer
+    announces. Only the ID token is stored. Rights removed at the issuer without a logout there are removed here at the
+    next login.
     """
 
     def create(self, identity: Identity, *, sid: str | None, id_token: str | None) -> tuple[str, Session]:
-        """Begin a session; return the secret for its cookie, new at every login, and the session.
+        """Start a session; return the secret for its cookie, new at every login, and the session.
 
-        Raises ValueError for a caller who did not sign in: with a key nobody gets what a person may.
+        Raises ValueError for a caller who did not sign in, such as one with an API key.
         """
         if identity.method in ("key", "anonymous"):
-            raise ValueError(f"a session is for a person who signed in, not for a caller known as {identity.method}")
+            raise ValueError(f"a session needs a person who signed in, not a caller authenticated as {identity.method}")
         secret, present = new_secret(), now()
         values = {
             "hash": digest(secret),
@@ -65,7 +65,7 @@ class Sessions(AccessDatabase):
             return secret, _session_of(connection.execute(_ADD, values).fetchone(), secret)
 
     def get(self, secret: str) -> Session | None:
-        """Return the session of a cookie; None where it is unknown, malformed or has ended."""
+        """Return the session of a cookie, or None if it is unknown, malformed or has ended."""
         if not is_secret(secret):
             return None
         with self._reading() as connection:
@@ -73,26 +73,26 @@ class Sessions(AccessDatabase):
         return None if row is None else _session_of(row, secret)
 
     def touch(self, secret: str, session: Session) -> None:
-        """Note that the session is used; writes once a minute at most."""
+        """Record that the session is used; writes at most once a minute."""
         if now() - microseconds(session.seen) >= _SEEN // _MICROSECOND:
             self._change(_TOUCH, **_moments(secret))
 
     def delete(self, secret: str) -> bool:
-        """End the session of a cookie, for every process at once; say whether there was one."""
+        """End the session of a cookie in every process at once; return whether there was one."""
         return is_secret(secret) and self._change(_DELETE, hash=digest(secret)) == 1
 
     def delete_by_sid(self, sid: str) -> int:
-        """End the sessions that belong to one of the issuer's; return how many."""
+        """End the sessions with this session id of the issuer; return how many."""
         return self._change(_DELETE_BY_SID, sid=sid)
 
     def delete_by_subject(self, subject: str) -> int:
         """End every session of a person; return how many."""
         return self._change(_DELETE_BY_SUBJECT, subject=subject)
 
-    def obey(self, logout: Logout) -> int | None:
-        """End the sessions that a logout token names; return how many, None for a token that was obeyed before.
+    def apply_logout(self, logout: Logout) -> int | None:
+        """End the sessions that a logout token names; return how many, None for a token that was used before.
 
-        One transaction: a token that could not be obeyed may come again.
+        It is one transaction, so the issuer can send a token again after a failure.
         """
         values = {
             "now": now(),
@@ -102,13 +102,13 @@ class Sessions(AccessDatabase):
             "subject": logout.subject,
         }
         with self._writing() as connection:
-            connection.execute(_FORGET_OBEYED, values)
-            if connection.execute(_OBEYED, values).rowcount == 0:
+            connection.execute(_DELETE_EXPIRED_LOGOUTS, values)
+            if connection.execute(_ADD_LOGOUT, values).rowcount == 0:
                 return None
             return connection.execute(_DELETE_BY_SID if logout.sid else _DELETE_BY_SUBJECT, values).rowcount
 
     def sweep(self) -> int:
-        """Forget what has ended; return how many sessions."""
+        """Delete ended sessions; return how many."""
         return self._change(_SWEEP, **_moments())
 
     def _change(self, statement: str, **values: Any) -> int:
@@ -132,8 +132,8 @@ def _encode(identity: Identity) -> str:
 
 def _decode(text: str) -> Identity:
     members = json.loads(text)
-    words = {name: frozenset(members[name]) for name in ("scopes", "roles", "groups")}
-    return Identity(**(members | words))
+    rights = {name: frozenset(members[name]) for name in ("scopes", "roles", "groups")}
+    return Identity(**(members | rights))
 
 
 def _session_of(row: Mapping[str, Any], secret: str) -> Session:

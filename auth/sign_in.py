@@ -1,4 +1,4 @@
-"""People signed in and out in a browser: authorization code with PKCE (RFC 6749, 4.1; RFC 7636; OpenID Connect)."""
+"""Sign people in and out in a browser: authorization code with PKCE (RFC 6749, 4.1; RFC 7636; OpenID Connect)."""
 
 import logging
 import time
@@ -27,12 +27,12 @@ _SCOPE = "openid"
 
 
 class SignInFailed(Exception):
-    """Nobody is signed in; the message is for the person and holds nothing that came with the request."""
+    """The sign-in failed; the message is for the person and contains nothing of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginStarted:
-    """Where the browser is sent, and what its cookie must bring back."""
+    """The address to redirect the browser to, and the value of its cookie."""
 
     address: str = field(repr=False)
     browser: str = field(repr=False)
@@ -40,7 +40,7 @@ class LoginStarted:
 
 @dataclass(frozen=True, slots=True)
 class LoginFinished:
-    """The session that began: its cookie's secret, and the path of ours that the person wanted."""
+    """The new session, the secret for its cookie, and the path to return to."""
 
     secret: str = field(repr=False)
     session: Session
@@ -51,7 +51,7 @@ class LoginFinished:
 class SignIn:
     """Signs people in at the issuer.
 
-    Raises IssuerUnreachable, KeysUnavailable, AccessUnavailable where that cannot be done at present.
+    Raises IssuerUnreachable, KeysUnavailable, AccessUnavailable while that is not possible.
     """
 
     discovery: Discovery
@@ -64,7 +64,7 @@ class SignIn:
     threads: CapacityLimiter
 
     async def begin(self, return_to: str, browser: str | None) -> LoginStarted:
-        """Begin a login that leads back to a path of ours, which the caller has checked; `browser` is its cookie."""
+        """Begin a login that returns to a path of this server, which the caller has checked; `browser` is a cookie."""
         endpoints = await self.discovery.endpoints()
         login = await anyio.to_thread.run_sync(self.logins.begin, return_to, browser, limiter=self.threads)
         asked = {
@@ -80,15 +80,15 @@ class SignIn:
         return LoginStarted(_with(endpoints.authorization, asked), login.browser)
 
     async def finish(self, answer: Mapping[str, str], browser: str | None, *, before: str | None) -> LoginFinished:
-        """Begin the session for what the issuer sent the browser back with; `before` is the cookie of an older one.
+        """Start a session from the issuer's authorization response; `before` is the cookie of an older session.
 
-        Raises SignInFailed. Whatever fails, the state was good once.
+        The state is used up, even on failure. Raises SignInFailed.
         """
         state = answer.get("state", "")
         login = await anyio.to_thread.run_sync(self.logins.take, state, browser or "", limiter=self.threads)
         if login is None:
             raise SignInFailed(
-                "this login was not begun in this browser, was finished already, or took longer than ten minutes"
+                "this login was not started in this browser, is already finished, or took longer than ten minutes"
             )
         await self._check_issuer(answer)
         code = _code_of(answer)
@@ -98,16 +98,16 @@ class SignIn:
         except GrantRefused as error:
             raise _refused(error) from error
         except InvalidToken as error:
-            raise SignInFailed(f"the issuer's answer is not good: {error.reason}") from error
+            raise SignInFailed(f"the issuer's answer is not valid: {error.reason}") from error
         begin = partial(self._begin_session, identity, signed_in, id_token=granted["id_token"], before=before)
         secret, session = await anyio.to_thread.run_sync(begin, limiter=self.threads)
         return LoginFinished(secret, session, login.return_to)
 
     async def _check_issuer(self, answer: Mapping[str, str]) -> None:
-        """Refuse the answer of another issuer, before its code is sent to ours (RFC 9207)."""
+        """Refuse another issuer's response before its code is sent to ours (RFC 9207)."""
         endpoints = await self.discovery.endpoints()
         given = answer.get("iss")
-        if given != self.verifier.rules.issuer and (given is not None or endpoints.names_itself):
+        if given != self.verifier.rules.issuer and (given is not None or endpoints.sends_iss):
             raise SignInFailed("the answer came from another issuer than the one that was asked (iss)")
 
     async def _verify(self, granted: Granted, login: PendingLogin) -> tuple[Identity, SignedIn]:
@@ -129,7 +129,7 @@ class SignIn:
     def _begin_session(
         self, identity: Identity, signed_in: SignedIn, *, id_token: str, before: str | None
     ) -> tuple[str, Session]:
-        """Begin a session under a new secret: one that somebody else put into the browser is worth nothing."""
+        """Start a session with a new secret, which prevents session fixation."""
         if before is not None:
             self.sessions.delete(before)
         secret, session = self.sessions.create(identity, sid=signed_in.sid, id_token=id_token)
@@ -137,9 +137,9 @@ class SignIn:
         return secret, session
 
     async def end_address(self, session: Session, back: str) -> str | None:
-        """Return where the browser ends the issuer's session too, None where the issuer has no such place.
+        """Return the address that ends the issuer's session too, or None if the issuer has none.
 
-        OpenID Connect RP-Initiated Logout 1.0; `back` is where it comes back to.
+        OpenID Connect RP-Initiated Logout 1.0; `back` is the address to return to.
         """
         end_session = (await self.discovery.endpoints()).end_session
         if end_session is None:
@@ -148,31 +148,31 @@ class SignIn:
         hint = {} if session.id_token is None else {"id_token_hint": session.id_token}
         return _with(end_session, {**hint, **asked})
 
-    async def obey(self, logout_token: str) -> int:
-        """End the sessions that the issuer has logged out; return how many. Raises InvalidToken."""
+    async def apply_logout(self, logout_token: str) -> int:
+        """End the sessions that a logout token names; return how many. Raises InvalidToken."""
         rules, keys = self.verifier.rules, self.verifier.keys
         logout = await read_logout_token(logout_token, rules=rules, keys=keys, now=time.time())
-        ended = await anyio.to_thread.run_sync(self.sessions.obey, logout, limiter=self.threads)
+        ended = await anyio.to_thread.run_sync(self.sessions.apply_logout, logout, limiter=self.threads)
         if ended is None:
-            raise InvalidToken("the logout token was sent before (jti)")
+            raise InvalidToken("the logout token was used before (jti)")
         return ended
 
 
 def _code_of(answer: Mapping[str, str]) -> str:
-    """Return the code. Raises SignInFailed: the issuer's words are not repeated, as anybody may write an address."""
+    """Return the code. Raises SignInFailed, without the error's text: anybody can craft such an address."""
     if answer.get("error") == "access_denied":
-        raise SignInFailed("the login was given up, or the issuer does not let you in")
+        raise SignInFailed("the login was cancelled, or the issuer denied access")
     if "error" in answer or not answer.get("code"):
         raise SignInFailed("the issuer could not sign you in")
     return answer["code"]
 
 
 def _refused(error: GrantRefused) -> SignInFailed:
-    """Return why there are no tokens for the code: it is old, or the server's client is not what the issuer knows."""
+    """Return why the code gives no tokens: it has expired, or the issuer refuses our client."""
     if error.error == "invalid_grant":
-        return SignInFailed("the issuer does not know this login any more")
+        return SignInFailed("the login has expired at the issuer; sign in again")
     _LOGGER.error("the issuer refuses the server's client: %s; see LANDCAST_AUTH_CLIENT_SECRET", error.error[:80])
-    return SignInFailed("the issuer refuses this server; its operator can change that")
+    return SignInFailed("the issuer refuses this server; tell its operator")
 
 
 def _with(address: str, asked: Mapping[str, str]) -> str:

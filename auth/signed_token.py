@@ -1,4 +1,4 @@
-"""A signed token as it is written: JSON Web Signature, compact (RFC 7515)."""
+"""Read and verify a signed token: JSON Web Signature, compact serialization (RFC 7515)."""
 
 import json
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from auth.refusal import InvalidToken
 from auth.signing_keys import SigningKey
 
 LARGEST = 8192
-"""Bytes that a token may have; a header of HTTP is bounded likewise."""
+"""Maximum size of a token in bytes, as of an HTTP header."""
 _LONGEST_KID = 256
 _ENCRYPTED_DOTS, _SIGNED_DOTS = 4, 2
 _JWS = PyJWS()
@@ -19,7 +19,7 @@ _JWS = PyJWS()
 
 @dataclass(frozen=True, slots=True)
 class SignedToken:
-    """A token that could be read; nothing of it is true before `verify`."""
+    """A token that was parsed; trust nothing in it before `verify`."""
 
     text: str = field(repr=False)
     algorithm: str
@@ -29,9 +29,9 @@ class SignedToken:
 
 
 def read_token(text: str, algorithms: Collection[str]) -> SignedToken:
-    """Return what the token says of itself. Raises InvalidToken, with words that hold nothing of the token.
+    """Return the parsed token. Raises InvalidToken, whose message contains nothing of the token.
 
-    `algorithms` are those allowed: what the token names is compared with them, never obeyed.
+    `algorithms` are the allowed ones; the token's own `alg` is only compared with them.
     """
     _check_shape(text)
     header, payload = _parts(text)
@@ -49,14 +49,14 @@ def read_token(text: str, algorithms: Collection[str]) -> SignedToken:
 
 
 def verify(token: SignedToken, key: SigningKey) -> None:
-    """Raise InvalidToken unless the token was signed with the key, by an algorithm that the key is for."""
+    """Raise InvalidToken unless the token was signed with the key, with an algorithm of the key."""
     jwk = key.by_algorithm.get(token.algorithm)
     if jwk is None:
-        raise InvalidToken("the token is signed with another algorithm than its key is for")
+        raise InvalidToken("the token is signed with an algorithm that its key is not for")
     try:
         _JWS.decode(token.text, jwk, algorithms=[token.algorithm])
     except (InvalidTokenError, ValueError, TypeError):
-        # Nothing of the library's words: they may quote the token.
+        # Without the library's message, which may quote the token.
         raise InvalidToken("the signature of the token is wrong") from None
 
 
@@ -64,11 +64,11 @@ def _check_shape(text: str) -> None:
     if len(text) > LARGEST:
         raise InvalidToken(f"the token is larger than {LARGEST} bytes")
     if not text.isascii():
-        raise InvalidToken("the token has characters that no token has")
+        raise InvalidToken("the token has non-ASCII characters")
     if text.count(".") == _ENCRYPTED_DOTS:
-        raise InvalidToken("the token is encrypted; only signed ones are read")
+        raise InvalidToken("the token is encrypted; only signed tokens are accepted")
     if text.count(".") != _SIGNED_DOTS:
-        raise InvalidToken("the token is no JSON Web Token")
+        raise InvalidToken("the token is not a JSON Web Token")
 
 
 def _parts(text: str) -> tuple[dict[str, Any], bytes]:
@@ -83,9 +83,9 @@ def _json_object(payload: bytes) -> dict[str, Any]:
     try:
         claims = json.loads(payload)
     except (ValueError, RecursionError):
-        raise InvalidToken("the claims of the token are no JSON") from None
+        raise InvalidToken("the claims of the token are not JSON") from None
     if not isinstance(claims, dict):
-        raise InvalidToken("the claims of the token are no JSON object")
+        raise InvalidToken("the claims of the token are not a JSON object")
     return claims
 
 

@@ -1,4 +1,4 @@
-"""The keys that an issuer signs tokens with."""
+"""The signing keys of an issuer."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A published key; two are equal when the same was published under the same id."""
+    """A published key; two are equal if their id and published JWK are."""
 
     kid: str
     published: str = field(repr=False)
@@ -24,10 +24,9 @@ class SigningKey:
 
 
 def signing_keys(key_set: Any, algorithms: Collection[str]) -> dict[str, SigningKey]:
-    """Return the keys of a JWK Set (RFC 7517) that tokens may be signed with, by `kid`; the rest is passed over.
+    """Return the usable signing keys of a JWK Set (RFC 7517) by `kid`.
 
-    A key is taken when it says `use: sig`, is public, and fits an algorithm that is allowed. One that is not as it
-    should be is passed over alone: the others stay good.
+    A usable key has `use: sig`, is public and fits an allowed algorithm. Other keys are skipped.
     """
     published = key_set.get("keys") if isinstance(key_set, dict) else None
     found: dict[str, SigningKey] = {}

@@ -1,13 +1,12 @@
-"""Failed logins and keys, slowed.
+"""Throttle failed logins and API keys.
 
-What is slowed: an address that fails with whatever names, and an address that fails with one name (the id of a key, a
-user). There is no count for a name alone: it would let anybody who knows an id lock its owner out, from anywhere, and
-would win nothing, as no number of addresses guesses 256 random bits; the passwords of people are Keycloak's, whose
-brute-force detection counts by user. A credential that was right a while ago is not slowed at all, so that neighbours
-behind one address do not lock each other out once they are known.
+Failures are counted by address, and by address and name (the id of a key, a user). They are not counted by name alone:
+anybody who knows an id could then lock out its owner, and it would not help, as 256 random bits cannot be guessed.
+Keycloak's own brute-force detection counts passwords by user. A credential that was correct recently is not throttled,
+so that users behind one address do not lock each other out.
 
-The memory is of one process: behind N server processes an address has N times as many tries. Nobody is made to wait in
-a thread: what comes too early is refused with the time to wait.
+Each process counts for itself: with N server processes an address has N times as many attempts. A throttled request
+does not wait in a thread; it is refused with the time to wait.
 """
 
 import math
@@ -17,14 +16,14 @@ from hashlib import blake2b
 from secrets import token_bytes
 from time import monotonic
 
-from auth.client_address import neighbourhood
+from auth.client_address import network_of
 from auth.recent import Recent
 
 _LONGEST_NAME = 64
 
 
 class TooManyFailures(Exception):
-    """Too many attempts failed; `seconds` is when the next is looked at (429, `Retry-After`)."""
+    """Too many attempts failed; the next is accepted in `seconds` (429, `Retry-After`)."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed attempts; try again in {seconds} seconds")
@@ -33,7 +32,7 @@ class TooManyFailures(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to be let in: whence, under which name, and with what; a throttle makes it."""
+    """An authentication attempt: network, name and a digest of the credential; made by a throttle."""
 
     address: str
     name: str
@@ -41,15 +40,15 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How failures are slowed: `free` cost nothing, then 1 s, 2 s, 4 s … up to `longest`; forgotten after `memory`."""
+class Backoff:
+    """Exponential backoff: no delay for `free` failures, then 1 s, 2 s, … up to `longest`; forgotten after `memory`."""
 
     free: int
     longest: float = 60
     memory: float = 900
 
     def pause(self, failures: int) -> float:
-        """Return for how many seconds nothing is looked at after so many failures."""
+        """Return the delay in seconds after this number of failures."""
         beyond = min(failures - self.free, 30)
         return 0.0 if beyond < 1 else min(self.longest, 2.0 ** (beyond - 1))
 
@@ -60,18 +59,18 @@ class _Failures:
     last: float
 
 
-BY_ADDRESS = Pace(free=30)
-"""Many may share an address, and one misconfigured map asks for many tiles at once."""
-BY_NAME = Pace(free=10)
-LOGINS = Pace(free=100, longest=1, memory=600)
-"""Logins begun, which nobody has to finish: a /64 or an IPv4 address has some 700 of those that are kept."""
+BY_ADDRESS = Backoff(free=30)
+"""Many users may share an address, and one misconfigured map requests many tiles at once."""
+BY_NAME = Backoff(free=10)
+LOGINS = Backoff(free=100, longest=1, memory=600)
+"""For logins that are begun: a /64 or an IPv4 address can have about 700 pending ones."""
 
 
 class Throttle:
-    """Remembers the failures of `entries` addresses at most, and as many of addresses with a name; of one process."""
+    """Counts the failures in one process, of at most `entries` addresses and as many pairs of address and name."""
 
     def __init__(
-        self, *, by_address: Pace = BY_ADDRESS, entries: int = 20_000, clock: Callable[[], float] = monotonic
+        self, *, by_address: Backoff = BY_ADDRESS, entries: int = 20_000, clock: Callable[[], float] = monotonic
     ) -> None:
         self._by_address = by_address
         self._clock = clock
@@ -81,15 +80,15 @@ class Throttle:
         self._right: Recent[bytes, float] = Recent(entries)
 
     def attempt(self, address: str, name: str, credential: str) -> Attempt:
-        """Return the attempt of a caller: `name` is the id of the key or the user, empty where it has none.
+        """Return an attempt; `name` is the id of the key or the user, empty if there is none.
 
-        Of the credential a digest is kept whose key dies with the process.
+        Only a digest of the credential is stored, keyed with a secret of this process.
         """
         proof = blake2b(f"{name}\0{credential}".encode("utf-8", "replace"), key=self._key, digest_size=32).digest()
-        return Attempt(neighbourhood(address), name[:_LONGEST_NAME], proof)
+        return Attempt(network_of(address), name[:_LONGEST_NAME], proof)
 
     def admit(self, attempt: Attempt) -> None:
-        """Let the attempt be verified, or raise TooManyFailures; call `failed` or `succeeded` with what came of it."""
+        """Return if the attempt may be verified, else raise TooManyFailures; then call `failed` or `succeeded`."""
         known = self._right.get(attempt.proof)
         if known is not None and self._clock() - known < self._by_address.memory:
             return
@@ -100,24 +99,24 @@ class Throttle:
             raise TooManyFailures(math.ceil(wait))
 
     def failed(self, attempt: Attempt) -> None:
-        """Count a failure; a credential that was right before is no more."""
+        """Count a failure; the credential no longer counts as correct."""
         self._right.drop(attempt.proof)
         self._addresses.put(attempt.address, self._one_more(self._addresses.get(attempt.address), self._by_address))
         name = (attempt.address, attempt.name)
         self._names.put(name, self._one_more(self._names.get(name), BY_NAME))
 
     def succeeded(self, attempt: Attempt) -> None:
-        """Forget the failures under this name from there.
+        """Forget the failures of this address with this name.
 
-        Those of the address stand: else a caller with one right key could guess others without end.
+        Those of the address alone remain: otherwise a caller with one valid key could guess others without a limit.
         """
         self._right.put(attempt.proof, self._clock())
         self._names.drop((attempt.address, attempt.name))
 
-    def _wait(self, failures: _Failures | None, pace: Pace) -> float:
+    def _wait(self, failures: _Failures | None, pace: Backoff) -> float:
         return 0.0 if failures is None else failures.last + pace.pause(failures.count) - self._clock()
 
-    def _one_more(self, failures: _Failures | None, pace: Pace) -> _Failures:
+    def _one_more(self, failures: _Failures | None, pace: Backoff) -> _Failures:
         present = self._clock()
         forgotten = failures is None or present - failures.last > pace.memory
         return _Failures(1 if failures is None or forgotten else failures.count + 1, present)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from keycloak.connection import ConnectionManager
 
 _AT_ONCE = 8
-"""Questions to Keycloak that one process has open: when it hangs, no thread of other requests does."""
+"""Maximum concurrent calls to Keycloak of a process, in threads of their own: a hanging Keycloak blocks no others."""
 _REFUSED = (400, 401)
 
 Granted = Mapping[str, Any]
-"""What Keycloak answers: access_token, expires_in, refresh_token, id_token, …"""
+"""Keycloak's token response: access_token, expires_in, refresh_token, id_token, …"""
 
 
 class GrantRefused(Exception):
-    """Keycloak gives no token; `error` is its word for why (RFC 6749, 5.2), such as `invalid_grant`."""
+    """Keycloak refuses the token request; `error` is its error code (RFC 6749, 5.2), such as `invalid_grant`."""
 
     def __init__(self, error: str) -> None:
         super().__init__(error)
@@ -38,16 +38,16 @@ class GrantRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client at Keycloak that asks; one without a secret is public."""
+    """A client registered in Keycloak; one without a secret is public."""
 
     id: str
     secret: str | None = field(repr=False)
 
 
 class TokenEndpoint:
-    """Asks for tokens, in threads of its own number. Each method raises GrantRefused, IssuerUnreachable.
+    """Requests tokens, in threads of its own. Each method raises GrantRefused, IssuerUnreachable.
 
-    `issuer` is the address of a realm, `client` is ours, `timeout` are the seconds that Keycloak is given to answer.
+    `issuer` is the address of a realm, `client` our client, `timeout` Keycloak's time to answer in seconds.
     """
 
     def __init__(self, issuer: str, client: Client, *, timeout: float) -> None:
@@ -68,11 +68,11 @@ class TokenEndpoint:
         )
 
     async def by_password(self, user: str, password: str, scope: str) -> Granted:
-        """Return the tokens of a person (RFC 6749, 4.3.2)."""
+        """Return the tokens for a person's password (RFC 6749, 4.3.2)."""
         return await self._ask(self._client, lambda asked: asked.token(user, password, scope=scope))
 
     async def by_client(self, client: Client, scope: str) -> Granted:
-        """Return the token of a program's own account (RFC 6749, 4.4.2)."""
+        """Return the token of a client's service account (RFC 6749, 4.4.2)."""
         return await self._ask(client, lambda asked: asked.token(grant_type="client_credentials", scope=scope))
 
     async def refresh(self, refresh_token: str) -> Granted:
@@ -80,7 +80,7 @@ class TokenEndpoint:
         return await self._ask(self._client, lambda asked: asked.refresh_token(refresh_token))
 
     async def revoke(self, refresh_token: str) -> None:
-        """End the session that a refresh token belongs to, and so all its tokens."""
+        """End the session of a refresh token, and so all its tokens."""
         await self._ask(self._client, lambda asked: asked.logout(refresh_token))
 
     async def _ask(self, client: Client, question: "Callable[[KeycloakOpenID], Granted]") -> Granted:
@@ -88,7 +88,7 @@ class TokenEndpoint:
             with anyio.fail_after(2 * self._timeout):
                 return await anyio.to_thread.run_sync(self._answer, client, question, limiter=self._threads)
         except TimeoutError as error:
-            raise IssuerUnreachable("too many questions to the issuer are open") from error
+            raise IssuerUnreachable("too many calls to the issuer are in progress") from error
 
     def _answer(self, client: Client, question: "Callable[[KeycloakOpenID], Granted]") -> Granted:
         from keycloak import KeycloakConnectionError, KeycloakError  # noqa: PLC0415 - a second that not each start needs
@@ -102,11 +102,11 @@ class TokenEndpoint:
             except KeycloakError as error:
                 raise _refusal(error.response_code, error.response_body) from error
             except TypeError as error:
-                raise IssuerUnreachable("the issuer's answer is no JSON object") from error
+                raise IssuerUnreachable("the issuer's answer is not a JSON object") from error
 
     @contextmanager
     def _borrowed(self) -> "Iterator[KeycloakOpenID]":
-        """Lend a connection to one thread alone: python-keycloak changes its headers while it asks."""
+        """Lend a connection to one thread at a time: python-keycloak changes its headers for a call."""
         try:
             asked = self._idle.pop()
         except IndexError:
@@ -117,27 +117,27 @@ class TokenEndpoint:
             self._idle.append(asked)
 
     def _connect(self) -> "KeycloakOpenID":
-        """Make a connection that believes whom this machine believes, and sends nothing twice: a code is good once."""
+        """Open a connection with the system's certificates and without retries, as a code is valid once."""
         from keycloak import KeycloakOpenID  # noqa: PLC0415 - as above
 
         if not self._realm or self._server == "/":
-            raise IssuerUnreachable("LANDCAST_AUTH_ISSUER is no realm of Keycloak, such as https://…/realms/NAME")
+            raise IssuerUnreachable("LANDCAST_AUTH_ISSUER must be a Keycloak realm, such as https://…/realms/NAME")
         asked = KeycloakOpenID(self._server, self._realm, self._client.id, timeout=None, max_retries=0)
         prepare(asked.connection, self._timeout)
         return asked
 
 
 def prepare(connection: "ConnectionManager", timeout: float) -> None:
-    """Let a connection of python-keycloak trust the system's certificates, and time out after `timeout` seconds."""
+    """Set the timeout and the system's certificates on a connection of python-keycloak."""
     connection.timeout = math.ceil(timeout)
     paths = ssl.get_default_verify_paths()
     connection.verify = paths.cafile or paths.capath or True
 
 
 def owner_of(refresh_token: str, issuer: str) -> str:
-    """Return whose refresh token it is (`iss|sub`), `unknown` where it does not say.
+    """Return the owner (`iss|sub`) of a refresh token, or `unknown`.
 
-    Nothing is verified: ask it of a token that the issuer has just accepted, and of no other.
+    The token is not verified: pass only one that the issuer has just accepted.
     """
     try:
         subject = jwt.decode(refresh_token, options={"verify_signature": False}).get("sub")

@@ -1,4 +1,4 @@
-"""Who is calling by bearer token."""
+"""Verify bearer tokens."""
 
 import time
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from auth.signed_token import LARGEST, read_token, verify
 from auth.signing_keys import SigningKey
 
 REMEMBERED = 4096
-"""Tokens whose identity is remembered; the one used longest ago is forgotten first."""
+"""Maximum number of cached tokens; the least recently used is evicted first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class _Verified:
 
 
 class TokenVerifier:
-    """Tells whose an access token is.
+    """Verifies access tokens.
 
-    A token that was seen before is not verified again, but its time is looked at on each use, and the key that signed
-    it must still be published. It is remembered by the hash of all of it, so that no token is taken for another.
+    The identity of a verified token is cached by the hash of the whole token. Its validity is checked on each use, and
+    its signing key must still be published.
     """
 
     def __init__(self, rules: TokenRules, keys: KeyRing, *, clock: Callable[[], float] = time.time) -> None:
@@ -41,11 +41,11 @@ class TokenVerifier:
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Return a context in which the keys are fetched ahead, so that no request waits for the issuer."""
+        """Return a context in which the keys are refreshed in the background, so that no request waits for them."""
         return self.keys.running()
 
     async def identify(self, token: str) -> Identity:
-        """Return the identity that the token stands for. Raises InvalidToken, KeysUnavailable."""
+        """Return the identity of the token. Raises InvalidToken, KeysUnavailable."""
         if len(token) > LARGEST:
             raise InvalidToken(f"the token is larger than {LARGEST} bytes")
         digest = blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
@@ -63,7 +63,7 @@ class TokenVerifier:
         return None
 
     async def _verify(self, token: str, digest: bytes) -> Identity:
-        """Check the claims first: a token that is not for us in any case makes nobody ask for its key."""
+        """Check the claims first, so that a token for somebody else does not cause a lookup of its key."""
         read = read_token(token, self.rules.algorithms)
         check_claims(read, self.rules, now=self._clock())
         key = await self.keys.find(read.kid)
@@ -79,6 +79,6 @@ class TokenVerifier:
 
 
 def make_verifier(rules: TokenRules, *, timeout: float) -> TokenVerifier:
-    """Return a verifier with the keys of the rules' issuer, who is given `timeout` seconds to answer."""
+    """Return a verifier with the keys of the rules' issuer; `timeout` is its time to answer in seconds."""
     issuer = Issuer(rules.issuer, algorithms=rules.algorithms, timeout=timeout)
     return TokenVerifier(rules, KeyRing(issuer.keys, timeout=timeout))

@@ -1,4 +1,4 @@
-"""What a caller may not see is not there."""
+"""The resources that the current caller may discover."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,9 +12,9 @@ _CALLERS = 512
 
 
 class VisibleResources(Mapping[str, Resource]):
-    """The configured collections and processes, as the current caller may discover them.
+    """The configured collections and processes that the current caller may discover.
 
-    What a caller sees is remembered for the callers seen last: neither the policy nor the resources change.
+    Results are cached for recent callers, as neither the policy nor the resources change.
     """
 
     def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
@@ -25,7 +25,7 @@ class VisibleResources(Mapping[str, Resource]):
 
     def _visible(self) -> Mapping[str, Resource]:
         identity = current_identity.get()
-        last, visible = self._last  # one request asks many times
+        last, visible = self._last  # read many times in one request
         return visible if last is identity else self._look_up(identity)
 
     def _look_up(self, identity: Identity) -> Mapping[str, Resource]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from auth.credentials import credential_of
 from auth.identity import Identity
 from auth.keys.key import WantedKey
-from auth.keys.slowed import identify_slowed
 from auth.keys.store import ApiKeys
 from auth.keys.text import InvalidKey, new_key
+from auth.keys.throttled import identify_throttled
 from auth.sessions import Sessions
 from auth.throttle import Throttle
 
@@ -38,7 +38,7 @@ def measure() -> None:
         _print("identify, cold", cold)
         _print("identify, unknown key", lambda: _refused(keys))
         _print("credential of Basic", lambda: credential_of(headers))
-        _print("identify slowed, warm", lambda: identify_slowed(keys, throttle, text, address="192.0.2.1"))
+        _print("identify slowed, warm", lambda: identify_throttled(keys, throttle, text, address="192.0.2.1"))
         with closing(Sessions(Path(folder, "orders.sqlite"))) as sessions:
             secret, _ = sessions.create(_OWNER, sid="sid", id_token=None)
             _print("session of a cookie", lambda: sessions.get(secret))

@@ -73,7 +73,7 @@ class Admission:
     backlog: Backlog | None = None
     without_files: frozenset[str] = frozenset()
 
-    def take(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> Job:
+    def take(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> Job:
         """Store the order, as `JobStore.add`. Raises NotAdmitted for one that needs a run while none is taken.
 
         An order that is repeated or needs no run is always taken.
@@ -83,7 +83,7 @@ class Admission:
             if known is None:
                 raise refused
             return known
-        job, is_new = self.store.add(order, manifest, most_open=most_open)
+        job, is_new = self.store.add(order, manifest, max_open=max_open)
         if self.backlog is not None and manifest is None and is_new:
             self.backlog.took(order.process)
         return job

@@ -10,7 +10,7 @@ from orchestration.files.results import is_old
 from orchestration.files.usage import allocated
 from orchestration.lock import try_all
 from orchestration.prebuilt.product import LOCKS, PrebuiltProduct
-from orchestration.prebuilt.record import HOUSE
+from orchestration.prebuilt.record import PREBUILT_FOLDER
 from orchestration.store import JobStore
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import ProductError
@@ -27,7 +27,7 @@ def sweep_prebuilt(results: Path, store: JobStore, config: Path) -> None:
     while the configuration or a product cannot be read, as it then says nothing of what is current.
     """
     rooms = _rooms(results)
-    for stray in set((results / HOUSE).glob("*")).difference(rooms):
+    for stray in set((results / PREBUILT_FOLDER).glob("*")).difference(rooms):
         stray.unlink()
     folders = [folder for folder in rooms if is_old(folder)]
     for folder in rooms:
@@ -62,12 +62,12 @@ def spare_prebuilt(results: Path, store: JobStore, cap: int | None) -> None:
 
 
 def _rooms(results: Path) -> list[Path]:
-    return [entry for entry in (results / HOUSE).glob("*") if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in (results / PREBUILT_FOLDER).glob("*") if entry.is_dir() and not entry.is_symlink()]
 
 
 def _named(store: JobStore) -> set[str]:
     """Return the folders that a result names whose time has not ended."""
-    return {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{HOUSE}/")}
+    return {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{PREBUILT_FOLDER}/")}
 
 
 def _current(catalogue: Catalogue) -> Iterator[str]:

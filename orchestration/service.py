@@ -62,7 +62,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     config: Path,
     processes: Registry,
     capacity: Capacity,
-    keeping: Retention,
+    retention: Retention,
     allow_private_fetch: bool,
     work: Sequence[str] = WORK,
     notifier: Notifier | None = None,
@@ -92,9 +92,9 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     open_runners = partial(open_lanes, children, capacity.parallel)
 
     def make(store: StoredJobs, pools: Sequence[RunnerPool]) -> Reconciler:
-        chores = _chores(state_dir, store, config.absolute(), cap=keeping.results_cap)
-        space = Space(root, cap=keeping.results_cap, without_files=processes.without_files)
-        days = keeping.jobs_days
+        chores = _chores(state_dir, store, config.absolute(), cap=retention.results_cap)
+        space = Space(root, cap=retention.results_cap, without_files=processes.without_files)
+        days = retention.jobs_days
         return Reconciler(
             store,
             pools,
@@ -109,7 +109,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     with turn_of_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
             with turn_of_database(url, stop) as turn:
-                if turn and (store := _open(place, min(keeping.results_days, keeping.jobs_days), stop)):
+                if turn and (store := _open(place, min(retention.results_days, retention.jobs_days), stop)):
                     telling = delivering(notifier, place, stop, left=stop.left) if notifier else nullcontext()
                     runners = open_runners(processes=processes, airflow=capacity.airflow, results=root, url=url)
                     with closing(store), telling, closing(children), runners as pools:

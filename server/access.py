@@ -1,4 +1,4 @@
-"""The access layer, put together from the settings."""
+"""Build the access layer from the settings."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -32,7 +32,7 @@ from sql.connections import Place
 
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
-    """Return the policy that the settings name; everything is allowed on an open server. Raises InvalidPolicy."""
+    """Return the policy of the settings; an open server allows everything. Raises InvalidPolicy."""
     if settings.auth.open:
         return OPEN
     if settings.auth.policy is None:
@@ -44,9 +44,9 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
 async def authenticating(
     app: Starlette, settings: Settings, threads: CapacityLimiter, *, place: Place
 ) -> AsyncIterator[None]:
-    """Let the application know its callers, until the end; on an open server there is nobody to know.
+    """Give the application its authenticator for the length of the context; an open server has none.
 
-    Raises InvalidPolicy without an issuer: callers of whom nothing is known would all be the one of an open server.
+    Raises InvalidPolicy without an issuer: every caller would then count as the local one of an open server.
     """
     app.state.authenticator = app.state.people = None
     if settings.auth.open:
@@ -71,7 +71,7 @@ async def authenticating(
 def make_people(
     settings: Settings, authenticator: Authenticator, verifier: TokenVerifier, logins: PendingLogins
 ) -> People:
-    """Return what signs people in, and gives tokens to programs."""
+    """Return the collaborators of sign-in and of `/auth/token`."""
     auth, rules = settings.auth, verifier.rules
     secret = auth.client_secret.get_secret_value() if auth.client_secret else None
     issuer = Issuer(rules.issuer, algorithms=rules.algorithms, timeout=auth.timeout)
@@ -90,7 +90,7 @@ def make_people(
 
 
 def directory_of(settings: Settings) -> KeycloakDirectory | None:
-    """Return the users to ask for the owners of API keys, or None where the settings name none."""
+    """Return the directory that confirms the owners of API keys, or None if it is not configured."""
     auth = settings.auth
     if auth.open or auth.issuer is None or auth.owners_secret is None:
         return None
@@ -100,7 +100,7 @@ def directory_of(settings: Settings) -> KeycloakDirectory | None:
 
 @contextmanager
 def owners_confirmed(settings: Settings, place: Place) -> Iterator[None]:
-    """Have the owners of API keys confirmed by Keycloak at intervals, until the end."""
+    """Confirm the owners of API keys with Keycloak at intervals, until the context ends."""
     directory = directory_of(settings)
     if directory is None:
         yield
@@ -114,14 +114,14 @@ def owners_confirmed(settings: Settings, place: Place) -> Iterator[None]:
 
 
 def rules_of(settings: Settings) -> TokenRules:
-    """Return what tokens must say."""
+    """Return the rules that tokens must meet."""
     auth = settings.auth
     return TokenRules(str(auth.issuer), auth.audience, auth.client_id, auth.algorithms)
 
 
 @contextmanager
 def as_system() -> Iterator[None]:
-    """Let what the server does at its start, for no caller, see everything."""
+    """Run the server's own work, which has no caller, with access to everything."""
     reset = current_identity.set(LOCAL)
     try:
         yield

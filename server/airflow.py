@@ -1,4 +1,4 @@
-"""What the settings say of Airflow, for the worker, the server and `check`."""
+"""The Airflow configuration, for the worker, the server and `check`."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _NEEDED = ("username", "password", "key")
 
 
 def on_airflow(settings: Settings) -> OnAirflow | None:
-    """Return what is run on Airflow, None where nothing is. The settings must be ones that are not refused."""
+    """Return the Airflow configuration, or None. `refusals_of_airflow` must be empty for these settings."""
     given = settings.airflow
     if given.url is None or given.username is None or given.password is None:
         return None
@@ -19,14 +19,14 @@ def on_airflow(settings: Settings) -> OnAirflow | None:
     return OnAirflow(access, given.runs, Timing(poll=given.poll, patience=given.patience))
 
 
-def news_key(settings: Settings) -> bytes | None:
-    """Return what Airflow's news are signed with, None where there is no Airflow."""
+def events_key(settings: Settings) -> bytes | None:
+    """Return the key that signs Airflow's events, or None without Airflow."""
     given = settings.airflow
     return key_of(given.key.get_secret_value()) if given.url and given.key else None
 
 
 def refusals_of_airflow(settings: Settings) -> Iterator[str]:
-    """Yield why a server must not start with these settings of Airflow."""
+    """Yield the reasons not to start with these Airflow settings."""
     given = settings.airflow
     if given.url is None:
         return
@@ -43,9 +43,9 @@ def refusals_of_airflow(settings: Settings) -> Iterator[str]:
 
 
 def problems_of_airflow(settings: Settings, processes: Registry) -> list[str]:
-    """Return what keeps orders from being run on Airflow now; a server starts nevertheless, and they wait.
+    """Return what prevents orders from running on Airflow now; the server starts nevertheless, and orders wait.
 
-    Of the `processes` it is also said which services are not set up.
+    Services of `processes` that are not set up are included.
     """
     airflow = on_airflow(settings)
     if airflow is None:

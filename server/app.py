@@ -50,7 +50,7 @@ from routes.processes.subscribers import Mailing
 from routes.providers import is_listed
 from routes.resources import AirflowEvents, Resources
 from server.access import as_system, authenticating, make_policy
-from server.airflow import news_key, on_airflow
+from server.airflow import events_key, on_airflow
 from server.api import language_of, make_api, years_of
 from server.database import place_of
 from server.logs import in_background
@@ -225,7 +225,7 @@ def _backlog(settings: Settings, store: StoredJobs, registry: Registry) -> Backl
 
 def _airflow_events(settings: Settings, place: connections.Place) -> AirflowEvents | None:
     """Return what takes the news of Airflow and passes them on through the database, where the worker hears them."""
-    key = news_key(settings)
+    key = events_key(settings)
     if key is None or isinstance(place, Path):
         return None
     return AirflowEvents(key, partial(tell, place))

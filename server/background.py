@@ -1,4 +1,4 @@
-"""Log lines made and written by a thread of their own: neither their making nor their reader holds anybody up."""
+"""Format and write the log in a thread, so that neither a slow reader nor the formatting blocks a request."""
 
 import logging
 from contextlib import suppress
@@ -10,18 +10,17 @@ from typing import TextIO, override
 
 _LINES = 10_000
 _TOGETHER, _AT_ONCE = 0.02, 50
-"""Seconds in which records are gathered, and how many are written at once: to wake for each would slow all others, to
-make many lines without a break too."""
-_LAST_WORDS = 2.0
-"""Seconds that what is left is given to be written at the end."""
+"""Seconds between batches and records in one: waking for each record, or formatting many at once, would slow others."""
+_FLUSH_SECONDS = 2.0
+"""Maximum seconds to write the remaining records at the end."""
 
 type _Waiting = tuple[Context, logging.LogRecord] | str | Event
 
 
 class BackgroundHandler(logging.Handler):
-    """Write records to a stream in the background; of more than 10,000 that wait the newest are dropped, and counted.
+    """Writes records to a stream in the background; beyond 10,000 queued records new ones are dropped and counted.
 
-    A line is made in the context of its record, which names the request.
+    A record is formatted in the context that it was logged in, which has the request id.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -33,35 +32,35 @@ class BackgroundHandler(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand the record on; never waits."""
+        """Queue the record without waiting."""
         if self._lines.qsize() < _LINES:
             self._lines.put(self._kept(record))
         else:
             self._dropped += 1
 
     def _kept(self, record: logging.LogRecord) -> _Waiting:
-        """Return what can wait: no message whose arguments may change, no traceback that holds a request's memory."""
+        """Return what to queue, without arguments that may change or a traceback that keeps objects alive."""
         if record.exc_info:
             return self.format(record)
         record.msg, record.args = record.getMessage(), None
         return copy_context(), record
 
     def _write_all(self) -> None:
-        """Wait for the first record alone: while more come, none of them wakes this thread."""
+        """Block only for the first record of a batch, so that further records do not wake this thread."""
         while True:
             waiting = [self._lines.get()]
             with suppress(Empty):
                 while len(waiting) < _AT_ONCE:
                     waiting.append(self._lines.get_nowait())
-            self._write([self._line(one) for one in waiting if not isinstance(one, Event)])
+            self._write([self._formatted(one) for one in waiting if not isinstance(one, Event)])
             for flushed in waiting:
                 if isinstance(flushed, Event):
                     flushed.set()
             if len(waiting) < _AT_ONCE:
                 sleep(_TOGETHER)
 
-    def _line(self, waiting: tuple[Context, logging.LogRecord] | str) -> str:
-        """Return the line; what cannot be made into one is told of, and ends nothing."""
+    def _formatted(self, waiting: tuple[Context, logging.LogRecord] | str) -> str:
+        """Return the formatted line; a failure to format is logged instead and does not end the thread."""
         if isinstance(waiting, str):
             return waiting
         context, record = waiting
@@ -81,23 +80,23 @@ class BackgroundHandler(logging.Handler):
 
     @override
     def flush(self) -> None:
-        """Wait for what was handed on, for two seconds at most."""
+        """Wait until the queued records are written, at most two seconds."""
         written = Event()
         self._lines.put(written)
-        written.wait(_LAST_WORDS)
+        written.wait(_FLUSH_SECONDS)
 
     @override
     def close(self) -> None:
-        """Write what was handed on."""
+        """Write the queued records."""
         self.flush()
         super().close()
 
 
 def _lost(count: int) -> logging.LogRecord:
-    message = "%s lines of the log were dropped: nobody read them in time"
+    message = "%s log records were dropped: the log was not read fast enough"
     return logging.LogRecord("landcast", logging.ERROR, "", 0, message, (count,), None)
 
 
 def _unreadable(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
-    message = "%s, to which was added what cannot be written (%s)"
+    message = "%s (the record cannot be formatted: %s)"
     return logging.LogRecord(record.name, record.levelno, "", 0, message, (record.msg, type(error).__name__), None)

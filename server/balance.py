@@ -1,7 +1,7 @@
-"""How server processes share the connections of one listening socket: each takes one at a time, who has more waits.
+"""Balance the connections of one listening socket between server processes: the one with the fewest accepts next.
 
-gunicorn's `asgi` worker takes up to 100 waiting connections when it wakes, so that one process gets them all, and
-shortens the socket's queue to 100. Remove when it does neither.
+gunicorn's `asgi` worker accepts up to 100 connections per wake-up, so that one process gets them all, and shortens the
+socket's backlog to 100. Remove when it does neither.
 """
 
 import asyncio
@@ -17,28 +17,28 @@ from enum import IntEnum
 
 _log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.001
-"""Time between two looks whether a process with fewer connections has taken what waits."""
-_LOOKS = 50
-"""Looks after which the others are too busy to take it."""
+_POLL_SECONDS = 0.001
+"""Time between two checks whether a process with fewer connections has accepted."""
+_POLLS = 50
+"""Checks after which the other processes are considered busy."""
 _PAUSE_SECONDS = 1.0
-"""Time without accepting after the system had no file or memory for a further connection."""
-_CROWD = 64
-"""Connections from which on a process takes several a wake, so that no long queue is before who comes next."""
+"""Time without accepting after the system ran out of files or memory."""
+_HEAVY_LOAD = 64
+"""Number of connections from which a process accepts several per wake-up, to keep the backlog short."""
 _AT_ONCE = 64
-_LINE = 1024
-"""Connections that are taken and not begun, at most; of one address half as many."""
+_QUEUE = 1024
+"""Maximum number of accepted connections that are not started; half as many for one address."""
 _TOLERANCE = 8
-"""Part of its connections by which a process may have more than another, and takes the next one all the same."""
+"""A process accepts while it has at most one in `_TOLERANCE` connections more than another."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FIELDS = 3
-"""Numbers of a slot: its state, connections now, connections in all."""
+"""Values of a slot: state, current connections, total connections."""
 
 type Load = tuple[int, int]
 
 
 class SlotState(IntEnum):
-    """What a server process does; one that retires takes no connection and ends after those that it has."""
+    """State of a server process; a retiring one accepts no connections and ends after its current ones."""
 
     FREE = 0
     STARTING = 1
@@ -50,7 +50,7 @@ _ACCEPTING = SlotState.ACCEPTING
 
 
 class Slot:
-    """What one server process tells the others."""
+    """The shared state of one server process."""
 
     def __init__(self, number: int, cells: memoryview) -> None:
         self.number = number
@@ -58,7 +58,7 @@ class Slot:
 
     @property
     def state(self) -> SlotState:
-        """What the process does."""
+        """The state of the process."""
         return SlotState(self._cells[0])
 
     @state.setter
@@ -67,7 +67,7 @@ class Slot:
 
     @property
     def load(self) -> Load:
-        """How many connections it has, and has had; each of the two numbers is written at once."""
+        """Current and total number of connections; each is written atomically."""
         return self._cells[1], self._cells[2]
 
     @load.setter
@@ -76,9 +76,9 @@ class Slot:
 
 
 class Board:
-    """What server processes tell each other, in memory that they share with the process that forks them.
+    """Shared memory of the server processes and their parent.
 
-    It has a slot for each process, and for those that end while their successors start.
+    It has a slot for each process, and for retiring ones while their successors start.
     """
 
     def __init__(self, workers: int) -> None:
@@ -89,15 +89,15 @@ class Board:
 
     @property
     def stopping(self) -> bool:
-        """Whether all processes end."""
+        """Whether all processes are stopping."""
         return bool(self._stopping[0])
 
     def stop(self) -> None:
-        """Say that all processes end."""
+        """Announce that all processes stop."""
         self._stopping[0] = 1
 
     def take(self) -> Slot | None:
-        """Return a free slot, now taken; None where none is free."""
+        """Reserve and return a free slot, or None."""
         slot = next((slot for slot in self._slots if slot.state == SlotState.FREE), None)
         if slot is not None:
             slot.load = 0, 0
@@ -111,21 +111,22 @@ class Board:
                 slot.state = SlotState.FREE
 
     def count(self, state: SlotState) -> int:
-        """Return how many processes are in the state."""
+        """Return the number of processes in a state."""
         return sum(slot.state == state for slot in self._slots)
 
-    def loads_beside(self, mine: Slot) -> dict[int, Load]:
-        """Return the load of each other process that takes connections."""
+    def loads_of_others(self, mine: Slot) -> dict[int, Load]:
+        """Return the load of each other accepting process."""
         return {slot.number: slot.load for slot in self._slots if slot is not mine and slot.state == _ACCEPTING}
 
 
 class Acceptor:
-    """Takes connections from a shared socket, one a wake, and none while a process with fewer can take it.
+    """Accepts connections from a shared socket, one per wake-up, and none while a process with fewer can accept.
 
-    A process that has not taken it in 50 ms is not waited for again before it moves.
+    A process that has not accepted within 50 ms is ignored until its load changes.
 
-    In a crowd more are taken than can be begun, which costs some hundred times as much. Then addresses take turns, and
-    of each the newest comes first: who opens thousands delays himself, and his oldest are closed.
+    Under heavy load it accepts more connections than it can start, which costs about a hundred times as much. It then
+    serves addresses round-robin, the newest connection of each first: a client that opens thousands delays only itself,
+    and its oldest are closed.
     """
 
     def __init__(
@@ -137,83 +138,83 @@ class Acceptor:
         *,
         counted: Callable[[str], str] = str,
     ) -> None:
-        """Take `counted`: what a peer's connections are counted by, nothing where they are not."""
+        """Accept with `counted`, which returns the key that a peer's connections are counted by, or ""."""
         self._loop = loop
         self._listening = listening
         self._protocol = protocol
         self._place = place
         self._timer: TimerHandle | None = None
-        self._looks = self._served = self._accepted = 0
+        self._polls = self._served = self._accepted = 0
         self._seen: dict[int, Load] = {}
         self._stuck: dict[int, Load] = {}
         self._counted = counted
-        self._line: OrderedDict[str, list[socket.socket]] = OrderedDict()
-        self._in_line = 0
-        self._turn: Handle | None = None
+        self._queue: OrderedDict[str, list[socket.socket]] = OrderedDict()
+        self._queued = 0
+        self._next_start: Handle | None = None
         self._beginning: set[asyncio.Task[None]] = set()
 
     @property
     def beginning(self) -> int:
-        """How many connections it has taken that are not served yet."""
-        return self._in_line + len(self._beginning)
+        """Number of accepted connections that are not served yet."""
+        return self._queued + len(self._beginning)
 
     def start(self) -> None:
-        """Take connections from now on."""
+        """Start accepting."""
         self._timer = None
         self._loop.add_reader(self._listening.fileno(), self._wake)
 
     def stop(self) -> None:
-        """Take no more; those that wait are left to the other processes, but for those that are taken."""
+        """Stop accepting; accepted connections are still served, the backlog is left to the other processes."""
         self._loop.remove_reader(self._listening.fileno())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def tell(self, served: int) -> None:
-        """Tell the other processes how many connections this one serves."""
+    def publish(self, served: int) -> None:
+        """Publish how many connections this process serves."""
         self._served = served
         if self._place is not None:
             self._place[1].load = served + self.beginning, self._accepted
 
     def _wake(self) -> None:
-        self._seen, self._looks = self._before(), 0
+        self._seen, self._polls = self._before(), 0
         if self._seen:
-            self._rest(_LOOK_SECONDS, self._look)
+            self._pause(_POLL_SECONDS, self._poll)
         else:
             self._accept()
 
     def _before(self) -> dict[int, Load]:
-        """Return who a connection is left to: the processes with fewer, but for those that are stuck."""
+        """Return the loads of the processes that should accept first: those with fewer connections and not stuck."""
         if self._place is None:
             return {}
         board, mine = self._place
         enough = mine.load[0] - mine.load[0] // _TOLERANCE
-        loads = board.loads_beside(mine)
+        loads = board.loads_of_others(mine)
         return {i: load for i, load in loads.items() if load[0] < enough and self._stuck.get(i) != load}
 
-    def _rest(self, seconds: float, then: Callable[[], None]) -> None:
+    def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listening.fileno())
         self._timer = self._loop.call_later(seconds, then)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         before = self._before()
-        self._looks += 1
-        if before and self._looks < _LOOKS:
-            self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+        self._polls += 1
+        if before and self._polls < _POLLS:
+            self._timer = self._loop.call_later(_POLL_SECONDS, self._poll)
             return
         self._stuck.update((i, load) for i, load in before.items() if self._seen.get(i) == load)
         self.start()
 
     def _accept(self) -> None:
-        """Take one, in a crowd more, as long as nobody with fewer can; begin one a turn of the loop."""
-        for _ in range(_AT_ONCE if self._served >= _CROWD else 1):
-            if self._in_line >= _LINE or not self._take() or self._before():
+        """Accept one connection, under heavy load several; start one in each iteration of the event loop."""
+        for _ in range(_AT_ONCE if self._served >= _HEAVY_LOAD else 1):
+            if self._queued >= _QUEUE or not self._take() or self._before():
                 break
-        if self._turn is None:
-            self._begin_next()
+        if self._next_start is None:
+            self._start_next()
 
     def _take(self) -> bool:
-        """Take a connection into the line; say whether there may be another."""
+        """Accept a connection into the queue; return whether there may be another."""
         try:
             connection, peer = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -221,35 +222,35 @@ class Acceptor:
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-            _log.warning("no connection is taken for %.0f s: %s", _PAUSE_SECONDS, error)
-            self._rest(_PAUSE_SECONDS, self.start)
+            _log.warning("not accepting connections for %.0f s: %s", _PAUSE_SECONDS, error)
+            self._pause(_PAUSE_SECONDS, self.start)
             return False
         connection.setblocking(False)  # noqa: FBT003 - the method has no name for it
         self._accepted += 1
         address = self._counted(peer[0] if isinstance(peer, tuple) else "")
-        of_one = self._line.setdefault(address, [])
+        of_one = self._queue.setdefault(address, [])
         of_one.append(connection)
-        self._in_line += 1
-        if address and len(of_one) > _LINE // 2:
+        self._queued += 1
+        if address and len(of_one) > _QUEUE // 2:
             of_one.pop(0).close()
-            self._in_line -= 1
-        self.tell(self._served)
+            self._queued -= 1
+        self.publish(self._served)
         return True
 
-    def _begin_next(self) -> None:
-        """Begin the newest connection of the address whose turn it is."""
-        self._turn = None
-        if not self._line:
+    def _start_next(self) -> None:
+        """Start the newest connection of the next address."""
+        self._next_start = None
+        if not self._queue:
             return
-        address, of_one = self._line.popitem(last=False)
+        address, of_one = self._queue.popitem(last=False)
         task = self._loop.create_task(self._begin(of_one.pop()))
-        self._in_line -= 1
+        self._queued -= 1
         self._beginning.add(task)
         task.add_done_callback(self._begun)
         if of_one:
-            self._line[address] = of_one
-        if self._line:
-            self._turn = self._loop.call_soon(self._begin_next)
+            self._queue[address] = of_one
+        if self._queue:
+            self._next_start = self._loop.call_soon(self._start_next)
 
     async def _begin(self, connection: socket.socket) -> None:
         with suppress(OSError):
@@ -257,4 +258,4 @@ class Acceptor:
 
     def _begun(self, task: asyncio.Task[None]) -> None:
         self._beginning.discard(task)
-        self.tell(self._served)
+        self.publish(self._served)

@@ -10,7 +10,7 @@ from typing import Any
 
 from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
-from orchestration.prebuilt.record import HOUSE
+from orchestration.prebuilt.record import PREBUILT_FOLDER
 from orchestration.registry import Registry
 from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
@@ -180,7 +180,7 @@ _HOW = "bring back a backup by `landcast restore --force`, set LANDCAST_DATABASE
 def _some_result(settings: Settings) -> Path | None:
     """Return a file of an order's result in the state folder; what is made once and for all is none."""
     folders = (settings.state.dir / RESULTS).glob("[!.]*")
-    files = (path for folder in folders if folder.name != HOUSE for path in folder.rglob("*"))
+    files = (path for folder in folders if folder.name != PREBUILT_FOLDER for path in folder.rglob("*"))
     return next((path for path in files if path.is_file()), None)
 
 

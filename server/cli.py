@@ -1,4 +1,4 @@
-"""The program `landcast`. Heavy modules are imported by the command that needs them."""
+"""The command line `landcast`. Heavy modules are imported by the command that needs them."""
 
 import json
 import logging
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from server.commands.backup import backup, restore
+from server.commands.common import CONFIG, progress
 from server.commands.keys import keys
 from server.commands.migrate import migrate
 from server.commands.orders import orders
 from server.commands.product import product
-from server.commands.shown import CONFIG, progress
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -58,8 +58,8 @@ def _refuse(problems: Sequence[str]) -> NoReturn:
     sys.exit(1)
 
 
-class _InPlainWords(click.Group):
-    """Commands whose ordinary failures (a file, a folder, a configuration) are one line and exit 1."""
+class _ErrorReportingGroup(click.Group):
+    """Commands whose expected errors (files, configuration) are printed as one line, with exit status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         from products.catalogue import InvalidConfiguration
@@ -73,16 +73,16 @@ class _InPlainWords(click.Group):
             _refuse([str(error)])
 
 
-@click.group(cls=_InPlainWords, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_ErrorReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="landcast")
 def main() -> None:
-    """Serve land-cover products over OGC API standards: browse them, order them, fetch them."""
+    """Serve land-cover products over OGC API standards: browse, order and download them."""
 
 
 @main.command(cls=_WithSettings)
 @CONFIG
 def serve(configuration: Path) -> None:
-    """Serve, and run the orders: server processes and worker, watched."""
+    """Serve, and run the orders: supervises the server processes and the worker."""
     from server.check import of_policy, refusals
     from server.supervise import Child, listen, supervise
 
@@ -115,17 +115,17 @@ def serve(configuration: Path) -> None:
 
 
 def _warn(settings: "Settings") -> None:
-    """Log what the operator has to know of the settings."""
-    from server.database import connections_said
+    """Log what the operator should know about the settings."""
+    from server.database import describe_connections
 
     if settings.database.url:
-        _log.info(connections_said(settings))
+        _log.info(describe_connections(settings))
     if settings.auth.open:
-        _log.warning("open: there is no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
+        _log.warning("open server: no access control, everybody may do everything (LANDCAST_AUTH_OPEN)")
     elif settings.auth.owners_secret is None:
         _log.warning(
-            "API keys are suspended %g hours after their owner signed in: without LANDCAST_AUTH_OWNERS_SECRET Keycloak "
-            "is not asked for the owner",
+            "API keys are suspended %g hours after their owner signed in: without LANDCAST_AUTH_OWNERS_SECRET their "
+            "owners are not confirmed with Keycloak",
             settings.auth.owners_trust / 3600,
         )
 
@@ -133,7 +133,7 @@ def _warn(settings: "Settings") -> None:
 @main.command()
 @CONFIG
 def work(configuration: Path) -> None:
-    """Run the orders; `serve` starts it, run it alone to work without a server."""
+    """Run the orders; `serve` starts this too, so run it alone only for a worker without a server."""
     from server.check import of_orders
 
     settings = _settings()
@@ -143,7 +143,7 @@ def work(configuration: Path) -> None:
 
 
 def _checked(configuration: Path, problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the configuration and what in it is without effect; refuse what is wrong, besides the problems."""
+    """Return the configuration and its entries without effect; exit on `problems` or an invalid configuration."""
     from products.catalogue import InvalidConfiguration, read_configuration
     from server.configuration import examine
 
@@ -159,7 +159,7 @@ def _checked(configuration: Path, problems: list[str]) -> tuple[dict[str, Any], 
 
 @contextmanager
 def _using(settings: "Settings") -> Iterator[None]:
-    """Keep restores out while the processes run, down to the last fork."""
+    """Block restores while the processes and their forks run."""
     from server.state import RestoreUnfinished, StateBusy, in_use
 
     try:
@@ -183,7 +183,7 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
             config=configuration,
             processes=read_registry(configuration, settings.jobs),
             capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
-            keeping=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
+            retention=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
             allow_private_fetch=settings.jobs.fetch_private,
             notifier=make_notifier(settings),
             database=database,
@@ -192,7 +192,7 @@ def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None"
 
 
 def _owners_confirmed(settings: "Settings", place: "Place") -> AbstractContextManager[None]:
-    """Have Keycloak asked for the owners of API keys, where the settings say so; else load nothing for it."""
+    """Confirm the owners of API keys with Keycloak if configured; otherwise import nothing for it."""
     if settings.auth.owners_secret is None:
         return nullcontext()
     from server.access import owners_confirmed
@@ -203,7 +203,7 @@ def _owners_confirmed(settings: "Settings", place: "Place") -> AbstractContextMa
 @main.command()
 @CONFIG
 def check(configuration: Path) -> None:
-    """Name every wrong setting, collection, file and process; exit 1 if there is one."""
+    """Check the settings, collections, files and processes; print every problem and exit 1 if there is one."""
     from server.check import find_ignored, find_problems
 
     for ignored in find_ignored(configuration):
@@ -219,10 +219,10 @@ def check(configuration: Path) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default="sample",
     show_default=True,
-    help="The folder of the raster and the parks.",
+    help="Folder of the raster and the parks.",
 )
 def sample(source: Path) -> None:
-    """Make the sample's vector products, once, below the state folder."""
+    """Create the sample's vector products in the state folder, if they do not exist."""
     from products.vector.sample import make_sample
 
     target = _settings().state.dir / "sample"

@@ -1,30 +1,30 @@
-"""The database that the settings name."""
+"""The database of the settings."""
 
 from server.settings import Settings
 from sql.connections import Place
 from sql.pool import PostgresPool
 
 _OF_A_CHILD = 2
-_LOCK = _EAR = 1
+_LOCK = _LISTENER = 1
 
 
 def postgres_of(settings: Settings) -> PostgresPool | None:
-    """Return connections to PostgreSQL, none of them open yet; None where the orders are in the state folder."""
+    """Return a pool for PostgreSQL without open connections, or None if the orders are in the state folder."""
     if settings.database.url is None:
         return None
     return PostgresPool(settings.database.url.get_secret_value(), size=settings.database.pool)
 
 
 def place_of(settings: Settings) -> Place:
-    """Return where orders, keys and sessions are; make it once a process, since it is what bounds the connections."""
+    """Return the database of orders, keys and sessions; call it once a process, because it bounds the connections."""
     return postgres_of(settings) or settings.state.dir / "orders.sqlite"
 
 
-def connections_said(settings: Settings) -> str:
-    """Say how many connections to PostgreSQL there may be at once from one `landcast serve`."""
+def describe_connections(settings: Settings) -> str:
+    """Describe how many connections to PostgreSQL one `landcast serve` may open at once."""
     workers, pool, parallel = settings.server.workers, settings.database.pool, settings.jobs.parallel
     orders = parallel + 2
-    of_worker = pool + _LOCK + (_EAR if settings.airflow.url else 0)
+    of_worker = pool + _LOCK + (_LISTENER if settings.airflow.url else 0)
     total = workers * pool + of_worker + orders * _OF_A_CHILD
     return (
         f"at most {total} connections to PostgreSQL: {workers} server processes x {pool}, {of_worker} of the worker,"

@@ -1,4 +1,4 @@
-"""The environment read as settings, every mistake in it named at once."""
+"""Read the settings from the environment; all mistakes are reported together."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ PREFIX = "LANDCAST_"
 
 
 class WrongSettings(Exception):
-    """Environment variables are wrong; `problems` names each in plain words."""
+    """Environment variables are invalid; `problems` has a message for each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -35,7 +35,7 @@ def read_settings() -> Settings:
 
 
 def variables() -> dict[str, str]:
-    """Return every variable that is understood and what it means."""
+    """Return every known variable and its description."""
     return {
         f"{concern.model_config['env_prefix']}{field.upper()}": info.description or ""
         for concern in CONCERNS

@@ -1,4 +1,4 @@
-"""The log: JSON lines for machines, readable lines on a terminal; UTC and the request's id in both."""
+"""The log: JSON lines for machines or text for people, both with UTC time and request id."""
 
 import json
 import logging
@@ -24,12 +24,12 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _one_line(text: str) -> str:
-    """Return the text with its line ends and control characters escaped: a caller's id or path begins no line."""
+    """Return the text with line ends and control characters escaped, so that a caller cannot forge a line."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, requestId, what was added, and the traceback."""
+    """Formats a record as a line of JSON: time, level, logger, message, requestId, extra members, traceback."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -49,7 +49,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One readable line: time, level, request id, message, what was added."""
+    """Formats a record as a line of text: time, level, request id, message, extra members."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -73,14 +73,14 @@ def start_logging(*, level: str, form: str) -> None:
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
-    logging.logThreads = logging.logMultiprocessing = False  # no line tells of them
+    logging.logThreads = logging.logMultiprocessing = False  # not in the output
     for noisy in ("pygeoapi", "rasterio", "fiona", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 @contextmanager
 def in_background() -> Iterator[None]:
-    """Let the log be written by a thread until the end, so that nobody waits for its reader; not before a fork."""
+    """Write the log in a background thread until the context ends; enter it after the fork."""
     root = logging.getLogger()
     waiting = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]
     for handler in waiting:
@@ -101,16 +101,16 @@ def in_background() -> Iterator[None]:
 _SECRETS = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a token (JWT)
     r"|(lc_)[0-9a-z]{12}_[0-9A-Za-z]{20,}"  # an API key
-    r"|(__Host-landcast(?:-login)?=)[^;\s\"']+"  # a session, a login on its way
-    r"|(://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"  # user and password of an address
+    r"|(__Host-landcast(?:-login)?=)[^;\s\"']+"  # a session, a pending login
+    r"|(://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"  # user and password in an address
     r"|([Bb][Ee][Aa][Rr][Ee][Rr] |[Bb][Aa][Ss][Ii][Cc] )[\w.~+/=-]{8,}"
     r"|((?:sig|code|state|password|token|secret|csrf|hint)=)[^&\s\"']+"
 )
-"""Each begins with what the search can skip to: twice as fast as looking back."""
+"""Each alternative begins with a literal prefix: twice as fast as a lookbehind."""
 
 
 def redact(line: str) -> str:
-    """Return the line with tokens, keys, tickets, cookies and passwords left out."""
+    """Return the line without tokens, keys, signatures, cookies and passwords."""
     return _SECRETS.sub(_left, line)
 
 

@@ -1,4 +1,4 @@
-"""What keys and sessions need now and then, done beside the requests and never on the path of one."""
+"""Background maintenance of API keys and sessions."""
 
 import asyncio
 import logging
@@ -19,10 +19,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Expiring(Protocol):
-    """What keeps things that end."""
+    """A store with expiring entries."""
 
     def sweep(self) -> int:
-        """Forget what has ended; return how much."""
+        """Delete expired entries; return how many."""
 
 
 @asynccontextmanager
@@ -33,9 +33,9 @@ async def maintenance(
     uses_seconds: float = _USES_SECONDS,
     sweeps_seconds: float = _SWEEPS_SECONDS,
 ) -> AsyncIterator[None]:
-    """Write when keys were used, and forget what has ended, until the end; a thread of its own does it.
+    """Write the uses of keys and delete expired entries, in a thread, until the context ends.
 
-    A database that is away is tried again the next time. The uses that are left are written at the end.
+    An unavailable database is tried again at the next interval. Pending uses are written at the end.
     """
     thread = CapacityLimiter(1)
     tasks = [
@@ -61,4 +61,4 @@ async def _try(call: Callable[[], object], thread: CapacityLimiter) -> None:
     try:
         await anyio.to_thread.run_sync(call, limiter=thread)
     except AccessUnavailable as error:
-        _LOG.warning("keys and sessions are not tended at present: %s", error)
+        _LOG.warning("maintenance of keys and sessions failed and is repeated later: %s", error)

@@ -1,4 +1,4 @@
-"""What the couriers of the worker deliver with, as the settings say."""
+"""Build the notifier and the results folder from the settings."""
 
 from ipaddress import ip_address
 
@@ -15,7 +15,7 @@ from server.settings import Settings
 
 
 def make_results(settings: Settings) -> Results:
-    """Return the folder of results and what signs links to its files."""
+    """Return the results folder, which signs links to its files."""
     folder = settings.state.dir
     key = settings.results.key.get_secret_value().encode() if settings.results.key else results_key(folder)
     url = settings.server.public_url
@@ -23,7 +23,7 @@ def make_results(settings: Settings) -> Results:
 
 
 def make_notifier(settings: Settings) -> Notifier:
-    """Return the notifier; it has no mail where no mail server is named."""
+    """Return the notifier; without a configured mail server it has no mail."""
     results, url = make_results(settings), settings.server.public_url
     allowed = any_address if settings.jobs.fetch_private else is_public
     poster = Poster(settings.callbacks.timeout, allowed)
@@ -50,7 +50,7 @@ def _sender(settings: Settings) -> str:
 
 
 def _domain(host: str) -> str:
-    """Return the host as the domain of a mail address, an IP address as the literal of RFC 5321."""
+    """Return the host as the domain of a mail address, an IP address as a literal (RFC 5321)."""
     try:
         ip = ip_address(host)
     except ValueError:

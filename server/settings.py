@@ -1,4 +1,4 @@
-"""The settings: environment variables `LANDCAST_<CONCERN>_<NAME>`, one class a concern."""
+"""The settings: environment variables `LANDCAST_<CONCERN>_<NAME>`, a class for each concern."""
 
 import os
 import re
@@ -27,7 +27,7 @@ from orchestration.notifications.signature import key_of
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)", re.IGNORECASE | re.ASCII)
 _LEAST_CAP = 1024**2
 _LARGEST_PORT = 65_535
-# What stands in a token as it is, and in the words of a refusal.
+# Copied into tokens and error messages unescaped.
 _CLIENT_ID = r"^[A-Za-z0-9._:/-]{1,255}$"
 _DATABASE = re.compile(r"postgres(?:ql)?://(?:[^/@\s]+@)?[^/@\s]*/[^/@\s?#]+(?:\?[^\s#]*)?")
 _COMMON: SettingsConfigDict = {
@@ -47,7 +47,7 @@ _SigningKey = Annotated[SecretStr, Field(min_length=32), AfterValidator(_readabl
 
 
 class ServerSettings(BaseSettings):
-    """How the server is reached and where it keeps its state."""
+    """Addresses and limits of the server."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_SERVER_", **_COMMON)
 
@@ -58,19 +58,19 @@ class ServerSettings(BaseSettings):
     workers: int = Field(default_factory=lambda: min(16, os.cpu_count() or 1), ge=1, le=256)
     """Server processes. Default: one a core, 16 at most."""
     requests: int = Field(1000, ge=1, le=100_000)
-    """Requests that one server process works on at once, until their answers begin; more get 503."""
+    """Concurrent requests of one server process, until their responses begin; more get 503."""
     connections: int = Field(2000, ge=10, le=100_000)
-    """Connections that one server process keeps; for a further one that which has waited longest is closed."""
+    """Open connections of one server process; at the limit the one idle longest is closed for a new one."""
     idle: int = Field(15, ge=1, le=300)
-    """Seconds that a connection is given to send the head of a request, its first and each further one."""
+    """Seconds for a connection to send the head of a request, the first and each further one."""
     address_connections: int = Field(500, ge=1, le=100_000)
-    """Connections that one server process keeps of one address (IPv6: /64) that is none of the proxies."""
+    """Open connections of one address (IPv6: /64) in one server process; the proxies are not counted."""
     body_timeout: float = Field(60, gt=0, le=3600)
-    """Seconds in which the body of a request must have come, else 408."""
+    """Seconds to receive the body of a request, else 408."""
     request_timeout: float = Field(90, gt=0, le=3600)
-    """Seconds after which a request whose body has come is given up with 503."""
+    """Seconds to process a request after its body, else 503."""
     proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
-    """Proxies whose `X-Forwarded-For` is believed, addresses or networks with commas between. Default: none."""
+    """Proxies whose `X-Forwarded-For` is trusted: addresses or networks, separated by commas. Default: none."""
 
     @field_validator("proxies", mode="before")
     @classmethod
@@ -79,16 +79,16 @@ class ServerSettings(BaseSettings):
 
     @field_validator("bind")
     @classmethod
-    def _port_there_can_be(cls, bind: str) -> str:
+    def _check_port(cls, bind: str) -> str:
         if int(bind.rpartition(":")[2]) > _LARGEST_PORT:
-            raise ValueError(f"a port is at most {_LARGEST_PORT}")
+            raise ValueError(f"the port must be at most {_LARGEST_PORT}")
         return bind
 
     @field_validator("url")
     @classmethod
     def _only_address_and_path(cls, url: AnyHttpUrl | None) -> AnyHttpUrl | None:
         if url is not None and (url.query is not None or url.fragment is not None or url.username is not None):
-            raise ValueError("an address and a path, without user, query or fragment")
+            raise ValueError("must be an address and a path, without user, query or fragment")
         return url
 
     @property
@@ -98,29 +98,29 @@ class ServerSettings(BaseSettings):
 
 
 class StateSettings(BaseSettings):
-    """Where the server keeps what it must not lose."""
+    """The folder of the server's state."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_STATE_", **_COMMON)
 
     dir: Path = Path("var")
-    """Folder of the orders' database, their results and the made sample."""
+    """Folder of the orders' database, their results and the sample's products."""
 
 
 class DatabaseSettings(BaseSettings):
-    """Where orders, keys and sessions are kept instead of in the state folder."""
+    """PostgreSQL for orders, keys and sessions."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_DATABASE_", **_COMMON)
 
     url: SecretStr | None = None
     """PostgreSQL: postgresql://user:password@host:port/database. Default: SQLite in the state folder."""
     pool: int = Field(5, ge=2, le=100)
-    """Connections to PostgreSQL of one process; who finds none free for 2 s gets 503."""
+    """Connections to PostgreSQL of one process; a request that finds none free for 2 s gets 503."""
 
     @field_validator("url")
     @classmethod
     def _of_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not _DATABASE.fullmatch(url.get_secret_value()):
-            raise ValueError("postgresql://user:password@host:port/database; other signs than letters as %XX")
+            raise ValueError("must be postgresql://user:password@host:port/database, special characters as %XX")
         return url
 
 
@@ -129,21 +129,21 @@ def _bytes(given: str | int, *, least: int, said: str) -> int:
     found = _SIZE.fullmatch(str(given).strip())
     size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
     if size < least:
-        raise ValueError(f"bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least {said}")
+        raise ValueError(f"must be bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least {said}")
     return size
 
 
 class JobsSettings(BaseSettings):
-    """How orders are run and how long they are remembered."""
+    """Execution and retention of orders."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_JOBS_", **_COMMON)
 
     retention: int = Field(365, ge=1, le=3650)
     """Days after which the entry of a finished or deleted job is removed."""
     parallel: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
-    """Product orders that run at once. Default: one a core."""
+    """Concurrent product orders. Default: one a core."""
     wait: float = Field(60, ge=1, le=600)
-    """Seconds that a synchronous execution waits at most, then 504; the job goes on."""
+    """Maximum seconds that a synchronous execution waits, then 504; the job continues."""
     fetch_private: bool = False
     """Whether inputs by reference may be fetched from private, loopback and link-local addresses."""
     plugin_seconds: float = Field(3600, gt=0, le=604_800)
@@ -158,16 +158,16 @@ class JobsSettings(BaseSettings):
 
 
 class ResultsSettings(BaseSettings):
-    """Where results are kept, for how long, and how their links are signed."""
+    """Retention, size and links of results."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_RESULTS_", **_COMMON)
 
     retention: int = Field(30, ge=1, le=3650)
     """Days after which the files of a result are removed."""
     cap: int | None = None
-    """Bytes that all results may take on disk, as 50G or 500M; above it orders wait or get 503. Default: no bound."""
+    """Disk space for all results in bytes, such as 50G or 500M; above it orders wait or get 503. Default: no bound."""
     link_days: int = Field(7, ge=1, le=7)
-    """Days after which a signed link ends."""
+    """Days after which a signed link expires."""
     key: SecretStr | None = Field(None, min_length=32)
     """Secret that signs links, shared by several servers. Default: made once, kept in the state folder."""
 
@@ -180,35 +180,35 @@ class ResultsSettings(BaseSettings):
 
 
 class CallbacksSettings(BaseSettings):
-    """How the addresses that an order names are told of it."""
+    """Delivery of callbacks to subscribers."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **_COMMON)
 
     tries: int = Field(8, ge=1, le=20)
-    """How often a callback is tried."""
+    """Maximum attempts to deliver a callback."""
     pause: float = Field(10, gt=0, le=3600)
-    """Seconds before the second try, of a mail too; each further pause is three times as long, an hour at most."""
+    """Seconds before the second attempt, of mails too; each further pause is three times as long, at most an hour."""
     timeout: float = Field(10, gt=0, le=60)
-    """Seconds that a receiver is given to answer."""
+    """Seconds for a receiver to answer."""
     key: _SigningKey | None = None
     """Secret that signs callbacks, as text or `whsec_` and base64. Default: made once, kept in the state folder."""
 
 
 class MailSettings(BaseSettings):
-    """Where mail about orders is handed over; without a server an order that wants one is refused."""
+    """The mail server for notifications; without one an order with a mail notification is refused."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_MAIL_", **_COMMON)
 
     url: SecretStr | None = None
     """The mail server: smtp://user:password@host:port, with ?starttls=yes, or smtps://."""
     to: str | None = None
-    """Address that gets the mail of an order whose owner has none."""
+    """Recipient of mails for orders whose owner has no address."""
     sender: str | None = None
-    """Address that mail comes from. Default: landcast@ and the host of the public address."""
+    """Sender address of mails. Default: landcast@ and the host of the public address."""
     tries: int = Field(8, ge=1, le=20)
-    """How often a mail is tried while no message was handed over."""
+    """Maximum attempts to send a mail that the mail server has not accepted."""
     timeout: float = Field(30, gt=0, le=300)
-    """Seconds that each answer of the mail server is waited for."""
+    """Seconds for the mail server to answer each command."""
 
     @field_validator("url")
     @classmethod
@@ -221,57 +221,57 @@ class MailSettings(BaseSettings):
     @classmethod
     def _one_address(cls, address: str | None) -> str | None:
         if address is not None and not is_mailbox(address):
-            raise ValueError("one address of mail in ASCII, such as a@example.org")
+            raise ValueError("must be one mail address in ASCII, such as a@example.org")
         return address
 
 
 class AuthSettings(BaseSettings):
-    """Who may: whose tokens are taken and what they allow, or that the server is open."""
+    """Authentication and authorization, or an open server."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_AUTH_", **_COMMON)
 
     open: bool = False
-    """Say `yes` to serve everybody everything; without it the server refuses to start."""
+    """`yes` serves everything to everybody; without it and without an issuer the server refuses to start."""
     issuer: str | None = Field(None, max_length=500)
-    """Address of the OpenID Connect issuer, to the letter, such as https://sso.example.org/realms/landcast."""
+    """Address of the OpenID Connect issuer, exactly as in its tokens, such as https://sso.example.org/realms/landcast."""
     audience: str = Field("landcast", pattern=_CLIENT_ID)
-    """What a token must name as its audience (`aud`)."""
+    """Audience (`aud`) that a token must have."""
     client_id: str = Field("landcast", pattern=_CLIENT_ID)
     """The server's own client at the issuer; its client roles are rights."""
     client_secret: SecretStr | None = Field(None, min_length=16)
     """Secret of that client."""
     policy: Path | None = None
-    """File that says who may do what; `deploy/policy.yml` is an example."""
+    """File of the access policy; `deploy/policy.yml` is an example."""
     algorithms: Annotated[tuple[str, ...], NoDecode] = Field(("RS256", "ES256"), min_length=1)
-    """Algorithms that a token may be signed with, separated by commas."""
+    """Allowed signature algorithms of tokens, separated by commas."""
     timeout: float = Field(3, gt=0, le=30)
-    """Seconds that the issuer is given to answer."""
+    """Seconds for the issuer to answer."""
     password_grant: bool = False
-    """Whether `/auth/token` takes the passwords of people; off, as a program that is given one can do everything."""
+    """Whether `/auth/token` accepts passwords of people; off, because a program with a password can do everything."""
 
     owners_client: str = Field("landcast-owners", pattern=_CLIENT_ID)
-    """Client whose service account may look at Keycloak's users (`view-users`): it asks for the owners of API keys."""
+    """Client that confirms the owners of API keys; its service account needs `view-users` in Keycloak."""
     owners_secret: SecretStr | None = Field(None, min_length=16)
-    """Secret of that client. Without it nobody is asked, and a key is suspended some time after its owner signed in."""
+    """Secret of that client. Without it owners are not confirmed, and keys are suspended a time after a sign-in."""
     owners_interval: float = Field(3600, ge=1, le=86_400)
-    """Seconds between two times that Keycloak is asked for the owners of API keys."""
+    """Seconds between two confirmations of the owners of API keys."""
     owners_trust: float = Field(86_400, ge=60, le=2_592_000)
-    """Seconds after which a key is suspended whose owner neither signed in nor was confirmed by Keycloak."""
+    """Seconds after which a key is suspended whose owner has neither signed in nor been confirmed by Keycloak."""
 
     @field_validator("issuer")
     @classmethod
     def _an_issuer_that_is_asked(cls, issuer: str | None, info: ValidationInfo) -> str | None:
         if issuer is not None and (not is_safe_address(issuer) or _has_more_than_address_and_path(issuer)):
-            raise ValueError("an https address and a path, or http on this machine; no user, query or fragment")
+            raise ValueError("must be an https address and a path, or http on this machine; no user, query or fragment")
         if issuer is not None and info.data.get("open"):
-            raise ValueError("LANDCAST_AUTH_OPEN=yes serves everybody everything; unset one of them")
+            raise ValueError("not allowed with LANDCAST_AUTH_OPEN=yes, which serves everything; unset one of them")
         return issuer
 
     @field_validator("owners_trust")
     @classmethod
     def _longer_than_the_interval(cls, trust: float, info: ValidationInfo) -> float:
         if info.data.get("owners_secret") and trust <= info.data.get("owners_interval", 0):
-            raise ValueError("more than LANDCAST_AUTH_OWNERS_INTERVAL, else keys are suspended between confirmations")
+            raise ValueError("must be more than LANDCAST_AUTH_OWNERS_INTERVAL, or keys are suspended in between")
         return trust
 
     @field_validator("algorithms", mode="before")
@@ -283,33 +283,33 @@ class AuthSettings(BaseSettings):
     @classmethod
     def _with_a_public_key(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
         if not set(algorithms) <= set(ALGORITHMS):
-            raise ValueError(f"any of {', '.join(ALGORITHMS)}")
+            raise ValueError(f"allowed: {', '.join(ALGORITHMS)}")
         return algorithms
 
 
 class AirflowSettings(BaseSettings):
-    """Where products, production services and echo are run by Apache Airflow instead of by the worker's children."""
+    """Apache Airflow, which runs products, production services and echo instead of the worker's child processes."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_AIRFLOW_", **_COMMON)
 
     url: str | None = Field(None, max_length=500)
     """Address of Airflow's API server, such as http://127.0.0.1:8080; needs LANDCAST_DATABASE_URL."""
     username: str | None = Field(None, max_length=200)
-    """The service user that orders are handed over as."""
+    """Airflow user that the worker starts DAG runs as."""
     password: SecretStr | None = None
     """Its password."""
     key: _SigningKey | None = None
-    """Secret that Airflow signs with what it tells of its runs, the same there as here."""
+    """Secret that signs the events of Airflow, the same in Airflow's environment."""
     runs: int = Field(64, ge=1, le=10_000)
-    """Orders of one process that are handed over to Airflow at once; each process has as many places of its own."""
+    """Maximum concurrent DAG runs of each process."""
     backlog: int = Field(10_000, ge=1, le=1_000_000)
     """Orders that may wait for Airflow; more get 503."""
     timeout: float = Field(10, gt=0, le=60)
-    """Seconds that Airflow is given to answer."""
+    """Seconds for Airflow to answer."""
     poll: float = Field(3, gt=0, le=60)
-    """Seconds between two looks at all runs, beside what Airflow tells of them."""
+    """Seconds between two polls of all DAG runs, which supplement Airflow's events."""
     patience: float = Field(21_600, ge=1, le=604_800)
-    """Seconds without any progress after which a run is given up; more than the longest task takes in silence."""
+    """Seconds without progress after which a DAG run is failed; longer than any task runs without reporting."""
 
     @field_validator("url")
     @classmethod
@@ -318,17 +318,17 @@ class AirflowSettings(BaseSettings):
             return None
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or _has_more_than_address_and_path(url):
-            raise ValueError("an address and a path, without user, query or fragment")
+            raise ValueError("must be an address and a path, without user, query or fragment")
         return url.rstrip("/")
 
 
 class LogSettings(BaseSettings):
-    """How the server writes its log."""
+    """Level and format of the log."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_LOG_", **_COMMON)
 
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    """Least level that is written: DEBUG, INFO, WARNING or ERROR."""
+    """Minimum level to log: DEBUG, INFO, WARNING or ERROR."""
     format: str = Field("auto", pattern="^(auto|json|text)$")
     """`json` lines, `text` for people, `auto`: text on a terminal."""
 

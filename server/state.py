@@ -1,4 +1,4 @@
-"""Who may work on a state folder: servers and workers together, a restore alone."""
+"""Locks of a state folder: shared by servers and workers, exclusive for a restore."""
 
 import fcntl
 import os
@@ -7,33 +7,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RESTORING = ".restoring"
-"""The folder, inside the state folder, that a restore unpacks into."""
+"""Folder in the state folder into which a restore unpacks."""
 JOURNAL = "journal.json"
-"""It lies in there from the moment that the old state is touched until the new one is complete."""
+"""File in that folder while the old state is exchanged for the new one."""
 _LOCK = "state.lock"
 _WORK_LOCK = "work.lock"
 
 
 class StateBusy(Exception):
-    """Somebody else works on the state folder."""
+    """Another process uses the state folder."""
 
 
 class RestoreUnfinished(Exception):
-    """A restore was interrupted while it exchanged the state."""
+    """A restore was interrupted while exchanging the state."""
 
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Keep a restore out, also from the forks of this process. Raises StateBusy, RestoreUnfinished."""
+    """Block restores while this process and its forks run. Raises StateBusy, RestoreUnfinished."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / _LOCK, fcntl.LOCK_SH, f"{folder}: a restore is going on; wait until it is done"):
+    with _locked(folder / _LOCK, fcntl.LOCK_SH, f"{folder}: a restore is running; wait until it is done"):
         refuse_unfinished(folder)
         yield
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep servers, workers, backups and restores out. Raises StateBusy where one of them is there."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Block servers, workers, backups and restores. Raises StateBusy if one is running."""
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"{folder} is in use: stop the server, the worker, the backup or the other restore first"
     with _locked(folder / _LOCK, fcntl.LOCK_EX, busy), _locked(folder / _WORK_LOCK, fcntl.LOCK_EX, busy):
@@ -41,15 +41,15 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def refuse_unfinished(folder: Path) -> None:
-    """Raise RestoreUnfinished where the state folder is half old and half new."""
+    """Raise RestoreUnfinished if a restore was interrupted during the exchange."""
     if (folder / RESTORING / JOURNAL).exists():
-        raise RestoreUnfinished(f"{folder}: a restore was interrupted; give the same `landcast restore` again")
+        raise RestoreUnfinished(f"{folder}: a restore was interrupted; run the same `landcast restore` again")
 
 
 def refuse_root(folder: Path) -> None:
-    """Raise PermissionError where root would leave files that the folder's own user cannot change."""
+    """Raise PermissionError if root would create files in a folder of another user, who could not change them."""
     if folder.exists() and os.geteuid() == 0 and (owner := folder.stat().st_uid) != 0:
-        raise PermissionError(f"{folder} is of the user {owner}: run it as that user, not as root")
+        raise PermissionError(f"{folder} belongs to user {owner}: run this as that user, not as root")
 
 
 @contextmanager

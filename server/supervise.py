@@ -1,7 +1,7 @@
-"""`landcast serve`: the server processes and the worker process, started, watched, ended together.
+"""Supervise the server processes and the worker of `landcast serve`.
 
-The parent holds the listening socket, so that a server process that is restarted loses no connection. systemd watches
-the parent.
+The parent owns the listening socket, so that no connection is lost when a server process restarts. systemd watches the
+parent.
 """
 
 import ctypes
@@ -31,18 +31,18 @@ _BACKLOG = 2048
 _STEADY_SECONDS = 30.0
 _LONGEST_PAUSE = 10.0
 _PATIENCE_SECONDS = 30.0
-"""How long a process may give no sign of life; gunicorn gives the server processes as long."""
+"""Seconds without a heartbeat after which a process is killed; gunicorn's own default for its workers is the same."""
 _START_SECONDS = 120.0
 _LEAVE_SECONDS = 30.0
-"""How long what a process has started may go on without it."""
+"""Seconds that the children of an ended process may continue to run."""
 _WATCHDOG_SHARE = 3
-"""Signs of life that systemd is given in the time after which it would miss one."""
+"""Number of heartbeats to systemd within its watchdog interval."""
 
 
 def listen(bind: str) -> socket.socket:
-    """Return a socket that listens on `host:port`, inheritable. Raises OSError.
+    """Return an inheritable socket that listens on `host:port`. Raises OSError.
 
-    An address in use is waited for as long as the server processes of a supervisor that was killed take to end.
+    It waits for an address in use as long as the server processes of a killed supervisor take to end.
     """
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
@@ -61,66 +61,65 @@ def listen(bind: str) -> socket.socket:
 
 
 class Liveness:
-    """A process's signs of life, in memory that it shares with who started it."""
+    """The heartbeat of a process, in memory shared with its parent."""
 
     def __init__(self) -> None:
         self._cells = memoryview(mmap.mmap(-1, 16)).cast("d")
 
     def beat(self) -> None:
-        """Say that the process goes on."""
+        """Record a heartbeat."""
         self._cells[0] = time.monotonic()
 
     @property
     def last(self) -> float:
-        """The moment of the last beat, on the monotonic clock; 0 before the first."""
+        """Time of the last heartbeat on the monotonic clock; 0 before the first."""
         return self._cells[0]
 
     def ready(self) -> None:
-        """Say that the process can do its work."""
+        """Mark the process as ready."""
         self._cells[1] = 1
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process has ever been able to do its work."""
+        """Whether the process has been ready."""
         return bool(self._cells[1])
 
 
 class Systemd:
-    """What is told to systemd, as sd_notify(3) says, where it started us and wants to know."""
+    """Notifications to systemd (sd_notify(3)); without systemd it does nothing."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
-        """Take its variables out of the environment: what we start must not speak for us."""
+        """Remove its variables from the environment, so that child processes do not notify systemd."""
         self._address = environment.pop("NOTIFY_SOCKET", "").replace("@", "\0", 1)
         microseconds = environment.pop("WATCHDOG_USEC", "")
         mine = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self._pause = int(microseconds) / 1e6 / _WATCHDOG_SHARE if mine and microseconds.isdecimal() else math.inf
         self._next = 0.0
 
-    def tell(self, state: str) -> None:
-        """Tell it, where it can be told."""
+    def notify(self, state: str) -> None:
+        """Send a state, ignoring errors."""
         if not self._address:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
             notify.sendto(state.encode(), self._address)
 
     def beat(self, now: float) -> None:
-        """Tell it that we go on, as often as it wants to know."""
+        """Send a watchdog heartbeat when it is due."""
         if now >= self._next and self._pause < math.inf:
             self._next = now + self._pause
-            self.tell("WATCHDOG=1")
+            self.notify("WATCHDOG=1")
 
 
 class StartupError(Exception):
-    """What starting again cannot mend; the message tells the operator what is wrong."""
+    """The process cannot start and a restart does not help; the message is for the operator."""
 
 
 @dataclass(slots=True)
 class Child:
-    """One watched process: restarted when it ends, after a pause that grows while it keeps ending.
+    """A supervised process: restarted when it ends, with exponential backoff.
 
-    It is forked, so that what the parent has imported is not imported again; it leads a process group of its own.
-    One that was alive and gives no sign of life for `patience` seconds is killed. Each time it is given twice as long,
-    so that a step that takes long is not begun for ever.
+    It is forked, so the parent's imports are not repeated, and leads its own process group. If it sends no heartbeat
+    for `patience` seconds after its first, it is killed; `patience` doubles each time, so that a long step can finish.
     """
 
     name: str
@@ -128,15 +127,15 @@ class Child:
     patience: float = _PATIENCE_SECONDS
     liveness: Liveness = field(default_factory=Liveness, init=False)
     process: ForkProcess | None = field(default=None, init=False)
-    hopeless: bool = field(default=False, init=False)
+    cannot_start: bool = field(default=False, init=False)
     _started: float = field(default=0.0, init=False)
     _pause: float = field(default=0.0, init=False)
     _next: float = field(default=0.0, init=False)
     _left: dict[int, float] = field(default_factory=dict, init=False)
-    """Groups of processes that have ended, and when what is left of each is killed."""
+    """Process groups of ended processes, and when their remaining members are killed."""
 
-    def tend(self, now: float) -> None:
-        """Start the process where it is due; note where it has ended; kill it where it hangs."""
+    def poll(self, now: float) -> None:
+        """Start the process if due, handle its end, kill it if it hangs."""
         for group, until in tuple(self._left.items()):
             if not _signal_group(group, signal.SIGKILL if now >= until else 0):
                 del self._left[group]
@@ -146,13 +145,13 @@ class Child:
         elif (code := self.process.exitcode) is not None:
             self._ended(code, now)
         elif self._hangs(now):
-            _log.error("%s gives no sign of life for %.0f s, killing it", self.name, self.patience)
+            _log.error("%s has sent no heartbeat for %.0f s, killing it", self.name, self.patience)
             self.patience *= 2
             self.process.kill()
             self.process.join()
 
     def _hangs(self, now: float) -> bool:
-        """Say whether it was silent for too long; before its first sign it may be loading."""
+        """Return whether the heartbeat is overdue; before the first, the process may be loading."""
         last = self.liveness.last
         return now > (last + self.patience if last > self._started else self._started + _START_SECONDS)
 
@@ -162,7 +161,7 @@ class Child:
         try:
             process.start()
         except OSError as error:
-            self._ended(f"{error}, before it began", now)
+            self._ended(f"{error} at its start", now)
         else:
             self.process = process
 
@@ -175,7 +174,7 @@ class Child:
             self._run_logged()
 
     def _run_logged(self) -> None:
-        """Run; what it fails with goes to the log, as one entry, and not to standard error beside it."""
+        """Run the process; an exception is logged as one record instead of printed to standard error."""
         try:
             self.run(self.liveness)
         except StartupError as error:
@@ -186,7 +185,7 @@ class Child:
             sys.exit(1)
 
     def _ended(self, how: int | str, now: float) -> None:
-        self.hopeless = how == os.EX_CONFIG
+        self.cannot_start = how == os.EX_CONFIG
         steady = now - self._started > _STEADY_SECONDS
         self._pause = 0.2 if steady else min(max(self._pause * 2, 0.2), _LONGEST_PAUSE)
         self._next = now + self._pause
@@ -196,12 +195,12 @@ class Child:
         _log.error("%s ended with %s, starting it again in %.1f s", self.name, how, self._pause)
 
     def stop(self) -> None:
-        """Ask the process to end, where it runs."""
+        """Send SIGTERM if the process runs."""
         if self.process is not None:
             self.process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait until the process has ended, and kill it past the deadline; then kill what it left running."""
+        """Wait for the process to end, kill it after the deadline, then kill the rest of its group."""
         for group in self._left:
             _signal_group(group, signal.SIGKILL)
         if self.process is None:
@@ -216,7 +215,7 @@ class Child:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Signal the processes of a group; say whether there were any."""
+    """Signal a process group; return whether it exists."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -225,9 +224,9 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def supervise(children: Sequence[Child], *, announce: Callable[[], None] = lambda: None) -> bool:
-    """Run the children until SIGTERM or SIGINT, or until one is hopeless, then end them within five seconds.
+    """Run the children until SIGTERM or SIGINT, or until one cannot start, then end them within five seconds.
 
-    Calls `announce` and tells systemd when the first child says that it is ready. Says whether it was asked to end.
+    Calls `announce` and notifies systemd when the first child is ready. Returns whether it ended by a signal.
     """
     stopping = announced = False
     systemd = Systemd(os.environ)
@@ -238,17 +237,17 @@ def supervise(children: Sequence[Child], *, announce: Callable[[], None] = lambd
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    while not stopping and not any(child.hopeless for child in children):
+    while not stopping and not any(child.cannot_start for child in children):
         for child in children:
-            child.tend(time.monotonic())
+            child.poll(time.monotonic())
         if not announced and children[0].liveness.is_ready:
             announced = True
             announce()
-            systemd.tell("READY=1")
+            systemd.notify("READY=1")
         systemd.beat(time.monotonic())
         time.sleep(_TICK_SECONDS)
     _log.info("stopping")
-    systemd.tell("STOPPING=1")
+    systemd.notify("STOPPING=1")
     deadline = time.monotonic() + _GRACE_SECONDS
     for child in children:
         child.stop()

@@ -1,4 +1,4 @@
-"""The server processes: gunicorn around the application, loaded once and then forked."""
+"""Run the server processes: gunicorn with the application, which is loaded once before the fork."""
 
 import ctypes
 import logging
@@ -20,11 +20,11 @@ from server.supervise import Liveness, StartupError
 _MAX_REQUESTS = 50_000
 _GRACE_SECONDS = 2
 _MALLOPT = {-8: 2, -3: 1 << 20, -1: 1 << 20}
-"""M_ARENA_MAX, and from which size on M_MMAP_THRESHOLD and M_TRIM_THRESHOLD give back at once (mallopt(3))."""
+"""M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD (mallopt(3))."""
 
 
 class RootLogger(Logger):
-    """gunicorn's messages in our own log."""
+    """Sends gunicorn's messages to the application's log."""
 
     @override
     def setup(self, cfg: Any) -> None:
@@ -34,9 +34,9 @@ class RootLogger(Logger):
 
 
 class Web(BaseApplication):
-    """Serve the application on a socket that is already open.
+    """Serves the application on an open socket.
 
-    Its processes tell each other on the `board` how much they have to do; `liveness` says whether they serve.
+    The processes share their load on the `board`; `liveness` is the heartbeat to the supervisor.
     """
 
     def __init__(self, app: Starlette, settings: ServerSettings, *, socket: int, liveness: Liveness) -> None:
@@ -49,7 +49,7 @@ class Web(BaseApplication):
 
     @property
     def settings(self) -> ServerSettings:
-        """What the server processes are told."""
+        """The settings of the server processes."""
         return self._settings
 
     @override
@@ -82,7 +82,7 @@ class Web(BaseApplication):
 
 
 class WatchedArbiter(Arbiter):
-    """gunicorn's parent of the server processes: it gives signs of life, and starts the successor of who retires."""
+    """gunicorn's arbiter with a heartbeat, which starts the successor of a retiring process early."""
 
     def __init__(self, app: Web) -> None:
         self._board = app.board
@@ -109,7 +109,7 @@ class WatchedArbiter(Arbiter):
 
 
 def _limit_malloc() -> None:
-    """Have glibc give memory back: two arenas for all threads, large blocks apart. Elsewhere nothing is done."""
+    """Make glibc return memory: two arenas for all threads, large blocks by mmap. Without glibc it does nothing."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for name, value in _MALLOPT.items():
@@ -117,13 +117,13 @@ def _limit_malloc() -> None:
 
 
 def serve_web(settings: Settings, configuration: Path, *, socket: int, liveness: Liveness | None = None) -> None:
-    """Run the server processes until SIGTERM, with signs of life where somebody looks for them.
+    """Run the server processes until SIGTERM.
 
-    Raises Hopeless for a configuration that cannot be served.
+    Raises StartupError for a configuration that cannot be served.
     """
     _limit_malloc()
     try:
         app = create_app(read_configuration(configuration), settings)
     except Exception as error:
-        raise StartupError(f"{configuration}: {error}; `landcast check` names all that is wrong") from error
+        raise StartupError(f"{configuration}: {error}; `landcast check` lists all problems") from error
     Web(app, settings.server, socket=socket, liveness=liveness or Liveness()).run()

@@ -1,4 +1,4 @@
-"""gunicorn's worker with what it leaves out: how many connections there may be, and how long one may say nothing."""
+"""gunicorn's `asgi` worker with limits on the number of connections and on idle ones."""
 
 import asyncio
 import logging
@@ -18,24 +18,24 @@ from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
-from auth.client_address import is_trusted, neighbourhood
+from auth.client_address import is_trusted, network_of
 from server.balance import Acceptor, Board, SlotState
 
 _log = logging.getLogger(__name__)
 
 _STALLED_SECONDS = 120.0
-"""How long a client may take nothing of an answer; what it has not taken by then is not wanted."""
+"""Seconds after which a connection is closed whose client reads nothing of the response."""
 _BEAT_SECONDS = 0.5
-"""Time between two signs of life."""
+"""Seconds between two heartbeats."""
 _TICK_SECONDS = 0.1
 _STOP_SECONDS = 1.0
-"""How long requests are given when all processes end; gunicorn kills what is there after two seconds."""
-_HAND_OVER_SECONDS = 60.0
-"""How long a process that retires takes connections while no other does."""
+"""Seconds for running requests when all processes stop; gunicorn kills them after two."""
+_SUCCESSOR_SECONDS = 60.0
+"""Maximum seconds that a retiring process accepts connections while no other does."""
 _OTHER_FILES = 1536
-"""Files that a process has open beside its connections, and connections that it has not begun."""
+"""Files that a process has open besides its connections, with accepted connections that are not started."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {416: "Range Not Satisfiable"}
-"""Python 3.12 has the older name of 416."""
+"""Python 3.12 has the old phrase for 416."""
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 19\r\n\r\nthe server is busy\n"
@@ -43,16 +43,16 @@ _BUSY = (
 
 
 class BoundedProtocol(ASGIProtocol):
-    """A connection that is closed when the head of a request does not come in time, the first one's too.
+    """A connection that is closed when the head of a request, even the first, does not arrive in time.
 
-    Where there are too many, the one that has waited longest for a request gives way: who holds connections only to
-    hold them loses them to who asks something. Remove when gunicorn's `asgi` worker bounds both.
+    At the limit of connections, the one idle longest is closed for a new one, so that a client cannot block others by
+    holding connections open. Remove when gunicorn's `asgi` worker bounds both.
     """
 
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
         self.address = ""
-        """Whose it is, where connections are counted by address."""
+        """The address that it is counted by, or ""."""
         self._stalled: TimerHandle | None = None
         self._answering = False
         self._is_last = False
@@ -61,7 +61,7 @@ class BoundedProtocol(ASGIProtocol):
     def connection_made(self, transport: Any) -> None:
         peer = transport.get_extra_info("peername")
         self.address = self.worker.counted(peer[0] if isinstance(peer, tuple) else "")
-        if not self.worker.make_room(self.address):
+        if not self.worker.can_accept(self.address):
             self._refuse(transport)
             return
         self.worker.keep(self)
@@ -73,22 +73,22 @@ class BoundedProtocol(ASGIProtocol):
         transport.write(_BUSY)
         transport.close()
 
-    def waits(self) -> bool:
-        """Say whether it waits for the head of a request or for its body."""
+    def is_waiting(self) -> bool:
+        """Return whether it waits for the head or the body of a request."""
         body = self._body_receiver
         return self._current_request is None or (body is not None and not body._complete)  # noqa: SLF001 - nobody else says
 
-    def give_way(self) -> None:
-        """Close it, as after a time without a request; who has begun one is told why."""
+    def close_idle(self) -> None:
+        """Close it like an idle connection; an unanswered request gets 503."""
         if self._current_request is not None and not self._answering:
             self._safe_write(_BUSY)
         self._keepalive_timeout()
 
     @override
     def _handle_h1c_exception(self, e: Exception) -> bool:
-        """Answer a length of more digits than Python reads, at which gunicorn drops the connection with a stack trace.
+        """Answer 400 for a Content-Length of more digits than Python reads; gunicorn logs a stack trace for it.
 
-        Of what is wrong in a head nothing else raises a bare ValueError. Remove when gunicorn bounds the digits.
+        No other error in a head raises a bare ValueError. Remove when gunicorn bounds the digits.
         """
         if type(e) is not ValueError:
             return bool(super()._handle_h1c_exception(e))
@@ -110,9 +110,10 @@ class BoundedProtocol(ASGIProtocol):
 
     @override
     def _will_close(self, *given: Any) -> bool:
-        """Say whether this request is the connection's last, as is decided when it begins.
+        """Return whether this request is the connection's last, as decided at its start.
 
-        gunicorn closes a connection that it announced to keep where the worker retires meanwhile: a request is lost.
+        gunicorn would close a connection that it has announced as keep-alive if the worker starts to retire meanwhile,
+        and a request would be lost.
         """
         return bool(self._is_last or super()._will_close(*given))
 
@@ -142,10 +143,10 @@ class BoundedProtocol(ASGIProtocol):
 
 
 class BoundedWorker(gasgi.ASGIWorker):
-    """Serves with at most `worker_connections` connections, fewer where the system allows the process fewer files.
+    """Serves at most `worker_connections` connections, fewer if the process may open fewer files.
 
-    It shares the listening socket with the others as `server.balance` says. Told to end, or after enough requests, it
-    leaves new connections to its successor as soon as that is there, and ends when it has none.
+    It shares the listening socket by `server.balance`. On a signal, or after enough requests, it stops accepting once a
+    successor accepts, and ends after its last connection.
     """
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -156,27 +157,27 @@ class BoundedWorker(gasgi.ASGIWorker):
         super().__init__(*given, **named)
         self._most_requests, self.max_requests = self.max_requests, sys.maxsize
         self.connections: OrderedDict[BoundedProtocol, None] = OrderedDict()
-        """All that are open; who asked last comes last."""
+        """All open connections, least recently used first."""
         self._of_address: defaultdict[str, OrderedDict[BoundedProtocol, None]] = defaultdict(OrderedDict)
-        """Those of each address that is counted, in the same order."""
+        """The connections of each counted address, in the same order."""
         self._board: Board = self.app.board
         self.slot = self._board.take()
-        """Its place on the board; None where there is no free one, then it takes what it gets."""
+        """Its slot on the board; without a free one it is None, and connections are not balanced."""
 
     @property
     def nr_conns(self) -> int:
-        """How many connections it serves, counted by the protocol."""
+        """Number of served connections, counted by the protocol."""
         return self._served
 
     @nr_conns.setter
     def nr_conns(self, number: int) -> None:
         self._served = number
         for acceptor in self._acceptors:
-            acceptor.tell(number)
+            acceptor.publish(number)
 
     @property
     def nr(self) -> int:
-        """How many requests it has answered, counted by the protocol."""
+        """Number of answered requests, counted by the protocol."""
         return self._done
 
     @nr.setter
@@ -198,15 +199,15 @@ class BoundedWorker(gasgi.ASGIWorker):
 
     @override
     async def _serve(self) -> None:
-        """Serve from the start of the application to its end, instead of gunicorn's own loop."""
+        """Run the application's lifespan and serve; replaces gunicorn's own loop."""
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         try:
             await self.lifespan.startup()
         except RuntimeError as error:
-            _log.error("the application does not start: %s", error)
+            _log.error("the application cannot start: %s", error)
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from error
         self._accept()
-        while self._stays():  # noqa: ASYNC110 - to notify at each turn is what it is for
+        while self._stays():  # noqa: ASYNC110 - the loop sends heartbeats
             await asyncio.sleep(_BEAT_SECONDS)
         await self._retire()
         await self.lifespan.shutdown()
@@ -218,9 +219,9 @@ class BoundedWorker(gasgi.ASGIWorker):
             acceptor = Acceptor(loop, each.sock, protocol_of, place, counted=self.counted)
             self._acceptors.append(acceptor)
             acceptor.start()
-        self._tell(SlotState.ACCEPTING)
+        self._set_state(SlotState.ACCEPTING)
 
-    def _tell(self, state: SlotState) -> None:
+    def _set_state(self, state: SlotState) -> None:
         if self.slot is not None:
             self.slot.state = state
 
@@ -229,10 +230,10 @@ class BoundedWorker(gasgi.ASGIWorker):
         return self.alive and not self.retiring and self.ppid == os.getppid()
 
     async def _retire(self) -> None:
-        """Leave new connections to the others; wait until those there are have been answered, or all are to end."""
+        """Stop accepting; wait until the current connections have ended, or all processes stop."""
         self.retiring = True
-        self._tell(SlotState.RETIRING)
-        await self._hand_over()
+        self._set_state(SlotState.RETIRING)
+        await self._wait_for_successor()
         for acceptor, each in zip(self._acceptors, self.sockets, strict=True):
             acceptor.stop()
             each.sock.close()
@@ -243,15 +244,15 @@ class BoundedWorker(gasgi.ASGIWorker):
                 end = min(end, time.monotonic() + _STOP_SECONDS)
             await asyncio.sleep(_TICK_SECONDS)
 
-    async def _hand_over(self) -> None:
-        """Take connections until another process does: else they would wait while that starts."""
-        end = time.monotonic() + _HAND_OVER_SECONDS
+    async def _wait_for_successor(self) -> None:
+        """Accept until another process does, so that no connection waits while it starts."""
+        end = time.monotonic() + _SUCCESSOR_SECONDS
         while self._is_alone() and time.monotonic() < end:
             self.notify()
             await asyncio.sleep(_TICK_SECONDS)
 
     def _is_alone(self) -> bool:
-        """Say whether no other process takes connections, and one will."""
+        """Return whether no other process accepts yet, but one will."""
         if self._board.stopping or not self.alive or self.ppid != os.getppid():
             return False
         return not self._board.count(SlotState.ACCEPTING)
@@ -260,11 +261,11 @@ class BoundedWorker(gasgi.ASGIWorker):
         return self.nr_conns > 0 or any(acceptor.beginning for acceptor in self._acceptors)
 
     def counted(self, peer: str) -> str:
-        """Return what a peer's connections are counted by; nothing for a trusted proxy, who brings many callers."""
-        return "" if is_trusted(peer, self.app.settings.proxies) else neighbourhood(peer)
+        """Return the key that a peer's connections are counted by, "" for a trusted proxy."""
+        return "" if is_trusted(peer, self.app.settings.proxies) else network_of(peer)
 
-    def make_room(self, address: str) -> bool:
-        """Say whether there is room for one more of this address, made by closing one that waits if need be."""
+    def can_accept(self, address: str) -> bool:
+        """Return whether this address may have one more connection, closing an idle one if needed."""
         of_one = self._of_address.get(address, OrderedDict())
         return self._has_room(of_one, self.app.settings.address_connections) and self._has_room(
             self.connections, self.worker_connections
@@ -273,11 +274,11 @@ class BoundedWorker(gasgi.ASGIWorker):
     def _has_room(self, among: OrderedDict[BoundedProtocol, None], most: int) -> bool:
         if len(among) < most:
             return True
-        waiting = next((each for each in among if each.waits()), None)
+        waiting = next((each for each in among if each.is_waiting()), None)
         if waiting is None:
             return False
         self.drop(waiting)
-        waiting.give_way()
+        waiting.close_idle()
         return True
 
     def keep(self, connection: BoundedProtocol) -> None:
@@ -287,14 +288,14 @@ class BoundedWorker(gasgi.ASGIWorker):
             self._of_address[connection.address][connection] = None
 
     def asked(self, connection: BoundedProtocol) -> None:
-        """Note that a request has begun on it."""
+        """Mark it as the most recently used."""
         if connection in self.connections:
             self.connections.move_to_end(connection)
         if connection in self._of_address.get(connection.address, ()):
             self._of_address[connection.address].move_to_end(connection)
 
     def drop(self, connection: BoundedProtocol) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection."""
         self.connections.pop(connection, None)
         if (of_one := self._of_address.get(connection.address)) is not None:
             of_one.pop(connection, None)
@@ -303,7 +304,7 @@ class BoundedWorker(gasgi.ASGIWorker):
 
 
 def _files() -> int:
-    """Return how many files the process may have open, after asking for as many as it is allowed."""
+    """Raise the limit of open files as far as allowed, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
     if soft != resource.RLIM_INFINITY and soft < wanted:

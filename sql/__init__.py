@@ -1,1 +1,1 @@
-"""What the database guarantees."""
+"""Database access: connections, schema and migration for SQLite and PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Connections to a SQLite database that loses nothing, and its schema."""
+"""Connections to a SQLite database with durable commits, and its schema."""
 
 import os
 import sqlite3
@@ -13,31 +13,31 @@ from time import monotonic, sleep
 from sql.connections import Connection, Dialect, NewerSchema
 
 SCHEMA_VERSION = 8
-"""The version that the numbered files lead to, as the last of them writes it."""
+"""The schema version of the numbered files; the last of them writes it."""
 
 _STEPS = {
     1: "alter table jobs add column fault text not null default '';",
     3: "alter table jobs add column notices text not null default '[]';",
     5: "alter table jobs add column backend integer not null default 0 check (backend in (0, 1));",
 }
-"""What a database of a version lacks and no file that may run again can bring."""
+"""Changes to a database of at most this version that an idempotent file cannot make."""
 
 _IDLE = 4
-"""Connections kept open while nobody uses them."""
+"""Maximum number of idle connections."""
 
 _AGAIN = 0.02
-"""Seconds until a lock that SQLite does not wait for is asked again."""
+"""Seconds between attempts to take a lock that SQLite does not wait for."""
 
 
 _OTHERS = 0o077
 
 
 def keep_private(path: Path) -> None:
-    """Make the database's file where there is none, and let its owner alone read it and what SQLite keeps beside it.
+    """Create the database file if it does not exist, and make it and SQLite's files beside it private to its owner.
 
-    SQLite gives its log the rights of the database. Of somebody else's database they stay. Raises OSError.
+    SQLite gives its log the permissions of the database. Another user's files are left unchanged. Raises OSError.
     """
-    with suppress(FileExistsError):  # O_EXCL: to open and close a file that is there would end SQLite's locks on it
+    with suppress(FileExistsError):  # O_EXCL: opening and closing an existing file would release SQLite's locks on it
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     for kept in (path, *(path.with_name(f"{path.name}-{beside}") for beside in ("wal", "shm"))):
         with suppress(FileNotFoundError, PermissionError):
@@ -46,9 +46,10 @@ def keep_private(path: Path) -> None:
 
 
 def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:
-    """Open a database: write-ahead log, synced at every commit, waiting for locks; rows are read by column name.
+    """Open a database with a write-ahead log, synced at every commit; rows are read by column name.
 
-    Transactions are begun explicitly. The connection may pass from thread to thread. Raises sqlite3.Error.
+    It waits for locks for `busy_seconds`. Transactions are begun explicitly, and threads may share the connection one
+    at a time. Raises sqlite3.Error.
     """
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
@@ -63,7 +64,7 @@ def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:
 
 
 def _log_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Turn on the write-ahead log; SQLite does not wait for its lock where several processes turn it on at once."""
+    """Turn on the write-ahead log; SQLite does not wait for the lock when several processes do so at once."""
     until = monotonic() + busy_seconds
     while True:
         try:
@@ -77,7 +78,7 @@ def _log_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema to SCHEMA_VERSION in one transaction. Raises NewerSchema, sqlite3.Error."""
+    """Upgrade the schema to SCHEMA_VERSION in one transaction. Raises NewerSchema, sqlite3.Error."""
     version = _version(connection)
     if version > SCHEMA_VERSION:
         raise NewerSchema(f"the schema has version {version}, this program knows {SCHEMA_VERSION}")
@@ -91,22 +92,22 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a database as it is at one moment, while others read and write it. Raises sqlite3.Error."""
+    """Copy a consistent snapshot of a database while others use it. Raises sqlite3.Error."""
     with closing(connect(source)) as original, closing(sqlite3.connect(target)) as copy:
         original.backup(copy)
 
 
 def check_database(path: Path) -> None:
-    """Return when the database holds together. Raises sqlite3.DatabaseError."""
+    """Raise sqlite3.DatabaseError if the database is damaged."""
     with closing(sqlite3.connect(path)) as connection:
         if (found := connection.execute("pragma quick_check").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(found)
 
 
 def count_orders(path: Path, *, whole: bool) -> int:
-    """Return how many orders there are, without a change to the file; with `whole` each page of it is looked at.
+    """Return the number of orders without changing the file; with `whole` every page of it is checked.
 
-    Raises sqlite3.Error where it is damaged or no database of ours, NewerSchema.
+    Raises sqlite3.Error if it is damaged or not a database of this program, NewerSchema.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         version = _version(connection)
@@ -135,7 +136,7 @@ def _schema() -> str:
 
 
 class Pool:
-    """Connections to one database for many threads; opened when needed, so a pool may be made before a fork."""
+    """Connections to one database for many threads; opened on demand, so a pool may be made before a fork."""
 
     def __init__(self, path: Path, *, busy_seconds: float = 5) -> None:
         self._path = path
@@ -145,11 +146,11 @@ class Pool:
 
     @property
     def dialect(self) -> Dialect:
-        """Which database it is."""
+        """The kind of database."""
         return "sqlite"
 
     def prepare(self) -> None:
-        """Make the database and its schema, once; several threads may, as a second time changes nothing."""
+        """Create the database and its schema once; concurrent calls are harmless."""
         if not self._prepared:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             keep_private(self._path)
@@ -159,18 +160,18 @@ class Pool:
 
     @contextmanager
     def writing(self, owner: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  SQLite has no security of rows
-        """Give a connection in a transaction that alone may write; committed at the end, or nothing of it is."""
+        """Yield a connection in the only write transaction; it commits at the end, or rolls back on an exception."""
         with self._transaction("begin immediate") as connection:
             yield connection
 
     @contextmanager
     def reading(self, owner: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  likewise
-        """Give a connection that sees one state of the database."""
+        """Yield a connection that sees one snapshot of the database."""
         with self._transaction("begin") as connection:
             yield connection
 
     def one_at_a_time(self, connection: Connection, name: str) -> None:
-        """Return at once: only one transaction writes anyway."""
+        """Return at once, because SQLite has only one writer."""
 
     def watch(self) -> "SqliteWatch":
         """Return a new watch."""
@@ -207,7 +208,7 @@ class Pool:
 
 
 class SqliteWatch:
-    """Notices commits by SQLite's own counter, on a connection that never writes and so sees every one."""
+    """Detects commits by SQLite's `data_version`, on a connection that never writes and so sees all of them."""
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
         self._path = path
@@ -217,7 +218,7 @@ class SqliteWatch:
         self._seen: int | None = None
 
     def changed(self) -> bool:
-        """Compare the counter with that of the last call."""
+        """Return whether the counter has changed since the last call."""
         with self._lock:
             if self._connection is None:
                 self._connection = connect(self._path, busy_seconds=self._busy_seconds)

@@ -1,4 +1,4 @@
-"""What both databases give: connections in transactions, and what is told where there are none."""
+"""The interface of both databases: connections in transactions, and their errors."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -14,30 +14,30 @@ class NewerSchema(Exception):
 
 
 class DatabaseAway(Exception):
-    """PostgreSQL gives no connection, or ended one; the message names no host, user or password."""
+    """PostgreSQL refused or closed a connection; the message contains no host, user or password."""
 
 
 @dataclass(frozen=True, slots=True)
 class DialectText:
-    """A statement that the databases word differently; all others are the same, with parameters written `:name`."""
+    """A statement that differs between the databases; parameters are written `:name`."""
 
     sqlite: str
     postgresql: str
 
     def of(self, dialect: Dialect) -> str:
-        """Return it as the database understands it."""
+        """Return the statement for the dialect."""
         return self.sqlite if dialect == "sqlite" else self.postgresql
 
 
 class Cursor(Protocol):
-    """The outcome of a statement; a row is read by column name or by place."""
+    """The result of a statement; a row is read by column name or index."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows were changed."""
+        """Number of changed rows."""
 
     def fetchone(self) -> Any:
-        """Return the next row, None after the last."""
+        """Return the next row, or None after the last."""
 
     def fetchall(self) -> list[Any]:
         """Return all rows."""
@@ -56,52 +56,52 @@ class Connection(Protocol):
 
 
 class Watch(Protocol):
-    """Notices what others write."""
+    """Detects commits."""
 
     def changed(self) -> bool:
-        """Say whether anything was written since the last call, by whichever process; True at first."""
+        """Return whether any process has committed since the last call; True at first."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release its connection."""
 
 
 class Connections(Protocol):
-    """Connections to one database for many threads; opened when needed, so this may be made before a fork.
+    """Connections to one database for many threads; opened on demand, so this may be made before a fork.
 
-    What the database fails with is raised as sqlite3.Error, OSError, NewerSchema or DatabaseAway.
+    Failures of the database are raised as sqlite3.Error, OSError, NewerSchema or DatabaseAway.
     """
 
     @property
     def dialect(self) -> Dialect:
-        """Which database it is."""
+        """The kind of database."""
 
     def prepare(self) -> None:
-        """Return once the schema is the one this program knows; cheap after the first time."""
+        """Ensure that the schema has this program's version; cheap after the first call."""
 
     def writing(self, owner: str | None = None) -> AbstractContextManager[Connection]:
-        """Give a connection in a transaction, committed at the end, or nothing of it is.
+        """Yield a connection in a transaction that commits at the end, or rolls back on an exception.
 
-        With an `owner` PostgreSQL shows it, and lets it write, only that owner's orders, keys and sessions.
+        With an `owner`, PostgreSQL restricts it to that owner's orders, keys and sessions.
         """
 
     def reading(self, owner: str | None = None) -> AbstractContextManager[Connection]:
-        """Give a connection that sees one state of the database; `owner` as in `writing`."""
+        """Yield a connection that sees one snapshot of the database; `owner` as in `writing`."""
 
     def one_at_a_time(self, connection: Connection, name: str) -> None:
-        """Wait until no other transaction is past this line with the same name; lasts to the transaction's end."""
+        """Take the lock of this name until the end of the transaction, waiting for its other holder."""
 
     def watch(self) -> Watch:
         """Return a new watch."""
 
     def close(self) -> None:
-        """Close the idle connections; the next use opens others."""
+        """Close the idle connections; the next use opens new ones."""
 
 
 Place = Path | Connections
-"""Where a database is: the file of SQLite's, or PostgreSQL's connections, which are shared by all that use them."""
+"""A SQLite file, or the shared connections to PostgreSQL."""
 
 
 def among(name: str, values: Iterable[Any]) -> tuple[str, dict[str, Any]]:
-    """Return a list of parameters for `in (…)`, and their values; of no values nothing is in it."""
+    """Return parameters for `in (…)` and their values; an empty list matches nothing."""
     parameters = {f"{name}_{number}": value for number, value in enumerate(values)}
     return f"({', '.join(f':{parameter}' for parameter in parameters) or 'null'})", parameters

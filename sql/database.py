@@ -1,4 +1,4 @@
-"""A database that is used as one that may be away."""
+"""The base class of the stores, which translates database errors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from sql.connections import Connection, DatabaseAway, NewerSchema, Place
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be opened, is locked for too long, is full, or was written by a newer version."""
+    """The database cannot be opened, stays locked, is full, or has a newer schema."""
 
 
 class Database:
-    """The database at `place`; one of SQLite is made when it is not there, and its owner alone may read it.
+    """The database at `place`; a SQLite file is created if it does not exist, readable by its owner only.
 
-    Raises `failure` when the database is unavailable: when it is made, or with `lazy` when it is used. Those that keep
-    something in it derive from this class and say by `failure` what that is for the caller.
+    Raises `failure` when the database is unavailable: on construction, or with `lazy` on use. A store derives from this
+    class and sets `failure` to its own exception.
     """
 
     failure: type[Exception] = DatabaseUnavailable
-    """Raised with one text, which is for the log."""
+    """The exception to raise; its message is for the log."""
     contents = "the database"
-    """What the text says is unavailable."""
+    """What the message says is unavailable."""
 
     def __init__(self, place: Place, *, busy_seconds: float = 5, lazy: bool = False) -> None:
         self._pool = Pool(place, busy_seconds=busy_seconds) if isinstance(place, Path) else place
@@ -35,7 +35,7 @@ class Database:
             self._pool.prepare()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._pool.close()
 
     @contextmanager
@@ -51,13 +51,13 @@ class Database:
             yield connection
 
     def _unavailable(self) -> AbstractContextManager[None]:
-        """Turn what the database fails with into `failure`."""
+        """Translate database errors into `failure`."""
         return failing_as(self.failure, self.contents)
 
 
 @contextmanager
 def failing_as(failure: type[Exception], contents: str) -> Iterator[None]:
-    """Turn what a database fails with into `failure`, with one text, which is for the log."""
+    """Translate database errors into `failure`, with a message for the log."""
     try:
         yield
     except (sqlite3.Error, OSError, NewerSchema, DatabaseAway) as error:

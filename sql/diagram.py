@@ -1,4 +1,4 @@
-"""The tables that there are as a diagram (Mermaid): `python -m sql.diagram postgresql://…` prints it."""
+"""Diagram of the tables (Mermaid): `python -m sql.diagram postgresql://…` prints it."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ order by 1, 3"""
 
 
 def diagram(connection: Connection) -> str:
-    """Return the diagram of the tables in the connection's schema: columns, keys, what they hold, references."""
+    """Return the diagram of the tables in the connection's schema: columns, keys, comments, references."""
     return "\n".join(["erDiagram", *_tables(connection), *_references(connection)])
 
 

@@ -1,4 +1,4 @@
-"""A lock of a whole database, held by a connection of its own for as long as its holder lives."""
+"""A named lock in PostgreSQL, held by a connection of its own for as long as its holder lives."""
 
 import psycopg2
 
@@ -6,9 +6,9 @@ from sql.postgres import PostgresConnection, failing
 
 
 class PostgresLock:
-    """One holder at a time for each name, on whichever machine; it ends with the holder's connection.
+    """A session-level advisory lock: one holder for each name, across machines; it ends with the holder's connection.
 
-    A holder whose machine vanished loses it after some 25 seconds. Raises DatabaseAway where nothing can be said.
+    A holder whose machine vanished loses it after about 25 seconds. Raises DatabaseAway if PostgreSQL is unavailable.
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -17,7 +17,7 @@ class PostgresLock:
         self._connection: PostgresConnection | None = None
 
     def take(self) -> bool:
-        """Take the lock unless another has it; say whether it is ours."""
+        """Try to take the lock; return whether we hold it."""
         with failing():
             connection = PostgresConnection(self._url)
             try:
@@ -33,7 +33,7 @@ class PostgresLock:
         return bool(taken)
 
     def is_held(self) -> bool:
-        """Say whether the lock is ours; one that a restart of the server took is taken again if it is free."""
+        """Return whether we hold the lock; a lock lost in a server restart is taken again if it is free."""
         if self._connection is not None:
             try:
                 self._connection.execute("select 1")
@@ -44,7 +44,7 @@ class PostgresLock:
         return self.take()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None

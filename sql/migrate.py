@@ -1,4 +1,4 @@
-"""The schema in PostgreSQL: numbered files, run in one transaction by one program at a time."""
+"""Migrate the schema in PostgreSQL: numbered files, run in one transaction by one program at a time."""
 
 from importlib.resources import files
 
@@ -6,16 +6,16 @@ from sql.connections import Connection, NewerSchema
 from sql.postgres import PostgresConnection, failing
 
 SCHEMA_VERSION = 4
-"""The version that the numbered files lead to, as one of them writes it."""
+"""The schema version of the numbered files; one of them writes it."""
 
 _LOCK = 7_236_501_991
-"""Of `pg_advisory_xact_lock`: any number, the same for all programs of ours."""
+"""The key of the advisory lock: an arbitrary number, the same in all processes."""
 _GRANTS = "9"
-"""The first sign of the files that say who may do what; they run again, as roles may have been made since."""
+"""First character of the files with grants; they always run, because roles may have been created since."""
 
 
 def migrate(url: str) -> int:
-    """Bring the schema to SCHEMA_VERSION, in one transaction, several at once one after another; return what it was.
+    """Upgrade the schema to SCHEMA_VERSION in one transaction, under a lock; return the version before.
 
     Raises NewerSchema, DatabaseAway.
     """
@@ -38,13 +38,13 @@ def migrate(url: str) -> int:
 
 
 def version_of(connection: Connection) -> int:
-    """Return the schema's version, 0 where there is none."""
+    """Return the schema version, 0 if there is no schema."""
     (there,) = connection.execute("select to_regclass('schema_version') is not null").fetchone()
     return int(connection.execute("select version from schema_version").fetchone()[0]) if there else 0
 
 
 def owns(connection: Connection) -> bool:
-    """Say whether who is connected may do what the tables' owner may."""
+    """Return whether the connected role has the rights of the tables' owner."""
     owned = "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass('jobs')"
     return bool(connection.execute(owned).fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""What is in a database of SQLite, moved into PostgreSQL, and what is in PostgreSQL, saved into one of SQLite."""
+"""Move a SQLite database into PostgreSQL, and save PostgreSQL's data into a SQLite database."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from sql.connections import Connection
 from sql.pool import PostgresPool
 
 TABLES = ("jobs", "outbox", "api_keys", "sessions", "pending_logins", "logout_tokens")
-"""In an order in which each finds what it refers to."""
+"""Ordered so that each table follows those that it references."""
 _AT_ONCE = 500
 
 
 class NotEmpty(Exception):
-    """There are orders, keys or sessions in the target already."""
+    """The target already has orders, keys or sessions."""
 
 
 def move(path: Path, url: str, *, aside: Path | None = None) -> Mapping[str, int]:
-    """Copy all rows in one transaction; return how many of each table. The file is only brought to our schema.
+    """Copy all rows in one transaction; return the number of rows for each table. The file's schema is upgraded.
 
-    Numbers and times stay, so that lists keep their order. Where there is something already NotEmpty is raised; with
-    `aside` it is saved there before, unless that file is there from an earlier try, and makes place.
-    Raises sqlite3.Error, NewerSchema, DatabaseAway.
+    Numbers and times are kept, so lists keep their order. Existing rows raise NotEmpty; with `aside` they are first
+    saved to that file, unless it exists from an earlier attempt, and then deleted. Raises sqlite3.Error, NewerSchema,
+    DatabaseAway.
     """
     with closing(connect(path)) as source, closing(PostgresPool(url, size=2)) as pool:
         bring_up(source)
         with pool.writing() as target:
             target.execute(f"lock table {', '.join(TABLES)} in share row exclusive mode; set constraints all immediate")
             if (filled := filled_table(target)) and aside is None:
-                raise NotEmpty(f"there is something in {filled} already: only an empty database is filled")
+                raise NotEmpty(f"the table {filled} already has rows; the target database must be empty")
             if filled and aside is not None:
                 if not aside.exists():
                     save(target, aside)
@@ -45,9 +45,9 @@ def move(path: Path, url: str, *, aside: Path | None = None) -> Mapping[str, int
 
 
 def save(source: Connection, path: Path) -> None:
-    """Write what the connection to PostgreSQL sees into a new database of SQLite, whole or not at all.
+    """Write all rows that the connection to PostgreSQL sees into a new SQLite database, in one transaction.
 
-    Its triggers tell of changes, not of new rows, so that nothing is told again. Raises sqlite3.Error, OSError.
+    Its triggers fire on updates only, so no notification is sent again. Raises sqlite3.Error, OSError.
     """
     path.unlink(missing_ok=True)
     keep_private(path)
@@ -73,13 +73,13 @@ _GO_ON = """select setval(pg_get_serial_sequence(:table, 'number'), (
 
 
 def filled_table(target: Connection) -> str | None:
-    """Return a table that has a row, None where all are empty."""
+    """Return a table that has rows, or None."""
     found = (table for table in TABLES if target.execute(f"select 1 from {table} limit 1").fetchone())  # noqa: S608  a name of ours
     return next(found, None)
 
 
 def _copy(source: sqlite3.Connection, target: Connection, table: str) -> int:
-    """Copy a table past its triggers, which would tell again what was told."""
+    """Copy a table without its triggers, which would send notifications again."""
     names = [row["name"] for row in source.execute(f"pragma table_info({table})")]
     columns, values = ", ".join(names), ", ".join(f":{name}" for name in names)
     target.execute(f"alter table {table} disable trigger user")

@@ -1,4 +1,4 @@
-"""A word from one process to another, through PostgreSQL: heard at once by who listens, lost where nobody does."""
+"""LISTEN and NOTIFY of PostgreSQL: payloads reach current listeners at once and are otherwise lost."""
 
 import psycopg2
 
@@ -6,13 +6,13 @@ from sql.connections import Connection
 from sql.postgres import PostgresConnection, failing
 
 
-def notify(connection: Connection, channel: str, word: str) -> None:
-    """Say the word to all who listen on the channel, once the transaction is committed."""
-    connection.execute("select pg_notify(:channel, :word)", {"channel": channel, "word": word})
+def notify(connection: Connection, channel: str, payload: str) -> None:
+    """Send a payload to the listeners of a channel when the transaction commits."""
+    connection.execute("select pg_notify(:channel, :payload)", {"channel": channel, "payload": payload})
 
 
 class PostgresListener:
-    """Listens on a channel by a connection of its own. Raises DatabaseAway; the next call connects again."""
+    """Listens on a channel with a connection of its own. Raises DatabaseAway; the next call reconnects."""
 
     def __init__(self, url: str, channel: str) -> None:
         self._url = url
@@ -20,7 +20,7 @@ class PostgresListener:
         self._connection: PostgresConnection | None = None
 
     def hear(self, seconds: float) -> list[str] | None:
-        """Return what was said, nothing after so many seconds; None where something may have been missed before."""
+        """Return the payloads received within `seconds`, or None after connecting, as earlier ones may be lost."""
         with failing():
             if self._connection is None:
                 self._connection = PostgresConnection(self._url)
@@ -33,7 +33,7 @@ class PostgresListener:
                 raise
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None

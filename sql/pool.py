@@ -13,23 +13,23 @@ from sql.migrate import SCHEMA_VERSION, version_of
 from sql.postgres import EVERYTHING, PostgresConnection, failing
 
 _WRITE = "begin read write"
-"""Refused by a standby, so that a server does not take one for a database that it can write."""
+"""A standby refuses it, so the server does not use one by mistake."""
 _READ = "begin isolation level repeatable read read only"
-_AWAY = 1.0
-"""Seconds for which nobody else waits for a server that did just not answer."""
+_RETRY_AFTER = 1.0
+"""Seconds for which no other connection is tried after a failed one."""
 
 
 class PostgresPool:
-    """Connections to PostgreSQL, `size` at most; one more is waited for `wait` seconds, then DatabaseAway is raised.
+    """At most `size` connections to PostgreSQL; a caller waits `wait` seconds for one, then DatabaseAway is raised.
 
-    A connection that the server closed is replaced before it is used, so a restart of the server needs none of ours.
+    A connection that the server closed is replaced before use, so this process survives a restart of PostgreSQL.
     """
 
     def __init__(self, url: str, *, size: int = 5, wait: float = 2.0) -> None:
         self._url = url
         self._size = size
         self._wait = wait
-        self._places = BoundedSemaphore(size)
+        self._slots = BoundedSemaphore(size)
         self._idle: LifoQueue[PostgresConnection] = LifoQueue()
         self._away_until = 0.0
         self._prepared = False
@@ -39,16 +39,16 @@ class PostgresPool:
 
     @property
     def dialect(self) -> Dialect:
-        """Which database it is."""
+        """The kind of database."""
         return "postgresql"
 
     @property
     def url(self) -> str:
-        """Where it is, with its password."""
+        """The URL, password included."""
         return self._url
 
     def prepare(self) -> None:
-        """Return if `landcast migrate` has brought the schema to what this program knows. Raises NewerSchema."""
+        """Return if the schema has this program's version. Raises NewerSchema, and DatabaseAway for an older one."""
         if self._prepared:
             return
         with self.reading() as connection:
@@ -61,18 +61,18 @@ class PostgresPool:
 
     @contextmanager
     def writing(self, owner: str | None = None) -> Iterator[Connection]:
-        """Give a connection in a transaction; with an `owner` it sees only theirs."""
+        """Yield a connection in a transaction; with an `owner` it sees only that owner's rows."""
         with self._transaction(_WRITE, owner) as connection:
             yield connection
 
     @contextmanager
     def reading(self, owner: str | None = None) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database and may not write."""
+        """Yield a read-only connection that sees one snapshot of the database."""
         with self._transaction(_READ, owner) as connection:
             yield connection
 
     def one_at_a_time(self, connection: Connection, name: str) -> None:
-        """Wait for a lock of that name, which ends with the transaction."""
+        """Take the advisory lock of that name, until the end of the transaction."""
         connection.execute("select pg_advisory_xact_lock(hashtextextended(:name, 1))", {"name": name})
 
     def watch(self) -> "PostgresWatch":
@@ -87,8 +87,8 @@ class PostgresPool:
 
     @contextmanager
     def _transaction(self, begin: str, owner: str | None) -> Iterator[PostgresConnection]:
-        with self._place(), failing():
-            connection = self._begun(begin, owner)
+        with self._slot(), failing():
+            connection = self._in_transaction(begin, owner)
             try:
                 yield connection
                 connection.execute("commit")
@@ -98,16 +98,16 @@ class PostgresPool:
             self._idle.put(connection)
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._places.acquire(timeout=self._wait):
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=self._wait):
             raise DatabaseAway(f"all {self._size} connections to PostgreSQL were in use for {self._wait:g} s")
         try:
             yield
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _begun(self, begin: str, owner: str | None) -> PostgresConnection:
-        """Return a connection whose transaction has begun; one that died while it was idle is replaced."""
+    def _in_transaction(self, begin: str, owner: str | None) -> PostgresConnection:
+        """Return a connection in a new transaction; one that died while idle is replaced."""
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -124,7 +124,7 @@ class PostgresPool:
         try:
             return PostgresConnection(self._url)
         except psycopg2.OperationalError:
-            self._away_until = monotonic() + _AWAY
+            self._away_until = monotonic() + _RETRY_AFTER
             raise
 
     def _undo(self, connection: PostgresConnection) -> None:
@@ -137,7 +137,7 @@ class PostgresPool:
 
 
 def _begin(connection: PostgresConnection, begin: str, owner: str | None) -> PostgresConnection:
-    """Begin a transaction; the setting of the owner ends with it."""
+    """Begin a transaction; the owner is set for its duration."""
     try:
         if owner is None:
             connection.execute(begin)
@@ -151,15 +151,15 @@ def _begin(connection: PostgresConnection, begin: str, owner: str | None) -> Pos
 
 
 def _no_wildcard(owner: str) -> str:
-    """Return the owner; one who is called as the word for everybody owns nothing."""
+    """Return the owner, or "" for an owner named like the wildcard."""
     return "" if owner == EVERYTHING else owner
 
 
 class PostgresWatch:
-    """Notices commits by the server's own account of transactions: it differs once any that writes began or ended.
+    """Detects commits by PostgreSQL's snapshot, which changes when any transaction that writes begins or ends.
 
-    Transactions of other databases of the same server are noticed too: a look in vain, nothing missed. Nobody who
-    writes has to do or wait for anything, as for a counter or a NOTIFY, which lets one commit at a time.
+    Transactions of other databases of the cluster are detected too, which costs a query in vain. Writers do nothing
+    for it; a counter or a NOTIFY would serialize their commits.
     """
 
     def __init__(self, pool: PostgresPool) -> None:
@@ -167,12 +167,12 @@ class PostgresWatch:
         self._seen: str | None = None
 
     def changed(self) -> bool:
-        """Compare the account with that of the last call."""
+        """Return whether the snapshot has changed since the last call."""
         with self._pool.reading() as connection:
             now = str(connection.execute("select pg_current_snapshot()").fetchone()[0])
         before, self._seen = self._seen, now
         return before != now
 
     def close(self) -> None:
-        """Forget what was seen."""
+        """Forget the last snapshot."""
         self._seen = None

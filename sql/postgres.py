@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, and what it fails with."""
+"""A connection to PostgreSQL, and its errors."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from sql.connections import Cursor, DatabaseAway
 _log = logging.getLogger(__name__)
 
 EVERYTHING = "*"
-"""The setting `landcast.owner` of a connection that sees all rows."""
+"""The value of `landcast.owner` for a connection that sees all rows."""
 _BYTEA = 17
 _DEFAULTS = {
     "application_name": "landcast",
@@ -26,15 +26,15 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
-"""What the URL may say otherwise: a server that vanished is noticed within seconds."""
-_AT_FIRST = """set landcast.owner = '*'; set lock_timeout = '5s'; set statement_timeout = '60s';
+"""Defaults that the URL may override: a vanished server is noticed within seconds."""
+_SESSION_SETTINGS = """set landcast.owner = '*'; set lock_timeout = '5s'; set statement_timeout = '60s';
     set idle_in_transaction_session_timeout = '60s'; set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5;
     set tcp_keepalives_count = 3"""
-"""Also the server notices a client that vanished, so that what it locked is free again."""
-_SAID = {
-    "28": "PostgreSQL does not let the server in",
+"""The server notices a vanished client too, and releases its locks."""
+_MESSAGES = {
+    "28": "PostgreSQL refuses the login",
     "3D": "PostgreSQL has no such database",
-    "42501": "PostgreSQL does not grant the server what it needs",
+    "42501": "PostgreSQL: the role lacks a privilege",
     "53100": "PostgreSQL's disk is full",
     "53300": "PostgreSQL has no connection left",
     "55P03": "PostgreSQL: locked for too long",
@@ -44,7 +44,7 @@ _SAID = {
 
 
 class PostgresConnection:
-    """A connection that commits each statement by itself, unless a transaction was begun; rows by name or place.
+    """A connection in autocommit mode outside explicit transactions; rows are read by column name or index.
 
     Raises psycopg2.Error.
     """
@@ -55,45 +55,46 @@ class PostgresConnection:
         )
         self._raw.autocommit = True
         extensions.register_type(_BYTES, self._raw)
-        self.execute(_AT_FIRST)
+        self.execute(_SESSION_SETTINGS)
 
     def execute(self, statement: str, values: Mapping[str, Any] | None = None) -> Cursor:
-        """Run a statement, or several without values."""
+        """Run one statement with values, or several without."""
         cursor: extensions.cursor = self._raw.cursor()
-        cursor.execute(worded(statement), storable(values) if values else None)
+        cursor.execute(_pyformat(statement), _values_without_nul(values) if values else None)
         return cursor
 
     def executemany(self, statement: str, values: Iterable[Mapping[str, Any]]) -> None:
-        """Run a statement once for each set of values, many of them in one message."""
-        extras.execute_batch(self._raw.cursor(), worded(statement), list(map(storable, values)))
+        """Run a statement once for each set of values, in batches."""
+        extras.execute_batch(self._raw.cursor(), _pyformat(statement), list(map(_values_without_nul, values)))
 
     def heard(self, seconds: float) -> list[str]:
-        """Return what was said on the channels that it listens on, at once or within so many seconds."""
+        """Return the payloads received on its channels, waiting at most `seconds` for the first."""
         select([self._raw], [], [], seconds)
         self._raw.poll()
-        said, self._raw.notifies[:] = [str(each.payload) for each in self._raw.notifies], []
-        return said
+        received, self._raw.notifies[:] = [str(each.payload) for each in self._raw.notifies], []
+        return received
 
     def close(self) -> None:
-        """Close it; a transaction that was begun is undone."""
+        """Close it; an open transaction is rolled back."""
         self._raw.close()
 
 
 @contextmanager
 def failing() -> Iterator[None]:
-    """Turn what PostgreSQL fails with into DatabaseAway; what it said, which may name hosts and users, is logged.
+    """Translate PostgreSQL's errors into DatabaseAway.
 
-    Its further lines are not: they hold values of the row.
+    The first line of an error, which may name hosts and users, goes to the log only. Further lines are dropped, as they
+    contain values of rows.
     """
     try:
         yield
     except psycopg2.Error as error:
         _log.warning("PostgreSQL: %s", str(error).strip().partition("\n")[0])
-        raise DatabaseAway(_said(error.pgcode or "08")) from error
+        raise DatabaseAway(_message_of(error.pgcode or "08")) from error
 
 
-def _said(code: str) -> str:
-    return _SAID.get(code) or _SAID.get(code[:2]) or f"PostgreSQL failed (SQLSTATE {code})"
+def _message_of(code: str) -> str:
+    return _MESSAGES.get(code) or _MESSAGES.get(code[:2]) or f"PostgreSQL failed (SQLSTATE {code})"
 
 
 def _bytes(value: str | bytes | None, _cursor: object) -> bytes | None:
@@ -107,17 +108,17 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 
 @lru_cache(maxsize=512)
-def worded(statement: str) -> str:
-    """Return the statement with its parameters written as `%(name)s`, where it has any."""
+def _pyformat(statement: str) -> str:
+    """Return the statement with its parameters written as `%(name)s`."""
     if not _PARAMETER.search(statement):
         return statement
     return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
 
 
-def storable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that PostgreSQL can hold: a text of its has no NUL, which nothing of ours can mean."""
-    return {name: _storable(value) for name, value in values.items()}
+def _values_without_nul(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with NUL replaced, which PostgreSQL's text cannot store."""
+    return {name: _without_nul(value) for name, value in values.items()}
 
 
-def _storable(value: Any) -> Any:
+def _without_nul(value: Any) -> Any:
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

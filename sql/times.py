@@ -1,4 +1,4 @@
-"""Times as the tables hold them: microseconds since 1970 UTC."""
+"""Times in the tables: microseconds since 1970 UTC."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,15 +7,15 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(time: datetime) -> int:
-    """Return the time as a table holds it."""
+    """Return a time in microseconds."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def now() -> int:
-    """Return the present as a table holds it."""
+    """Return the current time in microseconds."""
     return microseconds(datetime.now(UTC))
 
 
 def time_of(value: int) -> datetime:
-    """Return the time that a table holds."""
+    """Return the time of a value in microseconds."""
     return _EPOCH + timedelta(microseconds=value)

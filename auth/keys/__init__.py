@@ -1,1 +1,1 @@
-"""Personal API keys: their text, what they allow, where they are kept."""
+"""Personal API keys: their format, rights and storage."""

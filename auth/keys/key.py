@@ -1,4 +1,4 @@
-"""A personal API key and what it allows."""
+"""A personal API key and its rights."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,25 +7,25 @@ from typing import Literal
 from auth.identity import Identity
 
 KeyScope = Literal["read", "order"]
-"""`read` sees and downloads; `order` also executes and dismisses the owner's own orders; neither administers."""
+"""`read` reads and downloads; `order` also executes processes and dismisses the owner's orders; neither administers."""
 
 KeyState = Literal["active", "expired", "revoked"]
 
 DAYS = 90
-"""How long a key lives when nobody says."""
+"""Default validity of a key in days."""
 MOST_DAYS = 365
 _LONGEST_NAME = 80
 
 
 class KeyRefused(Exception):
-    """A key is not made; the message is the reason, fit for the caller."""
+    """The key is not created; the message gives the caller the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyIdentity(Identity):
-    """A caller known by an API key: whatever its owner may, the key does only what `key_scope` names.
+    """A caller with an API key, which can do only what `key_scope` allows, whatever its owner's rights.
 
-    A key never makes, shows or revokes keys, and opens no session.
+    A key cannot create, list or revoke keys, or start a session.
     """
 
     key_id: str = ""
@@ -34,7 +34,7 @@ class KeyIdentity(Identity):
 
 @dataclass(frozen=True, slots=True)
 class WantedKey:
-    """What the maker of a key chooses. Raises KeyRefused where it may not be so."""
+    """The chosen properties of a new key. Raises KeyRefused for a value that is not allowed."""
 
     name: str
     scope: KeyScope = "read"
@@ -42,16 +42,16 @@ class WantedKey:
 
     def __post_init__(self) -> None:
         if not (self.name.strip() and len(self.name) <= _LONGEST_NAME and self.name.isprintable()):
-            raise KeyRefused(f"the name of a key has 1 to {_LONGEST_NAME} printable characters")
+            raise KeyRefused(f"the name of a key must have 1 to {_LONGEST_NAME} printable characters")
         if self.scope not in ("read", "order"):
-            raise KeyRefused("the scope of a key is read or order")
+            raise KeyRefused("the scope of a key must be read or order")
         if not 1 <= self.days <= MOST_DAYS:
-            raise KeyRefused(f"a key is valid for 1 to {MOST_DAYS} days")
+            raise KeyRefused(f"a key must be valid for 1 to {MOST_DAYS} days")
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as lists show it: everything but its secret, which nobody keeps. `rights` is what it can at present."""
+    """A key without its secret, which is not stored. `rights` are its current rights."""
 
     id: str
     name: str
@@ -65,7 +65,7 @@ class ApiKey:
     revoked: datetime | None
 
     def state(self, now: datetime) -> KeyState:
-        """Say how the key stands."""
+        """Return the state of the key at a time."""
         if self.revoked is not None:
             return "revoked"
         return "expired" if self.expires <= now else "active"
@@ -73,7 +73,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """The words that a policy grants by."""
+    """The scopes, roles and groups of a caller."""
 
     scopes: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
@@ -84,5 +84,5 @@ class Rights:
 
 
 def rights_of(identity: Identity) -> Rights:
-    """Return what the identity brings with it."""
+    """Return the rights of an identity."""
     return Rights(identity.scopes, identity.roles, identity.groups)

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 60.0
-"""Seconds until the next try after one that failed, if the interval is not shorter."""
+"""Seconds until the next check after a failure, unless the interval is shorter."""
 _FAILURES = 3
-"""Failures one after the other after which the issuer is not asked for the other owners."""
+"""Consecutive failures after which the remaining owners are skipped."""
 _NOT_FOUND, _FORBIDDEN = 404, 403
 _NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user as the issuer knows them; `rights` has roles and groups, no scopes."""
+    """A user of the issuer; `rights` has roles and groups, no scopes."""
 
     enabled: bool
     rights: Rights
@@ -41,15 +41,15 @@ class Directory(Protocol):
     """The users of the issuer."""
 
     def ask(self, subject: str) -> Person | None:
-        """Return the user, or None where there is none of that subject. Raises IssuerUnreachable."""
+        """Return the user with that subject, or None. Raises IssuerUnreachable."""
 
 
 class KeycloakDirectory:
-    """The users of a realm, by its Admin REST API, as a client whose service account has the role `view-users`.
+    """The users of a realm, from its Admin REST API; the client's service account needs the role `view-users`.
 
-    Roles are a user's effective roles of the realm, and the roles of `rights_client` that the user has directly or by a
-    group. That client's composite roles count once its id is known: from a user who has a role of it directly, or from
-    the list of clients, where the account has `view-clients`.
+    A person's roles are the effective realm roles, and the roles of `rights_client` assigned directly or by a group.
+    That client's composite roles count once its id is known: from a user with a direct role of it, or from the list of
+    clients if the account has `view-clients`.
     """
 
     def __init__(self, issuer: str, client: Client, *, rights_client: str, timeout: float) -> None:
@@ -80,7 +80,7 @@ class KeycloakDirectory:
         return Person(enabled=True, rights=Rights(roles=roles, groups=frozenset(group["path"] for group in groups)))
 
     def check(self) -> None:
-        """Raise IssuerUnreachable unless the service account may look at users."""
+        """Raise IssuerUnreachable unless the service account can read users."""
         self.ask(_NOBODY)
 
     def _client_id(self, admin: "KeycloakAdmin", user_id: str) -> str | None:
@@ -93,7 +93,7 @@ class KeycloakDirectory:
 
     @contextmanager
     def _connected(self) -> "Iterator[KeycloakAdmin]":
-        """Yield the connection, made at the first use and after a failure. Raises IssuerUnreachable."""
+        """Yield the connection, opened on first use and after a failure. Raises IssuerUnreachable."""
         from keycloak import KeycloakConnectionError, KeycloakError  # noqa: PLC0415 - a second that not each start needs
 
         try:
@@ -110,13 +110,13 @@ class KeycloakDirectory:
             ) from error
         except (TypeError, KeyError, AttributeError) as error:
             self._admin = None
-            raise IssuerUnreachable("the answer is not that of Keycloak's Admin REST API") from error
+            raise IssuerUnreachable("the answer is not from Keycloak's Admin REST API") from error
 
     def _connect(self) -> "KeycloakAdmin":
         from keycloak import KeycloakAdmin, KeycloakOpenIDConnection  # noqa: PLC0415 - as above
 
         if not self._realm or self._server == "/":
-            raise IssuerUnreachable("LANDCAST_AUTH_ISSUER is no realm of Keycloak, such as https://…/realms/NAME")
+            raise IssuerUnreachable("LANDCAST_AUTH_ISSUER must be a Keycloak realm, such as https://…/realms/NAME")
         connection = KeycloakOpenIDConnection(
             server_url=self._server,
             realm_name=self._realm,
@@ -130,10 +130,10 @@ class KeycloakDirectory:
 
 
 def confirm_owners(keys: ApiKeys, directory: Directory, issuer: str) -> None:
-    """Ask for the owner of each key: revoke the keys of deleted users, suspend or narrow those of others.
+    """Look up the owner of each key; revoke the keys of deleted users, suspend or narrow those of others.
 
-    What is done is written to the audit log. Raises AccessUnavailable, and IssuerUnreachable where the issuer did not
-    answer for an owner; after three failures one after the other the rest is left for the next time.
+    Changes are written to the audit log. After three consecutive failures the remaining owners are skipped. Raises
+    AccessUnavailable, and IssuerUnreachable if the lookup of any owner failed.
     """
     failure, failures = None, 0
     for owner, subject in keys.owners():
@@ -167,7 +167,7 @@ def _apply(keys: ApiKeys, owner: str, person: Person | None, asked: datetime) ->
 
 @contextmanager
 def confirming_owners(keys: ApiKeys, directory: Directory, issuer: str, *, interval: float) -> Iterator[None]:
-    """Confirm the owners of keys at once and every `interval` seconds, in a thread of its own, until the end."""
+    """Confirm the owners of keys now and every `interval` seconds, in a thread, until the context ends."""
     ended = Event()
 
     def confirm() -> None:
@@ -195,7 +195,7 @@ def confirming_owners(keys: ApiKeys, directory: Directory, issuer: str, *, inter
 
 
 def _unless(status: int, word: str | None, look_up: Callable[[], Any]) -> Any:
-    """Return what is found, or None where Keycloak answers with this status and, where one is given, this error."""
+    """Return the result of `look_up`, or None if Keycloak answers with this status and (unless None) this error."""
     from keycloak import KeycloakGetError  # noqa: PLC0415 - as above
 
     try:

@@ -1,4 +1,4 @@
-"""A row of the keys' table as a key and as an identity."""
+"""Convert between rows of `api_keys`, keys and identities."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from sql.times import time_of
 
 
 def values_of(identity: Identity, wanted: WantedKey) -> dict[str, Any]:
-    """Return what the table holds of a key's maker and of what they chose."""
+    """Return the columns for a new key and its maker."""
     return {
         "owner": identity.owner,
         "subject": identity.subject,
@@ -40,7 +40,7 @@ def key_of(row: Mapping[str, Any]) -> ApiKey:
 
 
 def identity_of(row: Mapping[str, Any]) -> KeyIdentity:
-    """Return whom the key of a row stands for, with what the owner could when it was made and can still."""
+    """Return the identity of a row's key, with the rights granted at its creation that the owner still has."""
     rights = _rights(row)
     return KeyIdentity(
         owner=row["owner"],

@@ -1,4 +1,4 @@
-"""The statements of the API keys."""
+"""SQL statements for API keys."""
 
 from sql.connections import DialectText
 
@@ -20,7 +20,7 @@ update api_keys set revoked = :now where id = :id and revoked is null and (:owne
 
 REVOKE_ALL = "update api_keys set revoked = :now where owner = :owner and revoked is null"
 
-# The keys that people made for themselves: the operator's stay as they are, whatever becomes of their owner.
+# Only keys that people created for themselves: the operator's keys do not depend on their owner's state.
 OWNERS = """
 select distinct owner, subject from api_keys
 where maker = 'owner' and revoked is null and expires > :now order by owner"""
@@ -33,7 +33,7 @@ update api_keys set rights_at = 0 where owner = :owner and maker = 'owner' and r
 
 USED = "update api_keys set last_used = :used where id = :id and (last_used is null or last_used < :used)"
 
-# What was seen later stands: a token from before a right was taken does not bring it back.
+# The newest rights win: an older token does not restore a right that was removed since.
 REFRESH = DialectText(
     sqlite="""
 update api_keys set rights = json_patch(rights, :rights), email = coalesce(:email, email),

@@ -1,4 +1,4 @@
-"""The personal API keys that there are."""
+"""Store of the personal API keys."""
 
 import json
 from collections.abc import Mapping
@@ -18,30 +18,30 @@ from auth.recent import Recent
 from sql.connections import Connection, Place
 from sql.times import microseconds, now
 
-WARM_SECONDS = 5
-"""For how long another process of the server may still accept a key that was revoked."""
+CACHE_SECONDS = 5
+"""Seconds for which another server process may still accept a revoked key."""
 TRUST_SECONDS = 86_400.0
-"""Default time that a key works after its owner's rights were last confirmed, by a sign-in or by the issuer."""
+"""Default seconds that a key works after its owner's rights were last confirmed, by a sign-in or by the issuer."""
 MOST_KEYS = 20
-"""How many keys that have not ended one owner may have."""
+"""Maximum number of active keys of an owner."""
 _USES_SECONDS = 60
-_WARM_KEYS = 4096
+_CACHED_KEYS = 4096
 _KEPT_DAYS = 90
-"""Days that a key which ended is still listed."""
+"""Days for which an ended key is still listed."""
 _NO_HASH = bytes(32)
-_UNKNOWN = "there is no such API key, or its secret is another"
+_UNKNOWN = "the API key does not exist, or its secret is wrong"
 _SECOND = 1_000_000
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
 
 
 class Refreshed:
-    """Remembers what was written last for each owner, so that a token used all day is not written all day."""
+    """Remembers the rights written last for each owner, so that a token in constant use is not written each time."""
 
     def __init__(self) -> None:
         self._written: Recent[tuple[str, str], dict[str, Any]] = Recent(_OWNERS)
 
     def due(self, identity: Identity, issued: int) -> dict[str, Any] | None:
-        """Return what is to be written of the identity, None where nothing new is."""
+        """Return the values to write for the identity, or None if nothing changed."""
         if identity.method not in ("token", "session"):
             return None
         values = {
@@ -57,15 +57,15 @@ class Refreshed:
         return values
 
     def done(self, identity: Identity, values: dict[str, Any]) -> None:
-        """Note that it was written."""
+        """Record that the values were written."""
         self._written.put((identity.owner, identity.method), values)
 
 
 class ApiKeys(AccessDatabase):
-    """Keep API keys in the database at `place`; one of SQLite is made when it is not there.
+    """API keys in the database at `place`; a SQLite file is created if it does not exist.
 
-    Raises AccessUnavailable when the database cannot be read or written: when it is made, or with `lazy` when it is
-    used. One object serves many threads; each process of the server has its own.
+    Raises AccessUnavailable when the database cannot be read or written: on construction, or with `lazy` on use. One
+    object serves many threads; each server process has its own.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ApiKeys(AccessDatabase):
     ) -> None:
         super().__init__(place, busy_seconds=busy_seconds, lazy=lazy)
         self._trust = int(trust_seconds * _SECOND)
-        self._warm: Recent[bytes, tuple[KeyIdentity, float]] = Recent(_WARM_KEYS)
+        self._warm: Recent[bytes, tuple[KeyIdentity, float]] = Recent(_CACHED_KEYS)
         self._refreshed = Refreshed()
         self._uses: dict[str, int] = {}
         self._uses_lock = Lock()
@@ -87,12 +87,12 @@ class ApiKeys(AccessDatabase):
         maker: Literal["owner", "operator"] = "owner",
         rights_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key with the rights of the identity; return it and its text, which is nowhere to be had again.
+        """Create a key with the rights of the identity; return it and its text, which is not stored.
 
-        `rights_at` is when those rights were issued, default now. Raises KeyRefused.
+        `rights_at` is the time of those rights, default now. Raises KeyRefused.
         """
         if identity.method in ("key", "anonymous"):
-            raise KeyRefused("a key is made by a person who has signed in, not by another key")
+            raise KeyRefused("only a person who has signed in can create a key, not another key")
         text, present = new_key(), now()
         values = {
             **values_of(identity, wanted),
@@ -106,13 +106,13 @@ class ApiKeys(AccessDatabase):
         with self._writing(identity.owner) as connection:
             self._pool.one_at_a_time(connection, identity.owner)
             if maker == "owner" and connection.execute(statements.COUNT, values).fetchone()[0] >= MOST_KEYS:
-                raise KeyRefused(f"an owner has at most {MOST_KEYS} keys: revoke one first")
+                raise KeyRefused(f"an owner can have at most {MOST_KEYS} keys: revoke one first")
             return key_of(connection.execute(statements.ADD, values).fetchone()), text.text
 
     def identify(self, presented: str) -> KeyIdentity:
-        """Return whom the whole key stands for. Raises InvalidKey.
+        """Return the identity of a key. Raises InvalidKey.
 
-        A key that was accepted is accepted without a look into the database for WARM_SECONDS.
+        An accepted key is cached for CACHE_SECONDS.
         """
         presented_hash = digest(presented)
         warm = self._warm.get(presented_hash)
@@ -124,43 +124,43 @@ class ApiKeys(AccessDatabase):
         return warm[0]
 
     def list(self, owner: str | None = None) -> tuple[ApiKey, ...]:
-        """Return the keys of one owner, or all, oldest first; ended ones for some months."""
+        """Return the keys of one owner, or all, oldest first; ended keys are included for 90 days."""
         with self._reading(owner) as connection:
             return self._of_owner(connection, owner)
 
     def revoke(self, key_id: str, *, owner: str | None = None) -> bool:
-        """End a key, with `owner` only one of theirs; say whether there was one to end.
+        """Revoke a key, with `owner` only one of theirs; return whether an unrevoked key was found.
 
-        It ends at once in this process, in others within WARM_SECONDS.
+        It takes effect at once in this process, in others within CACHE_SECONDS.
         """
         return self._end(statements.REVOKE, id=key_id, owner=owner) == 1
 
     def revoke_all(self, owner: str) -> int:
-        """End every key of an owner as `revoke` does; return how many."""
+        """Revoke every key of an owner as `revoke` does; return how many."""
         return self._end(statements.REVOKE_ALL, owner=owner)
 
     def owners(self) -> tuple[tuple[str, str], ...]:
-        """Return owner and subject of everybody who made a key that has not ended."""
+        """Return owner and subject of everybody who created a key that is still active."""
         with self._reading() as connection:
             return tuple(
                 (row["owner"], row["subject"]) for row in connection.execute(statements.OWNERS, {"now": now()})
             )
 
     def revoke_own(self, owner: str) -> int:
-        """End the keys that an owner made, not those that the operator made for them; return how many."""
+        """Revoke the keys that an owner created, not those that the operator created for them; return how many."""
         return self._end(statements.REVOKE_OWN, owner=owner)
 
     def suspend(self, owner: str) -> int:
-        """Refuse the keys that an owner made until their rights are confirmed again; return how many it suspends."""
+        """Suspend the keys that an owner created until their rights are confirmed again; return how many."""
         return self._end(statements.SUSPEND, owner=owner)
 
     def confirm_rights(self, owner: str, rights: Rights, at: datetime) -> tuple[ApiKey, ...]:
-        """Let an owner's keys do what the issuer said at that time; return those that can do something else now.
+        """Set the rights of an owner's keys to those at the issuer at that time; return the keys that changed.
 
-        Scopes are not compared: the issuer knows them of tokens, not of people.
+        Scopes are not compared: they belong to tokens, not to people.
         """
-        said = {"roles": sorted(rights.roles), "groups": sorted(rights.groups)}
-        values = {"owner": owner, "email": None, "person": None, "rights": json.dumps(said), "at": microseconds(at)}
+        confirmed = json.dumps({"roles": sorted(rights.roles), "groups": sorted(rights.groups)})
+        values = {"owner": owner, "email": None, "person": None, "rights": confirmed, "at": microseconds(at)}
         with self._writing(owner) as connection:
             before = {key.id: key.rights for key in self._of_owner(connection, owner)}
             connection.execute(statements.REFRESH.of(self._pool.dialect), values)
@@ -168,10 +168,10 @@ class ApiKeys(AccessDatabase):
         return tuple(key for key in after if key.rights != before[key.id])
 
     def refresh_rights(self, identity: Identity, issued: datetime) -> None:
-        """Let the owner's keys do only what the owner still may; call it at every login.
+        """Restrict the owner's keys to the rights that the owner still has; call it at every login.
 
-        `issued` is when the issuer said so. A key gets nothing that it had not when it was made. A session's scopes
-        are compared too; a token's are those of its program and say nothing of its person. Writes only what is new.
+        `issued` is the time of those rights. A key never gains a right that it was not created with. A session's scopes
+        count too; a token's do not, because they belong to its client. Writes only changes.
         """
         refreshment = self._refreshed.due(identity, microseconds(issued))
         if refreshment is not None:
@@ -180,31 +180,31 @@ class ApiKeys(AccessDatabase):
             self._refreshed.done(identity, refreshment)
 
     def write_uses(self, *, at_once: bool = False) -> None:
-        """Write when keys were used last, at most once a minute: call it often, in a thread, on no request's path."""
+        """Write when keys were last used, at most once a minute; call it often, in a background thread."""
         with self._uses_lock:
             if not self._uses or not (at_once or monotonic() - self._uses_written >= _USES_SECONDS):
                 return
             uses, self._uses, self._uses_written = self._uses, {}, monotonic()
-        with self._writing() as connection:  # in one order, so that no two processes wait for each other
+        with self._writing() as connection:  # sorted, so that two processes do not deadlock
             connection.executemany(
                 statements.USED, [{"id": key_id, "used": used} for key_id, used in sorted(uses.items())]
             )
 
     def sweep(self) -> int:
-        """Forget keys that ended long ago; return how many."""
+        """Delete keys that ended more than 90 days ago; return how many."""
         with self._writing() as connection:
             return connection.execute(statements.SWEEP, {"before": now() - _KEPT_DAYS * _DAY}).rowcount
 
     @override
     def close(self) -> None:
-        """Write what is not written and give the connections back."""
+        """Write pending uses and close the connections."""
         try:
             self.write_uses(at_once=True)
         finally:
             super().close()
 
     def _look_up(self, presented: str, presented_hash: bytes) -> tuple[KeyIdentity, float]:
-        """Return whom a key stands for and until when that needs no second look."""
+        """Return the identity of a key and when its cache entry expires."""
         began = monotonic()
         key_id = read_key(presented).id
         with self._reading() as connection:
@@ -212,7 +212,7 @@ class ApiKeys(AccessDatabase):
         same = compare_digest(_NO_HASH if row is None else row["hash"], presented_hash)
         if row is None or not same:
             raise InvalidKey(_UNKNOWN)
-        return identity_of(row), began + min(WARM_SECONDS, _lasting(row, self._trust) / _SECOND)
+        return identity_of(row), began + min(CACHE_SECONDS, _remaining(row, self._trust) / _SECOND)
 
     @staticmethod
     def _of_owner(connection: Connection, owner: str | None) -> tuple[ApiKey, ...]:
@@ -225,8 +225,8 @@ class ApiKeys(AccessDatabase):
         return ended
 
 
-def _lasting(row: Mapping[str, Any], trust: int) -> int:
-    """Return for how many microseconds yet a key is good. Raises InvalidKey: it ended, or its owner is unconfirmed."""
+def _remaining(row: Mapping[str, Any], trust: int) -> int:
+    """Return the remaining validity of a key in microseconds. Raises InvalidKey if it ended or is suspended."""
     present = now()
     stale = row["rights_at"] + trust
     if row["revoked"] is not None:
@@ -237,18 +237,18 @@ def _lasting(row: Mapping[str, Any], trust: int) -> int:
         return int(row["expires"] - present)
     if stale <= present:
         raise InvalidKey(
-            "the API key is suspended: its owner's rights were not confirmed lately; it works again once they sign in"
+            "the API key is suspended: its owner's rights were not confirmed recently; it works again after a sign-in"
         )
     return int(min(row["expires"], stale) - present)
 
 
 _OWNERS = 4096
 _OFTEN = 300 * 1_000_000
-"""Microseconds between two writings of the same rights: another process may have written others meanwhile."""
+"""Microseconds after which unchanged rights are written again: another process may have written others."""
 
 
 def _changes(identity: Identity) -> str:
-    """Return the members of the rights that the identity decides, as a JSON merge patch."""
+    """Return the rights that the identity determines, as a JSON merge patch."""
     changes = {"roles": sorted(identity.roles), "groups": sorted(identity.groups)}
     if identity.method == "session":
         changes["scopes"] = sorted(identity.scopes)

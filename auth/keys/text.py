@@ -1,7 +1,7 @@
-"""How an API key is written: `lc_{id}_{secret}{checksum}`.
+"""The format of an API key: `lc_{id}_{secret}{checksum}`.
 
-The prefix lets scanners of published code find a key, and the checksum (CRC-32, as in the tokens of GitHub) tells a
-mistyped or cut one without a look into the database. Neither is a defence: that is the secret, of 256 random bits.
+The prefix lets secret scanners find a published key. The checksum (CRC-32, as in GitHub's tokens) detects a mistyped or
+truncated key without a database query. Security rests on the secret alone, which has 256 random bits.
 """
 
 import re
@@ -23,7 +23,7 @@ _ID = re.compile(r"[0-9a-z]{12}")
 
 
 class InvalidKey(Exception):
-    """An API key lets nobody in; the message is the reason, fit for the caller, and never holds the key."""
+    """An API key is refused; the message gives the caller the reason and never contains the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +35,38 @@ class KeyText:
 
 
 def new_key() -> KeyText:
-    """Return a key that there was never before."""
+    """Return a new random key."""
     key_id = _random(_ID_SIGNS, _ID_LENGTH)
     body = f"{PREFIX}{key_id}_{_random(_SIGNS, _SECRET_LENGTH)}"
     return KeyText(key_id, body + _checksum(body))
 
 
 def read_key(text: str) -> KeyText:
-    """Return the key that is written so. Raises InvalidKey when none can be."""
+    """Return the key in a text. Raises InvalidKey if it is malformed."""
     found = _KEY.fullmatch(text)
     if found is None:
-        raise InvalidKey("this is no API key: one is written lc_{id}_{secret}")
+        raise InvalidKey("this is not an API key; the format is lc_{id}_{secret}")
     if _checksum(text[:-_CHECKSUM_LENGTH]) != found[3]:
-        raise InvalidKey("the API key is mistyped or not whole: its last six signs do not fit the others")
+        raise InvalidKey("the API key is mistyped or incomplete: its checksum (the last six characters) does not match")
     return KeyText(found[1], text)
 
 
 def is_key_id(text: str) -> bool:
-    """Say whether a key may have this id."""
+    """Return whether this is a well-formed id of a key."""
     return _ID.fullmatch(text) is not None
 
 
 def key_id_of(text: str) -> str | None:
-    """Return the id that the text of a key claims, None where it is no key."""
+    """Return the id in the text of a key, or None if the text is not a key."""
     found = _KEY.fullmatch(text)
     return found[1] if found else None
 
 
 def digest(text: str) -> bytes:
-    """Return what is stored of a key.
+    """Return the hash of a key that is stored.
 
-    SHA-256 and no slow hash: those make the guessing of what people choose dear. There are 2 to the power of 256
-    secrets: none is guessed however fast a guess is, and a request costs microseconds instead of a tenth of a second.
+    A slow hash protects passwords that people choose. A secret of 256 random bits cannot be guessed, so SHA-256 is
+    enough and costs microseconds instead of a tenth of a second a request.
     """
     return sha256(text.encode("utf-8", "replace")).digest()
 

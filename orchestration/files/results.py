@@ -17,7 +17,7 @@ from uuid import UUID
 from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
 from orchestration.keys import kept_key
-from orchestration.prebuilt.record import HOUSE, kept_file
+from orchestration.prebuilt.record import PREBUILT_FOLDER, recorded_file
 
 _A_DAY = 86_400.0
 
@@ -37,7 +37,7 @@ class ResultFiles:
 
         Only a complete prebuilt file may be a link that leads outside: to the product that it is made from.
         """
-        if Path(file.path).parts[:1] == (HOUSE,):
+        if Path(file.path).parts[:1] == (PREBUILT_FOLDER,):
             return self._prebuilt_path(file)
         path = (self.root / file.path).resolve()
         if not path.is_relative_to(self.root.resolve()):
@@ -46,9 +46,9 @@ class ResultFiles:
 
     def _prebuilt_path(self, file: ResultFile) -> Path:
         path = Path(os.path.normpath(self.root / file.path))
-        if path.parent.resolve().parent != self.root.resolve() / HOUSE:
+        if path.parent.resolve().parent != self.root.resolve() / PREBUILT_FOLDER:
             raise ResultMissing(f"{file.name} is not among the prebuilt files")
-        if kept_file(path) != file:
+        if recorded_file(path) != file:
             raise ResultMissing(f"{file.name} was removed or changed")
         return path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestration.files.usage import allocated, in_words, note_usage
 from orchestration.full import RESERVE, free_bytes
 from orchestration.job import Job, Status
-from orchestration.prebuilt.record import HOUSE
+from orchestration.prebuilt.record import PREBUILT_FOLDER
 from orchestration.runners import WAITS
 
 _EVERY = 0.5
@@ -76,7 +76,7 @@ class Space:
         for job in unfinished:
             if job.status is Status.RUNNING:
                 self._measure(job.id)
-        self._measure(HOUSE)
+        self._measure(PREBUILT_FOLDER)
         self._free = free_bytes(self._root)
         open_ = {job.id for job in unfinished}
         self._short = {job_id: short for job_id, short in self._short.items() if job_id in open_}
@@ -151,7 +151,7 @@ class Space:
         after = self._clock() + min(_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
         if self._cap is None:
             return Shortage(job.attempt, need, DISK_FULL, tries, after)
-        most = self._cap - (self._sizes or {}).get(HOUSE, 0)
+        most = self._cap - (self._sizes or {}).get(PREBUILT_FOLDER, 0)
         hopeless = _too_large(self._cap) if had > most else ""
         message = cap_reached(self._cap) if self.is_over else DISK_FULL
         return Shortage(job.attempt, min(need, most), message, tries, after, hopeless)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestration.job import Manifest, Output, ResultFile
 from orchestration.lock import wait_for
-from orchestration.prebuilt.record import HOUSE, kept_file, write_record
+from orchestration.prebuilt.record import PREBUILT_FOLDER, recorded_file, write_record
 from products.catalogue import Product
 from products.errors import BrokenSource, UnknownProduct
 from products.names import Kind, european_name, national_name
@@ -93,7 +93,7 @@ class PrebuiltProducts:
 
     def find(self, prebuilt: PrebuiltProduct) -> ResultFile | None:
         """Return the prebuilt's file, None where it is not made of the source as it now is. Raises BrokenSource."""
-        return kept_file(self._folder(prebuilt.key()) / prebuilt.name)
+        return recorded_file(self._folder(prebuilt.key()) / prebuilt.name)
 
     def ready(self, prebuilt: PrebuiltProduct) -> Manifest | None:
         """Return the result of an order of the prebuilt, None where its file is not made yet. Raises BrokenSource."""
@@ -129,7 +129,7 @@ class PrebuiltProducts:
         return file
 
     def _folder(self, key: str) -> Path:
-        return self._results / HOUSE / key
+        return self._results / PREBUILT_FOLDER / key
 
 
 def checksum(path: Path, report: Report) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestration.job import ResultFile
 from products.whole import whole_file
 
-HOUSE = "house"
+PREBUILT_FOLDER = "house"
 """The folder of the prebuilt files below that of results; no job's id can be its name."""
 
 
@@ -17,7 +17,7 @@ def write_record(path: Path, file: ResultFile) -> None:
         part.write_text(json.dumps({**asdict(file), "modified": path.stat().st_mtime_ns}))
 
 
-def kept_file(path: Path) -> ResultFile | None:
+def recorded_file(path: Path) -> ResultFile | None:
     """Return the complete file at the path, None where it is not there or was changed since."""
     try:
         record = json.loads(record_of(path).read_text())

@@ -15,10 +15,10 @@ class JobStore(Protocol):
     Raises StoreUnavailable when the database cannot be reached.
     """
 
-    def add(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> tuple[Job, bool]:
+    def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
 
-        Raises TooManyOpenOrders where its owner has `most_open` unfinished ones already.
+        Raises TooManyOpenOrders where its owner has `max_open` unfinished ones already.
 
         The same owner's `idempotency_key` with the same `request_hash` returns the job there is; with another
         one it raises IdempotencyConflict.

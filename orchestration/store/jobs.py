@@ -33,22 +33,22 @@ class StoredJobs(OrdersDatabase):
         self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
         self._watch = self._pool.watch()
 
-    def add(self, order: Order, manifest: Manifest | None = None, *, most_open: int | None = None) -> tuple[Job, bool]:
+    def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new.
 
         With a `manifest` it is successful at once. Raises IdempotencyConflict, and TooManyOpenOrders where the owner
-        has `most_open` unfinished ones already.
+        has `max_open` unfinished ones already.
         """
         values = _values(order) | self._result(manifest or ())
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
-        most_open = most_open if manifest is None else None
+        max_open = max_open if manifest is None else None
         with self._writing(order.owner) as connection:
             keyed = order.idempotency_key is not None
-            if keyed or most_open is not None:
+            if keyed or max_open is not None:
                 self._pool.one_at_a_time(connection, order.owner)
             known = connection.execute(statements.KNOWN, values).fetchone() if keyed else None
             if known is None:
-                _check_open(connection, order.owner, most_open)
+                _check_open(connection, order.owner, max_open)
                 row = connection.execute(statement, values).fetchone()
                 connection.executemany(statements.NOTICE, entries_of(order, row))
                 return job_of(row), True
@@ -197,13 +197,13 @@ class StoredJobs(OrdersDatabase):
             return connection.execute(statement, {"id": job_id, "now": now(), **values}).rowcount == 1
 
 
-def _check_open(connection: Connection, owner: str, most_open: int | None) -> None:
-    if most_open is None:
+def _check_open(connection: Connection, owner: str, max_open: int | None) -> None:
+    if max_open is None:
         return
     (count,) = connection.execute(statements.OPEN, {"owner": owner}).fetchone()
-    if count >= most_open:
+    if count >= max_open:
         raise TooManyOpenOrders(
-            f"you have {count} unfinished orders; at most {most_open} may be open at once (open-orders)"
+            f"you have {count} unfinished orders; at most {max_open} may be open at once (open-orders)"
         )
 
 

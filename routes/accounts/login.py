@@ -100,7 +100,7 @@ async def post_backchannel_logout(request: Request) -> Response:
     """End the sessions that the issuer's logout token names (OpenID Connect Back-Channel Logout 1.0)."""
     form = await read_form(request, allowed=("logout_token",), others=True)
     try:
-        ended = await people_of(request).sign_in.obey(form.get("logout_token", ""))
+        ended = await people_of(request).sign_in.apply_logout(form.get("logout_token", ""))
     except InvalidToken as error:
         _note_refusal(request, "back-channel-logout", error.reason)
         raise Problem(HTTPStatus.BAD_REQUEST, error.reason) from error

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from auth.access import Access, Action, Verdict, current_verdict
 from auth.audit import audit
 from auth.identity import current_identity
-from auth.limits import LimitExceeded, most_open
+from auth.limits import LimitExceeded, max_open
 from orchestration.errors import TooManyOpenOrders
 from orchestration.job import UNFINISHED, Job, Order
 from orchestration.prebuilt.product import PrebuiltProducts
@@ -78,7 +78,7 @@ async def _ordered(request: Request, process: Processor) -> Job:
     order, open_orders = await anyio.to_thread.run_sync(_admitted, request, process, body, limiter=resources.heavy)
     ready = partial(process.ready, order.inputs, resources.catalogue, PrebuiltProducts(resources.results.root))
     manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
-    take = partial(resources.admission.take, order, manifest, most_open=open_orders)
+    take = partial(resources.admission.take, order, manifest, max_open=open_orders)
     try:
         return await anyio.to_thread.run_sync(take, limiter=resources.light)
     except TooManyOpenOrders as error:
@@ -114,7 +114,7 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
 def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> int | None:
     """Return how many unfinished orders the caller may have. Raises LimitExceeded."""
     try:
-        return most_open(current_verdict.get().limits, process.place(order.inputs, catalogue))
+        return max_open(current_verdict.get().limits, process.place(order.inputs, catalogue))
     except LimitExceeded as error:
         _note_refusal(order, error)
         raise
@@ -158,7 +158,7 @@ def _beyond(resources: Resources, process: Processor, order: Order) -> str | Non
         return "there is no process that you could order this with"
     verdict = resources.policy(identity, Access(Action.EXECUTE, process.asks_of))
     try:
-        most_open(verdict.limits, process.place(order.inputs, resources.catalogue))
+        max_open(verdict.limits, process.place(order.inputs, resources.catalogue))
     except LimitExceeded as error:
         return verdict.reason or str(error)
     return verdict.reason or None

@@ -1,4 +1,4 @@
-"""What an archive of the state says of itself, and which names may be in it."""
+"""The format of a backup archive: its metadata and the names it may contain."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter
 ABOUT = "about.json"
 """The first member of an archive."""
 MANIFEST = "manifest.json"
-"""The last one: an archive without it was cut off."""
+"""The last member; an archive without it is truncated."""
 DATABASE = "orders.sqlite"
 KEYS = ("results.key", "callbacks.key")
 CONFIGURATION = "configuration.yml"
@@ -24,12 +24,12 @@ _BELOW = re.compile(rf"({RESULTS}|{PRODUCTS})(/(?!\.{{1,2}}(/|$))[^/\0]+)+")
 
 
 class NotRestorable(Exception):
-    """The archive is damaged, none of ours, or of a newer program."""
+    """The archive is damaged, not of this program, or of a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What an archive is: by which program, from which store and schema, when (UTC), of how many bytes."""
+    """Metadata of an archive: program, store and schema, time (UTC), size in bytes."""
 
     __pydantic_config__ = _STRICT
 
@@ -43,7 +43,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedFile:
-    """One file: its bytes, their SHA-256 in hexadecimal, and when it was changed (ns since 1970)."""
+    """One file: size in bytes, SHA-256 in hexadecimal, modification time (ns since 1970)."""
 
     __pydantic_config__ = _STRICT
 
@@ -59,24 +59,22 @@ MANIFEST_JSON = TypeAdapter(tuple[ArchivedFile, ...])
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What goes into a backup beside the orders, the keys and the configuration."""
+    """The optional parts of a backup; orders, keys and configuration are always included."""
 
     results: bool = True
     products: bool = False
 
 
 def is_name(name: str) -> bool:
-    """Say whether a file of that name belongs into an archive: a known one, or one below results or products."""
+    """Return whether an archive may contain this name: a known file, or one below results or products."""
     return name in _SINGLE or _BELOW.fullmatch(name) is not None
 
 
 def refuse_foreign(about: About, schema: int) -> None:
-    """Raise NotRestorable where this program, which knows the `schema`, cannot read the archive."""
+    """Raise NotRestorable if this program, with the given schema, cannot read the archive."""
     if about.format != FORMAT:
-        raise NotRestorable(f"it has format {about.format}, this program reads {FORMAT}")
+        raise NotRestorable(f"has format {about.format}, this program reads {FORMAT}")
     if about.store != STORE:
-        raise NotRestorable(f"it is of the store {about.store}, this program restores {STORE}")
+        raise NotRestorable(f"has the store {about.store}, this program restores {STORE}")
     if about.schema > schema:
-        raise NotRestorable(
-            f"it has schema {about.schema}, this program knows {schema}: install {about.program} or newer"
-        )
+        raise NotRestorable(f"has schema {about.schema}, this program knows {schema}: install {about.program} or newer")

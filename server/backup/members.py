@@ -1,4 +1,4 @@
-"""The files that go into a backup, and the names that they have in it."""
+"""The files of a backup and their names in the archive."""
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.job import ResultFile
-from orchestration.prebuilt.record import HOUSE, record_of
+from orchestration.prebuilt.record import PREBUILT_FOLDER, record_of
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from server.backup.contents import CONFIGURATION, DATABASE, KEYS, PRODUCTS, RESULTS, Parts
@@ -14,14 +14,14 @@ from server.backup.contents import CONFIGURATION, DATABASE, KEYS, PRODUCTS, RESU
 
 @dataclass(frozen=True, slots=True)
 class StatePaths:
-    """Where the state and the configuration are."""
+    """The state folder and the configuration file."""
 
     state: Path
     configuration: Path
 
 
 def members_of(paths: StatePaths, snapshot: Path, parts: Parts) -> dict[str, Path]:
-    """Return the files by their names in the archive; results are those that the snapshot of the orders names."""
+    """Return the files by their names in the archive; the snapshot of the orders names the results."""
     members = {DATABASE: snapshot, CONFIGURATION: paths.configuration}
     members |= {key: paths.state / key for key in KEYS if (paths.state / key).is_file()}
     if parts.results:
@@ -41,9 +41,9 @@ def _results(paths: StatePaths, snapshot: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _paths(root: Path, file: ResultFile, sources: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the file and, for a prebuilt file, its record; of another name of a source the record alone."""
+    """Yield a result file; for a prebuilt file also its record, and for a link to a source only the record."""
     path = root / file.path
-    if Path(file.path).parts[0] != HOUSE:
+    if Path(file.path).parts[0] != PREBUILT_FOLDER:
         yield path
         return
     yield record_of(path)
@@ -59,7 +59,7 @@ def _is_same(path: Path, source: Path) -> bool:
 
 
 def _sources(configuration: Path) -> Iterator[Path]:
-    """Yield the rasters of the products; a configuration that is wrong names none, and is backed up as it is."""
+    """Yield the rasters of the products; an invalid configuration has none, and is backed up unchanged."""
     with suppress(InvalidConfiguration):
         for product in catalogue_of(read_configuration(configuration)).products:
             yield product.raster

@@ -1,7 +1,7 @@
-"""Bring a backup back: unpacked and checked inside the state folder, then exchanged for what is there.
+"""Restore a backup: unpack and check it inside the state folder, then exchange it for the current state.
 
-The journal says from when on there is no way back but forward: a restore that is interrupted before it leaves the old
-state as it was; one that is interrupted after it is completed by the next.
+The journal is written before the exchange. A restore interrupted before it leaves the old state unchanged; one
+interrupted after it is completed by the next restore.
 """
 
 import shutil
@@ -21,9 +21,9 @@ from products.progress import Report
 from products.whole import make_durable, whole_file
 from server.backup.contents import DATABASE, KEYS, PRODUCTS, RESULTS, About, NotRestorable
 from server.backup.members import StatePaths
-from server.backup.mend import mend
+from server.backup.repair import repair
 from server.backup.unpack import read_about, unpack
-from server.state import JOURNAL, RESTORING, StateBusy, alone
+from server.state import JOURNAL, RESTORING, StateBusy, exclusive
 from sql.connect import check_database
 from sql.migrate import migrate as bring_up
 from sql.migrate import owns
@@ -35,7 +35,7 @@ _STATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", *KEYS, RESULTS, "heart
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """How far an exchange is: of which archive, where the old state goes, and whether it is there already."""
+    """The progress of an exchange: the archive, the folder for the old state, and whether that was moved."""
 
     about: About
     aside: str
@@ -44,9 +44,9 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was brought back: from when it is, where the old state and a differing configuration are, what is missing.
+    """A completed restore: the time of the backup, where the old state and a differing configuration are.
 
-    `missing` is the number of orders whose result is not there, so that it has to be ordered again.
+    `missing` is the number of orders whose result files are not in the backup.
     """
 
     taken: datetime
@@ -55,21 +55,21 @@ class Restored:
     missing: int
 
 
-class StateInTheWay(Exception):
-    """There is a state already, and it was not said that it may be moved aside."""
+class StateExists(Exception):
+    """The state folder or database is not empty, and `force` was not given."""
 
 
 def restore(
     archive: Path, paths: StatePaths, report: Report, *, force: bool = False, url: str | None = None
 ) -> Restored:
-    """Make the archive the state, or complete the restore of it that was interrupted.
+    """Replace the state by the archive, or complete an interrupted restore.
 
-    With a `url` the orders go to that PostgreSQL, whose schema is brought up. What is in it already is then in the old
-    state, too. Raises NotRestorable, StateInTheWay, StateBusy, DatabaseAway, NewerSchema or OSError with the old state
-    as it was.
+    With a `url` the orders go to that PostgreSQL, whose schema is upgraded; its existing rows are saved with the old
+    state. Raises NotRestorable, StateInTheWay, StateBusy, DatabaseAway, NewerSchema or OSError, with the old state
+    unchanged.
     """
     about = read_about(archive)
-    with alone(paths.state), _alone_in_database(url):
+    with exclusive(paths.state), _exclusive_database(url):
         stage = paths.state / RESTORING
         journal = _read(stage / JOURNAL)
         if journal is None:
@@ -77,31 +77,31 @@ def restore(
         restored = _exchange(paths, journal, url)
         if journal.about != about:
             other = f"{journal.about.taken:%Y-%m-%d %H:%M:%S}Z"
-            raise StateInTheWay(f"completed the interrupted restore of the backup of {other}; {archive} was not begun")
+            raise StateExists(f"completed the interrupted restore of the backup of {other}; {archive} is not restored")
         return restored
 
 
 @contextmanager
-def _alone_in_database(url: str | None) -> Iterator[None]:
-    """Keep the workers of all machines out, and bring the schema up.
+def _exclusive_database(url: str | None) -> Iterator[None]:
+    """Lock out the workers of all machines, and upgrade the schema.
 
-    Raises StateBusy where a worker is there, StateInTheWay where the tables are somebody else's.
+    Raises StateBusy if a worker runs, StateInTheWay if another user owns the tables.
     """
     if url is None:
         yield
         return
     with closing(worker_lock(url)) as lock:
         if not lock.take():
-            raise StateBusy("a worker uses the PostgreSQL of LANDCAST_DATABASE_URL: stop all of them first")
+            raise StateBusy("a worker uses the PostgreSQL of LANDCAST_DATABASE_URL: stop all workers first")
         bring_up(url)
         with closing(PostgresPool(url)) as pool, pool.reading() as connection:
             if not owns(connection):
-                raise StateInTheWay("LANDCAST_DATABASE_URL: a restore needs to connect as the owner of the tables")
+                raise StateExists("LANDCAST_DATABASE_URL: a restore needs to connect as the owner of the tables")
         yield
 
 
 def _prepare(archive: Path, state: Path, report: Report, *, force: bool, url: str | None) -> Journal:
-    """Unpack and check; from the journal on, which is written last, the archive is the state to be."""
+    """Unpack and check the archive; writing the journal, the last step, commits to the exchange."""
     stage = state / RESTORING
     with _removed_on_failure(stage):
         _refuse_state(state, _STATE, force=force)
@@ -120,7 +120,7 @@ def _prepare(archive: Path, state: Path, report: Report, *, force: bool, url: st
 
 @contextmanager
 def _removed_on_failure(stage: Path) -> Iterator[None]:
-    """Begin without what an interrupted restore has left, and leave nothing behind."""
+    """Remove the leftovers of an interrupted restore before, and the folder on an exception."""
     shutil.rmtree(stage, ignore_errors=True)
     try:
         yield
@@ -130,25 +130,25 @@ def _removed_on_failure(stage: Path) -> Iterator[None]:
 
 
 def _refuse_state(state: Path, names: tuple[str, ...], *, force: bool) -> None:
-    """Raise StateInTheWay; folders without anything in them are none."""
+    """Raise StateInTheWay if any of these exists; empty folders do not count."""
     for path in (state / name for name in names):
         filled = any(path.iterdir()) if path.is_dir() else path.exists()
         if filled and not force:
-            raise StateInTheWay(f"{path} is there already; --force moves the old state aside")
+            raise StateExists(f"{path} exists already; --force moves the old state aside")
 
 
 def _refuse_orders(url: str | None, *, force: bool) -> None:
-    """Raise StateInTheWay where there is something in PostgreSQL."""
+    """Raise StateInTheWay if PostgreSQL has rows."""
     if url is None or force:
         return
     with closing(PostgresPool(url)) as pool, pool.reading() as connection:
         filled = filled_table(connection)
     if filled:
-        raise StateInTheWay(f"there is something in {filled} of PostgreSQL already; --force moves it to a file aside")
+        raise StateExists(f"the table {filled} in PostgreSQL already has rows; --force moves them to a file aside")
 
 
 def _bring_up(database: Path, archive: Path) -> None:
-    """Check the database and bring its schema to ours. Raises NotRestorable."""
+    """Check the database and upgrade its schema. Raises NotRestorable."""
     try:
         check_database(database)
         StoredJobs(database).close()
@@ -157,7 +157,7 @@ def _bring_up(database: Path, archive: Path) -> None:
 
 
 def _exchange(paths: StatePaths, journal: Journal, url: str | None) -> Restored:
-    """Move the old state aside, the new one in; each step may have been done before."""
+    """Move the old state aside and the new one in; every step may be repeated."""
     stage, aside = paths.state / RESTORING, paths.state / journal.aside
     new = stage / "new"
     if not journal.moved:
@@ -167,7 +167,7 @@ def _exchange(paths: StatePaths, journal: Journal, url: str | None) -> Restored:
         _write(stage / JOURNAL, journal)
     ours = new if url else paths.state
     _move((*(() if url else (DATABASE,)), *KEYS, RESULTS, PRODUCTS), new, paths.state)
-    configuration, missing = mend(paths, new, ours / DATABASE)
+    configuration, missing = repair(paths, new, ours / DATABASE)
     if url:
         aside.mkdir(exist_ok=True)
         move(ours / DATABASE, url, aside=aside / "orders-of-postgresql.sqlite")
@@ -175,7 +175,7 @@ def _exchange(paths: StatePaths, journal: Journal, url: str | None) -> Restored:
     make_durable(stage)
     shutil.rmtree(stage)
     with suppress(OSError):
-        aside.rmdir()  # where nothing was moved into it
+        aside.rmdir()  # if nothing was moved into it
     return Restored(journal.about.taken, aside if aside.exists() else None, configuration, missing)
 
 

@@ -1,4 +1,4 @@
-"""Take a backup: a consistent copy of the orders, then what they name, in one tar that is whole or not there."""
+"""Take a backup: a consistent copy of the orders, then the files that they name, in a tar written atomically."""
 
 import hashlib
 import io
@@ -36,12 +36,12 @@ from sql.pool import PostgresPool
 
 _MODE = 0o600
 _OVERHEAD = 2048
-"""Bytes that tar and manifest add to a file, about."""
+"""Approximate bytes that tar and manifest add for a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupTaken:
-    """What a backup holds: its files, their bytes, and how many that the orders name were not there any more."""
+    """A backup: its number of files, their size, and how many files that the orders name no longer existed."""
 
     files: int
     size: int
@@ -49,8 +49,8 @@ class BackupTaken:
 
 
 @dataclass(slots=True)
-class Meter:
-    """Tells how many of all bytes are done; what is read through it may be more or less than was expected."""
+class ByteProgress:
+    """Reports progress by bytes; the actual total may differ from the expected one."""
 
     report: Report
     expected: int
@@ -58,22 +58,22 @@ class Meter:
     _done: int = field(default=0, init=False)
 
     def count(self, more: int) -> None:
-        """Tell that so many more bytes are done."""
+        """Report that this many more bytes are done."""
         self._done += more
         self.report(min(1.0, self._done / max(1, self.expected)), self.message)
 
 
-class Measured:
-    """A stream to read from, which knows the SHA-256 and the size of what was read."""
+class HashedReader:
+    """A readable stream that computes the SHA-256 and size of the data read."""
 
-    def __init__(self, stream: IO[bytes], meter: Meter) -> None:
+    def __init__(self, stream: IO[bytes], meter: ByteProgress) -> None:
         self._stream = stream
         self._meter = meter
         self._digest = hashlib.sha256()
         self.size = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return what is read next."""
+        """Return the next bytes."""
         chunk = self._stream.read(size)
         self._digest.update(chunk)
         self.size += len(chunk)
@@ -82,24 +82,26 @@ class Measured:
 
     @property
     def sha256(self) -> str:
-        """The checksum of what was read, in hexadecimal."""
+        """The SHA-256 of the data read, in hexadecimal."""
         return self._digest.hexdigest()
 
 
 def take_backup(
     paths: StatePaths, target: Path, parts: Parts, report: Report, database: PostgresPool | None = None
 ) -> BackupTaken:
-    """Write the backup while servers and workers run; the orders are in the state folder or in the `database`.
+    """Write a backup while servers and workers run; the orders are in the state folder or in the `database`.
 
-    Either way they are a database of SQLite in it. Raises OSError, StoreUnavailable, StateBusy.
+    In the backup they are a SQLite database in both cases. Raises OSError, StoreUnavailable, StateBusy.
     """
     if target.exists():
-        raise FileExistsError(f"{target}: is there already")
+        raise FileExistsError(f"{target}: exists already")
     if database is None and not (paths.state / DATABASE).exists():
-        raise FileNotFoundError(f"{paths.state / DATABASE} is not there: nothing was ordered, or it is another folder")
+        raise FileNotFoundError(
+            f"{paths.state / DATABASE} does not exist: no orders yet, or a wrong LANDCAST_STATE_DIR"
+        )
     folder = target.absolute().parent
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: no such folder; make it first, for the user that runs this")
+        raise NotADirectoryError(f"{folder}: no such folder; create it first, writable by the user that runs this")
     with in_use(paths.state), TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as draft:
         snapshot = Path(draft) / DATABASE
         with unavailable():
@@ -114,7 +116,7 @@ def take_backup(
 
 
 def _take_orders(paths: StatePaths, snapshot: Path, database: PostgresPool | None) -> None:
-    """Copy the orders as they are at one moment."""
+    """Copy a consistent snapshot of the orders."""
     if database is None:
         copy_database(paths.state / DATABASE, snapshot)
         return
@@ -124,13 +126,13 @@ def _take_orders(paths: StatePaths, snapshot: Path, database: PostgresPool | Non
 
 
 def refuse_full(folder: Path, size: int) -> None:
-    """Raise OSError where so many bytes do not fit on the folder's disk."""
+    """Raise OSError if the folder's disk has less free space than `size` bytes."""
     if (free := shutil.disk_usage(folder).free) < size:
         raise OSError(f"{folder}: needs {size:,} bytes, {free:,} are free")
 
 
 def _write(stream: IO[bytes], about: About, members: Mapping[str, Path], report: Report) -> tuple[ArchivedFile, ...]:
-    meter = Meter(report, about.size, "writing the backup")
+    meter = ByteProgress(report, about.size, "writing the backup")
     with tarfile.open(fileobj=stream, mode="w:", format=tarfile.PAX_FORMAT) as tar:
         _add_text(tar, ABOUT, ABOUT_JSON.dump_json(about))
         entries = tuple(_added(tar, members, meter))
@@ -142,8 +144,8 @@ def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
     tar.addfile(_info(name, len(text)), io.BytesIO(text))
 
 
-def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: Meter) -> Iterator[ArchivedFile]:
-    """Add the files, but those that were removed meanwhile, as results are at the end of their time."""
+def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: ByteProgress) -> Iterator[ArchivedFile]:
+    """Add the files, except those removed meanwhile, such as expired results."""
     for name, path in members.items():
         try:
             file = path.open("rb")
@@ -151,7 +153,7 @@ def _added(tar: tarfile.TarFile, members: Mapping[str, Path], meter: Meter) -> I
             continue
         with file:
             status = os.fstat(file.fileno())
-            measured = Measured(file, meter)
+            measured = HashedReader(file, meter)
             tar.addfile(_info(name, status.st_size), measured)
             yield ArchivedFile(name, status.st_size, measured.sha256, status.st_mtime_ns)
 

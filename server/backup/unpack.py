@@ -1,4 +1,4 @@
-"""Read an archive into an empty folder, and believe nothing that its checksums do not say."""
+"""Unpack an archive into an empty folder, and verify every file against the manifest."""
 
 import os
 import tarfile
@@ -23,7 +23,7 @@ from server.backup.contents import (
     is_name,
     refuse_foreign,
 )
-from server.backup.take import Measured, Meter, refuse_full
+from server.backup.take import ByteProgress, HashedReader, refuse_full
 from sql.connect import SCHEMA_VERSION
 
 _LONGEST_ABOUT = 100_000
@@ -32,7 +32,7 @@ _BUFFER = 1 << 20
 
 
 def read_about(archive: Path) -> About:
-    """Return what the archive says of itself. Raises NotRestorable, OSError."""
+    """Return the archive's metadata. Raises NotRestorable, OSError."""
     with _members(archive) as (tar, members):
         return _about(tar, members)
 
@@ -40,12 +40,12 @@ def read_about(archive: Path) -> About:
 def unpack(archive: Path, folder: Path, report: Report) -> About:
     """Write the files of the archive below the folder, durably. Raises NotRestorable, OSError.
 
-    Each lies where its name says, is a plain file, and has the size and the checksum that the manifest says.
+    Each is a regular file at an allowed path, with the size and checksum of the manifest.
     """
     with _members(archive) as (tar, members):
         about = _about(tar, members)
         refuse_full(folder, about.size)
-        meter = Meter(report, about.size, "reading the backup")
+        meter = ByteProgress(report, about.size, "reading the backup")
         found: dict[str, tuple[int, str]] = {}
         for member in members:
             if member.name == MANIFEST:
@@ -55,27 +55,27 @@ def unpack(archive: Path, folder: Path, report: Report) -> About:
                 _settle(manifest, folder)
                 return about
             found[member.name] = _unpack_one(tar, member, folder, meter)
-    raise NotRestorable(f"{archive}: was cut off")
+    raise NotRestorable(f"{archive}: is truncated")
 
 
 @contextmanager
 def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
-    """Yield the tar and its members; whatever it is damaged by is told as one thing."""
+    """Yield the tar and its members; any damage is raised as NotRestorable."""
     try:
         with tarfile.open(archive, "r:") as tar:
             yield tar, iter(tar)
     except NotRestorable as error:
         raise NotRestorable(f"{archive}: {error}") from error
     except ValidationError as error:
-        raise NotRestorable(f"{archive}: is no backup of this program, or damaged") from error
+        raise NotRestorable(f"{archive}: is not a backup of this program, or is damaged") from error
     except (tarfile.TarError, ValueError, EOFError) as error:
-        raise NotRestorable(f"{archive}: is no backup, or damaged or cut off: {error}") from error
+        raise NotRestorable(f"{archive}: is not a backup, or is damaged or truncated: {error}") from error
 
 
 def _about(tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo]) -> About:
     first = next(members, None)
     if first is None or first.name != ABOUT:
-        raise NotRestorable("is no backup of this program")
+        raise NotRestorable("is not a backup of this program")
     about = ABOUT_JSON.validate_json(_text(tar, first, _LONGEST_ABOUT))
     refuse_foreign(about, SCHEMA_VERSION)
     return about
@@ -90,44 +90,44 @@ def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, longest: int) -> bytes:
 def _stream(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.ExFileObject:
     stream = tar.extractfile(member) if member.type == tarfile.REGTYPE and not member.issparse() else None
     if stream is None:
-        raise NotRestorable(f"{member.name!r} is no plain file")
+        raise NotRestorable(f"{member.name!r} is not a regular file")
     return stream  # type: ignore[return-value] # typeshed says IO[bytes]
 
 
-def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, meter: Meter) -> tuple[int, str]:
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, meter: ByteProgress) -> tuple[int, str]:
     """Write one file; return its size and checksum."""
     if not is_name(member.name):
-        raise NotRestorable(f"{member.name!r} does not belong into a backup")
+        raise NotRestorable(f"{member.name!r} does not belong in a backup")
     tarfile.data_filter(member, str(folder))
-    measured = Measured(_stream(tar, member), meter)
+    measured = HashedReader(_stream(tar, member), meter)
     path = folder / member.name
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with private_file(path) as target:
             copyfileobj(measured, target, _BUFFER)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise NotRestorable(f"{member.name!r} is there twice") from error
+        raise NotRestorable(f"{member.name!r} occurs twice") from error
     return measured.size, measured.sha256
 
 
 def _compare(found: dict[str, tuple[int, str]], manifest: tuple[ArchivedFile, ...]) -> None:
     listed = {entry.name: entry for entry in manifest}
     for name in found.keys() ^ listed.keys():
-        raise NotRestorable(f"{name!r} is not both in the archive and in its manifest")
+        raise NotRestorable(f"{name!r} is missing in the archive or in its manifest")
     for name, entry in listed.items():
         if found[name] != (entry.size, entry.sha256):
-            raise NotRestorable(f"{name!r} is damaged: size or checksum is not that of the manifest")
+            raise NotRestorable(f"{name!r} is damaged: its size or checksum differs from the manifest")
     if DATABASE not in found:
-        raise NotRestorable(f"{DATABASE} is not in it")
+        raise NotRestorable(f"{DATABASE} is missing")
 
 
 def _refuse_more(members: Iterator[tarfile.TarInfo]) -> None:
     if next(members, None) is not None:
-        raise NotRestorable("goes on behind its end")
+        raise NotRestorable("has data after its end")
 
 
 def _settle(manifest: tuple[ArchivedFile, ...], folder: Path) -> None:
-    """Give the files the times that they had, as records of prebuilt files compare them, and make all of it durable."""
+    """Restore the modification times, which records of prebuilt files compare, and sync everything to disk."""
     for entry in manifest:
         path = folder / entry.name
         os.utime(path, ns=(entry.modified, entry.modified))

@@ -1,4 +1,4 @@
-"""`landcast backup` and `landcast restore`: everything that counts in one file, and back."""
+"""`landcast backup` and `landcast restore`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,20 +6,24 @@ from pathlib import Path
 
 import click
 
-from server.commands.shown import CONFIG, progress, settings
+from server.commands.common import CONFIG, progress, settings
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @CONFIG
-@click.option("--without-results", is_flag=True, help="Leave out the files of the results, by far the most of it.")
-@click.option("--with-products", is_flag=True, help="Take in what `landcast product add` made in the state folder.")
+@click.option("--without-results", is_flag=True, help="Leave out the result files, which are most of a backup.")
+@click.option(
+    "--with-products",
+    is_flag=True,
+    help="Include the products that `landcast product add` created in the state folder.",
+)
 def backup(file: Path, configuration: Path, *, without_results: bool, with_products: bool) -> None:
-    """Write everything that counts to the new FILE, a tar, while server and worker run.
+    """Write a backup to the new FILE, a tar, while server and worker run.
 
-    That is: the orders as they are at one moment, in SQLite or PostgreSQL, the results that they name, the keys that
-    sign links and callbacks, the configuration. Not in it: the sources of the products (unless --with-products), the
-    sample, the environment variables. There are keys in it: only its owner may read it.
+    It contains a snapshot of the orders in SQLite or PostgreSQL, their result files, the keys that sign links and
+    callbacks, and the configuration. It does not contain the sources of the products (unless --with-products), the
+    sample or the environment variables. Because it contains keys, only its owner may read it.
     """
     from server.backup.contents import Parts
     from server.backup.members import StatePaths
@@ -30,24 +34,24 @@ def backup(file: Path, configuration: Path, *, without_results: bool, with_produ
     chosen = settings()
     paths = StatePaths(chosen.state.dir, configuration)
     parts = Parts(results=not without_results, products=with_products)
-    with _in_plain_words(), _ended_in_order(), progress("writing the backup") as report:
+    with _reported_errors(), _ended_in_order(), progress("writing the backup") as report:
         refuse_root(paths.state)
         taken = take_backup(paths, file, parts, report, postgres_of(chosen))
     if taken.gone:
-        click.echo(f"warning: {taken.gone} files of results were not there any more", err=True)
+        click.echo(f"warning: {taken.gone} result files no longer exist and are not in the backup", err=True)
     click.echo(f"{file}: {taken.files} files, {taken.size} bytes")
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @CONFIG
-@click.option("--force", is_flag=True, help="Where there is a state already: move it aside.")
+@click.option("--force", is_flag=True, help="Move an existing state aside.")
 def restore(file: Path, configuration: Path, *, force: bool) -> None:
-    """Bring back the state that `landcast backup` wrote to FILE; server and worker must not run.
+    """Restore the backup in FILE; server and worker must not run.
 
-    Everything is checked before anything is replaced. If it is interrupted, the same command completes it.
-    The configuration is put where --config says, unless there is one. With LANDCAST_DATABASE_URL, which must then be
-    that of the tables' owner, the orders go to PostgreSQL, wherever they were.
+    Everything is checked before anything is replaced. An interrupted restore is completed by the same command.
+    The configuration is written to --config unless that file exists. With LANDCAST_DATABASE_URL, which must be that of
+    the tables' owner, the orders go to PostgreSQL, wherever they were before.
     """
     from server.backup.members import StatePaths
     from server.backup.restore import restore as restore_backup
@@ -56,23 +60,23 @@ def restore(file: Path, configuration: Path, *, force: bool) -> None:
     chosen = settings()
     paths = StatePaths(chosen.state.dir, configuration)
     url = chosen.database.url.get_secret_value() if chosen.database.url else None
-    with _in_plain_words(), progress("reading the backup") as report:
+    with _reported_errors(), progress("reading the backup") as report:
         refuse_root(paths.state)
         restored = restore_backup(file, paths, report, force=force, url=url)
     if restored.aside:
         click.echo(f"the old state is in {restored.aside}", err=True)
     if restored.configuration:
         click.echo(
-            f"{configuration} is another one and stays; that of the backup is {restored.configuration}", err=True
+            f"{configuration} differs and is kept; the backup's configuration is {restored.configuration}", err=True
         )
     if restored.missing:
-        click.echo(f"{restored.missing} orders have no result any more: order again what is needed", err=True)
-    click.echo(f"{paths.state}: as it was at {restored.taken:%Y-%m-%d %H:%M:%S}Z")
+        click.echo(f"{restored.missing} orders have no result files: order them again if needed", err=True)
+    click.echo(f"{paths.state}: restored to {restored.taken:%Y-%m-%d %H:%M:%S}Z")
 
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Let a SIGTERM, as systemd sends it, remove what is half written."""
+    """Exit by an exception on SIGTERM, as systemd sends it, so that incomplete files are removed."""
     import signal
 
     def end(number: int, _: object) -> None:
@@ -86,16 +90,16 @@ def _ended_in_order() -> Iterator[None]:
 
 
 @contextmanager
-def _in_plain_words() -> Iterator[None]:
-    """Tell in one line what a backup or a restore was refused for."""
+def _reported_errors() -> Iterator[None]:
+    """Print the expected errors of a backup or restore as one line."""
     from orchestration.errors import OrchestrationError
     from server.backup.contents import NotRestorable
-    from server.backup.restore import StateInTheWay
+    from server.backup.restore import StateExists
     from server.state import RestoreUnfinished, StateBusy
     from sql.connections import DatabaseAway, NewerSchema
     from sql.move import NotEmpty
 
-    ours = (OrchestrationError, NotRestorable, StateInTheWay, RestoreUnfinished, StateBusy)
+    ours = (OrchestrationError, NotRestorable, StateExists, RestoreUnfinished, StateBusy)
     try:
         yield
     except (*ours, DatabaseAway, NewerSchema, NotEmpty) as error:

@@ -1,4 +1,4 @@
-"""`landcast keys`: personal API keys, for the operator, in the database that the settings name."""
+"""`landcast keys`: manage personal API keys as the operator."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ import click
 from auth.database import AccessUnavailable
 from auth.identity import Identity
 from auth.keys.key import DAYS, MOST_DAYS, ApiKey, KeyRefused, KeyScope, WantedKey
-from server.commands.shown import database, printable, settings, table
+from server.commands.common import database, printable, settings, table
 
 if TYPE_CHECKING:
     from auth.keys.store import ApiKeys
@@ -31,30 +31,30 @@ _COLUMNS: dict[str, Callable[[ApiKey], str]] = {
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke personal API keys."""
+    """Create, list and revoke personal API keys."""
 
 
 @keys.command()
-@click.option("--owner", required=True, metavar="ISS|SUB", help="Whose key: the issuer and the subject, `iss|sub`.")
-@click.option("--name", required=True, help="What the key is for, for people to read.")
-@click.option("--role", "roles", multiple=True, help="A role that the key has; may be repeated.")
+@click.option("--owner", required=True, metavar="ISS|SUB", help="Owner of the key: issuer and subject, `iss|sub`.")
+@click.option("--name", required=True, help="Name of the key, for display.")
+@click.option("--role", "roles", multiple=True, help="Role of the key; may be repeated.")
 @click.option("--scope", type=click.Choice(["read", "order"]), default="read", show_default=True)
-@click.option("--days", type=click.IntRange(1, MOST_DAYS), default=DAYS, show_default=True, help="Until it ends.")
-@click.option("--email", help="Where news of the key's orders go.")
+@click.option("--days", type=click.IntRange(1, MOST_DAYS), default=DAYS, show_default=True, help="Validity in days.")
+@click.option("--email", help="Address for notifications of the key's orders.")
 def create(owner: str, name: str, scope: KeyScope, days: int, *, roles: Sequence[str], email: str | None) -> None:
-    """Make a key and print it, once: it is stored nowhere.
+    """Create a key and print it once; it is not stored.
 
-    It has the roles that are named here, whatever becomes of its owner, until it expires or is revoked.
+    It keeps the given roles until it expires or is revoked, whatever the state of its owner.
     """
     issuer, _, subject = owner.rpartition("|")
     if not (issuer and subject and owner.isprintable()):
-        raise click.BadParameter("an owner is written `iss|sub`, issuer and subject", param_hint="--owner")
+        raise click.BadParameter("must be issuer and subject, `iss|sub`", param_hint="--owner")
     _check_roles(frozenset(roles))
     identity = Identity(owner, email=email, subject=subject, roles=frozenset(roles), method="local")
     with _opened(make=True) as store:
         key, text = store.create(identity, WantedKey(name, scope, days), maker="operator")
     click.echo(text)
-    click.echo(f"key {key.id} is valid until {key.expires:%Y-%m-%d}; it is shown only now", err=True)
+    click.echo(f"key {key.id} is valid until {key.expires:%Y-%m-%d}; it is not shown again", err=True)
 
 
 @keys.command("list")
@@ -75,18 +75,18 @@ def list_keys(owner: str | None, *, as_json: bool) -> None:
 @click.argument("key_id", metavar="[ID]", required=False)
 @click.option("--owner", help="Revoke every key of this owner, `iss|sub`.")
 def revoke(key_id: str | None, owner: str | None) -> None:
-    """Revoke one key by its ID, or all of an owner; running servers refuse it within seconds."""
+    """Revoke one key by its ID, or all keys of an owner; running servers refuse them within seconds."""
     if (key_id is None) == (owner is None):
-        raise click.UsageError("name the ID of a key, or an --owner")
+        raise click.UsageError("give either the ID of a key or --owner")
     with _opened() as store:
         ended = store.revoke_all(owner) if owner is not None else int(store.revoke(key_id or ""))
     if not ended:
-        raise click.ClickException(f"there is no key to revoke: {printable(key_id or owner or '')}")
+        raise click.ClickException(f"no key to revoke: {printable(key_id or owner or '')}")
     click.echo(f"{ended} revoked")
 
 
 def _check_roles(given: frozenset[str]) -> None:
-    """Refuse a role that the policy of the settings does not know: its key would be good for nothing."""
+    """Refuse a role that the configured policy does not declare: it would give the key no rights."""
     from auth.policy_file import read_roles
     from auth.policy_problems import InvalidPolicy
 
@@ -99,17 +99,17 @@ def _check_roles(given: frozenset[str]) -> None:
         raise click.ClickException("\n".join(error.problems)) from error
     for role in sorted(given - known):
         raise click.BadParameter(
-            f"{role!r} is no role of {policy}; known: {', '.join(sorted(known))}", param_hint="--role"
+            f"{role!r} is not a role of {policy}; allowed: {', '.join(sorted(known))}", param_hint="--role"
         )
 
 
 @contextmanager
 def _opened(*, make: bool = False) -> Iterator["ApiKeys"]:
-    """Open the keys that there are; only `make` makes a database, and what is wrong is one line."""
+    """Open the key store, created only with `make`; errors are printed as one line."""
     from auth.keys.store import ApiKeys
     from server.state import refuse_root
 
-    place = database("no key was made", make=make)
+    place = database("there are no keys yet", make=make)
     try:
         if isinstance(place, Path) and not place.exists():
             refuse_root(place.parent)

@@ -1,4 +1,4 @@
-"""`landcast orders`: what was ordered, for the operator, against the store that the settings name."""
+"""`landcast orders`: manage orders as the operator."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import click
 
 from orchestration.errors import OrchestrationError
 from orchestration.job import UNFINISHED, Job, JobQuery, Status
-from server.commands.shown import database, printable, table
+from server.commands.common import database, printable, table
 
 if TYPE_CHECKING:
     from orchestration.store.jobs import StoredJobs
@@ -31,13 +31,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 
 @click.group()
 def orders() -> None:
-    """List orders, look at one, order one again, cancel one."""
+    """List, show, retry and cancel orders."""
 
 
 @orders.command("list")
 @click.option("--status", "statuses", multiple=True, type=click.Choice([status.value for status in Status]))
 @click.option("--process", "processes", multiple=True, help="Only orders of this process; may be repeated.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of orders."
+)
 @_JSON
 def list_orders(statuses: Sequence[str], processes: Sequence[str], limit: int, *, as_json: bool) -> None:
     """List the orders, newest first."""
@@ -57,7 +59,7 @@ def list_orders(statuses: Sequence[str], processes: Sequence[str], limit: int, *
 @click.argument("job_id", metavar="ID")
 @_JSON
 def show(job_id: str, *, as_json: bool) -> None:
-    """Show everything of one order."""
+    """Show all details of an order."""
     with _store() as store:
         members = _details(_job(store, job_id))
     if as_json:
@@ -71,11 +73,11 @@ def show(job_id: str, *, as_json: bool) -> None:
 @orders.command()
 @click.argument("job_id", metavar="ID")
 def retry(job_id: str) -> None:
-    """Order again what failed or was dismissed: same inputs and owner, the same are told; prints the new order's ID."""
+    """Repeat a failed or dismissed order with its inputs, owner and subscribers; print the new order's ID."""
     with _store() as store:
         job = _job(store, job_id)
         if job.status not in _AGAIN:
-            raise click.ClickException(f"order {job.id} is {job.status}: only a failed or dismissed one is retried")
+            raise click.ClickException(f"order {job.id} is {job.status}; only a failed or dismissed one can be retried")
         new, _ = store.add(replace(job.order, idempotency_key=None, request_hash=None))
     click.echo(new.id)
 
@@ -83,21 +85,23 @@ def retry(job_id: str) -> None:
 @orders.command()
 @click.argument("job_id", metavar="ID")
 def cancel(job_id: str) -> None:
-    """Dismiss an order that waits or runs."""
+    """Dismiss a waiting or running order."""
     with _store() as store:
         job = _job(store, job_id)
         if job.status not in UNFINISHED:
-            raise click.ClickException(f"order {job.id} is {job.status}: only one that waits or runs is cancelled")
+            raise click.ClickException(
+                f"order {job.id} is {job.status}; only a waiting or running one can be cancelled"
+            )
         store.dismiss(job.id)
     click.echo(f"{job.id} dismissed")
 
 
 @contextmanager
 def _store() -> Iterator["StoredJobs"]:
-    """Open the orders that there are; none are made, and what is wrong is one line."""
+    """Open the existing job store; errors are printed as one line."""
     from orchestration.store.jobs import StoredJobs
 
-    place = database("nothing was ordered")
+    place = database("there are no orders yet")
     try:
         with closing(StoredJobs(place)) as store:
             yield store

@@ -1,4 +1,4 @@
-"""`landcast product`: make the files of a product, add it, list what is configured."""
+"""`landcast product`: create, add and list products."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from server.commands.shown import CONFIG, progress, state_folder
+from server.commands.common import CONFIG, progress, state_folder
 
 if TYPE_CHECKING:
     from server.commands.product_entry import ProductEntry
@@ -20,7 +20,7 @@ _PROVIDERS = {
     "raster": {"type": "coverage", "name": "plugins.cog.CogProvider"},
     "vector": {"type": "feature", "name": "plugins.geopackage.GeoPackageProvider"},
 }
-_SERIES = "Products of one series differ by their year; an order gets the newest. What is no CLC+ Backbone has its own."
+_SERIES = "Products of a series differ by year; an order gets the newest. Other data than CLC+ Backbone needs its own."
 _YEAR = click.IntRange(1900, 2200)
 _CLASSES = click.option(
     "--classes", type=_FILE, help="YAML or JSON, a list of {value, name, colour}; default: CLC+ Backbone."
@@ -29,7 +29,7 @@ _CLASSES = click.option(
 
 def _id(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
     if not _ID.fullmatch(given):
-        raise click.BadParameter(f"{given!r}: letters, digits, `.`, `_` and `-`, as it stands in addresses")
+        raise click.BadParameter(f"{given!r}; allowed: letters, digits, `.`, `_` and `-`")
     return given
 
 
@@ -42,7 +42,7 @@ def _nodata(_context: click.Context, _parameter: click.Parameter, given: tuple[s
 
 @click.group()
 def product() -> None:
-    """Make the files of a product, add it to the configuration, list what is there."""
+    """Create the files of a product, add it to the configuration, list the configured products."""
 
 
 @product.command()
@@ -51,7 +51,7 @@ def product() -> None:
 @click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
 @_CLASSES
 def polygonize(raster: Path, target: Path, year: int, classes: Path | None) -> None:
-    """Make the vector product TARGET (GeoPackage) from the class RASTER."""
+    """Create the vector product TARGET (GeoPackage) from the class RASTER."""
     from products.vector.polygonize import polygonize as make
 
     with progress("polygons") as report:
@@ -62,7 +62,7 @@ def polygonize(raster: Path, target: Path, year: int, classes: Path | None) -> N
 @product.command("list")
 @CONFIG
 def list_products(configuration: Path) -> None:
-    """Print the products: id, series, year, raster, its size in bytes."""
+    """Print the products: id, series, year, raster, size in bytes."""
     from products.catalogue import catalogue_of, read_configuration
 
     for each in catalogue_of(read_configuration(configuration)).products:
@@ -77,11 +77,11 @@ def list_products(configuration: Path) -> None:
 )
 @click.option("--title", required=True)
 @click.option("--year", type=_YEAR, required=True, help="The year that the product describes.")
-@click.option("--attribution", required=True, help="What must be said where the product is delivered.")
+@click.option("--attribution", required=True, help="Attribution that the licence requires.")
 @click.option("--series", default="clcplus", show_default=True, help=_SERIES)
-@click.option("--version", default="V1_1", show_default=True, help="Stands in file names.")
-@click.option("--source", help="Who made it.")
-@click.option("--licence", help="The address of the licence.")
+@click.option("--version", default="V1_1", show_default=True, help="Version in file names.")
+@click.option("--source", help="Maker of the product.")
+@click.option("--licence", help="Address of the licence.")
 @click.option("--abstract")
 @click.option("--lineage")
 @_CLASSES
@@ -89,9 +89,9 @@ def list_products(configuration: Path) -> None:
     "--nodata",
     multiple=True,
     callback=_nodata,
-    help="A value that means no data, in place of what FILES say; may be given several times; `none`: there is none.",
+    help="Nodata value, overrides that of FILES; may be repeated; `none` for no nodata value.",
 )
-@click.option("--vector", is_flag=True, help="Make the polygons too, their areas measured on the ellipsoid.")
+@click.option("--vector", is_flag=True, help="Also create the polygons, with areas measured on the ellipsoid.")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Default: products in the state folder.")
 @CONFIG
 def add(
@@ -102,18 +102,18 @@ def add(
     nodata: tuple[float, ...] | None,
     *,
     vector: bool,
-    **words: Any,
+    **options: Any,
 ) -> None:
-    """Make one Cloud-Optimized GeoTIFF of FILES, the tiles of one raster, and add it to the configuration."""
+    """Create one Cloud-Optimized GeoTIFF from FILES, the tiles of a raster, and add it to the configuration."""
     from products.raster.build import build_raster
     from products.vector.polygonize import polygonize as make_polygons
-    from server.commands.product_entry import ProductEntry, enrol, refuse_known
+    from server.commands.product_entry import ProductEntry, add_product, check_new
 
-    name = words.pop("id")
-    entry = {key: value for key, value in words.items() if value}
+    name = options.pop("id")
+    entry = {key: value for key, value in options.items() if value}
     known = _classes(entry, classes)
     added = ProductEntry(name, entry, ("raster", "vector") if vector else ("raster",))
-    refuse_known(configuration, added)
+    check_new(configuration, added)
     targets = _targets(added, (into or state_folder() / "products").absolute())
     with _all_or_none(targets):
         with progress("the raster") as report:
@@ -121,26 +121,28 @@ def add(
         if vector:
             with progress("the polygons") as report:
                 make_polygons(targets["raster"], targets["vector"], year=entry["year"], report=report, classes=known)
-        enrol(configuration, added, {kind: _collection(entry, kind, targets[kind], built.bounds) for kind in targets})
+        add_product(
+            configuration, added, {kind: _collection(entry, kind, targets[kind], built.bounds) for kind in targets}
+        )
     for remark in built.remarks:
         click.echo(remark, err=True)
     for value, count in built.unknown.items():
-        click.echo(f"warning: {count} pixels are {value}, which is no class", err=True)
+        click.echo(f"warning: {count} pixels have the value {value}, which is not a class", err=True)
     click.echo(f"{targets['raster']}: added to {configuration} as {name}; restart the server to serve it")
 
 
 def _targets(added: "ProductEntry", folder: Path) -> dict[str, Path]:
-    """Return the files to be made, by kind. Raises FileExistsError."""
+    """Return the files to create, by kind. Raises FileExistsError."""
     targets = {kind: folder / f"{added.id}.{_SUFFIXES[kind]}" for kind in added.kinds}
     for target in targets.values():
         if target.exists():
-            raise FileExistsError(f"{target}: is there already")
+            raise FileExistsError(f"{target}: exists already")
     return targets
 
 
 @contextmanager
 def _all_or_none(targets: Mapping[str, Path]) -> Iterator[None]:
-    """Remove what is made where the rest of it fails."""
+    """Remove the files on an exception."""
     try:
         yield
     except BaseException:
@@ -150,7 +152,7 @@ def _all_or_none(targets: Mapping[str, Path]) -> Iterator[None]:
 
 
 def _classes(entry: dict[str, Any], file: Path | None) -> Any:
-    """Return the classes of the file, which become part of the entry, or those of the CLC+ Backbone."""
+    """Return the classes of the file, which are added to the entry, or those of CLC+ Backbone."""
     from products.catalogue import InvalidConfiguration, classes_of
     from products.classes import CLASSES
     from products.yaml_file import UnreadableYaml, read_yaml
@@ -182,6 +184,6 @@ def _collection(entry: Mapping[str, Any], kind: str, source: Path, bounds: tuple
     }
 
 
-def _sentence(words: str) -> str:
-    """End the words with a full stop where they have none."""
-    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
+def _sentence(text: str) -> str:
+    """Return the text with a full stop at its end."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

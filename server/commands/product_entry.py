@@ -1,4 +1,4 @@
-"""A product added to the configuration file, whose comments and variables stay."""
+"""Add a product to the configuration file, keeping its comments and variables."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from server.configuration import examine
 
 @dataclass(frozen=True, slots=True)
 class ProductEntry:
-    """A product to be added: its id, its entry under `products`, and which of `raster` and `vector` it has."""
+    """A product to add: its id, its entry under `products`, and whether it has `raster` and `vector`."""
 
     id: str
     entry: Mapping[str, Any]
@@ -26,37 +26,37 @@ class ProductEntry:
 
     @property
     def collections(self) -> Mapping[str, str]:
-        """The ids of the collections that show it, by kind."""
+        """The ids of its collections, by kind."""
         return {kind: f"{self.id}-{kind}" for kind in self.kinds}
 
 
-def refuse_known(configuration: Path, product: ProductEntry) -> None:
-    """Raise InvalidConfiguration where the id, a collection of it, or the year of the series is there already.
+def check_new(configuration: Path, product: ProductEntry) -> None:
+    """Raise InvalidConfiguration if the id, one of its collections, or the series' year exists already.
 
-    Likewise where the file is wrong already or its folder may not be written, before anything is made.
+    Also if the file is invalid or its folder is not writable; call it before creating files.
     """
     document = read_configuration(configuration)
     if not os.access(folder := configuration.resolve().parent, os.W_OK | os.X_OK):
-        raise InvalidConfiguration(f"{folder}: may not be written, where the configuration is to be changed")
+        raise InvalidConfiguration(f"{folder}: is not writable, so the configuration in it cannot be changed")
     products, resources = (document.get(name) or {} for name in ("products", "resources"))
     flaws = [
         flaw for flaw in examine(document).flaws if document.get("products") != {} or not flaw.startswith("products:")
     ]
-    if flaws:  # but for that there is no product yet
+    if flaws:  # other than that there is no product yet
         raise InvalidConfiguration(*(f"{configuration}: {flaw}" for flaw in flaws))
     if product.id in products:
-        raise InvalidConfiguration(f"{configuration}: the product {product.id} is there already")
+        raise InvalidConfiguration(f"{configuration}: the product {product.id} exists already")
     if known := resources.keys() & product.collections.values():
-        raise InvalidConfiguration(f"{configuration}: the collection {min(known)} is there already")
+        raise InvalidConfiguration(f"{configuration}: the collection {min(known)} exists already")
     series, year = product.entry["series"], product.entry["year"]
     there = catalogue_of(document).products if products else ()
     if any((each.series, each.year) == (series, year) for each in there):
         raise InvalidConfiguration(f"{configuration}: {series} has the year {year} already")
 
 
-def enrol(configuration: Path, product: ProductEntry, shown: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add a product and its collections, by kind, to the file, whole or not at all. Raises InvalidConfiguration."""
-    refuse_known(configuration, product)
+def add_product(configuration: Path, product: ProductEntry, shown: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add a product and its collections, by kind, to the file, atomically. Raises InvalidConfiguration."""
+    check_new(configuration, product)
     path = configuration.resolve()
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 120
@@ -76,4 +76,4 @@ def enrol(configuration: Path, product: ProductEntry, shown: Mapping[str, Mappin
         part.write_text(text.getvalue())
         shutil.copymode(path, part)
         for flaw in examine(read_configuration(part)).flaws:
-            raise InvalidConfiguration(f"{configuration} would be wrong: {flaw}")
+            raise InvalidConfiguration(f"{configuration} would be invalid: {flaw}")

@@ -1,10 +1,10 @@
--- Note the progress of a running attempt of ours and answer whether it is that; of another attempt, or of an order that
--- does not run or that an external back end has, nothing is noted, and what works for it may stop. Progress never goes
--- back, as parts of one attempt report each for itself. A null leaves what is there: with two of them it is only asked.
--- What is no news writes nothing.
--- The only right of the role landcast_worker: it works with the rights of the tables' owner, and while it does sees
--- every row (a setting in its head, which would end with it, is for superusers to give).
-drop function if exists report(text, integer, integer, text);  -- version 1's had no answer
+-- Record the progress of an attempt, and return whether it is the running attempt of an order that no external back end
+-- has; if not, nothing is recorded, and the caller should stop its work. Progress never decreases, because the parts of
+-- an attempt report independently. A null argument keeps the stored value; two nulls only query. An update without a
+-- change writes nothing.
+-- It is the only right of the role landcast_worker, so it runs with the rights of the tables' owner and sees all rows
+-- (a `set` clause of the function, which would end with it, needs a superuser).
+drop function if exists report(text, integer, integer, text);  -- version 1 returned nothing
 
 create function report(job text, attempt integer, percent integer, message text) returns boolean
     language plpgsql security definer as $$
@@ -27,7 +27,7 @@ begin
 end
 $$;
 
--- A caller's own temporary table `jobs`, with a trigger on it, must not be taken for ours: their schema is looked at last.
+-- A caller's temporary table `jobs` with a trigger must not shadow the real one: pg_temp is searched last.
 do $$
 begin
     execute format(

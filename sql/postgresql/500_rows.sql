@@ -1,12 +1,12 @@
--- Whose rows a connection sees and changes: those of the owner in its setting `landcast.owner`, all where that is `*`,
--- none where it is not set. The tables' owner is bound too. The setting is read once a statement, not once a row.
+-- Row-level security: a connection sees and changes the rows of the owner in its setting `landcast.owner`, all rows if
+-- that is `*`, none if it is not set. It binds the tables' owner too. The setting is read once a statement, not per row.
 alter table jobs enable row level security;
 alter table jobs force row level security;
 drop policy if exists jobs_of_owner on jobs;
 create policy jobs_of_owner on jobs using (
     (select current_setting('landcast.owner', true)) = '*' or owner = (select current_setting('landcast.owner', true)));
 
--- An entry of the outbox holds somebody's address: it is seen, changed and made by whom its order is.
+-- An entry of the outbox contains a person's address: only the owner of its order sees, changes and inserts it.
 alter table outbox enable row level security;
 alter table outbox force row level security;
 drop policy if exists outbox_of_owner on outbox;

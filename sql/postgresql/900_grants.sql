@@ -1,5 +1,5 @@
--- Three roles without a login, for those that do not own the tables: grant one to the user that a program connects as.
--- They are made where whoever migrates may make roles; else an administrator makes them and this file runs again.
+-- Three roles without login; grant one to a user that does not own the tables. They are created if the migrating user
+-- may create roles; otherwise an administrator creates them and `landcast migrate` runs this file again.
 do $$
 declare
     name text;
@@ -25,7 +25,7 @@ begin
         execute format('grant usage on schema %I to landcast_worker', current_schema());
         grant execute on function report(text, integer, integer, text) to landcast_worker;
     end if;
-    -- With the setting landcast.owner = '*', as each connection of ours has it, it sees all rows, and changes none.
+    -- With landcast.owner = '*', which our connections set, it reads all rows and writes none.
     if to_regrole('landcast_backup') is not null then
         execute format('grant usage on schema %I to landcast_backup', current_schema());
         grant select on jobs, outbox, api_keys, sessions, pending_logins, logout_tokens, schema_version

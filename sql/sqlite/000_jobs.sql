@@ -1,9 +1,9 @@
--- The orders. One row an order, kept as deleted until its retention ends. Times are microseconds since 1970 UTC.
--- `number` is the order of arrival; `attempt` numbers every start, `failures` counts those that ended without a word.
--- `fault` is the class of the error that a failed order ended with, empty where it was ours.
--- `notices` is who asked to be told, as JSON, for an order that is ordered again; what is told lies in the outbox.
--- `backend` is 1 from when an external back end has the order: nothing of ours changes it but its end.
--- `files` is 1 while something of the order may lie in the results folder; `deleted` is null while callers see it.
+-- The orders: one row each; a deleted order is kept until its retention ends. Times are microseconds since 1970 UTC.
+-- `number` is the sequence of arrival; `attempt` numbers the attempts, `failures` counts those that were lost.
+-- `fault` is the class of the error that a failed order ended with, empty for an error of the server.
+-- `notices` are the requested notifications as JSON, for a repeated order; the notifications are in the outbox.
+-- `backend` is 1 once an external back end has taken over the order.
+-- `files` is 1 while the results folder may have files of the order; `deleted` is null while the order is visible.
 create table if not exists jobs (
     number          integer primary key autoincrement,
     id              text    not null unique,

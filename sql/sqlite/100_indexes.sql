@@ -1,10 +1,10 @@
--- One owner's key names one visible order: a repeated request finds it, two at once cannot both be stored.
+-- An idempotency key of an owner names one visible order: a repeated request finds it, concurrent ones conflict.
 create unique index if not exists jobs_idempotency on jobs (owner, idempotency_key)
     where idempotency_key is not null and deleted is null;
 
--- The list is by time, newest first, and by id within a moment. What filters it is in the indexes: the table is read for
--- the jobs of a page alone, and not to count them, which it would be for `deleted` too were that not in them.
-drop index if exists jobs_owner;  -- version 6's, by number
+-- Lists are sorted by time, newest first, then by id. The indexes contain the filtered columns, so that the table is read
+-- only for the jobs of a page. They contain `deleted` because SQLite would read the table for it.
+drop index if exists jobs_owner;  -- of version 6, by number
 
 -- The list of one owner's jobs.
 create index if not exists jobs_owner_listed on jobs (owner, created, id, process, status, deleted)
@@ -14,18 +14,18 @@ create index if not exists jobs_owner_listed on jobs (owner, created, id, proces
 create index if not exists jobs_listed on jobs (created, id, owner, process, status, started, finished, deleted)
     where deleted is null;
 
--- The list of those that did not go well, or not yet: few of many.
+-- The list of jobs that are not successful, which are few.
 create index if not exists jobs_status_listed on jobs (status, created, id, owner, process, deleted)
     where deleted is null and status <> 'successful';
 
--- How many there are: a tenth of what the list's index takes. By number, which no list is asked for by.
+-- Counts: a tenth of the size of the list's index. By number, which no list is sorted by.
 create index if not exists jobs_counted on jobs (number, deleted) where deleted is null;
 
--- What the reconciler follows.
+-- The jobs of the reconciler.
 create index if not exists jobs_unfinished on jobs (number) where finished is null;
 
--- What has files that may have to go.
+-- Jobs whose files may expire.
 create index if not exists jobs_files on jobs (files_until) where files = 1;
 
--- What may be old enough to be forgotten.
+-- Jobs whose retention may have ended.
 create index if not exists jobs_age on jobs (updated) where finished is not null;

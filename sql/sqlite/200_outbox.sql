@@ -1,6 +1,6 @@
--- What is to be told of an order, to whom, and how that stands; times are microseconds since 1970 UTC.
--- An entry waits until its order has the status `event`; it is then due in the very transaction that changed the order.
--- `sending` is committed before anything is sent: found after a crash, a mail's outcome is unknown and it is not sent again.
+-- Notifications of orders and their delivery; times are microseconds since 1970 UTC.
+-- An entry waits until its order has the status `event`; it becomes due in the transaction that changes the order.
+-- `sending` is committed before sending: found after a crash, the outcome of a mail is unknown and it is not sent again.
 create table if not exists outbox (
     number  integer primary key autoincrement,
     job     text    not null references jobs (id) on delete cascade deferrable initially deferred,
@@ -17,7 +17,7 @@ create table if not exists outbox (
 create index if not exists outbox_due on outbox (kind, due) where state = 'due';
 create index if not exists outbox_job on outbox (job);
 
--- What an order comes to is due; what it can come to no more is forgotten.
+-- Entries for the new status become due; entries that can no longer become due are deleted.
 create trigger if not exists outbox_changed after update of status on jobs when new.status is not old.status
 begin
     update outbox set state = 'due', due = new.updated
@@ -25,10 +25,10 @@ begin
     delete from outbox where job = new.id and state = 'waiting' and new.finished is not null;
 end;
 
--- Of older versions: what tells of an order that is finished when it is stored comes after it, and is due then.
+-- Dropped after older versions: the entries of an order that is stored as finished are inserted after it, as due.
 drop trigger if exists outbox_finished;
 
--- Nothing is told of an order that was deleted.
+-- No notification is sent for a deleted order.
 create trigger if not exists outbox_deleted after update of deleted on jobs when new.deleted is not null
 begin
     delete from outbox where job = new.id;

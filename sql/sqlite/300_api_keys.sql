@@ -1,8 +1,8 @@
--- Personal API keys. One row a key, kept a while after its end; times are microseconds since 1970 UTC.
--- `hash` is the SHA-256 of the whole key: what is stored here lets nobody in. `id` is public, `name` is the owner's word.
--- `granted` is what its maker could when it was made and never changes; `rights` is what the owner could when last seen,
--- at `rights_at`; a key has what stands in both. Both are JSON: {"scopes": [], "roles": [], "groups": []}.
--- `maker` is the operator where the operator made it: its rights are then the operator's to take, by revoking it.
+-- Personal API keys: one row each, kept for 90 days after its end; times are microseconds since 1970 UTC.
+-- `hash` is the SHA-256 of the whole key, which gives no access. `id` is public, `name` is chosen by the owner.
+-- `granted` are the maker's rights at its creation and never change; `rights` are the owner's rights as last confirmed,
+-- at `rights_at`; a key has the rights that are in both. Both are JSON: {"scopes": [], "roles": [], "groups": []}.
+-- A key whose `maker` is the operator keeps its rights until it is revoked.
 create table if not exists api_keys (
     id         text    not null primary key,
     hash       blob    not null unique check (length(hash) = 32),

@@ -1,7 +1,7 @@
--- Browser sessions. One row a signed-in browser; times are microseconds since 1970 UTC.
--- `hash` is the SHA-256 of what the cookie holds: what is stored here lets nobody in.
--- `identity` is JSON, as it was at the login; `sid` is the issuer's name of its own session, by which it ends ours.
--- `id_token` is kept as it is: a hint for the issuer's logout, and no credential here or (expired in minutes) elsewhere.
+-- Browser sessions: one row for each signed-in browser; times are microseconds since 1970 UTC.
+-- `hash` is the SHA-256 of the secret in the cookie, which gives no access.
+-- `identity` is JSON, as of the login; `sid` is the issuer's session id, for back-channel logout.
+-- `id_token` is the hint for the issuer's logout; it is no credential here, and expires within minutes elsewhere.
 create table if not exists sessions (
     hash      blob    not null primary key check (length(hash) = 32),
     subject   text,
@@ -16,11 +16,11 @@ create table if not exists sessions (
 create index if not exists sessions_sid on sessions (sid) where sid is not null;
 create index if not exists sessions_subject on sessions (subject) where subject is not null;
 
--- What ends by itself.
+-- Expired sessions.
 create index if not exists sessions_expires on sessions (expires);
 
--- Logins that were begun and not come back from. `state` and `browser` are the SHA-256 of what the issuer returns and of
--- what the browser's cookie holds; who takes a row deletes it, so each is used once. `number` bounds how many there are.
+-- Pending logins: begun and not finished. `state` and `browser` are the SHA-256 of the state that the issuer returns and
+-- of the secret in the browser's cookie. Taking a row deletes it, so each is used once. `number` bounds the rows.
 create table if not exists pending_logins (
     number    integer primary key autoincrement,
     state     blob    not null unique check (length(state) = 32),

@@ -1,5 +1,5 @@
--- Logout tokens of the issuer that were obeyed: each is, once, by whichever process gets it first.
--- `jti` is the SHA-256 of the token's name; after `until` (microseconds since 1970 UTC) it is refused for its age.
+-- Logout tokens of the issuer that were used: each is accepted once, by whichever process receives it first.
+-- `jti` is the SHA-256 of the token's id; `until` is its expiry (microseconds since 1970 UTC).
 create table if not exists logout_tokens (
     jti   blob    not null primary key check (length(jti) = 32),
     until integer not null

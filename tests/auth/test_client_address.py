@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from auth.client_address import client_address, neighbourhood
+from auth.client_address import client_address, network_of
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("fd00::/8")]
 
@@ -55,7 +55,7 @@ def test_a_forwarded_header_of_many_thousand_hops_is_read_no_further_than_needed
 
 def test_the_addresses_of_one_customer_are_one() -> None:
     """A customer has 2 to the power of 64 IPv6 addresses, or more: counted one by one none would ever be slowed."""
-    assert neighbourhood("2001:db8:1:2::1") == neighbourhood("2001:db8:1:2:ffff:ffff:ffff:ffff")
-    assert neighbourhood("2001:db8:1:2::1") != neighbourhood("2001:db8:1:3::1")
-    assert neighbourhood("::ffff:203.0.113.9") == neighbourhood("203.0.113.9") == "203.0.113.9"
-    assert neighbourhood("fe80::1%eth0") == neighbourhood("fe80::2%eth1")
+    assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff:ffff:ffff:ffff")
+    assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
+    assert network_of("::ffff:203.0.113.9") == network_of("203.0.113.9") == "203.0.113.9"
+    assert network_of("fe80::1%eth0") == network_of("fe80::2%eth1")

@@ -57,7 +57,7 @@ def test_a_token_is_a_token_and_nothing_is_nothing() -> None:
 )
 def test_two_credentials_are_refused(headers: list[tuple[str, str]]) -> None:
     """A proxy that checks the first and a server that takes the second would let each other's callers in."""
-    with pytest.raises(InvalidCredential, match="not several"):
+    with pytest.raises(InvalidCredential, match="only one"):
         of(*headers)
 
 

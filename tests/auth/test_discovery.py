@@ -45,7 +45,7 @@ def test_the_issuer_is_asked_when_it_is_needed_and_once_in_five_minutes() -> Non
         await discovery.endpoints()
         assert source.asked == 1
         source.now, source.metadata = 300, {"authorization_endpoint": "https://sso.example.org/new"}
-        assert await discovery.endpoints() == Endpoints("https://sso.example.org/new", None, names_itself=False)
+        assert await discovery.endpoints() == Endpoints("https://sso.example.org/new", None, sends_iss=False)
 
     asyncio.run(run())
 

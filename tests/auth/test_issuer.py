@@ -33,12 +33,12 @@ def test_the_discovery_document_tells_where_the_keys_are(issuer: FakeIssuer) -> 
         ({"issuer": "https://evil.example/realms/land"}, "another issuer"),
         ({}, "another issuer"),
         ({"issuer": None}, "another issuer"),
-        ({"jwks_uri": "http://evil.example/certs"}, "no https address"),
-        ({"jwks_uri": "file:///etc/passwd"}, "no https address"),
-        ({"jwks_uri": None}, "no https address"),
-        ({"jwks_uri": ["x"]}, "no https address"),
-        ({"jwks_uri": "http://[::1"}, "no https address"),
-        ({"jwks_uri": "https:///certs"}, "no https address"),
+        ({"jwks_uri": "http://evil.example/certs"}, "not an https address"),
+        ({"jwks_uri": "file:///etc/passwd"}, "not an https address"),
+        ({"jwks_uri": None}, "not an https address"),
+        ({"jwks_uri": ["x"]}, "not an https address"),
+        ({"jwks_uri": "http://[::1"}, "not an https address"),
+        ({"jwks_uri": "https:///certs"}, "not an https address"),
     ],
 )
 def test_a_discovery_document_of_somebody_else_is_not_followed(
@@ -61,11 +61,11 @@ def test_the_issuer_is_compared_to_the_letter(issuer: FakeIssuer) -> None:
         ((500, b"{}"), "answers 500"),
         ((404, b"{}"), "answers 404"),
         ((302, b""), "answers 302"),
-        ((200, b"<html>"), "no JSON"),
-        ((200, b"[]"), "no JSON object"),
-        ((200, b"[" * 100_000), "no JSON"),
+        ((200, b"<html>"), "not JSON"),
+        ((200, b"[]"), "not a JSON object"),
+        ((200, b"[" * 100_000), "not JSON"),
         ((200, b" " * ((1 << 20) + 1)), "too large"),
-        ((200, b"\xff"), "no JSON"),
+        ((200, b"\xff"), "not JSON"),
     ],
 )
 def test_what_is_no_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple[int, bytes], words: str) -> None:
@@ -75,7 +75,7 @@ def test_what_is_no_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple
 
 def test_without_a_key_that_signs_nothing_is_taken(issuer: FakeIssuer) -> None:
     issuer.jwks = []
-    assert "no key for signing" in problem(issuer)
+    assert "no signing key" in problem(issuer)
 
 
 def test_the_whole_question_has_a_deadline(issuer: FakeIssuer) -> None:

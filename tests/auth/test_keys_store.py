@@ -15,9 +15,9 @@ import pytest
 from auth.database import AccessUnavailable
 from auth.identity import ANONYMOUS, Identity
 from auth.keys.key import KeyIdentity, KeyRefused, WantedKey
-from auth.keys.slowed import identify_slowed
 from auth.keys.store import MOST_KEYS, TRUST_SECONDS, ApiKeys
 from auth.keys.text import InvalidKey, _checksum, new_key
+from auth.keys.throttled import identify_throttled
 from auth.throttle import BY_NAME, Throttle, TooManyFailures
 from sql.connect import connect
 from tests.places import BOTH, IN_A_PROCESS, PlaceOf
@@ -379,22 +379,22 @@ def test_a_database_that_is_away_lets_nobody_in_and_says_so(tmp_path: Path) -> N
     throttle, text = Throttle(), new_key().text
     for _ in range(BY_NAME.free + 5):
         with pytest.raises(AccessUnavailable, match="keys and sessions"):
-            identify_slowed(keys, throttle, text, address="192.0.2.1")
+            identify_throttled(keys, throttle, text, address="192.0.2.1")
 
 
 @both
 def test_guesses_at_a_key_are_slowed_and_its_owner_is_not(keys: ApiKeys) -> None:
     key, text = keys.create(ANN, WANTED)
     throttle = Throttle()
-    identify_slowed(keys, throttle, text, address="203.0.113.9")
+    identify_throttled(keys, throttle, text, address="203.0.113.9")
     for _ in range(BY_NAME.free + 1):
         guess = _with_checksum(f"lc_{key.id}{new_key().text[15:59]}")
         with pytest.raises(InvalidKey):
-            identify_slowed(keys, throttle, guess, address="203.0.113.9")
+            identify_throttled(keys, throttle, guess, address="203.0.113.9")
     with pytest.raises(TooManyFailures):
-        identify_slowed(keys, throttle, guess, address="203.0.113.9")
+        identify_throttled(keys, throttle, guess, address="203.0.113.9")
     for address in ("203.0.113.9", "192.0.2.1"):
-        assert identify_slowed(keys, throttle, text, address=address).owner == ANN.owner
+        assert identify_throttled(keys, throttle, text, address=address).owner == ANN.owner
 
 
 @both

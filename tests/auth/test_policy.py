@@ -217,17 +217,17 @@ READ: dict[str, Any] = {"who": "public", "may": "read-items", "collections": "pa
             "grants.g.limits.order-area: The area is not readable",
         ),
         ({"who": "public", "may": "administer", "area": "here"}, "grants.g.area: 'here'; allowed: {nation: NAME}"),
-        ({"who": "public", "may": "administer", "rows": 1}, "grants.g.rows: 1 is no filter"),
+        ({"who": "public", "may": "administer", "rows": 1}, "grants.g.rows: 1 is not a filter"),
         (5, "grants.g: must be a mapping"),
         # What stands there and would bound nothing.
         ({**ORDER, "limits": {"open-orders": None}}, "grants.g.limits.open-orders: has no value"),
         ({**ORDER, "limits": {"order-area": None}}, "grants.g.limits.order-area: has no value"),
         ({**READ, "area": None}, "grants.g.area: has no value"),
         ({**READ, "rows": None}, "grants.g.rows: has no value"),
-        ({**READ, "limits": {"open-orders": 1}}, "grants.g.limits: limits bound orders"),
-        ({**ORDER, "area": {"nation": "POLAND"}}, "grants.g.area: bounds what is read of collections; orders are"),
-        ({**READ, "processes": "*"}, "grants.g.processes: nothing that may says is done to processes"),
-        ({"who": "public", "may": "administer", "collections": "*"}, "grants.g.collections: nothing that may says"),
+        ({**READ, "limits": {"open-orders": 1}}, "grants.g.limits: limits apply to orders"),
+        ({**ORDER, "area": {"nation": "POLAND"}}, "grants.g.area: restricts reading of collections; orders are"),
+        ({**READ, "processes": "*"}, "grants.g.processes: no action in may applies to processes"),
+        ({"who": "public", "may": "administer", "collections": "*"}, "grants.g.collections: no action in may applies"),
     ],
 )
 def test_a_mistake_is_named_and_never_dropped(grant: Any, problem: str) -> None:

@@ -104,9 +104,9 @@ def test_elliptic_curves_are_allowed_by_default_and_not_where_the_operator_says_
 
 
 CLAIMS: list[tuple[dict[str, Any], str]] = [
-    ({"iss": "https://evil.example/realms/land"}, "issued by somebody else"),
-    ({"iss": None}, "issued by somebody else"),
-    ({"iss": ["x"]}, "issued by somebody else"),
+    ({"iss": "https://evil.example/realms/land"}, "not issued by"),
+    ({"iss": None}, "not issued by"),
+    ({"iss": ["x"]}, "not issued by"),
     ({"aud": "account"}, "audience mapper"),
     ({"aud": None}, "audience mapper"),
     ({"aud": ["landcast-qgis", "xlandcast", "LANDCAST"]}, "audience mapper"),
@@ -119,12 +119,12 @@ CLAIMS: list[tuple[dict[str, Any], str]] = [
     ({"sub": "a\nb"}, "subject"),
     ({"sub": "a" * 256}, "subject"),
     ({"exp": None}, "when it expires"),
-    ({"exp": "never"}, "no number"),
-    ({"exp": True}, "no number"),
-    ({"exp": float("nan")}, "no number"),
-    ({"exp": float("inf")}, "no number"),
-    ({"nbf": "x"}, "no number"),
-    ({"iat": []}, "no number"),
+    ({"exp": "never"}, "not a number"),
+    ({"exp": True}, "not a number"),
+    ({"exp": float("nan")}, "not a number"),
+    ({"exp": float("inf")}, "not a number"),
+    ({"nbf": "x"}, "not a number"),
+    ({"iat": []}, "not a number"),
     ({"exp": 0}, "expired"),
     # An ID token goes through browsers, has our client as its audience and the same signature.
     ({"typ": "ID", "aud": "landcast", "nonce": "n"}, "access token"),
@@ -191,10 +191,14 @@ FORGED: list[tuple[str, Callable[[FakeIssuer], str], str]] = [
     ("a list of algorithms", lambda at: by_hand({**RS256, "alg": ["RS256"]}, at.claims()), "algorithm"),
     ("an algorithm that was not allowed", lambda at: at.token(algorithm="RS512"), "algorithm"),
     ("another key", lambda at: at.token(key=rsa_key()), "signature"),
-    ("the key of another type", lambda at: at.token(key=ec_key(), algorithm="ES256"), "another algorithm"),
+    (
+        "the key of another type",
+        lambda at: at.token(key=ec_key(), algorithm="ES256"),
+        "algorithm that its key is not for",
+    ),
     ("an empty signature", lambda at: by_hand(RS256, at.claims(), b""), "signature"),
     ("a signature of zeros", lambda at: by_hand(RS256, at.claims(), b"\0" * 256), "signature"),
-    ("claims changed", lambda at: swap_claims(at.token(), at.claims(sub="somebody else")), "signature"),
+    ("claims changed", lambda at: swap_claims(at.token(), at.claims(sub="not issued by")), "signature"),
     ("no key named", lambda at: by_hand({"alg": "RS256"}, at.claims()), "kid"),
     ("a key with a number for a name", lambda at: by_hand({**RS256, "kid": 1}, at.claims()), "malformed"),
     ("a key with an endless name", lambda at: by_hand({**RS256, "kid": "k" * 300}, at.claims()), "kid"),
@@ -421,7 +425,7 @@ def test_what_a_withdrawn_key_signed_is_refused_though_it_was_remembered(issuer:
     async def ask() -> None:
         assert (await verifier.identify(token)).subject == "0b1c"
         issuer.rotate("second", keep=False)
-        await verifier.keys._fly()  # what the background does before five minutes are over
+        await verifier.keys._join_fetch()  # what the background does before five minutes are over
         with pytest.raises(InvalidToken, match="does not publish"):
             await verifier.identify(token)
         assert (await verifier.identify(issuer.token({"kid": "second"}))).subject == "0b1c"
@@ -436,7 +440,7 @@ def test_another_key_under_the_same_name_is_another_key(issuer: FakeIssuer) -> N
     async def ask() -> None:
         await verifier.identify(token)
         issuer.rotate("first", keep=False)
-        await verifier.keys._fly()
+        await verifier.keys._join_fetch()
         with pytest.raises(InvalidToken, match="signature"):
             await verifier.identify(token)
 

@@ -107,7 +107,7 @@ def test_an_order_and_its_result_name_the_job(caller: Caller, guarded: Guarded) 
     assert (status, line["action"], line["resource"], line["job"]) == (200, "read-own-jobs", "echo", jobs[0]["jobID"])
     status, (line,) = caller.ask(f"/jobs/{jobs[0]['jobID']}", "DELETE", headers=caller.by_key)
     assert (status, line["decision"]) == (403, "refused")
-    assert line["reason"] == "dismiss-own-jobs of echo is granted to nobody like you"
+    assert line["reason"] == "dismiss-own-jobs of echo is not granted to you"
 
 
 def test_what_is_presented_and_wrong_is_named_without_what_it_is(caller: Caller, guarded: Guarded) -> None:

@@ -103,4 +103,4 @@ def test_with_a_wrong_key_gdal_says_so(guarded: Guarded) -> None:
     done = run("gdalinfo", f"/vsicurl/{guarded.url}{FILE}", **wrong)
     assert (done.returncode, "HTTP response code: 401" in done.stderr) == (1, True)
     done = run("ogrinfo", "-ro", f"OAPIF:{guarded.url}", **wrong)
-    assert (done.returncode, "this is no API key" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "this is not an API key" in done.stderr) == (1, True), done.stderr

@@ -34,7 +34,7 @@ def test_no_more_orders_are_open_than_may_be(make_store: MakeStore) -> None:
 
     def order() -> bool:
         try:
-            return store.add(Order("echo", {}, "ann"), most_open=3)[1]
+            return store.add(Order("echo", {}, "ann"), max_open=3)[1]
         except TooManyOpenOrders:
             return False
 

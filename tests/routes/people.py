@@ -29,7 +29,7 @@ class LoginIssuer(FakeIssuer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.names_itself = True
+        self.sends_iss = True
 
     def answer(self, path: str) -> tuple[int, bytes]:
         if path.endswith("/.well-known/openid-configuration"):
@@ -38,7 +38,7 @@ class LoginIssuer(FakeIssuer):
                 "jwks_uri": f"{self.url}/certs",
                 "authorization_endpoint": f"{self.url}/authorize",
                 "end_session_endpoint": f"{self.url}/end",
-                "authorization_response_iss_parameter_supported": self.names_itself,
+                "authorization_response_iss_parameter_supported": self.sends_iss,
             }
             return self.answers.get(path, (200, json.dumps(metadata).encode()))
         return super().answer(path)

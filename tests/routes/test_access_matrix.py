@@ -82,7 +82,7 @@ _PLACE = re.compile(r"\{(\w+):([^}]+)\}")
 WHY = {
     "aud": "audience mapper",
     "exp": "has expired",
-    "iss": "issued by somebody else",
+    "iss": "not issued by",
     "none": "algorithm that is not allowed",
     "hs256": "algorithm that is not allowed",
     "id": "send the access token",

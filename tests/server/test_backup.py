@@ -26,7 +26,7 @@ from products.catalogue import catalogue_of, read_configuration
 from products.progress import unheard
 from products.whole import link
 from server.cli import main
-from server.state import RestoreUnfinished, alone, in_use
+from server.state import RestoreUnfinished, exclusive, in_use
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 Change = Callable[[Members], object]
@@ -113,7 +113,7 @@ def test_a_backup_replaces_no_file(state: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     refused = run("backup", tmp_path / "precious")
     assert (refused.exit_code, (tmp_path / "precious").read_text()) == (1, "mine")
-    assert "is there already" in refused.stderr
+    assert "exists already" in refused.stderr
     assert state.exists()
 
 
@@ -122,7 +122,7 @@ def test_a_backup_into_a_folder_that_is_not_there_names_it(state: Path, tmp_path
     for folder in (tmp_path / "no such folder", tmp_path / "no" / "such", tmp_path / "a file"):
         refused = run("backup", folder / "b.tar")
         assert refused.exit_code == 1
-        assert f"{folder}: no such folder; make it first" in refused.stderr
+        assert f"{folder}: no such folder; create it first" in refused.stderr
     assert state.exists()
 
 
@@ -156,7 +156,7 @@ def test_without_orders_there_is_nothing_to_back_up(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path / "nowhere"))
     refused = run("backup", tmp_path / "backup.tar")
     assert (refused.exit_code, list(tmp_path.iterdir())) == (1, [])
-    assert "is not there: nothing was ordered" in refused.stderr
+    assert "does not exist: no orders yet" in refused.stderr
 
 
 def test_the_disk_is_asked_before_anything_is_written(
@@ -179,7 +179,7 @@ def test_without_results_their_orders_say_that_they_are_gone(state: Path, tmp_pa
         assert not [name for name in tar.getnames() if name.startswith("results/")]
     rmtree(state)
     restored = run("restore", archive)
-    assert "2 orders have no result any more" in restored.stderr
+    assert "2 orders have no result files" in restored.stderr
     with closing(StoredJobs(state / "orders.sqlite")) as store:
         assert store.named_files() == ()
         jobs = [job for job in map(store.get, ids(state)) if job and job.status is Status.SUCCESSFUL]
@@ -239,7 +239,7 @@ def test_a_european_raster_whose_source_is_another_has_to_be_ordered_again(state
     copyfile("sample/clcplus_2023_parks.tif", tmp_path / "other.tif")
     restored = CliRunner().invoke(main, ["restore", str(archive), "--config", str(other)])
     assert "1 orders have no result" in restored.stderr
-    assert "is another one and stays" in restored.stderr
+    assert "differs and is kept" in restored.stderr
     assert not house.exists()
     assert (state / "restored-configuration.yml").read_bytes() == CONFIG.read_bytes()
 
@@ -313,24 +313,24 @@ def with_other_bytes(members: Members) -> None:
     ("change", "said"),
     [
         (with_other_bytes, "'orders.sqlite' is damaged"),
-        (lambda members: members.pop(), "was cut off"),
-        (lambda members: members.pop(1), "is not both in the archive and in its manifest"),
-        (lambda members: members.append(members[1]), "goes on behind its end"),
-        (lambda members: members.insert(2, members[1]), "is there twice"),
-        (lambda members: members.pop(0), "no backup of this program"),
-        (added("results/extra.zip"), "is not both in the archive and in its manifest"),
-        (added("/etc/landcast"), "does not belong into a backup"),
-        (added("results/../../escaped"), "does not belong into a backup"),
-        (added("results/./x"), "does not belong into a backup"),
-        (added("results.key.pub"), "does not belong into a backup"),
+        (lambda members: members.pop(), "is truncated"),
+        (lambda members: members.pop(1), "is missing in the archive or in its manifest"),
+        (lambda members: members.append(members[1]), "has data after its end"),
+        (lambda members: members.insert(2, members[1]), "occurs twice"),
+        (lambda members: members.pop(0), "not a backup of this program"),
+        (added("results/extra.zip"), "is missing in the archive or in its manifest"),
+        (added("/etc/landcast"), "does not belong in a backup"),
+        (added("results/../../escaped"), "does not belong in a backup"),
+        (added("results/./x"), "does not belong in a backup"),
+        (added("results.key.pub"), "does not belong in a backup"),
         (added("results/link", tarfile.SYMTYPE, "/etc"), "no plain file|is a link"),
-        (added("results/link", tarfile.LNKTYPE, "orders.sqlite"), "no plain file"),
-        (added("results/device", tarfile.CHRTYPE), "no plain file|is a special file"),
-        (added("results/folder", tarfile.DIRTYPE), "no plain file"),
+        (added("results/link", tarfile.LNKTYPE, "orders.sqlite"), "not a regular file"),
+        (added("results/device", tarfile.CHRTYPE), "not a regular file|is a special file"),
+        (added("results/folder", tarfile.DIRTYPE), "not a regular file"),
         (told(schema=99), "install 0.1.0 or newer"),
         (told(format=2), "format 2"),
         (told(store="postgresql"), "store postgresql"),
-        (told(more=1), "no backup of this program, or damaged"),
+        (told(more=1), "not a backup of this program, or is damaged"),
         (told(size=1 << 60), "are free"),
     ],
 )
@@ -365,7 +365,7 @@ def test_an_archive_that_was_cut_off_is_refused(archive: Path, state: Path, plac
 def test_a_foreign_file_is_refused(state: Path) -> None:
     refused = run("restore", CONFIG, "--force")
     assert refused.exit_code == 1
-    assert "is no backup" in refused.stderr
+    assert "is not a backup" in refused.stderr
     assert state.exists()
 
 
@@ -427,9 +427,9 @@ def test_restores_keep_out_of_a_state_in_use(archive: Path, state: Path) -> None
         assert backup(archive.with_name("meanwhile.tar")).exists()
     assert refused.exit_code == 1
     assert "is in use: stop the server" in refused.stderr
-    with alone(state):
-        assert "a restore is going on" in run("backup", archive.with_name("second.tar")).stderr
-        assert "a restore is going on" in run("work").stderr
+    with exclusive(state):
+        assert "a restore is running" in run("backup", archive.with_name("second.tar")).stderr
+        assert "a restore is running" in run("work").stderr
 
 
 def killed_at(step: int, command: list[str], state: Path) -> bool:
@@ -470,7 +470,7 @@ def test_killed_at_any_step_the_old_state_is_whole_or_the_same_command_completes
         found = contents(trial)
         if (trial / ".restoring" / "journal.json").exists():
             interrupted += 1
-            with pytest.raises(RestoreUnfinished, match="give the same `landcast restore` again"), in_use(trial):
+            with pytest.raises(RestoreUnfinished, match="run the same `landcast restore` again"), in_use(trial):
                 pass
         else:
             whole += 1
@@ -495,4 +495,4 @@ def test_a_server_does_not_start_on_a_half_restored_state(state: Path) -> None:
         refused = CliRunner().invoke(main, [command], env={"LANDCAST_AUTH_OPEN": "yes"})
         assert refused.exit_code == 1
         assert "LANDCAST_STATE_DIR: " in refused.stderr
-        assert "give the same `landcast restore` again" in refused.stderr
+        assert "run the same `landcast restore` again" in refused.stderr

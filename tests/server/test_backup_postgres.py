@@ -153,7 +153,7 @@ def test_what_is_there_already_stays_unless_it_is_said(
     empty = tmp_path / "empty"
     refused = run(empty, url, "restore", archive)
     assert refused.exit_code == 1
-    assert "there is something in jobs of PostgreSQL already; --force moves it to a file aside" in refused.stderr
+    assert "the table jobs in PostgreSQL already has rows; --force moves them to a file aside" in refused.stderr
     assert rows(postgres, url) == now
     assert run(empty, url, "restore", archive, "--force").exit_code == 0
     assert rows(postgres, url) == saved
@@ -176,12 +176,12 @@ def test_a_restore_needs_the_owner_and_no_worker(
         busy = run(tmp_path / "other", url, "restore", archive, "--force")
         assert run(state, url, "backup", tmp_path / "meanwhile.tar").exit_code == 0
     assert busy.exit_code == 1
-    assert "a worker uses the PostgreSQL of LANDCAST_DATABASE_URL: stop all of them first" in busy.stderr
+    assert "a worker uses the PostgreSQL of LANDCAST_DATABASE_URL: stop all workers first" in busy.stderr
     assert rows(postgres, url) == before
     assert not (tmp_path / "other" / "results").exists()
 
 
-@pytest.mark.parametrize("step", ["_move", "mend", "move", "make_durable"])
+@pytest.mark.parametrize("step", ["_move", "repair", "move", "make_durable"])
 def test_interrupted_at_any_step_the_same_command_completes_it(
     postgres: Postgres, state: Path, url: str, tmp_path: Path, *, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -199,7 +199,7 @@ def test_interrupted_at_any_step_the_same_command_completes_it(
     assert interrupted.exit_code == 1
     assert "No space left on device" in interrupted.stderr
     if (state / ".restoring" / "journal.json").exists():
-        assert "give the same `landcast restore` again" in run(state, url, "serve").stderr
+        assert "run the same `landcast restore` again" in run(state, url, "serve").stderr
     again = run(state, url, "restore", archive, "--force")
     assert again.exit_code == 0, again.output
     assert rows(postgres, url) == saved
@@ -243,7 +243,7 @@ def test_a_backup_is_as_at_one_moment_while_orders_come_and_end(
         ("update schema_version set version = 99", "the schema has version 99, this program knows"),
         ("update schema_version set version = 1", "run landcast migrate"),
         ("drop table sessions", "PostgreSQL failed (SQLSTATE 42P01)"),
-        ("revoke select on api_keys from landcast_backup", "PostgreSQL does not grant the server what it needs"),
+        ("revoke select on api_keys from landcast_backup", "PostgreSQL: the role lacks a privilege"),
     ],
 )
 def test_a_backup_that_cannot_be_whole_is_refused_and_leaves_nothing(

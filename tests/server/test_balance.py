@@ -46,7 +46,7 @@ def serve(listening: socket.socket, board: Board, slot: Slot) -> None:
         def told(more: int) -> None:
             nonlocal served
             served += more
-            acceptor.tell(served)
+            acceptor.publish(served)
 
         acceptor = Acceptor(asyncio.get_running_loop(), listening, lambda: Named(told), (board, slot))
         acceptor.start()
@@ -189,9 +189,9 @@ async def begun_of(listening: socket.socket, number: int, *, crowd: int) -> list
     begun: list[int] = []
     loop = asyncio.get_running_loop()
     acceptor = Acceptor(
-        loop, listening, lambda: Noted(begun, lambda: acceptor.tell(crowd)), None, counted=lambda peer: peer
+        loop, listening, lambda: Noted(begun, lambda: acceptor.publish(crowd)), None, counted=lambda peer: peer
     )
-    acceptor.tell(crowd)
+    acceptor.publish(crowd)
     acceptor.start()
     until = loop.time() + 30
     while len(begun) < number or acceptor.beginning:
@@ -219,7 +219,7 @@ def test_in_a_crowd_addresses_take_turns() -> None:
 
 
 def test_of_an_address_that_comes_in_thousands_the_newest_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.balance._LINE", 40)
+    monkeypatch.setattr("server.balance._QUEUE", 40)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
         made = waiting_for(listening, ["127.0.0.1"] * 64)

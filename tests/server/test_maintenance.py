@@ -86,7 +86,7 @@ def test_a_database_that_is_away_is_tried_again(keys: ApiKeys, caplog: pytest.Lo
     swept = Counted(failures=1)
     with caplog.at_level(logging.WARNING):
         tend(keys, (swept,), lambda: len(swept.threads) > 1)
-    assert "not tended at present: locked" in caplog.text
+    assert "failed and is repeated later: locked" in caplog.text
 
 
 def test_the_server_tends_its_keys_and_sessions(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> None:

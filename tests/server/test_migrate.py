@@ -106,7 +106,7 @@ def test_a_database_with_something_in_it_is_not_filled(pool: PostgresPool, tmp_p
     Sessions(pool).create(ANN, sid=None, id_token=None)
     refused = landcast("migrate", "--from", f"sqlite:{tmp_path}/orders.sqlite")
     assert refused.exit_code == 1
-    assert "something in sessions already" in refused.stderr
+    assert "the table sessions already has rows" in refused.stderr
     assert StoredJobs(pool).find(JobQuery()).matched == 0
 
 

@@ -103,7 +103,7 @@ def test_what_waits_is_cancelled_not_retried(store: StoredJobs) -> None:
     job = ordered(store)
     refused = orders("retry", job.id)
     assert refused.exit_code == 1
-    assert "is accepted: only a failed or dismissed one" in refused.stderr
+    assert "is accepted; only a failed or dismissed one" in refused.stderr
     assert orders("cancel", job.id).exit_code == 0
     after = store.get(job.id)
     assert after is not None
@@ -130,5 +130,5 @@ def test_without_a_store_none_is_made(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path))
     done = orders("list")
     assert done.exit_code == 1
-    assert "orders.sqlite is not there" in done.stderr
+    assert "orders.sqlite does not exist" in done.stderr
     assert not list(tmp_path.iterdir())

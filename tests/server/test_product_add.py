@@ -154,7 +154,7 @@ def test_a_file_that_differs_is_refused_by_name(
 @pytest.mark.parametrize(
     ("words", "year", "said"),
     [
-        (["--id", "clcplus-2023", *WORDS[2:]], 2021, "the product clcplus-2023 is there already"),
+        (["--id", "clcplus-2023", *WORDS[2:]], 2021, "the product clcplus-2023 exists already"),
         (WORDS, 2023, "clcplus has the year 2023 already"),
     ],
 )
@@ -207,13 +207,13 @@ def test_a_configuration_that_may_not_be_written_is_refused_before_the_work(
     monkeypatch.setattr("server.commands.product_entry.os.access", lambda _, mode: not mode & os.W_OK)  # root may
     done = add(config, write(tmp_path / "in.tif", classes(9, 9)))
     assert (done.exit_code, (tmp_path / "made").exists()) == (1, False)
-    assert f"{tmp_path}: may not be written" in done.stderr
+    assert f"{tmp_path}: is not writable" in done.stderr
 
 
 def test_values_that_are_no_class_are_told(config: Path, tmp_path: Path) -> None:
     done = add(config, write(tmp_path / "in.tif", np.array([[1, 77], [77, 2]], np.uint8)))
     assert done.exit_code == 0
-    assert "warning: 2 pixels are 77, which is no class" in done.stderr
+    assert "warning: 2 pixels have the value 77, which is not a class" in done.stderr
 
 
 def test_the_product_is_checked_listed_served_and_ordered_by_year(

@@ -91,7 +91,7 @@ def test_a_worker_and_a_server_process_that_hang_are_replaced(up: Up) -> None:
     eventually(lambda: gone(victims), 300)
     eventually(lambda: served.get(f"/jobs/{job['jobID']}")["status"] == "successful", 60)
     served.ready()
-    assert "worker gives no sign of life for 30 s" in served.log.read_text()
+    assert "worker has sent no heartbeat for 30 s" in served.log.read_text()
 
 
 @pytest.mark.full

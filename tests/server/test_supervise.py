@@ -196,24 +196,24 @@ def test_a_child_that_beats_is_left_alone(supervised: subprocess.Popen[str]) -> 
 
 def test_each_time_it_hangs_a_child_is_given_longer() -> None:
     child = Child("worker", lambda _: time.sleep(60), patience=0.1)
-    child.tend(time.monotonic())
+    child.poll(time.monotonic())
     process = child.process
     assert process
     child.liveness.beat()
-    child.tend(time.monotonic() + 0.05)
+    child.poll(time.monotonic() + 0.05)
     assert process.is_alive()
-    child.tend(time.monotonic() + 1)
+    child.poll(time.monotonic() + 1)
     assert not process.is_alive()
     assert child.patience == 0.2
 
 
 def test_a_child_may_take_long_to_begin() -> None:
     child = Child("worker", lambda _: time.sleep(60), patience=0.1)
-    child.tend(now := time.monotonic())
+    child.poll(now := time.monotonic())
     assert child.process
-    child.tend(now + 100)
+    child.poll(now + 100)
     assert child.process.is_alive()
-    child.tend(now + 121)
+    child.poll(now + 121)
     assert not child.process.is_alive()
 
 
@@ -261,6 +261,6 @@ def test_systemd_is_told_when_it_serves_and_that_it_goes_on_and_not_while_it_is_
 )
 def test_without_systemd_nobody_is_told(environment: dict[str, str]) -> None:
     systemd = Systemd(environment)
-    systemd.tell("READY=1")
+    systemd.notify("READY=1")
     systemd.beat(time.monotonic())
     assert environment == {}

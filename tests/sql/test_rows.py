@@ -172,7 +172,7 @@ def test_the_server_s_role_is_enough_for_everything_that_a_server_does(login: Lo
     with closing(PostgresPool(server)) as pool:
         store, keys, sessions = StoredJobs(pool), ApiKeys(pool), Sessions(pool)
         order = Order("echo", {}, "ann", idempotency_key="k", request_hash="h", notices=(notice,))
-        job, _ = store.add(order, most_open=5)
+        job, _ = store.add(order, max_open=5)
         assert store.add(order) == (job, False)
         assert store.begin(job.id)
         store.report(job.id, 1, 3, "working")

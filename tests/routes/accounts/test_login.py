@@ -213,9 +213,9 @@ def test_the_answer_of_another_issuer_is_refused(browser: Browser, given: str) -
     assert not browser.issuer.posted
 
 
-@pytest.mark.parametrize(("names_itself", "status"), [(True, 400), (False, 303)])
-def test_an_issuer_that_names_itself_always_does(browser: Browser, names_itself: bool, status: int) -> None:  # noqa: FBT001 - a case
-    browser.issuer.names_itself = names_itself
+@pytest.mark.parametrize(("sends_iss", "status"), [(True, 400), (False, 303)])
+def test_an_issuer_that_names_itself_always_does(browser: Browser, sends_iss: bool, status: int) -> None:  # noqa: FBT001 - a case
+    browser.issuer.sends_iss = sends_iss
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])
     assert browser.come_back(asked["state"], iss=None).status_code == status
@@ -282,13 +282,13 @@ def test_the_words_of_an_address_are_not_repeated(browser: Browser) -> None:
     )
     assert answer.status_code == 400
     assert answer.headers["content-type"].startswith("text/html")
-    assert "given up" in answer.text
+    assert "cancelled" in answer.text
     assert "555" not in answer.text
     assert browser.come_back(asked["state"]).status_code == 400  # the state is used up
 
 
 def test_a_code_that_the_issuer_refuses_signs_nobody_in(browser: Browser) -> None:
-    for error, said in (("invalid_grant", "does not know this login"), ("unauthorized_client", "its operator")):
+    for error, said in (("invalid_grant", "expired at the issuer"), ("unauthorized_client", "its operator")):
         asked = browser.begin()
         browser.issuer.refuse_token(400, error)
         answer = browser.come_back(asked["state"])

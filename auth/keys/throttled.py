@@ -1,4 +1,4 @@
-"""Keys verified with failures slowed."""
+"""Verify API keys with throttling of failed attempts."""
 
 from auth.keys.key import KeyIdentity
 from auth.keys.store import ApiKeys
@@ -6,10 +6,10 @@ from auth.keys.text import InvalidKey, key_id_of
 from auth.throttle import Throttle
 
 
-def identify_slowed(keys: ApiKeys, throttle: Throttle, presented: str, *, address: str) -> KeyIdentity:
-    """Return whom the key that the address presents stands for. Raises InvalidKey, TooManyFailures, AccessUnavailable.
+def identify_throttled(keys: ApiKeys, throttle: Throttle, presented: str, *, address: str) -> KeyIdentity:
+    """Return the identity of a key sent from an address. Raises InvalidKey, TooManyFailures, AccessUnavailable.
 
-    A database that is away is nobody's failure and not counted.
+    An unavailable database does not count as a failed attempt.
     """
     attempt = throttle.attempt(address, key_id_of(presented) or "", presented)
     throttle.admit(attempt)

@@ -1,4 +1,4 @@
-"""What the commands share: the option of the configuration, the settings, progress, tables."""
+"""Shared by the commands: the option `--config`, settings, progress, tables."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ CONFIG = click.option(
 
 
 def settings() -> "Settings":
-    """Return the settings; wrong ones are told."""
+    """Return the settings. Raises click.ClickException for invalid ones."""
     from server.environment import WrongSettings, read_settings
 
     try:
@@ -34,23 +34,23 @@ def settings() -> "Settings":
 
 
 def state_folder() -> Path:
-    """Return the state folder of the settings; wrong settings are told."""
+    """Return the state folder of the settings. Raises click.ClickException for invalid settings."""
     return settings().state.dir
 
 
 def database(nothing: str, *, make: bool = False) -> "Place":
-    """Return the database of the settings; where it is a file that is not there, `nothing` says what that means."""
+    """Return the database of the settings; `nothing` explains a missing file, which is an error unless `make`."""
     from server.database import place_of
 
     place = place_of(settings())
     if isinstance(place, Path) and not (make or place.exists()):
-        raise click.ClickException(f"{place} is not there: {nothing}, or LANDCAST_STATE_DIR is another folder")
+        raise click.ClickException(f"{place} does not exist: {nothing}, or LANDCAST_STATE_DIR is wrong")
     return place
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[float, str], None]]:
-    """Yield a report that draws a bar on the error stream; where that is no terminal, a line for each tenth."""
+    """Yield a function that draws a progress bar on standard error, or without a terminal a line every 10 %."""
     if not sys.stderr.isatty():
         yield _lines(label)
         return
@@ -81,12 +81,12 @@ def _lines(label: str) -> Callable[[float, str], None]:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Return the lines of a table, its columns as wide as they must be."""
+    """Return the lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def printable(text: str) -> str:
-    """Return the text on one line that cannot steer a terminal."""
+    """Return the text on one line, without control characters."""
     return "".join(character if character.isprintable() else " " for character in text)

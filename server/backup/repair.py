@@ -1,4 +1,4 @@
-"""What a restored state needs besides: the configuration, links to sources, and orders that know what is missing."""
+"""Repair a restored state: the configuration, links to source rasters, and orders without their files."""
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -8,7 +8,7 @@ from orchestration.errors import ResultMissing
 from orchestration.files.results import ResultFiles
 from orchestration.job import ResultFile
 from orchestration.prebuilt.product import PrebuiltProduct
-from orchestration.prebuilt.record import HOUSE, kept_file
+from orchestration.prebuilt.record import PREBUILT_FOLDER, recorded_file
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.whole import link, whole_file
@@ -16,10 +16,10 @@ from server.backup.contents import CONFIGURATION, RESULTS
 from server.backup.members import StatePaths
 
 
-def mend(paths: StatePaths, unpacked: Path, database: Path) -> tuple[Path | None, int]:
-    """Do so; return where the configuration lies if not in its place, and how many orders lost their result.
+def repair(paths: StatePaths, unpacked: Path, database: Path) -> tuple[Path | None, int]:
+    """Repair; return the configuration's path if it was not put in place, and the number of orders without files.
 
-    The orders are in the `database` of SQLite, also where they are moved to PostgreSQL later. It may be done again.
+    The orders are in the SQLite `database`, even if they are moved to PostgreSQL later. It may be repeated.
     """
     elsewhere = _place_configuration(paths, unpacked / CONFIGURATION)
     _link_sources(paths)
@@ -27,7 +27,7 @@ def mend(paths: StatePaths, unpacked: Path, database: Path) -> tuple[Path | None
 
 
 def _place_configuration(paths: StatePaths, saved: Path) -> Path | None:
-    """Put the configuration where there is none; beside the state where there is another, or none can be put."""
+    """Write the configuration if it does not exist; into the state folder if it differs or cannot be written."""
     if not saved.exists() or _holds(paths.configuration, saved.read_bytes()):
         return None
     if not paths.configuration.exists():
@@ -49,13 +49,13 @@ def _put(saved: Path, target: Path) -> None:
 
 
 def _link_sources(paths: StatePaths) -> None:
-    """Make the European rasters that have a record but no file other names of their sources again."""
+    """Link the European rasters that have a record but no file to their sources again."""
     rasters = dict(_rasters(paths.configuration))
-    for record in (paths.state / RESULTS / HOUSE).glob("*/*.json"):
+    for record in (paths.state / RESULTS / PREBUILT_FOLDER).glob("*/*.json"):
         target = record.with_suffix("")
         if target.name in rasters and not target.exists(follow_symlinks=False):
             link(rasters[target.name], target)
-            if kept_file(target) is None:
+            if recorded_file(target) is None:
                 target.unlink()
 
 
@@ -67,7 +67,7 @@ def _rasters(configuration: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _note_missing(state: Path, database: Path) -> int:
-    """Take the results from the orders whose files are not there, as at the end of their time; return how many."""
+    """Mark the results of orders with missing files as expired; return how many."""
     files = ResultFiles(state / RESULTS)
     with closing(StoredJobs(database)) as store:
         lost = {job_id for job_id, file in store.named_files() if not _is_there(files, file)}
