@@ -1,5 +1,5 @@
-# Sourced by the set-up scripts, in the folder of the project: finds Python >= 3.12 and uv, and installs uv for this project
-# alone where it is missing. UV=/path/to/uv and PYTHON=/path/to/python point at others.
+# Sourced by the setup scripts in the project's folder: finds Python >= 3.12 and uv, and installs uv for this project only if it
+# is missing. Set UV=/path/to/uv and PYTHON=/path/to/python to use others.
 # shellcheck shell=sh
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -9,7 +9,7 @@ new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/
 find_python() {
   if [ -n "${PYTHON:-}" ]; then
     if new_enough "$PYTHON"; then command -v "$PYTHON"; return; fi
-    say "PYTHON=$PYTHON is no Python 3.12 or newer"
+    say "PYTHON=$PYTHON is not Python 3.12 or newer"
     return 1
   fi
   for name in python3 python python3.14 python3.13 python3.12; do
@@ -21,7 +21,7 @@ find_python() {
   if command -v uv >/dev/null 2>&1 && path=$(UV_PYTHON_DOWNLOADS=never uv python find '>=3.12' 2>/dev/null); then
     printf '%s\n' "$path"; return
   fi
-  say "Python 3.12 or newer is needed and was not found; install it, or say PYTHON=/path/to/python"
+  say "Python 3.12 or newer was not found; install it, or set PYTHON=/path/to/python"
   return 1
 }
 

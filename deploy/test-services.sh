@@ -1,9 +1,9 @@
 #!/bin/sh
-# Install the real programs that the tests talk to: GDAL's tools, QGIS's Python, Chromium, nginx, systemd's analysis, from
-# Debian's packages, PostgreSQL, Keycloak and Airflow. Elsewhere: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
-# systemd-analyze, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH and set QGIS_PYTHON to a Python
-# that imports qgis.core; or set TEST_POSTGRES_URL to a PostgreSQL that runs, whose user may make databases and roles; for
-# Keycloak see keycloak/install.sh; for Airflow set TEST_AIRFLOW_HOME to an environment that airflow/setup.sh made.
+# Install the real programs that the tests use: GDAL's tools, QGIS's Python, Chromium, nginx and systemd-analyze from Debian's
+# packages, PostgreSQL, Keycloak and Airflow. On other systems: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
+# systemd-analyze, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH, and set QGIS_PYTHON to a Python
+# that imports qgis.core. TEST_POSTGRES_URL can name a running PostgreSQL whose user may create databases and roles; for
+# Keycloak see keycloak/install.sh; TEST_AIRFLOW_HOME can name an environment of airflow/setup.sh.
 set -eu
 
 say() { printf '%s\n' "landcast: $*" >&2; }
@@ -25,11 +25,11 @@ if [ -z "${TEST_KEYCLOAK_URL:-}" ]; then
 fi
 
 if [ -n "$missing" ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
-  say "the tests need$missing; install them, or have those programs on PATH and set QGIS_PYTHON"
+  say "the tests need$missing; install them, or put these programs on PATH and set QGIS_PYTHON"
   exit 1
 fi
 
-# Airflow needs none of what is missing: it comes while Debian's packages do.
+# Airflow needs none of the missing packages, so it is installed meanwhile.
 airflow() {
   [ -n "${TEST_AIRFLOW_HOME:-}" ] ||
     AIRFLOW_VENV=${XDG_CACHE_HOME:-$HOME/.cache}/landcast/airflow-3.3.2 "$(dirname "$0")/airflow/setup.sh"

@@ -1,4 +1,4 @@
-"""Admission control: whether an order is taken now, by the space of results and the orders that wait."""
+"""Admission control: accept or refuse an order by the disk space of results and the backlog."""
 
 import time
 from collections.abc import Callable
@@ -8,20 +8,20 @@ from pathlib import Path
 from threading import Lock
 
 from orchestration.errors import NotAdmitted
-from orchestration.files.usage import in_words, known_usage
+from orchestration.files.usage import known_usage, readable_size
 from orchestration.job import Job, Manifest, Order
 from orchestration.status_info import instant
 from orchestration.store import JobStore
 
 _SOONEST, _LATEST = 10, 3600
-"""Seconds after which an order that is refused may come again: results may also be deleted before their time ends."""
+"""Bounds of `Retry-After` in seconds for a refused order; results may be deleted before they expire."""
 _FRESH = 1.0
-"""Seconds for which a count is used again; what this process took since is added."""
+"""Seconds for which a count is reused; orders that this process accepted since are added."""
 _BACKLOG_SECONDS = 60
 
 
 class Backlog:
-    """At most `most` accepted orders of the `processes` wait; several servers may take some more within a second."""
+    """Limits the waiting orders of the `processes` to `most`; several servers may exceed it within a second."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Backlog:
         self._until = 0.0
 
     def is_full(self, process: str) -> bool:
-        """Say whether an order of the process would wait behind too many. Raises StoreUnavailable."""
+        """Return whether too many orders wait already. Raises StoreUnavailable."""
         if process not in self._processes:
             return False
         with self._lock:
@@ -49,22 +49,22 @@ class Backlog:
             return self._count >= self._most
 
     def took(self, process: str) -> None:
-        """Count an order that was taken."""
+        """Count an accepted order."""
         if process in self._processes:
             with self._lock:
                 self._count += 1
 
     @property
     def reason(self) -> str:
-        """Why no order is taken while it is full."""
+        """The reason for refusing an order while it is full."""
         return f"no such order is taken now: {self._most} orders wait for Airflow already, the most there may be"
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Takes orders into the store while the folder of results holds less than `cap` bytes, None for any number.
+    """Accepts orders into the store while the results folder has less than `cap` bytes (None for no limit).
 
-    `backlog` says how many orders wait for Airflow, where there is one; the processes `without_files` need no space.
+    `backlog` limits the orders that wait for Airflow; the processes `without_files` need no space.
     """
 
     store: JobStore
@@ -74,9 +74,9 @@ class Admission:
     without_files: frozenset[str] = frozenset()
 
     def take(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> Job:
-        """Store the order, as `JobStore.add`. Raises NotAdmitted for one that needs a run while none is taken.
+        """Store the order, as `JobStore.add`. Raises NotAdmitted if it needs a run and orders are refused now.
 
-        An order that is repeated or needs no run is always taken.
+        A repeated order, or one that needs no run, is always accepted.
         """
         if manifest is None and (refused := self._refused(order.process)) is not None:
             known = self.store.repeated(order)
@@ -89,16 +89,16 @@ class Admission:
         return job
 
     def refusal(self, process: str) -> str | None:
-        """Return why no order of the process, which makes files, is taken now; None if it is."""
+        """Return why orders of the process are refused now, or None."""
         refused = self._refused(process)
         return None if refused is None else str(refused)
 
     def used(self) -> int | None:
-        """Return the bytes that the folder of results held when the worker last looked, None where it never did."""
+        """Return the size of the results folder as last measured by the worker, or None."""
         return known_usage(self.results)
 
     def is_at_cap(self) -> bool:
-        """Say whether the results have reached their cap."""
+        """Return whether the results have reached their cap."""
         return self.cap is not None and (self.used() or 0) >= self.cap
 
     def _refused(self, process: str) -> NotAdmitted | None:
@@ -114,6 +114,7 @@ class Admission:
         frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
         reason = (
             "no order that makes files is taken now: the results that are kept have reached "
-            f"{in_words(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its own files at once"
+            f"{readable_size(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its own files "
+            "at once"
         )
         return NotAdmitted(reason, round(min(max(left, _SOONEST), _LATEST)))

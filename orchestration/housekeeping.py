@@ -1,4 +1,4 @@
-"""Remove prebuilt files that are not needed any more, and what killed processes left half-written."""
+"""Remove prebuilt files that are no longer needed, and incomplete files of killed processes."""
 
 import logging
 import shutil
@@ -21,52 +21,52 @@ _log = logging.getLogger(__name__)
 
 
 def sweep_prebuilt(results: Path, store: JobStore, config: Path) -> None:
-    """Remove the folders made from products as they are no more, unless a result names them or they are young.
+    """Remove prebuilt folders of outdated products, unless a result uses them or they are less than a day old.
 
-    An order may be about to get what lies in a young one. What is half-written goes from every folder. No folder goes
-    while the configuration or a product cannot be read, as it then says nothing of what is current.
+    An order may be about to use a new one. Incomplete files are removed from every folder. No folder is removed while
+    the configuration or a product cannot be read, as the current products are then unknown.
     """
-    rooms = _rooms(results)
-    for stray in set((results / PREBUILT_FOLDER).glob("*")).difference(rooms):
+    prebuilt = _folders(results)
+    for stray in set((results / PREBUILT_FOLDER).glob("*")).difference(prebuilt):
         stray.unlink()
-    folders = [folder for folder in rooms if is_old(folder)]
-    for folder in rooms:
-        _alone_in(folder, _remove_halves)
-    if not folders:
+    old = [folder for folder in prebuilt if is_old(folder)]
+    for folder in prebuilt:
+        _locked(folder, _remove_incomplete)
+    if not old:
         return
     try:
         needed = set(_current(catalogue_of(read_configuration(config))))
     except (InvalidConfiguration, ProductError) as error:
-        _log.warning("prebuilt files are not swept: %s", error)
+        _log.warning("outdated prebuilt files are not removed: %s", error)
         return
     needed |= _named(store)
-    for folder in folders:
+    for folder in old:
         if folder.name not in needed:
-            _alone_in(folder, _remove)
+            _locked(folder, _remove)
 
 
 def spare_prebuilt(results: Path, store: JobStore, cap: int | None) -> None:
-    """Remove the largest folders that no result names while all results together have reached the cap.
+    """Remove the largest prebuilt folders that no result uses while the results have reached the cap.
 
-    They do not expire, so without this they would fill the cap and every order would wait. What is ordered again
-    is made again; a young folder stays, as an order may be about to get what lies in it.
+    Prebuilt files do not expire, so they would otherwise fill the cap and block every order. A later order makes them
+    again. A folder less than a day old is kept, as an order may be about to use it.
     """
     if cap is None or allocated(results) < cap:
         return
     named = _named(store)
-    spare = [room for room in _rooms(results) if room.name not in named and is_old(room)]
-    for room in sorted(spare, key=allocated, reverse=True):
-        _alone_in(room, _remove)
+    spare = [folder for folder in _folders(results) if folder.name not in named and is_old(folder)]
+    for folder in sorted(spare, key=allocated, reverse=True):
+        _locked(folder, _remove)
         if allocated(results) < cap:
             return
 
 
-def _rooms(results: Path) -> list[Path]:
+def _folders(results: Path) -> list[Path]:
     return [entry for entry in (results / PREBUILT_FOLDER).glob("*") if entry.is_dir() and not entry.is_symlink()]
 
 
 def _named(store: JobStore) -> set[str]:
-    """Return the folders that a result names whose time has not ended."""
+    """Return the folders that results use which have not expired."""
     return {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{PREBUILT_FOLDER}/")}
 
 
@@ -79,8 +79,8 @@ def _current(catalogue: Catalogue) -> Iterator[str]:
                 yield PrebuiltProduct(product, "Vector", nation).key()
 
 
-def _alone_in(folder: Path, act: Callable[[Path], None]) -> None:
-    """Do something with a folder of prebuilt files unless something is being made in it."""
+def _locked(folder: Path, act: Callable[[Path], None]) -> None:
+    """Call `act` on a prebuilt folder unless a process is writing in it."""
     with ExitStack() as stack:
         if try_all(stack, *(folder / lock for lock in LOCKS)):
             act(folder)
@@ -91,19 +91,19 @@ def _remove(folder: Path) -> None:
     _log.info("prebuilt folder removed: %s", folder.name)
 
 
-def _remove_halves(folder: Path) -> None:
-    """Remove what is neither a file with its record nor such a record."""
+def _remove_incomplete(folder: Path) -> None:
+    """Remove everything except files with a record, and their records."""
     names = {entry.name for entry in folder.iterdir()}
     whole = {name for name in names if f"{name}.json" in names}
     for name in names.difference(whole, {f"{name}.json" for name in whole}, LOCKS):
         (folder / name).unlink()
-        _log.info("half-written file removed: %s/%s", folder.name, name)
+        _log.info("incomplete file removed: %s/%s", folder.name, name)
 
 
 def sweep_drafts(folders: Iterable[Path]) -> None:
-    """Remove what killed processes left of files that were to appear whole, once it has lain still for a day."""
+    """Remove drafts of atomically written files that killed processes left, once they are a day old."""
     for folder in folders:
         for draft in folder.glob(".*.part*"):
             if is_draft(draft.name) and is_old(draft):
                 draft.unlink()
-                _log.info("half-written file removed: %s", draft)
+                _log.info("incomplete file removed: %s", draft)

@@ -1,4 +1,4 @@
-"""Whose turn it is to reconcile: one worker of a state folder, and of a database that several machines share."""
+"""Leader election: one worker reconciles a state folder, and a database that several machines share."""
 
 import fcntl
 import logging
@@ -17,15 +17,15 @@ _log = logging.getLogger(__name__)
 
 _SOON = 0.2
 _LOOK = 1.0
-"""Seconds between two looks whether the turn is still ours."""
+"""Seconds between two checks whether we still lead."""
 _STAND_BACK = 5.0
-"""Seconds that who waits leaves a database that was away to the worker that had the turn."""
+"""Seconds that a waiting worker leaves to the former leader after the database was unavailable."""
 _NAME = "landcast work"
 
 
 @contextmanager
-def turn_of_folder(path: Path, stop: Callable[[], bool]) -> Iterator[bool]:
-    """Wait for the lock, which ends with the process that holds it; False when we are stopped before."""
+def lead_folder(path: Path, stop: Callable[[], bool]) -> Iterator[bool]:
+    """Wait for the folder's lock, which is released when its process ends; yield False if stopped before."""
     with path.open("w") as lock:
         while not stop():
             try:
@@ -39,7 +39,7 @@ def turn_of_folder(path: Path, stop: Callable[[], bool]) -> Iterator[bool]:
 
 
 class Leadership:
-    """The turn of a database's worker; `is_over` may be asked as often as one likes."""
+    """The leadership of a worker for a database; `is_over` is cheap to call often."""
 
     def __init__(self, lock: "PostgresLock | None") -> None:
         self._lock = lock
@@ -47,7 +47,7 @@ class Leadership:
         self._over = False
 
     def is_over(self) -> bool:
-        """Say whether another worker has the turn now; while the database is away nobody has."""
+        """Return whether the leadership was lost; while the database is unavailable it is not."""
         if self._lock is None or self._over or time.monotonic() < self._next:
             return self._over
         self._next = time.monotonic() + _LOOK
@@ -59,15 +59,15 @@ class Leadership:
 
 
 def worker_lock(url: str) -> "PostgresLock":
-    """Return the lock that the worker whose turn it is holds on the database."""
+    """Return the lock that the leading worker holds on the database."""
     from sql.lock import PostgresLock  # noqa: PLC0415  a worker on SQLite would load it for nothing
 
     return PostgresLock(url, _NAME)
 
 
 @contextmanager
-def turn_of_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Leadership | None]:
-    """Wait for the turn on the database that others may share; None when we are stopped before."""
+def lead_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Leadership | None]:
+    """Wait for the leadership of the database; yield None if stopped before."""
     if url is None:
         yield Leadership(None)
         return
@@ -91,7 +91,7 @@ def _take(lock: "PostgresLock", stop: Callable[[], bool]) -> bool:
 
 
 def pause(seconds: float, stop: Callable[[], bool]) -> None:
-    """Wait, but not for longer than until we are stopped."""
+    """Sleep until the seconds are over or `stop` returns true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not stop():
         time.sleep(min(_SOON, seconds))

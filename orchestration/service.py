@@ -17,7 +17,7 @@ from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
 from orchestration.heartbeat import Heartbeat
 from orchestration.housekeeping import spare_prebuilt, sweep_drafts, sweep_prebuilt
-from orchestration.leader import pause, turn_of_database, turn_of_folder
+from orchestration.leader import lead_database, lead_folder, pause
 from orchestration.notifications.notifier import Notifier, delivering
 from orchestration.pools import RunnerPool, open_lanes
 from orchestration.reconcile import Reconciler
@@ -106,14 +106,14 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
             rest=children.wait,
         )
 
-    with turn_of_folder(state_dir / "work.lock", stop) as ours:
+    with lead_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
-            with turn_of_database(url, stop) as turn:
-                if turn and (store := _open(place, min(retention.results_days, retention.jobs_days), stop)):
-                    telling = delivering(notifier, place, stop, left=stop.left) if notifier else nullcontext()
+            with lead_database(url, stop) as leadership:
+                if leadership and (store := _open(place, min(retention.results_days, retention.jobs_days), stop)):
+                    delivery = delivering(notifier, place, stop, left=stop.left) if notifier else nullcontext()
                     runners = open_runners(processes=processes, airflow=capacity.airflow, results=root, url=url)
-                    with closing(store), telling, closing(children), runners as pools:
-                        make(store, pools).run(lambda: stop() or turn.is_over(), beat=Heartbeat(state_dir))
+                    with closing(store), delivery, closing(children), runners as pools:
+                        make(store, pools).run(lambda: stop() or leadership.is_over(), beat=Heartbeat(state_dir))
 
 
 def _chores(state_dir: Path, store: StoredJobs, config: Path, *, cap: int | None) -> list[Callable[[], None]]:

@@ -129,7 +129,9 @@ def _bytes(given: str | int, *, least: int, said: str) -> int:
     found = _SIZE.fullmatch(str(given).strip())
     size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
     if size < least:
-        raise ValueError(f"must be bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least {said}")
+        raise ValueError(
+            f"must be bytes, or a number with K, M, G or T for powers of 1024, such as 50G; at least {said}"
+        )
     return size
 
 

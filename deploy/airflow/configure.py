@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write what Airflow and the server need of each other into a new folder, with new secrets: `configure.py FOLDER`.
+"""Write the configuration of Airflow and of the server for each other, with new secrets: `configure.py FOLDER`.
 
-airflow.env is deploy/airflow/airflow.env with this checkout's paths and the secrets in it, passwords.json the users of
-Airflow, server.env what the server's environment gets, airflow.sql the database and its users. LANDCAST_DATABASE_URL,
-LANDCAST_STATE_DIR, LANDCAST_SERVER_BIND and AIRFLOW_PORT are taken from the environment.
+It writes airflow.env (deploy/airflow/airflow.env with this checkout's paths and the secrets), passwords.json (Airflow's
+users), server.env (for the server's environment) and airflow.sql (database and roles). It reads LANDCAST_DATABASE_URL,
+LANDCAST_STATE_DIR, LANDCAST_SERVER_BIND and AIRFLOW_PORT from the environment.
 """
 
 import json
@@ -28,7 +28,7 @@ create role landcast_tasks login password '{tasks}' in role landcast_worker;
 
 
 def configure(folder: Path, environment: Mapping[str, str]) -> None:
-    """Write the files; raises FileExistsError where the folder has some."""
+    """Write the files. Raises FileExistsError if one exists."""
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     passwords = {name: secrets.token_urlsafe(24) for name in ("landcast", "operator", "airflow", "tasks")}
     people = {name: passwords[name] for name in ("landcast", "operator")}
@@ -67,7 +67,7 @@ def airflow_settings(folder: Path, environment: Mapping[str, str], passwords: Ma
 
 
 def server_settings(airflow: Mapping[str, str], password: str) -> dict[str, str]:
-    """Return what the server must know of Airflow."""
+    """Return the server's settings for Airflow."""
     return {
         "LANDCAST_AIRFLOW_URL": airflow["AIRFLOW__API__BASE_URL"],
         "LANDCAST_AIRFLOW_USERNAME": "landcast",
@@ -77,7 +77,7 @@ def server_settings(airflow: Mapping[str, str], password: str) -> dict[str, str]
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with these values; its comments, its order and its other values stay."""
+    """Return the template with these values; comments, order and other values are kept."""
     left, lines = dict(values), []
     for line in template.splitlines():
         name = line.split("=", 1)[0]
@@ -92,7 +92,7 @@ def _lines(values: Mapping[str, str]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that there is none of yet, for its owner alone: all of them hold secrets."""
+    """Write a new file that only its owner can read, because it contains secrets."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write(text)
 
@@ -103,6 +103,6 @@ if __name__ == "__main__":
             try:
                 configure(Path(folder).absolute(), os.environ)
             except FileExistsError as error:
-                sys.exit(f"{error.filename} is there already: nothing is written over")
+                sys.exit(f"{error.filename} exists already and is not overwritten")
         case _:
             sys.exit("usage: LANDCAST_DATABASE_URL=postgresql://… deploy/airflow/configure.py FOLDER")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Airflow without systemd, in the foreground, until it is interrupted: run.sh FOLDER, which configure.py made. Brings its
-# database up first. AIRFLOW_VENV as for setup.sh.
+# Run Airflow without systemd, in the foreground, until interrupted: run.sh FOLDER, with a folder of configure.py. Migrates its
+# database first. AIRFLOW_VENV as for setup.sh.
 set -eu
 venv=${AIRFLOW_VENV:-$(dirname "$0")/../../.venv-airflow}
 PATH=$(cd "$venv" && pwd)/bin:$PATH
@@ -10,7 +10,7 @@ set +a
 cd "$AIRFLOW_HOME"
 airflow db migrate
 
-# Each is a group that ends as a whole: Airflow's scheduler may wait for its workers for ever.
+# Each component is a process group that ends as a whole: Airflow's scheduler may wait for its workers forever.
 running=
 stop() {
   trap - HUP INT TERM EXIT

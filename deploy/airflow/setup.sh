@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make Airflow's own environment with everything that requirements.txt names, in AIRFLOW_VENV, else in .venv-airflow of the
-# project; done again, it changes what differs. Airflow shares no environment with the server: 130 packages of its own.
+# Install requirements.txt into Airflow's own environment, AIRFLOW_VENV or .venv-airflow of the project; running it again
+# updates the environment. Airflow has 130 packages and shares no environment with the server.
 set -eu
 cd "$(dirname "$0")/../.."
 . deploy/find.sh

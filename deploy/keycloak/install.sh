@@ -1,7 +1,7 @@
 #!/bin/sh
-# Get Keycloak for the tests, once: from Maven's central repository, as the machine's settings of Maven say.
-# Elsewhere: set TEST_KEYCLOAK_HOME to an unpacked Keycloak 26 that `kc.sh build --db=dev-file` was run for, or
-# TEST_KEYCLOAK_URL, TEST_KEYCLOAK_ADMIN and TEST_KEYCLOAK_PASSWORD to one that runs and may be given a realm.
+# Download Keycloak for the tests, once, from Maven Central with the machine's Maven settings.
+# Alternatively set TEST_KEYCLOAK_HOME to an unpacked Keycloak 26 after `kc.sh build --db=dev-file`, or
+# TEST_KEYCLOAK_URL, TEST_KEYCLOAK_ADMIN and TEST_KEYCLOAK_PASSWORD to a running one in which a realm may be created.
 set -eu
 
 version=26.4.2
@@ -17,14 +17,14 @@ mkdir -p "$folder"
 work=$(mktemp -d "$folder/keycloak.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-say "getting Keycloak $version for the tests, 160 MB, once"
+say "downloading Keycloak $version for the tests, 160 MB, once"
 if ! mvn -q -B -c dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:zip" \
   -DoutputDirectory="$work" >"$work/log" 2>&1; then
   cat "$work/log" >&2
-  say "Keycloak could not be fetched; set TEST_KEYCLOAK_HOME or TEST_KEYCLOAK_URL, see deploy/keycloak/install.sh"
+  say "Keycloak cannot be downloaded; set TEST_KEYCLOAK_HOME or TEST_KEYCLOAK_URL, see deploy/keycloak/install.sh"
   exit 1
 fi
-# Not every mirror has the checksum files that Maven looks for: it warns of that (-c), and this decides.
+# Not every mirror has Maven's checksum files: Maven only warns (-c), and this checks.
 printf '%s  %s\n' "$sum" "$work/keycloak-quarkus-dist-$version.zip" | sha256sum --check --quiet
 unzip -q "$work/keycloak-quarkus-dist-$version.zip" -d "$work"
 "$work/keycloak-$version/bin/kc.sh" build --db=dev-file >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }

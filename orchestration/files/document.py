@@ -13,14 +13,14 @@ from orchestration.files.results import Results
 from orchestration.job import Job, Output, ResultFile
 
 MAX_INLINE = 1_000_000
-"""Bytes of a file that is written into the document as base64; a larger one is linked."""
+"""Maximum size in bytes of a file that is embedded as base64; a larger one is linked."""
 
 PathOf = Callable[[ResultFile], Path]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One output that was asked for, by value or by reference to `href`."""
+    """One requested output, by value or by reference to `href`."""
 
     output: Output
     by_reference: bool
@@ -28,16 +28,16 @@ class Delivery:
 
 
 def deliveries(job: Job, results: Results, url: str) -> list[Delivery]:
-    """Return the outputs that the order asked for, in its order; all of them where it named none.
+    """Return the requested outputs in the order of the request, by default all.
 
-    `url` is the public address. Raises ResultMissing where a file was removed.
+    `url` is the public address. Raises ResultMissing if a file was removed.
     """
     made = {output.id: output for output in job.manifest}
     asked = made if job.order.outputs is None else job.order.outputs
     outputs = [made[name] for name in asked if name in made]
     missing = [output.file for output in outputs if output.file and not results.path_of(output.file).is_file()]
     if missing:
-        raise ResultMissing(f"{missing[0].name} is there no more")
+        raise ResultMissing(f"{missing[0].name} no longer exists")
     return [Delivery(output, _by_reference(job, output), _href_of(job, output, results, url)) for output in outputs]
 
 
@@ -47,7 +47,7 @@ def _by_reference(job: Job, output: Output) -> bool:
 
 
 def _href_of(job: Job, output: Output, results: Results, url: str) -> str:
-    """Return the address of one output: its own, a signed link to its file, or the value below the job."""
+    """Return the address of an output: its own, a signed link to its file, or that of its value below the job."""
     if output.href is not None:
         return output.href
     if output.file is None:
@@ -56,7 +56,7 @@ def _href_of(job: Job, output: Output, results: Results, url: str) -> str:
 
 
 def result_document(outputs: Iterable[Delivery], path_of: PathOf) -> dict[str, Any]:
-    """Return the outputs by id: values inline, objects and files qualified by media type, references as links."""
+    """Return the outputs by id: plain values, objects and files as qualified values, references as links."""
     return {delivered.output.id: _member(delivered, path_of) for delivered in outputs}
 
 
@@ -84,7 +84,7 @@ def _content(file: ResultFile, path_of: PathOf) -> dict[str, Any]:
 
 
 def _inline(output: Output) -> Any:
-    """Return the value, an object and a text that is no JSON qualified; a box and a link stand for themselves."""
+    """Return the value; objects and text other than JSON as qualified values, except bounding boxes and links."""
     if output.media_type != "application/json":
         return {"value": output.value, "mediaType": output.media_type}
     if isinstance(output.value, dict) and not output.value.keys() & {"bbox", "href"}:
@@ -93,7 +93,7 @@ def _inline(output: Output) -> Any:
 
 
 def reference(delivered: Delivery) -> dict[str, Any]:
-    """Return the link to an output; to a file with its length and checksum."""
+    """Return a link to an output, with length and checksum for a file."""
     output = delivered.output
     if output.href is not None:
         return {"href": delivered.href, "title": output.id}

@@ -1,4 +1,4 @@
-"""The files of results: where they lie, links to them that end, and what is swept."""
+"""The files of results: their paths, expiring links, and the removal of files that no job needs."""
 
 import hmac
 import json
@@ -23,25 +23,25 @@ _A_DAY = 86_400.0
 
 
 class ResultFiles:
-    """The folder of results: `{job}/{attempt}/{try}/…`, of which only what is published stays."""
+    """The results folder, `{job}/{attempt}/{try}/…`; only published files are kept."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, job_id: str, attempt: int, try_: int) -> Path:
-        """Return where one try stages what it makes."""
+        """Return the folder in which a try writes its files."""
         return self.root / job_id / str(attempt) / str(try_)
 
     def path_of(self, file: ResultFile) -> Path:
-        """Return the file's path, always inside the folder of results. Raises ResultMissing for any other.
+        """Return the file's path inside the results folder. Raises ResultMissing for a path outside.
 
-        Only a complete prebuilt file may be a link that leads outside: to the product that it is made from.
+        Only a complete prebuilt file may be a link to a path outside: the source of its product.
         """
         if Path(file.path).parts[:1] == (PREBUILT_FOLDER,):
             return self._prebuilt_path(file)
         path = (self.root / file.path).resolve()
         if not path.is_relative_to(self.root.resolve()):
-            raise ResultMissing(f"{file.name} is not in the folder of results")
+            raise ResultMissing(f"{file.name} is not in the results folder")
         return path
 
     def _prebuilt_path(self, file: ResultFile) -> Path:
@@ -53,12 +53,12 @@ class ResultFiles:
         return path
 
     def remove(self, job_id: str) -> None:
-        """Remove everything of the job."""
+        """Remove the job's folder."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self.root / job_id)
 
     def tidy(self, job: Job) -> None:
-        """Remove what the job's state does not need: half-written files, other attempts, the loser's files."""
+        """Remove the files that the job's state does not need: incomplete ones, and those of other attempts."""
         files = {self.root / output.file.path for output in job.manifest if output.file}
         files = {path for path in files if path.is_relative_to(self.root / job.id)}
         if job.status is Status.RUNNING:
@@ -69,7 +69,7 @@ class ResultFiles:
             self.remove(job.id)
 
     def sweep(self, job_of: Callable[[str], Job | None]) -> None:
-        """Tidy every job's folder, remove those of jobs that are not there, and files that belong to none."""
+        """Tidy the folder of every job, and remove folders and old files that belong to no job."""
         for stray in self.root.glob("*"):
             if (stray.is_symlink() or not stray.is_dir()) and is_old(stray):
                 stray.unlink()
@@ -82,9 +82,9 @@ class ResultFiles:
 
 
 class Results(ResultFiles):
-    """The folder of results and signed links to its files.
+    """The results folder and signed links to its files.
 
-    `url` is the public address without a slash at its end; a link ends after `link_days` days at most.
+    `url` is the public address without a trailing slash; a link expires after at most `link_days` days.
     """
 
     def __init__(self, root: Path, *, key: bytes, url: str, link_days: int = 7) -> None:
@@ -94,9 +94,9 @@ class Results(ResultFiles):
         self._link_time = timedelta(days=link_days)
 
     def link(self, job_id: str, file: ResultFile, *, owner: str, now: datetime, until: datetime | None = None) -> str:
-        """Return a link to the file that needs no identity: a ticket for this file of this owner's job, and its end.
+        """Return a signed link that gives access to this file without authentication.
 
-        It ends with `until`, the job's `files_until`, at last.
+        It expires at `until`, the job's `files_until`, at the latest.
         """
         end = now + self._link_time
         exp = str(int(min(end, until or end).timestamp()))
@@ -106,7 +106,7 @@ class Results(ResultFiles):
     def verify(
         self, job_id: str, name: str, exp: str, sig: str, *, owner: str, now: datetime
     ) -> Literal["valid", "expired", "invalid"]:
-        """Judge a link in constant time; only one that we signed can be 'expired'."""
+        """Verify a link in constant time; only a link with a valid signature can be 'expired'."""
         if not hmac.compare_digest(self._sign(job_id, owner, name, exp).encode(), sig.encode(errors="replace")):
             return "invalid"
         return "valid" if now.timestamp() < int(exp) else "expired"
@@ -116,7 +116,7 @@ class Results(ResultFiles):
 
 
 def _keep_only(kept: set[Path], folder: Path) -> None:
-    """Remove everything in the folder that is neither kept nor on the way to it."""
+    """Remove everything in the folder except the paths in `kept` and their parents."""
     on_the_way = {parent for path in kept for parent in path.parents}
     for entry in list(folder.glob("*")):
         if entry in kept:
@@ -130,7 +130,7 @@ def _keep_only(kept: set[Path], folder: Path) -> None:
 
 
 def is_old(path: Path) -> bool:
-    """Say whether nothing was written at the path for a day, so that nobody is at it any more."""
+    """Return whether the path was not modified for a day, so that no process is still writing it."""
     try:
         return time.time() - path.lstat().st_mtime > _A_DAY
     except FileNotFoundError:
@@ -145,5 +145,5 @@ def _is_id(name: str) -> bool:
 
 
 def results_key(state_dir: Path) -> bytes:
-    """Return the key that signs links, made once for all processes, readable by their user only."""
+    """Return the key that signs links, created once for all processes and readable by their user only."""
     return kept_key(state_dir / "results.key", lambda: token_bytes(32))

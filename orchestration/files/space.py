@@ -1,20 +1,20 @@
-"""How much the folder of results may hold, and which orders wait until there is space."""
+"""The disk space of results: quota, and which orders wait for space."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.files.usage import allocated, in_words, note_usage
+from orchestration.files.usage import allocated, note_usage, readable_size
 from orchestration.full import RESERVE, free_bytes
 from orchestration.job import Job, Status
 from orchestration.prebuilt.record import PREBUILT_FOLDER
 from orchestration.runners import WAITS
 
 _EVERY = 0.5
-"""Seconds between two looks at what is being made."""
+"""Seconds between two measurements of running orders."""
 _PAUSE, _LONGEST_PAUSE = 2.0, 300.0
-"""Seconds before an order that ran short is run again; the pause doubles each time."""
+"""Seconds before an order that ran out of space is run again; the pause doubles each time."""
 
 _WAITS = f"{WAITS} for space"
 DISK_FULL = f"{_WAITS} on the server's disk; the order begins as soon as there is enough."
@@ -22,9 +22,9 @@ DISK_FULL = f"{_WAITS} on the server's disk; the order begins as soon as there i
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """What an attempt ran short of: the order waits until `need` bytes are there, and until `after`.
+    """An attempt that ran out of space: the order waits until `need` bytes are free, and until `after`.
 
-    `hopeless` is why it can never end, empty where it can.
+    `hopeless` is the reason if it can never succeed, else empty.
     """
 
     attempt: int
@@ -35,17 +35,17 @@ class Shortage:
     hopeless: str = ""
 
     def explained(self) -> str:
-        """Return what is the matter, in words for the operator."""
+        """Return a description for the operator."""
         what = "no space was left on the disk" if self.message == DISK_FULL else "the results crossed their cap"
-        return f"{what}; it is run again once {in_words(self.need)} can be written (try {self.tries})"
+        return f"{what}; it is run again once {readable_size(self.need)} can be written (try {self.tries})"
 
 
 class Space:
-    """Keeps count of what lies below `root`, by folder, so that only what is being made is measured again.
+    """Tracks the size of each folder below `root`, so that only the folders of running orders are measured again.
 
-    With a `cap` in bytes: orders that make files do not begin while it is reached, and one that crosses it ran short.
-    Orders of processes in `without_files` make none. An order that ran short is run again one at a time with others
-    that did, with what it had needed and some more free.
+    While the `cap` in bytes is reached, orders that write files do not start, and a running one that exceeds it runs
+    out of space. Orders of processes in `without_files` are exempt. Orders that ran out of space are run again one at a
+    time, once the space they had used and a reserve is free.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Space:
         self._trying: str | None = None
 
     def look(self, unfinished: Sequence[Job]) -> None:
-        """Measure what is being made, twice a second at most; forget the shortages of orders that are over."""
+        """Measure the running orders, at most twice a second; forget the shortages of finished orders."""
         if self._clock() < self._next:
             return
         self._next = self._clock() + _EVERY
@@ -84,12 +84,12 @@ class Space:
         note_usage(self._root, self._used)
 
     def recount(self) -> None:
-        """Measure everything."""
+        """Measure all folders."""
         self._sizes = {path.name: allocated(path) for path in self._root.glob("*")}
         self._used = sum(self._sizes.values())
 
     def settle(self, job_id: str) -> None:
-        """Measure a job's folder, of which something was removed."""
+        """Measure a job's folder after files were removed."""
         self._measure(job_id)
         self._free = free_bytes(self._root)
 
@@ -102,16 +102,16 @@ class Space:
 
     @property
     def is_over(self) -> bool:
-        """Whether the folder holds more than it may."""
+        """Whether the results exceed the cap."""
         return self._cap is not None and self._used > self._cap
 
     @property
     def is_disk_full(self) -> bool:
-        """Whether nothing more should be written to the disk."""
+        """Whether the disk is too full to write to."""
         return self._free < RESERVE
 
     def why_wait(self, job: Job) -> str:
-        """Return why an accepted order must not begin now, in words for the caller; empty where it may."""
+        """Return why an accepted order must wait, as a message for the caller; empty if it may start."""
         short = self._short.get(job.id)
         if short and not (self._trying in {None, job.id} and self._clock() >= short.after and self._has(short.need)):
             return short.message
@@ -125,12 +125,12 @@ class Space:
         return self._free >= need and (self._cap is None or self._used + need <= self._cap)
 
     def begun(self, job: Job) -> None:
-        """Note that an order was begun."""
+        """Record that an order was started."""
         if job.id in self._short:
             self._trying = job.id
 
     def ran_short(self, job: Job) -> Shortage:
-        """Note that a running attempt needs more space than there is, from the files it has now; once an attempt."""
+        """Record that a running attempt ran out of space, with the files it has now; once for each attempt."""
         known = self._short.get(job.id)
         if known is None or known.attempt != job.attempt:
             known = self._short[job.id] = self._shortage(job, known)
@@ -138,12 +138,12 @@ class Space:
         return known
 
     def shortage(self, job: Job) -> Shortage | None:
-        """Return what the running attempt ran short of, None where it did not."""
+        """Return the shortage of the running attempt, or None."""
         short = self._short.get(job.id)
         return short if short and short.attempt == job.attempt else None
 
     def _shortage(self, job: Job, before: Shortage | None) -> Shortage:
-        """Ask for what it had and some more, and for more than it asked for before, as not all it needs can be seen."""
+        """Require the space it had used and a reserve, and more than before, as its full need is unknown."""
         self._measure(job.id)
         had = (self._sizes or {}).get(job.id, 0)
         need = max(had + RESERVE, before.need * 5 // 4 if before else 0)
@@ -158,11 +158,10 @@ class Space:
 
 
 def cap_reached(cap: int) -> str:
-    """Return that nothing more is kept, and why."""
-    return f"{_WAITS}: the results that are kept have reached {in_words(cap)}, which is the most there may be."
+    """Return the message of orders that wait because of the cap."""
+    return f"{_WAITS}: the results that are kept have reached {readable_size(cap)}, which is the most there may be."
 
 
 def _too_large(cap: int) -> str:
-    return (
-        f"The result is too large for this server, which keeps {in_words(cap)} of results in all; try a smaller area."
-    )
+    size = readable_size(cap)
+    return f"The result is too large for this server, which keeps {size} of results in all; try a smaller area."

@@ -1,4 +1,4 @@
-"""What the folder of results holds: measured by the worker, noted where every server reads it cheaply."""
+"""The size of the results folder: measured by the worker, and stored in a file that every server reads."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from stat import S_ISDIR
 
 _BLOCK = 512
 _LENGTH = 64
-"""Bytes of the note: written over in one go, so that it needs no more space and nobody reads half of it."""
+"""Size of the file in bytes: overwritten in one call, so that it needs no new space and is never read half-written."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
 def allocated(path: Path) -> int:
-    """Return the bytes on disk of everything at or below the path, each file once, holes not counted.
+    """Return the allocated bytes at and below the path, each file once, holes not counted.
 
-    A file that has a name elsewhere too is not counted: it is there without us, as the European raster is.
+    A file with a hard link elsewhere is not counted, as it takes no extra space, such as the European raster.
     """
     total = 0
     names: Counter[tuple[int, int]] = Counter()
@@ -33,7 +33,7 @@ def allocated(path: Path) -> int:
 
 
 def _walk(path: Path) -> Iterator[tuple[os.stat_result, bool]]:
-    """Yield the status of all that is there, and whether it is a folder; what goes meanwhile is left out."""
+    """Yield the status of every entry, and whether it is a folder; entries removed meanwhile are skipped."""
     found = [(str(path), _status(path))]
     while found:
         name, status = found.pop()
@@ -54,7 +54,7 @@ def _status(path: str | Path) -> os.stat_result | None:
 
 
 def note_usage(results: Path, used: int) -> None:
-    """Note how many bytes the folder of results holds; where that cannot be written the old note stays."""
+    """Store the size of the results folder; if that fails, the old value remains."""
     text = json.dumps({"used": used}).ljust(_LENGTH).encode()
     with suppress(OSError):
         descriptor = os.open(_note(results), os.O_WRONLY | os.O_CREAT, 0o644)
@@ -65,7 +65,7 @@ def note_usage(results: Path, used: int) -> None:
 
 
 def known_usage(results: Path) -> int | None:
-    """Return what was noted last, None before that."""
+    """Return the stored size, or None."""
     try:
         return int(json.loads(_note(results).read_bytes())["used"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -76,8 +76,8 @@ def _note(results: Path) -> Path:
     return results.with_name("usage")
 
 
-def in_words(size: float) -> str:
-    """Return a number of bytes as people read it, in powers of 1024."""
+def readable_size(size: float) -> str:
+    """Return a size in bytes for people, in units of powers of 1024."""
     for unit in _UNITS:
         if size < 1024:  # noqa: PLR2004  the step of the units
             return f"{size:.4g} {unit}"

@@ -1,4 +1,4 @@
-"""Which network addresses may be fetched from on behalf of a caller."""
+"""Resolve and check the network addresses of hosts that callers name."""
 
 import socket
 from collections.abc import Callable
@@ -30,13 +30,13 @@ Resolve = Callable[[str, int], list[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the host's addresses, as the system resolves it; decimal, octal and hexadecimal IPv4 included."""
+    """Return the host's addresses from the system's resolver, which also reads decimal, octal and hexadecimal IPv4."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: str) -> bool:
-    """Say whether the address is one of the public internet; an address within an address counts."""
+    """Return whether the address is on the public internet; an embedded IPv4 address is checked too."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         carried = ip.ipv4_mapped or (IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
@@ -48,14 +48,14 @@ def is_public(address: str) -> bool:
 
 
 def any_address(_address: str) -> bool:
-    """Allow every address, as an operator may choose to."""
+    """Allow every address."""
     return True
 
 
 def addresses_of(
     host: str, port: int, *, seconds: float, allowed: Allowed = is_public, resolve: Resolve = resolve
 ) -> list[str]:
-    """Return the host's addresses. Raises ReferenceRefused when there is none, none in time, or one not allowed."""
+    """Return the host's addresses. Raises ReferenceRefused without an address in time, or if one is not allowed."""
     try:
         addresses = _within(seconds, lambda: resolve(host, port))
     except TimeoutError as error:
@@ -70,7 +70,7 @@ def addresses_of(
 
 
 def _within(seconds: float, act: Callable[[], list[str]]) -> list[str]:
-    """Return what `act` does, or raise when it takes longer: a resolver has no time limit of its own."""
+    """Return the result of `act` or raise TimeoutError; the resolver has no timeout of its own."""
     future: Future[list[str]] = Future()
     Thread(target=_settle, args=(future, act), daemon=True).start()
     return future.result(max(0, seconds))

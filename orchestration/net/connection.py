@@ -1,4 +1,4 @@
-"""Connections on behalf of a caller: to the very address that was checked, and every wait ends at a deadline."""
+"""Connections on behalf of a caller: to the address that was checked, and with a deadline for all waits."""
 
 import io
 import re
@@ -21,7 +21,7 @@ _ALIVE = {
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 20,
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 6,
 }
-"""Who waits for hours for an answer hears within three minutes that the other machine is gone."""
+"""Keepalive: a vanished machine is detected within three minutes, even if an answer takes hours."""
 _VISIBLE = re.compile(r"[!-~]{1,2000}")
 
 
@@ -40,33 +40,33 @@ def connect(
 
 
 def parse_address(url: str) -> SplitResult:
-    """Return the parts of an address that may be asked. Raises ReferenceRefused."""
+    """Return the parts of an acceptable http or https address. Raises ReferenceRefused."""
     if not _VISIBLE.fullmatch(url) or "\\" in url:
-        raise ReferenceRefused(f"{url[:200]!r}: not an address: characters that none has, or too long")
+        raise ReferenceRefused(f"{url[:200]!r}: not an address: it has invalid characters, or is too long")
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and parts.port != 0
     except ValueError as error:
         raise ReferenceRefused(f"{url}: not an address: {error}") from error
     if parts.scheme not in _PORTS:
-        raise ReferenceRefused(f"{url}: only http and https are asked")
+        raise ReferenceRefused(f"{url}: only http and https are allowed")
     if not named or "@" in parts.netloc:
-        raise ReferenceRefused(f"{url}: needs a host and neither user name nor password")
+        raise ReferenceRefused(f"{url}: must have a host, and no user name or password")
     return parts
 
 
 def target_of(parts: SplitResult) -> str:
-    """Return what a request line names: path and query."""
+    """Return the request target: path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def why(error: Exception) -> str:
-    """Return what a connection failed with, in words."""
+    """Return a description of a connection's failure."""
     return str(error) or type(error).__name__
 
 
 class Pinned(HTTPConnection):
-    """A connection to one of the addresses that were checked; every wait on it ends at the deadline."""
+    """A connection to one of the checked addresses; every wait on it ends at the deadline."""
 
     def __init__(self, parts: SplitResult, addresses: list[str], deadline: float) -> None:
         super().__init__(str(parts.hostname), parts.port or _PORTS[parts.scheme])
@@ -95,13 +95,13 @@ class Pinned(HTTPConnection):
         return socket.create_connection((self._addresses[-1], self.port), timeout=_left(self._deadline))
 
     def hang_up(self) -> None:
-        """End it; `close` does not, as http.client calls that before it has read the answer."""
+        """Close the socket; `close` does not, because http.client calls it before it has read the response."""
         for sock in self._open:
             sock.close()
 
 
 class _UntilDeadline:
-    """A socket as http.client uses one, whose reads and writes share one deadline: a slow drip ends as silence does."""
+    """A socket for http.client whose reads and writes share one deadline, so that slow data does not extend it."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -115,11 +115,11 @@ class _UntilDeadline:
         self._sock.sendall(content)
 
     def close(self) -> None:
-        """Leave it open: `hang_up` ends it."""
+        """Do nothing: `hang_up` closes the socket."""
 
 
 class _Reader(io.RawIOBase):
-    """What comes in on a socket, until the deadline."""
+    """Reads from a socket until the deadline."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock

@@ -1,4 +1,4 @@
-"""The one client that fetches on behalf of a caller: bounded in time and size, never inside our own network."""
+"""The HTTP client for references of callers: bounded in time and size, and without access to private networks."""
 
 import time
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What an address answered, after redirects."""
+    """The response of an address, after redirects."""
 
     url: str
     body: bytes
@@ -23,11 +23,10 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches the references of one order: `size` bytes and `seconds` in all, `redirects` for each.
+    """Fetches the references of one order: at most `size` bytes and `seconds` in total, `redirects` for each.
 
-    A connection is made to the very address that was checked, so that a name that resolves differently the second
-    time gains nothing; the host's name still goes into the request and the certificate's check. Proxies of the
-    environment are not used. Compressed answers are neither asked for nor taken.
+    It connects to the address that was checked, so that DNS rebinding has no effect; the request and the certificate
+    check use the host name. Proxies of the environment are not used. Compressed responses are refused.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Fetcher:
         self._resolve = resolve
 
     def __call__(self, url: str) -> Fetched:
-        """Return what the address answers with 200. Raises ReferenceRefused."""
+        """Return the response of the address, whose status is 200. Raises ReferenceRefused."""
         deadline = time.monotonic() + self._time
         try:
             return self._follow(url, deadline)
@@ -73,7 +72,7 @@ class Fetcher:
         if answer.status != 200:  # noqa: PLR2004  the status is its own name
             raise ReferenceRefused(f"{url}: answered with status {answer.status}")
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ReferenceRefused(f"{url}: answered compressed, which is not taken")
+            raise ReferenceRefused(f"{url}: the response is compressed, which is not allowed")
         if (answer.length or 0) > self._left:
             raise self._too_large(url)
         body = bytearray()
@@ -87,7 +86,7 @@ class Fetcher:
         return bytes(body)
 
     def _too_large(self, url: str) -> ReferenceRefused:
-        return ReferenceRefused(f"{url}: all references of an order may have {self._size} bytes together")
+        return ReferenceRefused(f"{url}: too large: the references of an order may have {self._size} bytes in total")
 
 
 def _ask(connection: HTTPConnection, url: str) -> HTTPResponse:

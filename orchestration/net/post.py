@@ -1,4 +1,4 @@
-"""The one client that tells an address of a caller something; bounded as `orchestration.net.fetch` is."""
+"""The HTTP client for callbacks to callers; bounded like `orchestration.net.fetch`."""
 
 import re
 import time
@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The status of an answer, and the seconds that its `Retry-After` asks to wait, 0 where it asks for none."""
+    """The status of a response, and its `Retry-After` in seconds, 0 without one."""
 
     status: int
     retry_after: float = 0
@@ -25,14 +25,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """Posts to addresses that are allowed, each in `seconds` in all; no redirect is followed, no answer is read."""
+    """Posts to allowed addresses, within `seconds` each; redirects are not followed, bodies are not read."""
 
     seconds: float = 10
     allowed: Allowed = is_public
     resolve: Resolve = resolve
 
     def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Return what was answered. Raises ReferenceRefused; Unreachable where no answer came."""
+        """Return the response. Raises ReferenceRefused, and Unreachable without a response."""
         deadline = time.monotonic() + self.seconds
         parts = parse_address(url)
         try:
@@ -50,7 +50,7 @@ class Poster:
 
 
 def _seconds(retry_after: str) -> float:
-    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3): a number of them or a date; 0 for anything else."""
+    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3): a number or a date; 0 for anything else."""
     if _DIGITS.fullmatch(retry_after.strip()):
         return float(retry_after)
     try:

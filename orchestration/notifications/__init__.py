@@ -1,1 +1,1 @@
-"""What is told of orders: callbacks and mails, taken from the outbox by couriers."""
+"""Notifications of orders: callbacks and mails, which couriers deliver from the outbox."""

@@ -1,4 +1,4 @@
-"""Tell an address of the web how a job stands (18-062r2, clause 13: callback)."""
+"""Send callbacks about the status of a job (18-062r2, clause 13: callback)."""
 
 import json
 import time
@@ -22,7 +22,7 @@ _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """Posts the document of an event, signed; the id in the signature is the same on every try."""
+    """Posts the signed document of an event; the id in the signature is the same for every attempt."""
 
     post: Poster
     results: Results = field(repr=False)
@@ -30,11 +30,11 @@ class Callback:
     key: bytes = field(repr=False)
 
     def __call__(self, entry: Entry, job: Job) -> Outcome:
-        """Post it once."""
+        """Post it once, and return the outcome."""
         try:
             body = json.dumps(self._document(entry.event, job)).encode()
         except (ResultMissing, OSError):
-            return Outcome(State.FAILED, "the files of the result are gone")
+            return Outcome(State.FAILED, "the result files no longer exist")
         headers = sign(self.key, f"msg_{entry.number}_{job.id}", int(time.time()), body)
         try:
             answer = self.post(entry.address, body, {"Content-Type": "application/json", **headers})

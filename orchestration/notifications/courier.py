@@ -1,4 +1,4 @@
-"""A courier: takes one entry after the other from the outbox and delivers it."""
+"""A courier delivers the entries of the outbox one by one."""
 
 import logging
 import time
@@ -14,25 +14,25 @@ _log = logging.getLogger(__name__)
 
 _IDLE = 0.25
 _PATIENCE = 1.0
-"""Seconds to wait after the store failed us."""
+"""Seconds to wait after a failure of the store."""
 _LONGEST_PAUSE = 3600.0
 _SLOWER = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often an entry is tried; the pause before the second try, each further one is three times as long."""
+    """Maximum delivery attempts, and the pause before the second; each further pause is three times as long."""
 
     tries: int = 8
     pause: float = 10
 
     def pause_after(self, tries: int, *, asked: float = 0) -> float:
-        """Return the seconds to wait after so many tries, at least what the receiver asked for, an hour at most."""
+        """Return the pause after this many attempts, at least what the receiver asked for, at most an hour."""
         return float(min(max(self.pause * _SLOWER ** (tries - 1), asked), _LONGEST_PAUSE))
 
 
 class Courier:
-    """Delivers entries of one kind; several couriers may work on one outbox."""
+    """Delivers entries of one kind; several couriers may share an outbox."""
 
     def __init__(self, kind: Kind, outbox: Outbox, store: JobStore, deliver: Deliver, *, retry: Retry) -> None:
         self._kind: Kind = kind
@@ -42,18 +42,18 @@ class Courier:
         self._retry = retry
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Deliver until `stop`; a store that is away is waited for."""
+        """Deliver until `stop` returns true; wait while the store is unavailable."""
         while not stop():
             try:
                 busy = self._round(stop)
             except StoreUnavailable as error:
-                _log.warning("news wait: %s", error)
+                _log.warning("notifications wait: %s", error)
                 time.sleep(_PATIENCE)
             else:
                 time.sleep(0 if busy else _IDLE)
 
     def _round(self, stop: Callable[[], bool]) -> bool:
-        """Deliver one entry; False where none is due. What was sent is noted as soon as the store takes it."""
+        """Deliver one entry and record its outcome; return False if none is due."""
         entry = self._outbox.take(self._kind)
         if entry is None:
             return False
@@ -64,11 +64,11 @@ class Courier:
     def _attempt(self, entry: Entry, stop: Callable[[], bool]) -> Outcome:
         job = _insist(lambda: self._store.get(entry.job_id), stop)
         if job is None:
-            return Outcome(State.FAILED, "the order is gone")
+            return Outcome(State.FAILED, "the order no longer exists")
         try:
             return self._deliver(entry, job)
-        except Exception:  # noqa: BLE001  the outermost handler of the thread: whatever it is ends this entry alone
-            _log.exception("news failed", extra={"job": entry.job_id})
+        except Exception:  # noqa: BLE001  the outermost handler of the thread: an error ends only this entry
+            _log.exception("notification failed", extra={"job": entry.job_id})
             return Outcome(State.UNKNOWN, "an unexpected error")
 
     def _note(self, entry: Entry, outcome: Outcome) -> None:
@@ -88,7 +88,7 @@ def _names(entry: Entry) -> dict[str, str]:
 
 
 def _insist[Value](act: Callable[[], Value], stop: Callable[[], bool]) -> Value:
-    """Do it as soon as the store can. Raises StoreUnavailable where we are stopped before."""
+    """Call `act` until the store is available. Raises StoreUnavailable if stopped before."""
     while True:
         try:
             return act()

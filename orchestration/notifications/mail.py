@@ -1,4 +1,4 @@
-"""Hand a mail over to a mail server, once."""
+"""Send a mail to a mail server, once."""
 
 import smtplib
 import ssl
@@ -19,10 +19,10 @@ _OK, _TEMPORARY, _PERMANENT = 200, 400, 500
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """Sends the mail of a finished job from `sender`; each wait on the server takes `seconds` at most.
+    """Sends the mail of a finished job from `sender`; the server has `seconds` for each reply.
 
-    What fails before the message is handed over may be tried again. Once its transmission has begun and no answer
-    comes, nobody knows whether it went: it is never sent again.
+    A failure before the message is transmitted may be retried. If no reply comes after that, the outcome is unknown,
+    and the mail is never sent again.
     """
 
     server: MailServer
@@ -32,25 +32,25 @@ class Mail:
     seconds: float = 30
 
     def __call__(self, entry: Entry, job: Job) -> Outcome:
-        """Send it once."""
+        """Send it once, and return the outcome."""
         try:
             outputs = deliveries(job, self.results, self.url) if job.status is Status.SUCCESSFUL else []
             message = compose(job, outputs, url=self.url, sender=self.sender, to=entry.address)
         except ResultMissing:
-            return Outcome(State.FAILED, "the files of the result are gone")
+            return Outcome(State.FAILED, "the result files no longer exist")
         except ValueError:
-            return Outcome(State.FAILED, "the address is none")
+            return Outcome(State.FAILED, "the address is not valid")
         try:
             smtp = self._connect()
         except (smtplib.SMTPException, OSError) as error:
-            return _untold(error)
+            return _not_sent(error)
         try:
             return self._send(smtp, message, entry.address)
         finally:
             smtp.close()
 
     def _connect(self) -> smtplib.SMTP:
-        """Return a connection that is secure and logged in, as the server's address says."""
+        """Return a connection with TLS and login as configured."""
         server, name = self.server, self.sender.rpartition("@")[2]
         context = ssl.create_default_context()
         if server.tls == "tls":
@@ -74,7 +74,7 @@ class Mail:
                 if code >= _TEMPORARY:
                     return _answered(code)
         except (smtplib.SMTPException, OSError) as error:
-            return _untold(error)
+            return _not_sent(error)
         try:
             return _answered(smtp.data(message.as_bytes())[0])
         except smtplib.SMTPDataError as error:
@@ -90,6 +90,6 @@ def _answered(code: int) -> Outcome:
     return Outcome(State.FAILED if code >= _PERMANENT else State.DUE, why)
 
 
-def _untold(error: Exception) -> Outcome:
-    """Return what a failure before the message was handed over means; the error's text may name what is secret."""
+def _not_sent(error: Exception) -> Outcome:
+    """Return the outcome of a failure before the transmission, without the error's text, which may contain secrets."""
     return Outcome(State.DUE, f"the mail server was not reached: {type(error).__name__}")

@@ -1,4 +1,4 @@
-"""Addresses of mail, and the server that takes it."""
+"""Mail addresses, and the address of the mail server."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ _FORM = "smtp://user:password@host:port, with ?starttls=yes, or smtps://…"
 
 
 def is_mailbox(text: str) -> bool:
-    """Say whether the text is one address as mail servers take it, ASCII, with nothing round it."""
+    """Return whether the text is exactly one mail address, in ASCII."""
     return _MAILBOX.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where mail is handed over, and as whom."""
+    """The mail server and the login for it."""
 
     host: str
     port: int
@@ -27,7 +27,7 @@ class MailServer:
 
 
 def mail_server(url: str) -> MailServer:
-    """Return the server of `smtp://user:password@host:port`. Raises ValueError, which never says the address."""
+    """Return the server of `smtp://user:password@host:port`. Raises ValueError, without the address in its message."""
     try:
         parts = urlsplit(url)
         port, starttls = parts.port, _starttls(parts)
@@ -45,7 +45,7 @@ def mail_server(url: str) -> MailServer:
 def _plain(text: str) -> str:
     plain = unquote(text)
     if not plain.isascii() or not plain.isprintable():
-        raise ValueError("user and password are printable ASCII")
+        raise ValueError("user and password must be printable ASCII")
     return plain
 
 

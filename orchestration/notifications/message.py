@@ -1,4 +1,4 @@
-"""The mail about an order: text and HTML alike."""
+"""Compose the mail about an order, as text and HTML."""
 
 import json
 from datetime import UTC, datetime
@@ -17,16 +17,16 @@ from orchestration.status_info import instant
 
 _POLICY = SMTP.clone(cte_type="7bit")
 _LONGEST = 300
-"""Characters of an input that are shown."""
+"""Maximum characters shown of an input."""
 
 Line = tuple[str, str]
-"""A label and a text, which is a link where it begins with http."""
+"""A label and a text; a text that begins with http is a link."""
 
 
 def compose(job: Job, outputs: list[Delivery], *, url: str, sender: str, to: str) -> EmailMessage:
-    """Return the mail that tells of a finished job. Raises ValueError where `to` is no address."""
+    """Return the mail about a finished job. Raises ValueError if `to` is not an address."""
     if not is_mailbox(to):
-        raise ValueError("not one address of mail")
+        raise ValueError("not a mail address")
     done = job.status is Status.SUCCESSFUL
     opening = "Your order is done." if done else f"Your order failed: {job.message or 'the log says why'}"
     message = EmailMessage(_POLICY)

@@ -1,4 +1,4 @@
-"""The couriers of a worker, in threads beside its reconciler."""
+"""Run the couriers of a worker in threads."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from orchestration.store.outbox import Kind, Outbox
 from sql.connections import Place
 
 _AT_ONCE = 3
-"""Callbacks that are on their way at once, so that one slow receiver holds up no other."""
+"""Number of concurrent callbacks, so that one slow receiver does not block the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """What the couriers deliver with; without `mail` mails wait."""
+    """The delivery functions of the couriers; without `mail`, mails stay in the outbox."""
 
     callback: Deliver
     mail: Deliver | None = None
@@ -27,7 +27,7 @@ class Notifier:
     mail_retry: Retry = field(default_factory=Retry)
 
     def couriers(self, outbox: Outbox, store: StoredJobs) -> list[Courier]:
-        """Return the couriers that work side by side."""
+        """Return the couriers to run concurrently."""
         kinds: list[tuple[Kind, Deliver, Retry]] = [("callback", self.callback, self.retry)] * _AT_ONCE
         kinds += [("mail", self.mail, self.mail_retry)] if self.mail else []
         return [Courier(kind, outbox, store, deliver, retry=retry) for kind, deliver, retry in kinds]
@@ -37,9 +37,9 @@ class Notifier:
 def delivering(
     notifier: Notifier, place: Place, stop: Callable[[], bool], *, left: Callable[[], float]
 ) -> Iterator[None]:
-    """Have the couriers at work on the database inside the block; they are given `left()` seconds at its end.
+    """Run the couriers on the database inside the context; at its end they have `left()` seconds to finish.
 
-    A thread that is still on its way then ends with the process, and what it took is taken up by the next worker.
+    A thread still running then ends with the process, and the next worker recovers its entry.
     """
     over = Event()
     with closing(Outbox(place, lazy=True)) as outbox, closing(StoredJobs(place, lazy=True)) as store:
@@ -60,7 +60,7 @@ def delivering(
 
 
 def _recover(outbox: Outbox, stop: Callable[[], bool]) -> None:
-    """Take up what the last worker left, before anything is taken anew."""
+    """Recover the entries of the last worker before any are taken."""
     while not stop():
         try:
             outbox.recover()

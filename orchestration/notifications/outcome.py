@@ -1,4 +1,4 @@
-"""How one try to deliver ended."""
+"""The outcome of a delivery attempt."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,9 +9,9 @@ from orchestration.store.outbox import Entry, State
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The state the entry comes to, `due` where another try may help; why, for the log, without address or secret.
+    """The new state of the entry, `due` to try again, and the reason for the log, without address or secret.
 
-    `after` is how many seconds the receiver wants to be left alone.
+    `after` is the receiver's `Retry-After` in seconds.
     """
 
     state: State
@@ -20,7 +20,7 @@ class Outcome:
 
 
 class Deliver(Protocol):
-    """One try to deliver an entry; must not raise for an ordinary failure."""
+    """A delivery attempt for an entry; an ordinary failure is an outcome, not an exception."""
 
     def __call__(self, entry: Entry, job: Job) -> Outcome:
         """Deliver it, in bounded time."""

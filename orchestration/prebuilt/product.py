@@ -1,4 +1,4 @@
-"""Prebuilt products: national and European files, made on the first order and kept for all that follow."""
+"""Prebuilt products: national and European files, made for the first order and kept for later ones."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _CHUNK = 1 << 22
 LOCKS = _TURN, _LOCK = (".turn", ".lock")
-"""Held in the prebuilt's folder: by who makes all of it in one process, and by who puts the file there."""
+"""Lock files in the prebuilt folder: for making the whole product in one process, and for writing its file."""
 _MADE = 0.8
-"""The share of an prebuilt that making it takes; the rest is its checksum."""
+"""The share of making the file in the progress; the rest is its checksum."""
 _WAITS = "waits for the same product, which another order is making"
 
 Write = Callable[[Path, Report], str | None]
-"""Writes a file at the path, whole and durable; returns its SHA-256 where it is known already."""
+"""Writes a file at the path, durably; returns its SHA-256 or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrebuiltProduct:
-    """A product for a nation, or its European raster where `nation` is None."""
+    """A product for a nation, or its European raster if `nation` is None."""
 
     product: Product
     kind: Kind
@@ -41,7 +41,7 @@ class PrebuiltProduct:
 
     @property
     def source(self) -> Path:
-        """The file of the product that it is made from. Raises UnknownProduct where there is none."""
+        """The source file of the product. Raises UnknownProduct if there is none."""
         source = self.product.raster if self.kind == "Raster" else self.product.vector
         if source is None:
             raise UnknownProduct(f"{self.product.title} has no {self.kind} any more")
@@ -49,25 +49,25 @@ class PrebuiltProduct:
 
     @property
     def base(self) -> str:
-        """The name without its suffix."""
+        """The file name without its suffix."""
         if self.nation is None:
             return european_name(self.product)
         return national_name(self.product, self.kind, self.nation)
 
     @property
     def name(self) -> str:
-        """The name of its file."""
+        """The file name."""
         return f"{self.base}.tif" if self.nation is None else f"{self.base}.zip"
 
     @property
     def media_type(self) -> str:
-        """The media type of its file."""
+        """The media type of the file."""
         if self.nation is None:
             return COG
         return "application/zip"
 
     def key(self) -> str:
-        """Return what changes with the product as configured and with its source. Raises BrokenSource."""
+        """Return a hash of the product's configuration and source file. Raises BrokenSource."""
         try:
             status = self.source.stat()
         except OSError as error:
@@ -77,38 +77,38 @@ class PrebuiltProduct:
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
 
     def check(self, key: str) -> None:
-        """Refuse to go on where the product is not as it was when its key was this one. Raises BrokenSource."""
+        """Raise BrokenSource if the product's key is no longer this one."""
         if self.key() != key:
             raise BrokenSource(f"{self.source} was changed while {self.name} was made")
 
 
 class PrebuiltProducts:
-    """The prebuilt files, below the folder of results: `house/{key}/{name}` and, once it is complete, its record.
+    """The prebuilt files in the results folder: `house/{key}/{name}` and, once complete, their records.
 
-    Their paths stand in the results of many jobs; the end of a job never removes one.
+    The results of many jobs refer to them, so the end of a job removes none.
     """
 
     def __init__(self, results: Path) -> None:
         self._results = results
 
     def find(self, prebuilt: PrebuiltProduct) -> ResultFile | None:
-        """Return the prebuilt's file, None where it is not made of the source as it now is. Raises BrokenSource."""
+        """Return the file made from the current source, or None. Raises BrokenSource."""
         return recorded_file(self._folder(prebuilt.key()) / prebuilt.name)
 
     def ready(self, prebuilt: PrebuiltProduct) -> Manifest | None:
-        """Return the result of an order of the prebuilt, None where its file is not made yet. Raises BrokenSource."""
+        """Return the result of an order for it, or None if its file is not made yet. Raises BrokenSource."""
         file = self.find(prebuilt)
         return None if file is None else manifest_of(file)
 
     def turn(self, prebuilt: PrebuiltProduct, report: Report) -> AbstractContextManager[None]:
-        """Wait until no other process that makes the prebuilt as a whole is at it. Raises BrokenSource."""
+        """Wait for the lock to make the whole product in this process. Raises BrokenSource."""
         return wait_for(self._folder(prebuilt.key()) / _TURN, report, _WAITS)
 
     def provide(self, prebuilt: PrebuiltProduct, write: Write, stage: Path, report: Report) -> ResultFile:
-        """Return the prebuilt's file, made now unless it is there; of several at once one makes it, the others wait.
+        """Return the file, made now if it does not exist; concurrent callers wait for the one that makes it.
 
-        `write` makes it inside the folder `stage`, on the same file system. Raises BrokenSource, which is also the end
-        where the source was changed meanwhile.
+        `write` makes it in the folder `stage`, on the same file system. Raises BrokenSource, also if the source changes
+        meanwhile.
         """
         key = prebuilt.key()
         folder = self._folder(key)
@@ -143,5 +143,5 @@ def checksum(path: Path, report: Report) -> str:
 
 
 def manifest_of(file: ResultFile) -> Manifest:
-    """Return the result of an order: the file alone."""
+    """Return the result of an order, which is the file."""
     return (Output("result", None, file.media_type, file),)

@@ -1,4 +1,4 @@
-"""A prebuilt file is complete once its record lies beside it."""
+"""Records of prebuilt files: a file is complete once its record exists beside it."""
 
 import json
 from dataclasses import asdict
@@ -8,17 +8,17 @@ from orchestration.job import ResultFile
 from products.whole import whole_file
 
 PREBUILT_FOLDER = "house"
-"""The folder of the prebuilt files below that of results; no job's id can be its name."""
+"""The folder of prebuilt files in the results folder; the name differs from any job id."""
 
 
 def write_record(path: Path, file: ResultFile) -> None:
-    """Say durably that the file at the path is complete, and how old it is."""
+    """Record durably that the file is complete, with its modification time."""
     with whole_file(record_of(path)) as part:
         part.write_text(json.dumps({**asdict(file), "modified": path.stat().st_mtime_ns}))
 
 
 def recorded_file(path: Path) -> ResultFile | None:
-    """Return the complete file at the path, None where it is not there or was changed since."""
+    """Return the complete file at the path, or None if it is missing or was changed since."""
     try:
         record = json.loads(record_of(path).read_text())
         status = path.stat()
@@ -29,5 +29,5 @@ def recorded_file(path: Path) -> ResultFile | None:
 
 
 def record_of(path: Path) -> Path:
-    """Return where the record of the file at the path lies."""
+    """Return the path of a file's record."""
     return path.with_name(f"{path.name}.json")

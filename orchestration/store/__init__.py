@@ -1,4 +1,4 @@
-"""The durable orders: one interface, one module a database."""
+"""The store of jobs and its interface."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -9,93 +9,91 @@ from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
 
 
 class JobStore(Protocol):
-    """Keep orders; every method is one transaction, safe from several processes and threads.
+    """Stores jobs; every method is one transaction, safe across processes and threads.
 
-    A method that changes a job does so only from the state it names (compare and set) and says whether it did.
-    Raises StoreUnavailable when the database cannot be reached.
+    A method that changes a job does so only from the expected state (compare and set), and returns whether it did.
+    Raises StoreUnavailable if the database cannot be reached.
     """
 
     def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
 
-        Raises TooManyOpenOrders where its owner has `max_open` unfinished ones already.
-
-        The same owner's `idempotency_key` with the same `request_hash` returns the job there is; with another
-        one it raises IdempotencyConflict.
+        An `idempotency_key` that the owner has used with the same `request_hash` returns the existing job; with another
+        hash it raises IdempotencyConflict. Raises TooManyOpenOrders if the owner has `max_open` unfinished orders.
         """
 
     def repeated(self, order: Order) -> Job | None:
-        """Return the job that the order's idempotency key names, as `add` would. Raises IdempotencyConflict."""
+        """Return the existing job of the order's idempotency key, as `add` would. Raises IdempotencyConflict."""
 
     def get(self, job_id: str) -> Job | None:
-        """Return the job, None where it is unknown or deleted."""
+        """Return the job, or None if it is unknown or deleted."""
 
     def find(self, query: JobQuery) -> JobPage:
-        """Return one page of jobs, newest first; no job of a list carries its inputs or its result."""
+        """Return a page of jobs, newest first, without their inputs and results."""
 
     def unfinished(self, known: Mapping[str, Job] = ...) -> tuple[Job, ...]:
-        """Return every accepted and running job but those of back ends, oldest first.
+        """Return every accepted and running job, except those of external back ends, oldest first.
 
-        A job that is `known`, by its id, is returned as it is there where nothing has changed since.
+        A job in `known`, by id, is returned as it is if it has not changed since.
         """
 
     def waiting(self, processes: Collection[str], most: int) -> int:
-        """Return how many accepted jobs there are of these processes, counted up to `most`."""
+        """Return the number of accepted jobs of these processes, at most `most`."""
 
     def begin(self, job_id: str) -> Job | None:
-        """Take an accepted job to running with the next attempt; None when it is accepted no more."""
+        """Change an accepted job to running, with the next attempt; None if it is no longer accepted."""
 
     def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
-        """Note the progress of a running attempt, which never goes back; False when it is not the running one."""
+        """Record the progress of an attempt, which never decreases; False if it is not the running one."""
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
-        """Make a running attempt's result the result; False when the attempt is not the running one."""
+        """Publish the result of an attempt; False if it is not the running one."""
 
     def fail(self, job_id: str, attempt: int, reason: str, *, fault: str = "") -> bool:
-        """End a running attempt's job as failed; `fault` names the class of the error."""
+        """Change the job of a running attempt to failed; `fault` is the class of the error."""
 
     def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
-        """Take a running attempt's job back to accepted; `counted` adds to its failures."""
+        """Change the job of a running attempt back to accepted; `counted` increments its failures."""
 
     def tell(self, job_ids: Iterable[str], message: str) -> None:
-        """Note why accepted jobs wait; an empty message says that they wait for their turn."""
+        """Set the message of accepted jobs to why they wait; empty if they only wait for others before them."""
 
     def dismiss(self, job_id: str) -> Job | None:
-        """Dismiss an unfinished job, delete a finished or dismissed one; return it as it then is, None if unknown."""
+        """Dismiss an unfinished job, delete a finished or dismissed one; return the new state, None if unknown."""
 
     def update(self, job_id: str, update: BackendUpdate) -> Job | None:
-        """Bring the job to what an external back end says; return it as it then is, None where it is unknown.
+        """Apply an update of an external back end; return the new state of the job, None if it is unknown.
 
-        From the first update on the back end has the job: every change of a run of ours finds none to change. Said
-        again it changes nothing. Raises UpdateRefused for a finished job, and where a running one would wait again.
+        The first update hands the job over to the back end: runs of our own no longer change it. A repeated update
+        changes nothing. Raises UpdateRefused for a finished job, or if a running one would wait again.
         """
 
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
-        """Return the jobs whose files must go: their time has ended, or they failed, are dismissed or deleted.
+        """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end.
 
-        Those of a back end too: what is there a run of ours left.
+        Files of a job of an external back end are left from an earlier run of our own.
         """
 
     def next_expiry(self) -> datetime | None:
-        """Return when the next files go that are a job's own, None where there are none."""
+        """Return when the next files of a job expire, prebuilt files aside, or None."""
 
     def kept_paths(self) -> frozenset[str]:
-        """Return the paths of all files that stand in results and whose time has not ended."""
+        """Return the paths of all files of results that have not expired."""
 
     def files_removed(self, job_id: str) -> None:
-        """Note that a job's files are gone."""
+        """Record that a job's files were removed."""
 
     def purge(self, before: datetime) -> int:
-        """Remove the rows of finished jobs last touched before, whose files are gone; return how many."""
+        """Delete finished jobs last updated before, whose files were removed; return how many."""
 
     def check_readable(self) -> None:
-        """Return if the orders can be read now, whatever number there is."""
+        """Raise StoreUnavailable if the jobs cannot be read, at a cost that does not depend on their number."""
 
     def check_writable(self) -> None:
-        """Return if the database can be written now; nothing is."""
+        """Raise StoreUnavailable if the database cannot be written; writes nothing."""
 
     def changed(self) -> bool:
-        """Say whether anything was written since the last call, cheaply; for one listener a store."""
+        """Return cheaply whether anything was committed since the last call; for one caller of a store."""
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""

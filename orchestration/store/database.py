@@ -1,4 +1,4 @@
-"""The database of the orders."""
+"""The database of the jobs."""
 
 from contextlib import AbstractContextManager
 
@@ -9,10 +9,10 @@ _ORDERS = "the database of the orders"
 
 
 class OrdersDatabase(sql.database.Database):
-    """The database at `place`; one of SQLite is made when it is not there.
+    """The database at `place`; a SQLite file is created if it does not exist.
 
-    Raises StoreUnavailable when it cannot be opened, is locked for longer than `busy_seconds`, is full, or was written
-    by a newer version: when it is made, or with `lazy` when it is used.
+    Raises StoreUnavailable if it cannot be opened, is locked for longer than `busy_seconds`, is full, or has a newer
+    schema: on construction, or with `lazy` on use.
     """
 
     failure = StoreUnavailable
@@ -20,5 +20,5 @@ class OrdersDatabase(sql.database.Database):
 
 
 def unavailable() -> AbstractContextManager[None]:
-    """Turn what the database fails with, which something else has opened, into StoreUnavailable."""
+    """Translate the errors of a database that other code has opened into StoreUnavailable."""
     return sql.database.failing_as(StoreUnavailable, _ORDERS)

@@ -1,4 +1,4 @@
-"""The list of jobs as SQL: constant text, values by parameter."""
+"""The list of jobs as SQL: constant text, values as parameters."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ _LARGEST = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The list that a query asks for: `matching` and `values` are the part of a statement that finds it."""
+    """The list of a query: `matching` and `values` are the `from … where …` of its statements."""
 
     query: JobQuery
     matching: str
     values: Mapping[str, Any]
 
     def count(self) -> tuple[str, Mapping[str, Any]]:
-        """Return the statement that counts, with its parameters."""
+        """Return the counting statement with its parameters."""
         return f"select count(*) {self.matching}", self.values
 
     def page(self) -> tuple[str, Mapping[str, Any]]:
-        """Return the statement for the page and one job more, with its parameters; `cut` takes what it finds."""
+        """Return the statement for the page and one more job, with its parameters; pass its rows to `cut`."""
         query, cursor = self.query, self.query.cursor
         order = "asc" if cursor and cursor.newer else "desc"
         after = f" and (created, id) {'>' if cursor.newer else '<'} (:cursor_created, :cursor_id)" if cursor else ""
@@ -43,7 +43,7 @@ class Listing:
         return page, {**self.values, **bounds, **place}
 
     def cut(self, found: list[Job], matched: int) -> JobPage:
-        """Return the page, newest first, of what its statement found."""
+        """Return the page, newest first, from the rows of its statement."""
         query, jobs = self.query, found[: max(0, self.query.limit)]
         more = len(found) > len(jobs)
         if query.cursor and query.cursor.newer:
@@ -52,7 +52,7 @@ class Listing:
 
 
 def listing_of(query: JobQuery, *, now: int) -> Listing:
-    """Return the list; `now` is the present as a table holds it."""
+    """Return the list; `now` is the current time in microseconds."""
     values = _values(query)
     clauses = ["deleted is null", *(_CLAUSES[name] for name in values)]
     for clause, parameters in _lists(query):
@@ -74,7 +74,7 @@ def _values(query: JobQuery) -> dict[str, Any]:
 
 
 def _lists(query: JobQuery) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the filters by lists that are set, with their parameters."""
+    """Yield the clauses of the list filters that are set, with their parameters."""
     if query.processes:
         text, values = among("process", query.processes)
         yield f"process in {text}", values
@@ -87,7 +87,7 @@ def _lists(query: JobQuery) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _seen(sight: JobVisibility) -> tuple[str, dict[str, Any]]:
-    """Return the filter by what a caller sees, with its parameters."""
+    """Return the clause for a caller's visibility, with its parameters."""
     own, values = among("own", sight.own)
     values["caller"] = sight.caller
     if not sight.foreign:

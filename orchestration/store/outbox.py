@@ -1,4 +1,4 @@
-"""The outbox in the orders' database: what is due, what became of it."""
+"""The outbox in the database of the jobs: notifications and their delivery."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Kind = Literal["callback", "mail"]
 
 
 class State(StrEnum):
-    """How the delivery of an entry stands."""
+    """The state of an entry's delivery."""
 
     WAITING = "waiting"
     DUE = "due"
@@ -23,12 +23,12 @@ class State(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """A mail was handed over, or was about to be, and the answer never came: it is not sent again."""
+    """A mail may have been sent, but no reply came; it is not sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """How one delivery stands, without its address."""
+    """The state of a delivery, without its address."""
 
     kind: Kind
     event: Status
@@ -38,7 +38,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What was taken to be sent: its `tries`-th try."""
+    """An entry taken for delivery, with the number of this attempt."""
 
     number: int
     job_id: str
@@ -49,10 +49,10 @@ class Entry:
 
 
 class Outbox(OrdersDatabase):
-    """The entries that orders put there; every method is one transaction, safe from several processes and threads."""
+    """The notifications of orders; every method is one transaction, safe across processes and threads."""
 
     def take(self, kind: Kind) -> Entry | None:
-        """Return an entry that is due, from now on `sending`, which is durable; None where there is none."""
+        """Return a due entry, durably changed to `sending`, or None."""
         values = {"kind": kind, "now": now()}
         with self._reading() as connection:
             if connection.execute(statements.ANY_DUE, values).fetchone() is None:
@@ -62,21 +62,21 @@ class Outbox(OrdersDatabase):
         return _entry(row) if row else None
 
     def settle(self, entry: Entry, state: State) -> None:
-        """Note how a taken entry ended."""
+        """Set the final state of a taken entry."""
         self._settle(entry, state, None)
 
     def postpone(self, entry: Entry, seconds: float) -> None:
-        """Have a taken entry due again after so many seconds."""
+        """Make a taken entry due again after this many seconds."""
         self._settle(entry, State.DUE, now() + timedelta(seconds=seconds) // timedelta(microseconds=1))
 
     def recover(self) -> None:
-        """Take up what a courier that is gone left: callbacks are due again, the outcome of mails is unknown."""
+        """Recover the entries of ended couriers: callbacks become due again, mails become unknown."""
         with self._writing() as connection:
             connection.execute(statements.LEFT_CALLBACKS, {"now": now()})
             connection.execute(statements.LEFT_MAILS)
 
     def notifications(self, job_id: str) -> tuple[Notification, ...]:
-        """Return how the deliveries of an order stand."""
+        """Return the states of an order's notifications."""
         with self._reading() as connection:
             rows = connection.execute(statements.NOTIFICATIONS, {"id": job_id}).fetchall()
         return tuple(Notification(row["kind"], Status(row["event"]), State(row["state"]), row["tries"]) for row in rows)

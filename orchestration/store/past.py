@@ -1,4 +1,4 @@
-"""What the orders' database says of orders that are over, for estimates: only read, and only so much of it."""
+"""Read past orders for estimates, read-only and bounded."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from orchestration.store.database import unavailable
 from sql.connections import Connection, Dialect, DialectText, Place, among
 
 MOST = 50
-"""Orders that an estimate rests on, at most: the newest."""
+"""Maximum number of orders that an estimate is based on: the newest."""
 
 _PAST = DialectText(
     sqlite="""select id, inputs, json_extract(manifest, '$[0].file.size') as size, (finished - started) / 1e6 as seconds
@@ -35,15 +35,15 @@ _PAST = DialectText(
         and cast(manifest::json -> 0 -> 'file' ->> 'size' as bigint) > 0
     order by number desc limit :most""",
 )
-"""Of the last 5,000 orders only; one whose area has very many vertices is left out, and one that PostgreSQL cannot look
-into, as it has signs outside of the Basic Multilingual Plane."""
+"""Only the last 5,000 orders. Orders with very large areas are skipped, in PostgreSQL also those whose JSON it cannot
+read, because of characters outside the Basic Multilingual Plane."""
 
 _WAITING = "select count(*) from jobs where finished is null and backend = 0 and process not in "
 
 
 @dataclass(frozen=True, slots=True)
 class PastOrder:
-    """A successful order: what it was for, the bytes of its file, the seconds of its run."""
+    """A successful order: its inputs, the size of its file in bytes, the duration of its run in seconds."""
 
     id: str
     inputs: Mapping[str, Any] = field(repr=False)
@@ -60,7 +60,7 @@ def past_orders(place: Place, *, process: str, kind: str, series: str, most: int
 
 
 def count_unfinished(place: Place, *, beside: Collection[str]) -> int:
-    """Return how many orders wait or run, without those of some processes. Raises StoreUnavailable."""
+    """Return the number of unfinished orders of all processes except `beside`. Raises StoreUnavailable."""
     quick, values = among("quick", sorted(beside) or [""])
     with _reading(place) as connection:
         [(count,)] = connection.execute(_WAITING + quick, values).fetchall()
@@ -73,7 +73,7 @@ def _dialect(place: Place) -> Dialect:
 
 @contextmanager
 def _reading(place: Place) -> Iterator[Connection]:
-    """Give a connection that cannot write; a file that is not there is not made."""
+    """Yield a read-only connection; a missing file is not created."""
     with unavailable():
         if not isinstance(place, Path):
             with place.reading() as shared:

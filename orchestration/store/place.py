@@ -1,4 +1,4 @@
-"""Where the orders are, as a child process is told: never on its command line, which everybody may read."""
+"""Pass the database to a child process by its environment; every user can read a command line."""
 
 import os
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ _CONNECTIONS = 2
 
 
 def environment_of(url: str | None) -> Mapping[str, str]:
-    """Return what `place_of_environment` needs in a child; without a `url` the orders are in the file."""
+    """Return the variables for `place_of_environment` in a child; without a `url` the jobs are in the state folder."""
     return {_VARIABLE: url or ""}
 
 
 def place_of_environment(state_dir: Path) -> Place:
-    """Return the place that our parent uses: PostgreSQL as the environment says, or the file in the state folder."""
+    """Return the parent's database: PostgreSQL from the environment, or the file in the state folder."""
     return place_of(os.environ.get(_VARIABLE), state_dir, connections=_CONNECTIONS)
 
 
 def place_of(url: str | None, state_dir: Path, *, connections: int) -> Place:
-    """Return the database at a URL of PostgreSQL, without one the file in the state folder; nothing is opened."""
+    """Return PostgreSQL at a URL, or without one the file in the state folder; opens no connection."""
     if url:
         from sql.pool import PostgresPool  # noqa: PLC0415  every child on SQLite would load it for nothing
 

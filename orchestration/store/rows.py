@@ -1,4 +1,4 @@
-"""A row of the jobs table as a job."""
+"""Convert between rows and jobs."""
 
 import json
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def _notice(members: Mapping[str, Any]) -> Notice:
 
 
 def entries_of(order: Order, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the order's entries of the outbox: of one that is stored finished, what it came to, and due at once."""
+    """Return the order's entries for the outbox; if it is stored as finished, only those of its status, due at once."""
     finished = row["finished"] is not None
     return [
         {

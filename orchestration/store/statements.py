@@ -1,11 +1,11 @@
-"""What the store tells a database. Every change names the state it starts from, so that a late one changes nothing."""
+"""The store's SQL statements. Every update tests the current state, so that a late one changes nothing."""
 
 from sql.connections import DialectText
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
     files_until, expired, backend, '[]' as notices"""
-"""Every column but the inputs and the result, which may be megabytes each, and whom to tell: no list shows them."""
+"""All columns for lists, without inputs and results, which may be megabytes, and without notifications."""
 
 ADD = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated)
@@ -112,7 +112,7 @@ BACKEND_FAILED = """update jobs set
 MAIL = """insert into outbox (job, kind, event, address, state, due)
     select :id, 'mail', :event, :address, 'due', cast(:now as bigint)
     where not exists (select 1 from outbox where job = :id and kind = 'mail' and event = :event)"""
-"""Who ordered the mail gets one, whoever asks for another."""
+"""At most one mail for each event of an order."""
 
 PURGE = "delete from jobs where finished is not null and files = 0 and updated < :before"
 
@@ -129,7 +129,7 @@ TAKE = """update outbox set state = 'sending', due = null, tries = tries + 1
             and (earlier.state = 'sending' or earlier.state = 'due' and earlier.tries = 0))
         order by due, number limit 1) and state = 'due'
     returning *"""
-"""What an order came to is told in that order, as far as the first try goes; of two that take one, one gets it."""
+"""The first attempts of an order's notifications are made in order; concurrent couriers never take the same entry."""
 
 SETTLE = "update outbox set state = :state, due = :due where number = :number and state = 'sending'"
 

@@ -65,7 +65,7 @@ def restore(
     """Replace the state by the archive, or complete an interrupted restore.
 
     With a `url` the orders go to that PostgreSQL, whose schema is upgraded; its existing rows are saved with the old
-    state. Raises NotRestorable, StateInTheWay, StateBusy, DatabaseAway, NewerSchema or OSError, with the old state
+    state. Raises NotRestorable, StateExists, StateBusy, DatabaseAway, NewerSchema or OSError, with the old state
     unchanged.
     """
     about = read_about(archive)
@@ -85,7 +85,7 @@ def restore(
 def _exclusive_database(url: str | None) -> Iterator[None]:
     """Lock out the workers of all machines, and upgrade the schema.
 
-    Raises StateBusy if a worker runs, StateInTheWay if another user owns the tables.
+    Raises StateBusy if a worker runs, StateExists if another user owns the tables.
     """
     if url is None:
         yield
@@ -130,7 +130,7 @@ def _removed_on_failure(stage: Path) -> Iterator[None]:
 
 
 def _refuse_state(state: Path, names: tuple[str, ...], *, force: bool) -> None:
-    """Raise StateInTheWay if any of these exists; empty folders do not count."""
+    """Raise StateExists if any of these exists; empty folders do not count."""
     for path in (state / name for name in names):
         filled = any(path.iterdir()) if path.is_dir() else path.exists()
         if filled and not force:
@@ -138,7 +138,7 @@ def _refuse_state(state: Path, names: tuple[str, ...], *, force: bool) -> None:
 
 
 def _refuse_orders(url: str | None, *, force: bool) -> None:
-    """Raise StateInTheWay if PostgreSQL has rows."""
+    """Raise StateExists if PostgreSQL has rows."""
     if url is None or force:
         return
     with closing(PostgresPool(url)) as pool, pool.reading() as connection:

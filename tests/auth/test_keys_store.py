@@ -154,7 +154,7 @@ def test_an_expired_key_and_a_revoked_one_say_so_to_their_holder_only(keys: ApiK
     assert "expired" in reason(keys, text)
     assert keys.revoke(key.id)
     assert "revoked" in reason(keys, text)
-    assert "no such" in reason(keys, _with_checksum(f"lc_{key.id}{new_key().text[15:59]}"))
+    assert "does not exist" in reason(keys, _with_checksum(f"lc_{key.id}{new_key().text[15:59]}"))
 
 
 @both

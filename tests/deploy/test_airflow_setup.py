@@ -125,5 +125,5 @@ def test_there_is_nothing_that_others_may_read(tmp_path: Path) -> None:
     assert "@db.example.org:5433/maps\n" in text
     again = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert again.returncode == 1
-    assert "nothing is written over" in again.stderr
+    assert "is not overwritten" in again.stderr
     assert made["airflow.env"].read_text() == text

@@ -101,7 +101,7 @@ def test_airflow_does_not_wait_for_a_server_that_takes_news_and_says_nothing(air
         for run in runs:
             told(receiver, run)
         hanging.set()
-    assert "was not taken: TimeoutError" in airflow.log("scheduler").read_text()
+    assert "was not accepted: TimeoutError" in airflow.log("scheduler").read_text()
 
 
 def test_telling_takes_no_time_whether_the_server_hangs_or_is_away(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Tells the server at once that the run of an order ended; runs in Airflow's scheduler and in its API server.
+"""Airflow plugin that sends an event to the server when the run of an order ends.
 
-Best effort: a run whose news is lost is found by the server's own looking. Signed as Standard Webhooks
-(LANDCAST_AIRFLOW_KEY); told to LANDCAST_SERVER_URL. Where one of the two is empty, nothing is told.
+It runs in Airflow's scheduler and API server. Events are best effort, as the server also polls runs. They are signed
+as Standard Webhooks with LANDCAST_AIRFLOW_KEY and sent to LANDCAST_SERVER_URL; if one of them is empty, none are sent.
 """
 
 import json
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 TIMEOUT = 2.0
-"""Seconds that the server has for each step of taking the news."""
+"""Seconds for each step of the server's reply."""
 WAITING = 1000
-"""News that wait for a server which is slow; more are dropped."""
+"""Maximum number of queued events; more are dropped."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,40 +36,40 @@ _log = logging.getLogger(__name__)
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     @override
     def redirect_request(self, *_: Any) -> None:
-        """Follow nobody elsewhere with what is signed for the server."""
+        """Follow no redirect with an event that is signed for the server."""
 
 
-class Teller:
-    """Tells news in a thread of its own: `tell` returns at once whatever the server does, and never raises."""
+class EventSender:
+    """Sends events in a thread; `send` returns at once and never raises."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._url = f"{url.rstrip('/')}/airflow/events"
         self._key = key_of(secret)
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-        self._news: Queue[dict[str, str]] = Queue(WAITING)
+        self._events: Queue[dict[str, str]] = Queue(WAITING)
         self._process = 0
 
-    def tell(self, news: dict[str, str]) -> None:
-        """Have it told, or dropped where too much waits."""
+    def send(self, event: dict[str, str]) -> None:
+        """Queue the event, or drop it if the queue is full."""
         self._start()
         try:
-            self._news.put_nowait(news)
+            self._events.put_nowait(event)
         except Full:
-            _log.warning("the news of run %s is dropped: the server is slow", news["run"])
+            _log.warning("the event of run %s is dropped: the server is slow", event["run"])
 
     def _start(self) -> None:
-        """Start the thread in the process that tells: none comes along through a fork."""
+        """Start the thread in this process, as threads do not survive a fork."""
         if self._process != os.getpid():
-            self._process, self._news = os.getpid(), Queue(WAITING)
-            threading.Thread(target=self._run, args=(self._news,), name="landcast news", daemon=True).start()
+            self._process, self._events = os.getpid(), Queue(WAITING)
+            threading.Thread(target=self._run, args=(self._events,), name="landcast events", daemon=True).start()
 
-    def _run(self, told: "Queue[dict[str, str]]") -> None:
+    def _run(self, events: "Queue[dict[str, str]]") -> None:
         while True:
-            news = told.get()
+            event = events.get()
             try:
-                self._post(json.dumps(news).encode())
+                self._post(json.dumps(event).encode())
             except (OSError, HTTPException) as error:
-                _log.warning("the news of run %s was not taken: %s", news["run"], type(error).__name__)
+                _log.warning("the event of run %s was not accepted: %s", event["run"], type(error).__name__)
 
     def _post(self, body: bytes) -> None:
         headers = {"content-type": "application/json", **sign(self._key, str(uuid.uuid4()), int(time.time()), body)}
@@ -82,33 +82,33 @@ class Teller:
 
 
 class Listener:
-    """What Airflow calls when a run ends, in the loop of its scheduler."""
+    """Airflow's listener for the end of a run, called in the scheduler's loop."""
 
-    def __init__(self, teller: Teller) -> None:
-        self._teller = teller
+    def __init__(self, sender: EventSender) -> None:
+        self._sender = sender
 
     @hookimpl
     def on_dag_run_success(self, dag_run: "DagRun", msg: str) -> None:  # noqa: ARG002 - Airflow calls by name
-        """Tell, where all is done."""
+        """Send the event of a successful run."""
         self._ended(dag_run, "success")
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: "DagRun", msg: str) -> None:  # noqa: ARG002 - likewise
-        """Tell, where a task failed for good, and where somebody ended the run."""
+        """Send the event of a failed or stopped run."""
         self._ended(dag_run, "failed")
 
     def _ended(self, dag_run: "DagRun", state: str) -> None:
         if is_run(dag_run.run_id):
-            self._teller.tell({"dag": dag_run.dag_id, "run": dag_run.run_id, "state": state})
+            self._sender.send({"dag": dag_run.dag_id, "run": dag_run.run_id, "state": state})
 
 
 def _listeners() -> list[Listener]:
     url, secret = os.environ.get("LANDCAST_SERVER_URL", ""), os.environ.get("LANDCAST_AIRFLOW_KEY", "")
-    return [Listener(Teller(url, secret))] if url and secret else []
+    return [Listener(EventSender(url, secret))] if url and secret else []
 
 
 class LandcastPlugin(AirflowPlugin):  # type: ignore[misc] # Airflow is not in the server's environment
-    """What Airflow finds in the folder of plugins."""
+    """The plugin that Airflow loads."""
 
     name = "landcast"
     listeners = _listeners()

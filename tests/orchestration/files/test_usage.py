@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.files.usage import allocated, in_words, known_usage, note_usage
+from orchestration.files.usage import allocated, known_usage, note_usage, readable_size
 
 _MB = 1 << 20
 
@@ -51,4 +51,4 @@ def test_the_note_is_read_by_others_and_written_over(tmp_path: Path) -> None:
     ("size", "words"), [(999, "999 bytes"), (1536, "1.5 KiB"), (50 * 1024**3, "50 GiB"), (2 * 1024**5, "2048 TiB")]
 )
 def test_sizes_are_said_as_people_read_them(size: int, words: str) -> None:
-    assert in_words(size) == words
+    assert readable_size(size) == words

@@ -150,7 +150,7 @@ def test_a_finished_order_never_changes_and_says_how_it_stands(bureau: Bureau) -
             answer = put(bureau, job, **said)
             assert answer.status_code == 409
             assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.json()["detail"].startswith(f"the order is {status} and never changes any more")
+            assert answer.json()["detail"].startswith(f"the order is {status}, which is final")
         assert stored(bureau, job) == before
 
 
