@@ -179,10 +179,10 @@ READ: dict[str, Any] = {"who": "public", "may": "read-items", "collections": "pa
         ({"who": {}, "may": "administer"}, "grants.g.who: {}; allowed: public"),
         ({"may": "administer"}, "grants.g.who: None; allowed: public"),
         ({"who": {"rôle": "x"}, "may": "administer"}, "grants.g.who.rôle: unknown; allowed: role"),
-        ({"who": {"role": [1]}, "may": "administer"}, "grants.g.who.role: [1] is neither a word"),
+        ({"who": {"role": [1]}, "may": "administer"}, "grants.g.who.role: [1] is neither a string"),
         ({"who": "public", "may": "fly"}, "grants.g.may: 'fly' is no action; allowed: discover"),
-        ({"who": "public"}, "grants.g.may: None is neither a word"),
-        ({"who": "public", "may": []}, "grants.g.may: [] is neither a word"),
+        ({"who": "public"}, "grants.g.may: None is neither a string"),
+        ({"who": "public", "may": []}, "grants.g.may: [] is neither a string"),
         (
             {"who": "public", "may": "read-items", "collections": "parx"},
             "grants.g.collections: 'parx' is none of clcplus-raster, ",
@@ -195,7 +195,7 @@ READ: dict[str, Any] = {"who": "public", "may": "read-items", "collections": "pa
         ({"who": "public", "may": "read-items", "processes": "*"}, "grants.g: read-items needs collections"),
         ({"who": "public", "may": "discover"}, "grants.g: discover needs collections or processes"),
         ({"who": "public", "may": "administer", "unless": 1}, "grants.g.unless: unknown; allowed: who, may"),
-        ({"who": "public", "may": "administer", "limits": 1}, "grants.g.limits: 1 is no mapping"),
+        ({"who": "public", "may": "administer", "limits": 1}, "grants.g.limits: 1 is not a mapping"),
         (
             {"who": "public", "may": "administer", "limits": {"largest-order-km2": 0}},
             "grants.g.limits.largest-order-km2: 0; allowed: a number above 0",
@@ -210,7 +210,7 @@ READ: dict[str, Any] = {"who": "public", "may": "read-items", "collections": "pa
         ),
         (
             {"who": "public", "may": "administer", "limits": {"order-area": {"nation": "Atlantis"}}},
-            "grants.g.limits.order-area: 'Atlantis' is no nation",
+            "grants.g.limits.order-area: 'Atlantis' is not a nation",
         ),
         (
             {"who": "public", "may": "administer", "limits": {"order-area": {"polygon": "POINT(1 1)"}}},
