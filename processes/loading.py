@@ -61,7 +61,7 @@ def load_process(
     """Return the process of an entry, whose id is its name there. Raises WrongPlugin."""
     definition = dict(entry["processor"])
     plugin = plugin_class(definition["name"])
-    hands_over = "dag" in (entry.get("airflow") or {})
+    hands_over = "dag" in (_airflow_of(entry) or {})
     if not issubclass(plugin, Processor):
         return _adapted(name, _made(plugin, definition), language, hands_over=hands_over)
     processor: Processor = _made(plugin, {**definition, "years": years or {}})
@@ -112,6 +112,12 @@ def _is_there(module: str) -> bool:
         return False
 
 
+def _airflow_of(entry: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Return what an entry says of Airflow, None where it says nothing; what has no shape is named by the schema."""
+    said = entry.get("airflow")
+    return {name: str(value) for name, value in said.items()} if isinstance(said, Mapping) else None
+
+
 def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> ProcessRow:
     """Return the row of a process, from its class and its entry."""
     row = ProcessRow(
@@ -123,7 +129,7 @@ def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> Process
         dag=processor.dag,
         twin=processor.dag + TESTING if processor.has_twin else "",
     )
-    airflow: Mapping[str, str] | None = entry.get("airflow")
+    airflow = _airflow_of(entry)
     if airflow is None:
         return row
     if "dag" not in airflow:

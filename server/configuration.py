@@ -222,6 +222,9 @@ def _wording(error: ValidationError) -> str:
         "minItems": lambda: "is empty" if not value else f"has less than {expected} values",
         "maxItems": lambda: f"has more than {expected} values",
         "minProperties": lambda: "is empty",
+        "dependentRequired": lambda: ", ".join(
+            f"{name} needs {' and '.join(needed)}" for name, needed in expected.items() if name in _any(value)
+        ),
         "format": lambda: str(error.cause),
     }
     return words[str(error.validator)]() if error.validator in words else error.message

@@ -1,6 +1,7 @@
 """The registry is made of the configuration's entries and their classes; what is wrong is named and left out."""
 
 from pathlib import Path
+from typing import Any
 
 from processes.loading import load_processes
 from products.catalogue import read_configuration
@@ -19,3 +20,20 @@ def test_a_process_is_known_by_its_name_in_the_configuration() -> None:
     assert loaded.processors["repeat"].metadata["id"] == "repeat"
     (row,) = loaded.registry
     assert (row.id, row.work, row.dag) == ("repeat", "orchestration.work.echo", "echo")
+
+
+def test_an_entry_says_whether_airflow_does_it() -> None:
+    entry = {"type": "process", "processor": {"name": "HelloWorld"}}
+    own = {"dag": "own", "task": "last", "files": "/srv", "attempts": 1}
+    said: dict[str, Any] = {"here": None, "task": {}, "own": own, "odd": 5, "text": "dag"}
+    entries = {name: {**entry, **({} if each is None else {"airflow": each})} for name, each in said.items()}
+    rows = {row.id: row for row in load_processes(entries).registry}
+    assert {name: (row.work, row.dag, row.hands_over) for name, row in rows.items()} == {
+        "here": ("processes.foreign", "", False),
+        "task": ("processes.foreign", "landcast-process", False),
+        "own": ("", "own", True),
+        "odd": ("processes.foreign", "", False),
+        "text": ("processes.foreign", "", False),
+    }
+    assert (rows["own"].task, rows["own"].files_below, rows["own"].output) == ("last", "/srv", "echo")
+    assert load_processes(entries).registry.dags == {"landcast-process", "own"}

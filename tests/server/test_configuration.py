@@ -76,6 +76,11 @@ def test_everything_wrong_is_named_at_once(configuration: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("place", "value", "problem"),
     [
+        ("resources/echo/attempts", 0, "resources.echo.attempts: 0 is below 1"),
+        ("resources/echo/airflow", {"task": "x"}, "resources.echo.airflow: task needs dag"),
+        ("resources/echo/airflow", {"dagg": "x"}, "resources.echo.airflow.dagg: unknown; did you mean dag?"),
+        ("resources/echo/airflow", {"dag": "a b"}, "resources.echo.airflow.dag: 'a b': must be the id of a DAG"),
+        ("resources/echo/airflow", {"dag": "a", "files": "b"}, "resources.echo.airflow.files: 'b': must be a path fro"),
         ("resources/parks/providers", 5, "resources.parks.providers: must be a list, not 5"),
         ("resources/parks/providers", {"type": "feature"}, "resources.parks.providers: must be a list, not a mapping"),
         ("resources/parks/providers", [], "resources.parks.providers: is empty"),
