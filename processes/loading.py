@@ -65,11 +65,29 @@ def load_process(
     if not issubclass(plugin, Processor):
         return _adapted(name, _made(plugin, definition), language, hands_over=hands_over)
     processor: Processor = _made(plugin, {**definition, "years": years or {}})
+    if lacking := _lacking(processor.metadata):
+        raise WrongPlugin(f"{definition['name']}: its description lacks {', '.join(lacking)}")
     processor.metadata = {**processor.metadata, "id": name}
     processor.hands_over = hands_over
     if processor.work and not _is_there(processor.work):
         raise WrongPlugin(f"{definition['name']}: there is no module {processor.work}, which does its work")
     return processor
+
+
+_NEEDED = (
+    *("id", "version", "title", "description", "keywords", "jobControlOptions", "outputTransmission"),
+    *("inputs", "outputs"),
+)
+
+
+def _lacking(description: Mapping[str, Any]) -> list[str]:
+    """Return what is missing in the description of a process of our own kind, which is shown as it is."""
+    if lacking := [name for name in _NEEDED if name not in description]:
+        return lacking
+    members = [
+        (f"{kind}.{name}", described) for kind in ("inputs", "outputs") for name, described in description[kind].items()
+    ]
+    return [f"{place}.{name}" for place, described in members for name in ("title", "schema") if name not in described]
 
 
 def _adapted(name: str, plugin: BaseProcessor, language: str, *, hands_over: bool) -> Processor:
@@ -87,7 +105,7 @@ def plugin_class(name: str) -> type[Any]:
         raise WrongPlugin(f"{name!r} is no dotted name of a plugin, and none of {', '.join(known)}")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise WrongPlugin(f"{name}: {_said(error)}") from error
     if not isinstance(found, type) or not issubclass(found, BaseProcessor):
         raise WrongPlugin(f"{name} is no pygeoapi.process.base.BaseProcessor")
@@ -97,11 +115,11 @@ def plugin_class(name: str) -> type[Any]:
 def _made(plugin: type[Any], definition: dict[str, Any]) -> Any:
     try:
         return plugin(definition)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise WrongPlugin(f"{definition['name']}: {_said(error)}") from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
 
 

@@ -6,11 +6,15 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
+
+from processes.base import Processor
+from processes.echo import Echo
 
 SURVEY: dict[str, Any] = {
     "title": {"en": "Survey", "fr": "Relevé"},
@@ -113,6 +117,33 @@ class Raising(BaseProcessor):
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, {})
         raise KeyError("no key")
+
+
+class Short(Processor):
+    """Is of our own kind, and does not say what its input allows."""
+
+    work = "orchestration.work.echo"
+    description: ClassVar[Mapping[str, Any]] = {**Echo.description, "inputs": {"a": {"title": "A"}}}
+
+
+class Shorter(Processor):
+    """Has no version."""
+
+    description: ClassVar[Mapping[str, Any]] = {"id": "shorter", "inputs": {}, "jobControlOptions": []}
+
+
+class Workless(Echo):
+    """Has a work that is not there."""
+
+    work = "no.such.work"
+
+
+class Leaving(BaseProcessor):
+    """Ends whoever makes it."""
+
+    def __init__(self, processor_def: dict[str, Any]) -> None:
+        del processor_def
+        sys.exit("bye")
 
 
 class NoProcessor:
