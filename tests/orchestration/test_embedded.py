@@ -271,7 +271,7 @@ def test_where_the_server_is_killed_its_children_end_and_another_serves(site: Si
     first = site.server()
     first.kill()
     assert site.end_of(job) == Gone("the process that begins orders has ended")
-    until(lambda: not any(_is_alive(int(pid)) for pid in family.read_text().split()))
+    until(lambda: not any(_is_alive(int(pid)) for pid in family.read_text().split()), seconds=20)
     assert site.server().pid != first.pid
     assert isinstance(site.end_of(site.start("echo")), Done)
 
@@ -288,7 +288,7 @@ def test_a_server_that_stands_still_is_replaced(site: Site, until: Until) -> Non
     assert site.end_of(asked) == Gone("the process that begins orders has ended")
     assert isinstance(site.end_of(working), Gone)
     assert time.thread_time() - begin < 5, "nothing waits for it, and nothing turns round and round"
-    until(lambda: not any(_is_alive(int(pid)) for pid in family.read_text().split()))
+    until(lambda: not any(_is_alive(int(pid)) for pid in family.read_text().split()), seconds=20)
     assert site.server().pid != first.pid
     assert isinstance(site.end_of(site.start("echo")), Done)
 
@@ -309,7 +309,7 @@ def test_nothing_of_the_group_is_left_after_a_try_that_left_grandchildren(site: 
     job = site.start("orphans")
     pid = site.pid(job)
     assert isinstance(site.end_of(job), Done)
-    until(lambda: not _group(pid))
+    until(lambda: not _group(pid), seconds=20)
     until(lambda: not psutil.pid_exists(pid))
 
 
