@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from pygeoapi.error import GenericError
 from pygeoapi.plugin import PLUGINS
-from pygeoapi.provider.base import BaseProvider
 from starlette.requests import Request
 
 from plugins.coverages import CoverageProvider
@@ -25,7 +24,8 @@ FAILURES = (ProductError, GenericError, OSError, LookupError, TypeError, ValueEr
 _BESIDE = ("-wal", ".msk", ".ovr", ".aux.xml")
 """Files beside one of ours that change what it is."""
 _LOGGER = logging.getLogger(__name__)
-_PATHS = {"feature": "items", "coverage": "coverage"}
+_PATHS = {"feature": "items", "record": "items", "tile": "tiles", "edr": "EDR"}
+"""What a kind of provider answers, where it is not called like the kind."""
 
 
 class Collection:
@@ -62,7 +62,7 @@ class Collection:
         for number, definition in enumerate(self.configured["providers"]):
             if definition["type"] == kind:
                 return number, definition
-        raise Problem(HTTPStatus.NOT_FOUND, f"collection {self.id!r} has no {_PATHS[kind]}", type_=NOT_FOUND)
+        raise Problem(HTTPStatus.NOT_FOUND, f"collection {self.id!r} has no {_PATHS.get(kind, kind)}", type_=NOT_FOUND)
 
     def features(self) -> FeatureProvider:
         """Return what reads the features. Raises Problem 404 where there are none, BrokenSource."""
@@ -142,8 +142,9 @@ def plugin_of(definition: Mapping[str, Any]) -> Any:
         plugin = getattr(import_module(module), class_name)
     except (ImportError, AttributeError) as error:
         raise BrokenSource(f"provider {name}: {error}") from error
-    if not isinstance(plugin, type) or not issubclass(plugin, BaseProvider):
-        raise BrokenSource(f"provider {name}: is no class that is a BaseProvider of pygeoapi")
+    bases = plugin.__mro__ if isinstance(plugin, type) else ()
+    if not any(each.__module__.startswith("pygeoapi.provider.") for each in bases):
+        raise BrokenSource(f"provider {name}: is no subclass of a base class in pygeoapi.provider")
     return plugin
 
 

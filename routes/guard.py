@@ -1,6 +1,8 @@
 """The only place where a request is let through or turned away: on the very route that answers it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import partial, wraps
 from http import HTTPStatus
@@ -202,6 +204,17 @@ class GuardedRoute(Route):
             include_in_schema=include_in_schema,
         )
         self.needs = needs
+
+    def with_ids(self, ids: Collection[str]) -> "GuardedRoute":
+        """Return the route for collections of these ids, which may have slashes; the longest that fits is taken.
+
+        What the path names is decided here, once: the group is atomic, so no shorter id is tried after it.
+        """
+        route = copy(self)
+        longest_first = "|".join(re.escape(each) for each in sorted(ids, key=len, reverse=True))
+        one = f"(?P<{_COLLECTION}>(?>(?:{longest_first})(?=/|$)|[^/]+))"
+        route.path_regex = re.compile(self.path_regex.pattern.replace(f"(?P<{_COLLECTION}>[^/]+)", one))
+        return route
 
 
 def _in_threads(endpoint: Any, threads: Threads, foreign: ForeignEndpoint | None) -> Endpoint:

@@ -1,11 +1,13 @@
 """pygeoapi's API object, as our application uses it."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 from pygeoapi.api import API
+from pygeoapi.provider.base import ProviderConnectionError
 
 from auth.access import Access, Action, Policy
 from auth.identity import ANONYMOUS, LOCAL
@@ -24,8 +26,13 @@ class RaisingAPI(API):
     def get_exception(
         self, status: int, headers: dict[str, str], format_: str | None, code: str, description: str
     ) -> NoReturn:
-        """Raise the Problem with pygeoapi's status and words; some of its handlers call a wrong parameter a 500."""
+        """Raise the Problem with pygeoapi's status and words, or the error of a source that does not answer.
+
+        Some handlers call a wrong parameter a 500.
+        """
         del headers, format_
+        if isinstance(error := sys.exception(), ProviderConnectionError):
+            raise error
         if code == "InvalidParameterValue" and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             status = HTTPStatus.BAD_REQUEST
         raise Problem(HTTPStatus(status), description, type_=_TYPES.get(code, "about:blank"))

@@ -1,7 +1,7 @@
 """The application factory."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,7 @@ from routes.processes import execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
 from routes.providers import is_listed
+from routes.pygeoapi import edr, tiles
 from routes.resources import AirflowEvents, Resources
 from server.access import as_system, authenticating, make_policy
 from server.airflow import events_key, on_airflow
@@ -78,6 +79,8 @@ ROUTES: tuple[GuardedRoute, ...] = (
 )
 FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)
 """Served besides where callers are known; an open server has nothing at these addresses."""
+OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {"map": map_.style_routes, "tile": tiles.routes, "edr": edr.routes}
+"""Served besides where a collection has a provider of the kind."""
 OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
 """Served besides where orders run on Airflow."""
 
@@ -108,7 +111,9 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
         entries = dict(api.config["resources"])
     of_type = {name: entry for name, entry in entries.items() if entry["type"] == "collection"}
     found = {name: Collection(name, entry) for name, entry in of_type.items()}
-    routes = _routes(settings)
+    kinds = {kind for collection in found.values() for kind in collection.kinds}
+    slashed = [name for name in found if "/" in name]
+    routes = tuple(route.with_ids(slashed) if slashed else route for route in _routes(settings, kinds))
     app = Starlette(
         routes=routes,
         middleware=_middleware(settings, routes),
@@ -132,10 +137,11 @@ def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
     return app
 
 
-def _routes(settings: Settings) -> tuple[GuardedRoute, ...]:
-    """Return what is served with these settings."""
+def _routes(settings: Settings, kinds: Container[str]) -> tuple[GuardedRoute, ...]:
+    """Return what is served with these settings and kinds of providers."""
+    of_kinds = tuple(route for kind, routes in OF_KINDS.items() if kind in kinds for route in routes)
     for_people = () if settings.auth.open else FOR_PEOPLE
-    return ROUTES + for_people + (OF_AIRFLOW if settings.airflow.url else ())
+    return ROUTES + of_kinds + for_people + (OF_AIRFLOW if settings.airflow.url else ())
 
 
 def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Middleware]:

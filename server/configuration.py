@@ -42,8 +42,18 @@ def examine(configuration: Mapping[str, Any]) -> Findings:
     ignored = [line for error in errors if error.validator == "ignored" for line in _lines(error)]
     wrong = [error for error in errors if error.validator != "ignored"]
     flaws = [line for error in wrong for line in _lines(error)]
+    flaws += _of_ids(configuration.get("resources"))
     flaws += _of_catalogue(configuration, {tuple(error.absolute_path)[:2] for error in wrong})
     return Findings(tuple(dict.fromkeys(flaws)), tuple(dict.fromkeys(ignored)))
+
+
+def _of_ids(resources: Any) -> Iterator[str]:
+    """Yield which ids of collections hide parts of others: `a/items` would stand for the items of `a`."""
+    for name in resources if isinstance(resources, dict) else ():
+        parts = str(name).split("/")
+        for shorter in ("/".join(parts[:count]) for count in range(1, len(parts))):
+            if shorter in resources:
+                yield f"resources.{name}: lies below the address of {shorter}; allowed: an id that begins no other"
 
 
 def _of_catalogue(configuration: Mapping[str, Any], wrong: Container[tuple[str | int, ...]]) -> Sequence[str]:

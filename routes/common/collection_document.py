@@ -9,15 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 from pygeoapi.api import API, describe_collections
-from pygeoapi.crs import get_supported_crs_list
 
 from plugins.coverages import CoverageProvider
-from plugins.crs import CRS84
 from plugins.features import FeatureProvider
 from routes.collection import FAILURES, Collection
-from routes.features.items import foreign_forms
 from routes.http.links import OGC, both_forms, link
 from routes.pygeoapi.ask import ask
+from routes.pygeoapi.document import foreign_links, foreign_members
 from routes.resources import Resources
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,8 +57,8 @@ def _described(resources: Resources, collection: Collection) -> dict[str, Any]:
         _add_feature(collection.features(), document, place)
     if "coverage" in ours:
         _add_coverage(collection.coverage(), document, place)
-    if collection.foreign:
-        _add_foreign(collection, document, place)
+    document |= foreign_members(collection)
+    document["links"] += foreign_links(collection, place)
     return document
 
 
@@ -138,29 +136,6 @@ def _add_coverage(provider: CoverageProvider, document: dict[str, Any], place: s
     document["scaleDenominator"] = provider.scale_denominator
     document["extent"]["spatial"]["storageCrsBbox"] = [provider.whole.as_written]
     document["links"] += list(_coverage_links(provider, place))
-
-
-def _add_foreign(collection: Collection, document: dict[str, Any], place: str) -> None:
-    """Add what pygeoapi's handlers answer; the provider is not asked, as it may wait for another server."""
-    links = [link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the data")]
-    if "feature" in collection.foreign:
-        definition = collection.definition("feature")
-        document["itemType"] = "feature"
-        document["crs"] = get_supported_crs_list(dict(definition))
-        document["storageCrs"] = definition.get("storage_crs", CRS84.uri)
-        links.append(link(f"{place}/queryables", f"{OGC}/queryables", _SCHEMA, "What items can be asked for by"))
-        names = {"json": "GeoJSON", "html": "a page", "jsonld": "JSON-LD"}
-        for form, media_type in foreign_forms(collection).items():
-            query = "" if form == "json" else f"?f={form}"
-            links.append(link(f"{place}/items{query}", "items", media_type, f"The items as {names.get(form, form)}"))
-    if "coverage" in collection.foreign:
-        document["dataType"] = "coverage"
-        document["layerDataType"] = "Coverage"
-        links.append(link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON"))
-        if native := collection.definition("coverage").get("format"):
-            href = f"{place}/coverage?f={quote(native['name'])}"
-            links.append(link(href, f"{OGC}/coverage", native["mimetype"], f"The coverage as {native['name']}"))
-    document["links"] += links
 
 
 def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The collections: the list, each of them, its schema and queryables."""
 
+from copy import deepcopy
 from typing import Any
 
 from pygeoapi.api import get_collection_schema
@@ -87,6 +88,16 @@ def _queryables(request: Request) -> dict[str, Any]:
     return {**schema, "properties": properties, "additionalProperties": False}
 
 
+def get_foreign_collection(request: Request) -> Response:
+    """Answer with one collection and what only its provider knows: the grid of a coverage, the queries of EDR."""
+    allow_parameters(request)
+    found = handle(request, "describe_collections", form="json").document()
+    document = deepcopy(describe(resources_of(request), collection_of(request)))
+    document |= {name: found[name] for name in ("data_queries", "parameter_names") if name in found}
+    document["extent"] = found["extent"]
+    return respond(request, document, page="collection.html")
+
+
 def get_foreign_schema(request: Request) -> Response:
     """Answer with the schema of the data of a provider that has no faster interface."""
     allow(request, "properties")
@@ -106,17 +117,18 @@ def _permit_values(request: Request) -> None:
     """Raise the refusal where the values that there are (`profile=actual-domain`) are not all the caller's to see."""
     if request.query_params.get("profile") == "actual-domain":
         collection = collection_of(request)
-        reading = Action.READ_ITEMS if "feature" in collection.kinds else Action.READ_COVERAGE
+        reading = Action.READ_ITEMS if collection.kinds & {"feature", "record"} else Action.READ_COVERAGE
         refuse_restriction(permit(request, Access(reading, collection.id)))
 
 
 _DISCOVER = on_collection(Action.DISCOVER)
-_FOREIGN_SCHEMA = for_foreign(get_foreign_schema, "feature", "coverage")
-_FOREIGN_QUERYABLES = for_foreign(get_foreign_queryables, "feature")
+_FOREIGN_COLLECTION = for_foreign(get_foreign_collection, "coverage", "edr")
+_FOREIGN_SCHEMA = for_foreign(get_foreign_schema, "feature", "record", "coverage")
+_FOREIGN_QUERYABLES = for_foreign(get_foreign_queryables, "feature", "record")
 _ONE = "/collections/{collection_id}"
 routes = [
     GuardedRoute("/collections", get_collections, needs=NOTHING, threads="light"),
-    GuardedRoute(_ONE, get_collection, needs=_DISCOVER, threads="light"),
+    GuardedRoute(_ONE, get_collection, needs=_DISCOVER, threads="light", foreign=_FOREIGN_COLLECTION),
     GuardedRoute(f"{_ONE}/schema", get_schema, needs=_DISCOVER, threads="light", foreign=_FOREIGN_SCHEMA),
     GuardedRoute(f"{_ONE}/queryables", get_queryables, needs=_DISCOVER, threads="light", foreign=_FOREIGN_QUERYABLES),
 ]

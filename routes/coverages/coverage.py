@@ -59,7 +59,7 @@ def get_coverage(request: Request) -> Response:
     if form == "html":
         return Response(_page(request, wanted, size), headers=headers, media_type="text/html")
     pixels = provider.read(wanted.box, size)
-    name = f"{collection.id}.{form}"
+    name = f"{collection.id.replace('/', '_')}.{form}"
     return Response(
         _written(pixels, form),
         headers={**headers, "Content-Disposition": f'inline; filename="{name}"'},
@@ -185,13 +185,12 @@ def get_foreign_coverage(request: Request) -> Response:
     allow(request, "bbox", "bbox-crs", "datetime", "properties", "subset")
     _refuse_large(request, provider)
     handled = handle(request, "coverages.get_collection_coverage", form=form, **_bbox_crs(request))
-    response = handled.response(offered[form])
-    response.headers["Vary"] = "Accept"
-    return response
+    return handled.response(offered[form], headers={"Vary": "Accept"})
 
 
 def no_such_part(request: Request) -> Response:
-    """Raise Problem 404: pygeoapi's coverages have no grid, type of values, map or file of their own."""
+    """Raise Problem: 404 as the collection has no such data, or its provider not this form of it, 503 while broken."""
+    collection_of(request).require_readable()
     detail = f"collection {collection_of(request).id!r} has nothing at this address"
     raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
 

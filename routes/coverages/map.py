@@ -13,12 +13,13 @@ from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection import Collection, collection_of
-from routes.coverages.coverage import NO_PART, content_headers
+from routes.coverages.coverage import content_headers, no_such_part
 from routes.coverages.query import read_side, side_by_aspect, to_system
-from routes.guard import GuardedRoute, on_collection
+from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.problem import Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import negotiate
+from routes.pygeoapi.handlers import allow, handle
 from routes.query.bbox import read_box, read_crs
 from routes.query.datetime import meets_time
 from routes.query.parameters import allow_parameters
@@ -64,10 +65,7 @@ def _size(request: Request, full: Size) -> Size:
         max(1, min(4 * _WIDTH, round(_WIDTH * full[1] / full[0]))),
     )
     if size[0] * size[1] > MAX_PIXELS:
-        raise Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"width x height: {size[0]} x {size[1]}: at most {MAX_PIXELS} pixels are drawn",
-        )
+        raise _too_large(*size)
     return size
 
 
@@ -86,5 +84,37 @@ def _background(request: Request) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
+def get_foreign_map(request: Request) -> Response:
+    """Answer with a map of a provider of maps that is not ours, also in one of its styles."""
+    collection = collection_of(request)
+    if "map" not in collection.foreign:
+        return no_such_part(request)
+    drawn = collection.definition("map")["format"]
+    form = negotiate(request, {drawn["name"]: drawn["mimetype"]})
+    allow(request, *_PARAMETERS, "bbox", "subset", "properties")
+    _refuse_large(request)
+    style = request.path_params.get("style")
+    handled = handle(request, "maps.get_collection_map", *([] if style is None else [style]), form=form)
+    headers = {"Vary": "Accept", "Cache-Control": "public, max-age=3600"}
+    return handled.response(drawn["mimetype"], headers=headers)
+
+
+def _refuse_large(request: Request) -> None:
+    """Raise Problem: 413 for more pixels than are drawn, 400 for a side that is none."""
+    width, height = read_side(request, "width") or 500, read_side(request, "height") or 300
+    if width * height > MAX_PIXELS:
+        raise _too_large(width, height)
+
+
+def _too_large(width: int, height: int) -> Problem:
+    detail = f"width x height: {width} x {height}: at most {MAX_PIXELS} pixels are drawn"
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+
+
 _READ = on_collection(Action.READ_MAP)
-routes = [GuardedRoute("/collections/{collection_id}/map", get_map, needs=_READ, threads="heavy", foreign=NO_PART)]
+_FOREIGN = for_foreign(get_foreign_map, "map", "coverage")
+_PLACE = "/collections/{collection_id}"
+routes = [GuardedRoute(f"{_PLACE}/map", get_map, needs=_READ, threads="heavy", foreign=_FOREIGN)]
+style_routes = [
+    GuardedRoute(f"{_PLACE}/styles/{{style}}/map", no_such_part, needs=_READ, threads="light", foreign=_FOREIGN)
+]

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 from pygeoapi.provider.base import ProviderItemNotFoundError
-from pygeoapi.util import get_dataset_formatters
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +21,7 @@ from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.links import both_forms, link
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import negotiate, respond, response_file
-from routes.pygeoapi.handlers import Handled, allow, handle, plain_providers, provider_of
+from routes.pygeoapi.handlers import Handled, allow, formatters_of, handle, provider_of
 from routes.query.bbox import read_crs
 from routes.query.paging import Page, page_links, read_page
 from routes.query.parameters import allow_parameters
@@ -147,7 +146,7 @@ def get_foreign_items(request: Request) -> Response:
     """Answer with a page of items of a provider that has no faster interface: GeoJSON, JSON-LD, CSV or a page."""
     collection = collection_of(request)
     form = negotiate(request, foreign_forms(collection))
-    provider = provider_of(collection, "feature")
+    provider = provider_of(collection, "feature" if "feature" in collection.foreign else "record")
     extra = bool(getattr(provider, "include_extra_query_parameters", False))
     allow(request, *FOREIGN_PARAMETERS, fields=provider.get_fields(), extra=extra)
     page = read_page(request)
@@ -176,15 +175,16 @@ def get_foreign_item(request: Request) -> Response:
 
 
 def foreign_forms(collection: Collection) -> dict[str, str]:
-    """Return the media types of items by what `f` calls them, those of pygeoapi's formatters too."""
-    formatters = get_dataset_formatters({**collection.configured, "providers": plain_providers(collection)})
-    return {**_FORMS, "jsonld": _JSON_LD, **{each.f: each.mimetype for each in formatters.values()}}
+    """Return the media types of items by what `f` calls them, of features those of pygeoapi's formatters too.
+
+    Its handler passes formatters the provider of features, which records have none of.
+    """
+    formatters = formatters_of(collection) if "feature" in collection.foreign else {}
+    return {**_FORMS, "jsonld": _JSON_LD, **formatters}
 
 
 def _foreign(handled: Handled, form: str) -> Response:
-    response = handled.response(_GEOJSON if form == "json" else None)
-    response.headers["Vary"] = "Accept"
-    return response
+    return handled.response(_GEOJSON if form == "json" else None, headers={"Vary": "Accept"})
 
 
 def _foreign_page(
@@ -197,7 +197,8 @@ def _foreign_page(
 
 _READ = on_collection(Action.READ_ITEMS)
 _PLACE = "/collections/{collection_id}/items"
-_FOREIGN_ITEMS, _FOREIGN_ITEM = for_foreign(get_foreign_items, "feature"), for_foreign(get_foreign_item, "feature")
+_KINDS = "feature", "record"
+_FOREIGN_ITEMS, _FOREIGN_ITEM = for_foreign(get_foreign_items, *_KINDS), for_foreign(get_foreign_item, *_KINDS)
 routes = [
     GuardedRoute(_PLACE, get_items, needs=_READ, threads="light", foreign=_FOREIGN_ITEMS),
     GuardedRoute(f"{_PLACE}/{{item_id:path}}", get_item, needs=_READ, threads="light", foreign=_FOREIGN_ITEM),

@@ -9,6 +9,7 @@ from routes.features.items import foreign_forms
 from routes.features.query import queryable
 from routes.openapi.operation import (
     BYTES,
+    JSON,
     Value,
     binary,
     content,
@@ -23,6 +24,8 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi
+from routes.pygeoapi.edr import QUERIES
+from routes.pygeoapi.handlers import formatters_of
 
 _SCHEMA = "application/schema+json"
 _URI: Value = {"type": "string", "format": "uri"}
@@ -40,12 +43,18 @@ def collection_paths(collection: Collection) -> Value:
         place: {"get": _document(collection_id, "", "The collection", "collection")},
         f"{place}/schema": {"get": _document(collection_id, "Schema", "The schema of its data", "schema", _SCHEMA)},
     }
-    if "feature" in collection.kinds:
+    if collection.kinds & {"feature", "record"}:
         paths |= _feature_paths(collection, place)
     if "coverage" in collection.foreign:
         paths |= _foreign_coverage_paths(collection, place)
     elif "coverage" in collection.kinds:
         paths |= _coverage_paths(collection, place)
+    if "map" in collection.foreign:
+        paths |= _foreign_map_paths(collection, place)
+    if "tile" in collection.foreign:
+        paths |= _foreign_tile_paths(collection, place)
+    if "edr" in collection.foreign:
+        paths |= _foreign_edr_paths(collection, place)
     return paths
 
 
@@ -66,7 +75,7 @@ def _document(collection_id: str, what: str, summary: str, schema: str, media_ty
 
 def _feature_paths(collection: Collection, place: str) -> Value:
     collection_id = collection.id
-    is_ours = "feature" not in collection.foreign
+    is_ours = not collection.foreign & {"feature", "record"}
     queryables = "What its items can be asked for by"
     parameters = [form("json", "html"), *_filters(collection)] if is_ours else _foreign_parameters(collection)
     page = _in_crs("features", "One page of items.")
@@ -114,6 +123,77 @@ def _foreign_parameters(collection: Collection) -> list[Value]:
         query("filter-crs", "The coordinate reference system of the filter.", _URI),
         query("fields", "Values of properties, by name.", {"type": "object", "additionalProperties": text}),
     ]
+
+
+def _foreign_map_paths(collection: Collection, place: str) -> Value:
+    drawn = collection.definition("map")["format"]
+    get = operation(
+        _name("getMap", collection.id),
+        "A map of it",
+        tag=collection.id,
+        parameters=[
+            *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
+            query("crs", "The coordinate reference system of the map.", _URI),
+            query("width", "Pixels across.", {**_SIZE, "default": 500}),
+            query("height", "Pixels down.", {**_SIZE, "default": 300}),
+            query("transparent", "Whether what has no data is transparent.", {"type": "boolean", "default": True}),
+            form(drawn["name"]),
+        ],
+        responses={"200": binary("The map.", drawn["mimetype"])},
+        errors=(*_BROKEN, 413),
+    )
+    return {f"{place}/map": {"get": get}}
+
+
+def _foreign_tile_paths(collection: Collection, place: str) -> Value:
+    tiled, whole = collection.definition("tile")["format"], {"type": "integer", "minimum": 0}
+    matrix_set = path("matrix_set", "The tile matrix set, such as WebMercatorQuad.")
+    matrix, row, column = (path(name, f"The {name}.", whole) for name in ("matrix", "row", "column"))
+    json = {"200": {"description": "The description.", "content": content({"type": "object"}, JSON)}}
+
+    def get(what: str, summary: str, parameters: list[Value], responses: Value) -> Value:
+        name = _name(what, collection.id)
+        return {
+            "get": operation(
+                name, summary, tag=collection.id, parameters=parameters, responses=responses, errors=_BROKEN
+            )
+        }
+
+    tile = {"200": binary("The tile.", tiled["mimetype"]), "204": {"description": "It has no data."}}
+    return {
+        f"{place}/tiles": get("getTileSets", "Its tile sets", [form("json")], json),
+        f"{place}/tiles/{{matrix_set}}": get("getTileSet", "A tile set", [matrix_set, form("json", "tilejson")], json),
+        f"{place}/tiles/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}": get(
+            "getTile", "A tile", [matrix_set, matrix, row, column, form(tiled["name"])], tile
+        ),
+    }
+
+
+def _foreign_edr_paths(collection: Collection, place: str) -> Value:
+    """Return the queries of EDR: which of them there are only the provider knows; of others it answers 400."""
+    text: Value = {"type": "string"}
+    formatters = formatters_of(collection)
+    parameters = [
+        *(ref("parameters", name) for name in ("bbox", "datetime", "limit")),
+        *(query(name, f"`{name}` of OGC API EDR.", text) for name in _EDR),
+        form("json", *formatters),
+    ]
+    return {
+        f"{place}/{asked}": {
+            "get": operation(
+                _name(f"get{asked.capitalize()}", collection.id),
+                f"Its data by {asked}",
+                tag=collection.id,
+                parameters=parameters,
+                responses={"200": binary("The data.", COVERAGE_JSON, *formatters.values())},
+                errors=_BROKEN,
+            )
+        }
+        for asked in QUERIES
+    }
+
+
+_EDR = ("coords", "crs", "parameter-name", "within", "within-units", "z")
 
 
 def _foreign_coverage_paths(collection: Collection, place: str) -> Value:

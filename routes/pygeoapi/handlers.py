@@ -1,6 +1,7 @@
 """pygeoapi's own handlers, which answer for providers that have no faster interface of ours."""
 
 import json
+import logging
 from collections.abc import Collection as Names
 from collections.abc import Mapping
 from copy import copy, deepcopy
@@ -12,6 +13,7 @@ from typing import Any
 
 from pygeoapi.api import API, APIRequest
 from pygeoapi.plugin import load_plugin
+from pygeoapi.util import get_dataset_formatters
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +23,8 @@ from routes.http.problem import INVALID_PARAMETER, Problem
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
+_LOGGER = logging.getLogger(__name__)
+_LONGEST = 500
 _HEADERS = ("Content-Crs", "Content-Language", "Content-Disposition")
 """What counts of an answer's headers besides its type."""
 
@@ -38,9 +42,10 @@ class Handled:
         document: dict[str, Any] = json.loads(self.content)
         return document
 
-    def response(self, media_type: str | None = None) -> Response:
-        """Answer with the body as it is."""
-        return Response(self.content, headers=dict(self.headers), media_type=media_type or self.media_type)
+    def response(self, media_type: str | None = None, *, headers: Mapping[str, str] | None = None) -> Response:
+        """Answer with the body as it is, with these headers besides."""
+        every = {**self.headers, **(headers or {})}
+        return Response(self.content, headers=every, media_type=media_type or self.media_type)
 
 
 def provider_of(collection: Collection, kind: str) -> Any:
@@ -58,6 +63,12 @@ def plain_providers(collection: Collection) -> list[Mapping[str, Any]]:
     return list(map(plain, collection.configured["providers"]))
 
 
+def formatters_of(collection: Collection) -> dict[str, str]:
+    """Return the media types that pygeoapi's formatters write for the collection, by what `f` calls them."""
+    formatters = get_dataset_formatters({**collection.configured, "providers": plain_providers(collection)})
+    return {each.f: each.mimetype for each in formatters.values()}
+
+
 def allow(request: Request, *names: str, fields: Names[str] = (), extra: bool = False) -> None:
     """Raise the 400 Problem for a parameter that neither the handler nor a field of the provider knows.
 
@@ -68,13 +79,13 @@ def allow(request: Request, *names: str, fields: Names[str] = (), extra: bool = 
     allow_parameters(request, *known, *others)
 
 
-def handle(request: Request, handler: str, *arguments: str, form: str, **parameters: str) -> Handled:
+def handle(request: Request, handler: str, *arguments: str | None, form: str, **parameters: str) -> Handled:
     """Return what a handler answers for the collection of the request, in the form that `f` names; call it in a thread.
 
     The handler is named as `module.function` below `pygeoapi.api`: these modules are slow to import, and most
     configurations need none of them. `parameters` replace those of the request. The handler sees this collection alone,
-    in a copy of its own: handlers alter the configuration. Raises the Problem that it answers with,
-    RestrictionUnsupported.
+    in a copy of its own: handlers alter the configuration. Raises the Problem that it answers with, 503 where a file or
+    a server does not answer, RestrictionUnsupported.
     """
     refuse_restriction()
     collection, api = collection_of(request), resources_of(request).api
@@ -84,9 +95,15 @@ def handle(request: Request, handler: str, *arguments: str, form: str, **paramet
         path_info=request.scope["path"].strip("/"),
     )
     module, _, name = handler.rpartition(".")
-    answered, status, content = getattr(import_module(f"pygeoapi.api.{module}".rstrip(".")), name)(
-        _alone(api, collection), APIRequest(asked, api.locales), collection.id, *arguments
-    )
+    function = getattr(import_module(f"pygeoapi.api.{module}".rstrip(".")), name)
+    try:
+        answered, status, content = function(
+            _alone(api, collection), APIRequest(asked, api.locales), collection.id, *arguments
+        )
+    except OSError as error:
+        _LOGGER.exception("collection %s: what it is read from does not answer", collection.id)
+        detail = f"what collection {collection.id!r} is read from does not answer at present"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "60"}) from error
     body = content if isinstance(content, bytes) else str(content).encode()
     if status >= HTTPStatus.BAD_REQUEST:
         raise _problem(status, body)
@@ -105,7 +122,9 @@ def _problem(status: int, body: bytes) -> Problem:
     """Return the problem for an exception that a handler wrote by itself."""
     try:
         described = str(json.loads(body)["description"])
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
+        described = body.decode(errors="replace")[:_LONGEST]
+    except (KeyError, TypeError):
         described = "the provider of this collection failed"
     type_ = INVALID_PARAMETER if status == HTTPStatus.BAD_REQUEST else "about:blank"
     return Problem(HTTPStatus(status), described, type_=type_)

@@ -20,7 +20,7 @@ CALLED = {
     "pygeoapi.error": {"GenericError"},
     "pygeoapi.l10n": {"LocaleError", "str2locale"},
     "pygeoapi.plugin": {"PLUGINS", "load_plugin"},
-    "pygeoapi.provider.base": {"BaseProvider", "ProviderConnectionError", "ProviderItemNotFoundError"},
+    "pygeoapi.provider.base": {"ProviderConnectionError", "ProviderItemNotFoundError"},
     "pygeoapi.util": {"get_dataset_formatters"},
 }
 

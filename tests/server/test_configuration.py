@@ -90,7 +90,7 @@ def test_everything_wrong_is_named_at_once(configuration: dict[str, Any]) -> Non
             {"type": "feature", "name": "a.B"},
             "resources.parks.providers[0].data: missing",
         ),
-        ("resources/parks/providers/0/type", "map", "resources.parks.providers[0].type: 'map' is none of feature, cov"),
+        ("resources/parks/providers/0/type", "wfs", "resources.parks.providers[0].type: 'wfs' is none of feature, cov"),
         ("resources/parks/providers/0/type", "coverage", "resources.parks.providers[0].type: 'coverage' is not what"),
         (
             "resources/parks/providers/0/data",
@@ -166,7 +166,7 @@ def test_everything_wrong_is_named_at_once(configuration: dict[str, Any]) -> Non
         (
             "resources/a b",
             {},
-            "resources.a b: 'a b': must be letters, digits, `.`, `_` and `-`, since it stands in add",
+            "resources.a b: 'a b': must be letters, digits, `.`, `_` and `-`, of a collection also",
         ),
         ("resources", {}, "resources: is empty"),
         ("server", None, "server: must be a mapping, not nothing"),

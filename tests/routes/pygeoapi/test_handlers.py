@@ -1,6 +1,7 @@
 """Collections of providers that are not ours: pygeoapi's own, and one that an operator wrote."""
 
 import csv
+import gc
 import json
 import sys
 import threading
@@ -25,6 +26,11 @@ from server.configuration import examine
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import URL, MakeApp
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Support for class-based `config`"),  # of pygeoapi's tile matrix sets
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),  # TinyDB
+]
+
 STATIONS = [
     ("371", 35, "2001-10-30T14:24:55Z", 89.9, 45, -75),
     ("377", 35, "2002-10-30T18:31:38Z", 93.9, 45, -75),
@@ -32,7 +38,10 @@ STATIONS = [
 ]
 PLUGIN = '''
 import threading
-from pygeoapi.provider.base import BaseProvider, ProviderItemNotFoundError, ProviderQueryError
+from types import SimpleNamespace
+from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError, ProviderQueryError
+from pygeoapi.provider.base_edr import BaseEDRProvider
+from pygeoapi.provider.tile import BaseTileProvider
 
 GO_ON = threading.Event()
 
@@ -61,6 +70,46 @@ class Slow(BaseProvider):
         if identifier != "a/b":
             raise ProviderItemNotFoundError(identifier)
         return {"type": "Feature", "id": "a/b", "properties": {"name": "é"}, "geometry": None}
+
+
+class Drawn(BaseProvider):
+    def query(self, **asked):
+        if asked["width"] == 1:
+            raise ConnectionError("http://user:password@elsewhere.invalid")
+        if asked["width"] == 2:
+            raise ProviderConnectionError("password")
+        return f"{asked['style']} {asked['width']} x {asked['height']} {asked['bbox']}".encode()
+
+
+class Tiled(BaseTileProvider):
+    tile_type = "vector"
+
+    def get_layer(self):
+        return "layer"
+
+    def get_tiling_schemes(self):
+        return [SimpleNamespace(tileMatrixSet="WebMercatorQuad", tileMatrixSetURI="http://x/WebMercatorQuad", crs="c")]
+
+    def get_tiles_service(self, baseurl=None, servicepath=None, **_):
+        return {"links": [{"href": servicepath, "rel": "item", "type": "application/vnd.mapbox-vector-tile"}]}
+
+    def get_tiles(self, layer=None, tileset=None, z=None, y=None, x=None, format_=None):
+        return None if x == "9" else f"{tileset} {z} {y} {x}".encode()
+
+    def get_metadata(self, tileset=None, **_):
+        return {"tileset": tileset}
+
+
+class Retrieved(BaseEDRProvider):
+    def position(self, **asked):
+        return {"type": "Coverage", "at": asked["wkt"].wkt, "parameters": asked["select_properties"]}
+
+    def get_fields(self):
+        return {"t": {"type": "number", "title": "t", "x-ogc-unit": "K"}}
+
+    @property
+    def fields(self):
+        return self.get_fields()
 '''
 WORLD: dict[str, Any] = {"spatial": {"bbox": [-180, -90, 180, 90]}}
 
@@ -68,6 +117,12 @@ WORLD: dict[str, Any] = {"spatial": {"bbox": [-180, -90, 180, 90]}}
 def _collection(title: str, *providers: dict[str, Any], **members: Any) -> dict[str, Any]:
     described = {"title": title, "description": "d", "keywords": ["k"], "extents": WORLD}
     return {"type": "collection", **described, "providers": list(providers), **members}
+
+
+def _plugin(kind: str, plugin: str, media_type: str, name: str = "png") -> dict[str, Any]:
+    written = {"name": name, "mimetype": media_type}
+    options = {"zoom": {"min": 0, "max": 3}, "schemes": ["WebMercatorQuad"]}
+    return {"type": kind, "name": f"an_operators_plugin.{plugin}", "data": ".", "format": written, "options": options}
 
 
 def _features(name: str, data: str, **members: Any) -> dict[str, Any]:
@@ -81,6 +136,13 @@ def _values(path: Path) -> None:
     place = {"crs": "EPSG:4326", "transform": from_bounds(-20, 30, 45.5, 78.5, 131, 97)}
     with rasterio.open(path, "w", driver="GTiff", **size, **place) as target:
         target.write(np.stack([values, values * 2]))
+
+
+@pytest.fixture(autouse=True)
+def _close_what_providers_left() -> Iterator[None]:
+    """Collect what pygeoapi's providers leave open in the test that it is of, where its warnings are expected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -103,10 +165,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     (folder / "lakes.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": lakes}))
     _values(folder / "values.tif")
+    record: dict[str, Any] = {"id": "r", "externalId": "r", "type": "Feature"}
+    record["geometry"] = {"type": "Point", "coordinates": [1, 2]}
+    record["properties"] = {"title": "Land cover", "externalId": "r"}
+    (folder / "records.json").write_text(json.dumps({"_default": {"1": record}}))
     (folder / "an_operators_plugin.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(folder))
     point = {"x_field": "long", "y_field": "lat"}
     tiff = {"name": "GTiff", "mimetype": "image/tiff; application=geotiff"}
+    records = {**_features("TinyDBCatalogue", "records.json", id_field="externalId"), "type": "record"}
     stations = _features("CSV", "stations.csv", id_field="id", geometry=point)
     configuration = {
         "server": {"url": "http://localhost:5000", "languages": ["en-US", "fr-CA"], "limits": {"max_items": 20}},
@@ -130,6 +197,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ),
             "slow": _collection("Slow", _features("an_operators_plugin.Slow", "https://example.invalid/x")),
             "hidden": _collection("Hidden", stations, visibility="hidden"),
+            "a/b": _collection("Slashes", stations),
+            "c/items": _collection("More slashes", _features("GeoJSON", "lakes.geojson", id_field="id")),
+            "drawn": _collection("Drawn", _plugin("map", "Drawn", "image/png")),
+            "tiled": _collection("Tiled", _plugin("tile", "Tiled", "application/vnd.mapbox-vector-tile", name="pbf")),
+            "retrieved": _collection("Retrieved", _plugin("edr", "Retrieved", "application/json")),
+            "records": _collection("Records", records),
         },
     }
     (folder / "theirs.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
@@ -176,7 +249,7 @@ def test_a_plugin_that_is_wrong_is_named_and_breaks_no_list(
     with TestClient(make_app(read_configuration(path))) as client:
         assert client.get("/collections/lakes/items").status_code == 503
         listed = client.get("/collections").json()["collections"]
-    assert [each["id"] for each in listed] == ["stations", "lakes", "values", "slow"]
+    assert [each["id"] for each in listed][:4] == ["stations", "lakes", "values", "slow"]
     assert "cannot be read at present" in listed[1]["description"]
 
 
@@ -302,7 +375,9 @@ def test_a_coverage_too_large_to_be_read_at_once_is_refused(
 
 def test_documents_link_what_is_answered(client: TestClient) -> None:
     listed = _get(client, "/collections").json()["collections"]
-    assert [each["id"] for each in listed] == ["stations", "lakes", "values", "slow"]
+    assert [each["id"] for each in listed] == [
+        *("stations", "lakes", "values", "slow", "a/b", "c/items", "drawn", "tiled", "retrieved", "records"),
+    ]
     for collection in listed:
         document = _get(client, f"/collections/{collection['id']}").json()
         assert document["links"] == collection["links"]
@@ -390,6 +465,123 @@ def test_the_guard_stands_before_them(
             assert _get(client, "/collections/stations/items", **headers).status_code == 200
             seen = "lakes" in _get(client, "/collections", **headers).text
             assert seen == (expected[-2] == 200)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "title"),
+    [
+        ("a/b", 200, "Slashes"),
+        ("a%2Fb", 200, "Slashes"),
+        ("c/items", 200, "More slashes"),
+        ("c", 404, None),
+        ("a", 404, None),
+        ("a/b/c", 404, None),
+    ],
+)
+def test_a_slash_in_an_id_is_matched_once_the_longest_first(
+    client: TestClient, path: str, status: int, title: str | None
+) -> None:
+    answer = _get(client, f"/collections/{path}")
+    assert (answer.status_code, answer.json().get("title") if title else None) == (status, title)
+
+
+def test_items_below_ids_with_slashes(client: TestClient) -> None:
+    assert _get(client, "/collections/c/items/items/7").json()["properties"]["name"] == "Lake 7"
+    assert _get(client, "/collections/a/b/schema").json()["title"] == "Slashes"
+    page = _get(client, "/collections/c/items/items?limit=2").json()
+    following = {each["rel"]: each["href"] for each in page["links"]}["next"]
+    assert following == f"{URL}/collections/c/items/items?f=json&offset=2&limit=2"
+    assert _get(client, "/collections/a/b/items/371").status_code == 200
+    assert _get(client, "/collections/c/items/371").status_code == 404, (
+        "c/items is matched, so no item of a collection c"
+    )
+
+
+def test_an_id_that_hides_a_part_of_another_collection_is_refused(theirs: dict[str, Any]) -> None:
+    theirs["resources"]["a/b/items"] = theirs["resources"]["lakes"]
+    (flaw,) = examine(theirs).flaws
+    assert flaw.startswith("resources.a/b/items: lies below the address of a/b")
+
+
+def test_a_map_of_theirs(client: TestClient) -> None:
+    answer = _get(client, "/collections/drawn/map?width=20&height=10&bbox=1,2,3,4")
+    assert (answer.text, answer.headers["content-type"]) == ("None 20 x 10 [1.0, 2.0, 3.0, 4.0]", "image/png")
+    assert _get(client, "/collections/drawn/styles/dark/map?height=3").text.startswith("dark 500 x 3")
+    wrong = {"width=0": 400, "width=x": 400, "bbox=1": 400, "f=jpeg": 400, "width=99999&height=9999": 413}
+    for query, status in wrong.items():
+        answer = _get(client, f"/collections/drawn/map?{query}")
+        assert (answer.status_code, query) == (status, query)
+    for width in (1, 2):
+        answer = _get(client, f"/collections/drawn/map?width={width}")
+        assert (answer.status_code, "password" in answer.text) == (503, False)
+    assert _get(client, "/collections/lakes/map").status_code == 404
+
+
+def test_tiles_of_theirs(client: TestClient) -> None:
+    tilesets = _get(client, "/collections/tiled/tiles").json()
+    assert tilesets["tilesets"][0]["tileMatrixSetURI"].endswith("/WebMercatorQuad")
+    assert _get(client, "/collections/tiled/tiles/WebMercatorQuad").json() == {"tileset": "WebMercatorQuad"}
+    tile = _get(client, "/collections/tiled/tiles/WebMercatorQuad/2/1/3")
+    assert (tile.text, tile.headers["content-type"]) == ("WebMercatorQuad 2 1 3", "application/vnd.mapbox-vector-tile")
+    assert _get(client, "/collections/tiled/tiles/WebMercatorQuad/2/1/9").status_code == 204
+    for place in ("..", "1.5", "-1", "9" * 11):
+        assert _get(client, f"/collections/tiled/tiles/WebMercatorQuad/2/1/{place}").status_code in (400, 404), place
+    assert _get(client, "/collections/lakes/tiles").status_code == 404
+    assert _get(client, "/TileMatrixSets").json()["tileMatrixSets"]
+    assert _get(client, "/TileMatrixSets/WebMercatorQuad").json()["tileMatrices"]
+    assert _get(client, "/TileMatrixSets/Nonsense").status_code in (400, 404)
+
+
+def test_edr_of_theirs(client: TestClient) -> None:
+    document = _get(client, "/collections/retrieved").json()
+    assert "position" in document["data_queries"]
+    assert document["parameter_names"]["t"]
+    answer = _get(client, "/collections/retrieved/position?coords=POINT(1 2)&parameter-name=t")
+    assert answer.json() == {"type": "Coverage", "at": "POINT (1 2)", "parameters": ["t"]}
+    for path, status in {
+        "position": 400,
+        "position?coords=nonsense": 400,
+        "area?coords=POINT(1 2)": 400,
+        "position?coords=POINT(1 2)&bogus=1": 400,
+        "instances": 404,
+        "nonsense": 404,
+    }.items():
+        assert (_get(client, f"/collections/retrieved/{path}").status_code, path) == (status, path)
+    assert _get(client, "/collections/lakes/position?coords=POINT(1 2)").status_code == 404
+
+
+def test_records_of_theirs(client: TestClient) -> None:
+    page = _get(client, "/collections/records/items").json()
+    assert [each["properties"]["title"] for each in page["features"]] == ["Land cover"]
+    assert _get(client, "/collections/records/items/r").json()["id"] == "r"
+    assert _get(client, "/collections/records").json()["itemType"] == "record"
+    assert "Land cover" in _get(client, "/collections/records/items?f=html").text
+
+
+@pytest.mark.parametrize(
+    ("action", "path"),
+    [
+        ("read-map", "drawn/map"),
+        ("read-tiles", "tiled/tiles/WebMercatorQuad/0/0/0"),
+        ("read-tiles", "tiled/tiles"),
+        ("read-coverage", "retrieved/position?coords=POINT(1 2)"),
+        ("read-items", "records/items"),
+        ("read-items", "c/items/items"),
+    ],
+)
+def test_each_kind_needs_its_action(
+    make_app: MakeApp, theirs: dict[str, Any], issuer: FakeIssuer, *, tmp_path: Path, action: str, path: str
+) -> None:
+    actions = {"read-map", "read-tiles", "read-coverage", "read-items", "download"}
+    id_ = "c/items" if path.startswith("c/") else path.partition("/")[0]
+    for allowed, status in ((action, 200), (sorted(actions - {action}), 401)):
+        policy = tmp_path / "policy.yml"
+        policy.write_text(yaml.safe_dump({"grants": {"g": {"who": "public", "may": allowed, "collections": id_}}}))
+        app = make_app(theirs, auth={"open": False, "issuer": issuer.url, "policy": policy})
+        with TestClient(app, base_url="http://inside.invalid") as client:
+            assert _get(client, f"/collections/{path}").status_code == status
+            others = [each["id"] for each in _get(client, "/collections").json()["collections"]]
+            assert others == [id_]
 
 
 def test_threads_are_given_back(client: TestClient) -> None:

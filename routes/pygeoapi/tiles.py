@@ -1,0 +1,81 @@
+"""Tiles of providers that are not ours, by pygeoapi's handlers, and the tile matrix sets."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from auth.access import Action
+from routes.collection import collection_of
+from routes.coverages.coverage import no_such_part
+from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection
+from routes.http.problem import bad_parameter
+from routes.pages.respond import negotiate
+from routes.pygeoapi.ask import ask_by_name
+from routes.pygeoapi.handlers import allow, handle
+from routes.query.parameters import allow_parameters
+from routes.resources import resources_of
+
+_DIGITS = 10
+_JSON = {"json": "application/json"}
+
+
+def get_tilesets(request: Request) -> Response:
+    """Answer with the sets of tiles of the collection."""
+    negotiate(request, _JSON)
+    allow(request)
+    return handle(request, "tiles.get_collection_tiles", form="json").response("application/json")
+
+
+def get_tileset(request: Request) -> Response:
+    """Answer with one set of tiles, also as TileJSON."""
+    form = negotiate(request, {**_JSON, "tilejson": "application/json"})
+    allow(request)
+    matrix_set: str = request.path_params["matrix_set"]
+    return handle(request, "tiles.get_collection_tiles_metadata", matrix_set, form=form).response("application/json")
+
+
+def get_tile(request: Request) -> Response:
+    """Answer with one tile; 204 for one without data."""
+    tiled = collection_of(request).definition("tile")["format"]
+    form = negotiate(request, {tiled["name"]: tiled["mimetype"]})
+    allow(request)
+    matrix_set: str = request.path_params["matrix_set"]
+    place = [_whole(request, name) for name in ("matrix", "row", "column")]
+    handled = handle(request, "tiles.get_collection_tiles_data", matrix_set, *place, form=form)
+    return handled.response(tiled["mimetype"], headers={"Vary": "Accept", "Cache-Control": "public, max-age=3600"})
+
+
+def _whole(request: Request, name: str) -> str:
+    """Return a part of the path that is a number, which providers put into names of files. Raises the 400 Problem."""
+    text: str = request.path_params[name]
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise bad_parameter(name, text, "allowed: a whole number from 0")
+    return text
+
+
+def get_matrix_sets(request: Request) -> Response:
+    """Answer with the tile matrix sets that providers of tiles may have."""
+    allow_parameters(request)
+    negotiate(request, _JSON)
+    return JSONResponse(ask_by_name(resources_of(request).api, "tiles.tilematrixsets"))
+
+
+def get_matrix_set(request: Request) -> Response:
+    """Answer with one tile matrix set."""
+    allow_parameters(request)
+    negotiate(request, _JSON)
+    name: str = request.path_params["matrix_set"]
+    return JSONResponse(ask_by_name(resources_of(request).api, "tiles.tilematrixset", name))
+
+
+_READ = on_collection(Action.READ_TILES)
+_TILES = "/collections/{collection_id}/tiles"
+_TILE = f"{_TILES}/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}"
+_SETS, _SET, _ONE = (for_foreign(each, "tile") for each in (get_tilesets, get_tileset, get_tile))
+routes = [
+    GuardedRoute(_TILES, no_such_part, needs=_READ, threads="light", foreign=_SETS),
+    GuardedRoute(f"{_TILES}/{{matrix_set}}", no_such_part, needs=_READ, threads="light", foreign=_SET),
+    GuardedRoute(f"{_TILES}/{{matrix_set}}/metadata", no_such_part, needs=_READ, threads="light", foreign=_SET),
+    GuardedRoute(_TILE, no_such_part, needs=_READ, threads="light", foreign=_ONE),
+    GuardedRoute("/TileMatrixSets", get_matrix_sets, needs=NOTHING, threads="light"),
+    GuardedRoute("/TileMatrixSets/{matrix_set}", get_matrix_set, needs=NOTHING, threads="light"),
+]
