@@ -16,6 +16,8 @@ Encoder = Callable[[Pixels], bytes]
 _AS_JSON = ("json", "coveragejson")
 _GEOTIFF = {"name": "GTiff", "mimetype": "image/tiff"}
 _OPEN = "*"
+_FURTHEST = 10**15
+"""More than any place has; an integer of a query has any number of digits."""
 
 
 def _png(pixels: Pixels) -> bytes:
@@ -88,8 +90,8 @@ def _bound(value: Any, otherwise: float) -> float:
     if value == _OPEN:
         return otherwise
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - no number
-        raise ValueError(f"{value!r}: allowed: a number or *")
-    return float(value)
+        raise ValueError("allowed: a number or *")
+    return float(max(-_FURTHEST, min(value, _FURTHEST)))
 
 
 def check_names(names: Iterable[str], fields: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from products.vector.times import TimeColumns
 
 _RESULT_TYPES = ("results", "hits")
 _ORDERS = ("+", "-")
+_MOST = 1_000_000_000
 
 
 class Transformation(Protocol):
@@ -80,8 +81,8 @@ def selection_of(
 def page_of(query: ItemQuery, *, offset: int, limit: int, resulttype: str) -> ItemQuery:
     """Return the query of a page; of no item where only their number is asked for. Raises ProviderInvalidQueryError."""
     for name, count in (("offset", offset), ("limit", limit)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise invalid(f"{name}: {count!r}: allowed: whole numbers from 0")
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
+            raise invalid(f"{name}: allowed: whole numbers from 0 to {_MOST - 1}")
     if resulttype not in _RESULT_TYPES:
         raise invalid(f"resulttype: {resulttype!r}: allowed: {', '.join(_RESULT_TYPES)}")
     return replace(query, offset=offset, limit=0 if resulttype == "hits" else limit)

@@ -200,7 +200,8 @@ class Manager(BaseManager):
 
     def _own(self, job_id: str) -> Job:
         """Return a job that was taken here. Raises JobNotFoundError."""
-        job = self._store.get(job_id) if self.connection is not None and self._is_there() else None
+        known = self.connection is not None and self._is_there() and "\0" not in job_id
+        job = self._store.get(job_id) if known else None
         if job is None or job.order.owner != OWNER:
             raise JobNotFoundError
         return job

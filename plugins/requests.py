@@ -8,6 +8,7 @@ from pygeoapi.process.base import BaseProcessor
 
 from products.catalogue import Catalogue
 
+_SEND_MAIL = "send_mail"
 _BY_VALUE = (None, "value")
 
 
@@ -26,6 +27,8 @@ def checked_inputs(
         checked: Mapping[str, Any] = check(inputs, catalogue())
     except GenericError as error:
         raise refused(str(error), user_msg=error.message) from error
+    if checked.get(_SEND_MAIL) is True:
+        raise refused(user_msg=f"input {_SEND_MAIL!r}: true; pygeoapi sends no mail; allowed: false")
     return checked
 
 

@@ -18,6 +18,7 @@ from orchestration.net.fetch import Fetcher
 from orchestration.registry import ProcessRow, Registry
 from orchestration.work import JobContext, Work
 from orchestration.work.attempt import performed
+from processes.errors import InvalidInput
 from products.catalogue import Catalogue, catalogue_of, read_configuration
 from products.errors import ProductError
 from products.progress import unheard
@@ -43,6 +44,10 @@ def execute_at_once(
         raise ProcessorExecuteError(user_msg=f"{process}: its entry has no `configuration`, which names the products")
     wanted = {name: {} for name in outputs} if isinstance(outputs, list) else outputs or None
     order = Order(process, processor.check(data, catalogue), _OWNER, outputs=wanted)
+    if order.inputs.get("send_mail") is True:
+        raise InvalidInput(
+            "send_mail", "input 'send_mail': true; pygeoapi knows no address to send it to; allowed: false"
+        )
     with tempfile.TemporaryDirectory(prefix="landcast-") as folder:
         files = ResultFiles(Path(folder))
         job_id = str(uuid4())

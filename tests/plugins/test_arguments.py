@@ -126,6 +126,7 @@ def test_the_shape_of_items(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ({"offset": 10**30}, "offset"), ({"limit": 10**30}, "limit"),
         ({"offset": -1}, "offset"), ({"limit": -1}, "limit"), ({"limit": True}, "limit"),
         ({"resulttype": "all"}, "resulttype"),
         ({"bbox": [1, 2, 3]}, "bbox"), ({"bbox": [1, 2, float("nan"), 3]}, "bbox"), ({"bbox": [1, 3, 2, 2]}, "bbox"),
@@ -255,6 +256,9 @@ def test_a_coverage_by_argument(folder: Path) -> None:
         found = made.query(**arguments)
         assert isinstance(found, dict)
         assert found["ranges"]["class"]["values"] == expected, arguments
+    far = made.query(subsets={"Lat": [-(10**400), 10**400], "Lon": [box[0], box[2]]})
+    assert isinstance(far, dict)
+    assert far["ranges"]["class"]["shape"] == [300, 40]
     half = made.query(subsets={"Lat": ["*", south + 20 * side]})
     assert isinstance(half, dict)
     assert half["ranges"]["class"]["shape"] == [20, 400]

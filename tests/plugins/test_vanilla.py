@@ -213,7 +213,7 @@ def test_no_such_item(both: Both, item: str) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"limit": "0"}, {"limit": "x"}, {"offset": "-1"}, {"offset": "x"},
+        {"limit": "0"}, {"limit": "x"}, {"offset": "-1"}, {"offset": "x"}, {"offset": f"{10**30}"},
         {"bbox": "1,2,3"}, {"bbox": "1,2,3,x"}, {"bbox": "20,51,21,50"}, {"bbox": "nan,1,2,3"}, {"bbox": "1,2,inf,3"},
         {"bbox": "1,2,3,4", "bbox-crs": "none"},
         {"crs": "none"}, {"crs": f"{EPSG}27700"},

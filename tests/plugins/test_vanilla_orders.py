@@ -246,6 +246,7 @@ def test_callbacks_are_called(running: Running) -> None:
         ("extract-product", {"inputs": {"product": "Raster", "aoi": {"bbox": [0, 0, 1, 1]}}}, "aoi"),
         ("extract-product", {"inputs": {"product": "Raster"}}, "aoi"),
         ("extract-product", {"inputs": {"product": "Raster", "aoi": AREA, "year": 1999}}, "year"),
+        ("extract-product", {"inputs": {"product": "Raster", "aoi": AREA, "send_mail": True}}, "send_mail"),
         ("apply-model", {"inputs": {}}, "Airflow"),
     ],
     ids=str,
@@ -284,8 +285,9 @@ def test_it_opens_nothing_when_it_is_made(tmp_path: Path) -> None:
     made = manager(tmp_path / "none")
     assert made.supports_subscribing
     assert made.get_jobs() == {"jobs": [], "numberMatched": 0}
-    with pytest.raises(JobNotFoundError):
-        made.get_job("x")
+    for odd in ("x", "", "a\0b", "../orders"):
+        with pytest.raises(JobNotFoundError):
+            made.get_job(odd)
     assert list(tmp_path.iterdir()) == []
     assert manager("postgresql://nobody@127.0.0.1:1/none").is_async
 
@@ -371,5 +373,7 @@ def test_our_processes_work_under_other_managers(tmp_path: Path, name: str) -> N
     _, _, outputs, status, _ = made.execute_process("echo", {"numberInput": "x"})
     assert status is JobStatus.failed
     assert "numberInput" in outputs["description"]
+    with pytest.raises(Exception, match="send_mail"):
+        processor.execute({"product": "Raster", "aoi": AREA, "send_mail": True})
     with pytest.raises(Exception, match="configuration"):
         made.get_processor("poor").execute({"product": "Raster", "aoi": AREA})
