@@ -25,6 +25,7 @@ from orchestration.heartbeat import heartbeat_age
 from orchestration.job import Order
 from orchestration.store.jobs import StoredJobs
 from plugins.manager import OrderRefused, WorkerMissing
+from processes.estimate_product import EstimateProduct
 from products.catalogue import read_configuration
 from server.app import create_app
 from server.settings import CONCERNS, Settings
@@ -270,9 +271,13 @@ def test_processes_are_described(running: Running) -> None:
     assert {process["id"] for process in listed} == {*OURS, "hello-world"}
     for process in OURS:
         assert running.vanilla.get(f"/processes/{process}?f=html").status_code == 200
-    from processes.estimate_product import EstimateProduct  # noqa: PLC0415 - after the handlers, which add to lists
 
-    assert EstimateProduct.description["jobControlOptions"] == ["sync-execute"]
+
+def test_what_a_handler_adds_to_a_description_stays_with_that_process() -> None:
+    """`describe_processes` adds async-execute to the list that it is given."""
+    options = EstimateProduct({"name": "x"}).metadata["jobControlOptions"]
+    options.append("async-execute")
+    assert EstimateProduct({"name": "x"}).metadata["jobControlOptions"] == ["sync-execute"]
 
 
 def manager(connection: Path | str | None, **told: Any) -> Any:
