@@ -25,6 +25,8 @@ from tests.odd.geopackages import by_gdal
 from tests.odd.rasters import classes, gdal_cog
 from tests.plugins.vanilla import ROOT, serve_vanilla
 
+pytestmark = pytest.mark.long
+
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 SYSTEMS = [CRS84, *(f"{EPSG}{code}" for code in (4326, 3857, 3035, 2180))]

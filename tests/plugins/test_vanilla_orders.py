@@ -33,6 +33,8 @@ from tests.orchestration.receivers import Receiver
 from tests.places import BOTH, PlaceOf
 from tests.plugins.vanilla import ROOT, serve_vanilla
 
+pytestmark = pytest.mark.long
+
 AREA = {"bbox": [19.75, 50.18, 19.80, 50.22]}
 PATIENCE = 60
 OURS = ("echo", "extract-product", "area-statistics", "estimate-product", "apply-model")
