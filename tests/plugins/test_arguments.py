@@ -136,7 +136,7 @@ def test_the_shape_of_items(folder: Path) -> None:
         ({"sortby": [{"property": "none", "order": "+"}]}, "sortby"),
         ({"sortby": [{"property": "name", "order": "?"}]}, "sortby"),
         ({"select_properties": ["none"]}, "properties"), ({"q": "a"}, "q: "), ({"q": ""}, "q: "),
-        ({"filterq": object()}, "filter: "), ({"language": Locale("de")}, "lang: de"),
+        ({"filterq": ["a filter"]}, "filter: "), ({"language": Locale("de")}, "lang: de"),
     ],
     ids=str,
 )  # fmt: skip
