@@ -68,3 +68,10 @@ def test_a_package_is_ours(package: str) -> None:
     assert spec.origin is not None
     assert Path(spec.origin).resolve() == Path(package, "__init__.py").resolve()
     assert importlib.metadata.version("landcast")
+
+
+def test_the_page_of_the_architecture_names_every_folder() -> None:
+    page = Path("docs/architecture.md").read_text().partition("folder | topic")[2]
+    named = [line.partition(" | ")[0] for line in page.splitlines() if " | " in line]
+    there = {str(path.parent) for folder in OURS for path in Path(folder).rglob("__init__.py")}
+    assert sorted(named) == sorted(there)
