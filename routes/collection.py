@@ -31,7 +31,7 @@ _PATHS = {"feature": "items", "record": "items", "tile": "tiles", "edr": "EDR"}
 class Collection:
     """One collection of the configuration, shared by all requests; a provider of ours is made once.
 
-    `described` is its document with the versions of the files that it describes, None until it is made.
+    `described` are the versions of the files that its document describes, the document and its JSON; None until then.
     Providers that have no faster interface are asked by pygeoapi's handlers, in the collection's own `threads`.
     """
 
@@ -40,7 +40,7 @@ class Collection:
         self.configured = configured
         self.kinds = frozenset(str(definition["type"]) for definition in configured["providers"])
         self.threads = FewThreads(f"collection {id_!r}")
-        self.described: tuple[Hashable, dict[str, Any]] | None = None
+        self.described: tuple[Hashable, dict[str, Any], bytes] | None = None
         self._providers: dict[int, FeatureProvider | CoverageProvider] = {}
         self._readable: Hashable = None
 

@@ -1,5 +1,6 @@
 """What is said of one collection."""
 
+import json
 import logging
 from collections.abc import Iterator
 from copy import copy
@@ -31,18 +32,29 @@ def describe(resources: Resources, collection: Collection) -> dict[str, Any]:
     It is made anew where a file has changed. A broken collection is described by its configuration alone, without a
     link to data.
     """
+    return described(resources, collection)[0]
+
+
+def described(resources: Resources, collection: Collection) -> tuple[dict[str, Any], bytes]:
+    """Return what `describe` does, also as JSON."""
     versions, known = collection.versions(), collection.described
-    if known and versions and known[0] == versions:
-        return known[1]
+    if known and versions is not None and known[0] == versions:
+        return known[1:]
     if collection.failure() is None:
         try:
             document = _described(resources, collection)
         except FAILURES:
             _LOGGER.exception("collection %s cannot be described", collection.id)
         else:
-            collection.described = (versions, document)
-            return document
-    return _broken(resources, collection)
+            encoded = _encoded(document)
+            collection.described = (versions, document, encoded)
+            return document, encoded
+    document = _broken(resources, collection)
+    return document, _encoded(document)
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _described(resources: Resources, collection: Collection) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The collections: the list, each of them, its schema and queryables."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -10,11 +11,11 @@ from starlette.responses import Response
 from auth.access import Access, Action
 from plugins.restriction import refuse_restriction
 from routes.collection import collection_of
-from routes.common.collection_document import describe
+from routes.common.collection_document import describe, described
 from routes.features.query import queryable
 from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection, permit
 from routes.http.links import both_forms, link
-from routes.pages.respond import respond
+from routes.pages.respond import negotiate, respond
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.handlers import allow, handle
 from routes.query.parameters import allow_parameters
@@ -28,15 +29,20 @@ def get_collections(request: Request) -> Response:
     """Answer with all collections; one that is broken is listed without links to data."""
     allow_parameters(request)
     resources = resources_of(request)
+    collections = [described(resources, collection) for collection in resources.listed_collections()]
     document = {
         "title": "Collections",
         "links": [
             *both_forms(f"{resources.url}/collections"),
             link(f"{resources.url}/", "root", "application/json", "The start of this server"),
         ],
-        "collections": [describe(resources, collection) for collection in resources.listed_collections()],
     }
-    return respond(request, document, page="collections.html")
+    if negotiate(request) == "html":
+        documents = [each for each, _ in collections]
+        return respond(request, {**document, "collections": documents}, page="collections.html")
+    head = json.dumps(document, ensure_ascii=False, separators=(",", ":")).removesuffix("}").encode()
+    body = b"".join((head, b',"collections":[', b",".join(encoded for _, encoded in collections), b"]}"))
+    return Response(body, headers={"Vary": "Accept"}, media_type="application/json")
 
 
 def get_collection(request: Request) -> Response:

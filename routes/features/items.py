@@ -93,7 +93,7 @@ def get_item(request: Request) -> Response:
     return _respond(request, document, crs, page="item.html", shown=_collection(request))
 
 
-def _limits(request: Request) -> Mapping[str, int]:
+def _limits(request: Request) -> Mapping[str, Any]:
     server = resources_of(request).api.config["server"]
     return {**_LIMITS, **(server.get("limits") or {}), **(collection_of(request).configured.get("limits") or {})}
 

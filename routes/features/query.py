@@ -33,22 +33,26 @@ They are compared in lower case, so that nobody who means the parameter gets the
 _FLAGS = {"true": True, "false": False}
 
 
-def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str, int]) -> ItemQuery:
+def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str, Any]) -> ItemQuery:
     """Return the query. Raises the 400 Problem for a parameter that is unknown, repeated or wrong.
 
-    `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response).
+    `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response),
+    or a 400 with `on_exceed: error`.
     """
     fields = provider.get_fields()
     asked_by = queryable(fields)
     allow_parameters(request, *_SINGLE, *asked_by, repeatable=_LISTS)
     page = read_page(request)
     asked = page.limit if "limit" in request.query_params else limits["default_items"]
+    most = min(limits["max_items"], MAX_FEATURES)
+    if asked > most and limits.get("on_exceed") == "error":
+        raise bad_parameter("limit", str(asked), f"allowed: 1 to {most}")
     return ItemQuery(
         boxes=read_boxes(request, provider.systems),
         selection=Selection(
             equal=_equal(request, asked_by), times=_times(request, provider.times), order=_order(request, fields)
         ),
-        limit=min(asked, limits["max_items"], MAX_FEATURES),
+        limit=min(asked, most),
         offset=page.offset,
         crs=read_crs(request, "crs", provider.systems, CRS84),
         properties=_properties(request, fields),

@@ -1,7 +1,7 @@
 """Where the definition is read."""
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from routes.guard import NOTHING, GuardedRoute
 from routes.pages.render import render
@@ -12,16 +12,16 @@ from routes.resources import resources_of
 _MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
 
-async def get_openapi(request: Request) -> Response:
+def get_openapi(request: Request) -> Response:
     """Answer with the definition: JSON, or a readable page of the operations."""
     allow_parameters(request)
     state = request.app.state
-    document = state.definition.seen(resources_of(request), issuer=state.issuer)
+    document, encoded = state.definition.seen(resources_of(request), issuer=state.issuer)
     headers = {"Vary": "Accept"}
     if negotiate(request, {"json": _MEDIA_TYPE, "html": "text/html"}) == "html":
         page = render(request, "openapi.html", {**document, "title": "The API"})
         return Response(page, headers=headers, media_type="text/html")
-    return JSONResponse(document, headers=headers, media_type=_MEDIA_TYPE)
+    return Response(encoded, headers=headers, media_type=_MEDIA_TYPE)
 
 
-routes = [GuardedRoute("/openapi", get_openapi, needs=NOTHING)]
+routes = [GuardedRoute("/openapi", get_openapi, needs=NOTHING, threads="light")]

@@ -1,17 +1,20 @@
 """The definition as a caller sees it: what is hidden is left out, what needs credentials says so."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.routing import Match
 
+from auth.recent import Recent
 from routes.guard import NOTHING, GuardedRoute, OnResource
 from routes.openapi.operation import Value, ref
 from routes.resources import Resources
 
 _WAYS: tuple[Value, ...] = ({"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []})
 """Any one of these suffices."""
+_VIEWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,26 @@ class Definition:
 
     def __init__(self, whole: Value, routes: tuple[GuardedRoute, ...]) -> None:
         self.whole = whole
+        self._known: Recent[frozenset[str], tuple[Value, bytes]] = Recent(_VIEWS)
         self._places = {
             path: _Place(path, dict(_answering(path, operations, routes)))
             for path, operations in whole["paths"].items()
         }
 
-    def seen(self, resources: Resources, *, issuer: str | None) -> Value:
-        """Return what the caller sees; `issuer` is where tokens come from, None while all is open."""
-        visible = set(resources.api.config["resources"])
+    def seen(self, resources: Resources, *, issuer: str | None) -> tuple[Value, bytes]:
+        """Return what the caller sees, also as JSON; `issuer` is where tokens come from, None while all is open.
+
+        It is kept by the collections and processes that are visible: neither the policy nor the routes change.
+        """
+        visible = frozenset(resources.api.config["resources"])
+        known = self._known.get(visible)
+        if known is None:
+            document = self._cut(visible, resources, issuer)
+            known = document, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+            self._known.put(visible, known)
+        return known
+
+    def _cut(self, visible: frozenset[str], resources: Resources, issuer: str | None) -> Value:
         paths = {
             path: operations
             for path, operations in self.whole["paths"].items()
@@ -50,7 +65,7 @@ class Definition:
         document = {**self.whole, "paths": paths, "tags": self._tags(visible)}
         return self._secured(document, resources, issuer) if issuer else document
 
-    def _tags(self, visible: set[str]) -> list[Value]:
+    def _tags(self, visible: frozenset[str]) -> list[Value]:
         hidden = {place.resource() for place in self._places.values()} - visible
         return [tag for tag in self.whole["tags"] if tag["name"] not in hidden]
 

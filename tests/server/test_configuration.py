@@ -172,6 +172,7 @@ def test_everything_wrong_is_named_at_once(configuration: dict[str, Any]) -> Non
         ("server", None, "server: must be a mapping, not nothing"),
         ("server/languages", [False], "server.languages[0]: must be text, not False; quote it"),
         ("server/languages", ["xx-nothing"], "server.languages[0]: 'xx-nothing' is no language, such as en-GB"),
+        ("server/admin", True, "server.admin: is not honoured: there is no Admin API"),
         ("server/encoding", "latin-1", "server.encoding: 'latin-1' is none of utf-8, UTF-8, utf8"),
         ("server/cors", False, "server.cors: is not honoured: every answer may be read by scripts of other sites"),
         ("metadata", None, "metadata: must be a mapping, not nothing"),
@@ -236,7 +237,6 @@ def test_what_is_not_honoured_is_a_warning_unless_it_is_left_as_pygeoapi_has_it(
     server = {
         "url": "https://x",
         "bind": {"host": "x", "port": 1},
-        "admin": True,
         "gzip": False,
         "pretty_print": None,
         "languages": ["en", "de"],
@@ -248,7 +248,7 @@ def test_what_is_not_honoured_is_a_warning_unless_it_is_left_as_pygeoapi_has_it(
     found = examine(configuration)
     assert found.flaws == ()
     assert [line.partition(": is not honoured: ")[0] for line in found.ignored] == [
-        *("server.languages", "server.manager.name", "server.bind", "server.url", "server.admin"),
+        *("server.languages", "server.manager.name", "server.bind", "server.url"),
         *("server.api_rules.url_prefix", "pubsub"),
     ]
 

@@ -13,6 +13,8 @@ from pyproj import Transformer
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from tests.conftest import MakeApp
+
 URL = "https://maps.example.org/land"
 LAND_COVER = "/collections/clcplus-vector/items"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0"
@@ -208,6 +210,19 @@ def test_the_next_page_keeps_a_repeated_list(client: TestClient) -> None:
     page = client.get(f"{place}&limit=1").json()
     following = next(link["href"] for link in page["links"] if link["rel"] == "next")
     assert page["features"] + client.get(following).json()["features"] == both
+
+
+@pytest.mark.parametrize(("on_exceed", "status"), [("throttle", 200), ("error", 400)])
+def test_a_limit_above_the_largest_is_cut_or_refused(
+    make_app: MakeApp, configuration: dict[str, Any], on_exceed: str, status: int
+) -> None:
+    configuration["resources"]["nations"]["limits"] = {"max_items": 3, "default_items": 2, "on_exceed": on_exceed}
+    with TestClient(make_app(configuration)) as client:
+        answer = client.get("/collections/nations/items?limit=4")
+        assert answer.status_code == status
+        assert (answer.json().get("numberReturned"), "allowed: 1 to 3" in answer.text) in ((3, False), (None, True))
+        assert client.get("/collections/nations/items?limit=3").json()["numberReturned"] == 3
+        assert client.get("/collections/nations/items").json()["numberReturned"] == 2
 
 
 @pytest.mark.parametrize("query", ["bbox=1&bbox=2&bbox=3", "bbox=1,1,2,2&bbox=1,1,2,2", "sortby=name&sortby=x"])
