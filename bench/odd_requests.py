@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -66,10 +67,9 @@ class Worker:
     def _do(self, job: Job) -> None:
         folder = self._results / job.id / "1" / "1"
         folder.mkdir(parents=True)
-        bench = JobContext(
-            job.id, job.order, self._results.absolute(), folder.absolute(), self._configuration, _nothing, unheard
-        )
-        attempt(self._processes[job.order.process].find_work, bench)
+        results, folder = self._results.absolute(), folder.absolute()
+        context = JobContext(job.id, job.order, results, folder, self._configuration, _nothing, unheard)
+        attempt(self._processes[job.order.process].find_work, replace(context, processes=self._processes))
         match read_ending(folder):
             case Done(manifest):
                 self._store.publish(job.id, job.attempt, manifest)
@@ -164,7 +164,7 @@ class Requests:
         if twin:
             with suppress(ProductError):
                 km2 = round(measure_area(clean).km2, 4)
-                _equal(answer.json().get("area", answer.json()).get("km2"), km2, str(value))
+                _equal(answer.json().get("area", answer.json()).get("km2"), km2, f"{value}: {answer.text[:500]}")
 
     def statistics(self, odd: Odd) -> None:
         """Measure an area by class: its size is the same in whichever form."""

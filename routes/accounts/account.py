@@ -12,7 +12,7 @@ from starlette.responses import Response
 from auth.identity import Identity, current_identity
 from auth.keys.key import DAYS, MOST_DAYS, ApiKey, KeyIdentity
 from routes.accounts.person import KNOWN, NO_STORE, people_of, session_of
-from routes.accounts.rights import rights_of, strings_of
+from routes.accounts.rights import describe_limits, rights_of
 from routes.guard import GuardedRoute
 from routes.http.return_to import ACCOUNT
 from routes.middleware.response_headers import content_policy
@@ -78,7 +78,7 @@ def _only_page(request: Request, made: Mapping[str, Any] | None = None) -> dict[
         "known_by": _KNOWN_BY[current_identity.get().method],
         "days": DAYS,
         "most_days": MOST_DAYS,
-        "strings_of": strings_of,
+        "describe_limits": describe_limits,
     }
 
 

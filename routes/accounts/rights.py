@@ -52,7 +52,7 @@ def _limits(limits: Limits) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def strings_of(alternatives: Iterable[Mapping[str, Any]]) -> str:
+def describe_limits(alternatives: Iterable[Mapping[str, Any]]) -> str:
     """Return limits in words for people."""
     return ", or ".join(" and ".join(_words(limits)) for limits in alternatives)
 

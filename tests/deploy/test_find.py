@@ -18,4 +18,4 @@ def test_the_python_that_is_named_is_taken() -> None:
 @pytest.mark.parametrize("python", ["/nowhere/python3", "/bin/false"])
 def test_a_python_that_is_named_and_does_not_do_is_refused_and_no_other_taken(python: str) -> None:
     done = found(python)
-    assert (done.returncode, done.stderr) == (1, f"landcast: PYTHON={python} is no Python 3.12 or newer\n")
+    assert (done.returncode, done.stderr) == (1, f"landcast: PYTHON={python} is not Python 3.12 or newer\n")

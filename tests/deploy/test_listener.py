@@ -28,9 +28,21 @@ print(f"took {time.monotonic() - begun:.3f} s")
 """
 
 
+def _receiver(answer: Callable[[int], int], port: int) -> Receiver:
+    """Listen on the port; a connection of somebody else's may hold it for a moment."""
+    until = time.monotonic() + 90
+    while True:
+        try:
+            return Receiver(answer, port=port)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+
+
 @contextmanager
 def listening(airflow: Airflow, answer: Callable[[int], int] = lambda _: 204) -> Iterator[Receiver]:
-    receiver = Receiver(answer, port=int(airflow.server_bind.split(":")[1]))
+    receiver = _receiver(answer, int(airflow.server_bind.split(":")[1]))
     try:
         yield receiver
     finally:

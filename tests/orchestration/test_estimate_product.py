@@ -24,7 +24,7 @@ from products.catalogue import Catalogue, catalogue_of, read_configuration
 from products.progress import unheard
 from products.raster.extract import extract_raster
 from products.vector.census import PolygonCounts
-from tests.registry import work_of
+from tests.registry import OURS, work_of
 
 ROOT = Path(__file__).parents[2]
 PARK = {"bbox": [23.80, 52.68, 23.90, 52.75]}
@@ -48,7 +48,7 @@ def estimate(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch, stat
         folder.mkdir(parents=True, exist_ok=True)
         config = ROOT / "pygeoapi-config.yml"
         orders = state_dir / "orders.sqlite"
-        context = JobContext("job", order, tmp_path / "results", folder, config, str, unheard, orders)  # type: ignore[arg-type]
+        context = JobContext("job", order, tmp_path / "results", folder, config, str, unheard, orders, processes=OURS)  # type: ignore[arg-type]
         attempt(lambda: work_of("estimate-product"), context)
         ending = read_ending(folder)
         assert isinstance(ending, Done), ending

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,6 @@ import pytest
 from click.testing import CliRunner
 
 from server.cli import main
-from tests.ports import free_port
 from tests.server.served import Served, end, eventually, gone
 
 pytestmark = pytest.mark.long
@@ -58,7 +55,7 @@ def test_it_says_that_it_serves_when_it_does(up: Up) -> None:
     assert len(processes(served)[1]) == 1
     assert served.answers("/collections/parks")
     messages = [json.loads(line)["message"] for line in served.log.read_text().splitlines()]
-    assert messages[0].startswith("open: ")
+    assert messages[0].startswith("open server: ")
     assert messages[1].startswith("serving ")
 
 
@@ -269,26 +266,3 @@ def test_it_refuses_to_start_and_says_why(
     assert isinstance(done.exception, SystemExit)
     assert done.exit_code == 1
     assert named in done.stderr
-
-
-def test_a_process_that_cannot_be_loaded_ends_it_with_a_plain_word(tmp_path: Path, sample: Path) -> None:
-    text = Path("pygeoapi-config.yml").read_text().replace("processes.echo.Echo", "processes.nowhere.Echo")
-    configuration = tmp_path / "config.yml"
-    configuration.write_text(text)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "server.cli", "serve", "--config", str(configuration)],
-        env={
-            **clean,
-            "LANDCAST_AUTH_OPEN": "yes",
-            "LANDCAST_STATE_DIR": str(sample),
-            "LANDCAST_SERVER_BIND": f"127.0.0.1:{free_port()}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "No module named 'processes.nowhere'" in done.stderr
-    assert "Traceback" not in done.stderr

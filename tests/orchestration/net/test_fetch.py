@@ -204,7 +204,7 @@ def test_many_references_share_one_bound(serve: Serve) -> None:
     fetcher = _fetcher(size=1000)
     fetcher(url)
     fetcher(url)
-    with pytest.raises(ReferenceRefused, match="together"):
+    with pytest.raises(ReferenceRefused, match="in total"):
         fetcher(url)
 
 

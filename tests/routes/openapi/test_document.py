@@ -153,7 +153,7 @@ def test_the_page_names_every_operation(client: TestClient, document: dict[str, 
         ({"properties": {"const": {"const": 3}}}, {"properties": {"const": {"enum": [3]}}}),
         ({"additionalProperties": False}, {"additionalProperties": False}),
         ({"examples": [4, 5]}, {"example": 4}),
-        (True, True),
+        (True, {}),
     ],
 )
 def test_schemas_are_said_in_the_words_of_3_0(schema: Any, said: Any) -> None:
