@@ -255,7 +255,8 @@ def serving(folder: Path, sample: Path) -> Iterator[Sequence[Callable[[Odd], Non
     resources["odd"] = {**resources["parks"], "title": "Odd", "providers": [_provider(folder / "odd.gpkg")]}
     resources["parks"]["providers"] = [_provider(sample / "sample" / "parks.gpkg")]
     resources["clcplus-vector"]["providers"] = [_provider(sample / "sample" / "clcplus_2023_parks.gpkg")]
-    of_work = {name: resources[name] for name in ("clcplus-raster", "clcplus-vector", "odd")}
+    collections = ("clcplus-raster", "clcplus-vector", "odd")
+    of_work = {name: each for name, each in resources.items() if name in collections or each["type"] == "process"}
     configuration = folder / "config.yml"
     configuration.write_text(yaml.safe_dump({"products": document["products"], "resources": of_work}))
     _write(folder / "odd.gpkg", [])

@@ -90,9 +90,10 @@ def test_progress_moves_from_the_start_to_the_end_and_never_back(  # noqa: PLR09
     percents = [percent for _, percent, _ in seen]
     assert percents == sorted(percents)
     told = next((moment for moment, _, message in seen if message), None)
-    if seen[-1][0] - seen[0][0] > 2:
+    took = seen[-1][0] - seen[0][0]
+    if took > 4:  # so that what the start of a process takes does not count
         assert told is not None
-        assert told - seen[0][0] < 0.5 * (seen[-1][0] - seen[0][0]), "it began to tell soon"
+        assert told - seen[0][0] < 0.5 * took, "it began to tell soon"
         assert max(percents.count(percent) for percent in percents) / len(percents) < 0.7, "it moved"
 
 
