@@ -56,9 +56,6 @@ def measure() -> None:
                 send()
             walk = walked(send)
             print(f"{title:24} {len(set(walk.files)):6} {walk.changes:8} {len(walk.opened):7}", flush=True)
-            if "-v" in sys.argv:
-                for file in dict.fromkeys(walk.files):
-                    print(f"    {file}")
 
 
 @contextmanager

@@ -21,8 +21,7 @@ from routes.collection import collection_of
 from routes.errors import prefers_page
 from routes.http.challenge import BASIC, BEARER
 from routes.http.problem import Problem, no_such_collection, no_such_job, no_such_process
-from routes.providers import listed_processes
-from routes.resources import Resources, resources_of
+from routes.resources import Resources, listed_processes, resources_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Threads = Literal["light", "heavy"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from anyio import CapacityLimiter
 from pygeoapi.api import API
@@ -18,7 +19,6 @@ from processes.loading import LoadedProcesses
 from products.catalogue import Catalogue
 from routes.collection import Collection
 from routes.processes.subscribers import Mailing
-from routes.providers import is_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,18 @@ def resources_of(request: Request) -> Resources:
     """Return the resources of the application that serves this request."""
     resources: Resources = request.app.state.resources
     return resources
+
+
+def processes_of(api: API) -> list[str]:
+    """Return the ids of the processes that the caller may see, as configured."""
+    return [name for name, entry in api.config["resources"].items() if entry["type"] == "process"]
+
+
+def listed_processes(api: API) -> list[str]:
+    """Return the ids of the processes that lists and pages show."""
+    return [name for name in processes_of(api) if is_listed(api.config["resources"][name])]
+
+
+def is_listed(resource: Mapping[str, Any]) -> bool:
+    """Say whether a resource stands in lists: one of `visibility: hidden` answers at its own address alone."""
+    return resource.get("visibility") != "hidden"

@@ -47,9 +47,8 @@ from routes.pages import assets
 from routes.processes import execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
-from routes.providers import is_listed
 from routes.pygeoapi import edr, tiles
-from routes.resources import AirflowEvents, Resources
+from routes.resources import AirflowEvents, Resources, is_listed
 from server.access import as_system, authenticating, make_policy
 from server.airflow import events_key, on_airflow
 from server.api import language_of, make_api, years_of

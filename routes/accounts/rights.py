@@ -5,8 +5,7 @@ from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Access, Action, Limits, Verdict
 from auth.identity import Identity
-from routes.providers import is_listed
-from routes.resources import Resources
+from routes.resources import Resources, is_listed
 
 
 def rights_of(resources: Resources, identity: Identity) -> dict[str, Any]:

@@ -15,15 +15,12 @@ from plugins.coverages import CoverageProvider
 from plugins.features import FeatureProvider
 from routes.collection import FAILURES, Collection
 from routes.http.links import OGC, both_forms, link
+from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, SCHEMA
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.document import foreign_links, foreign_members
 from routes.resources import Resources
 
 _LOGGER = logging.getLogger(__name__)
-GEOTIFF = "image/tiff; application=geotiff"
-COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-COVERAGE_JSON = "application/prs.coverage+json"
-_SCHEMA = "application/schema+json"
 
 
 def describe(resources: Resources, collection: Collection) -> dict[str, Any]:
@@ -132,10 +129,10 @@ def _add_feature(provider: FeatureProvider, document: dict[str, Any], place: str
     if "temporal" not in document["extent"] and (extent := provider.time_extent) is not None:
         document["extent"]["temporal"] = {"interval": [[instant and _written(instant) for instant in extent]]}
     document["links"] += [
-        link(f"{place}/items", "items", "application/geo+json", "The items as GeoJSON"),
+        link(f"{place}/items", "items", GEOJSON, "The items as GeoJSON"),
         link(f"{place}/items?f=html", "items", "text/html", "The items as a page"),
-        link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the items"),
-        link(f"{place}/queryables", f"{OGC}/queryables", _SCHEMA, "What items can be asked for by"),
+        link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the items"),
+        link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by"),
     ]
 
 
@@ -157,7 +154,7 @@ def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str
     yield link(f"{place}/coverage/rangetype", f"{OGC}/coverage-rangetype", "application/json", "Its values")
     yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in the colours of the classes")
     yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
-    yield link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the pixels")
+    yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the pixels")
     source = Path(provider.data)
     yield link(
         f"{place}/files/{quote(source.name)}", "enclosure", COG, "The whole as one file", length=source.stat().st_size

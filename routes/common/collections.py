@@ -15,6 +15,7 @@ from routes.common.collection_document import describe, described
 from routes.features.query import queryable
 from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection, permit
 from routes.http.links import both_forms, link
+from routes.http.media_types import SCHEMA
 from routes.pages.respond import negotiate, respond
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.handlers import allow, handle
@@ -22,7 +23,6 @@ from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
 _GEOMETRY = "geometry"
-_SCHEMA = "application/schema+json"
 
 
 def get_collections(request: Request) -> Response:
@@ -65,7 +65,7 @@ def get_queryables(request: Request) -> Response:
 
 def _respond(request: Request, name: str, document: dict[str, Any]) -> Response:
     document["$id"] = f"{resources_of(request).url}/collections/{collection_of(request).id}/{name}"
-    return respond(request, document, page="schema.html", media_type=_SCHEMA)
+    return respond(request, document, page="schema.html", media_type=SCHEMA)
 
 
 def _schema(request: Request) -> dict[str, Any]:

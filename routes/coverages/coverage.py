@@ -20,15 +20,15 @@ from plugins.restriction import refuse_restriction
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection import collection_of
-from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.file_response import send_file
+from routes.http.media_types import COG, COVERAGE_JSON, GEOTIFF
 from routes.http.prefer import read_preferences
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import negotiate
-from routes.pygeoapi.handlers import allow, handle, provider_of
+from routes.pygeoapi.handlers import allow, handle, no_such_part, provider_of
 from routes.query.datetime import extent_of, meets_time
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
@@ -186,13 +186,6 @@ def get_foreign_coverage(request: Request) -> Response:
     _refuse_large(request, provider)
     handled = handle(request, "coverages.get_collection_coverage", form=form, **_bbox_crs(request))
     return handled.response(offered[form], headers={"Vary": "Accept"})
-
-
-def no_such_part(request: Request) -> Response:
-    """Raise Problem: 404 as the collection has no such data, or its provider not this form of it, 503 while broken."""
-    collection_of(request).require_readable()
-    detail = f"collection {collection_of(request).id!r} has nothing at this address"
-    raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
 
 
 def _bbox_crs(request: Request) -> dict[str, str]:

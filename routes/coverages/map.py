@@ -13,13 +13,13 @@ from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.picture import picture
 from routes.collection import Collection, collection_of
-from routes.coverages.coverage import content_headers, no_such_part
+from routes.coverages.coverage import content_headers
 from routes.coverages.query import read_side, side_by_aspect, to_system
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.problem import Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import negotiate
-from routes.pygeoapi.handlers import allow, handle
+from routes.pygeoapi.handlers import allow, handle, no_such_part
 from routes.query.bbox import read_box, read_crs
 from routes.query.datetime import meets_time
 from routes.query.parameters import allow_parameters

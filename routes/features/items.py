@@ -19,6 +19,7 @@ from routes.collection import Collection, collection_of
 from routes.features.query import read_query
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.links import both_forms, link
+from routes.http.media_types import GEOJSON, JSON_LD
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import negotiate, respond, response_file
 from routes.pygeoapi.handlers import Handled, allow, formatters_of, handle, provider_of
@@ -27,9 +28,7 @@ from routes.query.paging import Page, page_links, read_page
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
-_GEOJSON = "application/geo+json"
-_FORMS = {"json": _GEOJSON, "html": "text/html"}
-_JSON_LD = "application/ld+json"
+_FORMS = {"json": GEOJSON, "html": "text/html"}
 FOREIGN_PARAMETERS = (
     "bbox", "bbox-crs", "crs", "datetime", "filter", "filter-crs", "filter-lang", "limit", "offset", "properties", "q",
     "resulttype", "skipGeometry", "sortby",
@@ -60,7 +59,7 @@ def _written(request: Request, provider: FeatureProvider, query: ItemQuery) -> R
         described = json.dumps(_described(request, query, count), ensure_ascii=False, separators=(",", ":"))
         head = f'{described.removesuffix("}")},"features":['
         headers = {"Vary": "Accept", **_crs_header(query.crs)}
-        return file.response(head.encode(), b"]}", headers=headers, media_type=_GEOJSON)
+        return file.response(head.encode(), b"]}", headers=headers, media_type=GEOJSON)
 
 
 def _described(request: Request, query: ItemQuery, count: ItemCount) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def get_item(request: Request) -> Response:
             type_=NOT_FOUND,
         ) from error
     place = f"{_place(request)}/items/{_address(item_id)}"
-    document = {**item, "links": [*both_forms(place, media_type=_GEOJSON), _collection_link(request)]}
+    document = {**item, "links": [*both_forms(place, media_type=GEOJSON), _collection_link(request)]}
     return _respond(request, document, crs, page="item.html", shown=_collection(request))
 
 
@@ -103,7 +102,7 @@ def _page_links(request: Request, query: ItemQuery, count: ItemCount) -> list[di
     end = query.offset + count.returned
     limit = count.returned if count.returned and end < count.matched else query.limit
     links = page_links(request, Page(limit, query.offset), count.matched)
-    types = {"application/json": _GEOJSON}
+    types = {"application/json": GEOJSON}
     return [
         *({**entry, "type": types.get(entry["type"], entry["type"])} for entry in links),
         _collection_link(request),
@@ -135,7 +134,7 @@ def _names(page: ItemPage) -> list[str]:
 def _respond(
     request: Request, document: Mapping[str, Any], crs: Crs, *, page: str, shown: Mapping[str, Any]
 ) -> Response:
-    return respond(request, document, page=page, media_type=_GEOJSON, headers=_crs_header(crs), only_page=shown)
+    return respond(request, document, page=page, media_type=GEOJSON, headers=_crs_header(crs), only_page=shown)
 
 
 def _crs_header(crs: Crs) -> dict[str, str]:
@@ -164,7 +163,7 @@ def get_foreign_items(request: Request) -> Response:
 
 def get_foreign_item(request: Request) -> Response:
     """Answer with one item of a provider that has no faster interface."""
-    form = negotiate(request, {**_FORMS, "jsonld": _JSON_LD})
+    form = negotiate(request, {**_FORMS, "jsonld": JSON_LD})
     allow(request, "crs")
     item_id: str = request.path_params["item_id"]
     asked = "json" if form == "html" else form
@@ -180,11 +179,11 @@ def foreign_forms(collection: Collection) -> dict[str, str]:
     Its handler passes formatters the provider of features, which records have none of.
     """
     formatters = formatters_of(collection) if "feature" in collection.foreign else {}
-    return {**_FORMS, "jsonld": _JSON_LD, **formatters}
+    return {**_FORMS, "jsonld": JSON_LD, **formatters}
 
 
 def _foreign(handled: Handled, form: str) -> Response:
-    return handled.response(_GEOJSON if form == "json" else None, headers={"Vary": "Accept"})
+    return handled.response(GEOJSON if form == "json" else None, headers={"Vary": "Accept"})
 
 
 def _foreign_page(
@@ -192,7 +191,7 @@ def _foreign_page(
 ) -> Response:
     for entry in document["links"]:
         entry["href"] = entry["href"].replace("?f=json", "?f=html")
-    return respond(request, document, page=page, media_type=_GEOJSON, headers=handled.headers, only_page=shown)
+    return respond(request, document, page=page, media_type=GEOJSON, headers=handled.headers, only_page=shown)
 
 
 _READ = on_collection(Action.READ_ITEMS)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from routes.collection import Collection
-from routes.common.collection_document import COG, COVERAGE_JSON, GEOTIFF
 from routes.features.items import foreign_forms
 from routes.features.query import queryable
+from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, SCHEMA
 from routes.openapi.operation import (
     BYTES,
     JSON,
@@ -27,7 +27,6 @@ from routes.openapi.schema import as_openapi
 from routes.pygeoapi.edr import QUERIES
 from routes.pygeoapi.handlers import formatters_of
 
-_SCHEMA = "application/schema+json"
 _URI: Value = {"type": "string", "format": "uri"}
 _NAMES: Value = {"type": "array", "items": {"type": "string"}}
 _SIZE: Value = {"type": "integer", "minimum": 1}
@@ -41,7 +40,7 @@ def collection_paths(collection: Collection) -> Value:
     place = f"/collections/{collection_id}"
     paths = {
         place: {"get": _document(collection_id, "", "The collection", "collection")},
-        f"{place}/schema": {"get": _document(collection_id, "Schema", "The schema of its data", "schema", _SCHEMA)},
+        f"{place}/schema": {"get": _document(collection_id, "Schema", "The schema of its data", "schema", SCHEMA)},
     }
     if collection.kinds & {"feature", "record"}:
         paths |= _feature_paths(collection, place)
@@ -83,7 +82,7 @@ def _feature_paths(collection: Collection, place: str) -> Value:
         others = {media_type: {"schema": BYTES} for media_type in foreign_forms(collection).values()}
         page["200"]["content"] = others | page["200"]["content"]
     return {
-        f"{place}/queryables": {"get": _document(collection_id, "Queryables", queryables, "schema", _SCHEMA)},
+        f"{place}/queryables": {"get": _document(collection_id, "Queryables", queryables, "schema", SCHEMA)},
         f"{place}/items": {
             "get": operation(
                 _name("getItems", collection_id),
@@ -221,7 +220,7 @@ def _foreign_coverage_paths(collection: Collection, place: str) -> Value:
 
 
 def _in_crs(schema: str, description: str) -> Value:
-    answers = document(schema, description, "application/geo+json")
+    answers = document(schema, description, GEOJSON)
     return {"200": {**answers["200"], **headers("Content-Crs")}}
 
 

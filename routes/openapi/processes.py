@@ -26,7 +26,7 @@ from routes.openapi.operation import (
 )
 from routes.openapi.schema import as_openapi, described
 from routes.processes.execution_request import formats_of
-from routes.providers import listed_processes
+from routes.resources import listed_processes
 
 _TEXT: Value = {"type": "string"}
 _JOB = path("job_id", "The job's identifier.")

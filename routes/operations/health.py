@@ -12,9 +12,8 @@ from orchestration.errors import StoreUnavailable
 from orchestration.full import RESERVE, free_bytes
 from orchestration.heartbeat import heartbeat_age
 from routes.guard import NOTHING, GuardedRoute
-from routes.providers import is_listed, processes_of
 from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.resources import is_listed, processes_of, resources_of
 
 _COLLECTION = "collection:"
 _LATE = 15

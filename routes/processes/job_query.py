@@ -10,11 +10,10 @@ from auth.access import Access, Action
 from auth.identity import current_identity
 from orchestration.job import Job, JobCursor, JobQuery, JobVisibility, Status
 from routes.http.problem import bad_parameter
-from routes.providers import processes_of
 from routes.query.datetime import read_time
 from routes.query.paging import read_page
 from routes.query.parameters import allow_parameters, read_list
-from routes.resources import resources_of
+from routes.resources import processes_of, resources_of
 
 _LISTS = ("type", "processID", "status")
 _SINGLE = ("limit", "offset", "cursor", "datetime", "minDuration", "maxDuration")

@@ -14,10 +14,9 @@ from processes.words import allowed
 from routes.guard import NOTHING, GuardedRoute, on_process
 from routes.http.problem import no_such_process
 from routes.pages.respond import respond
-from routes.providers import listed_processes, processes_of
 from routes.query.paging import page_links, read_page
 from routes.query.parameters import allow_parameters
-from routes.resources import Resources, resources_of
+from routes.resources import Resources, listed_processes, processes_of, resources_of
 
 _REL = "http://www.opengis.net/def/rel/ogc/1.0"
 _SUMMARY = ("id", "version", "title", "description", "keywords", "jobControlOptions", "outputTransmission")

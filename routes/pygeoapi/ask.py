@@ -8,20 +8,22 @@ from typing import Any
 
 from pygeoapi.api import API, APIRequest
 
+Handler = Callable[..., tuple[dict[str, str], int, Any]]
 
-def ask(api: API, function: Callable[..., tuple[Any, int, str]], *arguments: Any) -> dict[str, Any]:
+
+def ask(api: API, function: Handler, *arguments: Any) -> dict[str, Any]:
     """Return the document that a function of `pygeoapi.api` answers with; call it in a thread. Raises Problem."""
-    return _asked(api, function, arguments)
-
-
-def ask_by_name(api: API, function: str, *arguments: Any) -> dict[str, Any]:
-    """Return what `ask` does of a function named as `module.function`, whose module is slow to import."""
-    module, _, name = function.rpartition(".")
-    return _asked(api, getattr(import_module(f"pygeoapi.api.{module}"), name), arguments)
-
-
-def _asked(api: API, function: Callable[..., tuple[Any, int, str]], arguments: tuple[Any, ...]) -> dict[str, Any]:
     asked = SimpleNamespace(args={"f": "json"}, headers={}, path_info="")
     _, _, content = function(api, APIRequest(asked, api.locales), *arguments)
     document: dict[str, Any] = json.loads(content)
     return document
+
+
+def handler_of(name: str) -> Handler:
+    """Return a function below `pygeoapi.api`, such as `tiles.tilematrixsets`.
+
+    The modules are imported only now: they are slow to import, and most configurations need none of them.
+    """
+    module, _, function = f"pygeoapi.api.{name}".rpartition(".")
+    handler: Handler = getattr(import_module(module), function)
+    return handler

@@ -10,9 +10,8 @@ from plugins.crs import CRS84
 from routes.collection import Collection
 from routes.features.items import foreign_forms
 from routes.http.links import OGC, link
+from routes.http.media_types import COVERAGE_JSON, SCHEMA
 
-_SCHEMA = "application/schema+json"
-_COVERAGE_JSON = "application/prs.coverage+json"
 _NAMES = {"json": "GeoJSON", "html": "a page", "jsonld": "JSON-LD"}
 
 
@@ -31,14 +30,14 @@ def foreign_links(collection: Collection, place: str) -> Iterator[dict[str, Any]
     """Yield the links to what pygeoapi's handlers answer."""
     kinds = collection.foreign
     if kinds & {"feature", "record", "coverage"}:
-        yield link(f"{place}/schema", f"{OGC}/schema", _SCHEMA, "The schema of the data")
+        yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the data")
     if kinds & {"feature", "record"}:
-        yield link(f"{place}/queryables", f"{OGC}/queryables", _SCHEMA, "What items can be asked for by")
+        yield link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by")
         for form, media_type in foreign_forms(collection).items():
             query = "" if form == "json" else f"?f={form}"
             yield link(f"{place}/items{query}", "items", media_type, f"The items as {_NAMES.get(form, form)}")
     if "coverage" in kinds:
-        yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", _COVERAGE_JSON, "The coverage as CoverageJSON")
+        yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
         if native := collection.definition("coverage").get("format"):
             href = f"{place}/coverage?f={quote(native['name'])}"
             yield link(href, f"{OGC}/coverage", native["mimetype"], f"The coverage as {native['name']}")

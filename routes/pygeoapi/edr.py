@@ -8,17 +8,16 @@ from starlette.responses import Response
 
 from auth.access import Action
 from routes.collection import collection_of
-from routes.coverages.coverage import no_such_part
 from routes.guard import GuardedRoute, for_foreign, on_collection
+from routes.http.media_types import COVERAGE_JSON
 from routes.pages.respond import negotiate
-from routes.pygeoapi.handlers import allow, formatters_of, handle, provider_of
+from routes.pygeoapi.handlers import allow, formatters_of, handle, no_such_part, provider_of
 
 QUERIES = ("position", "area", "cube", "radius", "trajectory", "corridor", "locations")
 _PARAMETERS = (
     "bbox", "coords", "corridor-height", "corridor-width", "crs", "datetime", "height-units", "limit", "parameter-name",
     "width-units", "within", "within-units", "z",
 )  # fmt: skip
-COVERAGE_JSON = "application/prs.coverage+json"
 
 
 def get_query(request: Request, query: str) -> Response:

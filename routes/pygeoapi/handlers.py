@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +18,8 @@ from starlette.responses import Response
 
 from plugins.restriction import refuse_restriction
 from routes.collection import Collection, collection_of
-from routes.http.problem import INVALID_PARAMETER, Problem
+from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
+from routes.pygeoapi.ask import handler_of
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -82,8 +82,7 @@ def allow(request: Request, *names: str, fields: Names[str] = (), extra: bool = 
 def handle(request: Request, handler: str, *arguments: str | None, form: str, **parameters: str) -> Handled:
     """Return what a handler answers for the collection of the request, in the form that `f` names; call it in a thread.
 
-    The handler is named as `module.function` below `pygeoapi.api`: these modules are slow to import, and most
-    configurations need none of them. `parameters` replace those of the request. The handler sees this collection alone,
+    The handler is named as for `handler_of`. `parameters` replace those of the request. It sees this collection alone,
     in a copy of its own: handlers alter the configuration. Raises the Problem that it answers with, 503 where a file or
     a server does not answer, RestrictionUnsupported.
     """
@@ -94,8 +93,7 @@ def handle(request: Request, handler: str, *arguments: str | None, form: str, **
         headers=dict(request.headers),
         path_info=request.scope["path"].strip("/"),
     )
-    module, _, name = handler.rpartition(".")
-    function = getattr(import_module(f"pygeoapi.api.{module}".rstrip(".")), name)
+    function = handler_of(handler)
     try:
         answered, status, content = function(
             _alone(api, collection), APIRequest(asked, api.locales), collection.id, *arguments
@@ -128,3 +126,10 @@ def _problem(status: int, body: bytes) -> Problem:
         described = "the provider of this collection failed"
     type_ = INVALID_PARAMETER if status == HTTPStatus.BAD_REQUEST else "about:blank"
     return Problem(HTTPStatus(status), described, type_=type_)
+
+
+def no_such_part(request: Request) -> Response:
+    """Raise Problem: 404 as the collection has no such data, or its provider not this form of it, 503 while broken."""
+    collection_of(request).require_readable()
+    detail = f"collection {collection_of(request).id!r} has nothing at this address"
+    raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)

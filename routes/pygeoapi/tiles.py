@@ -5,12 +5,11 @@ from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
 from routes.collection import collection_of
-from routes.coverages.coverage import no_such_part
 from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection
 from routes.http.problem import bad_parameter
 from routes.pages.respond import negotiate
-from routes.pygeoapi.ask import ask_by_name
-from routes.pygeoapi.handlers import allow, handle
+from routes.pygeoapi.ask import ask, handler_of
+from routes.pygeoapi.handlers import allow, handle, no_such_part
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -56,7 +55,7 @@ def get_matrix_sets(request: Request) -> Response:
     """Answer with the tile matrix sets that providers of tiles may have."""
     allow_parameters(request)
     negotiate(request, _JSON)
-    return JSONResponse(ask_by_name(resources_of(request).api, "tiles.tilematrixsets"))
+    return JSONResponse(ask(resources_of(request).api, handler_of("tiles.tilematrixsets")))
 
 
 def get_matrix_set(request: Request) -> Response:
@@ -64,7 +63,7 @@ def get_matrix_set(request: Request) -> Response:
     allow_parameters(request)
     negotiate(request, _JSON)
     name: str = request.path_params["matrix_set"]
-    return JSONResponse(ask_by_name(resources_of(request).api, "tiles.tilematrixset", name))
+    return JSONResponse(ask(resources_of(request).api, handler_of("tiles.tilematrixset"), name))
 
 
 _READ = on_collection(Action.READ_TILES)

@@ -8,7 +8,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from routes.common.collection_document import COG
+from routes.http.media_types import COG
 from routes.openapi.schema import as_openapi
 from server.app import ROUTES
 
