@@ -1,9 +1,9 @@
-"""The provider of maps for vanilla pygeoapi: pictures of a Cloud-Optimized GeoTIFF in the colours of its classes."""
+"""The provider of maps for pygeoapi's handlers: pictures of a Cloud-Optimized GeoTIFF in the colours of its classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
 
@@ -19,12 +19,10 @@ _FLAGS = {"true": True, "false": False}
 
 
 class CogMapProvider(BaseProvider):
-    """Draws any box in any size; our own server draws maps of a coverage without it.
+    """Draws any box in any size. A coverage of `CogProvider` has a map in our own server without it.
 
     The handlers read every bbox with x before y, whatever its system says, and put it into the system of the map.
     """
-
-    reads: ClassVar[Literal["map"]] = "map"
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
         super().__init__(provider_def)  # type: ignore[no-untyped-call]

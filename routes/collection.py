@@ -140,7 +140,7 @@ def plugin_of(definition: Mapping[str, Any]) -> Any:
         raise BrokenSource(f"there is no provider {name}; allowed: {', '.join(sorted(PLUGINS['provider']))}")
     try:
         plugin = getattr(import_module(module), class_name)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way while it is imported
         raise BrokenSource(f"provider {name}: {error}") from error
     bases = plugin.__mro__ if isinstance(plugin, type) else ()
     if not any(each.__module__.startswith("pygeoapi.provider.") for each in bases):

@@ -16,6 +16,7 @@ from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
 from processes.loading import load_processes
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
+from products.errors import BrokenSource
 from products.vector.query import faults_of_index
 from routes.collection import FAILURES, plugin_of
 from routes.features.query import queryable
@@ -236,7 +237,7 @@ def _of_provider(place: str, provider: Any) -> Iterator[str]:
             return
     try:
         plugin = plugin_of(provider)
-    except Exception as wrong:  # noqa: BLE001 - a module may fail in any way while it is imported
+    except BrokenSource as wrong:
         yield f"{place}.name: {wrong}"
         return
     reads = getattr(plugin, "reads", None)

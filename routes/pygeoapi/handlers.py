@@ -25,6 +25,8 @@ from routes.resources import resources_of
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST = 500
+_ASKED = ("accept-language",)
+"""What a handler is told of the request's headers: no credentials, which a plugin could keep or log."""
 _HEADERS = ("Content-Crs", "Content-Language", "Content-Disposition")
 """What counts of an answer's headers besides its type."""
 
@@ -90,7 +92,7 @@ def handle(request: Request, handler: str, *arguments: str | None, form: str, **
     collection, api = collection_of(request), resources_of(request).api
     asked = SimpleNamespace(
         args={**request.query_params, **parameters, "f": form},
-        headers=dict(request.headers),
+        headers={name: request.headers[name] for name in _ASKED if name in request.headers},
         path_info=request.scope["path"].strip("/"),
     )
     function = handler_of(handler)

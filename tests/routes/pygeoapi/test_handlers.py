@@ -170,6 +170,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     record["properties"] = {"title": "Land cover", "externalId": "r"}
     (folder / "records.json").write_text(json.dumps({"_default": {"1": record}}))
     (folder / "an_operators_plugin.py").write_text(PLUGIN)
+    (folder / "an_operators_broken_plugin.py").write_text("raise RuntimeError('the database is away')")
+    (folder / "an_operators_ending_plugin.py").write_text("raise SystemExit(7)")
     monkeypatch.syspath_prepend(str(folder))
     point = {"x_field": "long", "y_field": "lat"}
     tiff = {"name": "GTiff", "mimetype": "image/tiff; application=geotiff"}
@@ -236,6 +238,9 @@ def test_the_configuration_is_well_without_products(theirs: dict[str, Any]) -> N
         ("no.such.Provider", "No module named 'no'"),
         ("an_operators_plugin.Missing", "no attribute 'Missing'"),
         ("Nonsense", "there is no provider Nonsense; allowed: "),
+        ("an_operators_broken_plugin.Slow", "the database is away"),
+        ("an_operators_ending_plugin.Slow", "7"),
+        ("os.path", "is no subclass of a base class"),
     ],
 )
 def test_a_plugin_that_is_wrong_is_named_and_breaks_no_list(
@@ -501,6 +506,21 @@ def test_an_id_that_hides_a_part_of_another_collection_is_refused(theirs: dict[s
     theirs["resources"]["a/b/items"] = theirs["resources"]["lakes"]
     (flaw,) = examine(theirs).flaws
     assert flaw.startswith("resources.a/b/items: lies below the address of a/b")
+
+
+def test_a_map_of_ours_by_pygeoapis_handler(make_app: MakeApp, theirs: dict[str, Any], folder: Path) -> None:
+    classes = np.full((97, 131), 2, dtype="uint8")
+    size = {"width": 131, "height": 97, "count": 1, "dtype": "uint8", "nodata": 255}
+    place = {"crs": "EPSG:4326", "transform": from_bounds(-20, 30, 45.5, 78.5, 131, 97)}
+    with rasterio.open(folder / "classes.tif", "w", driver="COG", **size, **place) as target:
+        target.write(classes, 1)
+    png = {"name": "png", "mimetype": "image/png"}
+    drawn = {"name": "plugins.cog_map.CogMapProvider", "data": str(folder / "classes.tif"), "format": png}
+    theirs["resources"]["ours"] = _collection("Ours", {"type": "map", **drawn})
+    with TestClient(make_app(theirs)) as client:
+        answer = _get(client, "/collections/ours/map?bbox=0,40,10,50&width=7&height=5")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png"), answer.text
+        assert [int.from_bytes(answer.content[place : place + 4]) for place in (16, 20)] == [7, 5], "the size in a PNG"
 
 
 def test_a_map_of_theirs(client: TestClient) -> None:
