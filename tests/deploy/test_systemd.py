@@ -13,6 +13,7 @@ PATHS = {path.name: path for path in Path("deploy").rglob("landcast*.*") if path
 UNITS = sorted(PATHS)
 SERVICES = [name for name in UNITS if name.endswith(".service")]
 OURS = [name for name in SERVICES if "airflow" not in name]
+_WORKER = ["celery", "worker", "--queues", "${LANDCAST_AIRFLOW_QUEUES}"]
 OF_AIRFLOW = [name for name in SERVICES if "airflow" in name]
 
 
@@ -33,50 +34,54 @@ def analysed(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_there_are_six_units() -> None:
+def test_there_are_seven_units() -> None:
     assert UNITS == [
         "landcast-airflow-api-server.service",
         "landcast-airflow-dag-processor.service",
         "landcast-airflow-scheduler.service",
+        "landcast-airflow-worker.service",
         "landcast-backup.service",
         "landcast-backup.timer",
         "landcast.service",
     ]
 
 
-def test_the_units_are_sound_as_far_as_is_seen_without_running_them(units: Path) -> None:
+def test_systemd_accepts_the_units(units: Path) -> None:
     done = analysed("verify", *(units / name for name in UNITS))
     ours = [line for line in done.stderr.splitlines() if "landcast" in line]
     assert (done.returncode, ours) == (0, [])
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_can_do_little_beside_its_work(units: Path, name: str) -> None:
+def test_a_service_is_confined(units: Path, name: str) -> None:
     done = analysed("security", "--offline=true", "--threshold=15", units / name)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_service_names_commands_and_settings_that_there_are(name: str) -> None:
+def test_commands_and_settings_of_a_service_exist(name: str) -> None:
     text = Path("deploy", name).read_text()
-    (command,) = re.findall(r"bin/landcast (\w+)", text)
-    help_ = subprocess.run([".venv/bin/landcast", command, "--help"], capture_output=True, text=True, check=True)
-    assert "--config" in help_.stdout
+    commands = re.findall(r"^Exec\w+=.*bin/landcast (\w+)(.*)$", text, re.MULTILINE)
+    assert commands
+    for command, option in commands:
+        help_ = subprocess.run([".venv/bin/landcast", command, "--help"], capture_output=True, text=True, check=True)
+        assert "--config" not in option or "--config" in help_.stdout
     assert "Environment=LANDCAST_STATE_DIR=/var/lib/landcast\n" in text
 
 
 @pytest.mark.parametrize("name", OF_AIRFLOW)
-def test_a_process_of_airflow_is_ended_with_all_that_it_began(name: str) -> None:
+def test_a_process_of_airflow_ends_with_its_children(name: str) -> None:
     text = PATHS[name].read_text()
     component = name.removeprefix("landcast-airflow-").removesuffix(".service")
     (command,) = re.findall(r"^ExecStart=/opt/landcast/.venv-airflow/bin/airflow (.+)$", text, re.MULTILINE)
-    assert command.split() == [component, *COMPONENTS[component]]
+    expected = [component, *COMPONENTS[component]] if component in COMPONENTS else _WORKER
+    assert command.split() == expected
     assert "KillMode=control-group\n" in text
     assert "Restart=always\nRestartSec=2\n" in text
     assert "EnvironmentFile=/etc/landcast/airflow.env\n" in text
 
 
-def test_the_settings_of_the_example_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_the_example_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line for line in Path("deploy/landcast.env").read_text().splitlines() if not line.startswith("#")]
     for line in lines:
         monkeypatch.setenv(*line.split("=", 1))

@@ -1,0 +1,78 @@
+"""Airflow with Celery as deploy/airflow/celery.env sets it up: real RabbitMQ, PostgreSQL and workers."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.airflow import Airflow, start_airflow
+from tests.orchestration.played_services import PlayedServices, Reply
+from tests.rabbitmq import RabbitMQ
+from tests.server.test_airflow_orders import Counter, counting, wait
+
+pytestmark = [pytest.mark.full, pytest.mark.xdist_group("airflow")]
+ECHOES = "echoes_of_the_test"
+SERVICE = "clc_prod_sample_extraction_service"
+
+
+@pytest.fixture(scope="module")
+def celery(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    folder = tmp_path_factory.mktemp("celery")
+    with start_airflow(folder, rabbitmq.url, LANDCAST_AIRFLOW_QUEUE_PROD_ECHO=ECHOES) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def counter(celery: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+    more = {
+        "LANDCAST_AIRFLOW_OPERATOR": "operator",
+        "LANDCAST_AIRFLOW_OPERATOR_PASSWORD": celery.operator_password,
+    }
+    with counting(celery, tmp_path_factory.mktemp("counter") / "log", **more) as made:
+        yield made
+
+
+def worker(airflow: Airflow, name: str, *queues: str) -> None:
+    """Start a worker of these queues; it is ready when its first task is done."""
+    options = ("--skip-serve-logs", "--celery-hostname", f"{name}@localhost", "--queues", ",".join(queues))
+    airflow.start(name, "celery", "worker", *options)
+
+
+def test_new_dags_are_reported_as_paused_until_they_are_unpaused(celery: Airflow, counter: Counter) -> None:
+    assert counter.check("dags") == "paused"
+    refused = counter.run("airflow", "check")
+    assert refused.returncode == 1
+    assert "the DAG echo is paused in Airflow" in refused.stderr
+    waiting = counter.order(stringInput="waits")
+    wait(lambda: counter.job(waiting)["message"] == "Waits: the DAG echo is paused in Airflow.")
+    counter.http.delete(f"/jobs/{waiting}")
+    done = counter.run("airflow", "unpause")
+    assert done.returncode == 0, done.stderr
+    assert {"echo: runs", "extract-product-testing: runs", "apply-model: runs"} <= set(done.stdout.splitlines())
+    assert celery.ask("GET", "/dags/echo")["is_paused"] is False
+    wait(lambda: "dags" not in counter.http.get("/health/ready").json()["checks"])
+    assert counter.run("airflow", "pause", "count-words").stdout == "count-words: paused\n"
+    absent = counter.run("airflow", "unpause", "count-words", "nothing")
+    assert (absent.returncode, absent.stdout) == (1, "count-words: runs\n")
+    assert "Airflow has no DAG nothing" in absent.stderr
+
+
+def test_an_order_waits_for_a_worker_of_its_queue_and_a_service_s_connection_comes_from_a_secret(
+    celery: Airflow, counter: Counter
+) -> None:
+    with closing(PlayedServices(lambda asked: Reply({"login": asked.headers["Authorization"]}))) as played:
+        address = played.url.replace("://", "://user:p%40ss@")
+        counter.environment["LANDCAST_AIRFLOW_CONNECTIONS"] = f"{SERVICE}={address}\n"
+        assert counter.run("airflow", "connections").stdout == f"{SERVICE}: made\n"
+        assert counter.run("airflow", "connections").stdout == f"{SERVICE}: replaced\n"
+        job_id = counter.extract(["33UXP"])
+        worker(celery, "echoes", ECHOES)
+        counter.comes_to(counter.order(stringInput="x"), "successful")
+        assert counter.job(job_id)["status"] in ("accepted", "running"), "its worker does not listen to that queue"
+        worker(celery, "services", "clc_prod_sample_extract_queue")
+        counter.comes_to(job_id, "successful")
+        celery.kill("services")
+        celery.kill("echoes")
+    login = b64encode(b"user:p@ss").decode()
+    assert counter.http.get(f"/jobs/{job_id}/results").json() == [{"login": f"Basic {login}"}]
