@@ -3,7 +3,8 @@
 
 It writes airflow.env (deploy/airflow/airflow.env with this checkout's paths and the secrets), passwords.json (Airflow's
 users), server.env (for the server's environment) and airflow.sql (database and roles). It reads LANDCAST_DATABASE_URL,
-LANDCAST_STATE_DIR, LANDCAST_SERVER_BIND and AIRFLOW_PORT from the environment.
+LANDCAST_STATE_DIR, LANDCAST_SERVER_BIND and AIRFLOW_PORT from the environment. With AIRFLOW_BROKER, the address of
+RabbitMQ, Valkey or Redis, tasks are run by Celery: deploy/airflow/celery.env is added.
 """
 
 import json
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "deploy" / "airflow" / "airflow.env"
+CELERY = ROOT / "deploy" / "airflow" / "celery.env"
 _SQL = """\\set ON_ERROR_STOP on
 create role airflow login password '{airflow}';
 -- A killed scheduler's children hold its connection open, and with it the runs that it had locked.
@@ -33,8 +35,13 @@ def configure(folder: Path, environment: Mapping[str, str]) -> None:
     passwords = {name: secrets.token_urlsafe(24) for name in ("landcast", "operator", "airflow", "tasks")}
     people = {name: passwords[name] for name in ("landcast", "operator")}
     airflow = airflow_settings(folder, environment, passwords)
-    _write(folder / "airflow.env", _filled(TEMPLATE.read_text(), airflow))
-    _write(folder / "server.env", _lines(server_settings(airflow, passwords["landcast"])))
+    template = TEMPLATE.read_text()
+    if broker := environment.get("AIRFLOW_BROKER"):
+        template += "\n" + CELERY.read_text()
+        backend = airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("postgresql+psycopg2", "db+postgresql")
+        airflow |= {"AIRFLOW__CELERY__BROKER_URL": broker, "AIRFLOW__CELERY__RESULT_BACKEND": backend}
+    _write(folder / "airflow.env", _filled(template, airflow))
+    _write(folder / "server.env", _lines(server_settings(airflow, passwords)))
     _write(folder / "airflow.sql", _SQL.format_map(passwords))
     _write(folder / "passwords.json", json.dumps(people))
 
@@ -66,12 +73,12 @@ def airflow_settings(folder: Path, environment: Mapping[str, str], passwords: Ma
     }
 
 
-def server_settings(airflow: Mapping[str, str], password: str) -> dict[str, str]:
+def server_settings(airflow: Mapping[str, str], passwords: Mapping[str, str]) -> dict[str, str]:
     """Return the server's settings for Airflow."""
     return {
         "LANDCAST_AIRFLOW_URL": airflow["AIRFLOW__API__BASE_URL"],
         "LANDCAST_AIRFLOW_USERNAME": "landcast",
-        "LANDCAST_AIRFLOW_PASSWORD": password,
+        "LANDCAST_AIRFLOW_PASSWORD": passwords["landcast"],
         "LANDCAST_AIRFLOW_KEY": airflow["LANDCAST_AIRFLOW_KEY"],
     }
 
