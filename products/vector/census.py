@@ -39,7 +39,7 @@ _Weights = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PolygonCounts:
-    """Polygons by class value; their sum may be off by the fraction `margin` (95 % confidence), 0 where it is exact."""
+    """Polygons by class value; their sum may be off by the fraction `margin` (95 % confidence), 0 if it is exact."""
 
     polygons: Mapping[int, int]
     margin: float = 0.0
@@ -167,7 +167,7 @@ class _Census:
 def _one_each(
     owners: _Numbers, below: _Numbers, weights: _Weights, chance: np.random.Generator
 ) -> tuple[_Numbers, _Weights]:
-    """Return one of what is below each node, at random, which stands for all of them."""
+    """Return a random child of each node as a sample of all children."""
     order = chance.permutation(len(owners))
     nodes, first, counts = np.unique(owners[order], return_index=True, return_counts=True)
     return below[order[first]], weights[nodes] * counts

@@ -106,7 +106,7 @@ def any_inside(source: Path, area: Area) -> bool:
 
 
 def land_cover(layer: Layer) -> Layer:
-    """Return the layer as it is delivered. Raises BrokenSource where it is not land cover."""
+    """Return the layer as it is delivered. Raises BrokenSource if it is not land cover."""
     if not {COLUMN, _AREA} <= set(layer.names):
         raise BrokenSource(f"table {layer.table} is no land cover: it needs the columns {COLUMN} and {_AREA}")
     if not layer.indexed:

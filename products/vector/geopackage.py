@@ -23,7 +23,6 @@ from products.errors import BrokenSource, RequestTooLarge
 from products.operation import Bounds
 from products.vector.blob import Geometries, decode, encode
 from products.vector.layer import Layer, quote, read_layer
-from products.vector.times import add_functions
 from products.whole import cached_by_file, whole_file
 
 _RTREE = "http://www.geopackage.org/spec120/#extension_rtree"
@@ -32,6 +31,7 @@ _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
 _STEPS = 10_000
 """Steps of SQLite's machine, some tenths of a millisecond, between two looks at the clock."""
 _UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+_FETCHED = 1_000
 _TOO_LONG = "the query takes too long; ask for less"
 
 Row = tuple[Any, ...]
@@ -144,7 +144,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A GeoPackage that is being read; its methods raise BrokenSource where it is damaged.
+    """A GeoPackage that is being read; its methods raise BrokenSource if it is damaged.
 
     No query goes on after `end`, in seconds of this thread's CPU: a busy machine makes none too long.
     """
@@ -163,22 +163,22 @@ class Reader:
             except sqlite3.OperationalError as error:
                 if "decode to UTF-8" not in str(error):
                     raise
-        return list(self.each(query, values))
-
-    def each(self, query: str, values: Sequence[Any] = ()) -> Iterator[Row]:
-        """Yield what `rows` returns, a row at a time."""
-        self.keep_time()
-        with readable(self.source):
-            self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-            yield from self.connection.execute(query, values)
+        return [row for rows in self.batches(query, values, size=_FETCHED) for row in rows]
 
     def batches(self, query: str, values: Sequence[Any] = (), *, size: int) -> Iterator[list[Row]]:
-        """Yield what a query finds, `size` rows at a time."""
+        """Yield what `rows` returns, `size` rows at a time."""
+        self.keep_time()
+        self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         with readable(self.source):
             cursor = self.connection.execute(query, values)
+        fetched = 0
         while rows := self._fetch(cursor, size):
-            self.keep_time()
             yield rows
+            if len(rows) < size:
+                return
+            fetched += size
+            if fetched % _FETCHED < size:
+                self.keep_time()
 
     def keep_time(self) -> None:
         """Raise RequestTooLarge where time is up."""
@@ -223,9 +223,14 @@ class Reader:
 
 @contextmanager
 def read_geopackage(
-    source: Path, *, table: str | None = None, key: str | None = None, seconds: float | None = None
+    source: Path,
+    *,
+    layer: Layer | None = None,
+    table: str | None = None,
+    key: str | None = None,
+    seconds: float | None = None,
 ) -> Iterator[Reader]:
-    """Open a layer of a GeoPackage for reading only, as `read_layer` finds it. Raises BrokenSource.
+    """Open a layer of a GeoPackage for reading only: the given one, or as `read_layer` finds it. Raises BrokenSource.
 
     After so many seconds of CPU no query goes on: RequestTooLarge. It is read by the thread that opened it.
     """
@@ -234,18 +239,18 @@ def read_geopackage(
         if seconds is not None:
             end = time.thread_time() + seconds
             connection.set_progress_handler(lambda: time.thread_time() > end, _STEPS)
-        yield Reader(source, layer_of(source, table, key), connection, end)
+        yield Reader(source, layer or layer_of(source, table, key), connection, end)
 
 
 @cached_by_file(most=1_024)
 def layer_of(source: Path, table: str | None = None, key: str | None = None) -> Layer:
-    """Return what `read_layer` finds in a GeoPackage; the file is opened only where it is another than before."""
+    """Return what `read_layer` finds in a GeoPackage; the file is opened only if it changed."""
     with closing(_connect(source)) as connection, readable(source):
         return read_layer(connection, table, key)
 
 
 def _connect(source: Path) -> sqlite3.Connection:
-    """Open the file for reading; where its folder is not writable, without its write-ahead log if that is empty."""
+    """Open the file for reading; if its folder is not writable, without its write-ahead log if that is empty."""
     address = f"{source.absolute().as_uri()}?mode=ro"
     with readable(source):
         connection = sqlite3.connect(address, uri=True)
@@ -261,7 +266,6 @@ def _connect(source: Path) -> sqlite3.Connection:
                     "its last changes are in the write-ahead log beside it, and the folder is not writable"
                 ) from error
             connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
-    add_functions(connection)
     return connection
 
 

@@ -1,8 +1,9 @@
 """The table of features in a GeoPackage: what it is called and what it holds."""
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,6 +19,18 @@ class Column:
 
     name: str
     type: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedNames:
+    """The names of a layer, quoted for SQL; `columns` are key, geometry and attributes, with commas between them."""
+
+    table: str
+    key: str
+    geometry: str
+    index: str
+    columns: str
+    by_name: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +53,26 @@ class Layer:
     system: str = ""
     identity: str | None = None
     indexed: bool = True
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
+    """Title and description of attributes, where the file has them (OGC 12-128r17, F.9)."""
+    names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The names of its attributes."""
+    quoted: QuotedNames = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = tuple(column.name for column in self.columns)
+        by_name = {name: quote(name) for name in (self.key, self.geometry, *names)}
+        columns = ", ".join(by_name[name] for name in (self.key, self.geometry, *names))
+        quoted = QuotedNames(
+            quote(self.table), by_name[self.key], by_name[self.geometry], quote(self.index), columns, by_name
+        )
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "quoted", quoted)
 
     @property
     def index(self) -> str:
         """The name of its R-tree, as the specification makes it."""
         return f"rtree_{self.table}_{self.geometry}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of its attributes."""
-        return tuple(column.name for column in self.columns)
 
 
 def quote(identifier: str) -> str:
@@ -73,6 +96,10 @@ FROM gpkg_contents c JOIN gpkg_geometry_columns g ON lower(g.table_name) = lower
     LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id
     LEFT JOIN sqlite_master m ON lower(m.name) = lower(c.table_name) AND m.type IN ('table', 'view')
 WHERE c.data_type = 'features' ORDER BY c.rowid
+"""
+_TEXTS = """
+SELECT column_name, CAST(title AS TEXT), CAST(description AS TEXT) FROM gpkg_data_columns
+WHERE lower(table_name) = lower(?)
 """
 _INDEXED = """
 SELECT 1 FROM gpkg_extensions, sqlite_master WHERE lower(table_name) = lower(?) AND lower(column_name) = lower(?)
@@ -103,7 +130,18 @@ def read_layer(connection: sqlite3.Connection, table: str | None = None, key: st
     columns = [row for row in connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)) if row[6] != _HIDDEN]
     numbered = _view_numbered(name, columns, key) if kind == "view" else _numbered(connection, name, columns)
     layer = _described(found[0], columns, numbered)
-    return replace(layer, indexed=numbered.whole and _is_indexed(connection, layer))
+    return replace(
+        layer, indexed=numbered.whole and _is_indexed(connection, layer), texts=_texts(connection, layer.table)
+    )
+
+
+def _texts(connection: sqlite3.Connection, table: str) -> Mapping[str, Mapping[str, str]]:
+    with suppress(sqlite3.OperationalError):  # few files have the table
+        return {
+            name: {"title": title or "", "description": description or ""}
+            for name, title, description in connection.execute(_TEXTS, (table,))
+        }
+    return {}
 
 
 def _is_indexed(connection: sqlite3.Connection, layer: Layer) -> bool:

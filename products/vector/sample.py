@@ -1,4 +1,4 @@
-"""The sample's GeoPackages, made from what is committed."""
+"""The sample's GeoPackages, made from the committed files."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ _TYPES = {int: "INTEGER", float: "DOUBLE", bool: "BOOLEAN"}
 
 
 def make_sample(source: Path, target: Path, *, report: Report) -> tuple[Path, ...]:
-    """Make the vector product and the parks of the sample in `source`, what is missing or older than its origin.
+    """Make the vector product and the parks of the sample in `source`, if missing or older than their origin.
 
     Returns the files that were made. Raises BrokenSource, OSError.
     """

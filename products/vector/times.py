@@ -119,7 +119,7 @@ def _whole(year: int, month: int = 0, day: int = 0) -> Span:
 
 
 def written(value: Any, kind: str) -> Any:
-    """Return a value of a DATE or DATETIME column in the form of RFC 3339; as it is where it means no such time."""
+    """Return a value of a DATE or DATETIME column in the form of RFC 3339; unchanged if it is no such time."""
     if not isinstance(value, str) or (found := span(value)) is None:
         return value
     begin, end = found

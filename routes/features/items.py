@@ -1,130 +1,257 @@
 """The items of a collection, page by page and one by one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+from pygeoapi.linked_data import geojson2jsonld
 from pygeoapi.provider.base import ProviderItemNotFoundError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
-from plugins.crs import CRS84, Crs
-from plugins.features import FeatureProvider, ItemCount, ItemPage, ItemQuery
-from routes.collection import Collection, collection_of
-from routes.features.query import read_query
-from routes.guard import GuardedRoute, for_foreign, on_collection
-from routes.http.links import both_forms, link
-from routes.http.media_types import GEOJSON, JSON_LD
-from routes.http.problem import NOT_FOUND, Problem
-from routes.pages.respond import negotiate, respond, response_file
-from routes.pygeoapi.handlers import Handled, allow, formatters_of, handle, provider_of
-from routes.query.bbox import read_crs
-from routes.query.paging import Page, page_links, read_page
-from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from plugins.crs import CRS84, Crs, value_of
+from plugins.features import Counting, FeatureProvider, ItemPage, ItemQuery, PageSummary
+from products.limits import MAX_FEATURES
+from products.vector.cql import Filter, FilterError, having_words, read_json, read_text
+from products.vector.query import Selection, SortKey, Times
+from routes.features.cursor import CURSOR, Cursors
+from routes.features.download import AS_FILES, STREAMED, get_all
+from routes.features.foreign import ITEM_FORMS, address_of, get_foreign_item, get_foreign_items, linked, shown_of
+from routes.features.forms import as_json_fg
+from routes.features.schemas import JSON_FG, PROFILE, asked_profiles, profile_header, sortable
+from routes.features.table import table_of
+from routes.guard import GuardedRoute, Later, for_foreign, on_collection
+from routes.http.body import parse_object
+from routes.http.body import read_json as read_json_body
+from routes.http.media_types import GEOJSON
+from routes.http.problem import NOT_FOUND, Problem, bad_parameter
+from routes.pages.respond import both_forms, link, list_links, respond, response_file
+from routes.query.parameters import (
+    BBOX,
+    BBOX_CRS,
+    CRS,
+    DATETIME,
+    FLAG,
+    LIMIT,
+    NAMES,
+    OFFSET,
+    START_INDEX,
+    TEXT,
+    URI,
+    Page,
+    Parameter,
+    allow_parameters,
+    negotiate,
+    read_boxes,
+    read_crs,
+    read_page,
+)
+from routes.resources import Collection, collection_of, resources_of
 
-_FORMS = {"json": GEOJSON, "html": "text/html"}
-FOREIGN_PARAMETERS = (
-    "bbox", "bbox-crs", "crs", "datetime", "filter", "filter-crs", "filter-lang", "limit", "offset", "properties", "q",
-    "resulttype", "skipGeometry", "sortby",
+Link = dict[str, Any]
+PAGE_FORMS = {**ITEM_FORMS, **STREAMED, **AS_FILES}
+"""The media types of one item and of a page of them, by what `f` calls them."""
+PROPERTIES = Parameter("properties", "The properties to answer with.", NAMES)
+SORTBY = Parameter("sortby", "Properties to order by, `-` in front for the other way.", NAMES)
+SKIP_GEOMETRY = Parameter("skipGeometry", "Leave the geometry out.", {**FLAG, "default": False})
+RESULT_TYPE = Parameter(
+    "resulttype",
+    "`hits` answers only with the number of items.",
+    {**TEXT, "enum": ["results", "hits"], "default": "results"},
+)
+FILTER = Parameter("filter", "A condition on the items, in CQL2.")
+FILTER_LANG = Parameter(
+    "filter-lang",
+    "The language of `filter`; `cql-text` is CQL2 text too, for clients that ask for what came before it.",
+    {**TEXT, "enum": ["cql2-text", "cql2-json", "cql-text"], "default": "cql2-text"},
+)
+FILTER_CRS = Parameter("filter-crs", "The coordinate reference system of the geometries in `filter`.", URI)
+Q = Parameter("q", "Terms of which an item has one in a text or as its class; commas part them, case does not matter.")
+ITEMS_PARAMETERS = (
+    BBOX, BBOX_CRS, CRS, DATETIME, LIMIT, OFFSET, START_INDEX, CURSOR, PROPERTIES, RESULT_TYPE, SKIP_GEOMETRY, SORTBY,
+    FILTER, FILTER_LANG, FILTER_CRS, Q, PROFILE,
 )  # fmt: skip
-"""What pygeoapi's handler of items reads."""
+_OTHERS = (
+    "f", "ids", "lang", "token",
+)  # fmt: skip
+RESERVED = frozenset(name.lower() for name in (*(each.name for each in ITEMS_PARAMETERS), *_OTHERS))
+"""Names of parameters in the standards, also of those that are not implemented: a column of such a name is no filter.
+
+They are compared in lower case, so that `Limit` never means a column.
+"""
+_COLLECTION = ("collection", "application/json", "The collection")
+"""Relation, media type and title of the link to an item's collection."""
+_SHOWN = 200
+"""Characters of a filter that its refusal repeats."""
 _LIMITS = {"default_items": 10, "max_items": 10_000}
 
 
-def get_items(request: Request) -> Response:
-    """Answer with a page of items as GeoJSON or for people."""
-    provider = collection_of(request).readable_features()
-    query = read_query(request, provider, _limits(request))
-    if negotiate(request, _FORMS) == "json":
-        return _written(request, provider, query)
-    page = provider.find(replace(query, geometry=False))
-    document = {
-        **_described(request, query, ItemCount(len(page.features), page.matched)),
-        "features": page.features,
+def get_items(request: Request) -> Response | Later:
+    """Answer with a page of items as GeoJSON, JSON-LD or HTML, or with all of them as a table or file.
+
+    With `resulttype=hits` it has only their number.
+    """
+    collection, resources = collection_of(request), resources_of(request)
+    counted, provider = bool(collection.definition("feature").get("count", True)), collection.readable_features()
+    limits = {
+        **_LIMITS,
+        **(resources.api.config["server"].get("limits") or {}),
+        **(collection.configured.get("limits") or {}),
     }
-    shown = {**_collection(request), "names": _names(page), "first": query.offset + 1, "address": _address}
+    order = ",".join(request.query_params.getlist(SORTBY.name))
+    cursors = Cursors(resources.page_key, collection.id, order)
+    query, form = read_query(request, provider, limits), negotiate(request, PAGE_FORMS)
+    query, first = _placed(request, query, cursors)
+    query = replace(query, counting=_counting(query, counted=counted))
+    links_of = partial(_page_links, request, collection, cursors, first)
+    with refused_filter(request.query_params.get(FILTER.name, "")):
+        if form == "json" and PROFILE.name in request.query_params and JSON_FG in asked_profiles(request):
+            return _json_fg(request, provider, query, links_of)
+        if form == "json":
+            return _written(request, provider, query, links_of)
+        if form in STREAMED or form in AS_FILES:
+            return get_all(request, collection, provider, query, form)
+        page = provider.find(replace(query, geometry=False))
+    document = {**_described(page.summary, links_of(page.summary)), "features": page.features}
+    if form == "jsonld":
+        return _answer(linked(collection, page.features), form, query.crs)
+    fields = provider.get_fields()
+    shown = {**shown_of(collection), "names": _names(page), "first": first + 1, "address": address_of}
+    shown |= table_of(request, queryables=queryable(fields), sortables=sortable(fields), forms=PAGE_FORMS)
     return _respond(request, document, query.crs, page="items.html", shown=shown)
 
 
-def _written(request: Request, provider: FeatureProvider, query: ItemQuery) -> Response:
-    """Return the page as JSON, which is no more in memory at once than a few items."""
+def post_items(request: Request) -> Response | Later:
+    """Answer with a page of the items that the body selects, a filter in CQL2 JSON; other parameters are in the query.
+
+    What the body says is what `filter` says, so that the links of the page are those of a request by GET.
+    """
+    for name in (FILTER.name, FILTER_LANG.name):
+        if name in request.query_params:
+            raise bad_parameter(name, request.query_params[name], "allowed: the filter in the body")
+    body = json.dumps(parse_object(request.state.body, such_as=_FILTER_EXAMPLE), ensure_ascii=False)
+    more = urlencode([*request.query_params.multi_items(), (FILTER.name, body), (FILTER_LANG.name, "cql2-json")])
+    return get_items(Request({**request.scope, "query_string": more.encode()}))
+
+
+def _refuse_post(request: Request) -> Response:
+    detail = f"collection {collection_of(request).id!r} is asked by GET; allowed: the parameter {FILTER.name}"
+    raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": "GET, HEAD, OPTIONS"})
+
+
+_FILTER_EXAMPLE = '{"op": "=", "args": [{"property": "name"}, "a"]}'
+
+
+def _counting(query: ItemQuery, *, counted: bool) -> Counting:
+    """Return how `numberMatched` is wanted: exact where nothing else is asked for, not at all where configured so."""
+    if not query.limit:
+        return "exact"
+    return "cheap" if counted else "none"
+
+
+def _placed(request: Request, query: ItemQuery, cursors: Cursors) -> tuple[ItemQuery, int]:
+    """Return the query of the page that `cursor` names, and how many items come before it. Raises the 400 Problem."""
+    text = request.query_params.get(CURSOR.name)
+    if text is None:
+        return query, query.offset
+    if query.offset:
+        raise bad_parameter(OFFSET.name, str(query.offset), f"allowed: {OFFSET.name} or {CURSOR.name}")
+    after, first = cursors.read(text)
+    return replace(query, after=after), first
+
+
+def _written(
+    request: Request, provider: FeatureProvider, query: ItemQuery, links_of: Callable[[PageSummary], list[Link]]
+) -> Response:
+    """Return the page as JSON; only a few items are in memory at once."""
     with response_file() as file:
-        count = provider.write(query, file)
-        described = json.dumps(_described(request, query, count), ensure_ascii=False, separators=(",", ":"))
+        summary = provider.write(query, file)
+        described = json.dumps(_described(summary, links_of(summary)), ensure_ascii=False, separators=(",", ":"))
         head = f'{described.removesuffix("}")},"features":['
-        headers = {"Vary": "Accept", **_crs_header(query.crs)}
+        headers = {"Vary": "Accept", **_crs_header(query.crs), **_language_header(request)}
         return file.response(head.encode(), b"]}", headers=headers, media_type=GEOJSON)
 
 
-def _described(request: Request, query: ItemQuery, count: ItemCount) -> dict[str, Any]:
+def _json_fg(
+    request: Request, provider: FeatureProvider, query: ItemQuery, links_of: Callable[[PageSummary], list[Link]]
+) -> Response:
+    items, summary = provider.texts(query)
+    described = _described(summary, links_of(summary))
+    document = as_json_fg(items, described, collection_of(request).id, query.crs, provider.times)
+    headers = {"Vary": "Accept", **_crs_header(query.crs), **_language_header(request), **profile_header(JSON_FG)}
+    return JSONResponse(document, headers=headers, media_type=GEOJSON)
+
+
+def _answer(content: str | bytes, form: str, crs: Crs) -> Response:
+    return Response(content, headers={"Vary": "Accept", **_crs_header(crs)}, media_type=PAGE_FORMS[form])
+
+
+def _described(summary: PageSummary, links: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the members of a page but its items.
+
+    `numberMatched` has to be exact (17-069r4 /req/core/fc-numberMatched): an estimate is a member of its own.
+    """
+    name = "numberMatchedEstimated" if summary.estimated else "numberMatched"
     return {
         "type": "FeatureCollection",
         "timeStamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "numberMatched": count.matched,
-        "numberReturned": count.returned,
-        "links": _page_links(request, query, count),
+        **({} if summary.matched is None else {name: summary.matched}),
+        "numberReturned": summary.returned,
+        "links": links,
     }
 
 
 def get_item(request: Request) -> Response:
-    """Answer with one item; 404 for one that there is not."""
-    provider = collection_of(request).readable_features()
-    allow_parameters(request, "crs")
-    negotiate(request, _FORMS)
-    crs = read_crs(request, "crs", provider.systems, CRS84)
+    """Answer with one item, 404 without one of this id."""
+    collection = collection_of(request)
+    provider = collection.readable_features()
+    allow_parameters(request, CRS)
+    form = negotiate(request, ITEM_FORMS)
+    crs = read_crs(request, CRS, provider.systems, CRS84)
     item_id = request.path_params["item_id"]
     try:
         item = provider.get(item_id, crs=crs)
     except ProviderItemNotFoundError as error:
         raise Problem(
             HTTPStatus.NOT_FOUND,
-            f"collection {collection_of(request).id!r} has no item {item_id!r}",
+            f"collection {collection.id!r} has no item {item_id!r}",
             type_=NOT_FOUND,
         ) from error
-    place = f"{_place(request)}/items/{_address(item_id)}"
-    document = {**item, "links": [*both_forms(place, media_type=GEOJSON), _collection_link(request)]}
-    return _respond(request, document, crs, page="item.html", shown=_collection(request))
+    place = f"{collection.url}/items/{quote(item_id, safe='')}"
+    document = {**item, "links": [*both_forms(place, media_type=GEOJSON), _link_to(collection)]}
+    if form == "jsonld":
+        return _answer(geojson2jsonld(resources_of(request).api, document, collection.id, place), form, crs)
+    return _respond(
+        request, document, crs, page="item.html", shown={"collection": collection.title, "place": collection.url}
+    )
 
 
-def _limits(request: Request) -> Mapping[str, Any]:
-    server = resources_of(request).api.config["server"]
-    return {**_LIMITS, **(server.get("limits") or {}), **(collection_of(request).configured.get("limits") or {})}
-
-
-def _page_links(request: Request, query: ItemQuery, count: ItemCount) -> list[dict[str, Any]]:
-    """Return the links; a page of very large items is shorter than its limit, the next one begins where it ends."""
-    end = query.offset + count.returned
-    limit = count.returned if count.returned and end < count.matched else query.limit
-    links = page_links(request, Page(limit, query.offset), count.matched)
+def _page_links(
+    request: Request, collection: Collection, cursors: Cursors, first: int, summary: PageSummary
+) -> list[Link]:
+    """Return the links; `first` is how many items come before the page. One of large items may be below its limit."""
+    end, before = first + summary.returned, max(0, first - summary.returned)
+    following = {"offset": str(end)} if summary.more and summary.returned else None
+    if summary.next is not None:
+        following = {CURSOR.name: cursors.write(summary.next, end)}
+    previous = None
+    if summary.previous is not None:
+        previous = {CURSOR.name: cursors.write(summary.previous, before)}
+    links = list_links(request, f"{collection.url}/items", following=following, previous=previous)
     types = {"application/json": GEOJSON}
-    return [
-        *({**entry, "type": types.get(entry["type"], entry["type"])} for entry in links),
-        _collection_link(request),
-    ]
+    links = [{**entry, "type": types.get(entry["type"], entry["type"])} for entry in links]
+    return [*links, link(collection.url, *_COLLECTION)]
 
 
-def _address(item_id: Any) -> str:
-    """Return the id as it stands in an address: one that has a slash stays one part of it."""
-    return quote(str(item_id), safe="")
-
-
-def _place(request: Request) -> str:
-    return f"{resources_of(request).url}/collections/{quote(collection_of(request).id)}"
-
-
-def _collection_link(request: Request) -> dict[str, Any]:
-    return link(_place(request), "collection", "application/json", "The collection")
-
-
-def _collection(request: Request) -> dict[str, Any]:
-    """Return what the pages say of the collection."""
-    return {"collection": collection_of(request).title, "place": _place(request)}
+def _link_to(collection: Collection) -> dict[str, Any]:
+    return link(collection.url, *_COLLECTION)
 
 
 def _names(page: ItemPage) -> list[str]:
@@ -134,71 +261,137 @@ def _names(page: ItemPage) -> list[str]:
 def _respond(
     request: Request, document: Mapping[str, Any], crs: Crs, *, page: str, shown: Mapping[str, Any]
 ) -> Response:
-    return respond(request, document, page=page, media_type=GEOJSON, headers=_crs_header(crs), only_page=shown)
+    headers = {**_crs_header(crs), **_language_header(request)}
+    return respond(request, document, page=page, media_type=GEOJSON, headers=headers, only_page=shown)
+
+
+def _language_header(request: Request) -> dict[str, str]:
+    """Return Content-Language if the provider names the language of its data: that and the one of the other texts."""
+    definition = collection_of(request).definition("feature")
+    of_data = definition.get("languages", [definition["language"]] if "language" in definition else [])
+    languages = dict.fromkeys([*of_data, resources_of(request).language])
+    return {"Content-Language": ", ".join(languages)} if of_data else {}
 
 
 def _crs_header(crs: Crs) -> dict[str, str]:
     return {"Content-Crs": f"<{crs.uri}>"}
 
 
-def get_foreign_items(request: Request) -> Response:
-    """Answer with a page of items of a provider that has no faster interface: GeoJSON, JSON-LD, CSV or a page."""
-    collection = collection_of(request)
-    form = negotiate(request, foreign_forms(collection))
-    provider = provider_of(collection, "feature" if "feature" in collection.foreign else "record")
-    extra = bool(getattr(provider, "include_extra_query_parameters", False))
-    allow(request, *FOREIGN_PARAMETERS, fields=provider.get_fields(), extra=extra)
-    page = read_page(request)
-    if form != "html":
-        return _foreign(handle(request, "itemtypes.get_collection_items", form=form), form)
-    handled = handle(request, "itemtypes.get_collection_items", form="json")
-    document = {"numberMatched": "an unknown number", **handled.document()}
-    document.setdefault("numberReturned", len(document["features"]))
-    names = dict.fromkeys(name for each in document["features"] for name in each.get("properties") or {})
-    for feature in document["features"]:
-        feature["properties"] = {**dict.fromkeys(names), **(feature.get("properties") or {})}
-    shown = {**_collection(request), "names": list(names), "first": page.offset + 1, "address": _address}
-    return _foreign_page(request, document, handled, page="items.html", shown=shown)
+def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str, Any]) -> ItemQuery:
+    """Return the query, with `resulttype=hits` of no item; without what `cursor` says. Raises the 400 Problem.
 
-
-def get_foreign_item(request: Request) -> Response:
-    """Answer with one item of a provider that has no faster interface."""
-    form = negotiate(request, {**_FORMS, "jsonld": JSON_LD})
-    allow(request, "crs")
-    item_id: str = request.path_params["item_id"]
-    asked = "json" if form == "html" else form
-    handled = handle(request, "itemtypes.get_collection_item", item_id, form=asked)
-    if form != "html":
-        return _foreign(handled, form)
-    return _foreign_page(request, handled.document(), handled, page="item.html", shown=_collection(request))
-
-
-def foreign_forms(collection: Collection) -> dict[str, str]:
-    """Return the media types of items by what `f` calls them, of features those of pygeoapi's formatters too.
-
-    Its handler passes formatters the provider of features, which records have none of.
+    `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response),
+    or a 400 with `on_exceed: error`.
     """
-    formatters = formatters_of(collection) if "feature" in collection.foreign else {}
-    return {**_FORMS, "jsonld": JSON_LD, **formatters}
+    fields, systems, columns = provider.get_fields(), provider.systems, provider.times
+    asked_by = queryable(fields)
+    allow_parameters(request, *ITEMS_PARAMETERS, *asked_by)
+    page, boxes, time = read_page(request), read_boxes(request, systems), DATETIME.of(request)
+    crs = read_crs(request, CRS, systems, CRS84)
+    sortby, names = SORTBY.text(request), PROPERTIES.of(request)
+    filters = (*_filters(request, systems), *_words(request, fields))
+    only_hits, without_geometry = RESULT_TYPE.of(request) == "hits", SKIP_GEOMETRY.of(request)
+    return ItemQuery(
+        boxes=boxes,
+        selection=Selection(
+            equal=_equal(request, asked_by),
+            times=Times(columns, time) if time and columns else None,
+            order=_order(sortby, fields),
+            filters=filters,
+        ),
+        limit=0 if only_hits else _limit(request, page, limits),
+        offset=page.offset,
+        crs=crs,
+        properties=_properties(names, fields),
+        geometry=not without_geometry,
+    )
 
 
-def _foreign(handled: Handled, form: str) -> Response:
-    return handled.response(GEOJSON if form == "json" else None, headers={"Vary": "Accept"})
+def _filters(request: Request, systems: Sequence[Crs]) -> tuple[Filter, ...]:
+    """Return the condition of `filter`, or none. Raises the 400 Problem, which says where it is wrong."""
+    text, language, crs = FILTER.text(request), FILTER_LANG.of(request), read_crs(request, FILTER_CRS, systems, CRS84)
+    if text is None:
+        return ()
+    with refused_filter(text):
+        tree = read_json(text) if language == "cql2-json" else read_text(text)
+    return (Filter(tree, crs.name, northing_first=crs.northing_first),)
 
 
-def _foreign_page(
-    request: Request, document: dict[str, Any], handled: Handled, *, page: str, shown: Mapping[str, Any]
-) -> Response:
-    for entry in document["links"]:
-        entry["href"] = entry["href"].replace("?f=json", "?f=html")
-    return respond(request, document, page=page, media_type=GEOJSON, headers=handled.headers, only_page=shown)
+def _words(request: Request, fields: Mapping[str, Any]) -> tuple[Filter, ...]:
+    """Return the condition of `q`, or none. Raises the 400 Problem."""
+    if Q.name not in request.query_params:
+        return ()
+    text = request.query_params[Q.name]
+    try:
+        return (Filter(having_words(text, fields)),)
+    except FilterError as error:
+        raise bad_parameter(Q.name, text[:_SHOWN], str(error)) from error
+
+
+@contextmanager
+def refused_filter(text: str) -> Iterator[None]:
+    """Turn what is wrong with a filter into the 400 Problem."""
+    try:
+        yield
+    except FilterError as error:
+        raise bad_parameter(FILTER.name, text[:_SHOWN], str(error)) from error
+
+
+def _limit(request: Request, page: Page, limits: Mapping[str, Any]) -> int:
+    asked = page.limit if "limit" in request.query_params else limits["default_items"]
+    most = min(limits["max_items"], MAX_FEATURES)
+    if asked > most and limits.get("on_exceed") == "error":
+        raise bad_parameter("limit", str(asked), f"allowed: 1 to {most}")
+    return int(min(asked, most))
+
+
+def queryable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields that items can be filtered by: those without the name of a parameter."""
+    return {name: field for name, field in fields.items() if name.lower() not in RESERVED}
+
+
+def _equal(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(name, text, fields[name]) for name, text in request.query_params.items() if name in fields}
+
+
+def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
+    try:
+        return value_of(text, field)
+    except ValueError as error:
+        raise bad_parameter(name, text, str(error)) from error
+
+
+def _order(text: str | None, fields: Mapping[str, Any]) -> tuple[SortKey, ...]:
+    """Return the order of `sortby`; a `+` in a query arrives as a space."""
+    keys = [key.lstrip("+ ") for key in (text or "").split(",") if key]
+    allowed = sortable(fields) if keys else ()
+    for key in keys:
+        _require(SORTBY, text, key.removeprefix("-"), allowed)
+    return tuple(SortKey(key.removeprefix("-"), descending=key.startswith("-")) for key in keys)
+
+
+def _properties(names: Sequence[str] | None, fields: Mapping[str, Any]) -> frozenset[str] | None:
+    text = ",".join(names or ())
+    for name in sorted(names or ()):
+        _require(PROPERTIES, text, name, fields)
+    return None if names is None else frozenset(names)
+
+
+def _require(parameter: Parameter, text: str | None, name: str, fields: Iterable[str]) -> None:
+    if name not in fields:
+        raise bad_parameter(parameter.name, text or "", f"allowed: {', '.join(fields)}")
 
 
 _READ = on_collection(Action.READ_ITEMS)
+_read_filter = partial(read_json_body, largest=200_000, also=("application/query-cql-json",))
 _PLACE = "/collections/{collection_id}/items"
 _KINDS = "feature", "record"
+_NOT_POSTED = for_foreign(_refuse_post, *_KINDS)
 _FOREIGN_ITEMS, _FOREIGN_ITEM = for_foreign(get_foreign_items, *_KINDS), for_foreign(get_foreign_item, *_KINDS)
 routes = [
     GuardedRoute(_PLACE, get_items, needs=_READ, threads="light", foreign=_FOREIGN_ITEMS),
+    GuardedRoute(
+        _PLACE, post_items, needs=_READ, threads="light", body=_read_filter, foreign=_NOT_POSTED, methods=["POST"]
+    ),
     GuardedRoute(f"{_PLACE}/{{item_id:path}}", get_item, needs=_READ, threads="light", foreign=_FOREIGN_ITEM),
 ]

@@ -1,11 +1,15 @@
 """Items over HTTP, on the real sample."""
 
+import csv
 import json
 import re
 import sqlite3
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import shapely
@@ -13,6 +17,7 @@ from pyproj import Transformer
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from routes.features.items import ITEMS_PARAMETERS
 from tests.conftest import MakeApp
 
 URL = "https://maps.example.org/land"
@@ -50,7 +55,7 @@ def in_metres(box: tuple[float, float, float, float]) -> Any:
     return shapely.transform(outline, lambda xy: shapely.get_coordinates(shapely.points(*transformer.transform(*xy.T))))
 
 
-def test_a_page_says_what_it_is(client: TestClient) -> None:
+def test_a_page_has_its_metadata(client: TestClient) -> None:
     answer = client.get("/collections/parks/items", params={"limit": 2})
     document = answer.json()
     assert answer.headers["content-type"] == "application/geo+json"
@@ -63,7 +68,7 @@ def test_a_page_says_what_it_is(client: TestClient) -> None:
     assert document["features"][0]["properties"].keys() == {"cdda_id", "name", "country", "designated"}
 
 
-def test_next_leads_through_every_item_once(client: TestClient) -> None:
+def test_following_next_returns_every_item_once(client: TestClient) -> None:
     seen: list[str] = []
     address = f"{URL}/collections/nations/items?limit=7"
     while address and len(seen) < 100:
@@ -75,7 +80,7 @@ def test_next_leads_through_every_item_once(client: TestClient) -> None:
     assert ids(get(client, prev.removeprefix(URL))) == seen[35:42]
 
 
-def test_a_box_gives_what_meets_it_and_not_what_only_its_envelope_does(client: TestClient, sample: Path) -> None:
+def test_a_box_selects_by_geometry_and_not_by_envelope(client: TestClient, sample: Path) -> None:
     asked = in_metres(PLACE)
     shapely.prepare(asked)
     polygons = outlines(sample)
@@ -118,7 +123,7 @@ def test_a_box_in_the_storage_crs_is_northing_first(client: TestClient, sample: 
         ("0,0,1,1", 0),
     ],
 )
-def test_boxes_of_the_world_and_across_the_antimeridian(client: TestClient, bbox: str, count: int) -> None:
+def test_boxes_may_be_the_world_or_cross_the_antimeridian(client: TestClient, bbox: str, count: int) -> None:
     assert get(client, LAND_COVER, bbox=bbox, limit=1)["numberMatched"] == count
 
 
@@ -126,7 +131,7 @@ def test_a_point_finds_the_nation_that_it_is_in(client: TestClient) -> None:
     assert ids(get(client, "/collections/nations/items", bbox="21,52.2,21,52.2")) == ["PL_2180"]
 
 
-def test_geometry_in_other_systems(client: TestClient, sample: Path) -> None:
+def test_geometries_are_transformed_to_other_systems(client: TestClient, sample: Path) -> None:
     stored = outlines(sample)
     first = ids(get(client, LAND_COVER, bbox=BBOX, limit=1))[0]
     item = f"{LAND_COVER}/{first}"
@@ -151,7 +156,7 @@ def test_coordinates_are_short_and_rings_right_handed(client: TestClient) -> Non
                 assert all(round(number, 7) == number for point in polygon[0] for number in point)
 
 
-def test_filters_order_and_selection(client: TestClient) -> None:
+def test_items_are_filtered_sorted_and_reduced(client: TestClient) -> None:
     document = get(client, LAND_COVER, class_code=10, sortby="-area_m2,class_name", properties="area_m2", limit=20)
     areas = [feature["properties"]["area_m2"] for feature in document["features"]]
     assert areas == sorted(areas, reverse=True)
@@ -198,7 +203,7 @@ def test_a_list_may_be_repeated(client: TestClient, listed: str, repeated: str) 
 @pytest.mark.parametrize(
     "query", ["year=2_023", "year=\u0662\u0660\u0662\u0663", "bbox=1_9,49,20,50", "bbox=\u0661\u0669,49,20,50"]
 )
-def test_numbers_are_written_as_json_writes_them(client: TestClient, query: str) -> None:
+def test_numbers_are_written_as_json_numbers(client: TestClient, query: str) -> None:
     """Python reads these, too: the year 2023, and 19 degrees."""
     answer = client.get(f"{LAND_COVER}?{query}")
     assert (answer.status_code, answer.json()["parameter"]) == (400, query.partition("=")[0])
@@ -231,7 +236,7 @@ def test_a_repeated_list_is_read_as_one(client: TestClient, query: str) -> None:
     assert (answer.status_code, answer.json()["parameter"]) == (400, query.partition("=")[0])
 
 
-def test_without_geometry(client: TestClient) -> None:
+def test_geometries_can_be_skipped(client: TestClient) -> None:
     document = get(client, "/collections/parks/items", skipGeometry="true")
     assert {feature["geometry"] for feature in document["features"]} == {None}
 
@@ -263,10 +268,10 @@ def test_without_geometry(client: TestClient) -> None:
         ("skipGeometry=perhaps", "skipGeometry"),
         ("datetime=yesterday", "datetime"),
         ("datetime=2024-01-01/2023-01-01", "datetime"),
-        ("f=shp", "f"),
+        ("f=kml", "f"),
     ],
 )
-def test_what_is_wrong_is_named(client: TestClient, query: str, said: str) -> None:
+def test_mistakes_are_named(client: TestClient, query: str, said: str) -> None:
     answer = client.get(f"{LAND_COVER}?{query}")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
@@ -274,7 +279,7 @@ def test_what_is_wrong_is_named(client: TestClient, query: str, said: str) -> No
     assert "allowed" in answer.json()["detail"]
 
 
-def test_an_unknown_parameter_is_told_what_is_allowed(client: TestClient) -> None:
+def test_an_unknown_parameter_is_400_with_the_allowed_ones(client: TestClient) -> None:
     detail = client.get(f"{LAND_COVER}?foo=1").json()["detail"]
     assert all(name in detail for name in ("bbox", "class_code", "sortby"))
 
@@ -285,7 +290,31 @@ def test_a_large_limit_is_cut_not_refused(client: TestClient) -> None:
     assert any(link["rel"] == "next" for link in document["links"])
 
 
-def test_one_item(client: TestClient) -> None:
+def test_items_come_as_json_ld_and_csv_too(client: TestClient) -> None:
+    page = client.get("/collections/parks/items?limit=2&offset=1", headers={"accept": "application/ld+json"})
+    assert page.headers["content-type"] == "application/ld+json"
+    first = get(client, "/collections/parks/items", limit=2, offset=1)["features"][0]
+    address = f"{URL}/collections/parks/items/{first['id']}"
+    assert page.json()["features"][0] == {"@type": "schema:Place", "@id": address}
+    assert get(client, "/collections/parks/items", f="jsonld", bbox="0,0,1,1")["features"] == []
+    item = get(client, f"/collections/parks/items/{first['id']}", f="jsonld")
+    assert item["@id"] == address
+    assert item["gsp:hasGeometry"]["gsp:asWKT"]["@value"].startswith(("POLYGON ((", "MULTIPOLYGON ((("))
+    assert first["properties"].items() <= item.items()
+    rows = client.get("/collections/parks/items?f=csv&sortby=name&limit=3")
+    assert rows.headers["content-type"] == "text/csv; charset=utf-8"
+    names = [each["properties"]["name"] for each in get(client, "/collections/parks/items", sortby="name")["features"]]
+    assert [row["name"] for row in csv.DictReader(StringIO(rows.text))] == names[:3]
+
+
+def test_hits_returns_only_the_number_of_items(client: TestClient) -> None:
+    hits = get(client, "/collections/nations/items", resulttype="hits", code="GB")
+    assert (hits["numberMatched"], hits["numberReturned"], hits["features"]) == (3, 0, [])
+    assert {link["rel"] for link in hits["links"]} == {"self", "alternate", "collection"}
+    assert client.get("/collections/nations/items?resulttype=all").status_code == 400
+
+
+def test_one_item_is_returned(client: TestClient) -> None:
     answer = client.get("/collections/nations/items/AL_2462")
     assert answer.headers["content-type"] == "application/geo+json"
     document = answer.json()
@@ -302,7 +331,7 @@ def test_one_item(client: TestClient) -> None:
         "clcplus-vector/items/-1", "clcplus-raster/items", "clcplus-raster/items/1", "nothing/items",
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
+def test_missing_resources_are_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/collections/{path}")
     assert answer.status_code == 404
     assert answer.json()["type"].startswith("http://www.opengis.net/def/exceptions/")
@@ -312,7 +341,7 @@ def test_what_is_not_there_is_404(client: TestClient, path: str) -> None:
     ("path", "kind"),
     [("clcplus-raster/items", "items"), ("clcplus-raster/items/1", "items"), ("parks/coverage", "coverage")],
 )
-def test_a_collection_of_another_kind_says_what_it_has_not(client: TestClient, path: str, kind: str) -> None:
+def test_a_collection_of_another_type_has_no_items(client: TestClient, path: str, kind: str) -> None:
     detail = client.get(f"/collections/{path}").json()["detail"]
     assert detail == f"collection {path.partition('/')[0]!r} has no {kind}"
 
@@ -330,7 +359,7 @@ def test_a_missing_file_is_503_and_the_others_are_served(
         assert client.get("/collections/nations/items").status_code == 200
 
 
-def test_pages_for_people_are_plain_and_escape_what_they_show(
+def test_html_pages_escape_their_content(
     make_app: Callable[..., Starlette], configuration: dict[str, Any], sample: Path, tmp_path: Path
 ) -> None:
     wicked = tmp_path / "wicked.gpkg"
@@ -344,7 +373,7 @@ def test_pages_for_people_are_plain_and_escape_what_they_show(
         for path in ("/collections/parks/items?f=html&limit=5", "/collections/parks/items/852?f=html"):
             answer = client.get(path)
             assert answer.headers["content-type"].startswith("text/html")
-            assert "<script" not in answer.text
+            assert "<script>" not in answer.text
             hosts = re.findall(r"(?:src|href)=\"(https?://[^/\"]+)", answer.text)
             assert set(hosts) == {"https://maps.example.org"}
         assert "&lt;script&gt;" in answer.text
@@ -357,8 +386,117 @@ def test_pages_link_items_and_the_next_page(client: TestClient) -> None:
     assert "<dt>epsg</dt><dd>2462</dd>" in client.get("/collections/nations/items/AL_2462?f=html").text
 
 
-def test_the_answer_is_strict_json(client: TestClient) -> None:
+def test_answers_are_strict_json(client: TestClient) -> None:
     def refuse(word: str) -> None:
         pytest.fail(f"{word} is no JSON")
 
     json.loads(client.get(LAND_COVER).text, parse_constant=refuse)
+
+
+def page_after(client: TestClient, cursor: str, **parameters: Any) -> Any:
+    return client.get("/collections/nations/items", params={"limit": 7, "cursor": cursor, **parameters})
+
+
+def cursor_of(document: Any, rel: str) -> str:
+    (link,) = [link for link in document["links"] if link["rel"] == rel]
+    return str(dict(parse_qsl(urlsplit(link["href"]).query))["cursor"])
+
+
+def test_a_forged_or_foreign_cursor_is_refused(client: TestClient) -> None:
+    real = cursor_of(get(client, "/collections/nations/items", limit=7), "next")
+    assert page_after(client, real).status_code == 200
+    signed = urlsafe_b64decode(real + "=" * (-len(real) % 4))
+    forged = urlsafe_b64encode(signed[:16] + b"[[1],false,1]").decode()
+    for text in (
+        forged,
+        real[:-2],
+        real + "AAAA",
+        "",
+        "x" * 20_000,
+        "[[1],false,1]",
+        "é",
+        "' OR 1=1 --",
+        "\0",
+        "=",
+        "A" * 22,
+    ):
+        refused = page_after(client, text)
+        assert (refused.status_code, refused.json()["parameter"]) == (400, "cursor"), text
+    for sortby in ("name", "-name"):
+        assert page_after(client, real, sortby=sortby).status_code == 400
+    assert client.get("/collections/parks/items", params={"cursor": real}).status_code == 400
+    assert page_after(client, real, offset=3).json()["parameter"] == "offset"
+
+
+def test_prev_returns_to_the_former_page_and_pages_are_numbered(client: TestClient) -> None:
+    first = get(client, "/collections/nations/items", limit=7, sortby="-name")
+    second = page_after(client, cursor_of(first, "next"), sortby="-name").json()
+    assert ids(page_after(client, cursor_of(second, "prev"), sortby="-name").json()) == ids(first)
+    assert "Items 8 to 14 of 46" in page_after(client, cursor_of(second, "self"), sortby="-name", f="html").text
+
+
+def matching(client: TestClient, **parameters: Any) -> list[Any]:
+    return ids(get(client, "/collections/nations/items", limit=100, **parameters))
+
+
+def test_a_filter_selects_items_in_text_and_json_and_is_counted(client: TestClient) -> None:
+    whole = get(client, "/collections/nations/items", limit=100)["features"]
+    expected = [each["id"] for each in whole if each["properties"]["code"] in {"GB", "PL"}]
+    assert len(expected) > 1
+    text = "code IN ('GB', 'PL')"
+    tree = {"op": "in", "args": [{"property": "code"}, ["GB", "PL"]]}
+    assert matching(client, filter=text) == expected
+    assert matching(client, **{"filter": text, "filter-lang": "cql-text"}) == expected
+    assert matching(client, **{"filter": json.dumps(tree), "filter-lang": "cql2-json"}) == expected
+    hits = get(client, "/collections/nations/items", filter=text, resulttype="hits")
+    assert (hits["numberMatched"], hits["features"]) == (len(expected), [])
+    place = "S_INTERSECTS(geometry, POINT(21 52.2))"
+    assert matching(client, filter=place) == ["PL_2180"]
+    northing = {"filter": "S_INTERSECTS(geometry, POINT(52.2 21))", "filter-crs": f"{EPSG}/4326"}
+    assert matching(client, **northing) == ["PL_2180"]
+    assert matching(client, filter=f"{place} AND code = 'GB'") == []
+
+
+def test_a_filter_applies_to_all_pages(client: TestClient) -> None:
+    text = "NOT code = 'PL'"
+    first = get(client, "/collections/nations/items", limit=7, filter=text)
+    second = page_after(client, cursor_of(first, "next"), filter=text).json()
+    assert [*ids(first), *ids(second)] == matching(client, filter=text)[:14]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "parameter", "reason"),
+    [
+        ({"filter": "code = "}, "filter", "too early"),
+        ({"filter": "code = 'x' AND"}, "filter", "character 14"),
+        ({"filter": "code ? 1"}, "filter", "line 1, column 6"),
+        ({"filter": "fid = 1"}, "filter", "no property 'fid'"),
+        ({"filter": "1; DROP TABLE nations"}, "filter", "column 2"),
+        ({"filter": "x" * 15_000}, "filter", "no property|allowed"),
+        ({"filter": "(" * 15_000}, "filter", "too early"),
+        ({"filter": "[" * 15_000, "filter-lang": "cql2-json"}, "filter", "JSON"),
+        ({"filter": "{}", "filter-lang": "cql2-json"}, "filter", "allowed"),
+        ({"filter": "TRUE", "filter-lang": "sql"}, "filter-lang", "cql2-text"),
+        ({"filter": "TRUE", "filter-crs": "EPSG:1"}, "filter-crs", "allowed"),
+        ({"filter": "S_INTERSECTS(geometry, POINT(1 1e999))"}, "filter", "below|geometry"),
+    ],
+    ids=str,
+)
+def test_a_filter_that_cannot_be_answered_is_400(
+    client: TestClient, parameters: dict[str, str], parameter: str, reason: str
+) -> None:
+    answer = client.get("/collections/nations/items", params=parameters)
+    assert (answer.status_code, answer.json()["parameter"]) == (400, parameter), answer.text
+    assert re.search(reason, answer.json()["detail"])
+    assert len(answer.content) < 2_000
+
+
+def test_sql_in_every_parameter_changes_nothing(client: TestClient) -> None:
+    """Each is refused, or taken for a value that no item has."""
+    everything = get(client, "/collections/nations/items", limit=100)
+    for name in (*(each.name for each in ITEMS_PARAMETERS), "code", "name", "f", "lang"):
+        for text in ("' OR 1=1 --", "1; DROP TABLE nations; --", '") UNION SELECT 1', "%00", "\\"):
+            answer = client.get("/collections/nations/items", params={name: text})
+            free = name in {"lang", "profile"}
+            assert answer.status_code == 400 or answer.json()["features"] == [] or free, (name, text)
+    assert ids(get(client, "/collections/nations/items", limit=100)) == ids(everything)

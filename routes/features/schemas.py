@@ -1,0 +1,131 @@
+"""The schemas of features (OGC 23-058r2): what items have, can be asked for by, and can be ordered by."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from auth.access import Access, Action, current_verdict
+from plugins.features import FeatureProvider
+from routes.guard import permit
+from routes.query.parameters import NAMES, Parameter
+from routes.resources import Collection
+
+PROFILE = Parameter(
+    "profile",
+    "Which forms of the answer are wanted, by name or URI; one that there is not is ignored.",
+    NAMES,
+)
+JSON_FG = "jsonfg"
+INLINE, VALID, ACTUAL = "codelist-inline", "valid-domain", "actual-domain"
+"""The profiles of schemas: classes with their names, all values that may occur, those that the items have."""
+_PROFILES = "http://www.opengis.net/def/profile/OGC/0/"
+_GEOMETRY = "geometry"
+_FORMATS = {
+    **dict.fromkeys(("point", "multipoint"), "geometry-point-or-multipoint"),
+    **dict.fromkeys(("linestring", "multilinestring"), "geometry-linestring-or-multilinestring"),
+    **dict.fromkeys(("polygon", "multipolygon"), "geometry-polygon-or-multipolygon"),
+}
+"""The formats of geometries by the declared type: files that say one of the two often have both."""
+_UNSORTED = {"object", "array"}
+
+
+def asked_profiles(request: Request) -> frozenset[str]:
+    """Return the names of the profiles that are asked for, whether by name, URI or safe CURIE."""
+    names = PROFILE.of(request) or ()
+    return frozenset(name.strip("[]").removeprefix("ogc-profile:").removeprefix(_PROFILES) for name in names)
+
+
+def profile_header(*names: str) -> dict[str, str]:
+    """Return the header that says which profiles an answer has (RFC 6906)."""
+    return {"Link": ", ".join(f'<{_PROFILES}{name}>; rel="profile"' for name in names)}
+
+
+def geometry_name_of(provider: FeatureProvider) -> str:
+    """Return how filters and schemas call the geometry: the name of its column where an attribute is a `geometry`."""
+    return provider.geometry_name if _GEOMETRY in provider.get_fields() else _GEOMETRY
+
+
+def id_name_of(provider: FeatureProvider) -> str:
+    """Return how schemas and tables call the id, which is no attribute."""
+    fields = provider.get_fields()
+    return next(each for each in ("id", "fid", "feature_id", "the id") if each not in fields)
+
+
+def schema_of(collection: Collection, provider: FeatureProvider) -> dict[str, Any]:
+    """Return the schema of the items: id, geometry and attributes, in this order."""
+    fields, shape = provider.get_fields(), provider.geometry_type
+    described = {
+        id_name_of(provider): {"title": "Id", "type": provider.id_type, "readOnly": True, "x-ogc-role": "id"},
+        geometry_name_of(provider): {
+            "title": "Geometry",
+            "format": _FORMATS.get(shape, "geometry-any"),
+            "x-ogc-role": "primary-geometry",
+        },
+        **fields,
+    }
+    return _document(collection, described)
+
+
+def queryables_of(collection: Collection, provider: FeatureProvider, names: Iterable[str]) -> dict[str, Any]:
+    """Return the schema of what filters may name: geometry and attributes; nothing else can be asked for."""
+    schema = schema_of(collection, provider)
+    kept = {geometry_name_of(provider), *names}
+    return {**schema, "properties": _only(schema, kept), "additionalProperties": False}
+
+
+def sortables_of(collection: Collection, provider: FeatureProvider) -> dict[str, Any]:
+    """Return the schema of what `sortby` may name; nothing else can be ordered by."""
+    schema = schema_of(collection, provider)
+    return {**schema, "properties": _only(schema, sortable(provider.get_fields())), "additionalProperties": False}
+
+
+def sortable(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the attributes that have an order: neither objects nor arrays."""
+    return tuple(name for name, field in fields.items() if field.get("type") not in _UNSORTED)
+
+
+def with_actual_values(request: Request, schema: dict[str, Any], provider: FeatureProvider, id_: str) -> dict[str, Any]:
+    """Return the schema with the values that the items have which the caller may read. Raises the refusal."""
+    reset = current_verdict.set(permit(request, Access(Action.READ_ITEMS, id_)))
+    try:
+        values, _ = provider.get_domains([name for name in schema["properties"] if name in provider.get_fields()])
+    finally:
+        current_verdict.reset(reset)
+    properties = {name: _actual(each, values.get(name)) for name, each in schema["properties"].items()}
+    return {**schema, "properties": properties}
+
+
+def _actual(schema: Mapping[str, Any], values: list[Any] | None) -> dict[str, Any]:
+    """Return the schema of a property with the values that there are, without any where they are too many or none."""
+    rest = {name: member for name, member in schema.items() if name not in {"enum", "oneOf"}}
+    if not values or schema.get("type") not in {"string", "integer"}:
+        return rest
+    named = [each for each in schema.get("oneOf", ()) if each["const"] in values]
+    return {**rest, "enum": values, **({"oneOf": named} if len(named) == len(values) else {})}
+
+
+def _document(collection: Collection, properties: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    numbered = {
+        name: {**_with_temporal_role(each), "x-ogc-propertySeq": place}
+        for place, (name, each) in enumerate(properties.items(), start=1)
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "title": collection.title,
+        "description": str(collection.configured.get("description", "")),
+        "properties": numbered,
+    }
+
+
+def _with_temporal_role(field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema; a number, such as a year, has no role of time, as that is for texts (23-058r2, 8.3)."""
+    if field.get("type") == "string" or not str(field.get("x-ogc-role", "")).startswith("primary-in"):
+        return field
+    return {name: member for name, member in field.items() if name != "x-ogc-role"}
+
+
+def _only(schema: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    kept = frozenset(names)
+    return {name: each for name, each in schema["properties"].items() if name in kept}

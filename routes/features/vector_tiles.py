@@ -1,0 +1,159 @@
+"""Vector tiles of a collection (OGC API Tiles): its sets of tiles, TileJSON, and tiles as Mapbox Vector Tiles."""
+
+from hashlib import blake2b
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from auth.access import Action, current_verdict
+from plugins.crs import crs_of
+from plugins.features import FeatureProvider, TileQuery
+from products.tiling import TileMatrixSet
+from routes.guard import GuardedRoute, for_foreign, on_collection
+from routes.http.preconditions import Validators, check_preconditions
+from routes.http.problem import NOT_FOUND, Problem, bad_parameter
+from routes.pages.respond import OGC, link
+from routes.pygeoapi import tiles as of_others
+from routes.query.parameters import allow_parameters, negotiate
+from routes.resources import Collection, collection_of, note_language, resources_of
+from routes.tiles.tile import matrix_set_of, read_place
+
+VECTOR_FORMS = {"mvt": "application/vnd.mapbox-vector-tile"}
+MOST_FEATURES = 20_000
+"""Features of a tile at most."""
+_JSON = "application/json"
+_MERCATOR = 3857
+_FINEST = 16
+_CACHED = "public, max-age=300"
+_MADE_BY = version("landcast")
+_LIMITS = (
+    f"A tile has at most {MOST_FEATURES:,} features; what is smaller than one 512th of its side is left out, "
+    "points are not. Coordinates are rounded to one 4,096th of its side."
+)
+
+
+def get_tilesets(request: Request) -> Response:
+    """Answer with the sets of vector tiles of the collection."""
+    allow_parameters(request)
+    negotiate(request, {"json": _JSON})
+    note_language(request)
+    collection, _ = _features(request)
+    sets = [_tileset(request, collection, each) for each in resources_of(request).matrix_sets.values() if _fits(each)]
+    self = link(f"{collection.url}/tiles", "self", _JSON, "This document")
+    return JSONResponse({"links": [self], "tilesets": sets})
+
+
+def get_tileset(request: Request) -> Response:
+    """Answer with one set of vector tiles, also as TileJSON."""
+    allow_parameters(request)
+    form = negotiate(request, {"json": _JSON, "tilejson": _JSON})
+    collection, provider = _features(request)
+    tiles = _matrix_set(request)
+    note_language(request)
+    if form == "json":
+        layer = {"id": collection.id, "title": collection.title, "dataType": "vector"}
+        about = {"description": _LIMITS, "layers": [layer], "mediaTypes": list(VECTOR_FORMS.values())}
+        return JSONResponse({**_tileset(request, collection, tiles), **about})
+    if tiles.crs != _MERCATOR:
+        raise bad_parameter("f", form, f"allowed for {tiles.id}: json, as TileJSON is in Web Mercator")
+    return JSONResponse(_tilejson(collection, provider, tiles))
+
+
+def get_tile(request: Request) -> Response:
+    """Answer with a tile of the items that the caller may see; 204 for one without any."""
+    allow_parameters(request)
+    form = negotiate(request, VECTOR_FORMS)
+    collection, provider = _features(request)
+    _matrix_set(request)
+    place = read_place(request, request.path_params)
+    verdict = current_verdict.get()
+    seen = verdict.rows, None if verdict.area is None else verdict.area.geometry.wkb
+    told = (_MADE_BY, collection.versions(), place.tiles.id, place.matrix.id, place.row, place.column, seen)
+    validators = Validators(f'"{blake2b(repr(told).encode(), digest_size=12).hexdigest()}"', 0)
+    headers = {"Vary": "Accept", "Cache-Control": _CACHED, "ETag": validators.etag}
+    if (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
+        return Response(status_code=status, headers=headers)
+    content = provider.tile(TileQuery(place.bounds, crs_of(int(place.tiles.crs)), collection.id, MOST_FEATURES))
+    if not content:
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+    return Response(content, headers=headers, media_type=VECTOR_FORMS[form])
+
+
+def _features(request: Request) -> tuple[Collection, FeatureProvider]:
+    """Return the collection and its provider. Raises Problem 404 without features of ours."""
+    collection = collection_of(request)
+    if "feature" not in collection.kinds - collection.foreign:
+        raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no vector tiles", type_=NOT_FOUND)
+    return collection, collection.readable_features()
+
+
+def _fits(tiles: TileMatrixSet) -> bool:
+    """Return whether there are vector tiles of a set: in systems that have an EPSG code."""
+    return isinstance(tiles.crs, int)
+
+
+def _matrix_set(request: Request) -> TileMatrixSet:
+    tiles = matrix_set_of(request, request.path_params["matrix_set"])
+    if not _fits(tiles):
+        raise Problem(HTTPStatus.NOT_FOUND, f"there are no vector tiles of {tiles.id}", type_=NOT_FOUND)
+    return tiles
+
+
+def _tileset(request: Request, collection: Collection, tiles: TileMatrixSet) -> dict[str, Any]:
+    place = f"{collection.url}/tiles/{tiles.id}"
+    template = f"{place}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}?f=mvt"
+    links = [
+        link(place, "self", _JSON, "This set of tiles"),
+        link(f"{resources_of(request).url}/tileMatrixSets/{tiles.id}", f"{OGC}/tiling-scheme", _JSON, tiles.title),
+        link(template, "item", VECTOR_FORMS["mvt"], "A tile", templated=True),
+        link(collection.url, f"{OGC}/geodata", _JSON, "The collection"),
+    ]
+    if tiles.crs == _MERCATOR:
+        links.append(link(f"{place}?f=tilejson", "alternate", _JSON, "This set of tiles as TileJSON"))
+    return {
+        "title": f"{collection.title} ({tiles.id})",
+        "dataType": "vector",
+        "crs": tiles.crs_uri,
+        "tileMatrixSetId": tiles.id,
+        **({"tileMatrixSetURI": tiles.uri} if tiles.uri else {}),
+        "links": links,
+    }
+
+
+def _tilejson(collection: Collection, provider: FeatureProvider, tiles: TileMatrixSet) -> dict[str, Any]:
+    """Return TileJSON 3.0.0."""
+    fields = {name: str(field.get("title") or field.get("type", "")) for name, field in provider.get_fields().items()}
+    return {
+        "tilejson": "3.0.0",
+        "name": collection.title,
+        "description": _LIMITS,
+        "scheme": "xyz",
+        "tiles": [f"{collection.url}/tiles/{tiles.id}/{{z}}/{{y}}/{{x}}?f=mvt"],
+        "minzoom": 0,
+        "maxzoom": _FINEST,
+        "vector_layers": [{"id": collection.id, "fields": fields, "minzoom": 0, "maxzoom": _FINEST}],
+    }
+
+
+_READ = on_collection(Action.READ_TILES)
+_TILES = "/collections/{collection_id}/tiles"
+_TILE = f"{_TILES}/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}"
+_SETS, _SET, _ONE = (
+    for_foreign(each, "tile") for each in (of_others.get_tilesets, of_others.get_tileset, of_others.get_tile)
+)
+routes = [
+    GuardedRoute(_TILES, get_tilesets, needs=_READ, threads="light", foreign=_SETS),
+    GuardedRoute(f"{_TILES}/{{matrix_set}}", get_tileset, needs=_READ, threads="light", foreign=_SET),
+    GuardedRoute(
+        f"{_TILES}/{{matrix_set}}/metadata",  # as pygeoapi calls it, too
+        get_tileset,
+        needs=_READ,
+        threads="light",
+        foreign=_SET,
+        include_in_schema=False,
+    ),
+    GuardedRoute(_TILE, get_tile, needs=_READ, threads="light", foreign=_ONE),
+]
