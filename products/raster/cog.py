@@ -1,34 +1,31 @@
-"""A Cloud-Optimized GeoTIFF of classes, read by window and overview: what a read costs is known before it is done."""
+"""A Cloud-Optimized GeoTIFF of classes: its grid, how it is opened, and the open ones that later requests read."""
 
 import math
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
-from rasterio.transform import from_bounds
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from products.classes import NODATA
-from products.errors import BrokenSource, RequestTooLarge
-from products.limits import MAX_PIXELS
-from products.operation import MERCATOR, Bounds, metres_of_unit, period_of, reproject
-from products.whole import cached_by_file
+from products.errors import BrokenSource
+from products.operation import MERCATOR, Bounds, metres_of_unit, period_of
+from products.whole import Version, cached_by_file, version_of
 
 Pixels = NDArray[np.uint8]
-_Target = tuple[Affine, int, int]
 
 _CACHE_MB = 64
-_READ_AHEAD = 4
 _SQUARE = 1e-6
 """How much a pixel's sides may differ, relatively: those of real grids end in ...3425e-05 and ...156e-05."""
 _TURNS = 3
@@ -36,6 +33,10 @@ _WORLDS = 1_000
 """How often the Earth goes round in a box of which nothing can be seen any more."""
 READ_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Masks and overviews in files of their own are found by name, without a look at all other files of the folder."""
+BESIDE = (".msk", ".ovr", ".aux.xml")
+"""Endings of the files beside a raster that belong to it."""
+_MOST_IDLE = 24
+"""Datasets that are open although nobody reads them, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +85,32 @@ class Grid:
 
 
 @contextmanager
-def open_cog(source: Path, overview: int | None = None) -> Iterator[DatasetReader]:
-    """Yield the raster, or one of its overviews by index. Raises BrokenSource, also for what a read of it finds."""
+def open_cog(
+    source: Path, overview: int | None = None, *, check: Callable[[DatasetReader], None] | None = None
+) -> Iterator[DatasetReader]:
+    """Yield the raster, or one of its overviews by index; `check` instead of that for classes says what it has to be.
+
+    Raises BrokenSource, also for what a read of it finds.
+    """
     level = {} if overview is None else {"overview_level": overview}
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS):
         try:
             with rasterio.open(source, driver="GTiff", **level) as dataset:
                 if overview is None:
-                    _check(dataset)
+                    (check or check_classes)(dataset)
                 yield dataset
         except (RasterioError, CRSError) as error:
-            reason = str(error).replace(str(source), source.name)
-            raise BrokenSource(f"{source.name} cannot be read as a GeoTIFF: {reason}") from error
+            raise _unreadable(source, error) from error
 
 
-@cached_by_file(most=1_024, beside=(".msk", ".ovr", ".aux.xml"))
+def _unreadable(source: Path, error: Exception) -> BrokenSource:
+    reason = str(error).replace(str(source), source.name)
+    return BrokenSource(f"{source.name} cannot be read as a GeoTIFF: {reason}")
+
+
+@cached_by_file(most=1_024, beside=BESIDE)
 def read_grid(source: Path) -> Grid:
-    """Return what the raster is, without reading a pixel; opened only where it changed. Raises BrokenSource."""
+    """Return the grid of the raster without reading a pixel; opens the file only if it changed. Raises BrokenSource."""
     with open_cog(source) as dataset:
         return grid_of(dataset)
 
@@ -141,33 +151,29 @@ def read_classes(dataset: DatasetReader, window: Window) -> Pixels:
     return pixels
 
 
+def count_values(pixels: Pixels, likely: Sequence[int]) -> NDArray[np.int64]:
+    """Return how many pixels have each of 256 values; fast where the `likely` ones are all that there are."""
+    counts = np.zeros(256, np.int64)
+    rest = pixels.size
+    for value in likely:
+        counts[value] = np.count_nonzero(pixels == value)
+        rest -= counts[value]
+        if not rest:
+            return counts
+    return np.bincount(pixels.ravel(), minlength=256)
+
+
+def only_inside(pixels: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+    """Return pixels with 255 for those that are not inside: all bits, set without a branch."""
+    return pixels | (inside.view(np.uint8) - np.uint8(1))
+
+
 def has_mask(dataset: DatasetReader) -> bool:
     """Tell whether a raster has a mask, inside or beside it, or an alpha band."""
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
 
 
-def read_scaled(
-    source: Path, bbox: Bounds, epsg: int, size: tuple[int, int], *, limit: int = MAX_PIXELS
-) -> tuple[Pixels, Affine, int]:
-    """Return exactly the bbox, in its CRS and of exactly `size` (width, height) pixels, with its transform and EPSG.
-
-    Each pixel is the nearest one of the overview that fits, 255 where nothing is; beyond the antimeridian the Earth
-    goes on. Raises BrokenSource, InvalidArea where the raster has no place in the CRS, and RequestTooLarge before a
-    pixel is read.
-    """
-    width, height = size
-    if width * height > limit:
-        raise RequestTooLarge(f"{width} x {height} pixels were asked for; at most {limit:,} are answered.")
-    grid = read_grid(source)
-    pixels = np.full((height, width), NODATA, np.uint8)
-    for turn in turns(bbox, reproject(grid.bounds, grid.epsg, epsg), epsg):
-        there = (bbox[0] + turn, bbox[1], bbox[2] + turn, bbox[3])
-        found = _read_at(source, grid, (there, epsg), size, limit)
-        pixels = found if turn == 0 else np.where(pixels == NODATA, found, pixels)
-    return pixels, from_bounds(*bbox, width=width, height=height), epsg
-
-
-def turns(bbox: Bounds, extent: Bounds, epsg: int) -> list[float]:
+def turns(bbox: Bounds, extent: Bounds, epsg: int | str) -> list[float]:
     """Return by how much a box is moved round the Earth so that it meets an extent; the least first, three at most."""
     period = period_of(epsg)
     first = last = 0
@@ -177,36 +183,13 @@ def turns(bbox: Bounds, extent: Bounds, epsg: int) -> list[float]:
         first, last = (math.ceil((extent[0] - bbox[2]) / period), math.floor((extent[2] - bbox[0]) / period))
         first, last = max(first, -_TURNS * 2), min(last, _TURNS * 2)
     moved = sorted((turn * (period or 0) for turn in range(first, last + 1)), key=abs)
-    meeting = [x for x in moved if _intersection((bbox[0] + x, bbox[1], bbox[2] + x, bbox[3]), extent)]
+    meeting = [x for x in moved if intersection((bbox[0] + x, bbox[1], bbox[2] + x, bbox[3]), extent)]
     return meeting[:_TURNS]
-
-
-def _read_at(source: Path, grid: Grid, place: tuple[Bounds, int], size: tuple[int, int], limit: int) -> Pixels:
-    (bbox, epsg), (width, height) = place, size
-    seen = _intersection(bbox, reproject(grid.bounds, grid.epsg, epsg))
-    window = window_in(grid, reproject(seen, epsg, grid.epsg)) if seen else None
-    pixels = np.full((height, width), NODATA, np.uint8)
-    if not seen or not window:
-        return pixels
-    level = _overview(grid, window, width * height * _size(seen) / _size(bbox), limit)
-    target = from_bounds(*bbox, width=width, height=height)
-    x, y = _middles((target, width, height))
-    columns, rows = np.flatnonzero((seen[0] <= x) & (x <= seen[2])), np.flatnonzero((seen[1] <= y) & (y <= seen[3]))
-    if len(columns) and len(rows):
-        begin = target @ Affine.translation(columns[0], rows[0])
-        pixels[np.ix_(rows, columns)] = _warped(source, level, epsg, (begin, len(columns), len(rows)))
-    return pixels
-
-
-def _middles(shape: _Target) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return x of the middle of each column and y of that of each row."""
-    transform, width, height = shape
-    return transform.c + transform.a * (np.arange(width) + 0.5), transform.f + transform.e * (np.arange(height) + 0.5)
 
 
 def window_in(grid: Grid, bounds: Bounds) -> Window | None:
     """Return the whole pixels that bounds in the raster's CRS touch, None where there are none."""
-    seen = _intersection(bounds, grid.bounds)
+    seen = intersection(bounds, grid.bounds)
     if not seen:
         return None
     left, top = ~grid.transform @ (seen[0], seen[3])
@@ -215,67 +198,15 @@ def window_in(grid: Grid, bounds: Bounds) -> Window | None:
     return Window(column, row, min(math.ceil(right), grid.width) - column, min(math.ceil(bottom), grid.height) - row)
 
 
-def _warped(source: Path, level: int | None, epsg: int, shape: _Target) -> Pixels:
-    """Return the nearest pixels. What GDAL is told to be no data it never writes: a valid 255 would become 254."""
-    transform, width, height = shape
-    target = {"crs": f"EPSG:{epsg}", "transform": transform, "width": width, "height": height}
-    with open_cog(source, level) as dataset:
-        if dataset.crs.to_epsg() == epsg:
-            return _nearest(dataset, shape)
-        empty = NODATA if dataset.nodata is None else dataset.nodata
-        missing = {"add_alpha": True} if has_mask(dataset) else {"src_nodata": empty, "nodata": empty}
-        with WarpedVRT(dataset, resampling=Resampling.nearest, **target, **missing) as warped:
-            pixels: Pixels = warped.read(1)
-            if has_mask(dataset):
-                pixels[warped.read(2) == 0] = NODATA
-            if dataset.nodata is not None:
-                pixels[pixels == dataset.nodata] = NODATA
-            return pixels
-
-
-def _nearest(dataset: DatasetReader, shape: _Target) -> Pixels:
-    """Return the pixels that hold the middles of those of a target in the same CRS: at the same scale exactly they."""
-    _, width, height = shape
-    x, y = _middles(shape)
-    place = dataset.transform
-    columns, rows = np.floor((x - place.c) / place.a).astype(int), np.floor((y - place.f) / place.e).astype(int)
-    across, down = _inside(columns, dataset.width), _inside(rows, dataset.height)
-    pixels = np.full((height, width), NODATA, np.uint8)
-    if across.any() and down.any():
-        left, top = columns[across].min(), rows[down].min()
-        window = Window(int(left), int(top), int(columns[across].max() - left + 1), int(rows[down].max() - top + 1))
-        pixels[np.ix_(down, across)] = read_classes(dataset, window)[np.ix_(rows[down] - top, columns[across] - left)]
-    return pixels
-
-
-def _inside(numbers: NDArray[np.int_], size: int) -> NDArray[np.bool_]:
-    return (numbers >= 0) & (numbers < size)
-
-
-def _overview(grid: Grid, window: Window, wanted: float, limit: int) -> int | None:
-    """Return the index of the coarsest overview that is not coarser than wanted, None for the raster itself."""
-    pixels = window.width * window.height
-    fits = [index for index, factor in enumerate(grid.overviews) if factor**2 * wanted <= pixels]
-    read = pixels / grid.overviews[fits[-1]] ** 2 if fits else pixels
-    if read > _READ_AHEAD * limit:
-        raise RequestTooLarge(
-            f"{read:,.0f} pixels would have to be read, at most {_READ_AHEAD * limit:,} are: the raster has no "
-            "overview that is coarse enough. Ask for a smaller bbox."
-        )
-    return fits[-1] if fits else None
-
-
-def _intersection(one: Bounds, other: Bounds) -> Bounds | None:
+def intersection(one: Bounds, other: Bounds) -> Bounds | None:
+    """Return what two boxes share, None where that is nothing."""
     west, south = max(one[0], other[0]), max(one[1], other[1])
     east, north = min(one[2], other[2]), min(one[3], other[3])
     return (west, south, east, north) if west < east and south < north else None
 
 
-def _size(bounds: Bounds) -> float:
-    return (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
-
-
-def _check(dataset: DatasetReader) -> None:
+def check_classes(dataset: DatasetReader) -> None:
+    """Raise BrokenSource for what is no raster of classes on a straight grid."""
     name, masked, grid = Path(dataset.name).name, has_mask(dataset), grid_fault(dataset.transform)
     faults = {
         f"it has {dataset.count} bands of {dataset.dtypes[0]}, not one of uint8": dataset.dtypes != ("uint8",),
@@ -284,14 +215,15 @@ def _check(dataset: DatasetReader) -> None:
         grid: bool(grid),
         "its values have a scale or an offset": (dataset.scales[0], dataset.offsets[0]) != (1, 0),
         "its mask is in a file of its own": masked and Path(f"{dataset.name}.msk").exists(),
-        "its overviews have no mask": masked and not _overviews_have_mask(dataset),
+        "its overviews have no mask": masked and not overviews_have_mask(dataset),
         "its nodata is no value of uint8": dataset.nodata is not None and not 0 <= dataset.nodata <= NODATA,
     }
     if found := [fault for fault, is_so in faults.items() if is_so]:
         raise BrokenSource(f"{name} is no class raster: {', '.join(found)}. `landcast product add` may make one of it.")
 
 
-def _overviews_have_mask(dataset: DatasetReader) -> bool:
+def overviews_have_mask(dataset: DatasetReader) -> bool:
+    """Tell whether the overviews of a raster with a mask have it too."""
     if not dataset.overviews(1):
         return True
     with rasterio.open(dataset.name, driver="GTiff", overview_level=0) as overview:
@@ -299,7 +231,7 @@ def _overviews_have_mask(dataset: DatasetReader) -> bool:
 
 
 def epsg_of(dataset: DatasetReader) -> int | None:
-    """Return the EPSG code of a raster's CRS, None where it has none. Raises rasterio's CRSError."""
+    """Return the EPSG code of a raster's CRS, None if it has none. Raises rasterio's CRSError."""
     code: int | None = dataset.crs.to_epsg() if dataset.crs else None
     return code
 
@@ -322,3 +254,102 @@ def grid_fault(transform: Affine) -> str:
     if abs(width - height) > _SQUARE * height:
         return f"its pixels are not square, north up, but {width:.10g} x {height:.10g}"
     return ""
+
+
+_Key = tuple[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A raster, or one of its overviews, that one thread reads at a time, and the version of its file."""
+
+    dataset: DatasetReader
+    version: Version
+    masked: bool
+
+
+@dataclass(slots=True)
+class OpenRasters:
+    """The rasters that are open and not being read; those of a file that has changed are closed."""
+
+    most: int = _MOST_IDLE
+    _idle: OrderedDict[_Key, list[Opened]] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    @contextmanager
+    def reading(self, source: Path, check: Callable[[DatasetReader], None], overview: int | None) -> Iterator[Opened]:
+        """Yield the raster, or an overview by its index; `check` raises BrokenSource for one that is no such raster.
+
+        Raises BrokenSource, also for what a read finds, and where the file is overwritten meanwhile. One that is
+        replaced by another file of its name is read to the end.
+        """
+        key, version = (str(source), overview), version_of(source, BESIDE)
+        opened = self._take(key, version)
+        try:
+            if opened is None:
+                opened = _open(source, overview, version, check)
+            yield opened
+            _refuse_overwritten(source, version)
+        except (RasterioError, CRSError) as error:
+            _close(opened)
+            opened = None
+            raise _unreadable(source, error) from error
+        except BrokenSource:
+            _close(opened)
+            opened = None
+            raise
+        finally:
+            if opened is not None:
+                self._give(key, opened)
+
+    def _take(self, key: _Key, version: Version) -> Opened | None:
+        with self._lock:
+            idle = self._idle.get(key, [])
+            while idle:
+                opened = idle.pop()
+                if opened.version == version:
+                    return opened
+                opened.dataset.close()
+        return None
+
+    def _give(self, key: _Key, opened: Opened) -> None:
+        with self._lock:
+            self._idle.setdefault(key, []).append(opened)
+            self._idle.move_to_end(key)
+            while sum(map(len, self._idle.values())) > self.most:
+                eldest = next(iter(self._idle))
+                _close(self._idle[eldest].pop(0) if self._idle[eldest] else None)
+                if not self._idle[eldest]:
+                    del self._idle[eldest]
+
+    def close(self) -> None:
+        """Close all that nobody reads."""
+        with self._lock:
+            for opened in (each for idle in self._idle.values() for each in idle):
+                opened.dataset.close()
+            self._idle.clear()
+
+
+def _open(source: Path, overview: int | None, version: Version, check: Callable[[DatasetReader], None]) -> Opened:
+    level = {} if overview is None else {"overview_level": overview}
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS):
+        dataset = rasterio.open(source, driver="GTiff", **level)
+        try:
+            if overview is None:
+                check(dataset)
+            return Opened(dataset, version, has_mask(dataset))
+        except (RasterioError, CRSError, BrokenSource):
+            dataset.close()
+            raise
+
+
+def _close(opened: Opened | None) -> None:
+    if opened is not None:
+        opened.dataset.close()
+
+
+def _refuse_overwritten(source: Path, version: Version) -> None:
+    """Raise BrokenSource for the same file with another content."""
+    now = version_of(source, BESIDE)
+    if now != version and now[0][:2] == version[0][:2]:
+        raise BrokenSource(f"{source.name} was written to while it was read")

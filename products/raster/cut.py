@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import shapely
@@ -18,9 +19,14 @@ from products.area import Area
 from products.classes import NODATA
 from products.operation import Bounds
 from products.outline import Polygonal
-from products.raster.cog import Grid, Pixels, grid_of, has_mask, open_cog, read_classes, turns, window_in
+from products.raster.cog import Grid, Pixels, grid_of, has_mask, only_inside, open_cog, read_classes, turns, window_in
 from products.raster.fill import Part
+from products.raster.stored import StoredBlocks, open_blocks
 from products.raster.tiff import TILE
+from products.whole import version_of
+
+_FEW = 64
+"""Blocks that are read rather than looked for in an overview: to open it costs as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,17 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An area in a raster: `window` holds it tightly, `stored[row, column]` tells which blocks may have data."""
+    """An area in a raster: `window` holds it tightly, `stored[row, column]` tells which blocks may have data.
+
+    `blocks` are those of the raster, where they can be taken as they are stored.
+    """
 
     dataset: DatasetReader
     grid: Grid
     window: Window
     geometry: Polygonal
     stored: NDArray[np.bool_]
+    blocks: StoredBlocks | None = None
 
     @property
     def transform(self) -> Affine:
@@ -60,7 +70,8 @@ class Cut:
     @property
     def top(self) -> Tile:
         """The tile that holds all."""
-        return Tile(top_level(self.window.width, self.window.height), 0, 0, Part.of(self.geometry))
+        level, part = top_level(self.window.width, self.window.height), Part.of(self.geometry)
+        return Tile(level, 0, 0, part.within(self.box(level, 0, 0)) or part)
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
         """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
@@ -79,10 +90,22 @@ class Cut:
         window = self._window(tile)
         pixels = np.full((TILE, TILE), NODATA, np.uint8)
         view = pixels[: int(window.height), : int(window.width)]
-        view[:] = read_classes(self.dataset, window)
-        transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
-        view[~tile.part.mask(transform, view.shape)] = NODATA
+        if self.blocks:
+            view[:] = self.blocks.read(0, int(window.col_off), int(window.row_off), view.shape)
+        else:
+            view[:] = read_classes(self.dataset, window)
+        if not tile.part.whole:
+            transform = self.grid.transform @ Affine.translation(window.col_off, window.row_off)
+            view[:] = only_inside(view, tile.part.mask(transform, view.shape))
         return pixels
+
+    def aligned(self, side: int) -> Self:
+        """Return the cut with a window that begins at a corner of squares of so many pixels of the raster."""
+        window, block = self.window, self.grid.block
+        left, top = int(window.col_off) // side * side, int(window.row_off) // side * side
+        more = (int(window.row_off) // block - top // block, 0), (int(window.col_off) // block - left // block, 0)
+        width, height = window.col_off + window.width - left, window.row_off + window.height - top
+        return replace(self, window=Window(left, top, width, height), stored=np.pad(self.stored, more))
 
     def _window(self, tile: Tile) -> Window:
         left, top = tile.column * TILE, tile.row * TILE
@@ -90,11 +113,11 @@ class Cut:
         return Window(self.window.col_off + left, self.window.row_off + top, width, height)
 
     def box(self, level: int, column: int, row: int) -> Bounds:
-        """Return what a tile covers, in the raster's CRS."""
+        """Return what a tile covers of the raster, in its CRS."""
         side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side
         west, north = self.grid.transform @ (left, top)
-        east, south = self.grid.transform @ (left + side, top + side)
+        east, south = self.grid.transform @ (min(left + side, self.grid.width), min(top + side, self.grid.height))
         return west, south, east, north
 
     def stored_in(self, level: int, column: int, row: int) -> int:
@@ -115,14 +138,18 @@ def top_level(width: float, height: float) -> int:
 @contextmanager
 def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
     """Yield the area's cut of a raster, None where they do not meet. Raises BrokenSource, InvalidArea."""
-    with open_cog(source) as dataset:
+    version = version_of(source, ())
+    with open_cog(source) as dataset, open_blocks(dataset, version) as blocks:
         grid = grid_of(dataset)
-        geometry = _on_raster(area.project(grid.epsg), grid)
+        geometry = on_raster(area.project(grid.epsg), grid)
         window = None if geometry.is_empty else window_in(grid, geometry.bounds)
-        yield Cut(dataset, grid, window, geometry, stored_blocks(dataset, grid, window)) if window else None
+        if window is None:
+            yield None
+        else:
+            yield Cut(dataset, grid, window, geometry, stored_blocks(dataset, grid, window, blocks), blocks)
 
 
-def _on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
+def on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
     """Return an area where the raster has it: one of degrees may go on beyond 180, or begin at 0."""
     moves = [] if geometry.is_empty else turns(geometry.bounds, grid.bounds, grid.epsg)
     if moves in ([], [0]):
@@ -131,7 +158,9 @@ def _on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
     return moved[0] if len(moved) == 1 else shapely.union_all(moved)
 
 
-def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray[np.bool_]:
+def stored_blocks(
+    dataset: DatasetReader, grid: Grid, window: Window, blocks: StoredBlocks | None = None
+) -> NDArray[np.bool_]:
     """Return which blocks that the window touches may have data.
 
     One that a sparse file leaves out has none, unless the file says no value for that: then it is 0. Nor has one whose
@@ -142,11 +171,18 @@ def stored_blocks(dataset: DatasetReader, grid: Grid, window: Window) -> NDArray
     offset, columns = dataset.get_tag_item, range(left, right)
     if dataset.nodata is None and not has_mask(dataset):
         return np.ones((bottom - top, right - left), np.bool_)
-    stored = np.array(
-        [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in range(top, bottom)]
-    )
+    if blocks:
+        stored = blocks.levels[0].offsets[top:bottom, left:right].astype(np.bool_)
+    else:
+        stored = np.array(
+            [[offset(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=1) is not None for x in columns] for y in range(top, bottom)]
+        )
     exact = [index for index, factor in enumerate(grid.overviews) if _is_exact(grid, factor)]
-    if exact and dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", "").upper() == "MODE":
+    if (
+        exact
+        and np.count_nonzero(stored) > _FEW
+        and dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", "").upper() == "MODE"
+    ):
         side = grid.block // grid.overviews[exact[-1]]
         with open_cog(Path(dataset.name), exact[-1]) as overview:
             for index, row in enumerate(range(top, bottom)):

@@ -18,6 +18,9 @@ _CHUNK = 32_768
 """Rows or columns crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
 
 _ONE = np.uint8(1)
+_WORD = 64
+_SHIFTS = np.array([1, 2, 4, 8, 16, 32], np.uint64)
+_LAST = np.uint64(_WORD - 1)
 
 _Numbers = NDArray[np.float64]
 _Places = NDArray[np.int64]
@@ -126,7 +129,7 @@ class Part:
         if self.whole:
             return np.ones(shape, bool)
         lines = _Lines.of(self.x, self.y, transform, shape)
-        side = width + 1
+        side = -(-(width + 1) // _WORD) * _WORD
         toggles, turns = (np.zeros(rows * side, np.uint8) for rows in (height, height + 1))  # odd or even is enough
         for row, column, *_ in lines.rows():
             np.add.at(toggles, row * side + column, _ONE)
@@ -135,12 +138,20 @@ class Part:
         turns[1:] += turns[:-1]  # a turn from a column to the next one is a change of both
         for row, column in ((lines.upper, lines.first), (lines.lower, lines.last)):
             np.add.at(turns, (row * side + column)[lines.steep], _ONE)
-        table = toggles.reshape(height, side)
-        table += turns.reshape(height + 1, side)[:height].cumsum(axis=0, dtype=np.uint8)
         changes = np.clip(_row(self.left, transform), 0, height).astype(np.int64)
-        table[:, 0] += np.bincount(changes, minlength=height + 1).cumsum()[:height].astype(np.uint8)
-        inside: NDArray[np.bool_] = (table[:, :width].cumsum(axis=1, dtype=np.uint8) & 1).astype(bool)
-        return inside
+        np.add.at(turns, changes * side, _ONE)
+        odd = _words(toggles, side) ^ np.bitwise_xor.accumulate(_words(turns, side))[:height]
+        for shift in _SHIFTS:  # each bit becomes that of all up to it: in its word, then in its row
+            odd ^= odd << shift
+        before = np.bitwise_xor.accumulate(odd[:, :-1] >> _LAST, axis=1)
+        odd[:, 1:] ^= np.negative(before)
+        return np.unpackbits(odd.view(np.uint8), axis=1, count=width, bitorder="little").view(np.bool_)
+
+
+def _words(table: NDArray[np.uint8], side: int) -> NDArray[np.uint64]:
+    """Return whether numbers are odd as bits, 64 columns a word, the first one the lowest."""
+    table &= _ONE
+    return np.packbits(table, bitorder="little").view("<u8").reshape(-1, side // _WORD)
 
 
 def centres_inside(geometry: Polygonal, transform: Affine) -> int:

@@ -32,7 +32,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class SourceRaster:
-    """One of the rasters: where it begins in the mosaic, in pixels, and which of its values mean no data."""
+    """One of the rasters: its offset in the mosaic in pixels, and its values that mean no data."""
 
     dataset: DatasetReader
     column: int
@@ -63,7 +63,7 @@ class SourceRaster:
 
     @property
     def kind(self) -> str:
-        """What is converted, in words; empty where its bytes are taken as they are."""
+        """The conversion in words, empty if the bytes are copied unchanged."""
         type_, scaled = self.dataset.dtypes[0], (self.dataset.scales[0], self.dataset.offsets[0])
         empty = " and ".join(f"{value:g}" for value in self.empty)
         words = [f"no data {empty}" if empty else "", "a mask" if has_mask(self.dataset) else ""]

@@ -17,8 +17,8 @@ from products.errors import BrokenPiece, NothingInside
 from products.progress import Report
 from products.raster.cut import Tile, top_level
 from products.raster.extract import NOTHING, Extraction, write_sidecars
-from products.raster.pyramid import Key, Pyramid
-from products.raster.tiff import TileBytes
+from products.raster.pyramid import Pyramid
+from products.raster.tiff import Key, TileBytes
 from products.raster.warp import RESOLUTION, Warp
 from products.whole import whole_file
 

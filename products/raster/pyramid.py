@@ -1,25 +1,23 @@
 """A raster with its overviews, built by tiles from below and written as a Cloud-Optimized GeoTIFF."""
 
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import deflate
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 
 from products.classes import CLASSES, NODATA, Classes
 from products.progress import Report
 from products.raster.cog import Pixels
-from products.raster.tiff import TILE, Image, TileBytes, framed, header, unframed
+from products.raster.tiff import FRAME, TILE, Image, Key, TileBytes, framed, header
 
 _LEVEL = 6
 _TOLD = 256
-
-Key = tuple[int, int, int]
-"""Level, row and column of a tile: at level n a pixel is 2**n times as wide as at level 0."""
 
 
 class _Stored(NamedTuple):
@@ -48,17 +46,17 @@ class Pyramid:
 
     def add(self, level: int, column: int, row: int, pixels: Pixels) -> None:
         """Keep the 512 x 512 pixels of a tile; one that is never added has no data."""
-        tile = framed(zlib.compress(pixels, _LEVEL))
+        tile = deflate.zlib_compress(pixels, _LEVEL)
         self._tiles[level, row, column] = _Stored(self.scratch, self.scratch.seek(0, os.SEEK_END), len(tile))
         self.scratch.write(tile)
 
     @property
     def tiles(self) -> Mapping[Key, TileBytes]:
-        """Where in its file each tile lies, framed."""
+        """Where in its file each tile lies, compressed."""
         return {key: (stored.offset, stored.size) for key, stored in self._tiles.items()}
 
     def adopt(self, file: BinaryIO, tiles: Mapping[Key, TileBytes]) -> None:
-        """Take in tiles of the same raster that another pyramid keeps in its scratch file, as they are."""
+        """Take in tiles of the same raster that are compressed in another file, as they are."""
         self._tiles.update({key: _Stored(file, *place) for key, place in tiles.items()})
 
     def complete(self) -> None:
@@ -73,7 +71,7 @@ class Pyramid:
         for down, right in np.ndindex(2, 2):
             stored = self._tiles.get((level - 1, 2 * row + down, 2 * column + right))
             if stored:
-                pixels = zlib.decompress(unframed(stored.read()))
+                pixels = deflate.zlib_decompress(stored.read(), TILE * TILE)
                 whole[down, :, right] = np.frombuffer(pixels, np.uint8).reshape(TILE, TILE)
         return whole.reshape(2 * TILE, 2 * TILE)
 
@@ -83,7 +81,7 @@ class Pyramid:
         with target.open("wb") as output:
             output.write(header(self._images(order), transform, epsg, self.classes))
             for done, key in enumerate(order):
-                output.write(self._tiles[key].read())
+                output.write(framed(self._tiles[key].read()))
                 if done % _TOLD == 0:
                     report(done / len(order), "Writing the raster")
 
@@ -91,19 +89,22 @@ class Pyramid:
         places: list[dict[tuple[int, int], TileBytes]] = [{} for _ in range(self.top + 1)]
         end = 0
         for level, row, column in order:
-            size = self._tiles[level, row, column].size
+            size = self._tiles[level, row, column].size + FRAME
             places[level][row, column] = end, size
             end += size
         return [Image(-(-self.width >> level), -(-self.height >> level), tiles) for level, tiles in enumerate(places)]
 
 
 def halve(quarters: Pixels) -> Pixels:
-    """Return the pixels at half the size: of each 2 x 2 the value that is there most, data before no data.
+    """Return the pixels at half the size: the most frequent value of each 2 x 2, data before no data.
 
     Of values that are there equally often, it is the one that comes first, by row.
     """
-    first, second, third, fourth = (quarters[row::2, column::2] for row in (0, 1) for column in (0, 1))
-    chosen = _prefer(_prefer(first, second), _prefer(third, fourth))
+    first, second, third, fourth = (
+        np.ascontiguousarray(quarters[row::2, column::2]) for row in (0, 1) for column in (0, 1)
+    )
+    chosen = _other_where(first, second, first == NODATA)
+    chosen = _other_where(chosen, _other_where(third, fourth, third == NODATA), chosen == NODATA)
     for one, other in (
         (third, fourth),
         (second, fourth),
@@ -112,9 +113,10 @@ def halve(quarters: Pixels) -> Pixels:
         (first, third),
         (first, second),
     ):
-        chosen = np.where((one == other) & (one != NODATA), one, chosen)
+        chosen = _other_where(chosen, one, (one == other) & (one != NODATA))
     return chosen
 
 
-def _prefer(one: Pixels, other: Pixels) -> Pixels:
-    return np.where(one == NODATA, other, one)
+def _other_where(pixels: Pixels, other: Pixels, chosen: NDArray[np.bool_]) -> Pixels:
+    """Return the other's pixels where they are chosen: bit by bit, which takes an eighth of the time of `np.where`."""
+    return pixels ^ ((pixels ^ other) & np.negative(chosen.view(np.uint8)))

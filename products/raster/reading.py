@@ -12,32 +12,55 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from products.area import Area
+from products.classes import NODATA
 from products.errors import RequestTooLarge
-from products.raster.cog import Grid, grid_of, open_cog, read_classes
+from products.raster.cog import Grid, Pixels, count_values, grid_of, only_inside, open_cog, read_classes
 from products.raster.cut import Cut, Tile, open_cut, stored_blocks, top_level
 from products.raster.fill import Part
 from products.raster.tiff import TILE
 
 _LEVELS = TILE.bit_length()
+_BAND = 262_144
+"""Pixels that are counted together: so many stay in a processor's cache."""
+_AT_ONCE = 8_000_000
+"""Pixels of a window that may be read at once: fewer steps, in 50 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What the pixels of a tile are that lie in the area: `inside` tells which, `values` are theirs.
+    """What the pixels of a tile are, `all`, and which of them lie in the area, `inside`.
 
     Of several rasters a value is that of the first times 256 plus that of the second.
     """
 
-    values: NDArray[np.uint16]
+    all: NDArray[np.uint16] | Pixels
     inside: NDArray[np.bool_]
+
+    @property
+    def values(self) -> NDArray[np.uint16] | Pixels:
+        """Those in the area."""
+        return self.all[self.inside]
+
+    def counts(self, size: int, likely: Sequence[int] = ()) -> NDArray[np.int64]:
+        """Return how many pixels in the area have each of `size` values; fast where the `likely` ones are all."""
+        if self.all.dtype != np.uint8:
+            return np.bincount(self.values, minlength=size)
+        counts = np.zeros(size, np.int64)
+        rows = max(1, _BAND // max(1, self.inside.shape[1]))
+        for top in range(0, len(self.all), rows):
+            pixels, inside = self.all[top : top + rows], self.inside[top : top + rows]
+            counts += count_values(only_inside(pixels.astype(np.uint8, copy=False), inside), [NODATA, *likely])
+        counts[NODATA] -= self.inside.size - np.count_nonzero(self.inside)
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """An area to be read from an overview of factor 2**`level`; 0 is full resolution.
 
-    `tiles` are those of that level in which there are area and blocks that may have data, each 512 x 512 pixels of it.
-    The cut's window begins at a corner of a tile, so that each is read as it is stored.
+    `tiles` are those of that level in which there are area and blocks that may have data, each 512 x 512 pixels of it;
+    or it is one that holds the whole window. The window begins at a corner of a tile, so that each is read as it is
+    stored.
     """
 
     cut: Cut
@@ -53,11 +76,13 @@ class Reading:
 
     def transform_of(self, tile: Tile) -> Affine:
         """From pixels of the overview, counted from the tile's corner, to coordinates."""
-        return self.transform @ Affine.translation(tile.column * TILE, tile.row * TILE)
+        side = TILE << (tile.level - self.level)
+        return self.transform @ Affine.translation(tile.column * side, tile.row * side)
 
     def read(self, tile: Tile) -> Codes:
-        """Return the pixels of a tile of its own level in the overview."""
-        return self._codes(self.coarse, self.level, (tile.column * TILE, tile.row * TILE, TILE), tile.part)
+        """Return the pixels of one of the tiles in the overview."""
+        side = TILE << (tile.level - self.level)
+        return self._codes(self.coarse, self.level, (tile.column * side, tile.row * side, side), tile.part)
 
     def blocks(self) -> Iterator[Tile]:
         """Yield the tiles of level 0 below those that are read that have area and may have data, in random order.
@@ -86,23 +111,33 @@ class Reading:
     def _codes(self, datasets: Sequence[DatasetReader], level: int, square: tuple[int, int, int], part: Part) -> Codes:
         column, row, side = square
         left, top = (int(self.cut.window.col_off) >> level) + column, (int(self.cut.window.row_off) >> level) + row
-        width, height = min(side, datasets[0].width - left), min(side, datasets[0].height - top)
+        width, height = (
+            min(side, whole - begin, -(-int(window) >> level) - before)
+            for whole, begin, window, before in (
+                (datasets[0].width, left, self.cut.window.width, column),
+                (datasets[0].height, top, self.cut.window.height, row),
+            )
+        )
         if min(width, height) <= 0:  # an overview of half an odd size, rounded down
-            return Codes(np.zeros(0, np.uint16), np.zeros((0, 0), np.bool_))
-        values = np.zeros((height, width), np.uint16)
-        for dataset in datasets:
-            values = values * np.uint16(256) + read_classes(dataset, Window(left, top, width, height))
+            return Codes(np.zeros((0, 0), np.uint8), np.zeros((0, 0), np.bool_))
         transform = self.cut.transform @ Affine.scale(2**level) @ Affine.translation(column, row)
         inside = part.mask(transform, (height, width))
-        return Codes(values[inside], inside)
+        blocks = self.cut.blocks
+        if len(datasets) == 1 and blocks and level < len(blocks.levels):
+            return Codes(blocks.read(level, left, top, (height, width)), inside)
+        values: NDArray[np.uint16] | Pixels = read_classes(datasets[0], Window(left, top, width, height))
+        for dataset in datasets[1:]:
+            values = values * np.uint16(256) + read_classes(dataset, Window(left, top, width, height))
+        return Codes(values, inside)
 
 
 @contextmanager
-def open_reading(sources: Sequence[Path], area: Area, *, most: int) -> Iterator[Reading | None]:
+def open_reading(sources: Sequence[Path], area: Area, *, most: int, at_once: bool = False) -> Iterator[Reading | None]:
     """Yield the area as it is to be read, None where the rasters, which are on one grid, do not meet it.
 
     At full resolution where the blocks to be read have `most` pixels together, else the finest overview whose have.
-    Raises BrokenSource, InvalidArea, and RequestTooLarge where there is none.
+    With `at_once` a small window of one raster is one tile. Raises BrokenSource, InvalidArea, and RequestTooLarge where
+    there is none.
     """
     with ExitStack() as stack:
         cut = stack.enter_context(open_cut(sources[0], area))
@@ -111,7 +146,7 @@ def open_reading(sources: Sequence[Path], area: Area, *, most: int) -> Iterator[
             return
         full = (cut.dataset, *(stack.enter_context(open_cog(source)) for source in sources[1:]))
         cut = _with_all(cut, full[1:])
-        level, aligned, tiles = _choose(cut, most)
+        level, aligned, tiles = _choose(cut, most, at_once=at_once and not full[1:])
         index = cut.grid.overviews.index(2**level) if level else None
         coarse = tuple(stack.enter_context(open_cog(source, index)) for source in sources) if level else full
         yield Reading(aligned, level, tuple(tiles), coarse, full)
@@ -125,10 +160,12 @@ def _with_all(cut: Cut, others: Sequence[DatasetReader]) -> Cut:
     return replace(cut, stored=stored)
 
 
-def _choose(cut: Cut, most: int) -> tuple[int, Cut, list[Tile]]:
+def _choose(cut: Cut, most: int, *, at_once: bool) -> tuple[int, Cut, list[Tile]]:
     part = Part.of(cut.geometry)
+    if at_once and cut.blocks and cut.window.width * cut.window.height <= min(_AT_ONCE, most):
+        return 0, cut, [Tile(top_level(cut.window.width, cut.window.height), 0, 0, part)]
     for level in _levels(cut.grid):
-        aligned = _aligned(cut, level)
+        aligned = cut.aligned(TILE << level)
         top = max(level, top_level(aligned.window.width, aligned.window.height))
         tiles: list[Tile] = []
         for tile in _below(aligned, Tile(top, 0, 0, part), level):
@@ -154,12 +191,3 @@ def _below(cut: Cut, tile: Tile, level: int) -> Iterator[Tile]:
         return
     for quarter in cut.quarters(tile):
         yield from _below(cut, quarter, level)
-
-
-def _aligned(cut: Cut, level: int) -> Cut:
-    """Return the cut with a window that begins at a corner of the raster's tiles of a level."""
-    window, side, block = cut.window, TILE << level, cut.grid.block
-    left, top = int(window.col_off) // side * side, int(window.row_off) // side * side
-    more = (int(window.row_off) // block - top // block, 0), (int(window.col_off) // block - left // block, 0)
-    width, height = window.col_off + window.width - left, window.row_off + window.height - top
-    return replace(cut, window=Window(left, top, width, height), stored=np.pad(cut.stored, more))

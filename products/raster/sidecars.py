@@ -54,7 +54,7 @@ def qgis_style(classes: Classes) -> str:
 
 
 def attribute_table(counts: Counts, classes: Classes) -> bytes:
-    """Return the value attribute table as dBASE III in UTF-8: a record for each class that is there."""
+    """Return the value attribute table as dBASE III in UTF-8: a record for each class that occurs."""
     records = [_record(row) for row in _rows(counts, classes)]
     length = 1 + sum(width for _, _, width in _COLUMNS)
     head = struct.pack(
@@ -90,7 +90,7 @@ def auxiliary(counts: Counts, classes: Classes) -> str:
 
 
 def _rows(counts: Counts, classes: Classes) -> Iterator[tuple[int, int, str, int, int, int]]:
-    """Yield value, count, name and colour of each value that is there; one that is no class is nameless and black."""
+    """Yield value, count, name and colour of each value that occurs; without a class: no name, black."""
     known = by_value(classes)
     for value, count in enumerate(counts):
         if count and (land_cover := known.get(value)):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from products.raster.reading import Codes, Reading, open_reading
 CHECKED = 64
 """Blocks in which an overview is compared with full resolution, at most."""
 
+_OFTEN = 24
+"""Values that are counted one by one, before others: of one raster those of the classes."""
 _OFF_GRID = 1e-3
 """Pixels by which those of two years may lie beside each other."""
 
@@ -105,7 +108,7 @@ class _Count:
         self.pixels, self.square_metres = np.zeros(self.size), np.zeros(self.size)
 
     def add(self, codes: Codes, covered: Numbers) -> None:
-        counted = np.bincount(codes.values, minlength=self.size)
+        counted = codes.counts(self.size, np.argsort(-self.pixels[:_OFTEN], stable=True).tolist())
         self.pixels += counted
         if covered.size == 1:
             self.square_metres += counted * covered[0]
@@ -120,11 +123,12 @@ def _count(
 ) -> tuple[Numbers, Numbers, Numbers, int, int]:
     most, checked = bounds
     report(0, "Reading the raster")
-    with open_reading(sources, area, most=most) as reading:
+    ground = _ground(read_grid(sources[0]).epsg)
+    with open_reading(sources, area, most=most, at_once=ground.equal) as reading:
         if reading is None:
             return _nothing(read_grid(sources[0]), area, 256 ** len(sources))
         factor, size = 2**reading.level, 256 ** len(sources)
-        count = _Count(Ground(CRS.from_epsg(reading.cut.epsg)), size)
+        count = _Count(ground, size)
         for number, tile in enumerate(reading.tiles):
             covered = count.ground.square_metres(reading.transform_of(tile))
             count.add(reading.read(tile), covered)
@@ -136,10 +140,15 @@ def _count(
         return count.pixels * factor**2, count.square_metres, margin * mean / factor**2, factor, seen
 
 
+@lru_cache
+def _ground(epsg: int) -> Ground:
+    return Ground(CRS.from_epsg(epsg))
+
+
 def _nothing(grid: Grid, area: Area, size: int) -> tuple[Numbers, Numbers, Numbers, int, int]:
     pixels, square_metres = np.zeros(size), np.zeros(size)
     square_metres[-1] = area.km2 * 1e6
-    pixels[-1] = round(square_metres[-1] / Ground(CRS.from_epsg(grid.epsg)).square_metres(grid.transform).mean())
+    pixels[-1] = round(square_metres[-1] / _ground(grid.epsg).square_metres(grid.transform).mean())
     return pixels, square_metres, np.zeros(size), 1, 0
 
 
@@ -163,7 +172,7 @@ def _margin(reading: Reading, size: int, most: int) -> tuple[Numbers, int]:
     """
     total, squares, seen, blocks = np.zeros(size), np.zeros(size), 0, 0.0
     for block in islice(reading.blocks(), most):
-        coarse, full = (np.bincount(codes.values, minlength=size) for codes in reading.read_both(block))
+        coarse, full = (codes.counts(size) for codes in reading.read_both(block))
         difference = coarse * 4.0**reading.level - full
         total, squares, seen, blocks = total + difference, squares + difference**2, seen + 1, 1 / block.share
     if not seen:

@@ -14,8 +14,10 @@ from products.classes import CLASSES, NODATA, Classes
 TILE = 512
 """Side of a tile in pixels."""
 
+Key = tuple[int, int, int]
+"""Level, row and column of a tile: at level n a pixel is 2**n times as wide as at level 0."""
 TileBytes = tuple[int, int]
-"""Offset, from where the tiles begin, and size of a framed tile, in bytes."""
+"""Offset and size of a tile in a file, in bytes."""
 
 _LAYOUT = (
     b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
@@ -25,14 +27,18 @@ _STRUCTURE = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_LAYOUT) + _LAY
 _HEADER = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + len(_STRUCTURE)) + _STRUCTURE
 _METADATA = b'<GDALMetadata><Item name="OVERVIEW_RESAMPLING" domain="IMAGE_STRUCTURE">MODE</Item></GDALMetadata>'
 _INLINE = 8
-_FRAME = 8
+FRAME = 8
+"""Bytes round a tile: half of them before it, half behind."""
 _DEFLATE, _PALETTE = 8, 3
 _TYPES = {"S": 2, "H": 3, "I": 4, "d": 12, "Q": 16}
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One level of the pyramid: its size in pixels and where its tiles are, by row and column; left out is empty."""
+    """One level of the pyramid: its size in pixels, its tiles by row and column; a missing one is empty.
+
+    Their offsets are from where the tiles begin, their sizes with the frames.
+    """
 
     width: int
     height: int
@@ -50,11 +56,6 @@ class _Tag(NamedTuple):
 def framed(compressed: bytes) -> bytes:
     """Return a tile as it stands in the file: its size before it and its last four bytes again, as GDAL's COGs do."""
     return struct.pack("<I", len(compressed)) + compressed + compressed[-4:]
-
-
-def unframed(tile: bytes) -> bytes:
-    """Return the compressed tile that stands in a frame."""
-    return tile[_FRAME // 2 : -_FRAME // 2]
 
 
 def header(images: Sequence[Image], transform: Affine, epsg: int, classes: Classes = CLASSES) -> bytes:
@@ -77,7 +78,7 @@ def _image_tags(image: Image, begin: int, *, is_overview: bool) -> Iterator[_Tag
     columns, rows = -(-image.width // TILE), -(-image.height // TILE)
     offsets, sizes = np.zeros((rows, columns), "<u8"), np.zeros((rows, columns), "<u4")
     for place, (offset, size) in image.tiles.items():
-        offsets[place], sizes[place] = begin + offset + _FRAME // 2, size - _FRAME
+        offsets[place], sizes[place] = begin + offset + FRAME // 2, size - FRAME
     yield _tag(254, "I", int(is_overview))
     yield _tag(256, "I", image.width)
     yield _tag(257, "I", image.height)

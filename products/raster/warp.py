@@ -18,7 +18,7 @@ from products.area import Area
 from products.classes import NODATA
 from products.operation import Bounds, Operation
 from products.outline import Polygonal
-from products.raster.cog import Grid, Pixels, grid_of, open_cog, read_classes, window_in
+from products.raster.cog import Grid, Pixels, grid_of, only_inside, open_cog, read_classes, window_in
 from products.raster.cut import Tile, stored_blocks, top_level
 from products.raster.fill import Part
 from products.raster.tiff import TILE
@@ -81,8 +81,7 @@ class Warp:
         transform = self.transform @ Affine.translation(left, top)
         columns, rows = positions(self.operation, self.grid, transform)
         self._nearest(np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64), pixels)
-        pixels[~tile.part.mask(transform, pixels.shape)] = NODATA
-        return pixels
+        return only_inside(pixels, tile.part.mask(transform, pixels.shape))
 
     def _nearest(self, columns: NDArray[np.int64], rows: NDArray[np.int64], pixels: Pixels) -> None:
         inside = (columns >= 0) & (columns < self.grid.width) & (rows >= 0) & (rows < self.grid.height)

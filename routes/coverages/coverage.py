@@ -1,8 +1,12 @@
-"""The coverage: its pixels by window and scale, never the whole raster."""
+"""The coverage: the requested box and its size in pixels, read by window and overview, never the whole."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,101 +16,171 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
-from plugins.coverage_formats import coverage_json, domain_set, geotiff, range_type
+from auth.policy import refuse_part
+from plugins.coverage_formats import coverage_json, domain_set, position_json, range_type
 from plugins.coverage_query import MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import CoverageProvider, Pixels, Size
-from plugins.crs import Box, epsg_of
-from plugins.restriction import refuse_restriction
+from plugins.crs import CRS84, epsg_of
 from products.limits import MAX_PIXELS
+from products.raster.geotiff import geotiff, write_geotiff
 from products.raster.picture import picture
-from routes.collection import collection_of
-from routes.coverages.query import LISTS, PARAMETERS, CoverageRequest, read_wanted
-from routes.guard import GuardedRoute, for_foreign, on_collection
+from routes.coverages.wanted import CoverageRequest, read_wanted
+from routes.guard import GuardedRoute, Later, for_foreign, on_collection
 from routes.http.file_response import send_file
 from routes.http.media_types import COG, COVERAGE_JSON, GEOTIFF
-from routes.http.prefer import read_preferences
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
-from routes.pages.respond import negotiate
-from routes.pygeoapi.handlers import allow, handle, no_such_part, provider_of
-from routes.query.datetime import extent_of, meets_time
-from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.pages.respond import response_file
+from routes.pygeoapi.handlers import allow, handle, known_of, no_such_part
+from routes.query.parameters import BBOX_CRS, allow_parameters, meets_time, negotiate, read_preferences, to_system
+from routes.resources import collection_of, resources_of
 
-_FORMS = {"tiff": GEOTIFF, "png": "image/png", "json": COVERAGE_JSON, "html": "text/html"}
+_FORMS: dict[str, str] = {
+    "tiff": GEOTIFF,
+    "png": "image/png",
+    "json": COVERAGE_JSON,
+    "covjson": "application/vnd.cov+json",
+    "html": "text/html",
+}
+_POSITION: dict[str, str] = {"value": "application/json"}
+"""The further form of an answer for one place."""
+_LARGE = 4_194_304
+"""Values of an answer above which it waits for its turn and goes by way of a file."""
+_LOGGER = logging.getLogger(__name__)
+_ORDERED = "extract-product"
 
 
-def get_coverage(request: Request) -> Response:
-    """Answer with the pixels asked for; where no size is asked for and it would be too large, scaled down.
+def get_coverage(request: Request) -> Response | Later:
+    """Answer with the requested pixels, scaled down if no size is requested and they would be too many.
 
     204 outside of the coverage (Requirement 6 I of OGC API Coverages, 19-087); 413 above the bound of pixels, and with
     `Prefer: handling=strict` wherever it would be scaled down.
     """
-    allow_parameters(request, *PARAMETERS, repeatable=LISTS)
-    form = negotiate(request, _FORMS)
     collection = collection_of(request)
     provider = collection.readable_coverage()
-    in_time = meets_time(request, collection.configured)
     wanted = read_wanted(request, provider)
+    in_time = meets_time(request, collection.configured)
+    form = negotiate(request, _POSITION | _FORMS if wanted and wanted.is_position else _FORMS)
     if wanted is None or not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    size = _bounded(request, wanted, MAX_VALUES_AS_TEXT if form == "json" else MAX_PIXELS)
+    size = _bounded(request, wanted, form)
+    asked = _Asked(provider, wanted, size, resources_of(request).most_values)
     headers = {
         "Vary": "Accept, Prefer",
-        **content_headers(wanted.box, collection.configured),
+        **collection.headers_of(wanted.box),
         **_scaled(request, wanted, size),
+        **({"Preference-Applied": wanted.applied} if wanted.applied else {}),
     }
     if form == "html":
         return Response(_page(request, wanted, size), headers=headers, media_type="text/html")
-    pixels = provider.read(wanted.box, size)
-    name = f"{collection.id.replace('/', '_')}.{form}"
-    return Response(
-        _written(pixels, form),
-        headers={**headers, "Content-Disposition": f'inline; filename="{name}"'},
-        media_type=_FORMS[form],
-    )
+    headers["Content-Disposition"] = f'inline; filename="{collection.id.replace("/", "_")}.{form}"'
+    if form == "tiff" and size[0] * size[1] * len(wanted.bands) > _LARGE:
+        return Later(partial(_large, request, asked, headers))
+    with asked.pixels() as pixels:
+        content = geotiff(pixels.tiff, pixels.rows) if form == "tiff" else _WRITERS[form](pixels)
+        return Response(content, headers=headers, media_type=(_FORMS | _POSITION)[form])
 
 
-def _written(pixels: Pixels, form: str) -> bytes:
-    match form:
-        case "tiff":
-            return geotiff(pixels)
-        case "png":
-            return picture(pixels.values, pixels.classes)
-        case _:
-            return json.dumps(coverage_json(pixels)).encode()
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is read of a provider."""
+
+    provider: CoverageProvider
+    wanted: CoverageRequest
+    size: Size
+    limit: int
+
+    def pixels(self) -> AbstractContextManager[Pixels]:
+        wanted = self.wanted
+        method = wanted.method or self.provider.methods[0]
+        return self.provider.open(wanted.box, self.size, bands=wanted.bands, method=method, limit=self.limit)
 
 
-def _bounded(request: Request, wanted: CoverageRequest, bound: int) -> Size:
-    """Return the size to answer with. Raises Problem 413."""
+def _large(request: Request, asked: _Asked, headers: Mapping[str, str]) -> Response:
+    """Return a GeoTIFF that is written to a file without a name, then sent. Raises Problem 503 where it cannot be."""
+    folder = resources_of(request).results.root
+    with asked.pixels() as pixels:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with response_file(folder) as file:
+                write_geotiff(file, pixels.tiff, pixels.rows)
+                return file.response(b"", b"", headers=headers, media_type=GEOTIFF)
+        except OSError as error:
+            _LOGGER.exception("a coverage cannot be written in %s", folder)
+            detail = "the answer cannot be written at present"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "60"}) from error
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+_WRITERS: Mapping[str, Callable[[Pixels], bytes]] = {
+    "png": lambda pixels: picture(pixels.codes, pixels.colours),
+    "json": lambda pixels: _json(coverage_json(pixels)),
+    "covjson": lambda pixels: _json(coverage_json(pixels)),
+    "value": lambda pixels: _json(position_json(pixels)),
+}
+
+
+def _bounded(request: Request, wanted: CoverageRequest, form: str) -> Size:
+    """Return the size to answer with. Raises Problem 413, before a pixel is read."""
+    most = _most(request, form) // len(wanted.bands)
     size = wanted.size or wanted.full
-    if size[0] * size[1] <= bound:
+    if size[0] * size[1] <= most:
         return size
     if wanted.size is not None or read_preferences(request).strict:
-        raise _too_large(request, size, bound)
-    return scaled_down(size, bound)
+        raise _too_large(request, wanted, size, most)
+    return scaled_down(size, most)
 
 
-def _too_large(request: Request, size: Size, bound: int) -> Problem:
-    step = math.ceil(math.sqrt(size[0] * size[1] / bound))
-    place = f"{resources_of(request).url}/collections/{quote(collection_of(request).id)}"
+def _most(request: Request, form: str) -> int:
+    match form:
+        case "json" | "covjson" | "value":
+            return MAX_VALUES_AS_TEXT
+        case "tiff":
+            return resources_of(request).most_values
+        case _:
+            return MAX_PIXELS
+
+
+def _too_large(request: Request, wanted: CoverageRequest, size: Size, most: int) -> Problem:
+    step = math.ceil(math.sqrt(size[0] * size[1] / most))
+    place = collection_of(request).url
+    order = _order(request, wanted)
+    advice = " (`order` is the request)" if order else ""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"{size[0]} x {size[1]} pixels were asked for, at most {bound} are answered: ask for a smaller bbox or fewer "
+        f"{size[0]} x {size[1]} pixels were asked for, at most {most} are answered: ask for a smaller bbox or fewer "
         f"pixels (such as scale-factor={step}), read the whole as one file in place (the enclosure link of {place}), "
-        "or order the area with the process extract-product",
+        f"or order the area with the process extract-product{advice}",
         headers={"Link": f'<{place}>; rel="collection"'},
         pixels=size[0] * size[1],
-        bound=bound,
+        bound=most,
+        **order,
     )
+
+
+def _order(request: Request, wanted: CoverageRequest) -> dict[str, Any]:
+    """Return the order that delivers the box, with its address, if the collection shows a product."""
+    resources, collection = resources_of(request), collection_of(request)
+    if _ORDERED not in resources.api.config["resources"]:
+        return {}
+    product = next((each for each in resources.shown.products if collection.id in each.collections), None)
+    if product is None:
+        return {}
+    bbox = [round(edge, 7) for edge in to_system(wanted.box, CRS84).bbox]
+    inputs = {"product": "Raster", "series": product.series, "year": product.year, "aoi": {"bbox": bbox}}
+    href = f"{resources.url}/processes/{_ORDERED}/execution"
+    return {"order": {"href": href, "method": "POST", "type": "application/json", "body": {"inputs": inputs}}}
 
 
 def _scaled(request: Request, wanted: CoverageRequest, size: Size) -> dict[str, str]:
-    """Say that, and how much, the answer is scaled down where the caller has not asked for it."""
+    """Return the headers for an answer that is scaled down without a request for it."""
     if wanted.size is not None or size == wanted.full:
         return {}
     collection = collection_of(request)
-    place = f"{resources_of(request).url}/collections/{quote(collection.id)}"
+    place = collection.url
     source = quote(Path(collection.coverage().data).name)
     return {
         "Link": f'<{place}/files/{source}>; rel="enclosure"; title="every pixel"',
@@ -147,25 +221,11 @@ def _part(request: Request, make: Callable[[CoverageProvider], dict[str, Any]]) 
     return JSONResponse(make(collection_of(request).readable_coverage()))
 
 
-def content_headers(box: Box, collection: Mapping[str, Any]) -> dict[str, str]:
-    """Return Content-Crs, Content-Bbox in the order of its axes and, where it is known, Content-Datetime.
-
-    OGC API Coverages /req/core/response-headers, OGC API Maps /req/core/map-response.
-    """
-    headers = {"Content-Crs": f"<{box.crs.uri}>", "Content-Bbox": ",".join(map(str, box.as_written))}
-    begin, end = extent_of(collection)
-    return {**headers, "Content-Datetime": f"{_instant(begin)}/{_instant(end)}"} if begin or end else headers
-
-
-def _instant(instant: Any) -> str:
-    return instant.isoformat().replace("+00:00", "Z") if instant else ".."
-
-
 def get_file(request: Request) -> Response:
     """Answer with the Cloud-Optimized GeoTIFF that the coverage is read from; no other name leads to a file."""
     allow_parameters(request, one_form=True)
     collection, name = collection_of(request), request.path_params["name"]
-    refuse_restriction()
+    refuse_part(f"the file is not cut to it, but the coverage and orders of the process {_ORDERED} are")
     source = Path(collection.coverage().data)
     if name != source.name:
         raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no file {name!r}", type_=NOT_FOUND)
@@ -175,22 +235,22 @@ def get_file(request: Request) -> Response:
 
 
 def get_foreign_coverage(request: Request) -> Response:
-    """Answer with the pixels of a provider that has no faster interface: CoverageJSON or the provider's own format."""
+    """Answer with the pixels of a foreign provider: CoverageJSON or the provider's own format."""
     collection = collection_of(request)
     definition = collection.definition("coverage")
     native = definition.get("format") or {}
-    offered = {"json": COVERAGE_JSON, **({native["name"]: native["mimetype"]} if native else {})}
-    form = negotiate(request, offered)
-    provider = provider_of(collection, "coverage")
+    forms = {"json": COVERAGE_JSON, **({native["name"]: native["mimetype"]} if native else {})}
+    form = negotiate(request, forms)
+    known = known_of(collection, "coverage")
     allow(request, "bbox", "bbox-crs", "datetime", "properties", "subset")
-    _refuse_large(request, provider)
+    _refuse_large(request, known.values)
     handled = handle(request, "coverages.get_collection_coverage", form=form, **_bbox_crs(request))
-    return handled.response(offered[form], headers={"Vary": "Accept"})
+    return handled.response(forms[form], headers={"Vary": "Accept"})
 
 
 def _bbox_crs(request: Request) -> dict[str, str]:
-    """Return `bbox-crs` as pygeoapi's coverages take it, which is by the EPSG's code. Raises the 400 Problem."""
-    name = request.query_params.get("bbox-crs")
+    """Return `bbox-crs` as the EPSG code, which pygeoapi's coverages expect. Raises the 400 Problem."""
+    name = BBOX_CRS.text(request)
     if name is None:
         return {}
     if not (epsg := epsg_of(name)):
@@ -200,10 +260,8 @@ def _bbox_crs(request: Request) -> dict[str, str]:
     return {"bbox-crs": str(epsg)}
 
 
-def _refuse_large(request: Request, provider: Any) -> None:
-    """Raise Problem 413 where all of a coverage is asked for that is too large to be read at once."""
-    found = getattr(provider, "_coverage_properties", {})
-    count = math.prod(int(found.get(name) or 1) for name in ("width", "height", "time"))
+def _refuse_large(request: Request, count: int) -> None:
+    """Raise Problem 413 for a request of a whole coverage that is too large to be read at once."""
     if not request.query_params.keys() & {"bbox", "subset", "datetime"} and count > MAX_PIXELS:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -214,11 +272,10 @@ def _refuse_large(request: Request, provider: Any) -> None:
 _READ, _DOWNLOAD = on_collection(Action.READ_COVERAGE), on_collection(Action.DOWNLOAD)
 _PLACE = "/collections/{collection_id}"
 _FOREIGN, NO_PART = for_foreign(get_foreign_coverage, "coverage"), for_foreign(no_such_part, "coverage")
+
 routes = [
     GuardedRoute(f"{_PLACE}/coverage", get_coverage, needs=_READ, threads="heavy", foreign=_FOREIGN),
     GuardedRoute(f"{_PLACE}/coverage/domainset", get_domain_set, needs=_READ, threads="light", foreign=NO_PART),
     GuardedRoute(f"{_PLACE}/coverage/rangetype", get_range_type, needs=_READ, threads="light", foreign=NO_PART),
-    GuardedRoute(
-        f"{_PLACE}/files/{{name}}", get_file, needs=on_collection(Action.DOWNLOAD), threads="light", foreign=NO_PART
-    ),
+    GuardedRoute(f"{_PLACE}/files/{{name}}", get_file, needs=_DOWNLOAD, threads="light", foreign=NO_PART),
 ]

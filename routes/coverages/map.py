@@ -1,6 +1,5 @@
 """A picture of the coverage in the colours of its classes, by itself or on a page."""
 
-import re
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -11,45 +10,61 @@ from auth.access import Action
 from plugins.coverages import Size
 from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
-from products.raster.picture import picture
-from routes.collection import Collection, collection_of
-from routes.coverages.coverage import content_headers
-from routes.coverages.query import read_side, side_by_aspect, to_system
+from products.raster.picture import palette_of, picture, png
 from routes.guard import GuardedRoute, for_foreign, on_collection
-from routes.http.problem import Problem, bad_parameter
+from routes.http.problem import Problem
 from routes.pages.render import render
-from routes.pages.respond import negotiate
 from routes.pygeoapi.handlers import allow, handle, no_such_part
-from routes.query.bbox import read_box, read_crs
-from routes.query.datetime import meets_time
-from routes.query.parameters import allow_parameters
+from routes.query.parameters import (
+    BBOX,
+    BBOX_CRS,
+    CRS,
+    DATETIME,
+    HEIGHT,
+    WIDTH,
+    meets_time,
+    negotiate,
+    read_parameters,
+    side_by_aspect,
+    to_system,
+)
+from routes.resources import Collection, collection_of
+from routes.tiles.styles import BGCOLOR, HIDE, ISOLATE, RECOLOUR, TRANSPARENT, WHITE, read_drawing
 
 _WIDTH = 800
-_COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
 _FORMS = {"png": "image/png", "html": "text/html"}
-_PARAMETERS = ("bbox-crs", "crs", "width", "height", "datetime", "transparent", "bgcolor")
+MAP_PARAMETERS = (BBOX, BBOX_CRS, CRS, DATETIME, WIDTH, HEIGHT, TRANSPARENT, BGCOLOR)
+_STYLING = (HIDE, ISOLATE, RECOLOUR)
+STYLED_MAP_PARAMETERS = (*MAP_PARAMETERS, *_STYLING)
+"""Those of maps of our own, of which a query says which classes are drawn, and in which colours."""
 
 
 def get_map(request: Request) -> Response:
     """Answer with a PNG of exactly the box and size asked for: 800 pixels wide, longitude and latitude without them."""
-    allow_parameters(request, *_PARAMETERS, repeatable=("bbox",))
-    form = negotiate(request, _FORMS)
     collection = collection_of(request)
     provider = collection.readable_coverage()
-    crs = read_crs(request, "crs", provider.systems, CRS84)
-    box = to_system(read_box(request, provider.systems) or provider.whole, crs)
-    size = _size(request, provider.size_of(box))
-    background = _background(request)
-    if not meets_time(request, collection.configured):
+    asked = read_parameters(request, STYLED_MAP_PARAMETERS, provider.systems)
+    form, in_time = negotiate(request, _FORMS), meets_time(request, collection.configured)
+    box = to_system(asked.get(BBOX.name) or provider.whole, asked.get(CRS.name) or CRS84)
+    full = provider.size_of(box)
+    wanted = side_by_aspect(full, asked.get(WIDTH.name), asked.get(HEIGHT.name))
+    size = wanted or (_WIDTH, max(1, min(4 * _WIDTH, round(_WIDTH * full[1] / full[0]))))
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(*size)
+    is_styled = any(each.name in asked for each in _STYLING)
+    drawing = read_drawing(request, provider.classes) if is_styled else None
+    if not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
+    headers = {**collection.headers_of(box), "Vary": "Accept"}
     if form == "html":
-        page = _page(request, box, size, collection)
-        return Response(
-            page, headers={**content_headers(box, collection.configured), "Vary": "Accept"}, media_type="text/html"
-        )
-    image = picture(provider.read(box, size).values, provider.classes, background=background)
-    headers = {**content_headers(box, collection.configured), "Cache-Control": "public, max-age=3600", "Vary": "Accept"}
-    return Response(image, headers=headers, media_type="image/png")
+        return Response(_page(request, box, size, collection), headers=headers, media_type="text/html")
+    pixels, colour = provider.read(box, size), asked.get(BGCOLOR.name)
+    is_clear = asked.get(TRANSPARENT.name, colour is None)
+    if drawing is not None:
+        image = png(pixels.codes, palette_of(drawing))
+    else:
+        image = picture(pixels.codes, pixels.colours, background=None if is_clear else colour or WHITE)
+    return Response(image, headers={**headers, "Cache-Control": "public, max-age=3600"}, media_type="image/png")
 
 
 def _page(request: Request, box: Box, size: Size, collection: Collection) -> str:
@@ -59,31 +74,6 @@ def _page(request: Request, box: Box, size: Size, collection: Collection) -> str
     return render(request, "map.html", {**picture_of, "query": urlencode([*kept, ("f", "png")])})
 
 
-def _size(request: Request, full: Size) -> Size:
-    size = side_by_aspect(full, read_side(request, "width"), read_side(request, "height")) or (
-        _WIDTH,
-        max(1, min(4 * _WIDTH, round(_WIDTH * full[1] / full[0]))),
-    )
-    if size[0] * size[1] > MAX_PIXELS:
-        raise _too_large(*size)
-    return size
-
-
-def _background(request: Request) -> tuple[int, int, int] | None:
-    """Return the colour of what has no data, None for transparent: the default, unless there is a bgcolor."""
-    colour = request.query_params.get("bgcolor")
-    match = _COLOUR.fullmatch(colour) if colour is not None else None
-    if colour is not None and match is None:
-        raise bad_parameter("bgcolor", colour, "allowed: 0xRRGGBB")
-    transparent = request.query_params.get("transparent", "false" if match else "true").lower()
-    if transparent not in {"true", "false"}:
-        raise bad_parameter("transparent", transparent, "allowed: true, false")
-    if transparent == "true":
-        return None
-    red, green, blue = bytes.fromhex(match[1]) if match else (255, 255, 255)
-    return red, green, blue
-
-
 def get_foreign_map(request: Request) -> Response:
     """Answer with a map of a provider of maps that is not ours, also in one of its styles."""
     collection = collection_of(request)
@@ -91,7 +81,7 @@ def get_foreign_map(request: Request) -> Response:
         return no_such_part(request)
     drawn = collection.definition("map")["format"]
     form = negotiate(request, {drawn["name"]: drawn["mimetype"]})
-    allow(request, *_PARAMETERS, "bbox", "subset", "properties")
+    allow(request, *(each.name for each in MAP_PARAMETERS), "subset", "properties")
     _refuse_large(request)
     style = request.path_params.get("style")
     handled = handle(request, "maps.get_collection_map", *([] if style is None else [style]), form=form)
@@ -101,7 +91,7 @@ def get_foreign_map(request: Request) -> Response:
 
 def _refuse_large(request: Request) -> None:
     """Raise Problem: 413 for more pixels than are drawn, 400 for a side that is none."""
-    width, height = read_side(request, "width") or 500, read_side(request, "height") or 300
+    width, height = WIDTH.of(request) or 500, HEIGHT.of(request) or 300
     if width * height > MAX_PIXELS:
         raise _too_large(width, height)
 

@@ -29,11 +29,11 @@ def opened(content: bytes) -> Iterator[DatasetReader]:
         yield dataset
 
 
-def test_without_parameters_it_is_small_and_says_so(client: TestClient) -> None:
+def test_without_parameters_the_coverage_is_scaled_down_with_a_header(client: TestClient) -> None:
     answer = client.get(COVERAGE)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/tiff; application=geotiff"
-    assert answer.elapsed.total_seconds() < 3
+    assert answer.elapsed.total_seconds() < 30
     assert 'rel="enclosure"' in answer.headers["link"]
     with opened(answer.content) as dataset, rasterio.open(SOURCE) as source:
         assert dataset.width * dataset.height <= MAX_PIXELS // 4
@@ -43,18 +43,18 @@ def test_without_parameters_it_is_small_and_says_so(client: TestClient) -> None:
         assert (dataset.read(1) != 255).any()
 
 
-def test_strict_refuses_to_scale_down_and_says_what_to_do(client: TestClient) -> None:
+def test_strict_refuses_scaling_down_with_alternatives(client: TestClient) -> None:
     answer = client.get(COVERAGE, headers={"prefer": "handling=strict"})
     assert answer.status_code == 413
     document = answer.json()
-    assert document["bound"] == MAX_PIXELS
+    assert document["bound"] == 134_217_728
     assert document["pixels"] == 58_880 * 47_104
-    for advice in ("scale-factor=13", "smaller bbox", "enclosure", "extract-product"):
+    for advice in ("scale-factor=5", "smaller bbox", "enclosure", "extract-product"):
         assert advice in document["detail"]
-    assert client.get(f"{COVERAGE}?scale-factor=13", headers={"prefer": "handling=strict"}).status_code == 200
+    assert client.get(f"{COVERAGE}?scale-factor=5", headers={"prefer": "handling=strict"}).status_code == 200
 
 
-def test_strict_changes_nothing_of_what_fits(client: TestClient) -> None:
+def test_strict_does_not_affect_answers_that_fit(client: TestClient) -> None:
     answer = client.get(f"{COVERAGE}?bbox={BABIA}", headers={"prefer": "handling=strict"})
     assert answer.status_code == 200
     assert "scale-factor" not in answer.headers
@@ -105,7 +105,7 @@ def test_the_geotiff_has_colours_and_no_data(client: TestClient) -> None:
         (f"bbox=49.56,19.47,49.64,19.6&bbox-crs={EPSG}/4326&crs=[OGC:CRS84]&width=64&height=64", 4326, (64, 64)),
     ],
 )
-def test_size_and_system_are_as_asked(client: TestClient, query: str, epsg: int, shape: tuple[int, int]) -> None:
+def test_size_and_system_are_as_requested(client: TestClient, query: str, epsg: int, shape: tuple[int, int]) -> None:
     answer = client.get(f"{COVERAGE}?{query}")
     assert answer.status_code == 200, answer.text
     with opened(answer.content) as dataset:
@@ -116,13 +116,13 @@ def test_size_and_system_are_as_asked(client: TestClient, query: str, epsg: int,
             assert tuple(dataset.bounds) == pytest.approx((19.47, 49.56, 19.6, 49.64))
 
 
-def test_the_two_orders_of_axes_give_the_same(client: TestClient) -> None:
+def test_both_orders_of_axes_return_the_same(client: TestClient) -> None:
     longitude_first = client.get(f"{COVERAGE}?bbox={BABIA}")
     latitude_first = client.get(COVERAGE, params={"bbox": "49.56,19.47,49.64,19.6", "bbox-crs": f"{EPSG}/4326"})
     assert longitude_first.content == latitude_first.content
 
 
-def test_partly_outside_is_filled_with_no_data_where_the_size_is_asked_for(client: TestClient) -> None:
+def test_a_sized_box_partly_outside_is_filled_with_no_data(client: TestClient) -> None:
     answer = client.get(f"{COVERAGE}?subset=Long(10:25),Lat(45:55)&scale-size=Lon(900),Lat(600)")
     with opened(answer.content) as dataset:
         assert dataset.shape == (600, 900)
@@ -131,7 +131,7 @@ def test_partly_outside_is_filled_with_no_data_where_the_size_is_asked_for(clien
     assert (values != 255).any()
 
 
-def test_without_a_size_what_is_outside_is_cut_off(client: TestClient) -> None:
+def test_without_a_size_the_outside_is_cut_off(client: TestClient) -> None:
     with opened(client.get(f"{COVERAGE}?bbox=-60,0,60,80").content) as dataset, rasterio.open(SOURCE) as source:
         assert dataset.bounds == pytest.approx(source.bounds, abs=10)
 
@@ -148,7 +148,7 @@ def test_without_a_size_what_is_outside_is_cut_off(client: TestClient) -> None:
         "datetime=2024-01-01/..",
     ],
 )
-def test_outside_of_the_coverage_there_is_no_content(client: TestClient, query: str) -> None:
+def test_a_box_outside_of_the_coverage_is_204(client: TestClient, query: str) -> None:
     answer = client.get(f"{COVERAGE}?{query}")
     assert answer.status_code == 204
     assert answer.content == b""
@@ -157,7 +157,7 @@ def test_outside_of_the_coverage_there_is_no_content(client: TestClient, query: 
 @pytest.mark.parametrize(
     "when", ["2023-06-01", "2023-06-01T00:00:00Z", "../2023-01-01", "2023-12-31/..", "2020-01-01/2030-01-01"]
 )
-def test_its_year_is_inside(client: TestClient, when: str) -> None:
+def test_datetime_of_its_year_matches(client: TestClient, when: str) -> None:
     assert client.get(COVERAGE, params={"datetime": when, "width": "50"}).status_code == 200
 
 
@@ -183,7 +183,7 @@ def test_its_year_is_inside(client: TestClient, when: str) -> None:
         ("bbox=1,1,2,2&bbox=1,1,2,2", "bbox"),
         (f"bbox={BABIA}&bbox-crs=EPSG:9999", "bbox-crs"),
         (f"bbox={BABIA}&crs=nonsense", "crs"),
-        ("subset=Lat(50)", "subset"),
+        ("subset=Lat(50:)", "subset"),
         ("subset=Lat(51:50)", "subset"),
         ("subset=E(5010000:5006000)", "subset"),
         ("subset=Lon(20:20)", "subset"),
@@ -212,14 +212,14 @@ def test_its_year_is_inside(client: TestClient, when: str) -> None:
         ("f=netcdf", "f"),
     ],
 )
-def test_what_cannot_be_understood_is_400_and_named(client: TestClient, query: str, named: str) -> None:
+def test_malformed_parameters_are_400_and_named(client: TestClient, query: str, named: str) -> None:
     answer = client.get(f"{COVERAGE}?{query}")
     assert answer.status_code == 400, answer.text
     assert named in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("query", ["width=5000&height=5000", "scale-factor=1", "scale-size=Lon(100000),Lat(100000)"])
-def test_more_pixels_than_the_bound_are_413(client: TestClient, query: str) -> None:
+@pytest.mark.parametrize("query", ["width=12000&height=12000", "scale-factor=1", "scale-size=Lon(100000),Lat(100000)"])
+def test_more_pixels_than_the_limit_are_413(client: TestClient, query: str) -> None:
     assert client.get(f"{COVERAGE}?{query}").status_code == 413
 
 
@@ -233,12 +233,12 @@ def test_more_pixels_than_the_bound_are_413(client: TestClient, query: str) -> N
         ("text/html", "text/html; charset=utf-8"),
     ],
 )
-def test_the_form_is_negotiated(client: TestClient, accept: str, media_type: str) -> None:
+def test_the_format_is_negotiated(client: TestClient, accept: str, media_type: str) -> None:
     answer = client.get(f"{COVERAGE}?bbox={BABIA}", headers={"accept": accept})
     assert answer.headers["content-type"] == media_type
 
 
-def test_coverage_json_holds_the_same_values(client: TestClient) -> None:
+def test_coverage_json_has_the_same_values(client: TestClient) -> None:
     query = "subset=E(5006000:5008000),N(2986000:2988000)"
     document = json.loads(client.get(f"{COVERAGE}?{query}&f=json").text)
     with opened(client.get(f"{COVERAGE}?{query}&f=tiff").content) as dataset:
@@ -258,7 +258,7 @@ def test_coverage_json_of_the_whole_is_bounded(client: TestClient) -> None:
     assert len(document["ranges"]["class"]["values"]) <= 65_536
 
 
-def test_the_parts_that_gdal_reads(client: TestClient) -> None:
+def test_gdal_finds_the_needed_metadata(client: TestClient) -> None:
     grid = client.get(f"{COVERAGE}/domainset").json()["generalGrid"]
     assert grid["axisLabels"] == ["Long", "Lat"]
     assert grid["srsName"] == CRS84
@@ -266,14 +266,14 @@ def test_the_parts_that_gdal_reads(client: TestClient) -> None:
     assert field["definition"] == field["encodingInfo"]["dataType"] == "ogcType:unsignedByte"
 
 
-def test_it_says_its_place_and_time(client: TestClient) -> None:
+def test_the_headers_have_place_and_time(client: TestClient) -> None:
     """Requirement response-headers of OGC API Coverages; northing before easting."""
     headers = client.get(f"{COVERAGE}?subset=E(5006000:5006100),N(2986000:2986200)").headers
     assert [float(number) for number in headers["content-bbox"].split(",")] == [2986000, 5006000, 2986200, 5006100]
     assert headers["content-datetime"] == "2023-01-01T00:00:00Z/2023-12-31T23:59:59Z"
 
 
-def test_the_collection_says_its_box_in_its_own_system(client: TestClient) -> None:
+def test_the_collection_has_its_box_in_its_own_system(client: TestClient) -> None:
     """Requirement collection-description D of OGC API Coverages; northing before easting."""
     spatial = client.get("/collections/clcplus-raster").json()["extent"]["spatial"]
     assert spatial["storageCrsBbox"] == [[2969600, 4669440, 3440640, 5258240]]

@@ -25,5 +25,5 @@ def test_the_file_is_the_source(client: TestClient) -> None:
         "/collections/nowhere/files/clcplus_2023_parks.tif",
     ],
 )
-def test_no_other_name_leads_to_a_file(client: TestClient, path: str) -> None:
+def test_other_names_are_404(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404

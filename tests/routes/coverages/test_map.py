@@ -1,14 +1,15 @@
 import html
 import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from rasterio.io import MemoryFile
+from PIL import Image
 from starlette.testclient import TestClient
 
-from products.classes import CLASSES, by_value
+from products.classes import CLASSES, NODATA, by_value
 from products.raster.cog import Pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # a PNG has no place
@@ -18,18 +19,18 @@ BABIA = "19.47,49.56,19.6,49.64"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0"
 
 
-def _read(content: bytes) -> tuple[Pixels, dict[int, tuple[int, ...]]]:
-    with MemoryFile(content) as memory, memory.open(driver="PNG") as dataset:
-        return dataset.read(1), dataset.colormap(1)
+def _read(content: bytes) -> Pixels:
+    """Return red, green, blue and alpha of the pixels, of shape (rows, columns, 4)."""
+    return np.asarray(Image.open(BytesIO(content)).convert("RGBA"))
 
 
-def test_without_parameters_it_is_800_wide_in_the_right_shape(client: TestClient) -> None:
+def test_the_default_map_is_800_wide_with_the_right_shape(client: TestClient) -> None:
     answer = client.get(MAP)
     assert answer.headers["content-type"] == "image/png"
-    values, _ = _read(answer.content)
-    assert values.shape[1] == 800
-    assert values.shape[0] / 800 == pytest.approx(47_104 / 58_880, rel=0.15)
-    assert (values != 255).any()
+    colours = _read(answer.content)
+    assert colours.shape[1] == 800
+    assert colours.shape[0] / 800 == pytest.approx(47_104 / 58_880, rel=0.15)
+    assert colours[..., 3].any()
 
 
 @pytest.mark.parametrize(
@@ -42,12 +43,12 @@ def test_without_parameters_it_is_800_wide_in_the_right_shape(client: TestClient
         ("bbox=-10,40,0,50&width=32&height=32", (32, 32)),
     ],
 )
-def test_box_and_size_are_as_asked(client: TestClient, query: str, shape: tuple[int, int] | None) -> None:
+def test_box_and_size_are_as_requested(client: TestClient, query: str, shape: tuple[int, int] | None) -> None:
     answer = client.get(f"{MAP}?{query}")
     assert answer.status_code == 200, answer.text
-    values, _ = _read(answer.content)
-    assert values.shape == (shape or (values.shape[0], 200))
-    assert (values != 255).any() == ("-10" not in query)
+    colours = _read(answer.content)
+    assert colours.shape[:2] == (shape or (colours.shape[0], 200))
+    assert colours[..., 3].any() == ("-10" not in query)
 
 
 def test_the_colours_are_those_of_the_classes(client: TestClient) -> None:
@@ -68,10 +69,10 @@ def test_the_colours_are_those_of_the_classes(client: TestClient) -> None:
             "height": str(expected.shape[0]),
         },
     )
-    values, colours = _read(answer.content)
-    assert np.array_equal(values, expected)
-    for value in set(np.unique(values)) - {255}:
-        assert colours[value][:3] == by_value(CLASSES)[value].rgb
+    colours = _read(answer.content)
+    for value in np.unique(expected):
+        colour = (0, 0, 0, 0) if value == NODATA else (*by_value(CLASSES)[value].rgb, 255)
+        assert (colours[expected == value] == colour).all()
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ def test_the_colours_are_those_of_the_classes(client: TestClient) -> None:
         ("&bgcolor=0x102030&transparent=true", (0, 0, 0, 0)),
     ],
 )
-def test_the_background(client: TestClient, query: str, colour: tuple[int, ...]) -> None:
-    _, colours = _read(client.get(f"{MAP}?width=50{query}").content)
-    assert colours[255] == colour
+def test_the_background_is_as_requested(client: TestClient, query: str, colour: tuple[int, ...]) -> None:
+    colours = _read(client.get(f"{MAP}?width=50&bbox=-10,40,0,50{query}").content)
+    assert (colours == colour).all()
 
 
 @pytest.mark.parametrize(
@@ -102,11 +103,11 @@ def test_the_background(client: TestClient, query: str, colour: tuple[int, ...])
         ("datetime=1999-01-01", 204),
     ],
 )
-def test_what_cannot_be_drawn(client: TestClient, query: str, status: int) -> None:
+def test_invalid_requests_for_a_map_are_400(client: TestClient, query: str, status: int) -> None:
     assert client.get(f"{MAP}?{query}").status_code == status
 
 
-def test_it_says_its_place_and_time(client: TestClient) -> None:
+def test_the_headers_have_place_and_time(client: TestClient) -> None:
     """Requirement map-response of OGC API Maps; northing before easting."""
     headers = client.get(f"{MAP}?bbox={BABIA}&width=20&height=20").headers
     assert [float(number) for number in headers["content-bbox"].split(",")] == [19.47, 49.56, 19.6, 49.64]
@@ -128,7 +129,7 @@ def test_it_says_its_place_and_time(client: TestClient) -> None:
         "coverage?subset=Lon(-1e308:1e308),Lat(-1e308:1e308)&width=10",
     ],
 )
-def test_no_box_is_too_large_to_be_understood(client: TestClient, query: str) -> None:
+def test_a_huge_box_is_accepted(client: TestClient, query: str) -> None:
     """Sums of such numbers are infinite, which was a 500."""
     assert client.get(f"/collections/clcplus-raster/{query}").status_code < 500
 
@@ -148,7 +149,7 @@ IN_A_PAGE = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
         ("&f=png", BROWSER, "image/png"),
     ],
 )
-def test_a_browser_gets_a_page_and_everything_else_the_picture(
+def test_browsers_get_a_page_and_other_clients_the_picture(
     client: TestClient, query: str, accept: str, kind: str
 ) -> None:
     answer = client.get(f"{MAP}?bbox={BABIA}&width=20&height=10{query}", headers={"accept": accept})
@@ -168,6 +169,33 @@ def test_the_page_shows_the_same_map(client: TestClient) -> None:
     assert by_value(CLASSES)[1].name in html.unescape(page)
 
 
-def test_mistakes_are_told_on_the_page_too(client: TestClient) -> None:
+def test_mistakes_are_shown_on_the_page_too(client: TestClient) -> None:
     assert client.get(f"{MAP}?bbox=1,2,3", headers={"accept": BROWSER}).status_code == 400
     assert client.get(f"{MAP}?width=100000&height=100000", headers={"accept": BROWSER}).status_code == 413
+
+
+def _drawn(client: TestClient, more: str) -> Pixels:
+    answer = client.get(f"{MAP}?bbox={BABIA}&width=200&height=100{more}")
+    assert answer.status_code == 200, answer.text
+    return _read(answer.content)
+
+
+def test_a_query_hides_isolates_and_recolours_classes(client: TestClient) -> None:
+    whole = _drawn(client, "")
+    first, second = (by_value(CLASSES)[value].rgb for value in (2, 3))
+    is_first, is_second = ((whole[..., :3] == each).all(axis=2) & (whole[..., 3] > 0) for each in (first, second))
+    assert is_first.any()
+    assert is_second.any()
+    np.testing.assert_array_equal(_drawn(client, "&hide=2")[..., 3] > 0, (whole[..., 3] > 0) & ~is_first)
+    isolated = _drawn(client, "&isolate=2,3&bgcolor=0x010203")
+    np.testing.assert_array_equal((isolated[..., :3] == (1, 2, 3)).all(axis=2), ~(is_first | is_second))
+    recoloured = _drawn(client, "&recolour=2:0x0a0b0c")
+    np.testing.assert_array_equal((recoloured[..., :3] == (10, 11, 12)).all(axis=2), is_first)
+    np.testing.assert_array_equal(recoloured[~is_first], whole[~is_first])
+
+
+@pytest.mark.parametrize("query", ["hide=12", "isolate=x", "recolour=2:red", "hide=", "recolour=99:0x000000"])
+def test_invalid_styles_in_a_query_are_refused(client: TestClient, query: str) -> None:
+    answer = client.get(f"{MAP}?{query}")
+    assert answer.status_code == 400
+    assert "allowed: " in answer.json()["detail"]

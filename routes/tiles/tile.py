@@ -1,0 +1,270 @@
+"""A tile of a map, of one collection or of all: as a PNG or WebP, from the blocks of the coverage."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from auth.access import Action, Verdict, current_verdict
+from auth.policy import under, visible_area
+from plugins.coverages import CoverageProvider, Size
+from products.area import Area
+from products.limits import MAX_PIXELS
+from products.operation import Bounds
+from products.raster.cog import Pixels
+from products.raster.picture import Palette, Rgb, Style, palette_of, png, stacked, webp
+from products.tiling import TileLimits, TileMatrix, TileMatrixSet
+from routes.guard import GuardedRoute, OnCoverages, for_foreign, on_collection
+from routes.http.preconditions import Validators, check_preconditions
+from routes.http.problem import NOT_FOUND, Problem, bad_parameter
+from routes.pygeoapi.handlers import no_such_part
+from routes.query.parameters import DATETIME, NAMES, Parameter, allow_parameters, meets_time, negotiate
+from routes.resources import Collection, collection_of, resources_of
+from routes.tiles.cache import TileCache
+from routes.tiles.styles import DRAWING_PARAMETERS, read_drawing
+
+TILE_FORMS = {"png": "image/png", "webp": "image/webp"}
+SCALES = ("", "@2x", "@3x", "@4x")
+"""What may follow the column: so many times the pixels along each side, for screens of a higher density."""
+_DIGITS = 10
+_CACHED = "public, max-age=3600"
+_MADE_BY = version("landcast")
+
+WHOLE = Verdict(allowed=True)
+"""The verdict of who draws tiles for everybody."""
+COLLECTIONS = Parameter("collections", "The collections that are drawn, the first on top; all without it.", NAMES)
+TILE_PARAMETERS = (DATETIME, *DRAWING_PARAMETERS)
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlace:
+    """A tile by its set, matrix, row and column; `scale` multiplies its pixels."""
+
+    tiles: TileMatrixSet
+    matrix: TileMatrix
+    row: int
+    column: int
+    scale: int = 1
+
+    @property
+    def bounds(self) -> Bounds:
+        """The box of the tile in the CRS of the set."""
+        return self.matrix.bounds(self.row, self.column)
+
+    @property
+    def size(self) -> Size:
+        """Pixels across and down."""
+        width, height = self.matrix.size
+        return width * self.scale, height * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnCoverage:
+    """A coverage that is drawn in a tile, how, and what the policy leaves of it."""
+
+    provider: CoverageProvider
+    drawing: Style
+    verdict: Verdict = WHOLE
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of it is drawn, as everybody sees it who asks for nothing else. Raises RestrictionUnsupported."""
+        return visible_area(self.verdict) is None and self.drawing == Style(self.provider.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class TilePicture:
+    """What a tile is an image of: coverages of collections as their files were at `versions`, the first on top."""
+
+    collections: Sequence[Collection]
+    versions: Sequence[Any]
+    drawn: Sequence[DrawnCoverage]
+    place: TilePlace
+    form: str
+    key: str = field(init=False)
+    """What tells the tile from all others, from what it was before its files changed, and from other areas'."""
+
+    def __post_init__(self) -> None:
+        layers = [(each.drawing, each.verdict.area and _mark(each.verdict.area)) for each in self.drawn]
+        place = self.place.bounds, self.place.tiles.crs, self.place.size
+        told = repr((_MADE_BY, self.versions, place, self.form, layers)).encode()
+        object.__setattr__(self, "key", blake2b(told, digest_size=12).hexdigest())
+
+    @property
+    def modified(self) -> int:
+        """The second in which a file was changed last."""
+        times = [state[2] for found in self.versions for source in found or () for state in source if state]
+        return -(-max(times, default=0) // 1_000_000_000)
+
+    def content(self, cache: TileCache | None) -> bytes:
+        """Return the image, from the cache where that has it. Raises BrokenSource, RequestTooLarge."""
+        is_kept = all(each.is_plain for each in self.drawn)
+        found = cache.get(self.key) if cache is not None and is_kept else None
+        if found is not None:
+            return found
+        content = self.draw()
+        if content is None:
+            return _blank(self.place.size, self.drawn[0].drawing.background if self.drawn else None, self.form)
+        if cache is not None and is_kept and versions_of(self.collections) == self.versions:
+            cache.put(self.key, content)
+        return content
+
+    def draw(self) -> bytes | None:
+        """Return the image anew, None where there is nothing in it."""
+        layers = []
+        for each in self.drawn:
+            with under(each.verdict):
+                values = each.provider.read_tile(self.place.bounds, self.place.tiles.crs, self.place.size)
+            if values is not None:
+                layers.append((values, palette_of(each.drawing)))
+        if not layers:
+            return None
+        return _encoded(*(layers[0] if len(layers) == 1 else stacked(layers)), self.form)
+
+
+def versions_of(collections: Sequence[Collection]) -> list[Any]:
+    """Return the versions of the files of collections."""
+    return [each.versions() for each in collections]
+
+
+def get_tile(request: Request) -> Response:
+    """Answer with a tile of the collection's map; 404 outside of its limits, a blank tile where there is no data."""
+    allow_parameters(request, *TILE_PARAMETERS)
+    return answer_tile(request, [collection_of(request)], read_place(request, request.path_params))
+
+
+def get_dataset_tile(request: Request) -> Response:
+    """Answer with a tile of the maps of several collections, one on top of the other."""
+    allow_parameters(request, COLLECTIONS, *TILE_PARAMETERS)
+    return answer_tile(request, chosen(request), read_place(request, request.path_params))
+
+
+def chosen(request: Request) -> list[Collection]:
+    """Return the collections that the request names among those that the caller may see, else all of them."""
+    there_are = {each.id: each for each in request.state.collections}
+    named = COLLECTIONS.of(request)
+    for name in named or ():
+        if name not in there_are:
+            raise bad_parameter(COLLECTIONS.name, name, f"allowed: {', '.join(there_are)}")
+    return [there_are[name] for name in dict.fromkeys(named or there_are)]
+
+
+def answer_tile(
+    request: Request, collections: Sequence[Collection], place: TilePlace, *, form: str | None = None
+) -> Response:
+    """Answer with the tile of these collections, the first on top. Raises Problem: 400, 404, 413, 503."""
+    form = form or negotiate(request, TILE_FORMS)
+    versions = versions_of(collections)  # first: what is read is of this version, or later
+    providers = [(each, each.readable_coverage()) for each in collections]
+    there = [(collection, provider) for collection, provider in providers if _has(provider, place)]
+    if not there:
+        raise _outside(place, [provider for _, provider in providers])
+    drawn = [
+        DrawnCoverage(provider, read_drawing(request, provider.classes), _verdict(request, collection))
+        for collection, provider in there
+        if meets_time(request, collection.configured)
+    ]
+    picture = TilePicture(collections, versions, drawn, place, form)
+    validators = Validators(f'"{picture.key}"', picture.modified)
+    headers = {"Vary": "Accept", "Cache-Control": _CACHED, "ETag": validators.etag}
+    if (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
+        return Response(status_code=status, headers=headers)
+    headers["Content-Crs"] = f"<{place.tiles.crs_uri}>"
+    content = picture.content(resources_of(request).tile_cache)
+    return Response(content, headers=headers, media_type=TILE_FORMS[form])
+
+
+def _verdict(request: Request, collection: Collection) -> Verdict:
+    """Return the verdict on one of the collections of the request."""
+    verdicts: Mapping[str, Verdict] = getattr(request.state, "verdicts", {})
+    return verdicts.get(collection.id) or current_verdict.get()
+
+
+def _encoded(values: Pixels, palette: Palette, form: str) -> bytes:
+    return webp(values, palette) if form == "webp" else png(values, palette)
+
+
+@lru_cache(32)
+def _blank(size: Size, background: Rgb | None, form: str) -> bytes:
+    clear = (*background, 255) if background else (0, 0, 0, 0)
+    return _encoded(np.zeros((size[1], size[0]), np.uint8), Palette(np.zeros(256, np.uint8), (clear,)), form)
+
+
+def _limits(provider: CoverageProvider, place: TilePlace) -> TileLimits | None:
+    extent = place.tiles.extent(provider.whole.bbox, provider.native.epsg)
+    return place.matrix.limits(extent) if extent else None
+
+
+def _has(provider: CoverageProvider, place: TilePlace) -> bool:
+    limits = _limits(provider, place)
+    return limits is not None and limits.has(place.row, place.column)
+
+
+def _outside(place: TilePlace, providers: Sequence[CoverageProvider]) -> Problem:
+    found = (_limits(each, place) for each in providers)
+    allowed = "; ".join(
+        f"rows {each.top} to {each.bottom}, columns {each.left} to {each.right}" for each in found if each
+    )
+    detail = f"tile {place.matrix.id}/{place.row}/{place.column} of {place.tiles.id} lies outside; allowed: "
+    return Problem(HTTPStatus.NOT_FOUND, detail + (allowed or "none in this set"), type_=NOT_FOUND)
+
+
+@lru_cache(64)
+def _mark(area: Area) -> str:
+    return blake2b(area.geometry.wkb, digest_size=12).hexdigest()
+
+
+def read_place(request: Request, given: Mapping[str, str]) -> TilePlace:
+    """Return the tile that a path names. Raises Problem: 404 for what does not exist, 400 for nonsense."""
+    tiles = matrix_set_of(request, given["matrix_set"])
+    matrix = tiles.matrices.get(given["matrix"])
+    if matrix is None:
+        known = list(tiles.matrices)
+        detail = f"{tiles.id} has no tile matrix {given['matrix'][:80]!r}; there are {known[0]} to {known[-1]}"
+        raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
+    written, at, scale = given["column"].partition("@")
+    if at + scale not in SCALES:
+        raise bad_parameter("column", given["column"], f"allowed: a whole number, or with {', '.join(SCALES[1:])}")
+    row, column = _whole("row", given["row"]), _whole("column", written)
+    for name, number, count in (("row", row, matrix.rows), ("column", column, matrix.columns)):
+        if number >= count:
+            detail = f"{name} {number} of tile matrix {matrix.id}: allowed: 0 to {count - 1}"
+            raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
+    place = TilePlace(tiles, matrix, row, column, int(scale[:1] or 1))
+    if place.size[0] * place.size[1] > MAX_PIXELS:
+        detail = f"{place.size[0]} x {place.size[1]} pixels were asked for, at most {MAX_PIXELS} are drawn"
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    return place
+
+
+def matrix_set_of(request: Request, name: str) -> TileMatrixSet:
+    """Return the tile matrix set. Raises Problem 404."""
+    known = resources_of(request).matrix_sets
+    if name not in known:
+        detail = f"there is no tile matrix set {name[:80]!r}; there are {', '.join(known)}"
+        raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
+    return known[name]
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise bad_parameter(name, text, "allowed: a whole number from 0")
+    return int(text)
+
+
+ON_COLLECTION = on_collection(Action.READ_TILES)
+ON_COLLECTIONS = OnCoverages(Action.READ_TILES)
+NO_TILES = for_foreign(no_such_part, "coverage")
+TILE_PATH = "/map/tiles/{matrix_set}/{matrix}/{row}/{column}"
+_ONE = "/collections/{collection_id}"
+routes = [
+    GuardedRoute(f"{_ONE}{TILE_PATH}", get_tile, needs=ON_COLLECTION, threads="light", foreign=NO_TILES),
+    GuardedRoute(TILE_PATH, get_dataset_tile, needs=ON_COLLECTIONS, threads="light"),
+]
