@@ -1,32 +1,57 @@
 """The provider of coverages that are Cloud-Optimized GeoTIFFs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderNoDataError
 
+from auth.policy import refuse_beyond, visible_area
 from plugins.coverage_arguments import NativeFormat, box_asked, check_names, check_time
 from plugins.coverage_formats import coverage_json
-from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down, whole_pixels
-from plugins.coverages import Pixels, Size
+from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down
+from plugins.coverages import Band, Pixels, Size
 from plugins.crs import CRS84, Box, Crs, crs_of
 from plugins.refusals import bounded, refused
-from plugins.restriction import refuse_restriction
-from products.classes import CLASSES, Classes
+from products.classes import CLASSES, NODATA, Classes
 from products.errors import BrokenSource
 from products.limits import MAX_PIXELS
-from products.operation import transformer
-from products.raster.cog import Grid, read_grid, read_scaled, turns
+from products.operation import Bounds, reproject, transformer
+from products.raster.blocks import RasterBlocks
+from products.raster.cog import Grid, OpenRasters, check_classes, read_grid, turns
+from products.raster.geotiff import GeoTiff
+from products.raster.nearest import read_nearest
+from products.raster.scaled import Method, Wanted, open_scaled
+from products.raster.values import ValueRaster, check_values, read_values
+from products.raster.visible import Visible, VisibleBlocks, visible
 
 _STEP = 1e-3
 """Part of a box's shorter side: how far round its middle the density of pixels is measured."""
 _CROSS_X, _CROSS_Y = np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])
+_CLASS = (Band("class", "Land-cover class"),)
+_OF_VALUES: Sequence[Method] = ("linear", "nearest", "cubic", "mean", "minimum", "maximum", "median", "mode")
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Facts about a version of the file: its grid, the sides of a pixel, its whole box, and the systems of answers."""
+
+    grid: Grid
+    sides: tuple[float, float]
+    whole: Box
+    systems: tuple[Crs, ...]
+    bands: tuple[Band, ...]
+    values: ValueRaster | None
 
 
 class CogProvider(BaseProvider):
@@ -36,35 +61,56 @@ class CogProvider(BaseProvider):
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
         super().__init__(provider_def)  # type: ignore[no-untyped-call]
-        self.classes: Classes = provider_def.get("classes", CLASSES)
+        self._configured: Sequence[Mapping[str, Any]] = provider_def.get("bands") or ()
+        self.classes: Classes = () if self._configured else provider_def.get("classes", CLASSES)
         self.axes = [name for axis in AXES for name in dict.fromkeys((axis, axis.capitalize(), axis.upper()))]
         self._format = NativeFormat(provider_def)
+        self._pinned: _Known | None = None
+        self._files = OpenRasters()
+        self._blocks: RasterBlocks | None = None
+        """The file of this state, opened for the first tile."""
         self.filename = f"{Path(self.data).stem}{self._format.suffix}"
+
+    def now(self) -> Self:
+        """Return a provider with the facts about the current file, which is not examined again until it is read."""
+        same = copy(self)
+        same._pinned, same._blocks = self._known, None  # noqa: SLF001 - it is one of us
+        return same
+
+    @property
+    def _known(self) -> "_Known":
+        """The facts about the current file."""
+        if self._pinned is not None:
+            return self._pinned
+        try:
+            values = read_values(Path(self.data)) if self._configured else None
+            grid = values.grid if values else read_grid(Path(self.data))
+            bands = _bands(values, self._configured, Path(self.data).name) if values else _CLASS
+        except BrokenSource as error:
+            raise ProviderConnectionError(str(error)) from error
+        native = crs_of(grid.epsg)
+        systems = (native, *(crs for crs in (CRS84, crs_of(4326), crs_of(3857)) if crs != native))
+        return _Known(grid, grid.sides, Box(grid.bounds, native), systems, bands, values)
 
     @property
     def grid(self) -> Grid:
         """The grid of the file's pixels."""
-        try:
-            return read_grid(Path(self.data))
-        except BrokenSource as error:
-            raise ProviderConnectionError(str(error)) from error
+        return self._known.grid
 
     @property
     def native(self) -> Crs:
         """The system that the pixels are stored in."""
-        return crs_of(self.grid.epsg)
+        return self._known.whole.crs
 
     @property
     def whole(self) -> Box:
         """All of the coverage."""
-        grid = self.grid
-        return Box(grid.bounds, crs_of(grid.epsg))
+        return self._known.whole
 
     @property
     def systems(self) -> tuple[Crs, ...]:
         """The systems that it can be asked for in, its own first."""
-        native = self.native
-        return (native, *(crs for crs in (CRS84, crs_of(4326), crs_of(3857)) if crs != native))
+        return self._known.systems
 
     @property
     def crs_list(self) -> list[str]:
@@ -92,9 +138,20 @@ class CogProvider(BaseProvider):
             f"`landcast product add` makes a file that keeps the class (--nodata none) or not (--nodata {lost.value})"
         )
 
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The fields: the class, or the configured bands."""
+        return self._known.bands
+
     def get_fields(self) -> dict[str, Any]:
-        """Return the one field: the class, with codes and names."""
-        _ = self.grid  # raises for a broken file
+        """Return the one field, the class, with codes and names; or the configured bands."""
+        if values := self._known.values:
+            kind = "number" if values.dtype.startswith("f") else "integer"
+            return {
+                band.name: {"type": kind, "title": band.title, "x-ogc-propertySeq": band.number}
+                | ({"x-ogc-unit": band.unit} if band.unit else {})
+                for band in self.bands
+            }
         classes = [{"const": entry.value, "title": entry.name} for entry in self.classes]
         return {"class": {"type": "integer", "title": "Land-cover class", "oneOf": classes}}
 
@@ -118,7 +175,7 @@ class CogProvider(BaseProvider):
 
     def _density(self, box: Box) -> tuple[float, float]:
         """Return the file's pixels in a unit of the box's system along x and y, where box and coverage meet."""
-        width, height = self.grid.sides
+        width, height = self._known.sides
         if box.crs.epsg == self.grid.epsg:
             return 1 / width, 1 / height
         west, south, east, north = (self.inside(box) or self.whole.to(box.crs)).bbox
@@ -143,25 +200,87 @@ class CogProvider(BaseProvider):
         west, south, east, north = zip(*parts, strict=True)
         return Box((min(west), min(south), max(east), max(north)), box.crs)
 
-    def snap(self, box: Box) -> Box:
-        """Return the box of whole pixels around a box in the native system, of one at least."""
+    def snap(self, box: Box) -> Box | None:
+        """Return the box of whole pixels of the coverage around a box in the native system; None for one outside.
+
+        What meets the coverage in one system may lie beside it in another: envelopes grow when they are transformed.
+        """
         left, bottom, _, _ = self.whole.bbox
-        width, height = self.grid.sides
+        width, height = self._known.sides
         west, south, east, north = box.bbox
         first, last = _whole((west - left) / width, (east - left) / width)
         lowest, highest = _whole((south - bottom) / height, (north - bottom) / height)
-        return Box(
-            (left + first * width, bottom + lowest * height, left + last * width, bottom + highest * height), box.crs
-        )
+        around = (left + first * width, bottom + lowest * height, left + last * width, bottom + highest * height)
+        return self.inside(Box(around, box.crs))
 
-    def read(self, box: Box, size: Size) -> Pixels:
-        """Return the box in exactly that size, nearest pixels; 255 outside of the file. Raises RequestTooLarge."""
-        refuse_restriction()
+    @property
+    def dtype(self) -> str:
+        """The type of the values, as numpy calls it."""
+        return self._known.values.dtype if self._known.values else "uint8"
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """Classes are never averaged."""
+        return ("nearest", "mode") if self.classes else _OF_VALUES
+
+    @contextmanager
+    def open(
+        self,
+        box: Box,
+        size: Size,
+        *,
+        bands: Sequence[Band] = (),
+        method: Method = "nearest",
+        limit: int = MAX_PIXELS,
+    ) -> Iterator[Pixels]:
+        """Open the box in exactly that size, no data outside of the file; without `bands` all of them."""
+        seen = self._visible(box.bbox, box.crs.epsg)
+        source, bands, values = Path(self.data), tuple(bands) or self.bands, self._known.values
+        numbers = [band.number for band in bands]
+        fill, dtype = (values.fill, values.dtype) if values else (NODATA, "uint8")
+        is_full = values and not values.masked and seen is None and self._holds(box)
+        nodata = self.grid.nodata if is_full else fill
+        if box.crs.epsg == self.grid.epsg and size == self.size_of(box):
+            method = "nearest"
+        check = check_values if values else check_classes
+        wanted = Wanted(box.bbox, box.crs.epsg, size, fill, dtype, numbers, method, seen)
+        titles = [band.title for band in bands]
+        tiff = GeoTiff(size, np.dtype(dtype), wanted.transform, box.crs.epsg, nodata, titles, classes=self.classes)
         try:
-            values, transform, _ = read_scaled(Path(self.data), box.bbox, box.crs.epsg, size)
+            with open_scaled(partial(self._files.reading, source, check), self.grid, wanted, limit=limit) as reader:
+                yield Pixels(size, tiff.dtype, tiff.transform, box.crs, bands, nodata, self.classes, reader.rows, tiff)
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
-        return Pixels(values, transform, box.crs, self.classes)
+
+    def _holds(self, box: Box) -> bool:
+        """Say whether a box lies in the coverage wholly, as far as is known without its pixels."""
+        return box.crs.epsg == self.grid.epsg and self.inside(box) == box
+
+    def _visible(self, bbox: Bounds, crs: int | str) -> Visible | None:
+        """Return what the caller of this request may see, None for everything. Raises RestrictionUnsupported."""
+        area = visible_area()
+        if area is None:
+            return None
+        seen = visible(area, self.grid)
+        refuse_beyond(lambda: seen.holds(reproject(bbox, crs, self.grid.epsg)))
+        return seen
+
+    def read(self, box: Box, size: Size) -> Pixels:
+        """Return the box in exactly that size, nearest pixels, read at once."""
+        with self.open(box, size) as pixels:
+            values = pixels.values
+        return replace(pixels, rows=lambda first, last: values[:, first:last])
+
+    def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
+        """Return the classes in the bbox, by the blocks of the open file; None if its index has none of them there."""
+        seen = self._visible(bbox, crs)
+        try:
+            if self._blocks is None:
+                self._blocks = RasterBlocks(Path(self.data))
+            blocks = self._blocks if seen is None else VisibleBlocks(self._blocks, seen)
+            return read_nearest(blocks, bbox, crs, size)
+        except BrokenSource as error:
+            raise ProviderConnectionError(str(error)) from error
 
     def query(
         self,
@@ -183,12 +302,27 @@ class CogProvider(BaseProvider):
         encode = self._format.encoder(format_)
         with refused("bbox"):
             inside = self.inside(box_asked(self, bbox=bbox, bbox_crs=bbox_crs, subsets=subsets or {}))
-            box = inside and whole_pixels(self, inside.to(self.native))
+            box = inside and self.snap(inside.to(self.native))
         if box is None:
             raise ProviderNoDataError(user_msg="there is nothing of the coverage")
         with bounded():
             pixels = self.read(box, scaled_down(self.size_of(box), MAX_PIXELS if encode else MAX_VALUES_AS_TEXT))
         return encode(pixels) if encode else coverage_json(pixels)
+
+
+def _bands(raster: ValueRaster, configured: Sequence[Mapping[str, Any]], name: str) -> tuple[Band, ...]:
+    """Return the configured bands, in the order of the file's. Raises BrokenSource where it has fewer."""
+    if len(configured) > len(raster.names):
+        raise BrokenSource(f"{name} has {len(raster.names)} bands, not {len(configured)}")
+    bands = []
+    for number, (entry, (low, high)) in enumerate(zip(configured, raster.limits, strict=False), 1):
+        title = entry.get("title") or raster.names[number - 1]
+        limits = entry.get("minimum", low), entry.get("maximum", high)
+        unit = entry.get("unit") or raster.units[number - 1]
+        if limits[0] >= limits[1]:
+            raise BrokenSource(f"bands: {entry['name']}: minimum {limits[0]} is not below maximum {limits[1]}")
+        bands.append(Band(str(entry["name"]), str(title), number, str(unit), limits))
+    return tuple(bands)
 
 
 def _whole(low: float, high: float) -> tuple[int, int]:

@@ -75,7 +75,7 @@ class CogMapProvider(BaseProvider):
         system = self._system(crs)
         with bounded(), refused("bbox"):
             pixels = self._coverage.read(box_of(bbox, system), (width, height))
-        return picture(pixels.values, pixels.classes, background=background)
+        return picture(pixels.codes, pixels.colours, background=background)
 
     def _system(self, name: object) -> Crs:
         with refused("crs"):

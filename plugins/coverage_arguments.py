@@ -1,14 +1,14 @@
 """The arguments with which pygeoapi's handlers ask a provider of coverages, as boxes and formats."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from plugins.coverage_formats import geotiff
 from plugins.coverage_query import Range, by_axis, subset_of
 from plugins.coverages import CoverageProvider, Pixels
-from plugins.crs import CRS84, Box, Crs, box_of, crs_named, crs_of
-from plugins.literals import interval_of
+from plugins.crs import CRS84, Box, Crs, box_of, crs_named, crs_of, interval_of
 from plugins.refusals import invalid, refused
+from products.raster.geotiff import geotiff
 from products.raster.picture import picture
 
 Encoder = Callable[[Pixels], bytes]
@@ -21,10 +21,14 @@ _FURTHEST = 10**15
 
 
 def _png(pixels: Pixels) -> bytes:
-    return picture(pixels.values, pixels.classes)
+    return picture(pixels.codes, pixels.colours)
 
 
-_ENCODERS: Mapping[str, tuple[Encoder, str]] = {"image/tiff": (geotiff, ".tif"), "image/png": (_png, ".png")}
+def _tiff(pixels: Pixels) -> bytes:
+    return geotiff(pixels.tiff, pixels.rows)
+
+
+_ENCODERS: Mapping[str, tuple[Encoder, str]] = {"image/tiff": (_tiff, ".tif"), "image/png": (_png, ".png")}
 
 
 class NativeFormat:
@@ -58,7 +62,8 @@ def box_asked(
         raise invalid("subset: allowed without bbox only")
     if subsets:
         with refused("subset"):
-            return subset_of(provider, by_axis((name, _range(values)) for name, values in subsets.items()))
+            asked = by_axis((name, _range(values)) for name, values in subsets.items())
+            return subset_of(provider, asked, CRS84 if asked.geographic else provider.native)
     with refused("bbox-crs"):
         crs = _system(bbox_crs)
     if not len(bbox):
@@ -76,7 +81,7 @@ def _system(name: str | int | None) -> Crs:
     code = str(name)
     if code.isdecimal():
         system = crs_of(int(code))
-        return Crs(system.uri, system.epsg, northing_first=False)
+        return replace(system, northing_first=False)
     return crs_named(code)
 
 

@@ -1,49 +1,29 @@
-"""Pixels as GeoTIFF and CoverageJSON; the grid and the values' type as CIS 1.1 JSON."""
+"""Pixels as CoverageJSON; the grid and the values' type as CIS 1.1 JSON."""
 
+import math
 from typing import Any
 
-import rasterio
-from rasterio.io import MemoryFile
-
-from plugins.coverages import CoverageProvider, Pixels
+from plugins.coverages import Band, CoverageProvider, Pixels
 from plugins.crs import CRS84
 from products.classes import NODATA, Classes
 
-_SIDE = 256
-_TILES = {"tiled": True, "blockxsize": _SIDE, "blockysize": _SIDE}
-
-
-def geotiff(pixels: Pixels) -> bytes:
-    """Return a deflated GeoTIFF with the colours of the classes and 255 as no data.
-
-    It is tiled unless it is narrower than a tile: a single row would be filled up to 256 times its size.
-    """
-    height, width = pixels.values.shape
-    with MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            width=width,
-            height=height,
-            count=1,
-            dtype="uint8",
-            crs=rasterio.CRS.from_epsg(pixels.crs.epsg),
-            transform=pixels.transform,
-            nodata=NODATA,
-            compress="deflate",
-            **_TILES if min(width, height) >= _SIDE else {},
-        ) as dataset:
-            dataset.write(pixels.values, 1)
-            colours = {entry.value: (*entry.rgb, 255) for entry in pixels.classes}
-            dataset.write_colormap(1, colours | {NODATA: (0, 0, 0, 0)})
-        return bytes(memory.read())
+_OGC_TYPES = {
+    "uint8": "unsignedByte",
+    "int8": "signedByte",
+    "uint16": "unsignedShort",
+    "int16": "signedShort",
+    "uint32": "unsignedInt",
+    "int32": "signedInt",
+    "float32": "float32",
+    "float64": "float64",
+}
 
 
 def coverage_json(pixels: Pixels) -> dict[str, Any]:
     """Return the pixels as CoverageJSON: centres along each axis, class values, null for no data."""
-    height, width = pixels.values.shape
+    width, height = pixels.size
     step_x, _, west, _, step_y, north = tuple(pixels.transform)[:6]
     geographic = pixels.crs.epsg == CRS84.epsg
-    values = [None if value == NODATA else value for value in pixels.values.ravel().tolist()]
     return {
         "type": "Coverage",
         "domain": {
@@ -60,17 +40,38 @@ def coverage_json(pixels: Pixels) -> dict[str, Any]:
                 }
             ],
         },
-        "parameters": {"class": _parameter(pixels.classes)},
+        "parameters": {
+            band.name: _parameter(pixels.classes) if pixels.classes else _measured(band) for band in pixels.bands
+        },
         "ranges": {
-            "class": {
+            band.name: {
                 "type": "NdArray",
-                "dataType": "integer",
+                "dataType": "float" if pixels.dtype.kind == "f" else "integer",
                 "axisNames": ["y", "x"],
                 "shape": [height, width],
-                "values": values,
+                "values": [_value(value, pixels.nodata) for value in values.ravel().tolist()],
             }
+            for band, values in zip(pixels.bands, pixels.values, strict=True)
         },
     }
+
+
+def position_json(pixels: Pixels) -> Any:
+    """Return the values at one place: of one field the value itself, of several an object (/req/position-query)."""
+    values = [_value(value, pixels.nodata) for value in pixels.values[:, 0, 0].tolist()]
+    if len(pixels.bands) == 1:
+        return values[0]
+    return {band.name: value for band, value in zip(pixels.bands, values, strict=True)}
+
+
+def _value(value: float, nodata: float | None) -> float | None:
+    return None if value == nodata or not math.isfinite(value) else value
+
+
+def _measured(band: Band) -> dict[str, Any]:
+    label = {"en": band.title}
+    unit = {"unit": {"symbol": band.unit}} if band.unit else {}
+    return {"type": "Parameter", "description": label, **unit, "observedProperty": {"label": label}}
 
 
 def _parameter(classes: Classes) -> dict[str, Any]:
@@ -128,18 +129,23 @@ def domain_set(provider: CoverageProvider) -> dict[str, Any]:
     }
 
 
-def range_type(_provider: CoverageProvider) -> dict[str, Any]:
+def range_type(provider: CoverageProvider) -> dict[str, Any]:
     """Return the type of the values; GDAL reads it from `definition`, without which it takes them for floats."""
+    type_ = f"ogcType:{_OGC_TYPES[provider.dtype]}"
+    nil = NODATA if provider.classes else provider.grid.nodata
+    nils = [] if nil is None or not math.isfinite(nil) else [{"value": nil, "reason": "no data"}]
     return {
         "type": "DataRecord",
         "field": [
             {
                 "type": "Quantity",
-                "name": "class",
-                "definition": "ogcType:unsignedByte",
-                "description": "Land-cover class",
-                "encodingInfo": {"dataType": "ogcType:unsignedByte"},
-                "nilValues": [{"value": NODATA, "reason": "no data"}],
+                "name": band.name,
+                "definition": type_,
+                "description": band.title,
+                "encodingInfo": {"dataType": type_},
+                "nilValues": nils,
+                **({"uom": {"code": band.unit}} if band.unit else {}),
             }
+            for band in provider.bands
         ],
     }

@@ -5,12 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from plugins.coverages import CoverageProvider, Size
-from plugins.crs import CRS84, Box, across_antimeridian, within_reach
-from products.operation import Bounds
+from plugins.crs import Box, Crs, across_antimeridian, within_reach
+from products.operation import Bounds, transformer
 
 MAX_VALUES_AS_TEXT = 65_536
 """Values that are written as JSON at most."""
+_THIN = 1e-7
+"""Part of a pixel."""
 _OVERVIEW = 4_194_304
 """Pixels of an answer whose size the server chooses, at most (2048 x 2048)."""
 
@@ -58,19 +62,50 @@ def by_axis[T](values: Iterable[tuple[str, T]]) -> ByAxis[T]:
     return ByAxis(kinds.pop(), found.get("x"), found.get("y"))
 
 
-def subset_of(provider: CoverageProvider, asked: ByAxis[Range]) -> Box:
+def is_slice(along: Range | None) -> bool:
+    """Tell a place along an axis from an interval."""
+    return along is not None and along[0] == along[1]
+
+
+def subset_of(provider: CoverageProvider, asked: ByAxis[Range], crs: Crs) -> Box:
     """Return the box of ranges along the axes; the whole along one that is not named. Raises ValueError for none."""
-    crs = CRS84 if asked.geographic else provider.native
     west, south, east, north = provider.whole.to(crs).bbox
     x, y = asked.x or (west, east), asked.y or (south, north)
-    if asked.x and asked.geographic:
+    if asked.x and crs.geographic:
         x = across_antimeridian(*x)
-    if x[0] >= x[1] or y[0] >= y[1]:
+    if x[0] > x[1] or y[0] > y[1] or (asked.x and x[0] == x[1]) or (asked.y and y[0] == y[1]):
         raise ValueError("allowed: low:high, low below")
     bbox = (_finite(x[0], west), _finite(y[0], south), _finite(x[1], east), _finite(y[1], north))
     if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
         return Box(_beside(bbox), crs)
     return Box(bbox, crs)
+
+
+def position_of(provider: CoverageProvider, asked: ByAxis[Range], crs: Crs) -> Box:
+    """Return the box round a place along one axis, a pixel thick, or along both: then in the coverage's own system.
+
+    In that system it is so thin that it lies in one row or column of pixels. Raises ValueError.
+    """
+    if asked.x and asked.y and is_slice(asked.x) and is_slice(asked.y):
+        place = np.array([[within_reach(asked.x[0])], [within_reach(asked.y[0])]])
+        x, y = (float(each[0]) for each in transformer(crs.name, provider.native.name).transform(*place))
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError(f"the position has no place in {provider.native.uri}")
+        crs, asked = provider.native, ByAxis(provider.native.geographic, (x, x), (y, y))
+    whole = provider.whole.to(crs)
+    west, south, east, north = whole.bbox
+    thin = _THIN if crs.epsg == provider.native.epsg else 0.5
+    across, up = provider.size_of(whole)
+    x_range = _thick(asked.x, thin * (east - west) / across)
+    y_range = _thick(asked.y, thin * (north - south) / up)
+    return subset_of(provider, ByAxis(asked.geographic, x_range, y_range), crs)
+
+
+def _thick(along: Range | None, half: float) -> Range | None:
+    if along is None or not is_slice(along):
+        return along
+    place = within_reach(along[0])
+    return place - half, place + half
 
 
 def _finite(value: float, otherwise: float) -> float:
@@ -81,14 +116,6 @@ def _beside(bbox: Bounds) -> Bounds:
     """Return a box at all: an open interval that begins beyond the coverage is outside of it, not empty."""
     west, south, east, north = bbox
     return west, south, max(east, west + 1e-9), max(north, south + 1e-9)
-
-
-def whole_pixels(provider: CoverageProvider, box: Box) -> Box | None:
-    """Return the box of whole pixels, inside of the coverage, around a box in its native system; None beside it.
-
-    What meets the coverage in one system may lie beside it in another: envelopes grow when they are transformed.
-    """
-    return provider.inside(provider.snap(box))
 
 
 def scaled_down(full: Size, bound: int) -> Size:

@@ -1,40 +1,86 @@
 """The interface by which our routes ask a provider of coverages, besides pygeoapi's own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
 from plugins.crs import Box, Crs
-from products.classes import CLASSES, Classes
+from products.classes import Classes
+from products.operation import Bounds
 from products.raster.cog import Grid
+from products.raster.geotiff import GeoTiff
+from products.raster.scaled import Method, Values
+from products.raster.values import RAMP, as_codes
 
 Size = tuple[int, int]
 """Pixels across and down."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pixels:
-    """Class values, north up: `transform` is affine, from column and row to x and y."""
+class Band:
+    """A field of a coverage: its name, what it is called, and the band of the file, counted from 1."""
 
-    values: NDArray[np.uint8]
+    name: str
+    title: str
+    number: int = 1
+    unit: str = ""
+    limits: tuple[float, float] = (0, 255)
+    """The values that the first and the last colour of a picture stand for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Pixels north up: `transform` is affine, from column and row to x and y; `size` is across and down.
+
+    `rows` returns those from one row up to, but without, another, of shape (bands, rows, columns). A value of `nodata`
+    means that there is none. With `classes` the one band has their values.
+    """
+
+    size: Size
+    dtype: np.dtype[Any]
     transform: Affine
     crs: Crs
-    classes: Classes = CLASSES
+    bands: tuple[Band, ...]
+    nodata: float | None
+    classes: Classes
+    rows: Callable[[int, int], Values]
+    tiff: GeoTiff
+    """The same as a GeoTIFF."""
+
+    @property
+    def values(self) -> Values:
+        """All of them, of shape (bands, rows, columns)."""
+        return self.rows(0, self.size[1])
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """The values of the classes, or of the first band steps of a ramp, of shape (rows, columns); 255 is no data."""
+        values = self.values[0]
+        return values if self.classes else as_codes(values, self.bands[0].limits, self.nodata)
+
+    @property
+    def colours(self) -> Classes:
+        """The colours of the codes."""
+        return self.classes or RAMP
 
 
 class CoverageProvider(Protocol):
     """A provider that our coverage and map routes ask directly; any other is asked through pygeoapi.
 
-    It is made once and used by many threads; what it reads is looked at anew where the file has changed.
+    It is made once and used by many threads; `now` is asked once for each state of its file.
     """
 
     reads: ClassVar[Literal["coverage"]]
     data: str
     classes: Classes
+
+    def now(self) -> Self:
+        """Return a provider with the facts about the current file, read once. Raises as `get_fields`."""
 
     @property
     def grid(self) -> Grid:
@@ -68,6 +114,10 @@ class CoverageProvider(Protocol):
     def lost_class(self) -> str:
         """Which class no pixel has, as the file says that its value means no data; empty where there is none."""
 
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The fields. Raises ProviderConnectionError."""
+
     def get_fields(self) -> Mapping[str, Any]:
         """Return the values as JSON schemas by name. Raises ProviderConnectionError."""
 
@@ -77,8 +127,33 @@ class CoverageProvider(Protocol):
     def inside(self, box: Box) -> Box | None:
         """Return what of a box lies in the coverage, None where nothing does. Raises ValueError."""
 
-    def snap(self, box: Box) -> Box:
-        """Return the box of whole pixels around a box in the native system."""
+    def snap(self, box: Box) -> Box | None:
+        """Return the box of whole pixels of the coverage around a box in the native system; None for one outside.
+
+        What meets the coverage in one system may lie beside it in another: envelopes grow when they are transformed.
+        """
+
+    @property
+    def dtype(self) -> str:
+        """The type of the values, as numpy calls it."""
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """The ways in which it can be scaled, the default first."""
+
+    def open(
+        self, box: Box, size: Size, *, bands: Sequence[Band], method: Method, limit: int
+    ) -> AbstractContextManager[Pixels]:
+        """Open the box in exactly that size, no data outside; its rows are read as they are asked for.
+
+        Raises RequestTooLarge for more pixels than the limit, ProviderConnectionError, also when rows are read.
+        """
 
     def read(self, box: Box, size: Size) -> Pixels:
-        """Return the box in exactly that size, nearest pixels; 255 outside. Raises RequestTooLarge."""
+        """Return the box in exactly that size, read at once. Raises as `open`."""
+
+    def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
+        """Return the nearest classes in the bbox of a CRS, x before y; None if it is known that there are none.
+
+        The CRS is an EPSG code, or what PROJ reads. Raises RequestTooLarge, ProviderConnectionError.
+        """

@@ -1,10 +1,13 @@
-"""Coordinate reference systems as the OGC names them, and the order of their axes."""
+"""What the texts of a query mean: coordinate reference systems and boxes as the OGC names them, numbers and times."""
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -19,11 +22,23 @@ _HALF = 180
 """Degrees of longitude from the prime meridian to the antimeridian."""
 _BEYOND = 1e9
 """More than any place has, in degrees or metres."""
+Interval = tuple[datetime, datetime]
+"""First and last moment."""
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
+_LARGEST = 1 << 63
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d)(?::(\d\d)(\.\d+)?)?([Zz]|[-+ ]\d\d:?\d\d)?)?", re.ASCII)
+"""RFC 3339, and what people leave out of it; a `+` in a query arrives as a space."""
+_ALLOWED_TIMES = "allowed: an RFC 3339 time or date, or an interval of two such as 2023-01-01/.."
 
 
 @dataclass(frozen=True, slots=True)
 class Crs:
-    """One system: its URI, its EPSG code, and whether coordinates are written northing (latitude) first.
+    """One system: its URI, its EPSG code, whether coordinates are written northing (latitude) first, or are degrees.
 
     A system without an EPSG code has 0 for it and a definition that PROJ reads; one without any code has no URI.
     """
@@ -32,16 +47,12 @@ class Crs:
     epsg: int
     northing_first: bool
     definition: str = ""
+    geographic: bool = field(kw_only=True)
+    name: int | str = field(init=False, repr=False, compare=False)
+    """The EPSG code or the definition, as PROJ reads it."""
 
-    @property
-    def name(self) -> int | str:
-        """The EPSG code or the definition, as PROJ reads it."""
-        return self.definition or self.epsg
-
-    @property
-    def geographic(self) -> bool:
-        """Whether its coordinates are degrees."""
-        return _crs(self.name).is_geographic
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.definition or self.epsg)
 
     def as_xy(self, bbox: Bounds) -> Bounds:
         """Return a bbox that is written in the order of this system's axes as west, south, east, north."""
@@ -49,7 +60,7 @@ class Crs:
         return (b, a, d, c) if self.northing_first else bbox
 
 
-CRS84 = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, northing_first=False)
+CRS84 = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, northing_first=False, geographic=True)
 
 
 def within_reach(number: float) -> float:
@@ -137,19 +148,21 @@ def _corners(numbers: Sequence[float], crs: Crs) -> Bounds:
 
 
 @cache
-def _crs(name: int | str) -> CRS:
-    return CRS.from_user_input(name)
-
-
-@cache
 def crs_of(epsg: int) -> Crs:
     """Return the system of an EPSG code, with the order of axes that its definition says. Raises ValueError."""
     try:
-        first = CRS.from_epsg(epsg).axis_info[0]
+        system = CRS.from_epsg(epsg)
+        first = system.axis_info[0]
     except CRSError as error:
         raise ValueError(f"EPSG:{epsg}: {error}") from error
     uri = f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
-    return Crs(uri, epsg, northing_first=first.direction.lower() == "north")
+    return Crs(uri, epsg, northing_first=first.direction.lower() == "north", geographic=system.is_geographic)
+
+
+def systems_with(native: Crs) -> tuple[Crs, ...]:
+    """Return the systems that features are answered in: the usual ones, and their own where it has an address."""
+    usual = (CRS84, crs_of(4326), crs_of(3857), crs_of(3035))
+    return usual if native in usual or not native.uri else (*usual, native)
 
 
 @cache
@@ -157,9 +170,11 @@ def foreign_crs(definition: str) -> Crs:
     """Return the system of another authority than the EPSG (`ESRI:102014`) or of a definition. Raises CRSError."""
     authority, colon, code = definition.partition(":")
     named = colon and authority.isalnum() and code.isalnum()
-    first = _crs(definition).axis_info[0]
+    system = CRS.from_user_input(definition)
+    first = system.axis_info[0]
     uri = f"http://www.opengis.net/def/crs/{authority}/0/{code}" if named else ""
-    return Crs(uri, 0, northing_first=bool(named) and first.direction.lower() == "north", definition=definition)
+    northing_first = bool(named) and first.direction.lower() == "north"
+    return Crs(uri, 0, northing_first=northing_first, definition=definition, geographic=system.is_geographic)
 
 
 def crs_named(name: str) -> Crs:
@@ -189,12 +204,91 @@ def epsg_of(name: str) -> int:
     return int(code) if authority == "EPSG" and code.isdecimal() else 0
 
 
-def find_crs(name: str, offered: Sequence[Crs]) -> Crs | None:
-    """Return the offered system of that URI, URN or safe CURIE (`[EPSG:3035]`), None where it is not offered."""
+def find_crs(name: str, systems: Sequence[Crs]) -> Crs | None:
+    """Return the one of the systems with that URI, URN or safe CURIE (`[EPSG:3035]`), or None."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     authority, code = match[1].upper(), match[2].upper()
     if authority == "OGC":
-        return CRS84 if code == "CRS84" and CRS84 in offered else None
-    return next((crs for crs in offered if crs.uri.endswith(f"/{authority}/0/{code}")), None)
+        return CRS84 if code == "CRS84" and CRS84 in systems else None
+    return next((crs for crs in systems if crs.uri.endswith(f"/{authority}/0/{code}")), None)
+
+
+def number(text: str) -> float:
+    """Return the number that a text is, infinite where it is too large. Raises ValueError.
+
+    Python's `float` takes more: `1_0` for ten, digits of every script, `nan`.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return float(text)
+
+
+def whole_number(text: str) -> int:
+    """Return the whole number that a text is. Raises ValueError, as for `1_0` and digits of other scripts."""
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
+_TYPES: Mapping[str, Callable[[str], Any]] = {
+    "integer": whole_number,
+    "number": number,
+    "boolean": {"true": True, "false": False}.__getitem__,
+    "bytes": lambda text: b64decode(text, validate=True),
+}
+_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
+
+
+def value_of(text: str, field: Mapping[str, Any]) -> Any:
+    """Return the value of a field, described by its JSON schema, that a text is. Raises ValueError: what is allowed."""
+    kind = "bytes" if "contentEncoding" in field else field["type"]
+    try:
+        value = _TYPES.get(kind, str)(text)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"allowed: {_WORDS[kind]}") from error
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise ValueError("allowed: whole numbers of 64 bits")
+    return value
+
+
+def interval_of(text: str) -> Interval:
+    """Return the first and last moment that a `datetime` means. Raises ValueError: what is allowed."""
+    begin, slash, end = text.partition("/")
+    if text in {"", "..", "../..", "/", "../", "/.."}:
+        raise ValueError(_ALLOWED_TIMES)
+    try:
+        asked = _first(begin), _last(end if slash else begin)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(_ALLOWED_TIMES) from error
+    if asked[0] > asked[1]:
+        raise ValueError(_ALLOWED_TIMES)
+    return asked
+
+
+def _first(word: str) -> datetime:
+    return _FIRST if word in {"", ".."} else _instant(word)[0]
+
+
+def _last(word: str) -> datetime:
+    return _LAST if word in {"", ".."} else _instant(word)[1]
+
+
+def _instant(word: str) -> Interval:
+    """Return the first and last moment that is meant: a date alone lasts to its end. Raises ValueError, OverflowError.
+
+    Without an offset it is UTC, without seconds the minute's first; a leap second is the last moment before it ends.
+    """
+    match = _FORM.fullmatch(word)
+    if match is None:
+        raise ValueError(word)
+    day, minute, second, fraction, offset = match.groups()
+    if minute is None:
+        begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
+        return begin, begin + timedelta(days=1, microseconds=-1)
+    if second == "60":
+        second, fraction = "59", ".999999"
+    offset = (offset or "Z").upper().replace(" ", "+")
+    moment = datetime.fromisoformat(f"{day}T{minute}:{second or '00'}{(fraction or '')[:7]}{offset}")
+    return moment, moment

@@ -1,17 +1,23 @@
 """Features as GeoJSON, in any system; and boxes as areas of a layer."""
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from json.encoder import encode_basestring
+from types import NoneType
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from plugins.crs import Box, Crs
+from plugins.features import Feature
 from products.operation import period_of, transformer
+from products.vector.times import written
 
 NO_GEOMETRY = "null"
 _DEGREE_DECIMALS = 7
@@ -37,7 +43,7 @@ def geojson_texts(geometries: NDArray[Any], source: Crs, target: Crs) -> list[st
     high = shapely.has_z(geometries)
     for places, dimension in ((np.flatnonzero(~high), 2), (np.flatnonzero(high), _XYZ)):
         plain = _without_measures(geometries[places], dimension)
-        moved = _transform(shapely.orient_polygons(plain), source, target)
+        moved = transformed(shapely.orient_polygons(plain), source, target)
         for place, text in zip(places.tolist(), shapely.to_geojson(_rounded(moved, target, dimension)), strict=True):
             written[place] = _without_empty(text) if text else NO_GEOMETRY
     return written
@@ -121,7 +127,7 @@ def _part(box: Box, whole: Box) -> Any:
         part = cut
     outline = shapely.box(*part.bbox)
     densified = shapely.segmentize(outline, outline.length / _POINTS_A_SIDE)
-    moved = _transform(np.array([densified], dtype=object), box.crs, whole.crs)[0]
+    moved = transformed(np.array([densified], dtype=object), box.crs, whole.crs)[0]
     if np.isfinite(shapely.get_coordinates(moved)).all() and shapely.is_valid(moved):
         return moved
     with suppress(ValueError):
@@ -146,7 +152,7 @@ def _widened(box: Box) -> Box:
     return Box((west - _LEAST, south - _LEAST, east + _LEAST, north + _LEAST), box.crs)
 
 
-def _transform(geometries: NDArray[Any], source: Crs, target: Crs) -> NDArray[Any]:
+def transformed(geometries: NDArray[Any], source: Crs, target: Crs) -> NDArray[Any]:
     """Return the geometries in another system, x before y, heights as they are."""
     if source.name == target.name:
         return geometries
@@ -157,3 +163,101 @@ def _transform(geometries: NDArray[Any], source: Crs, target: Crs) -> NDArray[An
 
     high = bool(shapely.has_z(geometries).any())
     return np.asarray(shapely.transform(geometries, move, include_z=high))
+
+
+_LARGEST = 1 << 63
+_DATES = {"DATE": "date", "DATETIME": "date-time"}
+
+
+class ItemRow(NamedTuple):
+    """A feature with its geometry as JSON text; `id` is None if it has none."""
+
+    id: Any
+    geometry: str
+    properties: Mapping[str, Any]
+
+
+def whole_of(feature: ItemRow) -> Feature:
+    """Return the feature with its geometry as an object."""
+    id_, geometry, properties = feature
+    shown = {} if id_ is None else {"id": id_}
+    return {"type": "Feature", **shown, "geometry": json.loads(geometry), "properties": properties}
+
+
+_TEXTS: Mapping[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: repr,
+    float: repr,
+    bool: {True: "true", False: "false"}.__getitem__,
+    NoneType: lambda _none: "null",
+}
+"""How values of SQLite are written as JSON; `json` makes an encoder anew for each call, which costs more."""
+
+
+def _json(value: Any) -> str:
+    return _TEXTS[type(value)](value)
+
+
+def text_of(feature: ItemRow) -> str:
+    """Return the feature as JSON text, with the text of its geometry."""
+    id_, geometry, properties = feature
+    shown = "" if id_ is None else f'"id":{_json(id_)},'
+    members = ",".join([f"{encode_basestring(name)}:{_json(value)}" for name, value in properties.items()])
+    return f'{{"type":"Feature",{shown}"geometry":{geometry},"properties":{{{members}}}}}'
+
+
+def stored(identifier: str) -> tuple[Any, ...]:
+    """Return the values that an id in an address may mean: text, a number or bytes."""
+    values: list[Any] = [identifier]
+    with suppress(ValueError, OverflowError):
+        number = int(identifier)
+        values += [number] if -_LARGEST <= number < _LARGEST else []
+    with suppress(ValueError, OverflowError):
+        values.append(float(identifier))
+    with suppress(ValueError):
+        values.append(b64decode(identifier, validate=True))
+    return tuple(values)
+
+
+def json_type(kind: str) -> dict[str, Any]:
+    """Return the JSON type of a column; a type that GeoPackage does not have follows SQLite's rules."""
+    if kind in _DATES:
+        return {"type": "string", "format": _DATES[kind]}
+    if kind.startswith("BOOL"):
+        return {"type": "boolean"}
+    if "INT" in kind:
+        return {"type": "integer"}
+    if "BLOB" in kind:
+        return {"type": "string", "contentEncoding": "base64"}
+    if not any(word in kind for word in ("CHAR", "CLOB", "TEXT")) and any(word in kind for word in _NUMBERS):
+        return {"type": "number"}
+    return {"type": "string"}
+
+
+_NUMBERS = ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL")
+
+
+def plain(value: Any) -> Any:
+    """Return a value for JSON: bytes as base64, NaN and infinity as None."""
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _truth(value: Any) -> Any:
+    return bool(value) if value in (0, 1) else plain(value)
+
+
+_CONVERTED: Mapping[str, Callable[[Any], Any]] = {
+    "BOOLEAN": _truth,
+    "BOOL": _truth,
+    "DATE": lambda value: written(plain(value), "DATE"),
+    "DATETIME": lambda value: written(plain(value), "DATETIME"),
+}
+
+
+def converted(kind: str) -> Callable[[Any], Any]:
+    """Return the function that converts a value of a column of that type to JSON."""
+    return _CONVERTED.get(kind, plain)

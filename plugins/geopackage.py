@@ -1,49 +1,59 @@
 """The provider of features that are in a GeoPackage."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import IO, Any, ClassVar, Literal, Self
 
+import numpy as np
 import shapely
-from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError
+from pygeoapi.provider.base import (
+    ProviderConnectionError,
+    ProviderItemNotFoundError,
+    ProviderRequestEntityTooLargeError,
+)
 from pyproj.exceptions import CRSError, ProjError
 
-from plugins.crs import CRS84, Box, Crs, crs_of, epsg_of, foreign_crs
-from plugins.features import Feature, ItemCount, ItemPage, ItemQuery
-from plugins.geojson import NO_GEOMETRY, area_of, geojson_texts
-from plugins.geopackage_json import ItemRow, converted, json_type, plain, stored, text_of, whole_of
-from plugins.item_arguments import (
-    Coordinates,
-    OnlyLanguage,
-    Transformation,
-    names_of,
-    page_of,
-    refuse_unanswered,
-    selection_of,
+from auth.policy import MISFIT, RestrictionUnsupported, row_rules
+from plugins.crs import Box, Crs
+from plugins.features import Feature, ItemPage, ItemQuery, PageSummary, TileQuery
+from plugins.geojson import (
+    NO_GEOMETRY,
+    ItemRow,
+    area_of,
+    geojson_texts,
+    plain,
+    stored,
+    text_of,
+    transformed,
+    whole_of,
 )
-from plugins.refusals import bounded
-from plugins.restriction import refuse_restriction
-from products.classes import CLASSES, Classes
+from plugins.geopackage_facts import LayerFacts, facts_of
+from plugins.item_arguments import Coordinates, OnlyLanguage, Transformation
+from plugins.layer_provider import MOST_VALUES, LayerOptions, LayerProvider
 from products.errors import BrokenSource, RequestTooLarge
-from products.operation import transformer
+from products.vector.counting import count_cheaply
+from products.vector.cql import Filter, FilterError
+from products.vector.cql_sql import Sql, where
+from products.vector.cql_sqlite import GeoPackageDialect
 from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
-from products.vector.layer import Column, Layer
-from products.vector.query import Selection, distinct, extent_of, search
-from products.vector.times import TimeColumns, extent_sql, moment, time_columns
-from products.whole import cached_by_file
+from products.vector.layer import Layer
+from products.vector.meeting import extent_of, time_extent
+from products.vector.mvt import SMALLEST, drawn, encode
+from products.vector.query import Count, PageOfFeatures, Search, Selection, distinct, search
+from products.vector.times import TimeColumns
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
 """A query that takes longer is ended."""
-_SECONDS_OF_EXTENT = 2
 
 
-class GeoPackageProvider(BaseProvider):
+class GeoPackageProvider(LayerProvider):
     """Reads one layer; opens nothing until it is used, then raises ProviderConnectionError.
 
     `table` names the layer of a file that has several. An item's id is the value of the configured `id_field`, else of
@@ -52,6 +62,7 @@ class GeoPackageProvider(BaseProvider):
     """
 
     reads: ClassVar[Literal["feature"]] = "feature"
+    counting = "exact"
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
         try:
@@ -60,59 +71,59 @@ class GeoPackageProvider(BaseProvider):
             self._language = OnlyLanguage(provider_def)
         except (CRSError, ValueError) as error:
             raise ProviderConnectionError(f"storage_crs: {error}") from error
-        self.classes: Classes = provider_def.get("classes", CLASSES)
         self.table: str | None = provider_def.get("table")
-        given = self.time_field or ()
-        self._time_fields: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
-        self._given_crs: str | None = provider_def.get("storage_crs")
+        self._options = LayerOptions.read(provider_def)
+        self._last: LayerFacts | None = None
+        self._pinned: LayerFacts | None = None
         self.editable = False  # the handlers then refuse whatever would be written
+
+    def now(self) -> Self:
+        """Return a provider with the facts about the current file, which is not examined again until it is read."""
+        same = copy(self)
+        same._pinned = self._known  # noqa: SLF001 - it is one of us
+        return same
+
+    @property
+    def _known(self) -> LayerFacts:
+        """The facts about the layer in the current file."""
+        if self._pinned is not None:
+            return self._pinned
+        with _as_provider_error():
+            layer = layer_of(Path(self.data), self.table, self.id_field)
+            if self._last is None or self._last.layer is not layer:
+                self._last = facts_of(layer, self._options)
+        return self._last
 
     @property
     def layer(self) -> Layer:
-        """The layer that is read, as the file is now."""
-        with _as_provider_error():
-            layer = layer_of(Path(self.data), self.table, self.id_field)
-            if self.id_field and self.id_field not in (*layer.names, layer.key):
-                raise BrokenSource(f"there is no column {self.id_field}; there are {', '.join(layer.names)}")
-            for name in self.properties or ():
-                if name not in (*layer.names, layer.key):
-                    raise BrokenSource(f"there is no column {name}; there are {', '.join(layer.names)}")
-            if self._given_crs is None and not (layer.epsg or layer.system):
-                raise BrokenSource("the system of its coordinates is unknown: name it as `storage_crs`")
-            return layer
-
-    @property
-    def id_column(self) -> str | None:
-        """The attribute that is an item's id, None where that is the rowid."""
-        layer = self.layer
-        column = self.id_field or layer.identity
-        return None if column == layer.key else column
+        """The layer that is read."""
+        return self._known.layer
 
     @property
     def times(self) -> TimeColumns | None:
         """The columns that say when an item is, None where there are none: then it matches every time."""
-        with _as_provider_error():
-            return time_columns(self.layer.columns, self._time_fields)
+        return self._known.times
 
     @property
     def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
         """The first and the last moment of all items, None for an open end; None where it is not known."""
-        times, layer = self.times, self.layer
-        return None if times is None else _time_extent(Path(self.data), layer.table, layer.key, times)
+        known = self._known
+        with _as_provider_error():
+            return (
+                None
+                if known.times is None
+                else time_extent(Path(self.data), known.layer.table, known.layer.key, known.times)
+            )
 
     @property
     def native(self) -> Crs:
         """The system of the coordinates as they are stored; GeoPackages put x before y."""
-        layer = self.layer
-        with _as_provider_error():
-            return _system(self._given_crs or layer.system or layer.epsg)
+        return self._known.native
 
     @property
     def systems(self) -> tuple[Crs, ...]:
         """The systems that items can be asked for in, the default first."""
-        offered = (CRS84, crs_of(4326), crs_of(3857), crs_of(3035))
-        native = self.native
-        return offered if native in offered or not native.uri else (*offered, native)
+        return self._known.systems
 
     @property
     def crs_list(self) -> list[str]:
@@ -127,38 +138,22 @@ class GeoPackageProvider(BaseProvider):
     @property
     def geometry_name(self) -> str:
         """The name of the column of the geometry."""
-        return self.layer.geometry
+        return self._known.layer.geometry
+
+    @property
+    def geometry_type(self) -> str:
+        """The declared type of the geometries in lower case, such as `multipolygon`; `geometry` for any."""
+        return self._known.layer.geometry_type.lower()
+
+    @property
+    def id_type(self) -> str:
+        """The JSON type of an item's id."""
+        known = self._known
+        return "integer" if known.id_column is None else str(known.columns[known.id_column]["type"])
 
     def get_fields(self) -> dict[str, Any]:
-        """Return the attributes with their JSON types; of land cover also the values there are."""
-        known: dict[str, dict[str, Any]] = {
-            "class_code": {"enum": [land_cover.value for land_cover in self.classes]},
-            "class_name": {"enum": [land_cover.name for land_cover in self.classes]},
-        }
-        roles = self._roles()
-        _ = self.native  # raises where the coordinates cannot be placed
-        return {
-            column.name: {**json_type(column.type), **known.get(column.name, {}), **roles.get(column.name, {})}
-            for _, column in self._shown()
-        }
-
-    def _shown(self) -> list[tuple[int, Column]]:
-        """Return the attributes of an item with their places in a row: those of `properties` in its order, or all."""
-        id_column = self.id_column
-        columns = {each.name: (i, each) for i, each in enumerate(self.layer.columns) if each.name != id_column}
-        return [columns[name] for name in self.properties or columns if name in columns]
-
-    def _roles(self) -> Mapping[str, Mapping[str, str]]:
-        """Return what the columns of the time are to clients (OGC API Features, part 5)."""
-        times = self.times
-        if times is None:
-            return {}
-        if times.single:
-            return {times.begin: {"x-ogc-role": "primary-instant"}}
-        return {
-            times.begin: {"x-ogc-role": "primary-interval-start"},
-            times.end: {"x-ogc-role": "primary-interval-end"},
-        }
+        """Return the attributes with their JSON types."""
+        return {name: dict(field) for name, field in self._known.fields.items()}
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -166,28 +161,105 @@ class GeoPackageProvider(BaseProvider):
         return self.get_fields()
 
     def find(self, query: ItemQuery) -> ItemPage:
-        """Return a page of items. Raises RequestTooLarge where looking for them takes too long."""
-        refuse_restriction()
+        """Return a page of items. Raises RequestTooLarge where looking for them takes too long, FilterError."""
         with self._open() as reader:
-            searched = search(reader, self._selection(reader, query))
-            batch = searched.page(query.limit, query.offset, damaged=self._damaged)
-            return ItemPage(list(map(whole_of, self._features(batch, query))), searched.count())
+            page = self._page(reader, query)
+            features = [whole_of(row) for batch in page for row in self._features(batch, query)]
+            return ItemPage(features, self._summary(page, query))
 
-    def write(self, query: ItemQuery, file: IO[bytes]) -> ItemCount:
+    def texts(self, query: ItemQuery) -> tuple[list[bytes], PageSummary]:
+        """Return a page of items as JSON. Raises as `find`."""
+        with self._open() as reader:
+            page = self._page(reader, query)
+            items = [text_of(row).encode() for batch in page for row in self._features(batch, query)]
+            return items, self._summary(page, query)
+
+    def tile(self, query: TileQuery) -> bytes:
+        """Return a Mapbox Vector Tile. Raises RequestTooLarge where looking for its features takes too long."""
+        with self._open() as reader:
+            extent = extent_of(reader)
+            area = None if extent is None else area_of([query.around], Box(extent, self.native))
+            if area is None or area.is_empty:
+                return b""
+            searched = search(reader, Selection(area=area), self._filters(reader, ()))
+            west, south, east, north = area.bounds
+            least = max(east - west, north - south) / SMALLEST
+            page = PageOfFeatures(searched, query.most, damaged=self._damaged)
+            return encode(query.layer, [each for batch in page for each in self._drawn(batch, query, least)])
+
+    def _drawn(self, batch: Batch, query: TileQuery, least: float) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+        """Yield the features of a tile with their outlines in its units, without those that are too small to see."""
+        known = self._known
+        west, south, east, north = shapely.bounds(batch.geometries).T
+        seen = (np.fmax(east - west, north - south) > least) | (shapely.get_dimensions(batch.geometries) == 0)
+        places = np.flatnonzero(seen)
+        with _as_provider_error():
+            moved = transformed(shapely.force_2d(batch.geometries[places]), known.native, query.crs)
+        for place, outline in zip(places.tolist(), drawn(moved, query.bounds), strict=True):
+            row = batch.rows[place]
+            id_ = batch.keys[place] if known.id_place is None else row[known.id_place]
+            yield id_, outline, {each.name: each.value(row[each.place]) for each in known.shown}
+
+    def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
         """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.
 
-        Raises RequestTooLarge where looking for them takes too long, OSError.
+        Raises RequestTooLarge where looking for them takes too long, FilterError, OSError.
         """
-        refuse_restriction()
-        returned = 0
         with self._open() as reader:
-            searched = search(reader, self._selection(reader, query))
-            matched = searched.count()
-            for batch in searched.pieces(query.limit, query.offset, damaged=self._damaged):
-                file.write(b"," if returned else b"")
-                file.write(",".join(map(text_of, self._features(batch, query))).encode())
-                returned += len(batch.keys)
-            return ItemCount(returned, matched)
+            page = self._page(reader, query)
+            comma = b""
+            for batch in page:
+                file.write(comma + ",".join(map(text_of, self._features(batch, query))).encode())
+                comma = b","
+            return self._summary(page, query)
+
+    def _page(self, reader: Reader, query: ItemQuery) -> PageOfFeatures:
+        selection = self._selection(reader, query)
+        searched = search(reader, selection, self._filters(reader, selection.filters))
+        return PageOfFeatures(searched, query.limit, query.offset, query.after, self._damaged)
+
+    def _filters(self, reader: Reader, given: Sequence[Filter]) -> list[Sql]:
+        """Return the filters and the rules of what the caller may see in SQL; rules may name every column."""
+        known = self._known
+        name = self.geometry_name if "geometry" in known.columns else "geometry"  # as the queryables name it
+        rules = row_rules(name)
+        if not rules and not given:
+            return []
+        dialect = GeoPackageDialect(reader, known.native.name)
+        try:
+            found = [where(each, known.columns, name, dialect) for each in rules]
+        except FilterError as error:
+            raise RestrictionUnsupported(MISFIT) from error
+        return found + [where(each, known.fields, name, dialect) for each in given]
+
+    def _summary(self, page: PageOfFeatures, query: ItemQuery) -> PageSummary:
+        count = None if query.counting == "none" else self._count(page, exact=query.counting == "exact")
+        return PageSummary(
+            page.returned,
+            None if count is None else count.number,
+            estimated=count is not None and count.estimated,
+            more=page.more_after,
+            next=page.last if page.more_after else None,
+            previous=replace(page.first, backwards=True) if page.first and page.more_before else None,
+        )
+
+    def _count(self, page: PageOfFeatures, *, exact: bool) -> Count:
+        """Return how many items match; a page that has the last of them says it itself."""
+        if page.limit and page.after is None and not page.more_after and (page.returned or not page.offset):
+            return Count(page.offset + page.returned)
+        return self._counted(page.search, exact=exact)
+
+    def _counted(self, searched: Search, *, exact: bool) -> Count:
+        """Return how many items are selected, known for recent searches as long as the file stays the same."""
+        counts, key = self._known.counts, searched.key
+        known = counts.get(key)
+        if known is None or (exact and known.estimated):
+            known = Count(searched.count()) if exact else count_cheaply(searched, lambda: self._all(searched.reader))
+            counts.put(key, known)
+        return known
+
+    def _all(self, reader: Reader) -> int:
+        return self._counted(search(reader, Selection()), exact=True).number
 
     def get(  # type: ignore[override] # an argument that is not known is a mistake
         self,
@@ -198,73 +270,36 @@ class GeoPackageProvider(BaseProvider):
         crs_transform_spec: Transformation | None = None,
     ) -> Feature:
         """Return one item, for pygeoapi and, with `crs`, for our own route. Raises ProviderItemNotFoundError."""
-        refuse_restriction()
-        self._language.check(language)
+        if language is not None:
+            self._language.check(language)
         query = ItemQuery(crs=crs or self._coordinates.target(crs_transform_spec))
-        with bounded(), self._open() as reader:
-            column = self.id_column or reader.layer.key
-            found = search(reader, Selection(equal={column: stored(identifier)})).page(_ALIKE, 0, damaged=self._damaged)
-            for written in self._features(found, query):
-                if str(written.id) == identifier:
-                    return whole_of(written)
+        try:
+            alike = self._alike(identifier, query)
+        except RequestTooLarge as error:
+            raise ProviderRequestEntityTooLargeError(str(error)) from error
+        for written in alike:
+            if str(written.id) == identifier:
+                return whole_of(written)
         raise ProviderItemNotFoundError(identifier)
-
-    def query(  # noqa: PLR0913 - pygeoapi's arguments
-        self,
-        offset: int = 0,
-        limit: int = 10,
-        resulttype: str = "results",
-        *,
-        bbox: Sequence[float] = (),
-        datetime_: str | None = None,
-        properties: Sequence[tuple[str, Any]] = (),
-        sortby: Sequence[Mapping[str, str]] = (),
-        select_properties: Sequence[str] = (),
-        skip_geometry: bool = False,
-        q: str | None = None,
-        language: object | None = None,
-        filterq: object | None = None,
-        crs_transform_spec: Transformation | None = None,
-    ) -> dict[str, Any]:
-        """Return items as pygeoapi's handlers ask for them; our own route asks `find` and `write`.
-
-        Raises ProviderInvalidQueryError for what cannot be answered, ProviderRequestEntityTooLargeError for a page that
-        would end before its limit: the next one is reckoned from that.
-        """
-        refuse_restriction()
-        refuse_unanswered(q=q, filterq=filterq)
-        self._language.check(language)
-        fields = self.get_fields()
-        asked = ItemQuery(
-            boxes=self._coordinates.boxes(bbox),
-            selection=selection_of(fields, self.times, properties=properties, datetime_=datetime_, sortby=sortby),
-            crs=self._coordinates.target(crs_transform_spec),
-            properties=names_of(select_properties, fields),
-            geometry=not skip_geometry,
-        )
-        query = page_of(asked, offset=offset, limit=limit, resulttype=resulttype)
-        with bounded():
-            page = self.find(query)
-            if (returned := len(page.features)) < min(query.limit, max(0, page.matched - offset)):
-                raise RequestTooLarge(f"items that large are answered {returned} at a time; ask for a smaller limit")
-        matched = {"numberMatched": page.matched} if self.count or resulttype == "hits" else {}
-        return {"type": "FeatureCollection", "features": [*page.features], **matched, "numberReturned": returned}
 
     def get_domains(
         self,
         properties: Sequence[str] = (),
         current: bool = False,  # noqa: FBT001, FBT002 - pygeoapi's signature
     ) -> tuple[dict[str, list[Any]], bool]:
-        """Return the values of the properties, those of the file as it is, and True; without one that has too many."""
+        """Return the values of the properties, those of the file as it is, and True; without one that has too many.
+
+        They are those of the items that the caller may see.
+        """
         del current
-        refuse_restriction()
         domains = {}
         with self._open() as reader:
-            for _, column in self._shown():
-                if column.name in (properties or self.get_fields()) and "BLOB" not in column.type:
+            seen = search(reader, Selection(), self._filters(reader, ()))
+            for column in self._known.shown:
+                if column.name in (properties or self._known.fields) and not column.is_blob:
                     with suppress(RequestTooLarge):
-                        found = distinct(reader, column.name, most=_MOST_VALUES)
-                        domains[column.name] = [converted(column.type)(value) for value in found or ()]
+                        found = distinct(seen, column.name, most=MOST_VALUES)
+                        domains[column.name] = [column.value(value) for value in found or ()]
         return {name: values for name, values in domains.items() if values}, True
 
     def _selection(self, reader: Reader, query: ItemQuery) -> Selection:
@@ -276,35 +311,37 @@ class GeoPackageProvider(BaseProvider):
         return query.selection if everything else replace(query.selection, area=area, unplaced=True)
 
     def _features(self, batch: Batch, query: ItemQuery) -> Iterator[ItemRow]:
-        id_column, names = self.id_column, self.layer.names
-        wanted = [
-            (i, column.name, converted(column.type))
-            for i, column in self._shown()
-            if query.properties is None or column.name in query.properties
-        ]
-        ids = [row[names.index(id_column)] for row in batch.rows] if id_column else batch.keys
+        known, wanted = self._known, query.properties
+        shown = [each for each in known.shown if wanted is None or each.name in wanted]
+        ids = batch.keys if known.id_place is None else [row[known.id_place] for row in batch.rows]
         outlines: Iterable[str] = repeat(NO_GEOMETRY)
         if query.geometry:
             with _as_provider_error():
-                outlines = geojson_texts(batch.geometries, self.native, query.crs)
+                crs = self._coordinates.ordered(query.crs) if self._coordinates.always_xy else query.crs
+                outlines = geojson_texts(batch.geometries, known.native, crs)
         for id_, outline, row in zip(ids, outlines, batch.rows, strict=False):
-            yield ItemRow(plain(id_), outline, {name: value(row[i]) for i, name, value in wanted})
+            yield ItemRow(plain(id_), outline, {each.name: each.value(row[each.place]) for each in shown})
+
+    def _alike(self, identifier: str, query: ItemQuery) -> list[ItemRow]:
+        """Return the items whose id may be the identifier, as SQLite takes several values for the same."""
+        with self._open() as reader:
+            selection = Selection(equal={self._known.id_column or reader.layer.key: stored(identifier)})
+            found = search(reader, selection, self._filters(reader, ())).page(_ALIKE, 0, damaged=self._damaged)
+            return list(self._features(found, query))
 
     def _damaged(self, key: Any, reason: str) -> None:
         _LOGGER.warning("%s, row %s: the geometry cannot be read: %s", Path(self.data).name, key, reason)
 
     @contextmanager
     def _open(self) -> Iterator[Reader]:
-        layer = self.layer
+        layer = self._known.layer
         with (
             _as_provider_error(),
-            read_geopackage(Path(self.data), table=layer.table, key=self.id_field, seconds=_SECONDS) as reader,
+            read_geopackage(Path(self.data), layer=layer, seconds=_SECONDS) as reader,
         ):
             yield reader
 
 
-_MOST_VALUES = 1_000
-"""Values of a property that are listed; one that has more has no list."""
 _ALIKE = 10
 """Ids that are compared in full where several look alike to SQLite, such as 1 and 1.0."""
 
@@ -316,29 +353,3 @@ def _as_provider_error() -> Iterator[None]:
         yield
     except (BrokenSource, ProjError) as error:
         raise ProviderConnectionError(str(error)) from error
-
-
-def _system(name: str | int) -> Crs:
-    """Return the system of an EPSG code, a URI or what PROJ reads. Raises BrokenSource where it leads nowhere."""
-    try:
-        code = name if isinstance(name, int) else epsg_of(name)
-        crs = CRS84 if code == CRS84.epsg else crs_of(code) if code else foreign_crs(str(name))
-        transformer(crs.name, CRS84.name)
-    except (ValueError, ProjError) as error:
-        raise BrokenSource(f"its coordinates cannot be put into longitude and latitude: {error}") from error
-    return crs
-
-
-@cached_by_file(most=1_024)
-def _time_extent(
-    source: Path, table: str, key: str, times: TimeColumns
-) -> tuple[datetime | None, datetime | None] | None:
-    """Return the first and the last moment of a layer, None where there is none or it takes too long to find."""
-    try:
-        with read_geopackage(source, table=table, key=key, seconds=_SECONDS_OF_EXTENT) as reader:
-            [(begin, end)] = reader.rows(extent_sql(times, table))
-    except RequestTooLarge:
-        return None
-    if begin is None and end is None:
-        return None
-    return begin if begin is None else moment(begin), end if end is None else moment(end)

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from pygeoapi.provider.base import ProviderConnectionError
 
-from plugins.crs import CRS84, Box, Crs, boxes_of, crs_named
+from plugins.crs import CRS84, Box, Crs, boxes_of, crs_named, interval_of, value_of
 from plugins.features import ItemQuery
-from plugins.literals import interval_of, value_of
 from plugins.refusals import invalid, refused
+from products.vector.cql import Filter, having_words
 from products.vector.query import Selection, SortKey, Times
 from products.vector.times import TimeColumns
 
@@ -34,7 +34,7 @@ class Coordinates:
     def __init__(self, provider_def: Mapping[str, Any]) -> None:
         name = provider_def.get("storage_crs")
         self._stated = CRS84 if name is None else crs_named(name)
-        self._always_xy = bool(provider_def.get("always_xy"))
+        self.always_xy = bool(provider_def.get("always_xy"))
 
     def boxes(self, bbox: Sequence[float]) -> tuple[Box, ...] | None:
         """Return what a bbox covers, None without one. Raises ProviderInvalidQueryError."""
@@ -47,7 +47,11 @@ class Coordinates:
         """Return the system of the answer. Raises ProviderInvalidQueryError."""
         with refused("crs"):
             crs = self._stated if transformation is None else crs_named(transformation.target_crs_uri)
-        return replace(crs, northing_first=False) if self._always_xy else crs
+        return self.ordered(crs)
+
+    def ordered(self, crs: Crs) -> Crs:
+        """Return the system with the order of coordinates that answers have in it."""
+        return replace(crs, northing_first=False) if self.always_xy else crs
 
 
 class OnlyLanguage:
@@ -58,12 +62,12 @@ class OnlyLanguage:
         names = [str(name).replace("_", "-") for name in (given if isinstance(given, list) else [given])]
         if len(names) > 1:
             raise ProviderConnectionError(f"languages: {', '.join(names)}: the texts of a layer have one")
-        self._name = names[0] if names else None
+        self.name = names[0] if names else None
 
     def check(self, language: object | None) -> None:
         """Raise ProviderInvalidQueryError for another one."""
-        if language is not None and str(language).replace("_", "-") != self._name:
-            raise invalid(f"lang: {language}: allowed: {self._name or 'none'}")
+        if language is not None and str(language).replace("_", "-") != self.name:
+            raise invalid(f"lang: {language}: allowed: {self.name or 'none'}")
 
 
 def selection_of(
@@ -73,9 +77,16 @@ def selection_of(
     properties: Iterable[tuple[str, Any]],
     datetime_: str | None,
     sortby: Iterable[Mapping[str, str]],
+    q: str | None,
+    filterq: object | None,
 ) -> Selection:
     """Return what filters and orders the items. Raises ProviderInvalidQueryError."""
-    return Selection(equal=_equal(properties, fields), times=_times(datetime_, columns), order=_order(sortby, fields))
+    return Selection(
+        equal=_equal(properties, fields),
+        times=_times(datetime_, columns),
+        order=_order(sortby, fields),
+        filters=_filters(q, filterq, fields),
+    )
 
 
 def page_of(query: ItemQuery, *, offset: int, limit: int, resulttype: str) -> ItemQuery:
@@ -95,12 +106,13 @@ def names_of(select_properties: Sequence[str], fields: Mapping[str, Any]) -> fro
     return frozenset(select_properties) or None
 
 
-def refuse_unanswered(*, q: str | None, filterq: object | None) -> None:
-    """Raise ProviderInvalidQueryError for what a GeoPackage cannot be asked."""
-    if q is not None:
-        raise invalid("q: text is not searched for; allowed: a property with its value")
+def _filters(q: str | None, filterq: object | None, fields: Mapping[str, Any]) -> tuple[Filter, ...]:
     if filterq is not None:
-        raise invalid("filter: CQL2 is not understood; allowed: a property with its value, bbox, datetime")
+        raise invalid("filter: CQL2 is not understood here; allowed: a property with its value, q, bbox, datetime")
+    if q is None:
+        return ()
+    with refused("q"):
+        return (Filter(having_words(q, fields)),)
 
 
 def _equal(properties: Iterable[tuple[str, Any]], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from orchestration.heartbeat import heartbeat_age
 from orchestration.job import UNFINISHED, Job, JobQuery, Manifest, Notice, Order, Output, Status
 from orchestration.net.connection import parse_address
 from orchestration.prebuilt.product import PrebuiltProducts
+from orchestration.store.database import database_of
 from orchestration.store.jobs import StoredJobs
-from orchestration.store.place import place_of
 from plugins.requests import checked_inputs, checked_outputs
 from products.catalogue import Catalogue, catalogue_of, read_configuration
 
@@ -172,7 +172,7 @@ class Manager(BaseManager):
         if self.connection is None:
             raise NotImplementedError("server.manager has no connection: the state folder or the database of a worker")
         url = str(self.connection) if _is_url(self.connection) else None
-        return StoredJobs(place_of(url, self._state_dir, connections=_CONNECTIONS), lazy=True)
+        return StoredJobs(database_of(url, self._state_dir, connections=_CONNECTIONS), lazy=True)
 
     @property
     def _state_dir(self) -> Path:

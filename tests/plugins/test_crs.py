@@ -28,7 +28,7 @@ def test_systems_are_found_by_their_names(name: str, expected: Crs | None) -> No
     assert find_crs(name, OFFERED) == expected
 
 
-def test_a_system_that_is_not_offered_is_not_found() -> None:
+def test_an_unsupported_system_is_not_found() -> None:
     assert find_crs("OGC:CRS84", OFFERED[1:]) is None
 
 
@@ -37,24 +37,24 @@ def test_the_order_of_axes_is_that_of_the_definition(epsg: int, northing_first: 
     assert crs_of(epsg).northing_first is northing_first
 
 
-def test_a_code_that_is_none_is_refused() -> None:
+def test_an_invalid_code_is_refused() -> None:
     with pytest.raises(ValueError, match="999999"):
         crs_of(999_999)
 
 
-def test_a_box_in_another_system_holds_its_edges_too() -> None:
+def test_a_box_in_another_system_includes_its_curved_edges() -> None:
     """The northern edge of a box in degrees bulges beyond its corners in EPSG:3035."""
     box = Box((-10.0, 50.0, 30.0, 60.0), CRS84)
     corners = [Box((x, y, x, y), CRS84).to(crs_of(3035)).bbox[1] for x in (-10.0, 30.0) for y in (50.0, 60.0)]
     assert box.to(crs_of(3035)).bbox[1] < min(corners) - 10_000
 
 
-def test_boxes_are_cut() -> None:
+def test_boxes_are_cut_at_the_limits_of_a_system() -> None:
     one, other = Box((0, 0, 10, 10), CRS84), Box((5, -5, 20, 5), CRS84)
     assert one.cut(other) == Box((5, 0, 10, 5), CRS84)
     assert one.cut(Box((10, 0, 20, 10), CRS84)) is None
 
 
-def test_a_box_that_has_no_place_in_a_system_is_refused() -> None:
+def test_a_box_without_coordinates_in_a_system_is_refused() -> None:
     with pytest.raises(ValueError, match="outside"):
         Box((0, 100, 10, 110), CRS84).to(crs_of(3857))

@@ -1,4 +1,4 @@
-"""Boxes in other systems than the features: what they cover of an extent, however odd that is."""
+"""Boxes in other systems than the features: the part of an extent that they cover, also of invalid extents."""
 
 import pytest
 import shapely
@@ -32,7 +32,7 @@ SVALBARD = (16.0, 78.5)
         ((-1e9, -1e9, 1e9, 1e9), 3857, WARSAW),
     ],
 )
-def test_a_box_covers_its_places_of_an_extent_with_damaged_features(
+def test_a_box_covers_its_part_of_an_extent_with_damaged_features(
     extent: Bounds, bbox: Bounds, epsg: int, there: tuple[float, float]
 ) -> None:
     """One feature at 1e9 degrees, or one at a pole, must not hide the others from a box in metres."""

@@ -15,8 +15,8 @@ from plugins.geojson import geojson_texts
 from plugins.geopackage import GeoPackageProvider
 from products.errors import RequestTooLarge
 from products.nations import NATIONS_FILE
-from products.vector import query
-from products.vector.query import Selection
+from products.vector import meeting, query
+from products.vector.query import Selection, SortKey
 
 
 def provider_of(path: Path, **definition: Any) -> GeoPackageProvider:
@@ -44,7 +44,7 @@ def test_a_missing_file_is_no_error_until_it_is_used(tmp_path: Path) -> None:
             use()
 
 
-def test_an_id_field_that_there_is_not_is_a_broken_source() -> None:
+def test_a_missing_id_field_is_a_broken_source() -> None:
     with pytest.raises(ProviderConnectionError):
         provider_of(NATIONS_FILE, id_field="iso").get_fields()
 
@@ -61,7 +61,7 @@ def test_fields_have_json_types_and_the_values_of_classes(
     assert "id" not in nations.fields
 
 
-def test_systems_hold_the_default_and_the_storage_crs(
+def test_systems_include_the_default_and_the_storage_crs(
     land_cover: GeoPackageProvider, nations: GeoPackageProvider
 ) -> None:
     assert land_cover.storage_crs_uri == "http://www.opengis.net/def/crs/EPSG/0/3035"
@@ -79,29 +79,29 @@ def test_items_by_text_and_by_number(nations: GeoPackageProvider, land_cover: Ge
             provider.get(identifier)
 
 
-def test_query_is_a_page_of_all(nations: GeoPackageProvider) -> None:
+def test_a_query_is_a_page_of_all_items(nations: GeoPackageProvider) -> None:
     page = nations.query(offset=44, limit=10)
     assert [feature["id"] for feature in page["features"]] == ["TR_3035", "XK_3909"]
     assert page["numberMatched"] == 46
 
 
-def test_a_page_ends_where_it_becomes_too_large_but_never_without_an_item(
-    nations: GeoPackageProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_too_large_page_is_cut_but_has_an_item(nations: GeoPackageProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "_MAX_BYTES", 20_000)
     assert 1 < len(nations.find(ItemQuery(limit=46)).features) < 46
     monkeypatch.setattr(query, "_MAX_BYTES", 1)
     page = nations.find(ItemQuery(limit=46, offset=33))
     assert [feature["id"] for feature in page.features] == ["NO_25833"]
-    assert page.matched == 46
+    assert page.summary.matched == 46
 
 
-def test_an_area_that_meets_too_much_is_refused(
+def test_an_area_with_too_many_items_is_refused_only_if_all_are_needed(
     land_cover: GeoPackageProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query, "_MAX_CANDIDATES", 1_000)
+    monkeypatch.setattr(meeting, "_MAX_CANDIDATES", 1_000)
+    boxes = [Box((20, 49, 21, 50), CRS84)]
     with pytest.raises(RequestTooLarge, match="smaller"):
-        land_cover.find(ItemQuery(boxes=[Box((20, 49, 21, 50), CRS84)]))
+        land_cover.find(ItemQuery(boxes=boxes, selection=Selection(order=(SortKey("class_code"),))))
+    assert len(land_cover.find(ItemQuery(boxes=boxes, limit=50)).features) == 50
 
 
 def test_boxes_in_web_mercator(nations: GeoPackageProvider) -> None:
@@ -109,7 +109,7 @@ def test_boxes_in_web_mercator(nations: GeoPackageProvider) -> None:
     assert [feature["id"] for feature in nations.find(ItemQuery(boxes=[box])).features] == ["PL_2180"]
 
 
-def test_a_filter_holds_together_with_a_box(nations: GeoPackageProvider) -> None:
+def test_a_filter_and_a_box_apply_together(nations: GeoPackageProvider) -> None:
     box = Box((-10, 48, 3, 56), CRS84)
     found = nations.find(ItemQuery(boxes=[box], selection=Selection(equal={"code": "GB"}), limit=50))
     assert {feature["id"] for feature in found.features} == {"GB_27700", "GB_3108", "GB_3109"}
@@ -127,7 +127,7 @@ def test_a_polygon_with_a_coordinate_that_is_no_number_has_no_geometry(number: f
 
 
 @pytest.mark.parametrize("number", [1e15, -1e300, 1e305, 1.7e308])
-def test_the_largest_numbers_stay_what_they_are(number: float) -> None:
+def test_the_largest_numbers_are_unchanged(number: float) -> None:
     points = np.array([shapely.Point(number, 49.123456789), shapely.Point(1, 2, number)], dtype=object)
     found = [json.loads(text)["coordinates"] for text in geojson_texts(points, CRS84, CRS84)]
     assert found == [[number, 49.1234568], [1, 2, number]]

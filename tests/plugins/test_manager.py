@@ -19,7 +19,7 @@ def manager() -> Manager:
     return found
 
 
-def test_the_configured_processes_are_there() -> None:
+def test_the_configured_processes_are_listed() -> None:
     assert list(manager().processes) == [
         "extract-product",
         "estimate-product",
@@ -42,17 +42,17 @@ def test_the_id_of_each_process_is_the_configured_one() -> None:
         assert manager().get_processor(name).metadata["id"] == name
 
 
-def test_an_unknown_process_is_unknown() -> None:
+def test_an_unknown_process_is_an_error() -> None:
     with pytest.raises(UnknownProcessError):
         manager().get_processor("nothing")
 
 
-def test_it_runs_asynchronously_and_calls_nobody_back() -> None:
+def test_the_manager_runs_asynchronously_without_callbacks() -> None:
     assert manager().is_async
     assert not manager().supports_subscribing
 
 
-def test_jobs_are_not_pygeoapis() -> None:
+def test_the_manager_has_no_jobs_for_pygeoapi() -> None:
     with pytest.raises(JobNotFoundError):
         manager().get_job("x")
     with pytest.raises(NotImplementedError):

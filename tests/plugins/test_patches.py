@@ -13,27 +13,27 @@ from plugins import patches
 from plugins.patches import apply_patches, unaltered_json
 
 
-def test_json_keeps_its_signs() -> None:
+def test_json_is_not_html_escaped() -> None:
     document = {"title": "a < b > c & d: Größe", "when": datetime(2026, 1, 2, tzinfo=UTC)}
     assert json.loads(unaltered_json(document))["title"] == document["title"]
     assert json.loads(unaltered_json(document, pretty=True)) == json.loads(unaltered_json(document))
 
 
-def test_every_module_that_has_it_has_the_other_one() -> None:
+def test_every_module_has_the_patched_function() -> None:
     apply_patches()
     apply_patches()
     for module in (pygeoapi.api, pygeoapi.api.itemtypes, pygeoapi.api.processes, pygeoapi.util):
         assert module.to_json is unaltered_json
 
 
-def test_the_log_is_left_alone() -> None:
+def test_the_configuration_of_the_log_is_not_changed() -> None:
     apply_patches()
     before = list(logging.getLogger().handlers)
     pygeoapi.api.setup_logger({"level": "DEBUG"})
     assert logging.getLogger().handlers == before
 
 
-def test_what_is_patched_is_still_wrong_in_pygeoapi() -> None:
+def test_the_patched_bugs_still_exist_in_pygeoapi() -> None:
     """When this fails, pygeoapi no longer does it: remove the patch."""
     source = inspect.getsource(inspect.getmodule(pygeoapi.util.json_serial) or pygeoapi.util)
     assert "replace('<', '&lt;')" in source

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
@@ -33,6 +33,10 @@ SYSTEMS = [CRS84, *(f"{EPSG}{code}" for code in (4326, 3857, 3035, 2180))]
 GEOTIFF = {"name": "GTiff", "mimetype": "image/tiff; application=geotiff"}
 PNG = {"name": "png", "mimetype": "image/png"}
 WHOLE = {"bbox": [-180, -90, 180, 90], "crs": CRS84}
+
+
+ESTIMATED = -2
+"""For a number that is not counted, as that takes long."""
 
 
 class Both(NamedTuple):
@@ -97,7 +101,7 @@ def both(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot
 
 
 def for_vanilla(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same collections with what vanilla pygeoapi needs besides: lists of systems, formats, maps."""
+    """Return the same collections with the additional keys of vanilla pygeoapi: lists of systems, formats, maps."""
     resources = {}
     for name, entry in configuration["resources"].items():
         if entry["type"] != "collection":
@@ -120,7 +124,7 @@ def features_of(answer: httpx2.Response) -> list[dict[str, Any]]:
 
 
 def assert_same(ours: Mapping[str, Any], vanilla: Mapping[str, Any]) -> None:
-    """Vanilla writes `&lt;` for `<`, wherever it stands."""
+    """Vanilla writes `&lt;` for `<` everywhere."""
     properties = json.loads(json.dumps(vanilla["properties"]).replace("&lt;", "<").replace("&gt;", ">"))
     assert (ours["id"], ours["properties"]) == (vanilla["id"], properties)
     there, here = (numbers_of(feature["geometry"]) for feature in (vanilla, ours))
@@ -137,9 +141,10 @@ def numbers_of(geometry: Any) -> list[float]:
     return [geometry] if isinstance(geometry, int | float) else []
 
 
-def place_of_next(answer: httpx2.Response) -> str | None:
+def next_of(answer: httpx2.Response) -> str | None:
+    """Return the path and the query of the next page."""
     links = [each["href"] for each in answer.json()["links"] if each["rel"] == "next"]
-    return parse_qs(urlsplit(links[0]).query)["offset"][0] if links else None
+    return f"{urlsplit(links[0]).path}?{urlsplit(links[0]).query}" if links else None
 
 
 ITEMS: list[tuple[str, dict[str, str], int]] = [
@@ -164,6 +169,7 @@ ITEMS: list[tuple[str, dict[str, str], int]] = [
     ("stations", {"open": "true", "name": "O'Hara"}, 0),
     ("stations", {"open": "false", "name": "O'Hara"}, 11),
     ("stations", {"seen": "2020-02-11"}, 1),
+    ("stations", {"q": "łódź,nowhere", "limit": "12"}, 12),
     ("stations", {"properties": "name,share", "limit": "3"}, 45),
     ("stations", {"skipGeometry": "true", "limit": "3"}, 45),
     ("stations", {"crs": f"{EPSG}2180", "limit": "30"}, 45),
@@ -179,26 +185,30 @@ ITEMS: list[tuple[str, dict[str, str], int]] = [
 
 
 @pytest.mark.parametrize(("collection", "parameters", "matched"), ITEMS)
-def test_the_same_items(both: Both, collection: str, parameters: dict[str, str], matched: int) -> None:
+def test_items_are_the_same_as_in_vanilla(
+    both: Both, collection: str, parameters: dict[str, str], matched: int
+) -> None:
     ours, vanilla = both.ask(f"/collections/{collection}/items", f="json", **parameters)
     here, there = features_of(ours), features_of(vanilla)
     assert len(here) == len(there)
     for one, other in zip(here, there, strict=True):
         assert_same(one, other)
-    numbers = ("numberMatched", "numberReturned")
-    assert [ours.json()[name] for name in numbers] == [vanilla.json()[name] for name in numbers]
-    assert here or parameters.keys() & {"offset", "open"}
-    assert matched in {-1, ours.json()["numberMatched"]}
+    assert ours.json()["numberReturned"] == vanilla.json()["numberReturned"]
+    assert ours.json().get("numberMatched", ESTIMATED) in {ESTIMATED, vanilla.json()["numberMatched"]}
+    assert here or parameters.keys() & {"offset", "open"}, parameters
+    assert matched in {-1, ours.json().get("numberMatched")}
     assert ours.headers["Content-Crs"] == vanilla.headers["Content-Crs"]
     more = vanilla.json()["numberMatched"] > int(parameters.get("offset", 0)) + len(there)
-    assert place_of_next(ours) == (
-        place_of_next(vanilla) if more and there else None
-    )  # vanilla has one after a full page
+    following = next_of(ours)
+    assert (following is not None) == bool(more and there)  # vanilla has one after a full page
+    if following is not None:
+        page, theirs = both.ours.get(following), both.vanilla.get(next_of(vanilla) or "")
+        assert [each["id"] for each in features_of(page)] == [each["id"] for each in features_of(theirs)]
 
 
 @pytest.mark.parametrize("crs", SYSTEMS)
 @pytest.mark.parametrize(("collection", "item"), [("stations", "S/07"), ("stations", "S/03"), ("nations", "PL_2180")])
-def test_the_same_item(both: Both, collection: str, item: str, crs: str) -> None:
+def test_an_item_is_the_same_as_in_vanilla(both: Both, collection: str, item: str, crs: str) -> None:
     offered = both.ours.get(f"/collections/{collection}").json()["crs"]
     if crs not in offered:
         pytest.skip("a system of the other collection")
@@ -208,7 +218,7 @@ def test_the_same_item(both: Both, collection: str, item: str, crs: str) -> None
 
 
 @pytest.mark.parametrize("item", ["S/99", "0", "S", "' OR '1'='1", "%00"])
-def test_no_such_item(both: Both, item: str) -> None:
+def test_a_missing_item_is_404_in_both(both: Both, item: str) -> None:
     assert [answer.status_code for answer in both.ask(f"/collections/stations/items/{item}")] == [404, 404]
 
 
@@ -223,17 +233,17 @@ def test_no_such_item(both: Both, item: str) -> None:
         {"datetime": "../.."}, {"datetime": "1/2/3"},
         {"sortby": "none"}, {"sortby": "-none"}, {"properties": "name,none"},
         {"count": "many"}, {"count": "1_0"}, {"count": f"{1 << 64}"}, {"share": "nan"}, {"open": "perhaps"},
-        {"q": "word"}, {"filter": "name = 'x'"}, {"filter": "name ="}, {"resulttype": "all"},
+        {"q": ","}, {"filter": "name ="}, {"resulttype": "all"},
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_wrong_is_refused(both: Both, parameters: dict[str, str]) -> None:
+def test_invalid_requests_are_refused(both: Both, parameters: dict[str, str]) -> None:
     answers = both.ask("/collections/stations/items", **parameters)
     assert [answer.status_code for answer in answers] == [400, 400], answers[1].text
     assert "description" in answers[1].json()
 
 
-def test_only_their_number(both: Both) -> None:
+def test_the_number_of_items_is_the_same(both: Both) -> None:
     answer = both.vanilla.get("/collections/stations/items?resulttype=hits&name=O'Hara&f=json").json()
     assert (answer["features"], answer["numberMatched"], answer["numberReturned"]) == ([], 11, 0)
 
@@ -253,19 +263,25 @@ def test_the_other_formats_of_vanilla_are_made_of_the_same(both: Both) -> None:
 
 
 @pytest.mark.parametrize("collection", ["stations", "nations", "clcplus-vector", "clcplus-raster", "degrees"])
-def test_the_same_schema(both: Both, collection: str) -> None:
+def test_the_schema_is_the_same_as_in_vanilla(both: Both, collection: str) -> None:
     ours, vanilla = (answer.json()["properties"] for answer in both.ask(f"/collections/{collection}/schema", f="json"))
-    assert ours == vanilla
+    assert ours.keys() - {"id"} == vanilla.keys(), "only ours has the id"
+    shape = vanilla.pop("geometry", {})
+    assert ours.get("geometry", {}).items() >= shape.items() - {("format", "geometry-any")}, "only ours has its kind"
+    for name, field in vanilla.items():
+        if field.get("type") == "integer":
+            field.pop("x-ogc-role", None)  # a year is a number
+        assert {**ours[name], **field} == ours[name]
 
 
 @pytest.mark.parametrize("collection", ["stations", "nations", "clcplus-vector"])
-def test_the_same_queryables(both: Both, collection: str) -> None:
+def test_queryables_are_the_same_as_in_vanilla(both: Both, collection: str) -> None:
     ours, vanilla = both.ask(f"/collections/{collection}/queryables", f="json")
     types = [{name: field.get("type") for name, field in each.json()["properties"].items()} for each in (ours, vanilla)]
     assert types[0] == types[1]
 
 
-def test_the_values_that_there_are(both: Both) -> None:
+def test_the_actual_domain_is_the_same(both: Both) -> None:
     answer = both.vanilla.get("/collections/stations/queryables?profile=actual-domain&f=json").json()["properties"]
     assert answer["name"]["enum"] == ["Kraków &lt;b&gt;", "Nowy Sącz", "O'Hara", "Łódź"]
     assert answer["open"]["enum"] == [False, True]
@@ -307,7 +323,7 @@ WINDOWS: list[tuple[str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("collection", "parameters"), WINDOWS, ids=str)
-def test_the_same_pixels(both: Both, collection: str, parameters: dict[str, str]) -> None:
+def test_pixels_are_the_same_as_in_vanilla(both: Both, collection: str, parameters: dict[str, str]) -> None:
     path, asked = f"/collections/{collection}", {k: v for k, v in parameters.items() if k != "properties"}
     ours = grid_of(both.ours.get(f"{path}/coverage", params={**asked, "f": "tiff"}))
     vanilla = grid_of(both.vanilla.get(f"{path}/coverage", params={**parameters, "f": "GTiff"}))
@@ -337,7 +353,7 @@ def test_a_window_has_the_pixels_of_the_file(both: Both) -> None:
     ("collection", "bbox"),
     [("degrees", "-10,-10,-9,-9"), ("clcplus-raster", "0,0,1,1"), ("clcplus-raster", "20.1,49.2,20.15,49.25")],
 )
-def test_there_is_nothing_beside_the_coverage(both: Both, collection: str, bbox: str) -> None:
+def test_a_box_outside_of_the_coverage_is_empty_or_refused(both: Both, collection: str, bbox: str) -> None:
     """The last one lies in the coverage's envelope in degrees, beside it in its own system."""
     for form in ("json", "GTiff"):
         ours, vanilla = both.ask(f"/collections/{collection}/coverage", bbox=bbox, f=form)
@@ -348,7 +364,7 @@ def test_there_is_nothing_beside_the_coverage(both: Both, collection: str, bbox:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"subset": "Lat(50)"}, {"subset": 'Lat("a":"b")'}, {"subset": "Lat(51:50)"}, {"subset": "Depth(1:2)"},
+        {"subset": "Lat(50:)"}, {"subset": 'Lat("a":"b")'}, {"subset": "Lat(51:50)"}, {"subset": "Depth(1:2)"},
         {"subset": "Lat(50:50.1),N(1:2)"}, {"subset": "Lat(50:50.1),lat(1:2)"}, {"subset": "Lat"},
         {"subset": "Lat(50:50.1)", "bbox": "19,50,20,51"},
         {"bbox": "10,49,9,50", "bbox-crs": f"{EPSG}3857"}, {"bbox": "9,49,9,50"},
@@ -357,7 +373,7 @@ def test_there_is_nothing_beside_the_coverage(both: Both, collection: str, bbox:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_coverage_refuses_what_is_wrong(both: Both, parameters: dict[str, str]) -> None:
+def test_invalid_requests_for_a_coverage_are_refused(both: Both, parameters: dict[str, str]) -> None:
     answers = both.ask("/collections/degrees/coverage", **{"f": "json", **parameters})
     assert [answer.status_code for answer in answers] == [400, 400], answers[1].text
 
@@ -371,7 +387,7 @@ def test_a_coverage_refuses_what_is_wrong(both: Both, parameters: dict[str, str]
     ],
     ids=str,
 )
-def test_the_same_map(both: Both, parameters: dict[str, str]) -> None:
+def test_a_map_is_the_same_as_in_vanilla(both: Both, parameters: dict[str, str]) -> None:
     ours, vanilla = both.ask("/collections/degrees/map", f="png", **parameters)
     assert vanilla.status_code == ours.status_code == 200, vanilla.text
     one, other = (picture_of(answer) for answer in (ours, vanilla))
@@ -395,11 +411,11 @@ def picture_of(answer: httpx2.Response) -> NDArray[np.uint8]:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_map_refuses_what_is_wrong(both: Both, parameters: dict[str, str]) -> None:
+def test_invalid_requests_for_a_map_are_refused(both: Both, parameters: dict[str, str]) -> None:
     answers = both.ask("/collections/degrees/map", f="png", **{"bbox": "19.51,50.04,19.55,50.07", **parameters})
     assert [answer.status_code for answer in answers] == [400, 400], answers[1].text
 
 
-def test_what_is_too_large_is_413(both: Both) -> None:
+def test_a_too_large_request_is_413(both: Both) -> None:
     wanted = {"bbox": "19.51,50.04,19.55,50.07", "width": "50000", "height": "50000", "f": "png"}
     assert [answer.status_code for answer in both.ask("/collections/degrees/map", **wanted)] == [413, 413]

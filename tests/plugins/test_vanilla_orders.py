@@ -29,8 +29,8 @@ from processes.estimate_product import EstimateProduct
 from products.catalogue import read_configuration
 from server.app import create_app
 from server.settings import CONCERNS, Settings
+from tests.databases import BOTH, DatabaseOf
 from tests.orchestration.receivers import Receiver
-from tests.places import BOTH, PlaceOf
 from tests.plugins.vanilla import ROOT, serve_vanilla
 
 pytestmark = pytest.mark.long
@@ -124,7 +124,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             worker.wait(timeout=30)
 
 
-def test_a_synchronous_echo(running: Running) -> None:
+def test_echo_is_executed_synchronously(running: Running) -> None:
     answer = running.order("echo", inputs={"stringInput": "żółw <b>", "numberInput": 3})
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"stringOutput": "żółw &lt;b&gt;", "numberOutput": 3}
@@ -135,14 +135,14 @@ def test_a_synchronous_echo(running: Running) -> None:
     assert job["started"] <= job["finished"]
 
 
-def test_only_the_outputs_that_are_asked_for(running: Running) -> None:
+def test_only_requested_outputs_are_returned(running: Running) -> None:
     inputs = {"stringInput": "a", "numberInput": 3}
     assert running.order("echo", inputs=inputs, outputs={"stringOutput": {}}).json() == "a"
     both = running.order("echo", inputs=inputs, response="document").json()
     assert both == {"stringOutput": "a", "numberOutput": 3}
 
 
-def test_a_product_is_what_the_worker_made(running: Running) -> None:
+def test_a_product_has_the_bytes_that_the_worker_made(running: Running) -> None:
     answer = running.order("extract-product", prefer="respond-async", inputs={"product": "Raster", "aoi": AREA})
     assert answer.status_code == 201, answer.text
     assert answer.headers["Preference-Applied"] == "respond-async"
@@ -174,7 +174,7 @@ def rasters_of(archive: bytes) -> dict[str, bytes]:
         return {Path(name).suffix: package.read(name) for name in package.namelist() if name.endswith(".tif")}
 
 
-def test_a_table_is_the_same_bytes(running: Running) -> None:
+def test_a_csv_result_has_the_same_bytes(running: Running) -> None:
     body: dict[str, Any] = {"inputs": {"aoi": AREA}, "outputs": {"statistics": {"format": {"mediaType": "text/csv"}}}}
     vanilla = running.order("area-statistics", **body)
     ours = running.ours.post("/processes/area-statistics/execution", json=body)
@@ -195,7 +195,7 @@ def test_a_job_is_dismissed_and_then_deleted(running: Running) -> None:
     assert running.delete(job_id) == 404
 
 
-def test_jobs_that_were_taken_elsewhere_are_not_there(running: Running) -> None:
+def test_jobs_accepted_elsewhere_are_hidden(running: Running) -> None:
     answer = running.ours.post("/processes/echo/execution", json={"inputs": {"numberInput": 1}})
     theirs = answer.headers["Link"].partition("/jobs/")[2].partition(">")[0]
     mine = running.order("echo", prefer="respond-async", inputs={"numberInput": 1}).json()["jobID"]
@@ -254,7 +254,7 @@ def test_callbacks_are_called(running: Running) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_is_refused(running: Running, process: str, body: dict[str, Any], said: str) -> None:
+def test_invalid_requests_are_refused(running: Running, process: str, body: dict[str, Any], said: str) -> None:
     before = running.vanilla.get("/jobs?f=json&limit=1000").json()["jobs"]
     answer = running.order(process, **body)
     assert answer.status_code == 400, answer.text
@@ -275,7 +275,7 @@ def test_processes_are_described(running: Running) -> None:
         assert running.vanilla.get(f"/processes/{process}?f=html").status_code == 200
 
 
-def test_what_a_handler_adds_to_a_description_stays_with_that_process() -> None:
+def test_changes_by_a_handler_affect_only_one_description() -> None:
     """`describe_processes` adds async-execute to the list that it is given."""
     options = EstimateProduct({"name": "x"}).metadata["jobControlOptions"]
     options.append("async-execute")
@@ -288,7 +288,7 @@ def manager(connection: Path | str | None, **told: Any) -> Any:
     return get_manager({"server": {"manager": given}, "resources": resources})
 
 
-def test_it_opens_nothing_when_it_is_made(tmp_path: Path) -> None:
+def test_creating_the_manager_opens_nothing(tmp_path: Path) -> None:
     made = manager(tmp_path / "none")
     assert made.supports_subscribing
     assert made.get_jobs() == {"jobs": [], "numberMatched": 0}
@@ -299,7 +299,7 @@ def test_it_opens_nothing_when_it_is_made(tmp_path: Path) -> None:
     assert manager("postgresql://nobody@127.0.0.1:1/none").is_async
 
 
-def test_without_a_worker_it_is_an_error_at_once(tmp_path: Path) -> None:
+def test_without_a_worker_an_execution_fails_at_once(tmp_path: Path) -> None:
     for connection, age in ((None, None), (tmp_path, None), (tmp_path, 60)):
         if age:
             (tmp_path / "heartbeat").touch()
@@ -316,12 +316,12 @@ def test_the_orders_of_a_database_need_the_folder_of_the_worker() -> None:
         manager("postgresql://nobody@127.0.0.1:1/none").execute_process("echo", {})
 
 
-@pytest.mark.parametrize("place_of", BOTH, indirect=True)
-def test_jobs_that_others_add_and_change(place_of: PlaceOf, tmp_path: Path) -> None:
+@pytest.mark.parametrize("database_of", BOTH, indirect=True)
+def test_the_functions_of_base_manager_work_on_jobs(database_of: DatabaseOf, tmp_path: Path) -> None:
     """The functions of BaseManager that a handler never calls, on orders that nobody does."""
-    with_file = place_of.text.endswith("orders.sqlite")
-    made = manager(Path(place_of.text).parent) if with_file else manager(place_of.text, output_dir=str(tmp_path))
-    foreign = StoredJobs(place_of())
+    with_file = database_of.text.endswith("orders.sqlite")
+    made = manager(Path(database_of.text).parent) if with_file else manager(database_of.text, output_dir=str(tmp_path))
+    foreign = StoredJobs(database_of())
     first = made.add_job({"process_id": "echo", "parameters": {"numberInput": 1}})
     second = made.add_job({"process_id": "echo", "identifier": "ignored"})
     foreign.add(Order("echo", {}, "somebody"))
@@ -349,7 +349,7 @@ def test_jobs_that_others_add_and_change(place_of: PlaceOf, tmp_path: Path) -> N
     made._store.close()
 
 
-def test_a_synchronous_execution_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+def test_a_synchronous_execution_has_a_time_limit(tmp_path: Path) -> None:
     (tmp_path / "heartbeat").touch()
     with pytest.raises(Exception, match="goes on as job") as late:
         manager(tmp_path, wait=0.2).execute_process("echo", {})

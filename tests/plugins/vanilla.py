@@ -1,4 +1,4 @@
-"""Vanilla pygeoapi: its own Starlette application in a process of its own, with a configuration of ours."""
+"""Vanilla pygeoapi: its own Starlette application in a separate process, with our configuration."""
 
 import json
 import os

@@ -1,0 +1,48 @@
+"""Load the class of a plugin that the configuration names; a wrong one is named for the operator."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Literal
+
+from pygeoapi.plugin import PLUGINS
+
+Kind = Literal["provider", "process", "pubsub"]
+
+_BASES: Mapping[Kind, str] = {
+    "provider": "pygeoapi.provider.",
+    "process": "pygeoapi.process.base.BaseProcessor",
+    "pubsub": "pygeoapi.pubsub.base.BasePubSubClient",
+}
+"""What a class of each kind derives from: this class, or for a full stop at the end any class below the package."""
+
+
+class WrongPlugin(Exception):
+    """A plugin that cannot be used; the message says why, for the operator."""
+
+
+def plugin_class(kind: Kind, name: str) -> type[Any]:
+    """Return the class of a plugin, by pygeoapi's short name or a dotted one. Raises WrongPlugin."""
+    known: Mapping[str, str] = PLUGINS[kind]
+    module, _, attribute = known.get(name, name).rpartition(".")
+    if not module:
+        raise WrongPlugin(f"there is no {kind} {name}; allowed: a dotted name, or {', '.join(sorted(known))}")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way while it is imported
+        raise WrongPlugin(f"{name}: {reason_of(error)}") from error
+    bases = found.__mro__ if isinstance(found, type) else ()
+    needed = _BASES[kind]
+    if not any(_is_base(each, needed) for each in bases):
+        a_base = f"a base class in {needed.rstrip('.')}" if needed.endswith(".") else needed
+        raise WrongPlugin(f"{name}: is no subclass of {a_base}")
+    return found  # type: ignore[no-any-return]  # a class, as it has bases
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what a plugin raised: with the type, unless the message is Python's about a module or an attribute."""
+    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+
+
+def _is_base(each: type[Any], needed: str) -> bool:
+    name = f"{each.__module__}.{each.__qualname__}"
+    return name.startswith(needed) if needed.endswith(".") else name == needed

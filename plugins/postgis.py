@@ -1,0 +1,283 @@
+"""The provider of features that are in PostgreSQL with PostGIS."""
+
+import json
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import IO, Any, ClassVar, Literal, Self
+
+import shapely
+from pygeoapi.provider.base import (
+    ProviderConnectionError,
+    ProviderItemNotFoundError,
+    ProviderRequestEntityTooLargeError,
+)
+from pyproj.exceptions import CRSError
+
+from plugins.crs import Box, Crs
+from plugins.features import Feature, ItemPage, ItemQuery, PageSummary, TileQuery
+from plugins.geojson import area_of
+from plugins.item_arguments import Coordinates, OnlyLanguage, Transformation
+from plugins.layer_provider import MOST_VALUES, LayerProvider
+from plugins.postgis_columns import json_schema
+from plugins.postgis_facts import SECONDS_OF_LOOKING, LiveFacts, TableFacts, as_provider_error
+from plugins.postgis_filters import filters_of
+from plugins.postgis_page import Counted, PageOfTable
+from plugins.postgis_query import Form, both
+from products.errors import RequestTooLarge
+from products.vector.query import Selection
+from products.vector.times import TimeColumns
+from sql.reading import StatementTooLong, TableChanged
+from sql.tables import FeatureTable
+
+
+class PostgisProvider(LayerProvider):
+    """Reads one table or view; connects when it is used, then raises ProviderConnectionError where it cannot.
+
+    `data` is the place of the database, as pygeoapi's provider of PostgreSQL has it. An item's id is the value of
+    `id_field`, else of the primary key; its geometry that of `geom_field`, else of the first such column; its time that
+    of `time_field`, one column or those of begin and end, else of what `time_columns` finds. `storage_crs` takes the
+    place of the column's system. Columns that the role may not read are not there.
+    """
+
+    reads: ClassVar[Literal["feature"]] = "feature"
+    counting = "cheap"
+
+    def __init__(self, provider_def: dict[str, Any]) -> None:
+        try:
+            super().__init__({**provider_def, "data": ""})  # type: ignore[no-untyped-call]  # its log shows `data`
+            self._coordinates = Coordinates(provider_def)
+            self._language = OnlyLanguage(provider_def)
+        except (CRSError, ValueError) as error:
+            raise ProviderConnectionError(f"storage_crs: {error}") from error
+        self.table: str = provider_def["table"]
+        self._live = LiveFacts(provider_def)
+        self._pinned: TableFacts | None = None
+        self.editable = False  # the handlers then refuse whatever would be written
+
+    def now(self) -> Self:
+        """Return a provider with the facts about the table as it is now."""
+        same = copy(self)
+        same._pinned = self._live.now()  # noqa: SLF001 - it is one of us
+        return same
+
+    def version(self) -> Hashable | None:
+        """Return what differs where the facts about the table do, and from time to time; None where it is not read."""
+        return self._live.version()
+
+    @property
+    def _known(self) -> TableFacts:
+        """The facts about the table."""
+        return self._live.now() if self._pinned is None else self._pinned
+
+    def _fitting[T](self, answer: Callable[[], T]) -> T:
+        """Return an answer; where the table has changed, it is looked at and asked again, once."""
+        with as_provider_error():
+            try:
+                return answer()
+            except TableChanged:
+                self._live.forget()
+                self._pinned = None
+                return answer()
+
+    @property
+    def feature_table(self) -> FeatureTable:
+        """The table that is read."""
+        return self._known.table
+
+    @property
+    def times(self) -> TimeColumns | None:
+        """The columns that say when an item is, None where there are none: then it matches every time."""
+        return self._known.times
+
+    @property
+    def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
+        """The first and the last moment of all items, None for an open end; None where it is not soon known."""
+        with as_provider_error():
+            return self._known.time_extent()
+
+    @property
+    def native(self) -> Crs:
+        """The system of the coordinates as they are stored; PostGIS puts x before y."""
+        return self._known.native
+
+    @property
+    def systems(self) -> tuple[Crs, ...]:
+        """The systems that items can be asked for in, the default first."""
+        return self._known.systems
+
+    @property
+    def crs_list(self) -> list[str]:
+        """The URIs of `systems`."""
+        return [crs.uri for crs in self.systems]
+
+    @property
+    def storage_crs_uri(self) -> str:
+        """The URI of `native`, empty where it has none."""
+        return self.native.uri
+
+    @property
+    def geometry_name(self) -> str:
+        """The name of the column of the geometry."""
+        return self._known.table.geometry.name
+
+    @property
+    def geometry_type(self) -> str:
+        """The declared type of the geometries in lower case, such as `multipolygon`; `geometry` for any."""
+        return self._known.table.shape
+
+    @property
+    def id_type(self) -> str:
+        """The JSON type of an item's id."""
+        return str(json_schema(self._known.table.key)["type"])
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the attributes with their JSON types."""
+        return {name: dict(described) for name, described in self._known.fields.items()}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields, for pygeoapi."""
+        return self.get_fields()
+
+    def find(self, query: ItemQuery) -> ItemPage:
+        """Return a page of items. Raises RequestTooLarge where looking for them takes too long, FilterError."""
+        items, summary = self.texts(query)
+        return ItemPage(list(map(json.loads, items)), summary)
+
+    def texts(self, query: ItemQuery) -> tuple[list[bytes], PageSummary]:
+        """Return a page of items as JSON. Raises as `find`."""
+
+        def found() -> tuple[list[bytes], PageSummary]:
+            page = self._page(query)
+            return [item for items in page for item in items], self._summary(page, query)
+
+        return self._fitting(found)
+
+    def tile(self, query: TileQuery) -> bytes:
+        """Return a Mapbox Vector Tile, which PostGIS makes. Raises RequestTooLarge where that takes too long."""
+
+        def made() -> bytes:
+            known = self._known
+            area = area_of([query.around], Box(known.extent(), known.native))
+            if area.is_empty:
+                return b""
+            sql, values = known.query.tile(known.shown, area, query, filters_of(known.query, known.fields, ()))
+            [(content,)] = known.pool.rows(sql, values)
+            return bytes(content or b"")
+
+        return self._fitting(made)
+
+    def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
+        """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.
+
+        Raises RequestTooLarge where looking for them takes too long, OSError.
+        """
+
+        def written() -> PageSummary:
+            page, comma = self._page(query), b""
+            for items in page:
+                file.write(comma + b",".join(items))
+                comma = b","
+            return self._summary(page, query)
+
+        return self._fitting(written)
+
+    def _page(self, query: ItemQuery) -> PageOfTable:
+        known, wanted = self._known, query.properties
+        shown = tuple(each for each in known.shown if wanted is None or each.name in wanted)
+        form = Form(self._coordinates.ordered(query.crs), shown, query.geometry)
+        selection = self._selection(known, query)
+        filters = filters_of(known.query, known.fields, selection.filters)
+        return PageOfTable(known.pool, known.query, selection, form, query.limit, query.offset, query.after, filters)
+
+    def _selection(self, known: TableFacts, query: ItemQuery) -> Selection:
+        if query.boxes is None:
+            return query.selection
+        extent = known.extent()
+        area = area_of(query.boxes, Box(extent, known.native))
+        if shapely.contains(area, shapely.box(*extent)):
+            return query.selection
+        return replace(query.selection, area=area, unplaced=known.has_unplaced())
+
+    def _summary(self, page: PageOfTable, query: ItemQuery) -> PageSummary:
+        count = None if query.counting == "none" else self._count(page, exact=query.counting == "exact")
+        return PageSummary(
+            page.returned,
+            None if count is None else count.number,
+            estimated=count is not None and count.estimated,
+            more=page.more_after,
+            next=page.last if page.more_after else None,
+            previous=replace(page.first, backwards=True) if page.first and page.more_before else None,
+        )
+
+    def _count(self, page: PageOfTable, *, exact: bool) -> Counted:
+        """Return how many items match; a page that has all of them says it itself."""
+        if page.limit and page.after is None and not page.more_after and (page.returned or not page.offset):
+            return Counted(page.offset + page.returned)
+        key = ("count", exact, page.query.where(page.selection), page.filters)
+        return self._known.recent(key, lambda: page.count(exact=exact))
+
+    def get(  # type: ignore[override] # an argument that is not known is a mistake
+        self,
+        identifier: str,
+        *,
+        crs: Crs | None = None,
+        language: object | None = None,
+        crs_transform_spec: Transformation | None = None,
+    ) -> Feature:
+        """Return one item, for pygeoapi and, with `crs`, for our own route. Raises ProviderItemNotFoundError."""
+        if language is not None:
+            self._language.check(language)
+        target = crs or self._coordinates.target(crs_transform_spec)
+
+        def found() -> list[Feature]:
+            known = self._known
+            form = Form(target, known.shown, geometry=True)
+            page = PageOfTable(
+                known.pool,
+                known.query,
+                Selection(),
+                form,
+                limit=1,
+                filters=filters_of(known.query, known.fields, ()),
+                identifier=identifier,
+            )
+            return [json.loads(item) for items in page for item in items]
+
+        try:
+            alike = self._fitting(found)
+        except RequestTooLarge as error:
+            raise ProviderRequestEntityTooLargeError(str(error)) from error
+        if not alike:
+            raise ProviderItemNotFoundError(identifier)
+        return alike[0]
+
+    def get_domains(
+        self,
+        properties: Sequence[str] = (),
+        current: bool = False,  # noqa: FBT001, FBT002 - pygeoapi's signature
+    ) -> tuple[dict[str, list[Any]], bool]:
+        """Return the values of the properties of what the caller may see, and True; without one that has too many."""
+        del current
+        domains = {}
+        for name in self._known.fields:
+            if name in (properties or self._known.fields):
+                domains[name] = self._fitting(partial(self._values, name))
+        return {name: values for name, values in domains.items() if values}, True
+
+    def _values(self, name: str) -> list[Any]:
+        """Return the values of a property in their order, none where they are too many or bytes."""
+        known = self._known
+        column = known.query.column(name)
+        if column.type == "bytea":
+            return []
+        try:
+            where, values = both(filters_of(known.query, known.fields, ()))
+            sql = known.query.distinct(column, where)
+            rows = known.pool.rows(sql, (*values, MOST_VALUES + 1), seconds=SECONDS_OF_LOOKING)
+        except StatementTooLong:
+            return []
+        return [json.loads(row[0]) for row in rows if row[0] is not None] if len(rows) <= MOST_VALUES else []
