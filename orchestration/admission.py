@@ -9,8 +9,7 @@ from threading import Lock
 
 from orchestration.errors import NotAdmitted
 from orchestration.files.usage import known_usage, readable_size
-from orchestration.job import Job, Manifest, Order
-from orchestration.status_info import instant
+from orchestration.job import Job, Manifest, Order, instant
 from orchestration.store import JobStore
 
 _SOONEST, _LATEST = 10, 3600

@@ -1,4 +1,4 @@
-"""What can be wrong with an order, named for the caller."""
+"""The errors of orders, with messages for the caller."""
 
 
 class OrchestrationError(Exception):
@@ -14,7 +14,7 @@ class TooManyOpenOrders(OrchestrationError):
 
 
 class NotAdmitted(OrchestrationError):
-    """No such order is taken now; it may come again after `retry_after` seconds."""
+    """No such order is accepted now; it can be sent again after `retry_after` seconds."""
 
     def __init__(self, reason: str, retry_after: int) -> None:
         super().__init__(reason)
@@ -22,7 +22,7 @@ class NotAdmitted(OrchestrationError):
 
 
 class UpdateRefused(OrchestrationError):
-    """An order does not come from how it stands to what a back end says of it."""
+    """A back end's update is not allowed in the current status of the order."""
 
 
 class StoreUnavailable(OrchestrationError):
@@ -38,15 +38,15 @@ class ReferenceRefused(OrchestrationError):
 
 
 class AddressRefused(ReferenceRefused):
-    """An address that is none of the public internet."""
+    """An address is not on the public internet."""
 
 
 class Unreachable(OrchestrationError):
-    """An address that is to be told something gave no answer."""
+    """The receiver of a notification gave no answer."""
 
 
 class ResultMissing(OrchestrationError):
-    """A file of a result is not where it must be."""
+    """A file of a result is missing."""
 
 
 class RunnerUnavailable(OrchestrationError):
@@ -54,9 +54,9 @@ class RunnerUnavailable(OrchestrationError):
 
 
 class WorkflowUnavailable(OrchestrationError):
-    """Airflow could not be asked, or gave no answer that says what came of it; it is asked again later.
+    """Airflow did not answer, or its answer does not show the outcome; the request is repeated later.
 
-    `reached` is False where it cannot have heard of it, `answered` True where something answered, which made no sense.
+    `reached` is False if Airflow cannot have received it, `answered` True if there was an invalid answer.
     """
 
     def __init__(self, message: str, *, reached: bool = True, answered: bool = False) -> None:
@@ -66,7 +66,7 @@ class WorkflowUnavailable(OrchestrationError):
 
 
 class WorkflowRefused(OrchestrationError):
-    """Airflow understood and will not do it: `status` is that of HTTP."""
+    """Airflow refused the request with the HTTP status `status`."""
 
     def __init__(self, message: str, status: int, *, about_the_token: bool = False) -> None:
         super().__init__(message)
@@ -75,7 +75,7 @@ class WorkflowRefused(OrchestrationError):
 
 
 class AttemptOver(OrchestrationError):
-    """The attempt is not the running one: its order was dismissed or is run again; what it makes is of no use."""
+    """The attempt is not the running one: its order was dismissed or runs again; its result is useless."""
 
 
 class NoSpaceLeft(OrchestrationError):
@@ -83,16 +83,20 @@ class NoSpaceLeft(OrchestrationError):
 
 
 class ServiceFailed(OrchestrationError):
-    """A service of production gave no answer that is one; it is asked again."""
+    """A production service gave no valid answer; the request is repeated."""
 
 
 class ServiceRefused(ServiceFailed):
-    """A service of production answered 400 or 404: it will not do this, whenever it is asked."""
+    """A production service answered 400 or 404; repeating the request is useless."""
 
 
 class ServiceNotSetUp(ServiceFailed):
-    """Airflow has no connection to a service, or one without a usable address; asking again changes nothing."""
+    """Airflow has no connection to a service, or one without a usable address; repeating the request is useless."""
 
 
 class ManyMetrics(ServiceFailed):
-    """A model takes one metric a feature, and there are more; asking again changes nothing."""
+    """A model takes one metric for each feature, and there are more; repeating the request is useless."""
+
+
+class BrokerAway(OrchestrationError):
+    """The broker refused or closed the connection, or did not answer in time."""

@@ -1,7 +1,7 @@
-"""The process that forks a child for each order: of one thread, with what works need loaded and nothing opened.
+"""The fork server: one thread that has imported modules and opened nothing, and forks a child for each order.
 
-The worker starts it, and talks to it by packets of JSON. It is told `start`, with the descriptors of the order and of
-the run's lock, `reap` and `ping`; it says `ready`, `begun`, `failed`, `ended` and `alive`.
+The worker starts it, and both exchange packets of JSON. It receives `start`, with the descriptors of the order and of
+the run's lock, `reap` and `ping`; it sends `ready`, `begun`, `failed`, `ended` and `alive`.
 """
 
 import gc
@@ -19,9 +19,9 @@ from typing import Any, Never
 from orchestration.child import die_with
 
 LONGEST = 65_536
-"""Bytes of a message."""
+"""The most bytes of a message."""
 _DESCRIPTORS = 2
-"""How many come with `start`."""
+"""The descriptors that come with `start`."""
 
 Message = Mapping[str, Any]
 
@@ -34,10 +34,10 @@ class _Child:
 
 
 class Forking:
-    """The server's own side: forks, tells how children end, and reaps those that it is told to.
+    """The server's side: forks children, reports how they end, and reaps them when the worker says so.
 
-    A child is not reaped before, so that the numbers of it and of its group stay theirs until the worker has ended the
-    group. `run` is what a child does with the descriptor of its order; it returns the code to end with.
+    Until then the ids of a child and of its process group cannot be reused, so that the worker can kill the group.
+    `run` is called in a child with the descriptor of its order; it returns the exit code.
     """
 
     def __init__(self, control: socket.socket, run: Callable[[int], int]) -> None:
@@ -63,7 +63,7 @@ class Forking:
         self._control.send(json.dumps(message).encode())
 
     def _hear(self) -> bool:
-        """Do what the worker says; False where it has closed its end."""
+        """Act on a message of the worker; return False if the worker has closed its end."""
         said, descriptors, _, _ = socket.recv_fds(self._control, LONGEST, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not said:
             return False
@@ -94,7 +94,7 @@ class Forking:
             os.close(lock)
 
     def _become(self, server: int, order: int) -> Never:
-        """Be the child: in a session of its own, without what is the server's; hold the lock to the end."""
+        """Be the child: in a session of its own, without the server's descriptors; hold the lock to the end."""
         code: object = 1
         try:
             os.setsid()

@@ -1,13 +1,14 @@
 """The values of an order: what was asked, how it stands, what came of it."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from sql.times import microseconds, time_of
+from sql.connect import microseconds, time_of
 
 _CURSOR = re.compile(r"([np])(\d{1,17})\.([\w-]{1,64})", re.ASCII)
 
@@ -27,9 +28,12 @@ UNFINISHED = frozenset({Status.ACCEPTED, Status.RUNNING})
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Who is told once the order comes to a status: a callback goes to an address of the web, a mail to a mailbox."""
+    """Who is told once the order comes to a status: by a callback an address of the web, by a mail a mailbox.
 
-    kind: Literal["callback", "mail"]
+    A message goes to the channel of a broker, for everybody.
+    """
+
+    kind: Literal["callback", "mail", "message"]
     event: Status
     address: str = field(repr=False)
 
@@ -56,6 +60,10 @@ class Order:
 
 REPAIRED = "repaired"
 """The member of an order's stored inputs that says what was repaired in its area."""
+
+VISIBLE = "visible"
+"""The member of an order's stored inputs with the outline, as WKB in hexadecimal digits, that its caller may see of the
+raster; without it all of it."""
 
 
 def is_test(order: Order) -> bool:
@@ -118,6 +126,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A change of a job's status: when, to which, in which attempt, and what the job said then."""
+
+    at: datetime
+    status: Status
+    attempt: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobVisibility:
     """Whose jobs a caller sees: of the processes `own` those of their own, of the processes `foreign` everybody's."""
 
@@ -130,7 +148,8 @@ class JobVisibility:
 class JobQuery:
     """Which jobs to list, newest first; an empty tuple or None leaves that filter out.
 
-    `sight` leaves out what the caller does not see. The page begins at the `cursor`, else after `offset` jobs.
+    `sight` leaves out what the caller does not see. With `detailed` the jobs have those of their inputs and results
+    that are not large. The page begins at the `cursor`, else after `offset` jobs.
     `begin` and `end` bound the creation time, inclusive. Durations are in seconds: finished less started for a
     finished job, now less started for a running one (18-062r2 /req/job-list/duration-definition).
     """
@@ -146,6 +165,7 @@ class JobQuery:
     limit: int = 10
     offset: int = 0
     cursor: "JobCursor | None" = None
+    detailed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +199,73 @@ class JobPage:
     matched: int
     newer: bool
     older: bool
+
+
+_RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+_MESSAGES: Mapping[Status, str] = {
+    Status.ACCEPTED: "Waiting for its turn.",
+    Status.RUNNING: "At work.",
+    Status.SUCCESSFUL: "Done; the result is there.",
+    Status.FAILED: "Failed.",
+    Status.DISMISSED: "Dismissed.",
+}
+
+
+def status_info(job: Job, url: str) -> dict[str, Any]:
+    """Return the job as 18-062r2's statusInfo.yaml."""
+    return {
+        "processID": job.order.process,
+        "type": "process",
+        "jobID": job.id,
+        "status": str(job.status),
+        "message": _message(job),
+        "created": instant(job.created),
+        **({"started": instant(job.started)} if job.started else {}),
+        **({"finished": instant(job.finished)} if job.finished else {}),
+        "updated": instant(job.updated),
+        "progress": job.progress,
+        "links": _links(job, f"{url}/jobs/{job.id}"),
+    }
+
+
+def _message(job: Job) -> str:
+    """Return what the job says; in a list, whose jobs carry no inputs, one of a test looks as any other."""
+    repaired = f" {job.order.inputs[REPAIRED]}" if REPAIRED in job.order.inputs else ""
+    return ("Test order: " if is_test(job.order) else "") + (job.message or _MESSAGES[job.status]) + repaired
+
+
+def instant(time: datetime) -> str:
+    """Return the time as the standard writes it, in whole seconds of UTC."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _links(job: Job, address: str) -> list[dict[str, str]]:
+    links = [
+        {"rel": "self", "type": "application/json", "title": "This job", "href": f"{address}?f=json"},
+        {"rel": "alternate", "type": "text/html", "title": "This job as a page", "href": f"{address}?f=html"},
+    ]
+    if job.status in UNFINISHED:
+        links.append({"rel": "monitor", "type": "application/json", "title": "Ask again here", "href": address})
+    if job.status is Status.SUCCESSFUL:
+        links.append({"rel": _RESULTS, "title": "The results", "href": f"{address}/results"})
+    return links
+
+
+def failure(job: Job, url: str) -> dict[str, Any]:
+    """Return a failed job as statusInfo.yaml, and in it, as `exception`, why it failed as exception.yaml."""
+    reason = {"type": "about:blank", "title": "The job failed", "detail": job.message or "the job failed"}
+    return {**status_info(job, url), "exception": reason}
+
+
+def encode_manifest(manifest: Manifest) -> str:
+    """Return the manifest as JSON. Raises ValueError where a value is not JSON."""
+    return json.dumps([asdict(output) for output in manifest], allow_nan=False)
+
+
+def decode_manifest(text: str) -> Manifest:
+    """Return the manifest that `encode_manifest` wrote."""
+    return tuple(_output(**entry) for entry in json.loads(text))
+
+
+def _output(*, file: dict[str, Any] | None, **members: Any) -> Output:
+    return Output(**members, file=ResultFile(**file) if file else None)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sql.address import Url
 from sql.connections import DatabaseAway
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Leadership:
         return self._over
 
 
-def worker_lock(url: str) -> "PostgresLock":
+def worker_lock(url: Url) -> "PostgresLock":
     """Return the lock that the leading worker holds on the database."""
     from sql.lock import PostgresLock  # noqa: PLC0415  a worker on SQLite would load it for nothing
 
@@ -66,7 +67,7 @@ def worker_lock(url: str) -> "PostgresLock":
 
 
 @contextmanager
-def lead_database(url: str | None, stop: Callable[[], bool]) -> Iterator[Leadership | None]:
+def lead_database(url: Url | None, stop: Callable[[], bool]) -> Iterator[Leadership | None]:
     """Wait for the leadership of the database; yield None if stopped before."""
     if url is None:
         yield Leadership(None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestration.job import Job
 from orchestration.registry import Registry
 from orchestration.runners import Runner
+from sql.address import Url
 
 if TYPE_CHECKING:
     from orchestration.runners.airflow import AirflowAccess, OnAirflow
@@ -67,14 +68,14 @@ def pools_on_airflow(runner: Runner, runs: int, processes: frozenset[str]) -> li
 
 
 @contextmanager
-def open_lanes(
+def open_pools(
     children: Runner,
     parallel: int,
     *,
     processes: Registry,
     airflow: "OnAirflow | None",
     results: Path,
-    url: str | None,
+    url: Url | None,
 ) -> Iterator[list[RunnerPool]]:
     """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
     own = pools_on_this_machine(children, parallel, processes.quick)

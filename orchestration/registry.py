@@ -23,10 +23,14 @@ class ProcessRow:
     id: str
     work: str = ""
     """The module whose `WORK` is done, by its dotted name."""
+    warm: str = ""
+    """The module that the fork server of its orders has imported, and nothing else; empty for all works of ours."""
     quick: bool = False
     """Whether its orders have places of their own, so that long orders never starve them."""
     files: bool = True
     """Whether its results are files, so that they need space where results are kept."""
+    asks_of: str = ""
+    """The process of whose orders this one only asks."""
     attempts: int | None = None
     """How often an order is begun at most, whatever ended it; None where lost attempts are made again."""
     dag: str = ""

@@ -1,1 +1,1 @@
-"""What can be run: one process plugin a file."""
+"""Process plugins, one a file."""

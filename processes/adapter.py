@@ -1,19 +1,15 @@
-"""A process plugin of pygeoapi as our routes know processes: described in full, its inputs held against its schemas."""
+"""Adapts a process plugin of pygeoapi to our routes: completes its description, checks inputs against its schemas."""
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar, override
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pygeoapi.process.base import BaseProcessor
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import EMPTY_REGISTRY
 
-from processes.base import Processor
-from processes.errors import InvalidInput
-from processes.inputs import FORMATS, is_qualified, is_reference
-from processes.words import allowed, in_language, shown
+from processes.base import Processor, is_qualified, is_reference
+from processes.messages import in_language, shown
+from processes.schemas import check_value
 from products.catalogue import Catalogue
 
 _OPTIONS = ("sync-execute", "async-execute")
@@ -25,58 +21,40 @@ class PluginProcess(Processor):
 
     description: ClassVar[Mapping[str, Any]] = {}
     work: ClassVar[str] = "processes.foreign"
+    warm: ClassVar[str] = "processes.foreign"
     strict: ClassVar[bool] = False
 
     def __init__(self, plugin: BaseProcessor, *, name: str, language: str, hands_over: bool = False) -> None:
         """Describe the plugin by its configured name, in a language. Raises ValueError, TypeError."""
         BaseProcessor.__init__(self, {"name": plugin.name}, complete(plugin.metadata, name, language))
+        self._plugin = plugin
         self.dag = ""
         self.hands_over = hands_over
 
     @override
-    def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they were given, which is how pygeoapi hands them on. Raises InvalidInput.
+    def in_language(self, language: str) -> Processor:
+        other = copy(self)
+        other.metadata = complete(self._plugin.metadata, self.metadata["id"], language)
+        return other
 
-        Values are held against the schemas that are valid; references and qualified values are not opened.
+    @override
+    def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+        """Return the inputs unchanged, as pygeoapi passes them to plugins. Raises InvalidInput.
+
+        Values are checked against valid schemas; references and qualified values are not opened.
         """
         del catalogue
         for name, value in inputs.items():
             described = self.metadata["inputs"].get(name)
             if described is not None and not is_qualified(value) and not is_reference(value):
-                _check(name, described, value)
+                check_value(name, described, value)
         return dict(inputs)
 
 
-def _check(name: str, described: Mapping[str, Any], value: Any) -> None:
-    schema = described["schema"]
-    if not is_valid(schema):
-        return
-    validator = Draft202012Validator(schema, format_checker=FORMATS, registry=EMPTY_REGISTRY)
-    several = isinstance(value, list) and described["maxOccurs"] != 1
-    try:
-        if several and all(is_qualified(each) or is_reference(each) or validator.is_valid(each) for each in value):
-            return
-        error = next(validator.iter_errors(value), None)
-    except Unresolvable:  # what a schema refers to is not fetched, so nothing can be said
-        return
-    if error is not None:
-        path = name + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
-        raise InvalidInput(name, f"input '{path}': {shown(error.instance)}; allowed: {allowed(error.schema)}")
-
-
-def is_valid(schema: Any) -> bool:
-    """Say whether it is a JSON Schema."""
-    try:
-        Draft202012Validator.check_schema(schema)
-    except (SchemaError, RecursionError):
-        return False
-    return True
-
-
 def complete(metadata: Any, name: str, language: str) -> dict[str, Any]:
-    """Return a plugin's metadata with all that a description needs. Raises ValueError, TypeError where they are none.
+    """Return a plugin's metadata, completed to a description. Raises ValueError, TypeError if that is not possible.
 
-    Of pygeoapi's own documentation no key but those it shows can be relied on.
+    pygeoapi requires no key of them.
     """
     if not isinstance(metadata, Mapping):
         raise TypeError(f"its metadata are {type(metadata).__name__}, not a mapping")
@@ -101,7 +79,7 @@ def complete(metadata: Any, name: str, language: str) -> dict[str, Any]:
 
 
 def _options(given: Any) -> list[str]:
-    """Return how it may be executed: as it says, always asynchronously too, and dismissed."""
+    """Return its job control options; asynchronous execution and dismissal are always among them."""
     options = [each for each in _OPTIONS if each in given] if isinstance(given, list) else ["sync-execute"]
     return [*dict.fromkeys([*options, "async-execute", "dismiss"])]
 

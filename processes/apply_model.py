@@ -1,4 +1,4 @@
-"""Order that a model is applied to the features of Sentinel-2 scenes."""
+"""The process that applies a model to the features of Sentinel-2 scenes."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
@@ -69,6 +69,6 @@ class ApplyModel(ServiceProcess):
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they are stored; 3035.0, which JSON Schema has as whole too, would go into a query."""
+        """Return the inputs as they are stored; 3035.0, an integer in JSON Schema, becomes 3035 for a query."""
         checked = super().check(inputs, catalogue)
         return {**checked, "epsg": int(checked["epsg"])}

@@ -1,17 +1,17 @@
-"""Measure how much of an area has which class."""
+"""The process that measures the classes of an area."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 import shapely
 
-from auth.limits import Extent
+from auth.policy import Extent
+from processes.areas import AREA, BOX, NATION
 from processes.base import Processor
 from processes.errors import InvalidInput
+from processes.messages import shown
 from processes.order import ORDER
-from processes.where import AREA, BOX, NATION
-from processes.which import WHICH, product_of
-from processes.words import shown
+from processes.product_choice import WHICH, product_of
 from products.area import Area
 from products.catalogue import Catalogue, Product
 from products.errors import AreaTooLarge, InvalidArea, RequestTooLarge, UnknownPlace
@@ -26,9 +26,10 @@ _NAMED: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
 
 
 class AreaStatistics(Processor):
-    """Count the pixels of each class in an area, and what became of what since an earlier year."""
+    """Count the pixels of each class in an area, and the change of classes since an earlier year."""
 
     work = "orchestration.work.area_statistics"
+    raster = "cut"
     quick = True
     files = False
 
@@ -102,13 +103,13 @@ class AreaStatistics(Processor):
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they are stored; a park's with the collection that it is read from."""
+        """Return the inputs as they are stored; for a park with the collection that it is read from."""
         checked = super().check(inputs, catalogue)
         return {**checked, "collection": PARKS} if "park" in checked else checked
 
     @override
     def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
-        """Return all that is measured."""
+        """Return the extent of all places."""
         places = _places(_way(inputs), inputs, catalogue)
         if len(places) == 1:
             return places[0].area
@@ -116,13 +117,13 @@ class AreaStatistics(Processor):
 
     @override
     def reads(self, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the collection that features are named of."""
+        """Return the collection of the named features."""
         collection = PARKS if "park" in inputs else inputs.get("collection")
         return (collection,) if isinstance(collection, str) else ()
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
-        """Refuse places that are none, too large or too many, or without data, and years that cannot be compared."""
+        """Refuse places that are invalid, too large, too many or without data, and years that cannot be compared."""
         way = _way(inputs)
         places = _places(way, inputs, catalogue)
         product = product_of(inputs, catalogue)
@@ -134,7 +135,7 @@ class AreaStatistics(Processor):
 
 
 def _way(inputs: Mapping[str, Any]) -> str:
-    """Return which of the four ways to name places was taken; a park may name its collection."""
+    """Return the one input that names the places; a park may also name its collection."""
     given = [way for way in _WAYS if way in inputs]
     if given == ["park", "collection"] and inputs["collection"] == PARKS:
         given = ["park"]
@@ -164,15 +165,15 @@ def _check_collection(collection: str, catalogue: Catalogue) -> None:
 
 
 def _earlier(year: int, product: Product, catalogue: Catalogue) -> Product:
-    """Return the product of the earlier year. Raises InvalidInput where its pixels are not the later one's."""
+    """Return the product of the earlier year. Raises InvalidInput if its pixels do not match those of the later one."""
     others = {each.year: each for each in catalogue.products if each.series == product.series}
     there = ", ".join(str(other) for other in catalogue.years(product.series) if other < product.year)
     if year >= product.year or year not in others:
-        told = f"{shown(year)} is no year of {product.series} before {product.year}; allowed: {there or 'none'}"
-        raise InvalidInput("since", f"input 'since': {told}")
+        problem = f"{shown(year)} is no year of {product.series} before {product.year}; allowed: {there or 'none'}"
+        raise InvalidInput("since", f"input 'since': {problem}")
     if not same_grid(others[year].raster, product.raster):
-        told = f"the pixels of {year} are not those of {product.year}; allowed: a year on the same grid"
-        raise InvalidInput("since", f"input 'since': {told}")
+        problem = f"the pixels of {year} are not those of {product.year}; allowed: a year on the same grid"
+        raise InvalidInput("since", f"input 'since': {problem}")
     return others[year]
 
 

@@ -1,4 +1,4 @@
-"""The work of a process of ours in the process that asks for it, for managers of pygeoapi that keep no orders."""
+"""Runs the work of one of our processes in the calling process, for managers of pygeoapi that store no orders."""
 
 import tempfile
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def execute_at_once(
 ) -> tuple[str, Any]:
     """Return the media type and the content of one output, or of all as an object by their ids.
 
-    What is made on the way is in a folder of its own, which is removed. Raises InvalidInput, ProcessorExecuteError.
+    Temporary files are in a folder of their own, which is removed. Raises InvalidInput, ProcessorExecuteError.
     """
     process = str(processor.metadata["id"])
     if not processor.work:

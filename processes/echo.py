@@ -1,4 +1,4 @@
-"""Give every input back: each kind that OGC API Processes 1.0 knows, for clients and tests to try."""
+"""The process that returns its inputs: each kind that OGC API Processes 1.0 knows, for clients and tests."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ _GEOMETRIES = ["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon"
 def _or_text(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Allow the object, or any text in its place.
 
-    OGC's test suite for processes sends `{"value": "teststring"}` to every input that is an object.
+    OGC's test suite for processes sends `{"value": "teststring"}` for every input that is an object.
     """
     return {"oneOf": [schema, {"title": "text", "type": "string"}]}
 
@@ -129,9 +129,9 @@ def _output(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Echo(Processor):
-    """Each input comes back as the output of its name: stringInput as stringOutput."""
+    """Return each input as the output of its name: stringInput as stringOutput."""
 
-    work = "orchestration.work.echo"
+    work = warm = "orchestration.work.echo"
     quick = True
     files = False
     on_airflow = True

@@ -1,4 +1,4 @@
-"""What can be wrong with an execution, named for the caller."""
+"""The errors of an execution request, with messages for the caller."""
 
 from http import HTTPStatus
 

@@ -1,13 +1,13 @@
-"""Ask what an order of an area would be, before it is one."""
+"""The process that estimates an order of an area before it is placed."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import Extent
+from auth.policy import Extent
 from orchestration.work import REFUSED
+from processes.areas import any_area_of
 from processes.base import Processor
 from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
-from processes.where import any_area_of
 from products.catalogue import Catalogue
 
 _COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
@@ -61,9 +61,10 @@ _ESTIMATE = _object(
 
 
 class EstimateProduct(Processor):
-    """Tell size and time of an extract-product with the same inputs, and whether it would be refused."""
+    """Estimate the size and time of an extract-product with the same inputs, and whether it would be refused."""
 
     work = "orchestration.work.estimate_product"
+    raster = "cut"
     quick = True
     files = False
 
@@ -86,19 +87,19 @@ class EstimateProduct(Processor):
         },
         "example": EXAMPLE,
     }
-    asks_of: ClassVar[str | None] = "extract-product"
+    asks_of = "extract-product"
 
     @override
     def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
-        """Return the area that is asked about, of any size."""
+        """Return the area, of any size."""
         del catalogue
         return any_area_of(inputs["aoi"])
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they are stored; in REFUSED why an order is refused. Raises InvalidInput, BrokenSource.
+        """Return the inputs as they are stored; REFUSED says why an order would be refused.
 
-        What cannot be read is refused here too.
+        Raises InvalidInput if the inputs cannot be read, BrokenSource.
         """
         checked = super().check(inputs, catalogue)
         refusal = refusal_of(checked, catalogue)

@@ -1,22 +1,23 @@
-"""Order the product of all Europe."""
+"""The process that delivers the product of all Europe."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import EVERYWHERE, Extent
+from auth.policy import EVERYWHERE, Extent
 from orchestration.job import Manifest
 from orchestration.prebuilt.product import COG, PrebuiltProduct, PrebuiltProducts
 from processes.base import Processor
 from processes.order import ORDER
-from processes.which import WHICH, product_of
+from processes.product_choice import WHICH, product_of
 from products.catalogue import Catalogue
 from products.raster.cog import open_cog
 
 
 class EuropeanProduct(Processor):
-    """Give the raster of all Europe, the product's own file."""
+    """Deliver the raster of all Europe, which is the product's own file."""
 
     work = "orchestration.work.european_product"
+    raster = "whole"
     on_airflow = True
     has_twin = True
 
@@ -50,13 +51,13 @@ class EuropeanProduct(Processor):
 
     @override
     def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
-        """Return that it is all that there is."""
+        """Return that the extent is everything."""
         del inputs, catalogue
         return EVERYWHERE
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
-        """Open the product's file, so that one that is missing or broken is known before there is an order."""
+        """Open the product's file, so that a missing or broken one is noticed before the order is stored."""
         with open_cog(product_of(inputs, catalogue).raster):
             pass
 

@@ -1,14 +1,14 @@
-"""Order the land cover of an area, as raster or vector."""
+"""The process that delivers the land cover of an area, as raster or vector."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import Extent
+from auth.policy import Extent
 from orchestration.job import REPAIRED
+from processes.areas import area_of
 from processes.base import Processor
 from processes.errors import AreaRefused, InvalidInput
 from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
-from processes.where import area_of
 from products.catalogue import Catalogue
 
 _HINT = "The process estimate-product tells before an order whether it is taken, and its size and time."
@@ -18,6 +18,7 @@ class ExtractProduct(Processor):
     """Cut the product to an area and pack it with its styles and tables."""
 
     work = "orchestration.work.extract_product"
+    raster = "cut"
     on_airflow = True
     has_twin = True
 
@@ -44,19 +45,19 @@ class ExtractProduct(Processor):
 
     @override
     def place(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> Extent:
-        """Return the area that is ordered."""
+        """Return the ordered area."""
         del catalogue
         return area_of(inputs["aoi"])
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they are stored; in REPAIRED what was repaired in the area."""
+        """Return the inputs as they are stored; REPAIRED says what was repaired in the area."""
         checked = super().check(inputs, catalogue)
         repaired = area_of(checked["aoi"]).repaired
         return {**checked, REPAIRED: repaired} if repaired else checked
 
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
-        """Refuse an area that is invalid, too large, or has nothing of the product inside. Raises BrokenSource."""
+        """Refuse an area that is invalid, too large, or outside of the product. Raises BrokenSource."""
         refusal = refusal_of(inputs, catalogue)
         if isinstance(refusal, AreaRefused):
             raise InvalidInput(refusal.input, f"{refusal.message} {_HINT}") from refusal

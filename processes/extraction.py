@@ -1,12 +1,12 @@
-"""The extraction of an area: its inputs, and whether an order of it is taken, for the order and its estimate alike."""
+"""The inputs of an extraction and the reasons to refuse it, shared by the order and its estimate."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from processes.areas import AREA, any_area_of, sized
 from processes.errors import InvalidInput
 from processes.order import ORDER
-from processes.where import AREA, any_area_of, sized
-from processes.which import WHICH, product_of, source_of
+from processes.product_choice import WHICH, product_of, source_of
 from products.area import Area
 from products.catalogue import Catalogue
 from products.raster.cover import has_data
@@ -36,9 +36,9 @@ EXAMPLE: Mapping[str, Any] = {
 
 
 def refusal_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> InvalidInput | None:
-    """Return why an order with these inputs is refused, None where it is taken; AreaRefused where it is too large.
+    """Return why an order with these inputs is refused, or None; AreaRefused if the area is too large.
 
-    Raises InvalidInput where the area cannot be read, which is no refusal but no order; BrokenSource.
+    Raises InvalidInput if the area cannot be read, BrokenSource.
     """
     area = any_area_of(inputs["aoi"])
     try:

@@ -1,11 +1,10 @@
-"""Do an order of a process plugin of pygeoapi: call its `execute` as pygeoapi does, and keep what it returns."""
+"""The work of pygeoapi's process plugins: calls `execute` as pygeoapi does and stores what it returns."""
 
 import json
 import mimetypes
 import os
 import re
 import resource
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock, Timer
@@ -14,32 +13,31 @@ from typing import Any
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 from pygeoapi.util import json_serial
 
-from orchestration import manifest
 from orchestration.child import CALLERS_FAULT
-from orchestration.ending import write_ending
+from orchestration.ending import ending_late, write_ending
 from orchestration.errors import AttemptOver, WorkFailed
 from orchestration.files.document import MAX_INLINE
-from orchestration.job import Manifest, Output
+from orchestration.job import Manifest, Output, decode_manifest, encode_manifest
 from orchestration.runners import Failed
 from orchestration.work import JobContext, Part, Piece, Work, result_file
-from processes.loading import plugin_class
+from plugins.loading import plugin_class
 from products.catalogue import read_configuration
 from products.progress import Report
 
 HOOK = "report_progress"
-"""The attribute of a plugin that is replaced by what tells how far it is; nobody calls it in vanilla pygeoapi."""
+"""The attribute of a plugin that is replaced by a function that reports progress; vanilla pygeoapi ignores it."""
 _JSON = "application/json"
 _WORD = r"[\w!#$&^.+-]{1,100}"
 _MEDIA_TYPE = re.compile(rf'{_WORD}/{_WORD}( ?; ?{_WORD}=("[\w .:+/-]*"|{_WORD})){{0,5}}', re.ASCII)
 _LONGEST = 1000
 _MOMENT = 0.7
-"""Seconds after which the last news are told again."""
+"""Seconds after which the latest progress is reported again."""
 _LATE = 1.1
-"""The share of its time after which the kernel ends a plugin that holds the interpreter, so that no thread runs."""
+"""The multiple of its time after which a plugin is ended that holds the interpreter, so that no thread can run."""
 
 
 class PluginFault(Exception):
-    """What a plugin did that pygeoapi's interface does not allow; it goes to the log."""
+    """A plugin did what pygeoapi's interface does not allow; the message is for the log."""
 
 
 def _plan(_context: JobContext) -> Sequence[Part]:
@@ -51,19 +49,19 @@ def _make(_part: Part, context: JobContext) -> Piece:
         processor = _loaded(context)
         media_type, payload = _returned(processor, context)
         declared = processor.metadata.get("outputs") or {}
-        return {"outputs": manifest.encode(_kept(media_type, payload, declared, context))}
+        return {"outputs": encode_manifest(_kept(media_type, payload, declared, context))}
 
 
 def _assemble(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
     (piece,) = pieces
-    return manifest.decode(piece["outputs"])
+    return decode_manifest(piece["outputs"])
 
 
 def _loaded(context: JobContext) -> BaseProcessor:
-    """Return the plugin, made as pygeoapi's managers make it for each execution."""
+    """Return a new instance of the plugin, as pygeoapi's managers make one for each execution."""
     entry = read_configuration(context.configuration)["resources"][context.order.process]
     definition = dict(entry["processor"])
-    processor: BaseProcessor = plugin_class(definition["name"])(definition)
+    processor: BaseProcessor = plugin_class("process", definition["name"])(definition)
     processor.allow_internal_requests = entry.get("allow_internal_requests", False)
     processor.set_job_id(context.job_id)
     if hasattr(processor, HOOK):
@@ -72,9 +70,9 @@ def _loaded(context: JobContext) -> BaseProcessor:
 
 
 class _PluginProgress:
-    """What a plugin tells its progress by, from any of its threads.
+    """Reports the progress of a plugin, from any of its threads.
 
-    The last news are told once more after a moment: what follows other news too soon is not told by itself.
+    The latest progress is reported once more after a moment, as a report that follows another too soon is dropped.
     """
 
     def __init__(self, report: Report) -> None:
@@ -84,7 +82,7 @@ class _PluginProgress:
         self._timer: Timer | None = None
 
     def __call__(self, percent: float, message: str = "") -> None:
-        """Tell it. Raises AttemptOver where the order was dismissed."""
+        """Report it. Raises AttemptOver if the order was dismissed."""
         fraction = min(float(percent), 100.0) / 100 if float(percent) > 0 else 0.0
         with self._lock:
             self._news = (fraction, _in_a_line(message)[:200])
@@ -101,7 +99,7 @@ class _PluginProgress:
 
 
 def _returned(processor: BaseProcessor, context: JobContext) -> tuple[str, Any]:
-    """Return the media type and what the plugin made. Raises WorkFailed with its reason, and what else it raises."""
+    """Return the media type and the result of the plugin. Raises WorkFailed with its reason, or its error."""
     order = context.order
     more = {"outputs": None if order.outputs is None else dict(order.outputs)} if processor.supports_outputs else {}
     try:
@@ -128,7 +126,7 @@ def _in_a_line(text: object) -> str:
 
 
 def _checked(media_type: str | None) -> str:
-    """Return the media type, which becomes a header. Raises WorkFailed: it may come from an input of the caller."""
+    """Return the media type if it is fit for a header. Raises WorkFailed: a caller's input may be in it."""
     if media_type is None:
         return _JSON
     if not _MEDIA_TYPE.fullmatch(media_type):
@@ -137,7 +135,7 @@ def _checked(media_type: str | None) -> str:
 
 
 def _kept(media_type: str, payload: Any, declared: Mapping[str, Any], context: JobContext) -> Manifest:
-    """Return the outputs: in a `document` an object of declared outputs is split, else all stands under one."""
+    """Return the outputs: for `document` an object of declared outputs is split, otherwise there is one output."""
     order = context.order
     if order.response == "document" and isinstance(payload, dict) and payload and payload.keys() <= declared.keys():
         return tuple(_output(name, value, _type_of(declared[name], value), context) for name, value in payload.items())
@@ -145,7 +143,7 @@ def _kept(media_type: str, payload: Any, declared: Mapping[str, Any], context: J
 
 
 def _type_of(described: Any, value: Any) -> str:
-    """Return the media type that a description gives to a text or to bytes; all else is JSON."""
+    """Return the media type that the description gives to text or bytes; any other value is JSON."""
     if not isinstance(value, str | bytes | bytearray | memoryview):
         return _JSON
     schema = described.get("schema") if isinstance(described, Mapping) else None
@@ -155,7 +153,7 @@ def _type_of(described: Any, value: Any) -> str:
 
 
 def _output(name: str, value: Any, media_type: str, context: JobContext) -> Output:
-    """Keep what is small by value, bytes and what is large as a file."""
+    """Store a small value as a value, bytes and large values as a file."""
     is_json = media_type.partition(";")[0].strip().endswith("json")
     value = _as_text(value, is_json=is_json)
     if isinstance(value, bytes):
@@ -168,7 +166,7 @@ def _output(name: str, value: Any, media_type: str, context: JobContext) -> Outp
 
 
 def _as_text(value: Any, *, is_json: bool) -> Any:
-    """Return bytes that are text as such, as pygeoapi does; other bytes as they are."""
+    """Return bytes that are text as text, as pygeoapi does; other bytes unchanged."""
     if isinstance(value, bytearray | memoryview):
         value = bytes(value)
     if isinstance(value, bytes) and (is_json or (len(value) <= MAX_INLINE and value.isascii())):
@@ -177,7 +175,7 @@ def _as_text(value: Any, *, is_json: bool) -> Any:
 
 
 def _as_json(value: Any) -> bytes:
-    """Return the value as JSON as pygeoapi writes it, but for NaN and infinity, which JSON has not: they are null."""
+    """Return the value as JSON, as pygeoapi writes it; NaN and infinity, which JSON does not have, are null."""
     text = json.dumps(value, default=json_serial, ensure_ascii=False)
     if "NaN" in text or "Infinity" in text:
         text = json.dumps(json.loads(text, parse_constant=_no_number), ensure_ascii=False)
@@ -198,9 +196,9 @@ def _file(name: str, content: bytes, media_type: str, context: JobContext) -> Ou
 
 @contextmanager
 def _bounded(context: JobContext) -> Iterator[None]:
-    """Bound memory and time as the row of the process says.
+    """Limit memory and time to those of the process's row.
 
-    At the end of its time the order fails by a thread; where no thread can run, the kernel ends the process later.
+    A thread fails the order when its time is over; if no thread can run, the process is ended a little later.
     """
     row = context.process
     if row.memory is not None:
@@ -210,20 +208,20 @@ def _bounded(context: JobContext) -> Iterator[None]:
     if row.seconds is None:
         yield
         return
-    timer = Timer(row.seconds, _give_up, (context, row.seconds))
+    reason = f"The work took more than {row.seconds:g} s, which is all that it is given."
+    late = Failed(reason, fault=WorkFailed.__name__)
+    timer = Timer(row.seconds, _give_up, (context, late))
     timer.daemon = True
     timer.start()
-    signal.setitimer(signal.ITIMER_REAL, row.seconds * _LATE + 1)
     try:
-        yield
+        with ending_late(context.folder, row.seconds * _LATE + 1, late):
+            yield
     finally:
         timer.cancel()
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _give_up(context: JobContext, seconds: float) -> None:
-    reason = f"The work took more than {seconds:g} s, which is all that it is given."
-    write_ending(context.folder, Failed(reason, fault=WorkFailed.__name__))
+def _give_up(context: JobContext, late: Failed) -> None:
+    write_ending(context.folder, late)
     os._exit(CALLERS_FAULT)
 
 

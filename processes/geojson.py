@@ -1,10 +1,10 @@
-"""A FeatureCollection as RFC 7946 has it, checked in one pass: a schema would take seconds for what is large."""
+"""Checks a FeatureCollection (RFC 7946) in one pass; a JSON Schema would take seconds for a large one."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from processes.errors import InvalidInput
-from processes.words import shown
+from processes.messages import shown
 
 FEATURE_COLLECTION: Mapping[str, Any] = {
     "title": "a GeoJSON FeatureCollection",
@@ -20,13 +20,13 @@ FEATURE_COLLECTION: Mapping[str, Any] = {
 _DEPTHS = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 _KINDS = ", ".join((*_DEPTHS, "GeometryCollection"))
 _FEWEST = {"LineString": 2, "MultiLineString": 2, "Polygon": 4, "MultiPolygon": 4}
-"""Positions of a line, and of a ring, which is closed: RFC 7946, 3.1.4 and 3.1.6."""
+"""The fewest positions of a line and of a closed ring (RFC 7946, 3.1.4 and 3.1.6)."""
 _NUMBERS = {int, float}
 _MOST_NESTED = 8
 
 
 def check_features(name: str, collection: Mapping[str, Any]) -> None:
-    """Refuse a collection, of which the schema is checked, with a feature that is none. Raises InvalidInput."""
+    """Raise InvalidInput for an invalid feature in a collection that fits the schema."""
     for number, feature in enumerate(collection["features"]):
         place = f"{name}.features[{number}]"
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
@@ -58,7 +58,7 @@ def _is_geometry(value: Any, *, optional: bool = False, nested: int = 0) -> bool
 
 
 def _is_array(value: Any, depth: int, fewest: int) -> bool:
-    """Tell whether it is positions, that many arrays deep; `fewest` of them make a line, and four or more a ring."""
+    """Return whether it is an array of positions of this depth, with at least `fewest` of them, in a ring four."""
     if not isinstance(value, list):
         return False
     if depth == 0:

@@ -1,4 +1,4 @@
-"""Load the configured process plugins: one that is wrong is named and left out, whatever is wrong with it."""
+"""Load the configured process plugins; a broken one is left out and the reason given."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -8,29 +8,30 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
-from pygeoapi.plugin import PLUGINS
 from pygeoapi.process.base import BaseProcessor
 
 from orchestration.registry import ProcessRow, Registry
 from orchestration.services import TESTING
+from plugins.loading import WrongPlugin, plugin_class, reason_of
 from processes.adapter import PluginProcess
 from processes.base import Processor
 
 ANY_PROCESS = "landcast-process"
-"""The DAG that does the work of any process."""
-
-
-class WrongPlugin(Exception):
-    """A process that cannot be offered; the message says why, for the operator."""
+"""The DAG that executes the work of any process."""
 
 
 @dataclass(frozen=True)
 class LoadedProcesses:
-    """The processes of a configuration: the `processors` by id, and why the others are `wrong`, by id."""
+    """The processes of a configuration: the `processors` by id, and the reasons why others are `wrong` by id."""
 
     processors: Mapping[str, Processor]
     wrong: Mapping[str, str]
     entries: Mapping[str, Mapping[str, Any]]
+
+    def in_language(self, language: str) -> "LoadedProcesses":
+        """Return the same processes, described in another language as far as they can be."""
+        described = {name: processor.in_language(language) for name, processor in self.processors.items()}
+        return replace(self, processors=described)
 
     @cached_property
     def registry(self) -> Registry:
@@ -52,7 +53,18 @@ def load_processes(
             loaded[name] = load_process(name, entry, years, language)
         except WrongPlugin as error:
             wrong[name] = str(error)
+    _name_asked(loaded)
     return LoadedProcesses(loaded, wrong, entries)
+
+
+def _name_asked(loaded: Mapping[str, Processor]) -> None:
+    """Give each process that asks about orders of another the id that this has in the configuration."""
+    names: dict[str, str] = {}
+    for name, each in loaded.items():
+        names.setdefault(type(each).description.get("id", ""), name)
+    for each in loaded.values():
+        if each.asks_of is not None:
+            each.asks_of = names.get(each.asks_of, each.asks_of)
 
 
 def load_process(
@@ -60,7 +72,7 @@ def load_process(
 ) -> Processor:
     """Return the process of an entry, whose id is its name there. Raises WrongPlugin."""
     definition = dict(entry["processor"])
-    plugin = plugin_class(definition["name"])
+    plugin = plugin_class("process", definition["name"])
     hands_over = "dag" in (_airflow_of(entry) or {})
     if not issubclass(plugin, Processor):
         return _adapted(name, _made(plugin, definition), language, hands_over=hands_over)
@@ -81,7 +93,7 @@ _NEEDED = (
 
 
 def _lacking(description: Mapping[str, Any]) -> list[str]:
-    """Return what is missing in the description of a process of our own kind, which is shown as it is."""
+    """Return what is missing in the description of a process of our own kind, which is published unchanged."""
     if lacking := [name for name in _NEEDED if name not in description]:
         return lacking
     members = [
@@ -97,30 +109,11 @@ def _adapted(name: str, plugin: BaseProcessor, language: str, *, hands_over: boo
         raise WrongPlugin(f"{type(plugin).__name__} is not described: {error}") from error
 
 
-def plugin_class(name: str) -> type[Any]:
-    """Return the class of a plugin, by pygeoapi's short name or a dotted one. Raises WrongPlugin."""
-    known: Mapping[str, str] = PLUGINS["process"]
-    module, _, attribute = known.get(name, name).rpartition(".")
-    if not module:
-        raise WrongPlugin(f"{name!r} is no dotted name of a plugin, and none of {', '.join(known)}")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:
-        raise WrongPlugin(f"{name}: {_said(error)}") from error
-    if not isinstance(found, type) or not issubclass(found, BaseProcessor):
-        raise WrongPlugin(f"{name} is no pygeoapi.process.base.BaseProcessor")
-    return found
-
-
 def _made(plugin: type[Any], definition: dict[str, Any]) -> Any:
     try:
         return plugin(definition)
     except (Exception, SystemExit) as error:
-        raise WrongPlugin(f"{definition['name']}: {_said(error)}") from error
-
-
-def _said(error: BaseException) -> str:
-    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise WrongPlugin(f"{definition['name']}: {reason_of(error)}") from error
 
 
 def _is_there(module: str) -> bool:
@@ -131,7 +124,7 @@ def _is_there(module: str) -> bool:
 
 
 def _airflow_of(entry: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """Return what an entry says of Airflow, None where it says nothing; what has no shape is named by the schema."""
+    """Return the entry's `airflow` member, or None; one of the wrong type is reported by the configuration's schema."""
     said = entry.get("airflow")
     return {name: str(value) for name, value in said.items()} if isinstance(said, Mapping) else None
 
@@ -141,8 +134,10 @@ def row_of(name: str, processor: Processor, entry: Mapping[str, Any]) -> Process
     row = ProcessRow(
         id=name,
         work=processor.work,
+        warm=processor.warm,
         quick=processor.quick,
         files=processor.files,
+        asks_of=processor.asks_of or "",
         attempts=entry.get("attempts"),
         dag=processor.dag,
         twin=processor.dag + TESTING if processor.has_twin else "",

@@ -1,16 +1,16 @@
-"""Order the product of a nation, in the nation's own coordinates."""
+"""The process that delivers the product of a nation, in the nation's own CRS."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
-from auth.limits import Extent
+from auth.policy import Extent
 from orchestration.job import Manifest
 from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts
+from processes.areas import NATION, nation_of
 from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.order import ORDER
-from processes.where import NATION, nation_of
-from processes.which import WHICH, product_of, source_of
+from processes.product_choice import WHICH, product_of, source_of
 from products.catalogue import Catalogue
 from products.nations.outline import outline_of
 from products.raster.cover import has_data
@@ -18,9 +18,10 @@ from products.vector.census import has_features
 
 
 class NationalProduct(Processor):
-    """Give the raster or the vector of a nation, made once and kept."""
+    """Deliver the raster or the vector product of a nation, which is made once and kept."""
 
     work = "orchestration.work.national_product"
+    raster = "whole"
     on_airflow = True
     has_twin = True
 
@@ -62,7 +63,7 @@ class NationalProduct(Processor):
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
-        """Refuse a nation that is none, or where there is nothing of the product. Raises BrokenSource."""
+        """Refuse an unknown nation, and one outside of the product. Raises BrokenSource."""
         nation = nation_of(inputs["nation"])
         product = product_of(inputs, catalogue)
         kind = inputs["product"]
@@ -78,6 +79,6 @@ class NationalProduct(Processor):
 
     @override
     def ready(self, inputs: Mapping[str, Any], catalogue: Catalogue, prebuilt: PrebuiltProducts) -> Manifest | None:
-        """Return the file that was made for an earlier order."""
+        """Return the prebuilt file of an earlier order, if there is one."""
         product = product_of(inputs, catalogue)
         return prebuilt.ready(PrebuiltProduct(product, inputs["product"], nation_of(inputs["nation"])))

@@ -1,4 +1,4 @@
-"""The inputs that every order of a product has besides: what it is for, and who is told."""
+"""The inputs that all orders of products share: their purpose, and the recipient of notifications."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,12 +1,12 @@
-"""Order that samples are prepared for places, between two dates."""
+"""The process that prepares samples of places, between two dates."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from processes.errors import InvalidInput
 from processes.geojson import FEATURE_COLLECTION, check_features
+from processes.messages import shown
 from processes.service import TEST, ServiceProcess, described, word
-from processes.words import shown
 from products.catalogue import Catalogue
 
 DATE: Mapping[str, Any] = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)"}
@@ -61,8 +61,8 @@ class PrepareSamples(ServiceProcess):
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
-        """Refuse days in the wrong order, and features that are none."""
+        """Refuse dates in the wrong order, and invalid features."""
         if inputs["end_date"] < inputs["start_date"]:
-            told = f"{shown(inputs['end_date'])} is before start_date"
-            raise InvalidInput("end_date", f"input 'end_date': {told}; allowed: {inputs['start_date']} or later")
+            problem = f"{shown(inputs['end_date'])} is before start_date"
+            raise InvalidInput("end_date", f"input 'end_date': {problem}; allowed: {inputs['start_date']} or later")
         check_features("data", inputs["data"])

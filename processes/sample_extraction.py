@@ -1,13 +1,13 @@
-"""Order that samples are extracted from Sentinel-2 scenes."""
+"""The process that extracts samples from Sentinel-2 scenes."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from orchestration.services.sample_extraction import PRODUCT, scene_of
 from processes.errors import InvalidInput
+from processes.messages import shown
 from processes.prepare_samples import DATE
 from processes.service import TEST, ServiceProcess, described
-from processes.words import shown
 from products.catalogue import Catalogue
 
 _BANDS: Mapping[str, Any] = {
@@ -72,11 +72,11 @@ class SampleExtraction(ServiceProcess):
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
-        """Refuse the name of a product with a date that there is not."""
+        """Refuse the name of a product with an impossible date."""
         for number, entry in enumerate(inputs["s2_parameter_list"]):
             try:
                 scene_of(entry)
             except ValueError as error:
                 place = f"s2_parameter_list[{number}].product_id"
-                told = f"{shown(entry['product_id'])}: {error}; allowed: the name of a Sentinel-2 product"
-                raise InvalidInput("s2_parameter_list", f"input '{place}': {told}") from error
+                problem = f"{shown(entry['product_id'])}: {error}; allowed: the name of a Sentinel-2 product"
+                raise InvalidInput("s2_parameter_list", f"input '{place}': {problem}") from error

@@ -1,4 +1,4 @@
-"""What the production services have in common: the work of services outside, on Airflow, and a twin of each."""
+"""The base of the processes of production services, which Airflow calls; each has a twin for tests."""
 
 import json
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ TEST: Mapping[str, Mapping[str, Any]] = {
 
 
 def word(title: str, description: str) -> Mapping[str, Any]:
-    """Return the description of an input that is a text for the services, in one line."""
+    """Return the description of an input that is a line of text for the services."""
     schema = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"^[^\x00-\x1f\x7f]*$(?!\n)"}
     return {"title": title, "description": description, "schema": schema}
 
 
 def described(*, title: str, description: str, result: str, **members: Any) -> Mapping[str, Any]:
-    """Return the description of a service's process, with what all of them have."""
+    """Return the description of a service's process, with the members that all of them share."""
     return {
         "version": "1.0.0",
         "title": title,
@@ -47,7 +47,7 @@ def described(*, title: str, description: str, result: str, **members: Any) -> M
 
 
 class ServiceProcess(Processor):
-    """A process that services outside do; configured with `testing: true` it is its twin, at their test environment."""
+    """A process of an external service; with `testing: true` it is the twin at the service's test environment."""
 
     description: ClassVar[Mapping[str, Any]]
     files = False
@@ -62,7 +62,7 @@ class ServiceProcess(Processor):
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-        """Return the inputs as they are stored; no text in them has a NUL, which no database of Airflow's holds."""
+        """Return the inputs as they are stored; a text with a NUL is refused, as Airflow's database cannot store it."""
         checked = super().check(inputs, catalogue)
         for name, value in checked.items():
             if "\\u0000" in json.dumps(value):

@@ -3,22 +3,30 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, LifoQueue
-from threading import Lock
 from time import monotonic, sleep
 
-from sql.connections import Connection, Dialect, NewerSchema
+from sql.connections import Connection, Database, DatabaseAway, Dialect, NewerSchema
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 10
 """The schema version of the numbered files; the last of them writes it."""
 
 _STEPS = {
     1: "alter table jobs add column fault text not null default '';",
     3: "alter table jobs add column notices text not null default '[]';",
     5: "alter table jobs add column backend integer not null default 0 check (backend in (0, 1));",
+    8: """create table if not exists outbox (
+            number integer, job text, kind text, event text, address text, state text, tries integer, due integer);
+        drop trigger if exists outbox_changed;
+        drop trigger if exists outbox_finished;
+        drop trigger if exists outbox_deleted;
+        alter table outbox rename to outbox_before;
+        drop index if exists outbox_due;
+        drop index if exists outbox_job;""",
 }
 """Changes to a database of at most this version that an idempotent file cannot make."""
 
@@ -149,6 +157,11 @@ class Pool:
         """The kind of database."""
         return "sqlite"
 
+    @property
+    def used(self) -> int:
+        """Number of connections in use, which nobody bounds."""
+        return 0
+
     def prepare(self) -> None:
         """Create the database and its schema once; concurrent calls are harmless."""
         if not self._prepared:
@@ -175,15 +188,21 @@ class Pool:
 
     def watch(self) -> "SqliteWatch":
         """Return a new watch."""
-        return SqliteWatch(self._path, busy_seconds=self._busy_seconds)
+        return SqliteWatch(self)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        connection = self._take()
-        try:
+        with self.lent() as connection:
             connection.execute(begin)
             yield connection
             connection.execute("commit")
+
+    @contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection, the one that was given back last; it is closed on an exception."""
+        connection = self._take()
+        try:
+            yield connection
         except BaseException:
             connection.close()
             raise
@@ -208,26 +227,96 @@ class Pool:
 
 
 class SqliteWatch:
-    """Detects commits by SQLite's `data_version`, on a connection that never writes and so sees all of them."""
+    """Detects commits by SQLite's `data_version`, which a connection's own commits do not change.
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._lock = Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._seen: int | None = None
+    So where one thread uses a pool, which then has one connection, it is told of the commits of others only.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._seen: tuple[sqlite3.Connection, int] | None = None
 
     def changed(self) -> bool:
-        """Return whether the counter has changed since the last call."""
-        with self._lock:
-            if self._connection is None:
-                self._connection = connect(self._path, busy_seconds=self._busy_seconds)
-            before, self._seen = self._seen, self._connection.execute("pragma data_version").fetchone()[0]
-            return before != self._seen
+        """Return whether another connection has committed since the last call; True where that cannot be said."""
+        with self._pool.lent() as connection:
+            seen = (connection, connection.execute("pragma data_version").fetchone()[0])
+        before, self._seen = self._seen, seen
+        return before != seen
 
     def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = self._seen = None
+        """Forget what was seen."""
+        self._seen = None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(time: datetime) -> int:
+    """Return a time in microseconds."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def now() -> int:
+    """Return the current time in microseconds."""
+    return microseconds(datetime.now(UTC))
+
+
+def time_of(value: int) -> datetime:
+    """Return the time of a value in microseconds."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be opened, stays locked, is full, or has a newer schema."""
+
+
+class Store:
+    """A store in `database`; a SQLite file is created if it does not exist, readable by its owner only.
+
+    Raises `failure` when the database is unavailable: on construction, or with `lazy` on use. A store derives from this
+    class and sets `failure` to its own exception.
+    """
+
+    failure: type[Exception] = DatabaseUnavailable
+    """The exception to raise; its message is for the log."""
+    contents = "the database"
+    """What the message says is unavailable."""
+
+    def __init__(self, database: Database, *, busy_seconds: float = 5, lazy: bool = False) -> None:
+        self._pool = Pool(database, busy_seconds=busy_seconds) if isinstance(database, Path) else database
+        if not lazy:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        with self._unavailable():
+            self._pool.prepare()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    @contextmanager
+    def _writing(self, owner: str | None = None) -> Iterator[Connection]:
+        self._prepare()
+        with self._unavailable(), self._pool.writing(owner) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self, owner: str | None = None) -> Iterator[Connection]:
+        self._prepare()
+        with self._unavailable(), self._pool.reading(owner) as connection:
+            yield connection
+
+    def _unavailable(self) -> AbstractContextManager[None]:
+        """Translate database errors into `failure`."""
+        return failing_as(self.failure, self.contents)
+
+
+@contextmanager
+def failing_as(failure: type[Exception], contents: str) -> Iterator[None]:
+    """Translate database errors into `failure`, with a message for the log."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, NewerSchema, DatabaseAway) as error:
+        raise failure(f"{contents}: {error}") from error

@@ -59,7 +59,7 @@ class Watch(Protocol):
     """Detects commits."""
 
     def changed(self) -> bool:
-        """Return whether any process has committed since the last call; True at first."""
+        """Return whether anybody else has committed since the last call; True at first, and where it is not known."""
 
     def close(self) -> None:
         """Release its connection."""
@@ -74,6 +74,10 @@ class Connections(Protocol):
     @property
     def dialect(self) -> Dialect:
         """The kind of database."""
+
+    @property
+    def used(self) -> int:
+        """Number of connections in use."""
 
     def prepare(self) -> None:
         """Ensure that the schema has this program's version; cheap after the first call."""
@@ -97,7 +101,7 @@ class Connections(Protocol):
         """Close the idle connections; the next use opens new ones."""
 
 
-Place = Path | Connections
+Database = Path | Connections
 """A SQLite file, or the shared connections to PostgreSQL."""
 
 

@@ -11,7 +11,7 @@ from sql.connect import migrate as bring_up
 from sql.connections import Connection
 from sql.pool import PostgresPool
 
-TABLES = ("jobs", "outbox", "api_keys", "sessions", "pending_logins", "logout_tokens")
+TABLES = ("jobs", "outbox", "history", "api_keys", "sessions", "pending_logins", "logout_tokens")
 """Ordered so that each table follows those that it references."""
 _AT_ONCE = 500
 
@@ -39,7 +39,7 @@ def move(path: Path, url: str, *, aside: Path | None = None) -> Mapping[str, int
                 target.execute(f"truncate {', '.join(TABLES)}")
             source.execute("begin immediate")
             counts = {table: _copy(source, target, table) for table in TABLES}
-            for table in ("jobs", "outbox", "pending_logins"):
+            for table in ("jobs", "outbox", "history", "pending_logins"):
                 target.execute(_GO_ON, {"table": table})
     return counts
 
@@ -68,6 +68,7 @@ _GO_ON = """select setval(pg_get_serial_sequence(:table, 'number'), (
     select coalesce(max(number), 0) + 1 from (
         select 'jobs' as name, number from jobs
         union all select 'outbox', number from outbox
+        union all select 'history', number from history
         union all select 'pending_logins', number from pending_logins) as numbers
     where name = :table), false)"""
 

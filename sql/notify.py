@@ -2,6 +2,7 @@
 
 import psycopg2
 
+from sql.address import Url, current
 from sql.connections import Connection
 from sql.postgres import PostgresConnection, failing
 
@@ -14,7 +15,7 @@ def notify(connection: Connection, channel: str, payload: str) -> None:
 class PostgresListener:
     """Listens on a channel with a connection of its own. Raises DatabaseAway; the next call reconnects."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, url: Url, channel: str) -> None:
         self._url = url
         self._channel = channel
         self._connection: PostgresConnection | None = None
@@ -22,8 +23,11 @@ class PostgresListener:
     def hear(self, seconds: float) -> list[str] | None:
         """Return the payloads received within `seconds`, or None after connecting, as earlier ones may be lost."""
         with failing():
+            url = current(self._url)
+            if self._connection is not None and self._connection.url != url:
+                self.close()
             if self._connection is None:
-                self._connection = PostgresConnection(self._url)
+                self._connection = PostgresConnection(url)
                 self._connection.execute(f'listen "{self._channel}"')
                 return None
             try:

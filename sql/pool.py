@@ -8,6 +8,7 @@ from time import monotonic
 
 import psycopg2
 
+from sql.address import SharedAddress, Url, current
 from sql.connections import Connection, DatabaseAway, Dialect, NewerSchema
 from sql.migrate import SCHEMA_VERSION, version_of
 from sql.postgres import EVERYTHING, PostgresConnection, failing
@@ -22,10 +23,11 @@ _RETRY_AFTER = 1.0
 class PostgresPool:
     """At most `size` connections to PostgreSQL; a caller waits `wait` seconds for one, then DatabaseAway is raised.
 
-    A connection that the server closed is replaced before use, so this process survives a restart of PostgreSQL.
+    A connection that the server closed is replaced before use, so this process survives a restart of PostgreSQL. When
+    the address changes, new transactions use it, and connections to the old one are closed after their transaction.
     """
 
-    def __init__(self, url: str, *, size: int = 5, wait: float = 2.0) -> None:
+    def __init__(self, url: Url, *, size: int = 5, wait: float = 2.0) -> None:
         self._url = url
         self._size = size
         self._wait = wait
@@ -43,9 +45,14 @@ class PostgresPool:
         return "postgresql"
 
     @property
-    def url(self) -> str:
-        """The URL, password included."""
+    def url(self) -> Url:
+        """The address, password included."""
         return self._url
+
+    @property
+    def used(self) -> int:
+        """Connections in use."""
+        return self._size - self._slots._value  # noqa: SLF001 - nobody else says
 
     def prepare(self) -> None:
         """Return if the schema has this program's version. Raises NewerSchema, and DatabaseAway for an older one."""
@@ -95,7 +102,7 @@ class PostgresPool:
             except BaseException:
                 self._undo(connection)
                 raise
-            self._idle.put(connection)
+            self._give_back(connection)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -108,9 +115,8 @@ class PostgresPool:
 
     def _in_transaction(self, begin: str, owner: str | None) -> PostgresConnection:
         """Return a connection in a new transaction; one that died while idle is replaced."""
-        try:
-            connection = self._idle.get_nowait()
-        except Empty:
+        connection = self._take_idle()
+        if connection is None:
             return _begin(self._connect(), begin, owner)
         try:
             return _begin(connection, begin, owner)
@@ -118,14 +124,40 @@ class PostgresPool:
             self.close()
             return _begin(self._connect(), begin, owner)
 
+    def _take_idle(self) -> PostgresConnection | None:
+        """Return an idle connection to the current address, or None; those to an old one are closed."""
+        url = current(self._url)
+        with suppress(Empty):
+            while (connection := self._idle.get_nowait()).url != url:
+                connection.close()
+            return connection
+        return None
+
+    def _give_back(self, connection: PostgresConnection) -> None:
+        if connection.url == current(self._url):
+            self._idle.put(connection)
+        else:
+            connection.close()
+
     def _connect(self) -> PostgresConnection:
         if monotonic() < self._away_until:
             raise DatabaseAway("PostgreSQL cannot be reached")
         try:
-            return PostgresConnection(self._url)
+            return self._connect_now()
         except psycopg2.OperationalError:
             self._away_until = monotonic() + _RETRY_AFTER
             raise
+
+    def _connect_now(self) -> PostgresConnection:
+        """Connect; if the password has just been changed, wait for the new one."""
+        url = current(self._url)
+        try:
+            return PostgresConnection(url)
+        except psycopg2.OperationalError:
+            successor = self._url.after(url) if isinstance(self._url, SharedAddress) else None
+            if successor is None:
+                raise
+            return PostgresConnection(successor)
 
     def _undo(self, connection: PostgresConnection) -> None:
         try:
@@ -133,7 +165,7 @@ class PostgresPool:
         except psycopg2.Error:
             connection.close()
         else:
-            self._idle.put(connection)
+            self._give_back(connection)
 
 
 def _begin(connection: PostgresConnection, begin: str, owner: str | None) -> PostgresConnection:

@@ -50,6 +50,8 @@ class PostgresConnection:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
+        """Its address, password included."""
         self._raw = psycopg2.connect(
             **(_DEFAULTS | extensions.parse_dsn(url)), connection_factory=extras.DictConnection
         )

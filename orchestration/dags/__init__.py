@@ -1,1 +1,1 @@
-"""The DAGs, in Airflow's own environment: how often, how long and where; the work itself is called, never here."""
+"""The DAGs, in Airflow's own environment: their limits, retries and queues; the work itself is elsewhere."""

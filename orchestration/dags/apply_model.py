@@ -1,4 +1,4 @@
-"""DAGs `apply-model` and its twin: the features of the scenes, then the model on them; once more without the cache."""
+"""The DAG `apply-model` and its twin: calculate features, apply the model; if it fails, again without the cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IN_ORDER = [_CALCULATE, _APPLY, _CALCULATE + _AGAIN, _APPLY + _AGAIN]
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """How long each of the two services may take."""
+    """The time limits of both services."""
 
     calculate: timedelta
     apply: timedelta
@@ -56,7 +56,7 @@ def _dag(twin: Twin, limits: _Limits) -> DAG:
 
 
 def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any]:
-    """Return both tasks, the second after the first; those that run `again` do so once the model has failed."""
+    """Return both tasks, the second after the first; with `again` they run after the model has failed."""
     after = _AGAIN if again else ""
     rule = "one_failed" if again else "all_success"
 
@@ -64,7 +64,7 @@ def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any
     def calculate() -> dict[str, Any]:
         run = run_of_task()
         if again and not pulled([_CALCULATE]):
-            raise AirflowSkipException("there was nothing that the model could fail at")
+            raise AirflowSkipException("there are no features that the model could fail at")
         with reporting(service=_FEATURES):
             service = twin.service(_FEATURES, limits.calculate)
             use_cache = run.inputs["use_cache"] and not again
@@ -81,8 +81,8 @@ def _pair(twin: Twin, limits: _Limits, *, again: bool = False) -> tuple[Any, Any
     return calculated, apply(calculated)
 
 
-def _number(twin: Twin, again: bool) -> int:  # noqa: FBT001  one of two
-    """Return the number of the try; those that run again count on, so that no two requests have one name."""
+def _number(twin: Twin, again: bool) -> int:  # noqa: FBT001  it has two values
+    """Return the number of the try; with `again` it continues, so each request has a name of its own."""
     return try_number() + (twin.retries + 1 if again else 0)
 
 

@@ -1,7 +1,7 @@
-"""The DAG of the process that gives its inputs back; Airflow reads only files that name it."""
+"""The DAG of the process that returns its inputs. Airflow reads only files that contain its name and `DAG`."""
 
 from __future__ import annotations
 
 from orchestration.dags.steps import at_once
 
-echo = at_once("echo", "clc_prod_echo_queue", hours=1, runs=64, tasks=64)
+echo = at_once("echo", "prod_echo", hours=1, runs=64, tasks=64)

@@ -1,4 +1,4 @@
-"""DAGs `prepare-samples` and its twin: one request."""
+"""The DAG `prepare-samples` and its twin, which send one request."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The DAGs of ordered products, each with its twin for orders that are tests; Airflow's settings bound them all."""
+"""The DAGs of product orders, each with its twin for test orders; Airflow's settings limit them all together."""
 
 from __future__ import annotations
 
 from orchestration.dags.steps import at_once, in_parts
 
-_QUEUE = "clc_prod_products_queue"
-_TEST_QUEUE = "clc_test_products_queue"
+_QUEUE = "prod_products"
+_TEST_QUEUE = "test_products"
 
 extract = at_once("extract-product", _QUEUE, hours=6, runs=48, tasks=48)
 extract_testing = at_once("extract-product-testing", _TEST_QUEUE, hours=6, runs=4, tasks=4)

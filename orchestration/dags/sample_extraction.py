@@ -1,4 +1,4 @@
-"""DAGs `sample-extraction` and its twin: one request an entry of the list, side by side."""
+"""The DAG `sample-extraction` and its twin, which send a request for each entry of the list, in parallel."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _dag(twin: Twin) -> DAG:
 
 
 def _answers() -> list[Any]:
-    """Return what was answered to each entry, in the order of the list."""
+    """Return the answers in the order of the entries."""
     entries = run_of_task().inputs["s2_parameter_list"]
     answers = {each["index"]: each["answer"] for each in pulled([_TASK])}
     told = {each["index"]: each["reason"] for each in reasons([_TASK])}

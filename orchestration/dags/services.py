@@ -1,13 +1,11 @@
-"""What the DAGs of the production services share: their twins, their services, and how a run ends for its caller."""
+"""Shared by the DAGs of the production services: twins, services, the status of tasks, the end of a run."""
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection, get_current_context, get_parsing_context, task
@@ -18,7 +16,8 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from orchestration.dags.common import mail_operators, order_of_run, retry_delay
+from orchestration import environment
+from orchestration.dags.common import mail_operators, order_of_run
 from orchestration.errors import ManyMetrics, OrchestrationError, ServiceNotSetUp, WorkFailed
 from orchestration.handover import TaskStatus, read_status, write_status
 from orchestration.services import LACKING, LACKS, TESTING
@@ -27,6 +26,7 @@ from orchestration.services.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow.sdk import Context
 
@@ -35,13 +35,13 @@ _PORT = 5000
 _LOOKS = 3
 _LONGEST = 500
 NO_REASON = "it ended without giving a reason; the operator finds it in Airflow's log under the job's id"
-"""Why a task failed that was killed before it could say why."""
+"""The reason of a task that was killed before it could give one."""
 _FINISHING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A DAG or its twin: where its services are, and how often and how long it asks them."""
+    """A DAG or its twin: its queue, services, retries, and the limits of concurrent runs and tasks."""
 
     process: str
     queue: str
@@ -53,18 +53,18 @@ class Twin:
 
     @property
     def testing(self) -> bool:
-        """Whether it asks the services of the test environment."""
+        """Whether it calls the services of the test environment."""
         return self.process.endswith(TESTING)
 
     @property
     def environment(self) -> str:
-        """The services' environment, as it stands in the names of queues and connections."""
+        """The services' environment, as in the names of queues and connections."""
         return "test" if self.testing else "prod"
 
     def dag(self, what: str) -> dict[str, Any]:
-        """Return what the DAG is made with. Its description is `what`.
+        """Return the arguments of the DAG, with the description `what`.
 
-        `max_active_tasks` bounds the tasks of one run (since Airflow 3), so each task bounds itself over all runs.
+        `max_active_tasks` limits the tasks of one run (since Airflow 3); each task has its own limit over all runs.
         """
         return {
             "dag_id": self.process,
@@ -75,8 +75,8 @@ class Twin:
             "tags": ["production service", self.environment, *self._lacking()],
             "default_args": {
                 "retries": self.retries,
-                "retry_delay": retry_delay(self.pause),
-                "queue": f"clc_{self.environment}_{self.queue}_queue",
+                "retry_delay": environment.retry_delay(self.pause),
+                "queue": environment.queue(f"{self.environment}_{self.queue}"),
                 "max_active_tis_per_dag": self.tasks,
                 "execution_timeout": _FINISHING,
                 "on_failure_callback": mail_operators,
@@ -84,7 +84,7 @@ class Twin:
         }
 
     def service(self, name: str, limit: timedelta) -> Service:
-        """Return a service as Airflow's connection `clc_{environment}_{name}` has it; `limit` is the task's.
+        """Return the service of Airflow's connection `clc_{environment}_{name}`; `limit` is that of the task.
 
         Raises ServiceNotSetUp.
         """
@@ -101,9 +101,9 @@ class Twin:
         return f"clc_{self.environment}_{name.replace('-', '_')}"
 
     def _lacking(self) -> list[str]:
-        """Return tags that name the missing connections: the server's user may see DAGs, but no connections.
+        """Return tags that name the missing connections, because the server's user can read DAGs but not connections.
 
-        They are looked for when the DAG files are parsed for the scheduler, once a minute, and not by each task.
+        They are looked up when the DAG files are parsed for the scheduler, once a minute, and not by each task.
         """
         if get_parsing_context().dag_id:
             return []
@@ -126,19 +126,15 @@ def _connection(name: str, *, looks: int = _LOOKS) -> Any:
 
 
 def run_of_task() -> ServiceRun:
-    """Return the run that the task is of. Raises AirflowFailException where it is for no order."""
+    """Return the run of the running task. Raises AirflowFailException if it belongs to no order."""
     try:
-        return ServiceRun.of(order_of_run(), get_current_context()["run_id"], _results())
+        return ServiceRun.of(order_of_run(), get_current_context()["run_id"], environment.results())
     except WorkFailed as error:
         raise AirflowFailException(str(error)) from error
 
 
-def _results() -> Path:
-    return Path(os.environ["LANDCAST_STATE_DIR"]) / "results"
-
-
 def try_number() -> int:
-    """Return the number of the task's try, from 1."""
+    """Return the number of the running task's try, from 1."""
     return int(get_current_context()["ti"].try_number)
 
 
@@ -146,7 +142,7 @@ def try_number() -> int:
 def reporting(
     *final: type[OrchestrationError], service: str = "the service", index: int | None = None
 ) -> Iterator[None]:
-    """Write the status of the task's try, keep why it fails for `end`, and let none follow a `final` error."""
+    """Write the status of the task's try, and keep the reason of a failure for `end`; do not retry a `final` error."""
     ends: tuple[type[OrchestrationError], ...] = (ManyMetrics, ServiceNotSetUp, *final)
     trying = _Try.now(service, index)
     trying.begin()
@@ -159,17 +155,17 @@ def reporting(
         trying.fail(str(error))
         raise
     except AirflowTaskTimeout:
-        trying.fail("the service did not answer within the time that it has")
+        trying.fail("the service did not answer within its time limit")
         raise
     except AirflowException:
-        trying.fail("the service cannot be asked; the operator finds why in Airflow's log")
+        trying.fail("the service cannot be called; the operator finds why in Airflow's log")
         raise
     trying.end()
 
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A try of a task; its status is written into the attempt's folder, where the server reads it."""
+    """A try of a task, which writes its status into the attempt's folder, where the server reads it."""
 
     service: str
     index: int | None
@@ -184,9 +180,9 @@ class _Try:
         context, run = get_current_context(), run_of_task()
         ti = context["ti"]
         task_name = ti.task_id if index is None else f"{ti.task_id}-{index}"
-        folder = _results() / run.job / str(run.attempt)
+        folder = environment.results() / run.job / str(run.attempt)
         pause = context["task"].retry_delay
-        number = try_number()  # Airflow counts a task that it runs again after a crash of its own as a try
+        number = try_number()  # after a crash of its own Airflow counts another try
         return cls(service, index, folder, task_name, number, max(number, int(ti.max_tries) + 1), pause)
 
     def begin(self) -> None:
@@ -196,7 +192,7 @@ class _Try:
         self._say(f"{told} The last try failed: {reason}." if reason else told, reason)
 
     def fail(self, reason: str, *, last: bool = False) -> None:
-        """Keep the reason, and say when the next try comes, if one does."""
+        """Keep the reason, and write when the next try starts, if there is one."""
         get_current_context()["ti"].xcom_push(_REASON, {"index": self.index, "reason": reason})
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
         told = f"Try {self.number} of {self.most} failed: {reason}."
@@ -211,25 +207,25 @@ class _Try:
         self._write(TaskStatus(message if self.index is None else f"[{self.index}] {message}", reason))
 
     def _write(self, status: TaskStatus | None) -> None:
-        """Write the status; a full disk is no reason to fail."""
+        """Write the status; a full disk does not fail the task."""
         with suppress(OSError):
             write_status(self.folder, self.task, status)
 
 
 def pulled(tasks: list[str], key: str = "return_value") -> list[Any]:
-    """Return what these tasks, mapped or not, left under the key."""
+    """Return the values of these tasks, mapped or not, under the key."""
     return [value for value in get_current_context()["ti"].xcom_pull(tasks, key=key) if value is not None]
 
 
 def reasons(tasks: list[str]) -> list[dict[str, Any]]:
-    """Return why those of these tasks that failed did, `{"index", "reason"}`."""
+    """Return the reasons of those of these tasks that failed, `{"index", "reason"}`."""
     return pulled(tasks, _REASON)
 
 
 def answer_of_run(answering: list[str], tasks: list[str]) -> Any:
-    """Return what one of the `answering` tasks was answered.
+    """Return the answer of the first of the `answering` tasks that has one.
 
-    Raises WorkFailed with why there is none: with what the last of the `tasks`, in the order in which they ran, said.
+    If there is none, raises WorkFailed with the reason of the last of the `tasks`, which are in order of execution.
     """
     for answer in pulled(answering):
         return answer
@@ -238,16 +234,16 @@ def answer_of_run(answering: list[str], tasks: list[str]) -> Any:
 
 
 class OrderFailed(AirflowFailException):
-    """The order failed, and its caller is told why; the operators were told of the task that failed."""
+    """The order failed; its caller gets the reason, and the operators got a mail about the failed task."""
 
 
 def end(result: Callable[[], Any]) -> None:
-    """Write down what the run came to, as its last task, which runs whatever became of the others.
+    """Write the ending of the run, in its last task, which runs after all others whether they failed or not.
 
-    `result` returns the value of the order's result, or raises WorkFailed with the reason for the caller.
-    Raises OrderFailed then, so that the run fails too.
+    `result` returns the value of the order's result, or raises WorkFailed with the reason for the caller. In this case
+    OrderFailed is raised, so that the run fails too.
     """
-    run, folder = run_of_task(), _results()
+    run, folder = run_of_task(), environment.results()
     try:
         value = result()
     except WorkFailed as error:
@@ -257,12 +253,12 @@ def end(result: Callable[[], Any]) -> None:
 
 
 def mail_unless_told(context: Context) -> None:
-    """Mail the operators that the last task itself failed."""
+    """Mail the operators if the last task itself failed."""
     if not isinstance(context.get("exception"), OrderFailed):
         mail_operators(context)
 
 
 def last_task(function: Callable[[], None]) -> Callable[[], Any]:
-    """Make the last task of a run: it waits for all others, and fails where one of them failed."""
+    """Make the last task of a run, which runs after all others have ended."""
     made: Callable[[], Any] = task(trigger_rule="all_done", on_failure_callback=mail_unless_told)(function)
     return made

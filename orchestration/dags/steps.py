@@ -1,31 +1,34 @@
-"""The steps of an order as tasks, each in a process of our own Python; what they do is in `orchestration.work.steps`.
+"""The steps of an order as tasks, each in a process of our own Python; `orchestration.work.steps` implements them.
 
-Airflow writes a function's source into a program for that Python: all that it needs stands inside of it.
+Airflow copies the source of a function into a program for that Python, so a function contains all of its imports.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, task
 
+from orchestration import environment
 from orchestration.child import ATTEMPT_OVER, FRUGAL
-from orchestration.dags.common import ORDER, TRY, limits, mail_operators
+from orchestration.dags.common import ORDER, TRY, mail_operators
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 PIECES = "{{ ti.xcom_pull(task_ids=['make']) | tojson }}"
-"""A templated argument: what the mapped tasks `make` returned, in their order, as JSON text. Airflow's own argument, a
-sequence that asks the database, is not for a Python without Airflow."""
+"""A template for an argument: the results of the mapped tasks `make`, in order, as JSON text. Airflow's own argument is
+a lazy sequence that queries the database, which a Python without Airflow cannot use."""
 
 
 def at_once(name: str, queue: str, *, hours: int, runs: int, tasks: int) -> DAG:
-    """Return the DAG of orders that one process does; so many of its runs, and of its tasks, work at once."""
+    """Return the DAG of orders that one task performs, with at most this many hours, concurrent runs and tasks.
+
+    `queue` is a name of `environment.queue`.
+    """
     step = _Step(name, queue, tasks)
     with _dag(name, hours=hours, runs=runs, tasks=tasks) as dag:
         step(perform)(ORDER, TRY)
@@ -33,9 +36,9 @@ def at_once(name: str, queue: str, *, hours: int, runs: int, tasks: int) -> DAG:
 
 
 def in_parts(name: str, queue: str, *, hours: int, runs: int, tasks: int) -> DAG:
-    """Return the DAG of orders whose parts are made at the same time, each by a task, and assembled at the end.
+    """Return the DAG of orders whose parts are made in parallel, each by a task, and assembled at the end.
 
-    Where there is no part, as all is there already, it is assembled likewise.
+    If there is no part, because all pieces exist already, the result is assembled likewise.
     """
     step = _Step(name, queue, tasks)
     with _dag(name, hours=hours, runs=runs, tasks=tasks) as dag:
@@ -46,7 +49,7 @@ def in_parts(name: str, queue: str, *, hours: int, runs: int, tasks: int) -> DAG
 
 
 def _dag(name: str, *, hours: int, runs: int, tasks: int) -> DAG:
-    active_runs, active_tasks = limits(name, runs=runs, tasks=tasks)
+    active_runs, active_tasks = environment.limits(name, runs=runs, tasks=tasks)
     return DAG(
         name,
         schedule=None,
@@ -60,10 +63,10 @@ def _dag(name: str, *, hours: int, runs: int, tasks: int) -> DAG:
 
 @dataclass(frozen=True)
 class _Step:
-    """Makes tasks of the functions below, of which so many work at once in all runs of a DAG.
+    """Makes tasks of the functions below, of which at most `tasks` run at once in all runs of a DAG.
 
-    They are not tried again: a failed order is run again as its next attempt. They are skipped where their attempt is
-    not the running one.
+    They have no retries: a failed order runs again as its next attempt. A task is skipped if its attempt is no longer
+    the current one.
     """
 
     name: str
@@ -72,20 +75,20 @@ class _Step:
 
     def __call__(self, function: Callable[..., Any], **more: Any) -> Any:
         return task.external_python(
-            python=os.environ["LANDCAST_AIRFLOW_PYTHON"],
+            python=environment.step_python(),
             expect_airflow=False,
             env_vars=FRUGAL,
             skip_on_exit_code=ATTEMPT_OVER,
             retries=0,
-            queue=self.queue,
-            max_active_tis_per_dag=limits(self.name, runs=0, tasks=self.tasks)[1],
+            queue=environment.queue(self.queue),
+            max_active_tis_per_dag=environment.limits(self.name, runs=0, tasks=self.tasks)[1],
             on_failure_callback=mail_operators,
             **more,
         )(function)
 
 
 def perform(order: str, try_: str) -> None:
-    """Do all of the order."""
+    """Do all work of the order."""
     import json
 
     from orchestration.work.steps import perform
@@ -103,7 +106,7 @@ def plan(order: str, try_: str) -> list[dict[str, Any]]:
 
 
 def make(order: str, planned: dict[str, Any], try_: str) -> dict[str, Any]:
-    """Make a part of the order; return its piece."""
+    """Make one part of the order; return its piece."""
     import json
 
     from orchestration.work.steps import make
@@ -112,7 +115,7 @@ def make(order: str, planned: dict[str, Any], try_: str) -> dict[str, Any]:
 
 
 def assemble(order: str, pieces: str, try_: str) -> None:
-    """Make the result of the order."""
+    """Assemble the result of the order."""
     import json
 
     from orchestration.work.steps import assemble

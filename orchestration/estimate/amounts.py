@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestration.prebuilt.product import Kind
 from orchestration.store.past import PastOrder
 from products.area import Area, measure_area
 from products.catalogue import Catalogue, Product
 from products.classes import NODATA
 from products.errors import ProductError
-from products.names import Kind
 from products.raster.statistics import CHECKED, count_classes
 from products.vector.census import MOST_NODES, count_polygons
 from products.whole import whole_file

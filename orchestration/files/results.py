@@ -2,10 +2,12 @@
 
 import hmac
 import json
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,11 @@ from orchestration.job import Job, ResultFile, Status
 from orchestration.keys import kept_key
 from orchestration.prebuilt.record import PREBUILT_FOLDER, recorded_file
 
+_log = logging.getLogger(__name__)
+
 _A_DAY = 86_400.0
+_MOST_REMOVALS = 1000
+"""Folders whose removal may be outstanding."""
 
 
 class ResultFiles:
@@ -81,6 +87,40 @@ class ResultFiles:
                 self.tidy(job)
 
 
+class BackgroundRemoval:
+    """Removes the folders of finished jobs in a thread, as each may wait for the disk several times.
+
+    A folder that is left, because the process ends or the disk fails, is removed by `ResultFiles.sweep`.
+    """
+
+    def __init__(self, files: ResultFiles) -> None:
+        self._files = files
+        self._thread = ThreadPoolExecutor(1, "remove")
+        self._removing: dict[str, Future[None]] = {}
+
+    def remove(self, job_id: str) -> None:
+        """Remove the job's folder, soon; wait for earlier ones if very many are left."""
+        if len(self._removing) >= _MOST_REMOVALS:
+            self.wait()
+        self._removing[job_id] = self._thread.submit(self._files.remove, job_id)
+
+    def take_removed(self) -> list[str]:
+        """Return the jobs whose folders were removed since the last call."""
+        done = [job_id for job_id, future in self._removing.items() if future.done()]
+        for job_id in done:
+            if error := self._removing.pop(job_id).exception():
+                _log.warning("files not removed yet: %s", error, extra={"job": job_id})
+        return done
+
+    def wait(self) -> None:
+        """Wait until all folders are removed."""
+        wait(self._removing.values())
+
+    def close(self) -> None:
+        """Leave the folders that are not removed yet."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
 class Results(ResultFiles):
     """The results folder and signed links to its files.
 
@@ -92,6 +132,10 @@ class Results(ResultFiles):
         self._key = key
         self._url = url
         self._link_time = timedelta(days=link_days)
+
+    def derived_key(self, use: str) -> bytes:
+        """Return a key for another use than links, which says nothing of the key itself."""
+        return hmac.digest(self._key, f"landcast {use}".encode(), "sha256")
 
     def link(self, job_id: str, file: ResultFile, *, owner: str, now: datetime, until: datetime | None = None) -> str:
         """Return a signed link that gives access to this file without authentication.

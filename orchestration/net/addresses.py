@@ -1,10 +1,11 @@
-"""Resolve and check the network addresses of hosts that callers name."""
+"""Resolve and check the network addresses of hosts that callers name, and the address of a broker."""
 
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Thread
+from urllib.parse import urlsplit
 
 from orchestration.errors import AddressRefused, ReferenceRefused
 
@@ -81,3 +82,12 @@ def _settle(future: Future[list[str]], act: Callable[[], list[str]]) -> None:
         future.set_result(act())
     except (OSError, UnicodeError) as error:
         future.set_exception(error)
+
+
+def is_amqp(url: str) -> bool:
+    """Return whether the text is an address of RabbitMQ: amqp://user:password@host:port/vhost, or amqps://."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+    except ValueError:
+        return False

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
@@ -59,3 +59,14 @@ def _seconds(retry_after: str) -> float:
         return 0
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpMessage:
+    """A persistent message; `identity` is the same whenever it is published again."""
+
+    exchange: str
+    routing_key: str
+    body: bytes = field(repr=False)
+    content_type: str
+    identity: str | None = None

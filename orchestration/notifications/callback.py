@@ -9,11 +9,10 @@ from typing import Any
 from orchestration.errors import AddressRefused, ReferenceRefused, ResultMissing, Unreachable
 from orchestration.files.document import deliveries, result_document
 from orchestration.files.results import Results
-from orchestration.job import Job, Status
+from orchestration.job import Job, Status, failure, status_info
 from orchestration.net.post import Poster
 from orchestration.notifications.outcome import Outcome
 from orchestration.notifications.signature import sign
-from orchestration.status_info import failure, status_info
 from orchestration.store.outbox import Entry, State
 
 _AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})

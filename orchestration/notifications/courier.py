@@ -2,11 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from orchestration.errors import StoreUnavailable
-from orchestration.notifications.outcome import Deliver, Outcome
+from orchestration.errors import BrokerAway, StoreUnavailable
+from orchestration.job import Job
+from orchestration.notifications.outcome import Deliver, DeliverMany, Outcome
 from orchestration.store import JobStore
 from orchestration.store.outbox import Entry, Kind, Outbox, State
 
@@ -17,6 +19,8 @@ _PATIENCE = 1.0
 """Seconds to wait after a failure of the store."""
 _LONGEST_PAUSE = 3600.0
 _SLOWER = 3
+_TOGETHER = 500
+"""Messages that are published together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,51 @@ class Courier:
         log = _log.info if outcome.state is State.DELIVERED else _log.warning
         word = "is tried again" if again else str(ends)
         log("%s of %s, try %d: %s: %s", entry.kind, entry.event, entry.tries, word, outcome.why, extra=_names(entry))
+
+
+class BatchCourier(Courier):
+    """Delivers messages to everybody, many at a time; it must be the only courier of its kind.
+
+    While the broker is away the messages wait, however long, and no attempt counts.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        outbox: Outbox,
+        jobs: Callable[[Iterable[str]], Mapping[str, Job]],
+        deliver: DeliverMany,
+        *,
+        retry: Retry,
+    ) -> None:
+        self._kind: Kind = kind
+        self._outbox = outbox
+        self._jobs = jobs
+        self._deliver_many = deliver
+        self._retry = retry
+
+    def _round(self, stop: Callable[[], bool]) -> bool:
+        """Deliver what is due and record the outcomes; return False if nothing is, or the broker is away."""
+        entries = self._outbox.take_many(self._kind, _TOGETHER)
+        if not entries:
+            return False
+        jobs = _insist(lambda: self._jobs({entry.job_id for entry in entries}), stop)
+        found = [(entry, jobs[entry.job_id]) for entry in entries if entry.job_id in jobs]
+        try:
+            outcomes = self._deliver_many(found)
+        except BrokerAway as error:
+            _log.warning("%d messages wait: %s", len(entries), error)
+            _insist(lambda: self._outbox.put_back(entries, _PATIENCE), stop)
+            return False
+        by_number = {entry.number: outcome for (entry, _), outcome in zip(found, outcomes, strict=True)}
+        missing = Outcome(State.FAILED, "the order no longer exists")
+        delivered = [each for each in entries if by_number.get(each.number, missing).state is State.DELIVERED]
+        _insist(lambda: self._outbox.settle_many(delivered, State.DELIVERED), stop)
+        _log.info("%d messages were published", len(delivered))
+        for entry in entries:
+            if (outcome := by_number.get(entry.number, missing)).state is not State.DELIVERED:
+                _insist(partial(self._note, entry, outcome), stop)
+        return True
 
 
 def _names(entry: Entry) -> dict[str, str]:

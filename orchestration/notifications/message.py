@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from orchestration.files.document import Delivery
-from orchestration.job import Job, Status
+from orchestration.job import Job, Status, instant
 from orchestration.notifications.mailbox import is_mailbox
-from orchestration.status_info import instant
 
 _POLICY = SMTP.clone(cte_type="7bit")
 _LONGEST = 300

@@ -1,5 +1,6 @@
 """The outcome of a delivery attempt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,13 @@ class Outcome:
     state: State
     why: str = ""
     after: float = 0
+
+
+class DeliverMany(Protocol):
+    """A delivery attempt for several entries."""
+
+    def __call__(self, entries: Sequence[tuple[Entry, Job]]) -> Sequence[Outcome]:
+        """Deliver them, in bounded time, and return the outcome of each. Raises BrokerAway if none was sent."""
 
 
 class Deliver(Protocol):

@@ -7,16 +7,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from orchestration.job import Manifest, Output, ResultFile
 from orchestration.lock import wait_for
 from orchestration.prebuilt.record import PREBUILT_FOLDER, recorded_file, write_record
 from products.catalogue import Product
 from products.errors import BrokenSource, UnknownProduct
-from products.names import Kind, european_name, national_name
 from products.nations import Nation
 from products.progress import Report, between
 from products.whole import make_durable
+
+Kind = Literal["Raster", "Vector"]
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -25,6 +27,8 @@ LOCKS = _TURN, _LOCK = (".turn", ".lock")
 """Lock files in the prebuilt folder: for making the whole product in one process, and for writing its file."""
 _MADE = 0.8
 """The share of making the file in the progress; the rest is its checksum."""
+_SERIES = {"clcplus": "CLCplus"}
+"""The spelling of a series in names of products."""
 _WAITS = "waits for the same product, which another order is making"
 
 Write = Callable[[Path, Report], str | None]
@@ -145,3 +149,28 @@ def checksum(path: Path, report: Report) -> str:
 def manifest_of(file: ResultFile) -> Manifest:
     """Return the result of an order, which is the file."""
     return (Output("result", None, file.media_type, file),)
+
+
+def national_name(product: Product, kind: Kind, nation: Nation) -> str:
+    """Return `CLMS_CLCplus_RASTER_2023_010m_pl_02180_V1_1` or `CLMS_CLCplus_VECTOR_2023_PL_02180_V1_1`."""
+    if kind == "Raster":
+        return _raster(product, nation.code.lower(), nation.epsg)
+    return f"{_series(product)}_VECTOR_{product.year}_{nation.code}_{_epsg(nation.epsg)}_{product.version}"
+
+
+def european_name(product: Product) -> str:
+    """Return `CLMS_CLCplus_RASTER_2023_010m_eu_03035_V1_1`."""
+    return _raster(product, "eu", 3035)
+
+
+def _raster(product: Product, code: str, epsg: int | None) -> str:
+    return f"{_series(product)}_RASTER_{product.year}_010m_{code}_{_epsg(epsg)}_{product.version}"
+
+
+def _series(product: Product) -> str:
+    return f"CLMS_{_SERIES.get(product.series, product.series)}"
+
+
+def _epsg(epsg: int | None) -> str:
+    """Return five digits, `00000` where a nation has no grid of its own."""
+    return f"{epsg or 0:05}"

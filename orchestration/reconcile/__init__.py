@@ -1,4 +1,4 @@
-"""Bring what runs into line with what was ordered: the one place that starts, follows and ends runs."""
+"""The reconciler: it alone starts, follows and ends the runs of orders, until they agree with the store."""
 
 import logging
 import time
@@ -14,30 +14,30 @@ from orchestration.reconcile.context import ReconcilerContext, failure
 from orchestration.reconcile.follow import Follower
 from orchestration.reconcile.start import Starter
 from orchestration.registry import Registry
-from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, run_id
+from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running
 from orchestration.store import JobStore
 
 _log = logging.getLogger(__name__)
 
 _TICK = 0.05
 _READING = 4
-"""How many times as long as reading all that is unfinished took it is not read again."""
+"""Pause between two reads of all unfinished orders, as a multiple of the time that the last read took."""
 _PATIENCE = 1.0
-"""Seconds to wait after the store, the disk or the runner failed us."""
+"""Seconds to wait after a failure of the store, the disk or the runner."""
 _CHORES = 3600.0
-"""Seconds between two rounds through everything that is kept."""
+"""Seconds between two rounds of cleaning up."""
 _END = 3.0
-"""Seconds that running work is given to end when we are stopped."""
+"""Seconds that running work has to end when the reconciler stops."""
 
 
 class Reconciler:
     """Start, follow and end the runs of all orders; only one may work on a store at a time.
 
     An order goes to the first of the `pools` that takes it. Entries of finished jobs are removed after `jobs_days`
-    days. Runs that this reconciler did not start itself were lost to a stop of ours and are not counted as failures;
-    those of a runner whose runs survive are followed on. `chores` are done besides its own, once an hour.
-    `space` says which orders wait until there is some; without one there is no cap. `processes` say how often an order
-    is begun. `rest` waits for so many seconds, or until there may be something to do.
+    days. A lost run that this reconciler did not start was lost by a stop of the worker and does not count as a
+    failure; a run that survives the worker is followed. `chores` are called once an hour. `space` decides
+    which orders wait for disk space; without it there is no cap. `processes` limit the attempts of an order. `rest`
+    waits for so many seconds, or until there may be something to do.
     """
 
     def __init__(
@@ -61,54 +61,70 @@ class Reconciler:
         self._jobs_time = timedelta(days=jobs_days)
         self._chores = chores
         self._rest = rest
-        self._stale = True
         self._next_chores = self._next_read = 0.0
 
     def run(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
-        """Reconcile until `stop`, then end what ends with us and hand it back; `beat` is called on every round."""
+        """Reconcile until `stop`, then end what does not survive and hand its orders back; call `beat` every round."""
+        self.follow(stop, beat=beat)
+        self.hand_back()
+
+    def renew(
+        self, pools: Sequence[RunnerPool], processes: Registry, chores: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """Continue with other pools, processes and chores; the runs continue."""
+        self._context.renew(RunnerPools(pools), processes)
+        self._chores = chores
+
+    def follow(self, stop: Callable[[], bool], *, beat: Callable[[], None]) -> None:
+        """Reconcile until `stop`, and leave all runs running; call `beat` every round."""
         while not stop():
             beat()
             if self._try(self._round):
                 self._rest(_TICK)
             else:
                 time.sleep(_PATIENCE)
+
+    def hand_back(self) -> None:
+        """End what ends with us, and hand it back."""
         self._try(self._hand_back)
+        self._context.removal.close()
 
     def _try(self, act: Callable[[], None]) -> bool:
-        """Do it; a store or a disk that fails us now is tried again later, from what the store says then."""
+        """Call the function; return False if the store or the disk failed, so that it is tried again later."""
         try:
             act()
         except (StoreUnavailable, OSError) as error:
             _log.warning("orders wait: %s", error)
-            self._stale = True
+            self._context.stale = True
             return False
         return True
 
     def _round(self) -> None:
-        """Do each step; one that fails keeps no other from being done, as removing files is what ends a full disk."""
-        changed = self._context.store.changed()
-        self._stale = self._stale or changed
-        fresh = self._stale and time.monotonic() >= self._next_read
+        """Do each step, also after one has failed: removing files is what ends a full disk."""
+        context = self._context
+        context.stale |= context.store.changed()
+        fresh = context.stale and time.monotonic() >= self._next_read
         if fresh:
             self._read()
-        context = self._context
         context.space.look([*context.running.values(), *context.waiting.values()])
         steps: list[Callable[[], None]] = [
             lambda: self._follower.follow_all(tuple(context.running.values())),
-            lambda: self._follower.end_above_cap(tuple(context.running.values())),
             lambda: self._starter.start_all(stale=fresh),
+            context.commit,
+            context.settle_removed,
+            lambda: self._follower.end_above_cap(tuple(context.running.values())),
             lambda: self._remover.remove_files(stale=fresh),
             self._do_chores,
         ]
         failures = [error for step in steps if (error := failure(step))]
         if failures:
             raise failures[0]
-        self._stale = self._stale and not fresh
 
     def _read(self) -> None:
-        """Read what is unfinished; where that is much, orders that come in all the time leave most of it to others."""
+        """Read all unfinished orders; reading many takes at most a fifth of the time, however often they change."""
         begin = time.monotonic()
         self._context.read()
+        self._context.stale = False
         end = time.monotonic()
         self._next_read = end + _READING * (end - begin)
 
@@ -116,6 +132,7 @@ class Reconciler:
         if time.monotonic() < self._next_chores:
             return
         context = self._context
+        context.removal.wait()
         context.store.purge(datetime.now(UTC) - self._jobs_time)
         context.files.sweep(context.store.get)
         for chore in self._chores:
@@ -124,27 +141,28 @@ class Reconciler:
         self._next_chores = time.monotonic() + _CHORES
 
     def _hand_back(self) -> None:
-        """End what we started and what ends with us; publish what was done by then, hand back the rest uncounted.
+        """End the runs that do not survive this reconciler; publish complete results, hand back the rest.
 
-        Runs that we did not start may be another machine's, which has the turn by now; those that survive go on.
+        Other runs may belong to another machine, whose worker leads by now.
         """
         deadline = time.monotonic() + _END
-        ours = [job for job in self._context.started.values() if not self._context.pools.runner_of(job).survives]
+        ours = [job for job in self._context.started.values() if not self._context.runner_of(job).survives]
         while time.monotonic() < deadline and [job for job in ours if self._is_ending(job)]:
             time.sleep(_TICK)
         for job in self._context.store.unfinished():
-            if self._context.is_ours(job) and not self._context.pools.runner_of(job).survives:
+            if self._context.is_ours(job) and not self._context.runner_of(job).survives:
                 self._leave(job)
+        self._context.commit()
 
     def _is_ending(self, job: Job) -> bool:
-        runner = self._context.pools.runner_of(job)
+        runner = self._context.runner_of(job)
         alive = isinstance(runner.look(job), Queued | Running)
         if alive:
             runner.stop(job)
         return alive
 
     def _leave(self, job: Job) -> None:
-        match self._context.pools.runner_of(job).look(job):
+        match self._context.runner_of(job).look(job):
             case Done(manifest):
                 self._follower.publish(job, manifest)
             case Failed() | NoSpace() | Gone() | NotBegun():
@@ -152,11 +170,11 @@ class Reconciler:
 
 
 _EXPIRY = 60.0
-"""Seconds between two looks for files whose time has ended."""
+"""Seconds between two searches for expired files."""
 
 
 class Remover:
-    """Ends the work on files that must go, which may take some rounds, then removes them."""
+    """Removes the files that no job needs, after it has ended the run that writes them, which may take some rounds."""
 
     def __init__(self, context: ReconcilerContext) -> None:
         self._context = context
@@ -164,7 +182,7 @@ class Remover:
         self._next = 0.0
 
     def remove_files(self, *, stale: bool) -> None:
-        """Remove what must go now; the store is asked again where it is `stale`, and once a minute."""
+        """Remove files; the store is asked which ones if it is `stale`, and once a minute."""
         if stale or time.monotonic() >= self._next:
             self._next = time.monotonic() + _EXPIRY
             jobs, self._ending = list(self._context.store.files_to_remove(datetime.now(UTC))), []
@@ -173,12 +191,12 @@ class Remover:
         self._ending = [job for job in jobs if not self._removed(job)]
 
     def _removed(self, job: Job) -> bool:
-        """Say whether the job's files are gone; else the work on them is asked to end."""
-        context, runner = self._context, self._context.pools.runner_of(job)
+        """Remove the job's files and return True; if a run still writes them, ask it to end and return False."""
+        context, runner = self._context, self._context.runner_of(job)
         if isinstance(runner.look(job), Queued | Running):
             runner.stop(job)
             return False
-        context.started.pop(run_id(job.id, job.attempt), None)
+        context.forget(job)
         context.files.remove(job.id)
         context.space.settle(job.id)
         context.store.files_removed(job.id)

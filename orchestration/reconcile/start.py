@@ -1,8 +1,9 @@
-"""Begin the orders that may begin, oldest first, and say of the others why they wait."""
+"""Begin waiting orders, oldest first, and record why the others wait."""
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from orchestration.errors import RunnerUnavailable, StoreUnavailable
 from orchestration.full import is_full
@@ -14,24 +15,24 @@ from orchestration.runners import WAITS
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0
-"""Seconds for which a pool begins nothing after its runner could not."""
+"""Seconds that a pool pauses after its runner could not start a run."""
 _STILL = 0.25
-"""Seconds between two looks at orders of which none has changed: ten thousand may wait."""
+"""Seconds between two passes over orders that have not changed: ten thousand may wait."""
 _TOLD_AGAIN = 5.0
-"""Seconds after which it is tried again to note why orders wait."""
+"""Seconds until the next attempt to record why orders wait, after one has failed."""
 
 
 class Starter:
-    """Takes accepted orders to running while their pools have places."""
+    """Begins accepted orders while their pools have free places."""
 
     def __init__(self, context: ReconcilerContext) -> None:
         self._context = context
         self._next = self._next_told = 0.0
 
     def start_all(self, *, stale: bool = True) -> None:
-        """Begin what may begin now; where no order has changed, what waits is looked through some times a second only.
+        """Begin orders for which there are places; if no order has changed, only a few times a second.
 
-        Where one has ended the oldest that has its place now is begun at once.
+        A place that was freed is given to the oldest waiting order at once.
         """
         due = stale or time.monotonic() >= self._next
         if not due and not self._context.freed:
@@ -53,7 +54,7 @@ class Starter:
         return free
 
     def _begin(self, free: list[int]) -> None:
-        """Begin the oldest orders for which there are places."""
+        """Begin the oldest orders that have a free place."""
         context = self._context
         places: dict[str, int] = {}
         for job in list(context.waiting.values()):
@@ -66,10 +67,10 @@ class Starter:
                 pool = context.pools.of(job)
                 if time.monotonic() >= pool.next_start and not self._why_wait(job):
                     free[place] -= 1
-                    self._start(job, pool)
+                    context.begin(job, partial(self._start, pool=pool))
 
     def _tell_why(self) -> None:
-        """Note of every order why it waits, where that has changed."""
+        """Record why each order waits, if that has changed."""
         waiting: dict[str, list[str]] = {}
         for job in self._context.waiting.values():
             why = self._why_wait(job)
@@ -78,34 +79,41 @@ class Starter:
         self._tell(waiting)
 
     def _why_wait(self, job: Job) -> str:
-        return self._context.space.why_wait(job) or self._context.pools.runner_of(job).why_wait(job)
+        return self._context.space.why_wait(job) or self._context.runner_of(job).why_wait(job)
 
     def _tell(self, waiting: Mapping[str, Sequence[str]]) -> None:
-        """Note why orders wait; a store that has no space for that is asked again a little later."""
+        """Record why orders wait; try again later if the store has no space for it."""
         if not waiting or time.monotonic() < self._next_told:
             return
+        self._context.stale = True
         try:
-            for why, ids in waiting.items():
-                self._context.store.tell(ids, why)
+            with self._context.store.together() as changes:
+                for why, ids in waiting.items():
+                    changes.tell(ids, why)
         except StoreUnavailable as error:
             _log.warning("why orders wait cannot be noted: %s", error)
             self._next_told = time.monotonic() + _TOLD_AGAIN
 
-    def _start(self, accepted: Job, pool: RunnerPool) -> None:
-        context = self._context
-        job = context.store.begin(accepted.id)
-        context.waiting.pop(accepted.id, None)
+    def _start(self, job: Job | None, pool: RunnerPool) -> None:
+        """Start the run of an order that has begun; hand it back if the runner cannot, or could not a moment ago."""
         if job is None:
             return
+        context = self._context
+        if time.monotonic() < pool.next_start or not self._is_started(job, pool):
+            context.stale = True
+            context.store.hand_back(job.id, job.attempt, counted=False)
+            return
+        context.begun(job)
+        context.space.begun(job)
+        _log.info("attempt started", extra=names(job))
+
+    def _is_started(self, job: Job, pool: RunnerPool) -> bool:
         try:
             pool.runner.start(job)
         except RunnerUnavailable as error:
             if is_full(error):
-                context.space.ran_short(job)
+                self._context.space.ran_short(job)
             _log.warning("orders wait: %s", error, extra=names(job))
             pool.next_start = time.monotonic() + _PATIENCE
-            context.store.hand_back(job.id, job.attempt, counted=False)
-        else:
-            context.begun(job)
-            context.space.begun(job)
-            _log.info("attempt started", extra=names(job))
+            return False
+        return True

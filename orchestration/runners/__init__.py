@@ -1,4 +1,4 @@
-"""Where work runs: one interface, one module a runner."""
+"""The interface of runners; each has a module of its own."""
 
 import re
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ _RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[1-9]\d{0,8}")
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The run waits for its turn; `message` says why, where that is worth a word to the caller."""
+    """The run is queued; `message` tells the caller why, or is empty."""
 
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The run works; `percent` is None where the work itself reports to the store."""
+    """The run works; `percent` is None if the work itself reports to the store."""
 
     percent: int | None = None
     message: str = ""
@@ -33,9 +33,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The work said that it cannot be done: `reason` is for the caller, `detail` for the log.
+    """The work failed: `reason` is for the caller, `detail` for the log.
 
-    `fault` names the class of the error, empty where it was unexpected.
+    `fault` is the class of the error, or empty if it was unexpected.
     """
 
     reason: str
@@ -45,59 +45,59 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class NoSpace:
-    """The run is over because the disk was full; what it left is of no use."""
+    """The run ended because the disk was full; its files are of no use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The run is not there and left no word; `how` says what is known of its end."""
+    """The run is gone without a recorded ending; `how` describes what is known of its end."""
 
     how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """The run was never begun, and will not be: `why` is for the log; the order waits."""
+    """The run was never started and will not be; `why` is for the log, the order waits."""
 
     why: str
 
 
 RunState = Queued | Running | Done | Failed | NoSpace | Gone | NotBegun
 WAITS = "Waits"
-"""How every message begins that says why an order waits, so that it is known for one when it waits no more."""
+"""The first word of each message about why an order waits; it identifies the message once the order no longer waits."""
 
 
 class Runner(Protocol):
-    """Run attempts of jobs: of each job the attempt that it is at, under the id `run_id`. Nothing here waits."""
+    """Runs attempts of jobs: the current attempt of each, under the id `run_id`. No method blocks."""
 
     @property
     def survives(self) -> bool:
-        """Whether runs outlive the worker: they are neither ended nor handed back when it stops."""
+        """Whether runs outlive the worker; if so, they continue when it stops."""
 
     def why_wait(self, job: Job) -> str:
-        """Return why an accepted order must not begin now, `WAITS` first, for the caller; empty where it may."""
+        """Return why an accepted order must wait, for the caller, beginning with `WAITS`; or an empty text."""
 
     def start(self, job: Job, *, again: bool = False) -> None:
         """Start a run and return at once. Raises RunnerUnavailable.
 
-        `again` says that a worker before us may have started it: then the same run is followed, and no second begins.
+        With `again` an earlier worker may have started the run: it is followed, and no second one starts.
         """
 
     def look(self, job: Job) -> RunState:
-        """Return how the run stands; only Queued and Running mean that one of its processes may work."""
+        """Return the state of the run; a process of it can be alive only in the states Queued and Running."""
 
     def stop(self, job: Job) -> None:
-        """Ask the run to end; called again until `look` says that it is over, soon after."""
+        """Ask the run to end; called repeatedly until `look` returns another state than Queued and Running."""
 
     def close(self) -> None:
-        """Give back what the runner holds; runs that survive go on."""
+        """Release what the runner holds; runs that survive go on."""
 
 
 def run_id(job_id: str, attempt: int) -> str:
-    """Return the name of a run, `{job}.{attempt}`."""
+    """Return the id of a run, `{job}.{attempt}`."""
     return f"{job_id}.{attempt}"
 
 
 def is_run(name: str) -> bool:
-    """Say whether a run may be one of ours, by its name."""
+    """Return whether a text has the form of the id of a run."""
     return _RUN.fullmatch(name) is not None

@@ -1,8 +1,7 @@
-"""The worker's side of the processes that fork children: one serves, another takes over from it, others end."""
+"""The worker's side of the fork servers: one starts children, its successor loads, replaced ones end."""
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -17,25 +16,25 @@ from orchestration.forking import LONGEST, Message
 
 FORKS = 1000
 _AGE = 3600.0
-"""After so many forks, or seconds, another server takes the next orders."""
+"""The age in seconds at which a server is replaced."""
 PATIENCE = 20.0
-"""Seconds in which a server answers; else it and its children are ended by force."""
+"""Seconds within which a server must answer; otherwise it and its children are killed."""
 _LOADING = 120.0
-"""Seconds in which it has loaded what works need."""
+"""Seconds within which a server must load its modules."""
 _PAUSE = 1.0
-"""Seconds without a new server after one has ended."""
+"""Seconds after the end of a server until another one is started."""
 _PING = 5.0
-"""Seconds between two questions whether a server is alive."""
+"""Seconds between two pings."""
 _STEP = 1.0
-"""Seconds that count at most between two looks, so that a machine that slept does not count as silence."""
+"""Maximum seconds that count between two checks, so that a suspended machine does not count as silence."""
 
 
 @dataclass(slots=True)
 class ForkedChild:
-    """A child that a server was asked for: `pid` once it has begun, `code` once it has ended.
+    """A child requested from a server: `pid` is set once it has started, `code` once it has ended.
 
-    It is not reaped before `ForkServer.reap`. `refused` is why it was not begun and will not be; `lost` says that its
-    server has ended, and it with that.
+    It is not reaped before `ForkServer.reap`. `refused` is the reason why it could not be started; `lost` is set when
+    its server has ended, which ends the child too.
     """
 
     server: "ForkServer"
@@ -45,18 +44,20 @@ class ForkedChild:
     lost: bool = False
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal its group, whose number is its own as long as it is not reaped."""
+        """Send a signal to its process group, whose id cannot be reused until the child is reaped."""
         if self.pid is not None and not self.lost:
             end_group(self.pid, number)
 
 
 class ForkServer:
-    """A server that this process has started; no call waits for it. Raises OSError where it cannot be started.
+    """A fork server that this process has started; no call blocks. Raises OSError if it cannot be started.
 
     It ends with the thread that started it, and its children end with it.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], patience: float) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], patience: float, descriptors: Sequence[int] = ()
+    ) -> None:
         self._patience = patience
         with ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
@@ -64,7 +65,7 @@ class ForkServer:
                 (*command, "--control", str(theirs.fileno()), "--parent", str(os.getpid())),
                 stdin=subprocess.DEVNULL,
                 env=os.environ | dict(environment) | FRUGAL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *descriptors],
                 start_new_session=True,
             )
             self._control = socket.socket(fileno=ours.detach())
@@ -76,15 +77,15 @@ class ForkServer:
         self.is_ready = self.is_over = False
 
     def fileno(self) -> int:
-        """Return what is readable when it has said something."""
+        """Return the descriptor that is readable when a message has come."""
         return self._control.fileno()
 
     def is_due(self, forks: int) -> bool:
-        """Say whether another should take over."""
+        """Return whether it should be replaced."""
         return self._forks >= forks or time.monotonic() > self._born + _AGE
 
     def start(self, run: str, order: int, lock: int) -> ForkedChild:
-        """Have a child do the order of the descriptor while it holds the lock of the other. Raises OSError."""
+        """Start a child that reads its order from one descriptor and holds the lock of the other. Raises OSError."""
         descriptors = array("i", [order, lock])
         message = json.dumps({"start": run}).encode()
         self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
@@ -93,13 +94,13 @@ class ForkServer:
         return self._children[run]
 
     def reap(self, child: ForkedChild) -> None:
-        """Forget a child that has ended; its number may be another process's from then on."""
+        """Forget a child that has ended; its process id may be reused from then on."""
         self._children = {run: each for run, each in self._children.items() if each is not child}
         if child.pid is not None and not self.is_over:
             self._say({"reap": child.pid})
 
     def hear(self) -> bool:
-        """Take in what it has said, and end it where it says nothing; say whether a child is over."""
+        """Read its messages, and end it if it has been silent too long; return whether a child has ended."""
         over = False
         while not self.is_over:
             try:
@@ -145,15 +146,15 @@ class ForkServer:
             self._say({"ping": True})
 
     def _say(self, message: Message) -> None:
-        """Say it; who does not listen is found out by their silence."""
+        """Send a message; a server that does not read is detected by its silence."""
         with suppress(OSError):
             self._control.send(json.dumps(message).encode())
 
     def end(self) -> None:
-        """End it by force, and with it its children and all that these have begun.
+        """Kill it, its children and their process groups.
 
-        Where it has ended by itself its children end with it, and are reaped by others: their groups are ended at once,
-        before another process can have got a number of theirs.
+        If it has ended by itself, its children end with it and init reaps them: their groups are killed at once, before
+        their ids can be reused.
         """
         self.is_over = True
         for child in self._children.values():
@@ -171,9 +172,9 @@ class ForkServer:
 
 
 class ForkServers:
-    """Starts children by a server that is replaced after a while, after so many `forks`, and when it has ended.
+    """Starts children by a server that is replaced after an hour, after `forks` children, and when it has ended.
 
-    One that was replaced ends once its children have. `make` starts a server. To be used by one thread.
+    A replaced server ends after its children. `make` starts a server. For use by one thread.
     """
 
     def __init__(self, make: Callable[[], ForkServer], *, forks: int) -> None:
@@ -185,37 +186,36 @@ class ForkServers:
         self._not_before = 0.0
 
     def start(self, run: str, order: int, lock: int) -> ForkedChild:
-        """Have a child begin, as `ForkServer.start` does. Raises OSError."""
+        """Start a child, as `ForkServer.start`. Raises OSError."""
         self.hear()
         serving = self._serving = self._serving or self._another()
         if self._next is None and serving.is_due(self._most):
             self._next = self._another()
         return serving.start(run, order, lock)
 
+    def retire(self) -> None:
+        """Let all servers end after their children; `start` must not be called again."""
+        self._leaving += [server for server in (self._serving, self._next) if server is not None]
+        self._serving = self._next = None
+
     def _another(self) -> ForkServer:
         if time.monotonic() < self._not_before:
-            raise OSError("the process that begins orders has ended a moment ago")
+            raise OSError("the process that starts orders has just ended")
         try:
             return self._make()
         except OSError:
             self._not_before = time.monotonic() + _PAUSE
             raise
 
-    def wait(self, seconds: float) -> None:
-        """Rest for so many seconds, or until a child is over; meanwhile have a server ready."""
-        until = time.monotonic() + seconds
-        while not self.hear() and (left := until - time.monotonic()) > 0:
-            if self._serving is None:
-                with suppress(OSError):
-                    self._serving = self._another()
-            poll = select.poll()
-            for server in self._all():
-                poll.register(server, select.POLLIN)
-            poll.poll(left * 1000)
+    def have_ready(self) -> None:
+        """Start a server if there is none and one can be started now."""
+        if self._serving is None:
+            with suppress(OSError):
+                self._serving = self._another()
 
     def hear(self) -> bool:
-        """Hear what the servers say, and have the next one serve where it is ready; say whether a child is over."""
-        over = [server.hear() for server in self._all()]
+        """Read the servers' messages, replace one if its successor is ready; return whether a child has ended."""
+        over = [server.hear() for server in self.all()]
         if self._next is not None and self._next.is_ready:
             self._leaving += [self._serving] if self._serving else []
             self._serving, self._next = self._next, None
@@ -230,17 +230,18 @@ class ForkServers:
             self._not_before = time.monotonic() + _PAUSE
         return any(over)
 
-    def _all(self) -> list[ForkServer]:
+    def all(self) -> list[ForkServer]:
+        """Return all servers."""
         return [server for server in (self._serving, self._next, *self._leaving) if server is not None]
 
     def close(self) -> None:
         """End all of them, and their children."""
-        for server in self._all():
+        for server in self.all():
             server.end()
         self.hear()
 
 
 def end_group(pid: int, number: signal.Signals) -> None:
-    """Signal a group of processes, where there is one."""
+    """Send a signal to a process group, if it exists."""
     with suppress(ProcessLookupError):
         os.killpg(pid, number)

@@ -1,4 +1,4 @@
-"""The production services: what is asked of services outside of this project, and what may come back.
+"""The production services: the requests to external services, and their accepted answers.
 
 Their functions run in Airflow's own environment, so nothing here imports more than the standard library and ours.
 """

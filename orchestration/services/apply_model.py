@@ -1,9 +1,9 @@
-"""Apply a model: the features of the scenes first, then the model on them."""
+"""Apply a model: calculate the features of the scenes, then apply the model to them."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from orchestration import environment
 from orchestration.errors import ManyMetrics
 from orchestration.services.answers import answer_of
 from orchestration.services.service import Service
@@ -17,7 +17,7 @@ Inputs = Mapping[str, Any]
 
 
 def calculate_features(service: Service, inputs: Inputs, process_id: str, *, use_cache: bool) -> dict[str, Any]:
-    """Return what the model takes: `inputs` ({feature: file}) and `acquisition_dates`.
+    """Return the inputs of the model: `inputs` ({feature: file}) and `acquisition_dates`.
 
     How often each pixel was seen (SCL/COUNT) is asked for besides, and is no input of the model. Raises ServiceFailed;
     ManyMetrics where a feature has more than one file.
@@ -28,7 +28,7 @@ def calculate_features(service: Service, inputs: Inputs, process_id: str, *, use
         "to_upload": True,
         "use_cache": use_cache,
         "resolution": 10,
-        "data_source": inputs.get("data_source") or default_source(),
+        "data_source": inputs.get("data_source") or environment.data_source() or _DEFAULT_SOURCE,
         "epsg": inputs["epsg"],
         "resampling": inputs["resampling"],
         "cloudmask_type": inputs["cloudmask_type"],
@@ -41,7 +41,7 @@ def calculate_features(service: Service, inputs: Inputs, process_id: str, *, use
 
 
 def apply_model(service: Service, inputs: Inputs, features: Mapping[str, Any], process_id: str) -> Any:
-    """Return what the service answers to the features: the addresses of the files. Raises ServiceFailed."""
+    """Return the answer of the service for the features: the addresses of the files. Raises ServiceFailed."""
     query = {"process_id": process_id, "model_path": inputs["model_path"]}
     content = {
         "inputs": features["inputs"],
@@ -49,11 +49,6 @@ def apply_model(service: Service, inputs: Inputs, features: Mapping[str, Any], p
         "scene_ids_by_index": inputs["scene_ids_by_index"],
     }
     return answer_of(service, service.post("/applymodel", query, content))
-
-
-def default_source() -> str:
-    """Return the source of data where an order names none: LANDCAST_AIRFLOW_DATA_SOURCE, else production's."""
-    return os.environ.get("LANDCAST_AIRFLOW_DATA_SOURCE") or _DEFAULT_SOURCE
 
 
 def _features(service: Service, answer: Any) -> tuple[Mapping[str, Mapping[str, str]], Any]:
@@ -69,7 +64,7 @@ def _is_files(metrics: Any) -> bool:
 
 
 def _one_each(service: Service, files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return the raster of each feature. Raises ManyMetrics; ServiceFailed where there is none at all."""
+    """Return the raster of each feature. Raises ManyMetrics, and ServiceFailed if there is none."""
     inputs: dict[str, str] = {}
     for feature, metrics in files.items():
         for metric, file in metrics.items():

@@ -1,4 +1,4 @@
-"""The end of a run of a production service: what was answered, or why there is no answer, told to who ordered."""
+"""The end of a run of a production service: its answer as the result, or the reason for the owner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ class ServiceRun:
 
 
 def finish(run: ServiceRun, results: Path, try_: int, value: Any) -> None:
-    """Write down the result of the order, a JSON value, durably."""
+    """Write the result of the order, a JSON value, durably."""
     write_ending(_folder(run, results, try_), Done((Output(_RESULT, value),)))
 
 
 def give_up(run: ServiceRun, results: Path, try_: int, reason: str) -> None:
-    """Write down for the caller why the order failed."""
+    """Write the reason of the failure, for the caller."""
     reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
     write_ending(_folder(run, results, try_), Failed(reason, fault=ServiceFailed.__name__))
 

@@ -1,4 +1,4 @@
-"""Prepare samples: the places of a feature collection, between two dates."""
+"""Prepare samples of the places of a feature collection, between two dates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from orchestration.services.service import Service
 
 
 def prepare_samples(service: Service, inputs: Mapping[str, Any], process_id: str) -> Any:
-    """Return what the service answers. Raises ServiceRefused, ServiceFailed."""
+    """Return the answer of the service. Raises ServiceRefused, ServiceFailed."""
     query = {
         "process_id": process_id,
         "start_date": inputs["start_date"],

@@ -1,4 +1,4 @@
-"""Extract the samples of up to ten Sentinel-2 scenes, each with a request of its own."""
+"""Extract the samples of up to ten Sentinel-2 scenes, with a request for each."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Entry = Mapping[str, Any]
 
 
 def extract_sentinel_2(service: Service, entry: Entry, process_id: str) -> Any:
-    """Return what the service answers to one entry of the list. Raises ServiceRefused, ServiceFailed."""
+    """Return the answer of the service for one entry of the list. Raises ServiceRefused, ServiceFailed."""
     acquisition_date, tile_id = scene_of(entry)
     content = {"acquisition_date": acquisition_date, "tile_id": tile_id, "bands": entry["bands"]}
     return answer_of(service, service.post("/extract_sentinel_2", {"process_id": process_id}, content))
@@ -38,7 +38,7 @@ def scene_of(entry: Entry) -> tuple[str, str]:
 
 
 def summary(entries: Sequence[Entry], failures: Mapping[int, str]) -> str:
-    """Say which entries failed, each with its reason, and which succeeded; both by their place in the list, from 0."""
+    """Return a message with the failed entries, their reasons, and the successful ones, by index from 0."""
     told = [f"s2_parameter_list[{index}] ({_name(entries[index])}): {failures[index]}" for index in sorted(failures)]
     done = [str(index) for index in range(len(entries)) if index not in failures]
     succeeded = f"succeeded: s2_parameter_list[{', '.join(done)}]" if done else "none succeeded"

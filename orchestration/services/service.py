@@ -1,4 +1,4 @@
-"""One request to a service of production: JSON out, JSON back, bounded in size and time."""
+"""A request to a production service: JSON in both directions, limited in size and time."""
 
 import json
 import logging
@@ -39,10 +39,10 @@ class Service:
     url: str = field(repr=False)
     seconds: float
     login: str = field(default="", repr=False)
-    """`user:password`, empty where none is asked for."""
+    """`user:password`, or empty."""
 
     def post(self, path: str, query: Query, content: Any) -> Any:
-        """Return what the service answers to a JSON value.
+        """Send a JSON value; return the answer of the service.
 
         Truth values go into the query as the words `True` and `False`. Raises ServiceRefused at 400 and 404,
         ServiceNotSetUp where its address is none, else ServiceFailed.
@@ -104,12 +104,12 @@ class Service:
         return bytes(body)
 
     def nonsense(self, what: str) -> ServiceFailed:
-        """Return the error that the answer is none."""
+        """Return the error of an invalid answer."""
         return ServiceFailed(f"{self.name} answered nonsense: {what}")
 
 
 def _parse(body: bytes) -> Any:
-    """Return the JSON value. Raises ValueError, also for what Airflow's database cannot hold: NUL, half a character."""
+    """Return the JSON value. Raises ValueError, also for NUL and lone surrogates, which Airflow's database refuses."""
     value = json.loads(body.decode())
     if "\\u0000" in json.dumps(value, allow_nan=False):
         raise ValueError("a text with NUL")
@@ -118,7 +118,7 @@ def _parse(body: bytes) -> Any:
 
 
 def _said(body: bytes) -> str:
-    """Return what a service said of a refusal, in one line and cut short, for who asked."""
+    """Return the text of a refusal, in one line and abbreviated, for the caller."""
     text = _SPACE.sub(" ", body[: 4 * _EXCERPT].decode(errors="replace")).strip()
     shown = "".join(sign if sign.isprintable() else "�" for sign in text[:_EXCERPT])
     return f": {shown}{'…' if len(text) > _EXCERPT else ''}" if shown else ""

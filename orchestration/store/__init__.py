@@ -1,44 +1,16 @@
 """The store of jobs and its interface."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from orchestration.backend import BackendUpdate
-from orchestration.job import Job, JobPage, JobQuery, Manifest, Order
+from orchestration.job import Job, JobEvent, JobPage, JobQuery, Manifest, Order
 
 
-class JobStore(Protocol):
-    """Stores jobs; every method is one transaction, safe across processes and threads.
-
-    A method that changes a job does so only from the expected state (compare and set), and returns whether it did.
-    Raises StoreUnavailable if the database cannot be reached.
-    """
-
-    def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
-        """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
-
-        An `idempotency_key` that the owner has used with the same `request_hash` returns the existing job; with another
-        hash it raises IdempotencyConflict. Raises TooManyOpenOrders if the owner has `max_open` unfinished orders.
-        """
-
-    def repeated(self, order: Order) -> Job | None:
-        """Return the existing job of the order's idempotency key, as `add` would. Raises IdempotencyConflict."""
-
-    def get(self, job_id: str) -> Job | None:
-        """Return the job, or None if it is unknown or deleted."""
-
-    def find(self, query: JobQuery) -> JobPage:
-        """Return a page of jobs, newest first, without their inputs and results."""
-
-    def unfinished(self, known: Mapping[str, Job] = ...) -> tuple[Job, ...]:
-        """Return every accepted and running job, except those of external back ends, oldest first.
-
-        A job in `known`, by id, is returned as it is if it has not changed since.
-        """
-
-    def waiting(self, processes: Collection[str], most: int) -> int:
-        """Return the number of accepted jobs of these processes, at most `most`."""
+class JobChanges(Protocol):
+    """Changes of jobs, each only from the expected state (compare and set). Raises StoreUnavailable."""
 
     def begin(self, job_id: str) -> Job | None:
         """Change an accepted job to running, with the next attempt; None if it is no longer accepted."""
@@ -57,6 +29,44 @@ class JobStore(Protocol):
 
     def tell(self, job_ids: Iterable[str], message: str) -> None:
         """Set the message of accepted jobs to why they wait; empty if they only wait for others before them."""
+
+
+class JobStore(JobChanges, Protocol):
+    """Stores jobs; every method is one transaction, safe across processes and threads.
+
+    Raises StoreUnavailable if the database cannot be reached.
+    """
+
+    def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
+        """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
+
+        An `idempotency_key` that the owner has used with the same `request_hash` returns the existing job; with another
+        hash it raises IdempotencyConflict. Raises TooManyOpenOrders if the owner has `max_open` unfinished orders.
+        """
+
+    def repeated(self, order: Order) -> Job | None:
+        """Return the existing job of the order's idempotency key, as `add` would. Raises IdempotencyConflict."""
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, or None if it is unknown or deleted."""
+
+    def history(self, job_id: str) -> tuple[JobEvent, ...]:
+        """Return every change of the job's status since it was ordered, in order."""
+
+    def find(self, query: JobQuery) -> JobPage:
+        """Return a page of jobs, newest first, without their inputs and results."""
+
+    def unfinished(self, known: Mapping[str, Job] = ...) -> tuple[Job, ...]:
+        """Return every accepted and running job, except those of external back ends, oldest first.
+
+        A job in `known`, by id, is returned as it is if it has not changed since.
+        """
+
+    def waiting(self, processes: Collection[str], most: int) -> int:
+        """Return the number of accepted jobs of these processes, at most `most`."""
+
+    def together(self) -> AbstractContextManager[JobChanges]:
+        """Return changes of jobs that are committed together at the end, none of them on an exception."""
 
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return the new state, None if unknown."""
@@ -93,7 +103,7 @@ class JobStore(Protocol):
         """Raise StoreUnavailable if the database cannot be written; writes nothing."""
 
     def changed(self) -> bool:
-        """Return cheaply whether anything was committed since the last call; for one caller of a store."""
+        """Return cheaply whether anything was committed since the last call, by others at least; for one caller."""
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,7 +1,8 @@
 """The job store in a database."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -10,27 +11,40 @@ from uuid import uuid4
 
 from orchestration.backend import BackendUpdate
 from orchestration.errors import IdempotencyConflict, TooManyOpenOrders, UpdateRefused
-from orchestration.job import UNFINISHED, Job, JobPage, JobQuery, Manifest, Order, ResultFile, Status
-from orchestration.manifest import decode, encode
+from orchestration.job import (
+    UNFINISHED,
+    Job,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    Manifest,
+    Order,
+    ResultFile,
+    Status,
+    decode_manifest,
+    encode_manifest,
+)
 from orchestration.store import statements
-from orchestration.store.database import OrdersDatabase
+from orchestration.store.changes import StoredChanges, entries_of, job_of, result_columns, same_job
+from orchestration.store.database import OrdersStore
 from orchestration.store.listing import listing_of
-from orchestration.store.rows import entries_of, job_of, same_job
-from sql.connections import Connection, Place, among
-from sql.times import microseconds, now, time_of
+from sql.connect import microseconds, now, time_of
+from sql.connections import Connection, Database, among
 
 
-class StoredJobs(OrdersDatabase):
-    """A JobStore in the database at `place`; a SQLite file is created if it does not exist.
+class StoredJobs(OrdersStore):
+    """A JobStore in `database`; a SQLite file is created if it does not exist.
 
     Result files are kept for `files_days` days after publication. Raises StoreUnavailable if the database cannot be
     opened, is locked for longer than `busy_seconds`, is full, or has a newer schema: on construction, or with `lazy` on
     use, so that requests without jobs work without it.
     """
 
-    def __init__(self, place: Place, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False) -> None:
-        super().__init__(place, busy_seconds=busy_seconds, lazy=lazy)
-        self._files_kept = timedelta(days=files_days) // timedelta(microseconds=1)
+    def __init__(
+        self, database: Database, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False
+    ) -> None:
+        super().__init__(database, busy_seconds=busy_seconds, lazy=lazy)
+        self._files_kept = timedelta(days=files_days)
         self._watch = self._pool.watch()
 
     def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
@@ -39,7 +53,7 @@ class StoredJobs(OrdersDatabase):
         With a `manifest` it is successful at once. Raises IdempotencyConflict, and TooManyOpenOrders if the owner has
         `max_open` unfinished orders.
         """
-        values = _values(order) | self._result(manifest or ())
+        values = _values(order) | result_columns(manifest or (), self._files_kept)
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
         max_open = max_open if manifest is None else None
         with self._writing(order.owner) as connection:
@@ -66,6 +80,19 @@ class StoredJobs(OrdersDatabase):
             row = connection.execute(statements.GET, {"id": job_id}).fetchone()
         return job_of(row) if row else None
 
+    def listed(self, job_ids: Iterable[str]) -> dict[str, Job]:
+        """Return those of the jobs that exist by id, without inputs, results and notifications."""
+        ids, values = among("id", job_ids)
+        with self._reading() as connection:
+            rows = connection.execute(statements.JOBS + ids, values).fetchall()
+        return {row["id"]: job_of(row) for row in rows}
+
+    def history(self, job_id: str) -> tuple[JobEvent, ...]:
+        """Return every change of the job's status since it was ordered, in order."""
+        with self._reading() as connection:
+            rows = connection.execute(statements.HISTORY, {"id": job_id}).fetchall()
+        return tuple(JobEvent(time_of(row[0]), Status(row[1]), row[2], row[3]) for row in rows)
+
     def find(self, query: JobQuery) -> JobPage:
         """Return a page of jobs, newest first."""
         listing = listing_of(query, now=now())
@@ -90,37 +117,41 @@ class StoredJobs(OrdersDatabase):
             row = connection.execute(statements.WAITING.format(names), {**values, "most": most}).fetchone()
         return int(row[0])
 
+    @contextmanager
+    def together(self) -> Iterator[StoredChanges]:
+        """Yield changes of jobs that are committed together at the end, none of them on an exception."""
+        with self._writing() as connection:
+            yield StoredChanges(connection, self._pool.dialect, files_kept=self._files_kept)
+
     def begin(self, job_id: str) -> Job | None:
         """Change an accepted job to running, with the next attempt; None if it is no longer accepted."""
-        with self._writing() as connection:
-            row = connection.execute(statements.BEGIN, {"id": job_id, "now": now()}).fetchone()
-        return job_of(row) if row else None
+        with self.together() as changes:
+            return changes.begin(job_id)
 
     def report(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
         """Record the progress of an attempt, which never decreases; False if it is not the running one."""
-        values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message, "now": now()}
-        with self._writing() as connection:
-            row = connection.execute(statements.REPORT.of(self._pool.dialect), values).fetchone()
-        return bool(row and row[0])
+        with self.together() as changes:
+            return changes.report(job_id, attempt, percent, message)
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Publish the result of an attempt; False if it is not the running one."""
-        return self._change(statements.PUBLISH, job_id, attempt=attempt, **self._result(manifest))
+        with self.together() as changes:
+            return changes.publish(job_id, attempt, manifest)
 
     def fail(self, job_id: str, attempt: int, reason: str, *, fault: str = "") -> bool:
         """Change the job of a running attempt to failed; `fault` is the class of the error."""
-        return self._change(statements.FAIL, job_id, attempt=attempt, reason=reason, fault=fault)
+        with self.together() as changes:
+            return changes.fail(job_id, attempt, reason, fault=fault)
 
     def hand_back(self, job_id: str, attempt: int, *, counted: bool) -> bool:
         """Change the job of a running attempt back to accepted; `counted` increments its failures."""
-        return self._change(statements.HAND_BACK, job_id, attempt=attempt, counted=int(counted))
+        with self.together() as changes:
+            return changes.hand_back(job_id, attempt, counted=counted)
 
     def tell(self, job_ids: Iterable[str], message: str) -> None:
         """Set the message of accepted jobs to why they wait; empty if they only wait for others before them."""
-        present = now()
-        with self._writing() as connection:
-            values = [{"id": job_id, "message": message, "now": present} for job_id in job_ids]
-            connection.executemany(statements.TELL, values)
+        with self.together() as changes:
+            changes.tell(job_ids, message)
 
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return the new state, None if unknown."""
@@ -147,18 +178,20 @@ class StoredJobs(OrdersDatabase):
     def kept_paths(self) -> frozenset[str]:
         """Return the paths of all files of results that have not expired."""
         with self._reading() as connection:
-            manifests = [decode(row[0]) for row in connection.execute(statements.KEPT_MANIFESTS)]
+            manifests = [decode_manifest(row[0]) for row in connection.execute(statements.KEPT_MANIFESTS)]
         return frozenset(output.file.path for manifest in manifests for output in manifest if output.file)
 
     def named_files(self) -> tuple[tuple[str, ResultFile], ...]:
         """Return the id of every job with each file that its result still has, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(statements.NAMED_FILES).fetchall()
-        return tuple((row["id"], output.file) for row in rows for output in decode(row["manifest"]) if output.file)
+        manifests = ((row["id"], decode_manifest(row["manifest"])) for row in rows)
+        return tuple((job_id, output.file) for job_id, manifest in manifests for output in manifest if output.file)
 
     def files_removed(self, job_id: str) -> None:
         """Record that a job's files were removed."""
-        self._change(statements.FILES_REMOVED, job_id)
+        with self._writing() as connection:
+            connection.execute(statements.FILES_REMOVED, {"id": job_id})
 
     def purge(self, before: datetime) -> int:
         """Delete finished jobs last updated before, whose files were removed; return how many."""
@@ -185,16 +218,6 @@ class StoredJobs(OrdersDatabase):
         """Close the connections."""
         super().close()
         self._watch.close()
-
-    def _result(self, manifest: Manifest) -> dict[str, Any]:
-        """Return the columns of a job with this result."""
-        files = any(output.file for output in manifest)
-        until = now() + self._files_kept if files else None
-        return {"manifest": encode(manifest), "files": int(files), "until": until}
-
-    def _change(self, statement: str, job_id: str, **values: Any) -> bool:
-        with self._writing() as connection:
-            return connection.execute(statement, {"id": job_id, "now": now(), **values}).rowcount == 1
 
 
 def _check_open(connection: Connection, owner: str, max_open: int | None) -> None:
@@ -251,7 +274,7 @@ def updated(connection: Connection, job_id: str, update: BackendUpdate) -> Job |
     values = {
         "id": job_id,
         "now": now(),
-        "manifest": encode(update.manifest),
+        "manifest": encode_manifest(update.manifest),
         "reason": update.reason,
         "fault": update.fault,
         "event": update.status,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration.job import Job, JobPage, JobQuery, JobVisibility, Status
-from orchestration.store.statements import LISTED
+from orchestration.store.statements import DETAILED, LISTED
+from sql.connect import microseconds
 from sql.connections import among
-from sql.times import microseconds
 
 _CLAUSES = {
     "owner": "owner = :owner",
@@ -37,7 +37,8 @@ class Listing:
         order = "asc" if cursor and cursor.newer else "desc"
         after = f" and (created, id) {'>' if cursor.newer else '<'} (:cursor_created, :cursor_id)" if cursor else ""
         found = f"select id {self.matching}{after} order by created {order}, id {order} limit :limit offset :offset"
-        page = f"select {LISTED} from jobs where id in ({found}) order by created {order}, id {order}"  # noqa: S608  ours
+        columns = DETAILED if query.detailed else LISTED
+        page = f"select {columns} from jobs where id in ({found}) order by created {order}, id {order}"  # noqa: S608  ours
         bounds = {"limit": max(0, min(query.limit, _LARGEST)) + 1, "offset": max(0, min(query.offset, _LARGEST))}
         place = {"cursor_created": microseconds(cursor.created), "cursor_id": cursor.id} if cursor else {}
         return page, {**self.values, **bounds, **place}

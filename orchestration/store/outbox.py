@@ -1,6 +1,6 @@
 """The outbox in the database of the jobs: notifications and their delivery."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from orchestration.job import Status
 from orchestration.store import statements
-from orchestration.store.database import OrdersDatabase
-from sql.times import now
+from orchestration.store.database import OrdersStore
+from sql.connect import now
+from sql.connections import among
 
-Kind = Literal["callback", "mail"]
+Kind = Literal["callback", "mail", "message"]
 
 
 class State(StrEnum):
@@ -48,7 +49,7 @@ class Entry:
     tries: int = 1
 
 
-class Outbox(OrdersDatabase):
+class Outbox(OrdersStore):
     """The notifications of orders; every method is one transaction, safe across processes and threads."""
 
     def take(self, kind: Kind) -> Entry | None:
@@ -61,6 +62,29 @@ class Outbox(OrdersDatabase):
             row = connection.execute(statements.TAKE, values).fetchone()
         return _entry(row) if row else None
 
+    def take_many(self, kind: Kind, most: int) -> list[Entry]:
+        """Return due entries by number, durably changed to `sending`; only one courier of the kind may do so."""
+        values = {"kind": kind, "now": now(), "most": most}
+        with self._reading() as connection:
+            if connection.execute(statements.ANY_DUE, values).fetchone() is None:
+                return []
+        with self._writing() as connection:
+            rows = connection.execute(statements.TAKE_MANY, values).fetchall()
+        return sorted(map(_entry, rows), key=lambda entry: entry.number)
+
+    def settle_many(self, entries: Iterable[Entry], state: State) -> None:
+        """Set the final state of taken entries in one transaction."""
+        numbers, values = among("number", (entry.number for entry in entries))
+        with self._writing() as connection:
+            connection.execute(statements.SETTLE_MANY.format(numbers), {**values, "state": state})
+
+    def put_back(self, entries: Iterable[Entry], seconds: float) -> None:
+        """Make taken entries due again after this many seconds, as if they had not been taken."""
+        numbers, values = among("number", (entry.number for entry in entries))
+        due = now() + timedelta(seconds=seconds) // timedelta(microseconds=1)
+        with self._writing() as connection:
+            connection.execute(statements.PUT_BACK.format(numbers), {**values, "due": due})
+
     def settle(self, entry: Entry, state: State) -> None:
         """Set the final state of a taken entry."""
         self._settle(entry, state, None)
@@ -70,13 +94,13 @@ class Outbox(OrdersDatabase):
         self._settle(entry, State.DUE, now() + timedelta(seconds=seconds) // timedelta(microseconds=1))
 
     def recover(self) -> None:
-        """Recover the entries of ended couriers: callbacks become due again, mails become unknown."""
+        """Recover the entries of ended couriers: callbacks and messages become due again, mails become unknown."""
         with self._writing() as connection:
             connection.execute(statements.LEFT_CALLBACKS, {"now": now()})
             connection.execute(statements.LEFT_MAILS)
 
     def notifications(self, job_id: str) -> tuple[Notification, ...]:
-        """Return the states of an order's notifications."""
+        """Return the states of an order's notifications; messages to everybody are none of its owner's."""
         with self._reading() as connection:
             rows = connection.execute(statements.NOTIFICATIONS, {"id": job_id}).fetchall()
         return tuple(Notification(row["kind"], Status(row["event"]), State(row["state"]), row["tries"]) for row in rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.store.database import unavailable
-from sql.connections import Connection, Dialect, DialectText, Place, among
+from sql.connections import Connection, Database, Dialect, DialectText, among
 
 MOST = 50
 """Maximum number of orders that an estimate is based on: the newest."""
@@ -51,33 +51,33 @@ class PastOrder:
     seconds: float
 
 
-def past_orders(place: Place, *, process: str, kind: str, series: str, most: int = MOST) -> tuple[PastOrder, ...]:
+def past_orders(database: Database, *, process: str, kind: str, series: str, most: int = MOST) -> tuple[PastOrder, ...]:
     """Return the newest successful orders of a process for a kind of product of a series. Raises StoreUnavailable."""
     values = {"process": process, "kind": kind, "series": series, "most": most}
-    with _reading(place) as connection:
-        rows = connection.execute(_PAST.of(_dialect(place)), values).fetchall()
+    with _reading(database) as connection:
+        rows = connection.execute(_PAST.of(_dialect(database)), values).fetchall()
     return tuple(PastOrder(id_, json.loads(inputs), size, seconds) for id_, inputs, size, seconds in rows)
 
 
-def count_unfinished(place: Place, *, beside: Collection[str]) -> int:
+def count_unfinished(database: Database, *, beside: Collection[str]) -> int:
     """Return the number of unfinished orders of all processes except `beside`. Raises StoreUnavailable."""
     quick, values = among("quick", sorted(beside) or [""])
-    with _reading(place) as connection:
+    with _reading(database) as connection:
         [(count,)] = connection.execute(_WAITING + quick, values).fetchall()
     return int(count)
 
 
-def _dialect(place: Place) -> Dialect:
-    return "sqlite" if isinstance(place, Path) else place.dialect
+def _dialect(database: Database) -> Dialect:
+    return "sqlite" if isinstance(database, Path) else database.dialect
 
 
 @contextmanager
-def _reading(place: Place) -> Iterator[Connection]:
+def _reading(database: Database) -> Iterator[Connection]:
     """Yield a read-only connection; a missing file is not created."""
     with unavailable():
-        if not isinstance(place, Path):
-            with place.reading() as shared:
+        if not isinstance(database, Path):
+            with database.reading() as shared:
                 yield shared
             return
-        with closing(sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             yield connection

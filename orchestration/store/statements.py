@@ -7,6 +7,11 @@ LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response
     files_until, expired, backend, '[]' as notices"""
 """All columns for lists, without inputs and results, which may be megabytes, and without notifications."""
 
+DETAILED = LISTED.replace("'{}'", "case when length(inputs) <= 50000 then inputs else '{}' end", 1).replace(
+    "null", "case when length(manifest) <= 50000 then manifest end", 1
+)
+"""All columns for lists, with the inputs and results that are not large."""
+
 ADD = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated)
     values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now)
@@ -109,6 +114,8 @@ BACKEND_FAILED = """update jobs set
     where id = :id and finished is null
     returning *"""
 
+HISTORY = "select at, status, attempt, message from history where job = :id order by number"
+
 MAIL = """insert into outbox (job, kind, event, address, state, due)
     select :id, 'mail', :event, :address, 'due', cast(:now as bigint)
     where not exists (select 1 from outbox where job = :id and kind = 'mail' and event = :event)"""
@@ -131,10 +138,22 @@ TAKE = """update outbox set state = 'sending', due = null, tries = tries + 1
     returning *"""
 """The first attempts of an order's notifications are made in order; concurrent couriers never take the same entry."""
 
+TAKE_MANY = """update outbox set state = 'sending', due = null, tries = tries + 1
+    where state = 'due' and number in (
+        select number from outbox where kind = :kind and state = 'due' and due <= :now order by number limit :most)
+    returning *"""
+"""For one courier alone, which delivers them by number: so the order of an order's notifications is kept."""
+
+SETTLE_MANY = "update outbox set state = :state, due = null where state = 'sending' and number in {}"
+
+PUT_BACK = "update outbox set state = 'due', due = :due, tries = tries - 1 where state = 'sending' and number in {}"
+
+JOBS = f"select {LISTED} from jobs where deleted is null and id in "  # noqa: S608  a constant
+
 SETTLE = "update outbox set state = :state, due = :due where number = :number and state = 'sending'"
 
-LEFT_CALLBACKS = "update outbox set state = 'due', due = :now where kind = 'callback' and state = 'sending'"
+LEFT_CALLBACKS = "update outbox set state = 'due', due = :now where kind <> 'mail' and state = 'sending'"
 
 LEFT_MAILS = "update outbox set state = 'unknown' where kind = 'mail' and state = 'sending'"
 
-NOTIFICATIONS = "select kind, event, state, tries from outbox where job = :id order by number"
+NOTIFICATIONS = "select kind, event, state, tries from outbox where job = :id and kind <> 'message' order by number"

@@ -1,4 +1,4 @@
-"""What is done for an order: plan it, make its parts, assemble the pieces."""
+"""The work of a process: plan an order, make its parts, assemble the pieces."""
 
 import hashlib
 import os
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.job import Manifest, Order, ResultFile
+from orchestration.job import VISIBLE, Manifest, Order, ResultFile
 from orchestration.registry import ProcessRow, Registry
 from products.catalogue import Catalogue, Product, read_catalogue
 from products.progress import Report
 
 if TYPE_CHECKING:
     from orchestration.net.fetch import Fetched
-    from sql.connections import Place
+    from sql.connections import Database
 
 Part = Mapping[str, Any]
 Piece = Mapping[str, Any]
@@ -23,13 +23,13 @@ Piece = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """Where one try of an order works, and what with.
+    """What one try of an order works with.
 
-    `folder` is its own, there and below `results`; `configuration` the file of the collections; `fetch` gets an input
-    by reference; `report` tells how far the step at hand is; `orders` is the orders' database, to be read only.
-    `workers` is how many processes may make parts at the same time; where it is one, that one does all steps.
-    `processes` has the row of the order's process, of others where that is known. `catalogue` reads the products that
-    the configuration lists.
+    `folder` is the try's own, exists and is below `results`; `configuration` is the file that lists the collections;
+    `fetch` gets an input by reference; `report` reports the progress of the current step; `orders` is the database of
+    the orders, to be read only. `workers` is the number of processes that may make parts at the same time; if it is
+    one, that process does all steps. `processes` has the row of the order's process, and of others if they are known.
+    `catalogue` reads the products that the configuration lists.
     """
 
     job_id: str
@@ -39,7 +39,7 @@ class JobContext:
     configuration: Path
     fetch: "Callable[[str], Fetched]"
     report: Report
-    orders: "Place | None" = None
+    orders: "Database | None" = None
     workers: int = 1
     processes: Registry = field(default_factory=Registry)
     catalogue: Callable[[Path], Catalogue] = read_catalogue
@@ -52,26 +52,26 @@ class JobContext:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a process does, in functions of their arguments only.
+    """The three steps of a work, functions of their arguments only.
 
     Parts and pieces are JSON values, so that each step may run in a process, or on a machine, of its own, and more
-    than once; a piece's files lie in the context's folder, their paths are told relative to `results`. There may be no
-    part. Who does all steps in one process does them inside of `turn`, so that two never make the same at once.
+    than once; the files of a piece are in the context's folder, their paths relative to `results`. There may be no
+    part. A process that does all steps does them inside of `lock`, so that no two make the same thing at once.
     Raises ProductError and OrchestrationError with a reason for the caller.
     """
 
     plan: Callable[[JobContext], Sequence[Part]]
     make: Callable[[Part, JobContext], Piece]
     assemble: Callable[[Sequence[Piece], JobContext], Manifest]
-    turn: Callable[[JobContext], AbstractContextManager[object]] = nullcontext
+    lock: Callable[[JobContext], AbstractContextManager[object]] = nullcontext
 
 
 REFUSED = "refused"
-"""The member of an estimate's stored inputs that says why an order with them would be refused."""
+"""The member of an estimate's stored inputs with the reason why an order with them would be refused."""
 
 
 def result_file(path: Path, context: JobContext, *, media_type: str) -> ResultFile:
-    """Return a file that is complete as part of a result; it is durable from then on."""
+    """Return a complete file as part of a result, after making it durable."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
@@ -79,11 +79,17 @@ def result_file(path: Path, context: JobContext, *, media_type: str) -> ResultFi
 
 
 def product_of(context: JobContext) -> Product:
-    """Return the product that the order names by `series` and `year`. Raises UnknownProduct where it is no more."""
+    """Return the product that the order names by `series` and `year`. Raises UnknownProduct if it no longer exists."""
     inputs = context.order.inputs
-    return catalogue_of_bench(context).find(inputs.get("series"), inputs.get("year"))
+    return current_catalogue(context).find(inputs.get("series"), inputs.get("year"))
 
 
-def catalogue_of_bench(context: JobContext) -> Catalogue:
-    """Return the products that are configured now."""
+def seen_of(context: JobContext) -> str | None:
+    """Return the outline that the order's caller may see of the raster, for `Area.within`; None for all of it."""
+    outline: str | None = context.order.inputs.get(VISIBLE)
+    return outline
+
+
+def current_catalogue(context: JobContext) -> Catalogue:
+    """Return the currently configured products."""
     return context.catalogue(context.configuration)

@@ -22,65 +22,69 @@ from orchestration.handover import decode_order
 from orchestration.net.addresses import any_address, is_public
 from orchestration.net.fetch import Fetcher
 from orchestration.registry import Registry, decode_row
+from orchestration.store.database import database_of_environment
 from orchestration.store.jobs import StoredJobs
-from orchestration.store.place import place_of_environment
 from orchestration.work import JobContext, Work
 from orchestration.work.attempt import Progress, attempt
 from products.catalogue import InvalidConfiguration, read_catalogue
 from products.whole import cached_by_file
 
 _OTHERS = {f"orchestration.work.{name}" for name in ("__main__", "steps", "trying")}
-"""What is of no use here."""
+"""Modules that children of the fork server do not need."""
 _LATER = ("numpy.ma", "products.raster.extract", "products.vector.extract")
-"""What is loaded by our works only while they work."""
+"""Modules that our works import only while they run."""
 _SILENT = 0.2
-"""Seconds for which a try says nothing of its progress: one that is done by then never writes to the database."""
+"""Seconds without reports at the beginning of a try: one that is done by then never writes to the database."""
 
 _catalogue_at = cached_by_file(most=1, beside=())(read_catalogue)
-"""What the configuration lists, which children have from the server as long as it stays the same."""
+"""The products of the configuration, which children inherit from the server until the file changes."""
 
 
 def main(arguments: Sequence[str], works: Mapping[str, Work] | None = None) -> None:
-    """Serve the worker that the command line names: a child does each order, and ends by a code.
+    """Serve the worker that the command line names: fork a child for each order.
 
-    How the try ended is in its folder, or the code says that the disk is full. `works` are known by the name of their
-    process, before those that the registry names.
+    The ending of a try is in its folder, or the exit code says that the disk is full. `works`, by the id of their
+    process, precede those of the registry.
     """
     options = _parse(arguments)
     die_with(options.parent)
     control = socket.socket(fileno=options.control)
     control.set_inheritable(False)
-    load()
+    load(options.warm)
     with suppress(InvalidConfiguration):
         _catalogue_at(options.config)
     Forking(control, partial(_do, options, works or {})).serve()
 
 
-def load() -> None:
-    """Import what our own works need, in one thread, and leave nothing open.
+def load(warm: str = "") -> None:
+    """Import the `warm` module, or else all that our own works need; one thread and no open file remain.
 
-    pyproj opens PROJ's database for the thread that loads it, and PROJ keeps it open until it is told to clean up.
+    pyproj opens PROJ's database in the thread that imports it, and PROJ keeps it open until it is cleaned up.
     """
-    pyproj = Thread(target=import_module, args=("pyproj",))
-    pyproj.start()
-    pyproj.join()
-    for found in pkgutil.iter_modules(orchestration.work.__path__, "orchestration.work."):
-        if found.name not in _OTHERS:
-            import_module(found.name)
-    for name in _LATER:
-        import_module(name)
-    ctypes.CDLL(import_module("pyproj._context").__file__).proj_cleanup()
+    first = Thread(target=import_module, args=(warm or "pyproj",))
+    first.start()
+    first.join()
+    if not warm:
+        for found in pkgutil.iter_modules(orchestration.work.__path__, "orchestration.work."):
+            if found.name not in _OTHERS:
+                import_module(found.name)
+        for name in _LATER:
+            import_module(name)
+    if (projections := sys.modules.get("pyproj._context")) is not None:
+        ctypes.CDLL(projections.__file__).proj_cleanup()
 
 
 def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
-    """Do the try of the order in the file; return the code to end with."""
+    """Do one try of the order in the file; return the exit code."""
     with open(order, "rb", closefd=False) as file:
         told = json.load(file)
     go_first()
     folder = Path(told["folder"])
     work_in(folder)
-    place = place_of_environment(options.state_dir)
-    report = Progress(StoredJobs(place, busy_seconds=1, lazy=True).report, told["job"], told["attempt"], silent=_SILENT)
+    database = database_of_environment(options.state_dir)
+    report = Progress(
+        StoredJobs(database, busy_seconds=1, lazy=True).report, told["job"], told["attempt"], silent=_SILENT
+    )
     context = JobContext(
         job_id=told["job"],
         order=decode_order(told),
@@ -89,7 +93,7 @@ def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
         configuration=options.config,
         fetch=Fetcher(allowed=any_address if options.fetch_private else is_public),
         report=report,
-        orders=place,
+        orders=database,
         processes=Registry(options.process),
         catalogue=_catalogue_at,
     )
@@ -109,6 +113,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--fetch-private", action="store_true")
     parser.add_argument("--process", type=decode_row, action="append", default=[])
+    parser.add_argument("--warm", default="")
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--control", type=int, required=True)
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Measure places by class, and what became of what since an earlier year."""
+"""Measure areas by class, and the change of classes since an earlier year."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import shapely
 
 from orchestration.job import Manifest, Output
-from orchestration.work import JobContext, Part, Piece, Work, product_of
+from orchestration.work import JobContext, Part, Piece, Work, product_of, seen_of
 from products.area import Area
 from products.catalogue import Product
 from products.places import Place, places_of
@@ -20,10 +20,11 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, 
 
 def _plan(context: JobContext) -> Sequence[Part]:
     places = places_of(context.order.inputs, context.catalogue(context.configuration))
-    return [
-        {"id": each.id, "name": each.name, "outline": each.area.geometry.wkb_hex, "repaired": each.area.repaired}
-        for each in places
-    ]
+    return [_part(each.id, each.name, each.area.within(seen_of(context))) for each in places]
+
+
+def _part(id_: str, name: str, area: Area) -> Part:
+    return {"id": id_, "name": name, "outline": area.geometry.wkb_hex, "repaired": area.repaired}
 
 
 def _make(part: Part, context: JobContext) -> Piece:

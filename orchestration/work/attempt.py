@@ -1,4 +1,4 @@
-"""One try of an order, from its plan to its last act."""
+"""One try of an order, from its plan to its ending."""
 
 import time
 import traceback
@@ -18,17 +18,17 @@ from products.errors import ProductError
 from products.progress import Report, between
 
 READ = 0.1
-"""The share of an order after which it is read and divided: what is large is loaded for that."""
+"""The progress after planning, which may read large files."""
 MADE = 0.9
-"""The share after which its parts are made; the rest is assembling."""
+"""The progress after all parts are made; the rest is assembling."""
 _READING = "Reading the order"
 _AGAIN = 5.0
-"""Seconds after which what is known is told again, to hear whether the attempt still runs."""
+"""Seconds after which the same progress is reported again, to learn whether the attempt is still the running one."""
 _UNEXPECTED = "The work ended with an unexpected error; the operator finds it in the log under the job's id."
 
 
 class Ended(Exception):
-    """The work failed, which stands in its folder; `ending` is what stands there."""
+    """The work failed; `ending` has been written to its folder."""
 
     def __init__(self, ending: Failed) -> None:
         super().__init__(ending.reason)
@@ -36,29 +36,27 @@ class Ended(Exception):
 
 
 def attempt(work: Callable[[], Work], context: JobContext) -> None:
-    """Do the work and write how it ended into the context's folder, as the last act.
+    """Do the work and write its ending to the context's folder, last of all.
 
-    A result without files may be lost with the power until it is published: the attempt is made again then.
-
-    Raises NoSpaceLeft where the disk is full, AttemptOver where the attempt is not the running one; nothing is written
-    then.
+    A result without files may be lost by a power failure before it is published; the order is then attempted again.
+    Raises NoSpaceLeft if the disk is full, AttemptOver if the attempt is not the running one, and writes nothing then.
     """
     with suppress(Ended), failing_into(context.folder):
         begin(context.report)
         done = Done(performed(work(), context))
-        write_ending(context.folder, done, names_durable=any(output.file for output in done.manifest))
+        write_ending(context.folder, done, durable=any(output.file for output in done.manifest))
 
 
 def begin(report: Report) -> None:
-    """Tell that the work has begun, before it loads what it needs."""
+    """Report that the work has begun, before it loads what it needs."""
     report(READ / 10, _READING)
 
 
 @contextmanager
 def failing_into(folder: Path) -> Iterator[None]:
-    """Write what is raised inside into the folder, as the last act of a try, and raise Ended.
+    """Write an error raised inside to the folder as the ending of the try, and raise Ended.
 
-    Raises NoSpaceLeft where the disk is full, AttemptOver as it is raised; nothing is written then.
+    Raises NoSpaceLeft if the disk is full, lets AttemptOver pass, and writes nothing then.
     """
     try:
         with _noticing_a_full_disk(folder):
@@ -74,7 +72,7 @@ def failing_into(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
-    """Raise NoSpaceLeft for what a full disk is behind, also where a library keeps that to itself."""
+    """Raise NoSpaceLeft for an error that a full disk has caused, also if the library does not say so."""
     try:
         yield
     except Exception as error:
@@ -85,8 +83,8 @@ def _noticing_a_full_disk(folder: Path) -> Iterator[None]:
 
 
 def performed(work: Work, context: JobContext) -> Manifest:
-    """Do every step of the work in this process, where it has its turn, and return its result."""
-    with work.turn(context):
+    """Do all steps of the work in this process, inside of its lock, and return the result."""
+    with work.lock(context):
         context.report(READ / 2, _READING)
         parts = work.plan(context)
         making = between(context.report, READ, MADE)
@@ -99,7 +97,7 @@ def performed(work: Work, context: JobContext) -> Manifest:
 
 
 def assembled(work: Work, pieces: Sequence[Piece], context: JobContext) -> Manifest:
-    """Return the result, of which only the outputs that the order asks for."""
+    """Return the outputs of the result that the order asks for."""
     manifest = work.assemble(pieces, replace(context, report=between(context.report, MADE, 1)))
     wanted = context.order.outputs
     return tuple(output for output in manifest if wanted is None or output.id in wanted)
@@ -115,16 +113,16 @@ def _failure(error: Exception) -> Failed:
 
 
 class Tell(Protocol):
-    """Note how far an attempt is, in per cent, where it is the running one, and say whether it is."""
+    """Records the progress of an attempt in per cent, if it is the running one, and returns whether it is."""
 
     def __call__(self, job_id: str, attempt: int, percent: int, message: str) -> bool:
-        """Tell it. Raises StoreUnavailable."""
+        """Record it. Raises StoreUnavailable."""
 
 
 class Progress:
-    """Tells the store how far an attempt is: in per cent, at most twice a second, and now and then without news.
+    """Reports the progress of an attempt to the store: at most twice a second, and now and then without news.
 
-    It tells nothing in the first `silent` seconds.
+    It reports nothing in the first `silent` seconds.
     """
 
     def __init__(self, tell: Tell, job_id: str, attempt: int, *, silent: float = 0.0) -> None:
@@ -135,16 +133,16 @@ class Progress:
         self._again = 0.0
 
     def __call__(self, fraction: float, message: str) -> None:
-        """Tell it, unless nothing is new or it is too early; a store that is away is not waited for.
+        """Report it, unless nothing is new or the last report was just now; an unavailable store is not waited for.
 
-        Raises AttemptOver where the attempt is not the running one.
+        Raises AttemptOver if the attempt is not the running one.
         """
         self._last, now = (min(99, int(fraction * 100)), message), time.monotonic()
         if now >= self._next and (self._last != self._told or now >= self._again):
             self._say(self._last)
 
     def end(self) -> None:
-        """Tell what was too early to be told. Raises AttemptOver."""
+        """Report what has not been reported yet. Raises AttemptOver."""
         if self._last != self._told:
             self._say(self._last)
 

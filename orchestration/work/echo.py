@@ -1,4 +1,4 @@
-"""Give every input back as the output of its name, after a pause."""
+"""Return every input as the output of its name, after a pause."""
 
 import json
 import time
@@ -44,7 +44,7 @@ def _pause(seconds: float, context: JobContext) -> None:
 
 
 def _is_reference(value: Any) -> bool:
-    """Tell a link (18-062r2, link.yaml) from an object that has an `href` among other members."""
+    """Return whether it is a link (18-062r2, link.yaml), not an object with an `href` among other members."""
     return isinstance(value, Mapping) and isinstance(value.get("href"), str) and value.keys() <= _LINK
 
 
@@ -56,7 +56,7 @@ def _image(value: Any, context: JobContext) -> Any:
 
 
 def _document(fetched: "Fetched") -> Any:
-    """Return what was fetched: JSON as its value, other text as a string."""
+    """Return the fetched document: JSON as its value, other text as a string."""
     try:
         text = fetched.body.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Tell what an order of an area would be, before it is one: its size, its time, whether it is taken."""
+"""Estimate an order of an area before it is placed: its size, its time, whether it would be accepted."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,20 +10,19 @@ from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
 from orchestration.estimate.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
 from orchestration.job import Manifest, Output
 from orchestration.store.past import PastOrder, count_unfinished, past_orders
-from orchestration.work import REFUSED, JobContext, Part, Piece, Work, catalogue_of_bench
+from orchestration.work import REFUSED, JobContext, Part, Piece, Work, current_catalogue, seen_of
 from products.area import Area, measure_area
 from products.catalogue import Catalogue, Product
 from products.classes import name_of
 from products.errors import InvalidArea, RequestTooLarge
 from products.limits import MAX_ORDER_KM2
 
-_PROCESS = "extract-product"
 _COUNTING = 0.4
-"""Seconds in which past orders are counted that no estimate counted yet; the next estimate goes on."""
+"""Seconds for counting past orders that no estimate has counted yet; the next estimate continues."""
 _UNITS = {"Raster": "pixels", "Vector": "polygons"}
 
 _Costs = tuple[list[Past], list[Past]]
-"""Bytes and seconds of past orders."""
+"""The sizes in bytes and times in seconds of past orders."""
 
 
 def _plan(_context: JobContext) -> Sequence[Part]:
@@ -32,9 +31,9 @@ def _plan(_context: JobContext) -> Sequence[Part]:
 
 def _make(_part: Part, context: JobContext) -> Piece:
     inputs = context.order.inputs
-    catalogue = catalogue_of_bench(context)
+    catalogue = current_catalogue(context)
     product = catalogue.find(inputs.get("series"), inputs.get("year"))
-    area = measure_area(inputs["aoi"])
+    area = measure_area(inputs["aoi"]).within(seen_of(context))
     amount = _amount(product, inputs["product"], area)
     return {
         "accepted": REFUSED not in inputs,
@@ -55,7 +54,7 @@ def _make(_part: Part, context: JobContext) -> Piece:
 
 
 def _amount(product: Product, kind: str, area: Area) -> Amount | None:
-    """Count, unless the area has no place in the product or cannot be counted at a bounded cost."""
+    """Return the amount, or None if the area is outside of the product or cannot be counted at a bounded cost."""
     with suppress(InvalidArea, RequestTooLarge):
         return amount_of(product, "Raster" if kind == "Raster" else "Vector", area)
     return None
@@ -90,12 +89,12 @@ def _named(range_: Range) -> list[tuple[str, float]]:
 
 
 def _past(context: JobContext, product: Product, catalogue: Catalogue) -> _Costs:
-    """Return what orders of the same kind did cost; none where the database cannot be read now."""
+    """Return the costs of orders of the same kind; none if the database cannot be read."""
     if context.orders is None:
         return [], []
     kind = context.order.inputs["product"]
     try:
-        orders = past_orders(context.orders, process=_PROCESS, kind=kind, series=product.series)
+        orders = past_orders(context.orders, process=context.process.asks_of, kind=kind, series=product.series)
     except StoreUnavailable:
         return [], []
     return _known(orders, PastAmounts(context.results.with_name("amounts.json"), catalogue))
@@ -119,7 +118,7 @@ def _basis(past: Sequence[Past], total: int, unit: str) -> Mapping[str, Any]:
 
 
 def _waiting(context: JobContext) -> Mapping[str, Any]:
-    """Say how many orders are before one that is sent now; what they need is not in `time`."""
+    """Return the number of orders that would be done before; their time is not in `time`."""
     if context.orders is None:
         return {}
     with suppress(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""Give the European raster: the product's own file, linked as a prebuilt file and never copied."""
+"""Deliver the European raster: the product's own file, linked as a prebuilt file and never copied."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ from products.progress import Report
 from products.whole import link
 
 
-def _turn(context: JobContext) -> AbstractContextManager[object]:
+def _lock(context: JobContext) -> AbstractContextManager[object]:
     return PrebuiltProducts(context.results).turn(_prebuilt(context), context.report)
 
 
@@ -25,7 +25,7 @@ def _plan(context: JobContext) -> Sequence[Part]:
 
 
 def _make(part: Part, context: JobContext) -> Piece:
-    """Make the checksum, in one part: each block of SHA-256 needs the one before."""
+    """Compute the checksum, in one part, as each block of SHA-256 needs the one before."""
     prebuilt = _prebuilt(context)
     prebuilt.check(part["prebuilt"])
     return {**part, "sha256": checksum(prebuilt.source, context.report)}
@@ -43,4 +43,4 @@ def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
     return manifest_of(PrebuiltProducts(context.results).provide(prebuilt, write, context.folder, context.report))
 
 
-WORK = Work(_plan, _make, _assemble, _turn)
+WORK = Work(_plan, _make, _assemble, _lock)

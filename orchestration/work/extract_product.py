@@ -1,4 +1,4 @@
-"""Cut the raster or the vector product at an area."""
+"""Cut the raster or the vector product to an area."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from importlib import import_module
 from pathlib import Path
 
 from orchestration.job import Manifest, Output, is_test
-from orchestration.work import JobContext, Part, Piece, Work, product_of, result_file
+from orchestration.work import JobContext, Part, Piece, Work, product_of, result_file, seen_of
 from products.area import read_area
 from products.catalogue import Product
 from products.errors import UnknownProduct
-from products.package.archive import pack
+from products.package import pack
 from products.package.documents import write_metadata
 from products.package.metadata import describe
 
@@ -36,7 +36,7 @@ def _make(part: Part, context: JobContext) -> Piece:
     folder = context.folder / "members"
     folder.mkdir()
     name = f"{kind}_{context.job_id}"
-    area = read_area(part["aoi"])
+    area = read_area(part["aoi"]).within(seen_of(context))
     product = product_of(context)
     members = extract(Path(part["source"]), area, folder, name=name, report=context.report, classes=product.classes)
     place = f"an area of {area.km2:,.2f} km2" + (" (test order)" if is_test(context.order) else "")

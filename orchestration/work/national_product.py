@@ -15,7 +15,7 @@ from products.catalogue import Product
 from products.errors import BrokenPiece, UnknownProduct
 from products.nations import Nation, find_nation
 from products.nations.outline import operation_to, outline_of
-from products.package.archive import pack
+from products.package import pack
 from products.package.documents import write_metadata
 from products.package.metadata import Metadata, describe
 from products.progress import Report, between
@@ -23,7 +23,7 @@ from products.raster.cog import read_grid
 
 MOST_PARTS = 64
 _PARTS_EACH = 4
-"""Parts for each worker, at most: more than one, as parts are not equal, and a worker that is done takes another."""
+"""The most parts for each worker: several, as parts differ and a worker that is done takes another."""
 _JOINED = 0.5
 
 
@@ -31,10 +31,10 @@ class _National(Protocol):
     """A kind of product of a nation."""
 
     def divide(self, *, most: int) -> Sequence[Mapping[str, Any]]:
-        """Return parts, `most` at most."""
+        """Return at most `most` parts."""
 
     def write_piece(self, part: Mapping[str, Any], target: Path, *, report: Report) -> Mapping[str, Any]:
-        """Write what is made of a part, and return what is known of it."""
+        """Write the piece of a part and return its description."""
 
     def join(
         self, pieces: Sequence[tuple[Path, Mapping[str, Any]]], folder: Path, *, name: str, report: Report
@@ -42,7 +42,7 @@ class _National(Protocol):
         """Write the files of the product from all pieces."""
 
 
-def _turn(context: JobContext) -> AbstractContextManager[object]:
+def _lock(context: JobContext) -> AbstractContextManager[object]:
     return PrebuiltProducts(context.results).turn(_prebuilt(context), context.report)
 
 
@@ -60,7 +60,7 @@ def _nation(name: str) -> Nation:
 
 
 def _national(context: JobContext) -> _National:
-    """Return the kind that is ordered; only what it needs is loaded."""
+    """Return the ordered kind; only the modules that it needs are imported."""
     prebuilt = _prebuilt(context)
     kind = getattr(import_module(f"products.nations.{prebuilt.kind.lower()}"), f"National{prebuilt.kind}")
     national: _National = kind(prebuilt.product, prebuilt.nation)
@@ -73,7 +73,7 @@ def _plan(context: JobContext) -> Sequence[Part]:
 
 
 def _parts(prebuilt: PrebuiltProduct, context: JobContext) -> Sequence[Part]:
-    """Divide the work; one worker would only have more to do with more than one part."""
+    """Divide the work; a single worker gets one part, as more would only cost it time."""
     key = prebuilt.key()
     most = 1 if context.workers == 1 else min(MOST_PARTS, _PARTS_EACH * context.workers)
     parts = _national(context).divide(most=most)
@@ -107,7 +107,7 @@ def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
 
 
 def _made_here(prebuilt: PrebuiltProduct, context: JobContext) -> Sequence[Piece]:
-    """Make the pieces of a file that was there when the work was planned, and was swept since."""
+    """Make the pieces of a file that existed when the work was planned and has been removed since."""
     alone = replace(context, workers=1)
     return [_make(part, alone) for part in _parts(prebuilt, alone)]
 
@@ -115,7 +115,7 @@ def _made_here(prebuilt: PrebuiltProduct, context: JobContext) -> Sequence[Piece
 def _found(
     pieces: Sequence[Piece], prebuilt: PrebuiltProduct, context: JobContext
 ) -> list[tuple[Path, Mapping[str, Any]]]:
-    """Return the pieces with their paths. Raises BrokenPiece where one is missing, BrokenSource."""
+    """Return the pieces with their paths. Raises BrokenPiece if one is missing, BrokenSource."""
     found = []
     for number in range(pieces[0]["of"]):
         piece = next((piece for piece in pieces if piece["number"] == number), None)
@@ -128,7 +128,7 @@ def _found(
 
 
 def _size(path: Path) -> int | None:
-    """Return the bytes of a piece, None where there is no file, as nothing is in it."""
+    """Return the size of a piece in bytes, or None if it is empty and so has no file."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -136,9 +136,9 @@ def _size(path: Path) -> int | None:
 
 
 def _known(main: Path, product: Product, nation: Nation) -> Metadata:
-    """Return what is known of the file; its source is in the CRS of all products, or it would not be warped."""
+    """Return the facts about the file; its source is in the CRS of all products, otherwise it would not be warped."""
     operation = operation_to(nation, read_grid(product.raster).epsg)
     return describe(main, product, outline_of(nation).geometry, place=nation.title, operation=operation)
 
 
-WORK = Work(_plan, _make, _assemble, _turn)
+WORK = Work(_plan, _make, _assemble, _lock)

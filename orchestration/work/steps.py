@@ -1,15 +1,15 @@
 """The steps of an order on Airflow, each in a process of our own Python: JSON values in, JSON values out.
 
-`told` is what the run was told, `{"job", "attempt", "process"}`; `try_` numbers the tries of the
-step. A step ends its process with a code of `orchestration.child` where its order fails or is not wanted any more.
+`told` is the `conf` of the run, `{"job", "attempt", "process"}`; `try_` numbers the tries of the step. A step ends its
+process with an exit code of `orchestration.child` if its order fails or is no longer wanted.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestration import environment
 from orchestration.ending import write_ending
 from orchestration.runners import Done
 from orchestration.work import JobContext, Piece, Work
@@ -19,10 +19,10 @@ from products.progress import Report, between
 
 Told = Mapping[str, Any]
 Works = Mapping[str, Work]
-"""Works that are known by the name of their process, before those that the registry names."""
+"""Works by the id of their process, which precede those of the registry."""
 
 _MADE = "made"
-"""The folder of an attempt that has an empty file for each part that is made."""
+"""The folder of an attempt with an empty file for each finished part."""
 
 
 def perform(told: Told, try_: int, *, works: Works | None = None) -> None:
@@ -33,17 +33,17 @@ def perform(told: Told, try_: int, *, works: Works | None = None) -> None:
 
 
 def plan(told: Told, try_: int, *, works: Works | None = None) -> list[dict[str, Any]]:
-    """Return the parts: `{"part", "index", "count"}`, what `make` takes."""
-    with trying(told, f"{try_}-plan", workers=_workers()) as context:
+    """Return the parts, `{"part", "index", "count"}`, as `make` takes them."""
+    with trying(told, f"{try_}-plan", workers=environment.workers()) as context:
         begin(context.report)
         parts = _work_of(context, works).plan(context)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
 
 
 def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | None = None) -> Piece:
-    """Make one part of those that `plan` returned; return its piece."""
+    """Make one of the parts that `plan` returned; return its piece."""
     index, part = planned["index"], planned["part"]
-    with trying(told, f"{try_}-{index}", workers=_workers()) as context:
+    with trying(told, f"{try_}-{index}", workers=environment.workers()) as context:
         made = context.folder.parent / _MADE
         made.mkdir(exist_ok=True)
         share = _share(context.report, made, planned["count"])
@@ -54,8 +54,8 @@ def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | No
 
 
 def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, works: Works | None = None) -> None:
-    """Make the result of the pieces, in the order of their parts, and write its ending."""
-    with trying(told, f"{try_}-assemble", workers=_workers()) as context:
+    """Assemble the pieces, which are in the order of their parts, and write the ending."""
+    with trying(told, f"{try_}-assemble", workers=environment.workers()) as context:
         write_ending(context.folder, Done(assembled(_work_of(context, works), pieces, context)))
 
 
@@ -64,15 +64,10 @@ def _work_of(context: JobContext, works: Works | None) -> Work:
 
 
 def _share(report: Report, made: Path, count: int) -> Report:
-    """Return the report of one part of an order, whose others are made at the same time."""
+    """Return the progress report of one part of an order, while others are made at the same time."""
     making = between(report, READ, MADE)
 
     def tell(fraction: float, message: str) -> None:
         making(min(1, (sum(1 for _ in made.iterdir()) + fraction) / count), message)
 
     return tell
-
-
-def _workers() -> int:
-    """Return how many parts are made at the same time: LANDCAST_AIRFLOW_WORKERS, the cores unless it is set."""
-    return max(2, int(os.environ.get("LANDCAST_AIRFLOW_WORKERS") or os.cpu_count() or 2))

@@ -1,4 +1,4 @@
-"""One try of a step of an order on Airflow: where it works, when it stops, what its process ends with."""
+"""One try of a step of an order on Airflow: its folder, its end, its exit code."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from time import sleep
 from typing import Any
 from uuid import UUID
 
+from orchestration import environment
 from orchestration.child import ATTEMPT_OVER, CALLERS_FAULT, die_with, go_first, work_in
 from orchestration.ending import read_ending
 from orchestration.errors import AttemptOver, NoSpaceLeft, StoreUnavailable
@@ -28,27 +29,28 @@ from products.errors import BrokenSource
 from sql.pool import PostgresPool
 
 _LOOK = 4.0
-"""Seconds between two looks whether the attempt still runs, whatever the work is at."""
+"""Seconds between two checks whether the attempt is still the running one, in a thread of its own."""
 
 
 _OPERATORS = frozenset({"", BrokenSource.__name__})
-"""The faults that an operator mends: what is unexpected, and a file of a product."""
+"""The faults that an operator has to repair: unexpected errors and broken files of products."""
 
 
 @contextmanager
 def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[JobContext]:
-    """Give the context of a try of a step whose process this is; `name` tells it from others of the attempt.
+    """Yield the context of a try of a step in this process; `name` is unique within the attempt.
 
-    What is raised inside becomes the attempt's ending, and the process ends. It ends without one, and without its
-    files, where the disk is full, and within seconds where the attempt is not the running one. It ends with its parent.
+    An error raised inside becomes the attempt's ending, and the process exits. If the disk is full, or within seconds
+    after the attempt is no longer the running one, it exits without an ending and its files are removed. It ends with
+    its parent.
     """
     die_with(os.getppid())
     go_first()
-    tell = Reporter(os.environ["LANDCAST_DATABASE_URL"])
+    tell = Reporter(environment.tasks_database())
     job, attempt = str(UUID(told["job"])), int(told["attempt"])
     if not _runs(tell, job, attempt):
         _end(ATTEMPT_OVER, "the attempt is not the running one")
-    results = Path(os.environ["LANDCAST_STATE_DIR"]).absolute() / "results"
+    results = environment.results()
     folder = _own(results / job / str(attempt), name)
     _watch(tell, job, attempt, folder)
     with _ending_in(folder), failing_into(folder):
@@ -59,15 +61,15 @@ def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[
 
 
 class Reporter:
-    """Tells PostgreSQL how far attempts are, as a login that may call `report` and nothing else."""
+    """Reports progress to PostgreSQL, as a login that may call the function `report` and nothing else."""
 
     def __init__(self, url: str) -> None:
         self._pool = PostgresPool(url, size=2)
 
     def __call__(self, job_id: str, attempt: int, percent: int | None, message: str | None) -> bool:
-        """Note it and say whether the attempt is the running one; of any other nothing is noted.
+        """Record it and return whether the attempt is the running one; for any other nothing is recorded.
 
-        What is None stays as it is. Raises StoreUnavailable.
+        None leaves a value unchanged. Raises StoreUnavailable.
         """
         values = {"id": job_id, "attempt": attempt, "percent": percent, "message": message}
         with unavailable(), self._pool.writing() as connection:
@@ -75,16 +77,16 @@ class Reporter:
         return bool(runs)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._pool.close()
 
     def runs(self, job_id: str, attempt: int) -> bool:
-        """Say whether the attempt is the running one. Raises StoreUnavailable."""
+        """Return whether the attempt is the running one. Raises StoreUnavailable."""
         return self(job_id, attempt, None, None)
 
 
 def _runs(tell: Reporter, job: str, attempt: int) -> bool:
-    """Say whether the attempt is the running one; what cannot be asked is taken for it."""
+    """Return whether the attempt is the running one; True if the database is unavailable."""
     try:
         return tell.runs(job, attempt)
     except StoreUnavailable:
@@ -92,7 +94,7 @@ def _runs(tell: Reporter, job: str, attempt: int) -> bool:
 
 
 def _own(parent: Path, name: str) -> Path:
-    """Make a folder that nobody else works in, also where a killed try of that name has left one, or still works."""
+    """Create a folder for this try alone, although a killed try of that name may have left one, or may still work."""
     parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         folder = parent / (name if number == 1 else f"{name}.{number}")
@@ -118,15 +120,14 @@ def _watch(tell: Reporter, job: str, attempt: int, folder: Path) -> None:
 
 def _context(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
     work_in(folder)
-    private = os.environ.get("LANDCAST_JOBS_FETCH_PRIVATE", "").lower() in {"1", "true", "yes", "on"}
     handed = results / told["job"] / str(told["attempt"])
     return JobContext(
         job_id=told["job"],
         order=handed_order(handed),
         results=results,
         folder=folder,
-        configuration=Path(os.environ["LANDCAST_AIRFLOW_CONFIG"]),
-        fetch=Fetcher(allowed=any_address if private else is_public),
+        configuration=environment.configuration(),
+        fetch=Fetcher(allowed=any_address if environment.fetch_private() else is_public),
         report=progress,
         processes=Registry((handed_row(handed),)),
     )
@@ -134,7 +135,7 @@ def _context(told: Mapping[str, Any], results: Path, folder: Path, progress: Pro
 
 @contextmanager
 def _ending_in(folder: Path) -> Iterator[None]:
-    """End the process by a code where the step did not end well; what an operator must mend is raised on."""
+    """Exit with a code if the step fails; an error that an operator has to repair is raised again."""
     try:
         yield
     except Ended as error:

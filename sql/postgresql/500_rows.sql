@@ -15,6 +15,14 @@ create policy outbox_of_owner on outbox using (
     or exists (
         select from jobs where jobs.id = outbox.job and jobs.owner = (select current_setting('landcast.owner', true))));
 
+alter table history enable row level security;
+alter table history force row level security;
+drop policy if exists history_of_owner on history;
+create policy history_of_owner on history using (
+    (select current_setting('landcast.owner', true)) = '*'
+    or exists (
+        select from jobs where jobs.id = history.job and jobs.owner = (select current_setting('landcast.owner', true))));
+
 alter table api_keys enable row level security;
 alter table api_keys force row level security;
 drop policy if exists api_keys_of_owner on api_keys;

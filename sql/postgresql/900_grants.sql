@@ -16,8 +16,8 @@ begin
     end loop;
     if to_regrole('landcast_server') is not null then
         execute format('grant usage on schema %I to landcast_server', current_schema());
-        grant select, insert, update, delete on jobs, outbox, api_keys, sessions, pending_logins,
-            logout_tokens to landcast_server;
+        grant select, insert, update, delete on jobs, outbox, history, api_keys, sessions,
+            pending_logins, logout_tokens to landcast_server;
         grant select on schema_version to landcast_server;
         grant execute on function report(text, integer, integer, text) to landcast_server;
     end if;
@@ -28,7 +28,7 @@ begin
     -- With landcast.owner = '*', which our connections set, it reads all rows and writes none.
     if to_regrole('landcast_backup') is not null then
         execute format('grant usage on schema %I to landcast_backup', current_schema());
-        grant select on jobs, outbox, api_keys, sessions, pending_logins, logout_tokens, schema_version
+        grant select on jobs, outbox, history, api_keys, sessions, pending_logins, logout_tokens, schema_version
             to landcast_backup;
         execute format('grant select on all sequences in schema %I to landcast_backup', current_schema());
     end if;

@@ -4,8 +4,8 @@
 create table if not exists outbox (
     number  integer primary key autoincrement,
     job     text    not null references jobs (id) on delete cascade deferrable initially deferred,
-    kind    text    not null check (kind in ('callback', 'mail')),
-    event   text    not null check (event in ('running', 'successful', 'failed')),
+    kind    text    not null check (kind in ('callback', 'mail', 'message')),
+    event   text    not null check (event in ('accepted', 'running', 'successful', 'failed', 'dismissed')),
     address text    not null,
     state   text    not null default 'waiting'
             check (state in ('waiting', 'due', 'sending', 'delivered', 'failed', 'unknown')),
@@ -13,6 +13,13 @@ create table if not exists outbox (
     due     integer,
     check ((state = 'due') = (due is not null))
 );
+
+-- Up to version 8 the table had no messages; a step of sql/connect.py has renamed it then.
+create table if not exists outbox_before (
+    number integer, job text, kind text, event text, address text, state text, tries integer, due integer);
+insert into outbox (number, job, kind, event, address, state, tries, due)
+    select number, job, kind, event, address, state, tries, due from outbox_before;
+drop table outbox_before;
 
 create index if not exists outbox_due on outbox (kind, due) where state = 'due';
 create index if not exists outbox_job on outbox (job);

@@ -11,7 +11,7 @@ import pytest
 from orchestration.job import Job, Order, Output, ResultFile
 from orchestration.registry import arguments_of
 from orchestration.store.jobs import StoredJobs
-from tests.places import PlaceOf, given_place
+from tests.databases import DatabaseOf, given_database
 from tests.registry import OURS
 
 _HERE = Path(__file__).parent
@@ -30,18 +30,18 @@ def state_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place_of(request: pytest.FixtureRequest, state_dir: Path) -> Iterator[PlaceOf]:
-    """Return where the orders are: the file in the state folder, or what the test is parametrised with."""
-    with given_place(request, state_dir / "orders.sqlite") as place:
-        yield place
+def database_of(request: pytest.FixtureRequest, state_dir: Path) -> Iterator[DatabaseOf]:
+    """Return the database of orders: the file in the state folder, or the parameter of the test."""
+    with given_database(request, state_dir / "orders.sqlite") as database:
+        yield database
 
 
 @pytest.fixture
-def make_store(place_of: PlaceOf) -> Iterator[MakeStore]:
+def make_store(database_of: DatabaseOf) -> Iterator[MakeStore]:
     stores = []
 
     def make(**options: Any) -> StoredJobs:
-        stores.append(StoredJobs(place_of(), **options))
+        stores.append(StoredJobs(database_of(), **options))
         return stores[-1]
 
     yield make

@@ -1,4 +1,4 @@
-"""Run by Airflow's own Python: print what the DAGs of a folder come to, as JSON."""
+"""Run by Airflow's own Python: print the parsed DAGs of a folder as JSON."""
 
 import json
 import sys

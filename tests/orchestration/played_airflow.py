@@ -1,4 +1,4 @@
-"""A real HTTP server that plays Airflow, for what a real one hardly shows: hangs, nonsense, tokens that end."""
+"""A stand-in for Airflow as a real HTTP server, for rare states: hangs, invalid answers, expired tokens."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, override
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import jwt
 
@@ -30,6 +30,7 @@ class PlayedAirflow:
     dags: dict[str, bool] = field(default_factory=lambda: {"echo": False, "apply-model": False})
     tags: dict[str, list[str]] = field(default_factory=dict)
     """Tags of DAGs by name."""
+    connections: dict[str, Any] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     scheduler: str = "healthy"
     life: float = 3600
@@ -77,22 +78,43 @@ class PlayedAirflow:
         if path.endswith("/monitor/health"):
             parts = {"metadatabase": {"status": "healthy"}, "triggerer": {"status": None}}
             return 200, parts | {"scheduler": {"status": self.scheduler}}
+        if path.startswith("/api/v2/connections") or path.endswith("?update_mask=is_paused"):
+            return self._set_up(method, path, body)
         if path.startswith("/api/v2/dags?"):
-            return 200, _page("dags", [self._dag(name) for name in self.dags if self._is_asked(name, path)])
+            return 200, self._page_of_dags(path)
         if path.endswith("/dags/~/dagRuns/list"):
             active = [_run(*name, state) for name, state in self.runs.items() if state in ("queued", "running")]
             return 200, _page("dag_runs", active)
         if "/taskInstances" in path:
             return 200, _page("task_instances", self.tasks)
+        return self._of_runs(method, path, body)
+
+    def _of_runs(self, method: str, path: str, body: Any) -> Answer:
         if method == "POST":
             return self._submit(path.split("/")[4], body)
         found = _RUN.match(path)
         assert found
         return self._of_run(method, (found[1], found[2]), body)
 
+    def _set_up(self, method: str, path: str, body: Any) -> Answer:
+        if path.endswith("?update_mask=is_paused"):
+            name = path.removeprefix("/api/v2/dags/").partition("?")[0]
+            self.dags[name] = body["is_paused"]
+            return 200, self._dag(name)
+        if method == "POST" and body["connection_id"] in self.connections:
+            return 409, {"detail": {"reason": "Unique constraint violation"}}
+        self.connections[body["connection_id"]] = body
+        return 200 if method == "PATCH" else 201, {"connection_id": body["connection_id"], "conn_type": "http"}
+
     def _dag(self, name: str) -> dict[str, Any]:
         tags = [{"name": tag, "dag_id": name, "dag_display_name": name} for tag in self.tags.get(name, ())]
         return _dag(name, is_paused=self.dags[name]) | {"tags": tags}
+
+    def _page_of_dags(self, path: str) -> dict[str, Any]:
+        dags = [self._dag(name) for name in self.dags if self._is_asked(name, path)]
+        asked = dict(parse_qsl(urlsplit(path).query))
+        begin = int(asked.get("offset", 0))
+        return _page("dags", dags) | {"dags": dags[begin : begin + int(asked.get("limit", 50))]}
 
     def _is_asked(self, name: str, path: str) -> bool:
         asked = parse_qs(urlsplit(path).query).get("tags", [])

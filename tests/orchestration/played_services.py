@@ -1,4 +1,4 @@
-"""The services of production, played: a real HTTP server in threads of the test that answers as it is told."""
+"""A stand-in for the production services: a real HTTP server in threads of the test with given answers."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ class Asked:
 
 
 class PlayedServices:
-    """Answers a POST as `replies` says, by what was asked; keeps what was asked."""
+    """Answers a POST by `replies` and keeps the requests."""
 
     def __init__(self, replies: Callable[[Asked], Reply]) -> None:
         self.asked: list[Asked] = []

@@ -13,7 +13,7 @@ from tests.ports import free_port
 
 
 class Receiver:
-    """Takes callbacks; `answer` says the status of each, by its number from 1."""
+    """Receives callbacks; `answer` returns the status of each by its number, from 1."""
 
     def __init__(
         self, answer: Callable[[int], int], host: str = "127.0.0.1", *, port: int = 0, retry_after: str = ""
@@ -53,7 +53,7 @@ class Receiver:
 
 
 class Postman:
-    """An SMTP server that keeps what it took; `answers` are the replies to the next messages, then it takes them."""
+    """An SMTP server that keeps its mails; `answers` are the replies to the next messages, later ones are accepted."""
 
     def __init__(self, *answers: str, silent: bool = False, login: bool = False, port: int = 0) -> None:
         self.taken: list[Envelope] = []

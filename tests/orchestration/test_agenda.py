@@ -9,7 +9,7 @@ from orchestration.runners.airflow.runner import Agenda
 Until = Callable[..., None]
 
 
-def test_what_is_due_first_is_taken_first_and_sooner_wins() -> None:
+def test_names_are_taken_in_the_order_of_their_earliest_time() -> None:
     agenda = Agenda()
     agenda.put("b", 0.15)
     agenda.put("a", 60)
@@ -18,7 +18,7 @@ def test_what_is_due_first_is_taken_first_and_sooner_wins() -> None:
     assert [agenda.take(), agenda.take()] == ["a", "b"]
 
 
-def test_what_is_in_hand_is_not_taken_by_another_and_not_forgotten() -> None:
+def test_a_taken_name_is_neither_taken_again_nor_lost() -> None:
     agenda, taken = Agenda(), []
     agenda.put("a")
     assert agenda.take() == "a"
@@ -28,22 +28,22 @@ def test_what_is_in_hand_is_not_taken_by_another_and_not_forgotten() -> None:
     time.sleep(0.1)
     assert taken == []
     agenda.give_back("a", None)
-    thread.join(2)
+    thread.join(30)
     assert taken == ["a"]
 
 
-def test_what_is_put_wakes_who_waits_for_something_later() -> None:
+def test_an_earlier_name_wakes_a_waiting_thread() -> None:
     agenda, taken = Agenda(), []
     agenda.put("later", 60)
     thread = threading.Thread(target=lambda: taken.append(agenda.take()))
     thread.start()
     time.sleep(0.05)
     agenda.put("now")
-    thread.join(2)
+    thread.join(30)
     assert taken == ["now"]
 
 
-def test_what_is_given_back_rests_or_comes_again() -> None:
+def test_a_released_name_is_idle_or_scheduled_again() -> None:
     agenda = Agenda()
     agenda.put("a")
     agenda.give_back(str(agenda.take()), 0.05)
@@ -52,7 +52,7 @@ def test_what_is_given_back_rests_or_comes_again() -> None:
     assert time.monotonic() - begin > 0.04
 
 
-def test_a_closed_agenda_lets_everybody_go() -> None:
+def test_a_closed_agenda_releases_waiting_threads() -> None:
     agenda = Agenda()
     taken: list[str | None] = []
     threads = [threading.Thread(target=lambda: taken.append(agenda.take())) for _ in range(3)]
@@ -60,5 +60,5 @@ def test_a_closed_agenda_lets_everybody_go() -> None:
         thread.start()
     agenda.close()
     for thread in threads:
-        thread.join(2)
+        thread.join(30)
     assert taken == [None] * 3

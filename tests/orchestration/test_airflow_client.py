@@ -1,4 +1,4 @@
-"""Airflow's API as the runner asks it, of one that is played: what a real one hardly shows."""
+"""The client of Airflow's API with a stand-in, for answers that a real one rarely gives."""
 
 import logging
 import socket
@@ -26,31 +26,31 @@ def played() -> Iterator[PlayedAirflow]:
 
 
 @pytest.fixture
-def airflow(played: PlayedAirflow) -> Iterator[Airflow]:
+def client(played: PlayedAirflow) -> Iterator[Airflow]:
     with closing(Airflow(played.access(timeout=0.5))) as made:
         yield made
 
 
-def test_a_run_is_begun_seen_and_ended(played: PlayedAirflow, airflow: Airflow) -> None:
-    assert airflow.submit(dag="echo", run=RUN, conf={"a": 1})
+def test_a_run_is_started_read_and_ended(played: PlayedAirflow, client: Airflow) -> None:
+    assert client.submit(dag="echo", run=RUN, conf={"a": 1})
     assert played.confs == [{"a": 1}]
-    assert airflow.run(dag="echo", run=RUN) == RunSeen("queued")
-    assert airflow.active(["echo"]) == {RUN: RunSeen("queued")}
-    airflow.fail(dag="echo", run=RUN)
-    assert airflow.run(dag="echo", run=RUN) == RunSeen("failed")
-    assert airflow.active(["echo"]) == {}
-    assert airflow.run(dag="echo", run="another") is None
+    assert client.run(dag="echo", run=RUN) == RunSeen("queued")
+    assert client.active(["echo"]) == {RUN: RunSeen("queued")}
+    client.fail(dag="echo", run=RUN)
+    assert client.run(dag="echo", run=RUN) == RunSeen("failed")
+    assert client.active(["echo"]) == {}
+    assert client.run(dag="echo", run="another") is None
 
 
-def test_a_run_that_is_there_is_not_begun_again(played: PlayedAirflow, airflow: Airflow) -> None:
-    airflow.submit(dag="echo", run=RUN, conf={})
-    assert not airflow.submit(dag="echo", run=RUN, conf={})
+def test_an_existing_run_is_not_started_again(played: PlayedAirflow, client: Airflow) -> None:
+    client.submit(dag="echo", run=RUN, conf={})
+    assert not client.submit(dag="echo", run=RUN, conf={})
     assert len(played.confs) == 1
 
 
-def test_tasks_say_whether_they_are_over(played: PlayedAirflow, airflow: Airflow) -> None:
+def test_tasks_have_their_state(played: PlayedAirflow, client: Airflow) -> None:
     played.tasks = [task("a", "success"), task("b", None, tries=0), task("c", "up_for_retry", number=2)]
-    tasks = airflow.tasks(dag="echo", run=RUN)
+    tasks = client.tasks(dag="echo", run=RUN)
     assert tasks == (
         TaskSeen("a", -1, "success", 1),
         TaskSeen("b", -1, "none", 0),
@@ -59,15 +59,15 @@ def test_tasks_say_whether_they_are_over(played: PlayedAirflow, airflow: Airflow
     assert [each.is_over for each in tasks] == [True, False, False]
 
 
-def test_one_token_serves_many_requests_and_is_renewed_before_its_end(played: PlayedAirflow, airflow: Airflow) -> None:
+def test_one_token_serves_many_requests_and_is_renewed_before_its_end(played: PlayedAirflow, client: Airflow) -> None:
     for _ in range(3):
-        airflow.is_scheduling()
+        client.is_scheduling()
     assert played.logins == 1
     played.life = 1.2
-    airflow._token.refuse(airflow._token())
-    airflow.is_scheduling()
+    client._token.refuse(client._token())
+    client.is_scheduling()
     time.sleep(0.4)
-    airflow.is_scheduling()
+    client.is_scheduling()
     assert played.logins == 3
     assert [status for status in played.asked if "/auth/token" in status] == ["POST /auth/token"] * 3
 
@@ -75,23 +75,21 @@ def test_one_token_serves_many_requests_and_is_renewed_before_its_end(played: Pl
 @pytest.mark.parametrize(
     "refusal", [(401, {"detail": "Token Expired"}), (403, {"detail": "Invalid JWT token"}), (401, b"")]
 )
-def test_a_token_that_is_not_taken_is_renewed_once(
-    played: PlayedAirflow, airflow: Airflow, refusal: tuple[int, object]
-) -> None:
-    airflow.is_scheduling()
+def test_a_refused_token_is_renewed_once(played: PlayedAirflow, client: Airflow, refusal: tuple[int, object]) -> None:
+    client.is_scheduling()
     played.mood = [refusal]
-    assert airflow.is_scheduling()
+    assert client.is_scheduling()
     assert played.logins == 2
     played.mood = [refusal, refusal]
     with pytest.raises(WorkflowRefused):
-        airflow.is_scheduling()
+        client.is_scheduling()
     assert played.logins == 3
 
 
-def test_a_refusal_that_is_not_about_the_token_asks_for_no_other(played: PlayedAirflow, airflow: Airflow) -> None:
+def test_other_refusals_do_not_renew_the_token(played: PlayedAirflow, client: Airflow) -> None:
     played.mood = [(403, {"detail": "Forbidden"})]
     with pytest.raises(WorkflowRefused, match="403 Forbidden"):
-        airflow.is_scheduling()
+        client.is_scheduling()
     assert played.logins == 1
 
 
@@ -107,33 +105,35 @@ def test_a_refusal_that_is_not_about_the_token_asks_for_no_other(played: PlayedA
         (429, {}),
     ],
 )
-def test_nonsense_says_nothing_of_a_run(played: PlayedAirflow, airflow: Airflow, nonsense: tuple[int, object]) -> None:
+def test_an_invalid_answer_does_not_mean_a_missing_run(
+    played: PlayedAirflow, client: Airflow, nonsense: tuple[int, object]
+) -> None:
     """A page of a proxy in between must not be taken for Airflow's word that a run is not there."""
     played.runs["echo", RUN] = "running"
     played.mood = [nonsense]
     with pytest.raises(WorkflowUnavailable) as error:
-        airflow.run(dag="echo", run=RUN)
+        client.run(dag="echo", run=RUN)
     assert error.value.reached
-    assert airflow.run(dag="echo", run=RUN) == RunSeen("running")
+    assert client.run(dag="echo", run=RUN) == RunSeen("running")
 
 
-def test_silence_ends_in_time_and_may_have_been_heard(played: PlayedAirflow, airflow: Airflow) -> None:
-    airflow.is_scheduling()
+def test_a_timeout_may_have_reached_airflow(played: PlayedAirflow, client: Airflow) -> None:
+    client.is_scheduling()
     played.mood = [1.5]
     with pytest.raises(WorkflowUnavailable) as error:
-        airflow.submit(dag="echo", run=RUN, conf={})
+        client.submit(dag="echo", run=RUN, conf={})
     assert error.value.reached
     assert not error.value.answered
 
 
-def test_who_is_not_there_has_heard_nothing() -> None:
+def test_a_failed_connection_has_not_reached_airflow() -> None:
     played = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
-    with closing(Airflow(played.access())) as airflow, pytest.raises(WorkflowUnavailable) as error:
-        airflow.submit(dag="echo", run=RUN, conf={})
+    with closing(Airflow(played.access())) as client, pytest.raises(WorkflowUnavailable) as error:
+        client.submit(dag="echo", run=RUN, conf={})
     assert not error.value.reached
 
 
-def test_an_answer_that_is_cut_off_is_no_answer() -> None:
+def test_a_truncated_answer_is_not_an_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         played = PlayedAirflow(url=f"http://127.0.0.1:{listening.getsockname()[1]}")
 
@@ -145,23 +145,23 @@ def test_an_answer_that_is_cut_off_is_no_answer() -> None:
 
         thread = threading.Thread(target=cut)
         thread.start()
-        with closing(Airflow(played.access())) as airflow, pytest.raises(WorkflowUnavailable):
-            airflow.is_scheduling()
+        with closing(Airflow(played.access())) as client, pytest.raises(WorkflowUnavailable):
+            client.is_scheduling()
         thread.join()
 
 
-def test_neither_password_nor_token_is_written_down(
+def test_neither_password_nor_token_is_logged(
     played: PlayedAirflow, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
     for mood in ([(500, b"x")], [(200, b"x")], [(403, {"detail": "Forbidden"})], [3.0]):
         played.mood = list(mood)
-        with closing(Airflow(played.access(timeout=0.2))) as airflow:
+        with closing(Airflow(played.access(timeout=0.2))) as client:
             try:
-                airflow.submit(dag="echo", run=RUN, conf={})
+                client.submit(dag="echo", run=RUN, conf={})
             except (WorkflowRefused, WorkflowUnavailable) as error:
-                told += [str(error), repr(airflow._access), repr(airflow._token)]
+                told += [str(error), repr(client._access), repr(client._token)]
     assert len(told) == 12
     written = " ".join([*told, caplog.text, *capfd.readouterr()])
     assert "pass" not in written.replace("password", "")
@@ -177,19 +177,19 @@ def test_neither_password_nor_token_is_written_down(
         (lambda played: setattr(played, "mood", [(502, b"x")]), AWAY, "answers a request with 502"),
     ],
 )
-def test_its_condition_is_told_to_the_caller_and_to_the_operator(
-    played: PlayedAirflow, airflow: Airflow, spoil: Callable[[PlayedAirflow], None], trouble: str, detail: str
+def test_its_condition_has_messages_for_caller_and_operator(
+    played: PlayedAirflow, client: Airflow, spoil: Callable[[PlayedAirflow], None], trouble: str, detail: str
 ) -> None:
     spoil(played)
-    condition = examine(airflow, frozenset({"echo"}))
+    condition = examine(client, frozenset({"echo"}))
     assert condition.why_wait("echo") == trouble
     assert detail in " ".join(condition.problems(frozenset({"echo"})))
 
 
-def test_dags_that_are_paused_or_not_there_are_told(played: PlayedAirflow, airflow: Airflow) -> None:
+def test_paused_and_missing_dags_are_reported(played: PlayedAirflow, client: Airflow) -> None:
     played.dags = {"echo": True, "apply-model": False, "other": True}
     wanted = frozenset({"echo", "apply-model", "european-product"})
-    condition = examine(airflow, wanted)
+    condition = examine(client, wanted)
     assert condition.why_wait("echo") == "Waits: the DAG echo is paused in Airflow."
     assert condition.why_wait("european-product") == "Waits: Airflow has no DAG european-product."
     assert condition.why_wait("apply-model") == ""
@@ -199,14 +199,12 @@ def test_dags_that_are_paused_or_not_there_are_told(played: PlayedAirflow, airfl
     ]
 
 
-def test_connections_that_dags_lack_are_told_to_the_operator_and_hold_nothing_up(
-    played: PlayedAirflow, airflow: Airflow
-) -> None:
+def test_missing_connections_are_reported_and_do_not_delay_orders(played: PlayedAirflow, client: Airflow) -> None:
     played.tags = {
         "apply-model": ["prod", LACKING, f"{LACKS}clc_prod_b_service", f"{LACKS}clc_prod_a_service"],
         "echo": [],
     }
-    condition = examine(airflow, frozenset({"echo", "apply-model"}))
+    condition = examine(client, frozenset({"echo", "apply-model"}))
     assert condition.why_wait("apply-model") == ""
     assert condition.problems(frozenset({"echo", "apply-model"})) == []
     assert condition.lacks({"echo"}) == []

@@ -1,4 +1,4 @@
-"""How soon Airflow has done an order, how many orders are taken meanwhile, and what memory all of it takes when idle.
+"""The time of an order on Airflow, the rate of accepted orders meanwhile, and the memory of all idle processes.
 
 `python -m bench airflow` does it for longer, with a PostgreSQL that writes to the disk and processors shared as the
 units of deploy/airflow have it, and prints the figures; bounds here are for a machine that does much else.
@@ -21,7 +21,7 @@ from tests.cores import weighed
 from tests.maintenance import Program
 from tests.orchestration.test_faults_orders import answers, rows, wait
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.full
 MEASURED = bool(os.environ.get("TEST_PACE_ORDERS"))
 ORDERS = int(os.environ.get("TEST_PACE_ORDERS") or 3)
 SECONDS = 10 if MEASURED else 1
@@ -58,7 +58,7 @@ def shown(name: str, seconds: list[float], unit: str = "s") -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_an_order_is_done_soon(airflow: Airflow) -> None:
+def test_an_order_is_executed_within_seconds(airflow: Airflow) -> None:
     with httpx2.Client(base_url=url_of(airflow), timeout=60, trust_env=False) as http:
         took = [done(http, number) for number in range(ORDERS)]
     shown("POST to successful of echo through Airflow", took)
@@ -96,7 +96,7 @@ def sizes_of(leader: psutil.Process) -> list[float]:
 @pytest.mark.parametrize(
     "paused", [True, False] if MEASURED else [True], ids=lambda paused: "waiting" if paused else "running"
 )
-def test_many_orders_a_second_are_taken(airflow: Airflow, *, paused: bool) -> None:
+def test_many_orders_per_second_are_accepted(airflow: Airflow, *, paused: bool) -> None:
     """They wait for a paused DAG; or Airflow works meanwhile, on the same cores, and has the rest taken away after."""
     last = int(str(rows(airflow, "select coalesce(max(number), 0) from jobs")[0][0]))
     airflow.ask("PATCH", "/dags/echo", {"is_paused": paused})

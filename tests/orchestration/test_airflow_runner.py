@@ -1,4 +1,4 @@
-"""The runner against an Airflow that is played: faults and states that a real one hardly shows."""
+"""The runner with a stand-in for Airflow: faults and states that a real one rarely has."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ PROCESSES = Registry(tuple(row for row in OURS if row.id in {"echo", "apply-mode
 
 
 class Yard:
-    """A runner on an Airflow that is played, and jobs for it."""
+    """A runner on a stand-in for Airflow, and jobs for it."""
 
     def __init__(self, played: PlayedAirflow, results: Path, until: Until) -> None:
         self.played = played
@@ -66,8 +66,8 @@ class Yard:
         folder.mkdir(parents=True)
         write_ending(folder, ending)
 
-    def comes_to(self, job: Job, state: object, *, seconds: float = 5) -> None:
-        self.until(lambda: self.runner.look(job) == state, seconds=seconds)
+    def comes_to(self, job: Job, state: object) -> None:
+        self.until(lambda: self.runner.look(job) == state, seconds=30)
 
     def is_over(self, job: Job) -> bool:
         return not isinstance(self.runner.look(job), Queued | Running)
@@ -89,7 +89,7 @@ def yard(played: PlayedAirflow, tmp_path: Path, until: Until) -> Iterator[Yard]:
 RESULT = Done((Output("stringOutput", "x"),))
 
 
-def test_a_login_that_is_refused_is_tried_less_and_less_often(played: PlayedAirflow, tmp_path: Path) -> None:
+def test_a_refused_login_is_tried_with_growing_pauses(played: PlayedAirflow, tmp_path: Path) -> None:
     """An account that is tried once a second is one that is locked."""
     access = replace(played.access(timeout=0.5), password="wrong")  # noqa: S106  of nobody
     with closing(AirflowRunner(lambda: Airflow(access), tmp_path, PROCESSES, pace=PACE)):
@@ -97,7 +97,7 @@ def test_a_login_that_is_refused_is_tried_less_and_less_often(played: PlayedAirf
     assert 1 <= played.logins <= 2
 
 
-def test_an_order_is_handed_over_followed_and_done_by_what_its_work_wrote(yard: Yard) -> None:
+def test_an_order_is_handed_over_followed_and_ends_with_its_ending_file(yard: Yard) -> None:
     job = yard.started()
     assert yard.played.confs == [{"job": job.id, "attempt": 1, "process": "echo"}], (
         "what was ordered may be large, and whose order it is is none of Airflow's business"
@@ -119,8 +119,8 @@ def test_a_later_try_s_result_wins_over_an_earlier_failure(yard: Yard) -> None:
     yard.comes_to(job, RESULT)
 
 
-def test_news_are_looked_at_at_once_and_not_believed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
+def test_an_event_causes_a_check_and_is_not_trusted(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yard.runner, "_poll", lambda: 600.0)
     job = yard.started()
     time.sleep(0.3)
     yard.runner.hear(run_id(job.id, 1))
@@ -132,7 +132,7 @@ def test_news_are_looked_at_at_once_and_not_believed(yard: Yard, monkeypatch: py
     assert not yard.is_over(job)
     yard.runner.hear("6f2b4c1e-0000-4000-8000-0000000000ff.1")
     yard.runner.hear(run_id(job.id, 1))
-    yard.comes_to(job, RESULT, seconds=1)
+    yard.comes_to(job, RESULT)
 
 
 def test_a_run_without_an_ending_is_gone(yard: Yard) -> None:
@@ -141,22 +141,22 @@ def test_a_run_without_an_ending_is_gone(yard: Yard) -> None:
     yard.comes_to(job, Gone("Airflow ended its run (failed) without a result"))
 
 
-def test_a_service_that_airflow_gave_up_is_failed_with_task_and_tries(yard: Yard) -> None:
+def test_a_service_run_that_failed_names_task_and_tries(yard: Yard) -> None:
     job = yard.started(process="apply-model")
     yard.played.tasks = [task("a", "success"), task("b", "failed", tries=11), task("c", "failed", number=3)]
     yard.set(job, "failed")
     yard.comes_to(job, Failed("A task of the work failed: b after 11 tries, c[3] after 1 try."))
 
 
-def test_a_run_that_was_deleted_is_gone(yard: Yard) -> None:
+def test_a_deleted_run_is_gone(yard: Yard) -> None:
     job = yard.started()
     yard.comes_to(job, Queued(QUEUED))
     del yard.played.runs[yard.key(job)]
     yard.comes_to(job, Gone("Airflow has its run no more"))
 
 
-def test_a_run_is_handed_over_once_however_often_it_takes(yard: Yard) -> None:
-    """The first answer is lost on its way, after Airflow had begun the run."""
+def test_repeated_hand_overs_start_one_run(yard: Yard) -> None:
+    """The first answer is lost after Airflow has started the run."""
     yard.ready()
     job = yard.job()
     yard.played.runs[yard.key(job)] = "running"
@@ -170,14 +170,14 @@ def test_a_run_is_handed_over_once_however_often_it_takes(yard: Yard) -> None:
     assert len(yard.played.confs) == 1
 
 
-def test_the_token_ends_in_the_middle_of_everything(yard: Yard) -> None:
+def test_an_expired_token_is_renewed_during_a_run(yard: Yard) -> None:
     job = yard.started()
     yard.played.mood = [(401, {"detail": "Token Expired"}), (403, {"detail": "Invalid JWT token"})]
     yard.set(job, "running")
     yard.comes_to(job, Running())
 
 
-def test_paused_and_missing_dags_are_told_before_anything_is_handed_over(yard: Yard) -> None:
+def test_paused_and_missing_dags_prevent_a_hand_over(yard: Yard) -> None:
     yard.played.dags = {"echo": True}
     why = "Waits: the DAG echo is paused in Airflow."
     yard.until(lambda: yard.runner.why_wait(yard.job()) == why)
@@ -189,7 +189,7 @@ def test_paused_and_missing_dags_are_told_before_anything_is_handed_over(yard: Y
     yard.started()
 
 
-def test_an_order_for_tests_waits_for_its_own_dag(yard: Yard) -> None:
+def test_a_test_order_waits_for_the_twin_dag(yard: Yard) -> None:
     now = datetime.now(UTC)
     order = Order("extract-product", {"test": True}, "local")
     job = Job(ID.format(7), order, Status.RUNNING, now, now, attempt=1)
@@ -208,7 +208,7 @@ def test_an_order_for_tests_waits_for_its_own_dag(yard: Yard) -> None:
         yard.until(lambda: ("extract-product-testing", run_id(job.id, 1)) in yard.played.runs)
 
 
-def test_a_dag_that_went_between_two_looks_costs_no_attempt(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dag_that_disappears_between_two_checks_costs_no_attempt(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     yard.ready()
     monkeypatch.setattr(yard.runner, "_look_at_airflow", lambda: 60.0)
     time.sleep(0.3)
@@ -218,7 +218,7 @@ def test_a_dag_that_went_between_two_looks_costs_no_attempt(yard: Yard, monkeypa
     yard.until(lambda: isinstance(yard.runner.look(job), NotBegun))
 
 
-def test_a_dag_that_is_paused_in_the_last_moment_gets_no_run_that_nobody_sees(yard: Yard) -> None:
+def test_a_dag_paused_at_the_last_moment_gets_no_unseen_run(yard: Yard) -> None:
     """Airflow takes a run of a paused DAG, and leaves it queued."""
     run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf = {}
@@ -228,11 +228,11 @@ def test_a_dag_that_is_paused_in_the_last_moment_gets_no_run_that_nobody_sees(ya
     assert yard.played.runs == {}
 
 
-def test_what_airflow_will_never_take_is_failed_and_the_log_says_why(
+def test_an_order_that_airflow_refuses_fails_with_the_reason_in_the_log(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(yard.runner, "_look_at_airflow", lambda: 60.0)
-    monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
+    monkeypatch.setattr(yard.runner, "_poll", lambda: 600.0)
     time.sleep(0.3)
     run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf = {}
@@ -244,7 +244,7 @@ def test_what_airflow_will_never_take_is_failed_and_the_log_says_why(
     assert "Invalid input for param inputs" in run.state.detail
 
 
-def test_orders_wait_while_airflow_is_away_or_does_not_schedule(yard: Yard) -> None:
+def test_orders_wait_while_airflow_is_unavailable_or_does_not_schedule(yard: Yard) -> None:
     yard.ready()
     yard.played.scheduler = "unhealthy"
     yard.until(lambda: yard.runner.why_wait(yard.job()) == IDLE)
@@ -256,7 +256,7 @@ def test_orders_wait_while_airflow_is_away_or_does_not_schedule(yard: Yard) -> N
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_a_run_that_nobody_can_have_heard_of_was_never_begun(yard: Yard, *, before: bool) -> None:
+def test_a_run_that_airflow_cannot_have_received_is_not_begun(yard: Yard, *, before: bool) -> None:
     """Unless a worker before us may have handed it over, or we did."""
     run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf, run.sent = {}, before
@@ -266,7 +266,7 @@ def test_a_run_that_nobody_can_have_heard_of_was_never_begun(yard: Yard, *, befo
     assert isinstance(run.state, Queued if before else NotBegun)
 
 
-def test_airflow_is_away_at_the_start_and_comes(tmp_path: Path, until: Until) -> None:
+def test_airflow_may_become_available_after_the_start(tmp_path: Path, until: Until) -> None:
     played = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
     yard = Yard(played, tmp_path, until)
     with closing(yard.runner):
@@ -278,7 +278,7 @@ def test_airflow_is_away_at_the_start_and_comes(tmp_path: Path, until: Until) ->
             until(lambda: not yard.runner.why_wait(yard.job()))
 
 
-def test_a_dismissed_run_is_over_once_its_tasks_are_gone(yard: Yard) -> None:
+def test_a_dismissed_run_is_over_after_its_tasks_have_ended(yard: Yard) -> None:
     job = yard.started()
     yard.set(job, "running")
     yard.comes_to(job, Running())
@@ -293,9 +293,9 @@ def test_a_dismissed_run_is_over_once_its_tasks_are_gone(yard: Yard) -> None:
     assert yard.played.asked.count(f"PATCH /api/v2/dags/echo/dagRuns/{job.id}.1") == 1
 
 
-def test_a_run_that_is_over_is_not_touched(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_changed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow would write `failed` over its success."""
-    monkeypatch.setattr(yard.runner, "_poll", lambda: 60.0)
+    monkeypatch.setattr(yard.runner, "_poll", lambda: 600.0)
     job = yard.started()
     time.sleep(0.3)
     yard.set(job, "success")
@@ -304,7 +304,7 @@ def test_a_run_that_is_over_is_not_touched(yard: Yard, monkeypatch: pytest.Monke
     assert yard.played.runs[yard.key(job)] == "success"
 
 
-def test_a_run_that_was_not_handed_over_yet_is_not_when_it_is_dismissed(yard: Yard) -> None:
+def test_a_dismissed_run_is_not_handed_over(yard: Yard) -> None:
     yard.ready()
     busy = [yard.job(number) for number in range(2, 6)]
     yard.played.mood = [0.4] * 4
@@ -329,14 +329,14 @@ def test_after_a_restart_a_dismissed_run_is_found_by_its_name_and_ended(yard: Ya
     yard.comes_to(nowhere, Gone("Airflow has no such run"))
 
 
-def test_files_that_end_with_their_time_wait_for_nobody(yard: Yard) -> None:
+def test_expired_files_are_removed_without_waiting(yard: Yard) -> None:
     yard.ready()
     yard.played.asked.clear()
     assert isinstance(yard.runner.look(yard.job(status=Status.SUCCESSFUL)), Gone)
     assert not [asked for asked in yard.played.asked if "dagRuns/" in asked]
 
 
-def test_a_dag_that_is_paused_meanwhile_is_told_and_is_no_lack_of_progress(yard: Yard) -> None:
+def test_a_dag_paused_meanwhile_is_reported_and_not_a_lack_of_progress(yard: Yard) -> None:
     job = yard.started()
     yard.set(job, "running")
     yard.played.tasks = [task("a", "running")]
@@ -348,7 +348,7 @@ def test_a_dag_that_is_paused_meanwhile_is_told_and_is_no_lack_of_progress(yard:
     yard.comes_to(job, Running())
 
 
-def test_an_order_of_a_service_says_how_its_tasks_stand(yard: Yard) -> None:
+def test_an_order_of_a_service_reports_the_status_of_its_tasks(yard: Yard) -> None:
     job = yard.started(process="apply-model")
     folder = yard.results / job.id / "1"
     yard.set(job, "running")
@@ -366,7 +366,7 @@ def test_an_order_of_a_service_says_how_its_tasks_stand(yard: Yard) -> None:
     yard.comes_to(job, Running())
 
 
-def test_a_running_order_says_that_airflow_is_away_unless_its_work_is_heard(yard: Yard) -> None:
+def test_a_running_order_without_reports_shows_that_airflow_is_unavailable(yard: Yard) -> None:
     old = datetime.now(UTC) - timedelta(minutes=1)
     silent = replace(yard.started(1, "apply-model"), updated=old)
     heard = replace(yard.started(2), message="Cutting the raster")
@@ -374,16 +374,16 @@ def test_a_running_order_says_that_airflow_is_away_unless_its_work_is_heard(yard
         yard.set(job, "running")
         yard.comes_to(job, Running())
     yard.played.mood = [(503, b"x")] * 2000
-    yard.comes_to(silent, Running(message=AWAY), seconds=15)
+    yard.comes_to(silent, Running(message=AWAY))
     assert yard.runner.look(heard) == Running()
     assert yard.runner.look(replace(heard, updated=old)) == Running(message=AWAY)
     told = replace(silent, message=AWAY, updated=datetime.now(UTC))
     assert yard.runner.look(told) == Running(message=AWAY), "its own word is nothing that is heard"
     yard.played.mood = []
-    yard.comes_to(told, Running(), seconds=15)
+    yard.comes_to(told, Running())
 
 
-def test_a_result_is_taken_from_a_run_that_airflow_forgets_to_end(yard: Yard) -> None:
+def test_a_result_is_used_even_if_airflow_does_not_end_the_run(yard: Yard) -> None:
     """The known stuck run: its row is locked by a transaction of a scheduler that was killed."""
     yard.runner._pace = replace(PACE, closer=60)
     job = yard.started()
@@ -396,16 +396,16 @@ def test_a_result_is_taken_from_a_run_that_airflow_forgets_to_end(yard: Yard) ->
     yard.comes_to(job, RESULT)
 
 
-def test_a_run_whose_tasks_are_over_without_an_end_is_given_up(yard: Yard) -> None:
+def test_a_run_with_finished_tasks_and_no_ending_is_given_up(yard: Yard) -> None:
     job = yard.started()
     yard.set(job, "running")
     yard.played.tasks = [task("a", "success"), task("b", "upstream_failed")]
     yard.until(lambda: yard.is_over(job))
-    assert "all its tasks were over" in str(yard.runner.look(job))
+    assert "all its tasks finished" in str(yard.runner.look(job))
     assert yard.played.runs[yard.key(job)] == "failed"
 
 
-def test_a_run_without_progress_is_given_up_one_that_waits_or_reports_is_not(yard: Yard) -> None:
+def test_only_a_run_without_progress_is_given_up(yard: Yard) -> None:
     silent, reports = yard.started(1), yard.started(2)
     for job in (silent, reports):
         yard.set(job, "running")
@@ -423,7 +423,7 @@ def test_a_run_without_progress_is_given_up_one_that_waits_or_reports_is_not(yar
     assert not yard.is_over(waits)
 
 
-def test_a_thing_is_in_one_hand_at_a_time_and_nothing_is_forgotten(yard: Yard) -> None:
+def test_concurrent_threads_take_each_name_alone_and_lose_none(yard: Yard) -> None:
     jobs = [yard.started(number) for number in range(1, 9)]
     for job in jobs:
         yard.write(job, RESULT)
@@ -432,4 +432,4 @@ def test_a_thing_is_in_one_hand_at_a_time_and_nothing_is_forgotten(yard: Yard) -
             yard.runner.hear(run_id(job.id, 1))
     for job in jobs:
         yard.comes_to(job, RESULT)
-    yard.until(lambda: not yard.runner._runs, seconds=3)
+    yard.until(lambda: not yard.runner._runs)

@@ -1,4 +1,4 @@
-"""What an external back end says of an order: one compare-and-set in either database, whoever else is at the order."""
+"""Updates by an external back end: one compare-and-set in either database, also with concurrent changes."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +15,9 @@ from orchestration.store import JobStore
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
 from orchestration.store.past import count_unfinished
-from tests.places import BOTH, PlaceOf
+from tests.databases import BOTH, DatabaseOf
 
-pytestmark = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+pytestmark = pytest.mark.parametrize("database_of", BOTH, indirect=True)
 MakeStore = Callable[..., StoredJobs]
 
 LINK = (Output("result", media_type="", href="https://files.example.org/r.zip"),)
@@ -88,7 +88,7 @@ LEADS_TO: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("said", UPDATES)
-def test_an_update_leads_where_it_may_and_is_refused_elsewhere(make_store: MakeStore, state: str, said: str) -> None:
+def test_only_allowed_changes_of_the_status_are_accepted(make_store: MakeStore, state: str, said: str) -> None:
     store = make_store()
     job_id = STATES[state](store).id
     before = store.get(job_id)
@@ -109,7 +109,7 @@ def test_an_update_leads_where_it_may_and_is_refused_elsewhere(make_store: MakeS
     )
 
 
-def test_what_is_said_again_changes_nothing(make_store: MakeStore) -> None:
+def test_a_repeated_update_changes_nothing(make_store: MakeStore) -> None:
     store = make_store()
     for updates in ((QUEUED,), (QUEUED, RUNNING), (RUNNING, DONE), (FAILED,)):
         job = told(store, *updates)
@@ -131,7 +131,7 @@ def test_the_times_of_an_order_are_those_of_its_back_end(make_store: MakeStore) 
     assert at_once.started == at_once.finished
 
 
-def test_an_order_that_is_not_there_is_not_updated(make_store: MakeStore) -> None:
+def test_a_missing_order_is_not_updated(make_store: MakeStore) -> None:
     store = make_store()
     deleted = told(store, DONE)
     store.dismiss(deleted.id)
@@ -140,7 +140,7 @@ def test_an_order_that_is_not_there_is_not_updated(make_store: MakeStore) -> Non
 
 
 def test_no_run_of_ours_changes_an_order_that_a_back_end_has(make_store: MakeStore) -> None:
-    """The run goes on for a moment, with the same attempt: whatever it does comes too late."""
+    """The run continues for a moment with the same attempt: all its changes are too late."""
     store = make_store()
     job = begun(store)
     store.report(job.id, 1, 20, "ours")
@@ -159,21 +159,19 @@ def test_no_run_of_ours_changes_an_order_that_a_back_end_has(make_store: MakeSto
     assert queued.message == ""
 
 
-def test_only_orders_of_ours_are_run_and_waited_for_but_all_are_listed(
-    make_store: MakeStore, place_of: PlaceOf
-) -> None:
+def test_only_our_own_orders_are_run_but_all_are_listed(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     ours = [accepted(store).id, begun(store).id]
     theirs = [told(store, QUEUED).id, told(store, RUNNING).id]
     assert [job.id for job in store.unfinished()] == ours
-    assert count_unfinished(place_of(), beside=()) == 2
+    assert count_unfinished(database_of(), beside=()) == 2
     assert store.waiting({"extract-product"}, 10) == 1
     listed = store.find(JobQuery(statuses=(Status.ACCEPTED, Status.RUNNING))).jobs
     assert {job.id: job.backend for job in listed} == {**dict.fromkeys(ours, False), **dict.fromkeys(theirs, True)}
 
 
 @pytest.mark.parametrize("update", [QUEUED, RUNNING, DONE, FAILED], ids=lambda update: update.status)
-def test_what_a_run_of_ours_left_goes_and_the_result_stays(make_store: MakeStore, update: BackendUpdate) -> None:
+def test_files_of_our_own_run_are_removed_and_the_result_stays(make_store: MakeStore, update: BackendUpdate) -> None:
     store = make_store()
     job = begun(store)
     if update is QUEUED:
@@ -189,7 +187,7 @@ def test_what_a_run_of_ours_left_goes_and_the_result_stays(make_store: MakeStore
     assert (now.status, now.manifest, now.expired) == (update.status, update.manifest, False)
 
 
-def test_of_a_result_of_ours_and_one_of_a_back_end_the_first_is_the_result(make_store: MakeStore) -> None:
+def test_the_first_of_our_result_and_a_back_ends_result_counts(make_store: MakeStore) -> None:
     store = make_store()
     with ThreadPoolExecutor(4) as threads:
         for _ in range(25):
@@ -214,8 +212,8 @@ def _updated(store: StoredJobs, job_id: str, update: BackendUpdate) -> bool:
         return False
 
 
-def test_an_order_is_begun_by_one_of_us(make_store: MakeStore) -> None:
-    """Where both begin, the back end has it: our run is ended; never does it become ours again."""
+def test_an_order_started_here_and_by_a_back_end_belongs_to_the_back_end(make_store: MakeStore) -> None:
+    """If both start it, the order belongs to the back end, for good: our run is ended."""
     store = make_store()
     with ThreadPoolExecutor(2) as threads:
         for _ in range(15):
@@ -231,28 +229,28 @@ _CALLBACK = "https://example.org/told"
 _NEWS = tuple(Notice("callback", event, _CALLBACK) for event in (Status.RUNNING, Status.SUCCESSFUL, Status.FAILED))
 
 
-def entries(place_of: PlaceOf, job_id: str) -> list[tuple[str, str, str]]:
-    with closing(Outbox(place_of())) as outbox:
+def entries(database_of: DatabaseOf, job_id: str) -> list[tuple[str, str, str]]:
+    with closing(Outbox(database_of())) as outbox:
         return [(found.kind, found.event, found.state) for found in outbox.notifications(job_id)]
 
 
-def test_callbacks_go_out_as_for_our_own_ends(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_callbacks_are_sent_as_for_our_own_results(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     ours, theirs = (accepted(store, *_NEWS).id for _ in range(2))
     store.begin(ours)
     store.update(theirs, RUNNING)
-    assert entries(place_of, ours) == entries(place_of, theirs)
+    assert entries(database_of, ours) == entries(database_of, theirs)
     store.publish(ours, 1, LINK)
     store.update(theirs, DONE)
-    found = entries(place_of, theirs)
-    assert found == entries(place_of, ours) == [("callback", "running", "due"), ("callback", "successful", "due")]
+    found = entries(database_of, theirs)
+    assert found == entries(database_of, ours) == [("callback", "running", "due"), ("callback", "successful", "due")]
 
 
-def test_an_order_that_is_taken_over_while_it_runs_is_no_news(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_taking_over_a_running_order_sends_no_notification(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     job = begun(store, *_NEWS)
-    before = entries(place_of, job.id)
-    with closing(Outbox(place_of())) as outbox:
+    before = entries(database_of, job.id)
+    with closing(Outbox(database_of())) as outbox:
         assert outbox.take("callback")
         store.update(job.id, RUNNING)
         assert outbox.take("callback") is None
@@ -260,8 +258,8 @@ def test_an_order_that_is_taken_over_while_it_runs_is_no_news(make_store: MakeSt
 
 
 @pytest.mark.parametrize("end", [DONE, FAILED], ids=lambda update: update.status)
-def test_a_mail_that_a_back_end_asks_for_goes_out_once(
-    make_store: MakeStore, place_of: PlaceOf, end: BackendUpdate
+def test_a_mail_requested_by_a_back_end_is_sent_once(
+    make_store: MakeStore, database_of: DatabaseOf, end: BackendUpdate
 ) -> None:
     store = make_store()
     update = BackendUpdate(end.status, end.manifest, end.reason, end.fault, mail_to="back@example.org")
@@ -269,16 +267,16 @@ def test_a_mail_that_a_back_end_asks_for_goes_out_once(
     for each in (job, ordered):
         for _ in range(2):
             store.update(each.id, update)
-        assert entries(place_of, each.id) == [("mail", end.status, "due")]
-    with closing(Outbox(place_of())) as outbox:
+        assert entries(database_of, each.id) == [("mail", end.status, "due")]
+    with closing(Outbox(database_of())) as outbox:
         addresses = [entry.address for _ in range(2) if (entry := outbox.take("mail"))]
     assert addresses == ["back@example.org", "own@example.org"]
     assert "back@" not in repr(update)
 
 
-def test_a_refused_update_mails_nobody(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_a_refused_update_sends_no_mail(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     job = told(store, DONE)
     with pytest.raises(UpdateRefused):
         store.update(job.id, BackendUpdate(Status.FAILED, reason="no", mail_to="a@example.org"))
-    assert entries(place_of, job.id) == []
+    assert entries(database_of, job.id) == []

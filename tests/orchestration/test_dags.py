@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.child import FRUGAL
-from tests.airflow import HOME, ROOT
+from tests.airflow import CELERY, HOME, ROOT, read_environment
 
 DAGS = ROOT / "orchestration" / "dags"
 PYTHON = HOME / "bin" / "python"
@@ -51,7 +51,7 @@ IN_PARTS: dict[str, list[str]] = {"plan": [], "make": ["plan"], "assemble": ["ma
         ("european-product-testing", IN_PARTS, "clc_test_products_queue", 6, 2, 4),
     ],
 )
-def test_an_order_s_dag(  # noqa: PLR0917  a table's columns
+def test_each_dag_of_orders_has_the_documented_settings(  # noqa: PLR0917  a table's columns
     dags: Dags, name: str, tasks: dict[str, list[str]], queue: str, hours: int, runs: int, at_once: int
 ) -> None:
     dag = dags[name]
@@ -67,14 +67,29 @@ def test_an_order_s_dag(  # noqa: PLR0917  a table's columns
     assert rules == {task: "none_failed" if task == "assemble" else "all_success" for task in tasks}
 
 
-def test_a_dag_s_bounds_are_settable(tmp_path: Path) -> None:
+def test_the_limits_of_a_dag_are_settable(tmp_path: Path) -> None:
     bag = parse(tmp_path, LANDCAST_AIRFLOW_RUNS_NATIONAL_PRODUCT="3", LANDCAST_AIRFLOW_TASKS_NATIONAL_PRODUCT="64")
     national, other = bag["dags"]["national-product"], bag["dags"]["national-product-testing"]
     assert (national["runs"], national["tasks_at_once"]) == (3, 64)
     assert (other["runs"], other["tasks_at_once"]) == (2, 8)
 
 
-def test_the_types_of_the_dags_hold_in_airflow_s_environment() -> None:
+def test_queues_and_the_limit_of_all_dags_are_settable(tmp_path: Path) -> None:
+    bag = parse(tmp_path, LANDCAST_AIRFLOW_QUEUE_PROD_ECHO="echoes", LANDCAST_AIRFLOW_MOST="16")
+    echo, extract, testing = (bag["dags"][name] for name in ("echo", "extract-product", "extract-product-testing"))
+    assert (echo["tasks"]["perform"]["queue"], extract["tasks"]["perform"]["queue"]) == (
+        "echoes",
+        "clc_prod_products_queue",
+    )
+    assert [(dag["runs"], dag["tasks_at_once"]) for dag in (echo, extract, testing)] == [(16, 16), (16, 16), (4, 4)]
+
+
+def test_a_celery_worker_listens_to_every_queue_by_default(dags: Dags) -> None:
+    queues = {task["queue"] for dag in dags.values() for task in dag["tasks"].values()}
+    assert set(read_environment(CELERY)["LANDCAST_AIRFLOW_QUEUES"].split(",")) == queues | {"default"}
+
+
+def test_the_dags_pass_the_type_check_in_airflows_environment() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--explicit-package-bases"]
     command += ["--follow-imports", "silent", "--python-executable", str(PYTHON), "--cache-dir", ".mypy_cache/airflow"]
     run = subprocess.run(

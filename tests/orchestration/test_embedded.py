@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ import pytest
 
 from orchestration.errors import RunnerUnavailable
 from orchestration.job import Job, Order, Status
-from orchestration.registry import arguments_of
+from orchestration.registry import ProcessRow, Registry, arguments_of
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Running, RunState, run_id
 from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
@@ -64,21 +64,22 @@ class Site:
         return state
 
     def pid(self, job: Job) -> int:
-        """Return the number of the run's process, once it has begun."""
+        """Return the process id of the run, once it has started."""
         child = self.runner._children[run_id(job.id, job.attempt)]
         self._until(lambda: self.look(job) and child.pid)
         assert child.pid is not None
         return child.pid
 
-    def server(self) -> psutil.Process:
-        """Return the process that begins runs, once it has loaded what it needs."""
-        self._until(self._serves)
-        assert self.runner._servers._serving is not None
-        return psutil.Process(self.runner._servers._serving.process.pid)
+    def server(self, warm: str = "") -> psutil.Process:
+        """Return the fork server of a module, once it has loaded it."""
+        self._until(lambda: self._serves(warm))
+        serving = self.runner._servers[warm]._serving
+        assert serving is not None
+        return psutil.Process(serving.process.pid)
 
-    def _serves(self) -> bool:
+    def _serves(self, warm: str) -> bool:
         self.runner.wait(0.02)
-        serving = self.runner._servers._serving
+        serving = self.runner._servers[warm]._serving
         return serving is not None and serving.is_ready
 
 
@@ -89,28 +90,28 @@ def site(state_dir: Path, make_store: Callable[..., StoredJobs], until: Until) -
     made.runner.close()
 
 
-def test_a_run_ends_with_the_work_s_own_word(site: Site) -> None:
+def test_a_run_ends_with_the_ending_of_its_work(site: Site) -> None:
     done = site.end_of(site.start("echo", {"stringInput": "x"}))
     assert isinstance(done, Done)
     assert [(output.id, output.value) for output in done.manifest] == [("stringOutput", "x")]
     assert site.end_of(site.start("refuse")) == Failed("the moon is not covered", fault="WorkFailed")
 
 
-def test_an_unexpected_error_is_told_to_the_log_not_to_the_caller(site: Site) -> None:
+def test_an_unexpected_error_is_in_the_log_and_not_in_the_answer(site: Site) -> None:
     end = site.end_of(site.start("break"))
     assert isinstance(end, Failed)
     assert "secret" not in end.reason
     assert "ZeroDivisionError: secret detail" in end.detail
 
 
-def test_a_run_that_leaves_no_word_is_gone(site: Site) -> None:
+def test_a_run_without_an_ending_is_lost(site: Site) -> None:
     assert site.end_of(site.start("crash")) == Gone("its process was ended by signal SIGKILL")
     unknown, _ = site.store.add(Order("echo", {}, "local"))
     assert isinstance(site.runner.look(unknown), Gone)
 
 
-def test_a_run_lives_as_long_as_its_lock_is_held_whatever_its_number(site: Site) -> None:
-    """Process numbers are used again: who has the number of a dead run must neither look alive nor be killed."""
+def test_a_run_is_alive_while_its_lock_is_held(site: Site) -> None:
+    """Process ids are reused: a process with the id of a dead run must neither count as the run nor be killed."""
     job = site.start("echo", {"pause": 30})
     stranger = EmbeddedRunner(site.results, site.arguments, work=_WORKS)
     assert isinstance(stranger.look(job), Running)
@@ -126,7 +127,7 @@ def test_a_run_lives_as_long_as_its_lock_is_held_whatever_its_number(site: Site)
         assert isinstance(stranger.look(job), Running)
 
 
-def test_stopping_ends_grandchildren_that_do_not_listen_within_two_seconds(site: Site, until: Until) -> None:
+def test_stopping_kills_grandchildren_that_ignore_signals_within_two_seconds(site: Site, until: Until) -> None:
     job = site.start("family")
     family = site.results / job.id / "1" / "1" / "family"
     until(lambda: family.exists() and len(family.read_text().split()) == 2)
@@ -139,21 +140,21 @@ def test_stopping_ends_grandchildren_that_do_not_listen_within_two_seconds(site:
     assert time.monotonic() - begin < 15
 
 
-def test_grandchildren_do_not_outlive_a_child_that_is_killed(site: Site, until: Until) -> None:
+def test_grandchildren_do_not_outlive_a_killed_child(site: Site, until: Until) -> None:
     job = site.start("family")
     family = site.results / job.id / "1" / "1" / "family"
     until(lambda: family.exists() and len(family.read_text().split()) == 2)
     child, grandchild = (int(pid) for pid in family.read_text().split())
     os.kill(child, signal.SIGKILL)
     assert isinstance(site.end_of(job), Gone)
-    until(lambda: not _is_alive(grandchild), seconds=2)
+    until(lambda: not _is_alive(grandchild))
 
 
 def _is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_child_is_frugal_first_to_go_and_in_a_session_of_its_own(site: Site, until: Until) -> None:
+def test_a_child_has_a_small_cache_a_high_oom_score_and_its_own_session(site: Site, until: Until) -> None:
     job = site.start("echo", {"pause": 30})
     pid = site.pid(job)
     until(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500")
@@ -163,8 +164,8 @@ def test_a_child_is_frugal_first_to_go_and_in_a_session_of_its_own(site: Site, u
     site.end_of(job)
 
 
-def test_each_child_has_an_environment_and_a_folder_for_temporary_files_of_its_own(site: Site) -> None:
-    """Also what was loaded before the fork puts its files there: GDAL, Python and SQLite."""
+def test_each_child_has_its_own_environment_and_temporary_folder(site: Site) -> None:
+    """Libraries that were loaded before the fork use the folder too: GDAL, Python and SQLite."""
     jobs = [site.start("environment", {"name": name}) for name in ("ONE", "TWO")]
     for job, name, other in zip(jobs, ("ONE", "TWO"), ("TWO", "ONE"), strict=True):
         done = site.end_of(job)
@@ -178,7 +179,7 @@ def test_each_child_has_an_environment_and_a_folder_for_temporary_files_of_its_o
         assert told["spilled"], "what SQLite does not keep in memory lies in the folder"
 
 
-def test_what_is_for_its_eyes_only_stands_on_no_command_line(site: Site) -> None:
+def test_private_variables_are_on_no_command_line(site: Site) -> None:
     site.with_servers(environment={"LANDCAST_DATABASE_URL": ""}, patience=20)
     pid = site.pid(site.start("echo", {"pause": 30, "stringInput": "a secret"}))
     for process in (psutil.Process(pid), site.server()):
@@ -186,7 +187,7 @@ def test_what_is_for_its_eyes_only_stands_on_no_command_line(site: Site) -> None
         assert "LANDCAST" not in " ".join(process.cmdline())
 
 
-def test_a_child_ends_with_its_parent_even_when_that_was_killed(
+def test_a_child_ends_with_its_killed_parent(
     state_dir: Path, make_store: Callable[..., StoredJobs], until: Until
 ) -> None:
     accepted, _ = make_store().add(Order("echo", {"pause": 30}, "local"))
@@ -214,7 +215,7 @@ def test_a_child_ends_with_its_parent_even_when_that_was_killed(
     until(lambda: not _is_alive(child) and not _is_alive(server), seconds=15)
 
 
-def test_a_server_whose_parent_died_before_it_asked_does_nothing(state_dir: Path) -> None:
+def test_a_fork_server_without_a_parent_ends(state_dir: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "orchestration.work", "--state-dir", str(state_dir), "--config", "x"]
     with ours, theirs:
@@ -225,7 +226,7 @@ def test_a_server_whose_parent_died_before_it_asked_does_nothing(state_dir: Path
     assert list(state_dir.iterdir()) == []
 
 
-def test_a_run_that_cannot_be_started_is_the_runner_s_failure(state_dir: Path, site: Site) -> None:
+def test_a_run_that_cannot_be_started_raises_runner_unavailable(state_dir: Path, site: Site) -> None:
     now = datetime.now(UTC)
     job = Job("j", Order("echo", {}, "local"), Status.RUNNING, now, now)
     with pytest.raises(RunnerUnavailable):
@@ -237,22 +238,44 @@ def test_a_run_that_cannot_be_started_is_the_runner_s_failure(state_dir: Path, s
     assert isinstance(site.runner.look(job), Gone)
 
 
-def test_the_server_is_one_thread_that_has_loaded_much_and_opened_nothing(site: Site) -> None:
-    server = site.server()
+@pytest.mark.parametrize(
+    ("warm", "loaded"),
+    [
+        ("", ("rasterio", "shapely", "pyproj", "numpy")),
+        ("orchestration.work.echo", ()),
+        ("processes.foreign", ("pyproj", "_pydantic_core")),
+    ],
+    ids=["ours", "echo", "pygeoapi"],
+)
+def test_a_fork_server_has_one_thread_and_no_open_files(site: Site, warm: str, loaded: Sequence[str]) -> None:
+    site.with_servers(processes=Registry((ProcessRow("refuse", warm=warm),)))
+    site.end_of(site.start("refuse"))
+    server = site.server(warm)
     assert len(list(Path(f"/proc/{server.pid}/task").iterdir())) == 1
     opened = {str(each.readlink()) for each in Path(f"/proc/{server.pid}/fd").iterdir()}
     assert {name for name in opened if name.startswith("/") and not name.startswith("/dev/")} <= _own_outputs()
     assert sum(name.startswith("socket:") for name in opened - _own_outputs()) == 1
-    loaded = Path(f"/proc/{server.pid}/maps").read_text()
-    assert all(name in loaded for name in ("rasterio", "shapely", "pyproj", "numpy"))
+    maps = Path(f"/proc/{server.pid}/maps").read_text()
+    assert all(name in maps for name in loaded)
+    assert ("rasterio" in maps) == ("rasterio" in loaded), "nothing else is loaded"
+
+
+def test_each_kind_of_order_has_its_own_fork_server(site: Site, until: Until) -> None:
+    site.with_servers(processes=OURS)
+    ours = site.server()
+    children = site.start("echo", {"pause": 30, "stringInput": "x"}), site.start("family")
+    parents = [psutil.Process(site.pid(child)).ppid() for child in children]
+    assert parents == [site.server("orchestration.work.echo").pid, ours.pid]
+    site.runner.close()
+    until(lambda: not any(map(_is_alive, parents)))
 
 
 def _own_outputs() -> set[str]:
-    """Return what standard output and error are, which all inherit."""
+    """Return the inherited standard output and error."""
     return {str(Path(f"/proc/self/fd/{each}").readlink()) for each in (1, 2)}
 
 
-def test_a_child_costs_little(site: Site) -> None:
+def test_a_child_uses_little_cpu(site: Site) -> None:
     server = site.server()
     site.end_of(site.start("echo"))
     before = server.cpu_times()
@@ -264,7 +287,7 @@ def test_a_child_costs_little(site: Site) -> None:
     assert cost < 0.1, "0.015 s on an idle machine, an interpreter takes 0.2"
 
 
-def test_where_the_server_is_killed_its_children_end_and_another_serves(site: Site, until: Until) -> None:
+def test_a_killed_fork_server_is_replaced_and_its_children_end(site: Site, until: Until) -> None:
     job = site.start("family")
     family = site.results / job.id / "1" / "1" / "family"
     until(lambda: site.look(job) and family.exists() and len(family.read_text().split()) == 2)
@@ -276,7 +299,7 @@ def test_where_the_server_is_killed_its_children_end_and_another_serves(site: Si
     assert isinstance(site.end_of(site.start("echo")), Done)
 
 
-def test_a_server_that_stands_still_is_replaced(site: Site, until: Until) -> None:
+def test_a_hanging_fork_server_is_replaced(site: Site, until: Until) -> None:
     site.with_servers(patience=3)
     first = site.server()
     working = site.start("family")
@@ -293,7 +316,7 @@ def test_a_server_that_stands_still_is_replaced(site: Site, until: Until) -> Non
     assert isinstance(site.end_of(site.start("echo")), Done)
 
 
-def test_after_many_forks_another_server_takes_over_and_children_of_the_first_go_on(site: Site, until: Until) -> None:
+def test_after_many_forks_another_server_takes_over(site: Site, until: Until) -> None:
     site.with_servers(forks=2)
     first = site.server()
     long = site.start("echo", {"pause": 5, "stringInput": "x"})
@@ -305,7 +328,7 @@ def test_after_many_forks_another_server_takes_over_and_children_of_the_first_go
     until(lambda: site.server() and not _is_alive(first.pid))
 
 
-def test_nothing_of_the_group_is_left_after_a_try_that_left_grandchildren(site: Site, until: Until) -> None:
+def test_grandchildren_are_killed_after_their_try(site: Site, until: Until) -> None:
     job = site.start("orphans")
     pid = site.pid(job)
     assert isinstance(site.end_of(job), Done)
@@ -322,11 +345,11 @@ def _group(number: int) -> list[int]:
     return found
 
 
-def test_a_full_disk_is_told_by_the_code(site: Site) -> None:
+def test_a_full_disk_has_its_own_exit_code(site: Site) -> None:
     assert site.end_of(site.start("full")) == NoSpace()
 
 
-def test_a_child_that_ends_by_itself_says_its_code(site: Site) -> None:
+def test_the_exit_code_of_a_child_is_reported(site: Site) -> None:
     assert site.end_of(site.start("leave")) == Gone("its process ended with code 7")
 
 
@@ -337,7 +360,7 @@ def test_an_order_may_be_large(site: Site) -> None:
     assert done.manifest[0].value == text
 
 
-def test_a_server_that_cannot_load_is_not_started_again_and_again(site: Site, tmp_path: Path, until: Until) -> None:
+def test_a_fork_server_that_cannot_load_is_not_restarted_immediately(site: Site, tmp_path: Path, until: Until) -> None:
     program = tmp_path / "broken.py"
     program.write_text("import sys; open(sys.argv[1], 'a').write('x'); raise SystemExit(1)")
     count = tmp_path / "count"
@@ -347,7 +370,7 @@ def test_a_server_that_cannot_load_is_not_started_again_and_again(site: Site, tm
     assert job is not None
     runner.start(job)
     until(lambda: isinstance(runner.look(job), NotBegun))
-    with pytest.raises(RunnerUnavailable, match="a moment ago"):
+    with pytest.raises(RunnerUnavailable, match="has just ended"):
         runner.start(job)
     assert count.read_text() == "x"
     runner.close()

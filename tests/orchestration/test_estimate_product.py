@@ -1,4 +1,4 @@
-"""What an estimate says, beside what is delivered; what it takes from past orders, and what it never tells of them."""
+"""Estimates compared with deliveries; their use of past orders, about which they reveal nothing else."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ Estimate = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def estimate(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch, state_dir: Path) -> Estimate:
-    """Return what the work says of these inputs."""
+    """Return the result of the work for these inputs."""
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
     monkeypatch.setattr("orchestration.work.estimate_product._COUNTING", 60)
 
@@ -67,7 +67,7 @@ def catalogue(sample: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
 
 
 def order(store: StoredJobs, size: int, aoi: Any = PARK, product: str = "Raster") -> None:
-    """Have somebody's order done, with a file of this size."""
+    """Store a finished order of another owner, with a file of this size."""
     asked = Order("extract-product", {"product": product, "aoi": aoi}, "https://issuer.example|somebody")
     job = store.begin(store.add(asked)[0].id)
     assert job is not None
@@ -80,7 +80,7 @@ def by_class(counts: Mapping[str, Any]) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("aoi", [PARK, LARGE])
-def test_pixels_that_it_calls_exact_are_those_that_are_delivered(
+def test_exact_pixel_counts_match_the_delivery(
     estimate: Estimate, catalogue: Catalogue, tmp_path: Path, aoi: Any
 ) -> None:
     area = read_area(aoi)
@@ -98,7 +98,7 @@ def test_pixels_that_it_calls_exact_are_those_that_are_delivered(
     assert {row["name"] for row in said["pixels"]["classes"]} >= {"Sealed", "Water"}
 
 
-def test_pixels_that_it_does_not_call_exact_are_within_their_margin(catalogue: Catalogue) -> None:
+def test_estimated_pixel_counts_are_within_their_margin(catalogue: Catalogue) -> None:
     exact = amount_of(catalogue.default, "Raster", read_area(WHOLE))
     coarse = amounts.Effort(pixels=2_000_000, checked=64, nodes=200)
     rough = amount_of(catalogue.default, "Raster", read_area(WHOLE), effort=coarse)
@@ -111,7 +111,7 @@ def test_pixels_that_it_does_not_call_exact_are_within_their_margin(catalogue: C
     assert "times as wide" in rough.how
 
 
-def test_polygons_of_a_large_area_are_called_an_estimate(estimate: Estimate) -> None:
+def test_polygons_of_a_large_area_are_estimated(estimate: Estimate) -> None:
     said = estimate(LARGE, "Vector")["polygons"]
     assert said["exact"] is False
     assert 0 < said["margin"] < said["total"] / 10
@@ -120,14 +120,14 @@ def test_polygons_of_a_large_area_are_called_an_estimate(estimate: Estimate) -> 
     assert (small["exact"], small["margin"], sum(by_class(small).values())) == (True, 0, small["total"])
 
 
-def test_none_found_in_a_sample_is_not_called_exact(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_sample_is_not_called_exact(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amounts, "count_polygons", lambda *_, **__: PolygonCounts({}, margin=1.0))
     found = amount_of(catalogue.default, "Vector", read_area(PARK))
     assert found is not None
     assert (found.total, found.margin, found.exact) == (0, 0, False)
 
 
-def test_without_past_orders_it_says_so_and_gives_a_wide_range(estimate: Estimate) -> None:
+def test_without_past_orders_the_range_is_wide(estimate: Estimate) -> None:
     for product in ("Raster", "Vector"):
         said = estimate(PARK, product)
         assert said["accepted"] is True
@@ -141,7 +141,7 @@ def test_without_past_orders_it_says_so_and_gives_a_wide_range(estimate: Estimat
 
 
 @pytest.mark.parametrize("product", ["Raster", "Vector"])
-def test_past_orders_of_the_kind_are_what_it_rests_on(
+def test_past_orders_of_the_same_kind_are_the_basis(
     estimate: Estimate, make_store: Callable[..., StoredJobs], product: str
 ) -> None:
     store, alone = make_store(), estimate(PARK, product)
@@ -172,7 +172,7 @@ def test_the_cost_of_orders_of_another_size_is_scaled(
     assert "wider" not in said["basis"]["text"]
 
 
-def test_four_orders_change_nothing_of_what_is_said(
+def test_four_past_orders_do_not_change_the_estimate(
     estimate: Estimate, make_store: Callable[..., StoredJobs], tmp_path: Path
 ) -> None:
     """Attack: learn from an estimate what the few others ordered."""
@@ -186,7 +186,7 @@ def test_four_orders_change_nothing_of_what_is_said(
     assert estimate(PARK) != before
 
 
-def test_nothing_of_another_order_but_numbers_is_said(
+def test_nothing_but_numbers_of_other_orders_is_revealed(
     estimate: Estimate, make_store: Callable[..., StoredJobs], tmp_path: Path, state_dir: Path
 ) -> None:
     """Attack: find another one's place, name or order in an estimate or beside it."""
@@ -202,7 +202,7 @@ def test_nothing_of_another_order_but_numbers_is_said(
         assert past.id not in said
 
 
-def test_orders_before_it_are_told_but_not_those_of_quick_processes(
+def test_waiting_orders_are_counted_without_quick_processes(
     estimate: Estimate, make_store: Callable[..., StoredJobs]
 ) -> None:
     store = make_store()
@@ -211,7 +211,7 @@ def test_orders_before_it_are_told_but_not_those_of_quick_processes(
     assert estimate(PARK)["waiting"] == {"orders": 2}
 
 
-def test_a_database_that_cannot_be_read_costs_only_the_past(estimate: Estimate, state_dir: Path) -> None:
+def test_without_the_database_the_estimate_has_no_past_orders(estimate: Estimate, state_dir: Path) -> None:
     (state_dir / "orders.sqlite").write_bytes(b"no database" * 100)
     said = estimate(PARK)
     assert said["basis"]["orders"] == 0
@@ -219,7 +219,7 @@ def test_a_database_that_cannot_be_read_costs_only_the_past(estimate: Estimate, 
 
 
 @pytest.mark.parametrize("product", ["Raster", "Vector"])
-def test_a_refused_one_says_why_and_what_can_be_said(estimate: Estimate, product: str) -> None:
+def test_a_refused_estimate_has_the_reason_and_all_known_figures(estimate: Estimate, product: str) -> None:
     said = estimate(LONDON, product, **{REFUSED: "there is nothing"})
     assert (said["accepted"], said["reason"]) == (False, "there is nothing")
     assert said["area"]["km2"] > 100
@@ -238,7 +238,7 @@ def _past(count: int) -> list[PastOrder]:
     return [PastOrder(f"job{number}", inputs, 1, 1.0) for number in range(count)]
 
 
-def test_a_value_that_is_no_class_is_called_so(estimate: Estimate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_without_a_class_is_named_as_such(estimate: Estimate, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Amount({2: 5, 77: 3}, "every pixel was counted")
     monkeypatch.setattr("orchestration.work.estimate_product.amount_of", lambda *_: found)
     names = [row["name"] for row in estimate(PARK)["pixels"]["classes"]]
@@ -263,7 +263,7 @@ def test_past_orders_are_counted_once(tmp_path: Path, catalogue: Catalogue, monk
     assert PastAmounts(path, catalogue).of(_past(2), seconds=60) == first
 
 
-def test_counting_ends_with_its_time_and_goes_on_the_next(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_counting_stops_in_time_and_continues_with_the_next_estimate(tmp_path: Path, catalogue: Catalogue) -> None:
     amounts_ = PastAmounts(tmp_path / "amounts.json", catalogue)
     assert amounts_.of(_past(3), seconds=0) == {}
     assert len(amounts_.of(_past(50), seconds=1e-9)) <= 1
@@ -279,13 +279,11 @@ def test_counting_ends_with_its_time_and_goes_on_the_next(tmp_path: Path, catalo
         {"product": "Raster", "aoi": "POLYGON"},
     ],
 )
-def test_a_past_order_that_cannot_be_counted_any_more_is_left_out(
-    tmp_path: Path, catalogue: Catalogue, inputs: Any
-) -> None:
+def test_an_uncountable_past_order_is_left_out(tmp_path: Path, catalogue: Catalogue, inputs: Any) -> None:
     assert PastAmounts(tmp_path / "a.json", catalogue).of([PastOrder("job", inputs, 1, 1.0)], seconds=60) == {}
     assert json.loads((tmp_path / "a.json").read_text()) == {"job": 0.0}, "nor tried again"
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_memory(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_a_read_only_folder_only_prevents_caching(tmp_path: Path, catalogue: Catalogue) -> None:
     (tmp_path / "file").write_text("")
     assert len(PastAmounts(tmp_path / "file" / "amounts.json", catalogue).of(_past(1), seconds=60)) == 1

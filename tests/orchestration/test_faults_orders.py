@@ -1,4 +1,4 @@
-"""Orders over HTTP while whatever has a part in them is killed: every one is done, and published once.
+"""Orders over HTTP while every involved process is killed: each is executed and published once.
 
 `make faults` does it with 200 orders and prints what it saw.
 """
@@ -52,7 +52,7 @@ _NO_AUDIT = "drop trigger audit on jobs; drop function note; drop table audit;"
 
 
 class Component:
-    """A process of Airflow, as what is tended."""
+    """A process of Airflow that is restarted when it ends."""
 
     def __init__(self, airflow: Airflow, name: str) -> None:
         self._airflow, self._name = airflow, name
@@ -173,7 +173,7 @@ def wait(holds: Callable[[], bool], seconds: float = _END) -> None:
 
 
 @pytest.mark.full
-def test_every_order_is_done_and_published_once_whatever_is_killed(airflow: Airflow, tmp_path: Path) -> None:
+def test_every_order_is_published_once_whatever_is_killed(airflow: Airflow, tmp_path: Path) -> None:
     begin = time.monotonic()
     receiver = Receiver(lambda _: 204)
     with audited(airflow) as last, running(airflow, tmp_path) as tender:
@@ -233,7 +233,7 @@ def check_result(answer: httpx2.Response, number: int) -> None:
 
 
 def told(receiver: Receiver) -> dict[int, set[str]]:
-    """Return the ids of what each order's receiver was told."""
+    """Return the ids of the callbacks that each order's receiver got."""
     found: dict[int, set[str]] = {}
     for path, headers, _ in list(receiver.taken):
         found.setdefault(int(path.strip("/")), set()).add(headers["webhook-id"])
@@ -241,7 +241,7 @@ def told(receiver: Receiver) -> dict[int, set[str]]:
 
 
 def check_told(receiver: Receiver, published: Counter[str]) -> None:
-    """Each order is told once: what a crash had sent again has the same id, by which a receiver knows it."""
+    """Each order has one callback: one repeated after a crash has the same id, by which a receiver recognizes it."""
     ids = [message for messages in told(receiver).values() for message in messages]
     assert len(ids) == len(set(ids))
     assert {message.split("_")[2] for message in ids} <= published.keys()

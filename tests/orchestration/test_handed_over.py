@@ -64,7 +64,7 @@ def test_a_value_is_the_result_itself(bureau: Bureau, value: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["../secret.csv", "link.csv", "../files/../secret.csv", "{root}/secret.csv", "/etc/passwd"]
 )
-def test_a_file_outside_of_the_folder_is_only_a_text(bureau: Bureau, name: str, tmp_path: Path) -> None:
+def test_a_path_outside_of_the_folder_is_only_a_text(bureau: Bureau, name: str, tmp_path: Path) -> None:
     said = name.replace("{root}", str(tmp_path))
     assert bureau.result(said) == Done((Output("out", said),))
 
@@ -85,7 +85,7 @@ def test_without_a_folder_no_value_is_a_file(bureau: Bureau) -> None:
     assert bureau.result(name, below=False) == Done((Output("out", name),))
 
 
-def test_of_several_last_tasks_one_has_to_be_named(bureau: Bureau) -> None:
+def test_one_of_several_last_tasks_must_be_named(bureau: Bureau) -> None:
     ending = bureau.result(1, leaves=("a", "b"))
     assert isinstance(ending, Failed)
     assert "a, b" in ending.detail
@@ -101,5 +101,5 @@ def test_a_large_value_is_a_file(bureau: Bureau) -> None:
     assert made.manifest[0].media_type == "application/json"
 
 
-def test_what_is_no_number_in_json_is_null(bureau: Bureau) -> None:
+def test_nan_and_infinity_are_null(bureau: Bureau) -> None:
     assert bureau.result([float("nan")]) == Done((Output("out", [None]),))

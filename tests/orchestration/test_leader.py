@@ -14,14 +14,14 @@ from orchestration.leader import Leadership
 from orchestration.store.jobs import StoredJobs
 from sql.connections import DatabaseAway
 from sql.lock import PostgresLock
-from tests.places import PlaceOf
+from tests.databases import DatabaseOf
 from tests.ports import free_port
 from tests.postgres import Postgres
 
 if TYPE_CHECKING:
     import subprocess
 
-postgresql = pytest.mark.parametrize("place_of", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("database_of", ["postgresql"], indirect=True)
 MakeStore = Callable[..., StoredJobs]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 Finished = Callable[..., Job]
@@ -30,23 +30,23 @@ Restart = Callable[[], None]
 
 
 @pytest.fixture
-def lose_all(postgres: Postgres, place_of: PlaceOf) -> Restart:
-    """Return what ends all connections to the database, as a restart of the server does."""
+def lose_all(postgres: Postgres, database_of: DatabaseOf) -> Restart:
+    """Return a function that ends all connections to the database, as a restart of the server does."""
     others = "select pg_terminate_backend(pid) from pg_stat_activity"
     where = "where datname = current_database() and pid <> pg_backend_pid()"
 
     def lose() -> None:
-        postgres.run(place_of.text, f"{others} {where}")
+        postgres.run(database_of.text, f"{others} {where}")
 
     return lose
 
 
 @pytest.fixture
-def make_lock(place_of: PlaceOf) -> Iterator[Callable[[], PostgresLock]]:
+def make_lock(database_of: DatabaseOf) -> Iterator[Callable[[], PostgresLock]]:
     locks = []
 
     def make() -> PostgresLock:
-        locks.append(PostgresLock(place_of.text, "test"))
+        locks.append(PostgresLock(database_of.text, "test"))
         return locks[-1]
 
     yield make
@@ -55,7 +55,7 @@ def make_lock(place_of: PlaceOf) -> Iterator[Callable[[], PostgresLock]]:
 
 
 @postgresql
-def test_one_has_the_lock_until_it_gives_it_back(make_lock: Callable[[], PostgresLock]) -> None:
+def test_one_worker_has_the_lock_until_it_releases_it(make_lock: Callable[[], PostgresLock]) -> None:
     one, other = make_lock(), make_lock()
     assert one.take()
     assert not other.take()
@@ -66,7 +66,7 @@ def test_one_has_the_lock_until_it_gives_it_back(make_lock: Callable[[], Postgre
 
 
 @postgresql
-def test_a_lock_that_a_restart_took_is_taken_again_unless_another_was_first(
+def test_a_lock_lost_by_a_restart_is_taken_again_unless_another_has_it(
     make_lock: Callable[[], PostgresLock], lose_all: Restart
 ) -> None:
     one, other = make_lock(), make_lock()
@@ -80,7 +80,7 @@ def test_a_lock_that_a_restart_took_is_taken_again_unless_another_was_first(
 
 
 @postgresql
-def test_a_turn_is_over_once_another_has_it_and_not_before(
+def test_a_lease_ends_only_when_another_worker_has_it(
     make_lock: Callable[[], PostgresLock], lose_all: Restart, until: Until
 ) -> None:
     one, other = make_lock(), make_lock()
@@ -91,10 +91,10 @@ def test_a_turn_is_over_once_another_has_it_and_not_before(
     assert not turn.is_over()
     lose_all()
     assert other.take()
-    until(turn.is_over, seconds=3)
+    until(turn.is_over)
 
 
-def test_while_nothing_can_be_said_the_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_continues_while_the_database_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.leader._LOOK", 0)
     lock = PostgresLock(f"postgresql://x@127.0.0.1:{free_port()}/x", "test")
     with pytest.raises(DatabaseAway):
@@ -108,13 +108,18 @@ def _order(store: StoredJobs, steps: int) -> Job:
 
 @postgresql
 def test_of_two_machines_one_works_and_the_other_takes_over(  # noqa: PLR0917  the fixtures of the scene
-    make_store: MakeStore, place_of: PlaceOf, start_worker: Start, finished: Finished, until: Until, tmp_path: Path
+    make_store: MakeStore,
+    database_of: DatabaseOf,
+    start_worker: Start,
+    finished: Finished,
+    until: Until,
+    tmp_path: Path,
 ) -> None:
     """The second has a state folder of its own: only the database is between them."""
     with closing(make_store()) as store:
-        first = start_worker(database=place_of.text)
+        first = start_worker(database=database_of.text)
         assert finished(_order(store, 5)).status is Status.SUCCESSFUL
-        start_worker(database=place_of.text, state_dir=str(tmp_path / "other machine"))
+        start_worker(database=database_of.text, state_dir=str(tmp_path / "other machine"))
         time.sleep(1)
         assert finished(_order(store, 5)).status is Status.SUCCESSFUL
         assert not (tmp_path / "other machine" / "results").exists()
@@ -129,13 +134,13 @@ def test_of_two_machines_one_works_and_the_other_takes_over(  # noqa: PLR0917  t
 @postgresql
 def test_a_restart_of_the_database_costs_no_attempt(
     make_store: MakeStore,
-    place_of: PlaceOf,
+    database_of: DatabaseOf,
     start_worker: Start,
     finished: Finished,
     lose_all: Restart,
 ) -> None:
     with closing(make_store()) as store:
-        start_worker(database=place_of.text)
+        start_worker(database=database_of.text)
         jobs = [_order(store, 80) for _ in range(2)]
         for _ in range(3):
             time.sleep(0.5)

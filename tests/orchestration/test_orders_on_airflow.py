@@ -1,4 +1,4 @@
-"""Orders done by a real Airflow: runs begun by its API, with the endings and reports that they leave."""
+"""Orders on a real Airflow: runs started by its API, with their endings and reports."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ AREA = "POLYGON((23.80 52.68, 23.90 52.68, 23.90 52.75, 23.80 52.75, 23.80 52.68
 
 @dataclass
 class Run:
-    """An order that runs, and the run that was begun for it."""
+    """A running order and its run."""
 
     airflow: Airflow
     store: StoredJobs
@@ -46,7 +46,7 @@ class Run:
         return [ending for folder in sorted(self.folder.glob("*/")) if (ending := read_ending(folder))]
 
     def tasks(self) -> list[tuple[str, int, str, int]]:
-        """Return what Airflow says of the tasks: name, place among the mapped, state, tries."""
+        """Return the tasks in Airflow: name, map index, state, tries."""
         found = self.airflow.ask("GET", f"/dags/{self.dag}/dagRuns/{self.id}/taskInstances")["task_instances"]
         return sorted((each["task_id"], each["map_index"], each["state"], each["try_number"]) for each in found)
 
@@ -115,10 +115,15 @@ def _is_over(process: psutil.Process) -> bool:
         ("echo", "echo", {"stringInput": "{{ 1 + 1 }} é <'\">", "numberInput": 1.5}),
         ("extract-product", "extract-product", {"product": "Raster", "aoi": AREA}),
         ("extract-product", "extract-product-testing", {"product": "Vector", "aoi": AREA, "test": True}),
-        ("national-product", "national-product", {"product": "Raster", "nation": "Poland"}),
+        pytest.param(
+            "national-product",
+            "national-product",
+            {"product": "Raster", "nation": "Poland"},
+            marks=pytest.mark.full,
+        ),
     ],
 )
-def test_an_order_is_done(begin: Begin, process: str, dag: str, inputs: Mapping[str, Any]) -> None:
+def test_an_order_is_executed(begin: Begin, process: str, dag: str, inputs: Mapping[str, Any]) -> None:
     run = begin(process, inputs, dag=dag)
     assert run.airflow.ended(dag, run.id, within=300) == "success", run.tasks()
     [ending] = run.endings()
@@ -133,7 +138,7 @@ def test_an_order_is_done(begin: Begin, process: str, dag: str, inputs: Mapping[
     assert run.now().progress > 0
 
 
-def test_what_is_there_is_given_without_making_a_part(begin: Begin) -> None:
+def test_an_existing_file_is_returned_without_parts(begin: Begin) -> None:
     first = begin("european-product", {"product": "Raster"})
     made = _result(first)
     again = begin("european-product", {"product": "Raster", "test": True}, dag="european-product-testing")
@@ -164,7 +169,7 @@ def test_parts_are_mapped_and_assembled_in_their_order(begin: Begin) -> None:
     assert run.now().progress == 90
 
 
-def test_what_the_caller_must_mend_fails_the_run_and_mails_nobody(begin: Begin, airflow: Airflow) -> None:
+def test_a_failure_by_the_caller_fails_the_run_without_a_mail(begin: Begin, airflow: Airflow) -> None:
     with _mails(airflow) as mails:
         run = begin("extract-product", {"product": "Raster", "aoi": "POLYGON((0 0, 1 0, 1 1, 0 1, 0 0))"})
         assert airflow.ended(run.dag, run.id) == "failed"
@@ -175,7 +180,7 @@ def test_what_the_caller_must_mend_fails_the_run_and_mails_nobody(begin: Begin, 
         assert mails.taken == []
 
 
-def test_what_an_operator_must_mend_mails_the_operators(begin: Begin, airflow: Airflow) -> None:
+def test_a_failure_for_operators_sends_a_mail(begin: Begin, airflow: Airflow) -> None:
     with _mails(airflow) as mails:
         run = begin("echo", {"pause": "secret word"})
         assert airflow.ended(run.dag, run.id) == "failed"
@@ -213,7 +218,8 @@ def test_a_task_that_is_killed_ends_its_run_without_an_ending(begin: Begin, *, o
             _until(lambda: mails.taken)
 
 
-def test_what_a_crash_of_airflow_ended_is_run_again(begin: Begin, airflow: Airflow) -> None:
+@pytest.mark.full
+def test_a_task_ended_by_a_crash_of_airflow_runs_again(begin: Begin, airflow: Airflow) -> None:
     run = begin("echo", {"pause": 6, "stringInput": "a"})
     _until(lambda: _process_of(run))
     before = _children(airflow)
@@ -225,7 +231,7 @@ def test_what_a_crash_of_airflow_ended_is_run_again(begin: Begin, airflow: Airfl
     assert run.endings() == [Done((Output("stringOutput", "a"),))]
 
 
-def test_a_dismissed_order_s_task_stops_by_itself(begin: Begin) -> None:
+def test_the_task_of_a_dismissed_order_stops_by_itself(begin: Begin) -> None:
     run = begin("echo", {"pause": 60})
     _until(lambda: _process_of(run))
     run.store.dismiss(run.job.id)

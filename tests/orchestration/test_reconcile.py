@@ -2,7 +2,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,9 @@ from orchestration.files.space import DISK_FULL, Space
 from orchestration.job import Job, Order, Output, Status
 from orchestration.pools import RunnerPool, pools_on_airflow, pools_on_this_machine
 from orchestration.reconcile import Reconciler
+from orchestration.registry import ProcessRow, Registry
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running, RunState, run_id
+from orchestration.store.changes import StoredChanges
 from orchestration.store.jobs import StoredJobs
 from tests.registry import OURS
 
@@ -22,7 +24,7 @@ _LONG = "extract-product"
 
 
 class Stage:
-    """A runner whose runs stand as the test says; it notes what it is asked."""
+    """A runner whose runs have the states that the test sets; it records its calls."""
 
     def __init__(self) -> None:
         self.runs: dict[str, RunState] = {}
@@ -53,11 +55,12 @@ class Stage:
 
 
 class Scene:
-    """A real store and real files, a staged runner, and the reconciler between them."""
+    """A real store and real files, a staged runner, and the reconciler between them, which has a store of its own."""
 
-    def __init__(self, state_dir: Path, store: StoredJobs) -> None:
+    def __init__(self, state_dir: Path, store: StoredJobs, own_store: StoredJobs) -> None:
         self.state_dir = state_dir
         self.store = store
+        self.own_store = own_store
         self.stage = Stage()
         self.files = ResultFiles(state_dir / "results")
         self.restart()
@@ -65,7 +68,7 @@ class Scene:
     def restart(self, jobs_days: float = 365, cap: int | None = None) -> None:
         space = Space(self.files.root, cap=cap, without_files=OURS.without_files)
         pools = pools_on_this_machine(self.stage, 2, OURS.quick)
-        self.reconciler = Reconciler(self.store, pools, self.files, jobs_days=jobs_days, space=space)
+        self.reconciler = Reconciler(self.own_store, pools, self.files, jobs_days=jobs_days, space=space)
 
     def order(self, process: str = _LONG) -> str:
         return self.store.add(Order(process, {}, "local"))[0].id
@@ -101,10 +104,10 @@ class Scene:
 
 @pytest.fixture
 def scene(state_dir: Path, make_store: Callable[..., StoredJobs]) -> Scene:
-    return Scene(state_dir, make_store(busy_seconds=0.1))
+    return Scene(state_dir, make_store(busy_seconds=0.1), make_store(busy_seconds=0.1))
 
 
-def test_so_many_orders_run_at_once_oldest_first(scene: Scene) -> None:
+def test_the_oldest_orders_run_up_to_the_limit(scene: Scene) -> None:
     ids = [scene.order() for _ in range(4)]
     scene.go_round()
     scene.go_round()
@@ -114,7 +117,73 @@ def test_so_many_orders_run_at_once_oldest_first(scene: Scene) -> None:
     assert list(scene.stage.runs)[2:] == [f"{ids[2]}.1"]
 
 
-def test_quick_orders_have_places_of_their_own(scene: Scene) -> None:
+def test_ends_and_starts_of_a_round_are_one_transaction(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round flushes to disk once, for any number of orders that end and start."""
+    ended = [scene.running(), scene.running(), scene.running("echo")]
+    begun = [scene.order(), scene.order(), scene.order("echo")]
+    together, commits = scene.own_store.together, []
+
+    def counted() -> AbstractContextManager[StoredChanges]:
+        commits.append(list(scene.stage.runs))
+        return together()
+
+    monkeypatch.setattr(scene.own_store, "together", counted)
+    states: list[RunState] = [Done(()), Failed("nothing but sea"), Gone("lost")]
+    for job_id, state in zip(ended, states, strict=True):
+        scene.stage.runs[f"{job_id}.1"] = state
+    scene.go_round()
+    assert [scene.stand(job_id)[0] for job_id in ended] == ["successful", "failed", "accepted"]
+    assert [scene.stand(job_id)[0] for job_id in begun] == ["running"] * 3
+    assert commits == [[f"{job_id}.1" for job_id in ended]], "no run is started before its order has begun for good"
+    assert list(scene.stage.runs) == [f"{job_id}.1" for job_id in [*ended, *begun]]
+
+
+def test_an_error_after_the_end_of_an_order_does_not_affect_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, waiting = [scene.running(), scene.running()], [scene.order(), scene.order()]
+    remove = scene.files.remove
+
+    def fails_once(job_id: str) -> None:
+        if job_id == ended[0]:
+            raise OSError("Input/output error")
+        remove(job_id)
+
+    monkeypatch.setattr(scene.files, "remove", fails_once)
+    left = scene.write(f"{ended[1]}/1/1/half.zip")
+    for job_id in ended:
+        scene.stage.runs[f"{job_id}.1"] = Failed("nothing but sea")
+    assert not scene.go_round(), "it is tried again"
+    assert not left.exists()
+    assert list(scene.stage.runs)[2:] == [f"{job_id}.1" for job_id in waiting]
+
+
+def test_empty_result_folders_are_removed_while_other_orders_start(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    """Removing a folder waits for the disk several times, and nothing depends on it."""
+    job_id, waiting = scene.running("echo"), [scene.order("echo"), scene.order("echo")]
+    left = scene.write(f"{job_id}/1/1/manifest.json")
+    left.write_bytes(b"x" * 100_000)
+    scene.reconciler._context.space.recount()
+    used = scene.reconciler._context.space._used
+    go, remove = threading.Event(), scene.files.remove
+
+    def remove_later(job_id: str) -> None:
+        assert go.wait(30)
+        remove(job_id)
+
+    monkeypatch.setattr(scene.files, "remove", remove_later)
+    scene.set(job_id, Done((Output("stringOutput", "x"),)))
+    assert scene.stand(job_id)[0] == "successful"
+    assert [scene.stand(each)[0] for each in waiting] == ["running", "running"]
+    assert left.exists()
+    go.set()
+    until(lambda: scene.go_round() and scene.reconciler._context.space._used <= used - 100_000)
+    assert not (scene.files.root / job_id).exists()
+
+
+def test_quick_orders_have_their_own_places(scene: Scene) -> None:
     for _ in range(3):
         scene.order()
     quick = [scene.order("echo") for _ in range(3)]
@@ -123,7 +192,7 @@ def test_quick_orders_have_places_of_their_own(scene: Scene) -> None:
     assert len(scene.stage.runs) == 4
 
 
-def test_a_result_is_published_and_everything_else_swept(scene: Scene, make_output: Callable[[str], Output]) -> None:
+def test_a_result_is_published_and_other_files_are_removed(scene: Scene, make_output: Callable[[str], Output]) -> None:
     job_id = scene.running()
     kept = scene.write(f"{job_id}/1/1/r.zip")
     for path in ("1/1/manifest.json", "1/1/members/a.tif", "1/run.lock", "1/2/r.zip"):
@@ -134,7 +203,9 @@ def test_a_result_is_published_and_everything_else_swept(scene: Scene, make_outp
     assert [path for path in scene.files.root.rglob("*") if path.is_file()] == [kept]
 
 
-def test_the_loser_is_not_published_and_its_files_go(scene: Scene, make_output: Callable[[str], Output]) -> None:
+def test_a_late_result_is_not_published_and_its_files_are_removed(
+    scene: Scene, make_output: Callable[[str], Output]
+) -> None:
     """An attempt that was taken for lost and finishes after all, while the next one runs."""
     job_id = scene.running()
     loser = scene.job(job_id)
@@ -144,6 +215,7 @@ def test_the_loser_is_not_published_and_its_files_go(scene: Scene, make_output: 
     late = scene.write(f"{job_id}/1/1/r.zip")
     current = scene.write(f"{job_id}/2/1/half.zip")
     scene.reconciler._follower.publish(loser, (make_output(f"{job_id}/1/1/r.zip"),))
+    scene.reconciler._context.commit()
     assert scene.stand(job_id) == ("running", 2, 1)
     assert not late.exists()
     assert current.exists()
@@ -158,7 +230,7 @@ def test_a_failure_ends_the_order_with_its_reason(scene: Scene) -> None:
     assert not half.exists()
 
 
-def test_three_attempts_that_leave_no_word_are_enough(scene: Scene) -> None:
+def test_three_attempts_without_an_ending_fail_the_order(scene: Scene) -> None:
     job_id = scene.running()
     for attempt in (1, 2):
         assert scene.stand(job_id) == ("running", attempt, attempt - 1)
@@ -171,7 +243,7 @@ def test_three_attempts_that_leave_no_word_are_enough(scene: Scene) -> None:
     )
 
 
-def test_attempts_lost_to_a_restart_are_numbered_but_not_counted(scene: Scene) -> None:
+def test_attempts_lost_by_a_restart_are_numbered_but_not_counted(scene: Scene) -> None:
     job_id = scene.running()
     for attempt in range(1, 6):
         assert scene.stand(job_id) == ("running", attempt, 0)
@@ -181,7 +253,7 @@ def test_attempts_lost_to_a_restart_are_numbered_but_not_counted(scene: Scene) -
         scene.go_round()
 
 
-def test_a_run_that_outlived_a_restart_is_followed_not_started_again(scene: Scene) -> None:
+def test_a_run_that_survived_a_restart_is_followed(scene: Scene) -> None:
     job_id = scene.running()
     scene.restart()
     scene.go_round()
@@ -198,8 +270,8 @@ def test_runs_that_survive_are_neither_ended_nor_counted_as_lost_at_a_stop(scene
     assert scene.stand(job_id) == ("running", 1, 0)
 
 
-def test_a_run_that_survived_is_started_once_more_under_its_own_id(scene: Scene) -> None:
-    """Who was stopped between its two steps may have noted an attempt that nobody was told of."""
+def test_a_surviving_run_is_started_again_under_the_same_id(scene: Scene) -> None:
+    """A worker stopped between two steps may have recorded an attempt that no runner got."""
     scene.stage.survives = True
     job_id = scene.store.add(Order(_LONG, {"year": 2018}, "local"))[0].id
     scene.store.begin(job_id)
@@ -212,7 +284,44 @@ def test_a_run_that_survived_is_started_once_more_under_its_own_id(scene: Scene)
     assert scene.stand(job_id)[2] == 1, "the failure of a run that goes on without us is its own"
 
 
-def test_why_the_runner_lets_an_order_wait_is_told_and_taken_back(scene: Scene) -> None:
+def test_a_run_stays_on_its_runner_after_a_change_of_configuration(scene: Scene) -> None:
+    job_id, waiting = scene.running(), scene.order("echo")
+    other = Stage()
+    scene.reconciler.renew([RunnerPool(other, 2)], OURS)
+    scene.set(job_id, Running(40, "Half of it"))
+    assert scene.job(job_id).progress == 40
+    assert list(other.runs) == [f"{waiting}.1"]
+    scene.set(job_id, Gone("it crashed"))
+    scene.go_round()
+    assert scene.stand(job_id) == ("running", 2, 1), "it was ours, and its next attempt goes to the other runner"
+    assert f"{job_id}.2" in other.runs
+
+
+def test_a_run_that_survives_its_runner_is_followed_by_the_new_one(scene: Scene) -> None:
+    scene.stage.survives = True
+    job_id = scene.running()
+    after = Stage()
+    after.survives = True
+    after.runs = {f"{job_id}.1": Running(10, "")}
+    scene.reconciler.renew([RunnerPool(after, 2)], OURS)
+    scene.go_round()
+    assert [job.id for job in after.adopted] == [job_id]
+    after.runs[f"{job_id}.1"] = Done(())
+    scene.go_round()
+    assert scene.stand(job_id) == ("successful", 1, 0)
+
+
+def test_a_new_configuration_takes_effect_at_once(scene: Scene) -> None:
+    """The number of attempts, and processes without files."""
+    job_id = scene.running()
+    once = Registry((ProcessRow(_LONG, work="some.work", attempts=1, files=False),))
+    scene.reconciler.renew(pools_on_this_machine(scene.stage, 2, once.quick), once)
+    assert scene.reconciler._context.space.without_files == {_LONG}
+    scene.set(job_id, Gone("it crashed"))
+    assert scene.stand(job_id)[0] == "failed"
+
+
+def test_the_reason_of_waiting_is_shown_and_removed(scene: Scene) -> None:
     scene.stage.why = "Waits: nobody is there."
     job_id = scene.order()
     scene.go_round()
@@ -222,7 +331,7 @@ def test_why_the_runner_lets_an_order_wait_is_told_and_taken_back(scene: Scene) 
     assert (scene.stand(job_id), scene.job(job_id).message) == (("running", 1, 0), "")
 
 
-def test_what_the_work_reported_stays_when_its_run_waits_no_more(scene: Scene) -> None:
+def test_reported_progress_stays_after_waiting(scene: Scene) -> None:
     job_id = scene.running()
     scene.set(job_id, Queued("Waits in a queue."))
     assert scene.job(job_id).message == "Waits in a queue."
@@ -234,17 +343,17 @@ def test_what_the_work_reported_stays_when_its_run_waits_no_more(scene: Scene) -
     assert (scene.job(job_id).progress, scene.job(job_id).message) == (40, "part 2 of 5")
 
 
-def test_a_run_that_was_never_begun_costs_no_attempt_that_counts(scene: Scene) -> None:
+def test_a_run_that_was_never_started_costs_no_attempt(scene: Scene) -> None:
     job_id = scene.running()
     scene.set(job_id, NotBegun("there is no such DAG"))
     assert scene.job(job_id).failures == 0
     assert scene.job(job_id).attempt == 1
 
 
-def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
+def test_an_order_goes_to_the_first_matching_pool(scene: Scene) -> None:
     elsewhere = Stage()
     pools = [RunnerPool(elsewhere, 1, frozenset({"echo"})), *pools_on_this_machine(scene.stage, 1, OURS.quick)]
-    scene.reconciler = Reconciler(scene.store, pools, scene.files, jobs_days=365)
+    scene.reconciler = Reconciler(scene.own_store, pools, scene.files, jobs_days=365)
     echo, waiting, quick, long = (scene.order(process) for process in ("echo", "echo", "area-statistics", _LONG))
     scene.go_round()
     assert list(elsewhere.runs) == [f"{echo}.1"]
@@ -252,18 +361,16 @@ def test_an_order_goes_to_the_first_lane_that_takes_it(scene: Scene) -> None:
     assert scene.stand(waiting)[0] == "accepted"
 
 
-def test_reading_many_orders_takes_a_fifth_of_the_time_whatever_comes_in(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_new_orders_takes_at_most_a_fifth_of_the_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[float] = []
-    unfinished = scene.store.unfinished
+    unfinished = scene.own_store.unfinished
 
     def slow(known: Mapping[str, Job]) -> tuple[Job, ...]:
         reads.append(time.monotonic())
         time.sleep(0.05)
         return unfinished(known)
 
-    monkeypatch.setattr(scene.store, "unfinished", slow)
+    monkeypatch.setattr(scene.own_store, "unfinished", slow)
     end = time.monotonic() + 1
     while time.monotonic() < end:
         scene.order()
@@ -275,10 +382,10 @@ def test_reading_many_orders_takes_a_fifth_of_the_time_whatever_comes_in(
         assert time.monotonic() < end + 5, "what came in meanwhile is read"
 
 
-def test_on_airflow_no_process_waits_for_the_orders_of_another(scene: Scene) -> None:
+def test_on_airflow_processes_do_not_wait_for_each_other(scene: Scene) -> None:
     elsewhere = Stage()
     pools = [*pools_on_airflow(elsewhere, 1, OURS.on_airflow), *pools_on_this_machine(scene.stage, 1, OURS.quick)]
-    scene.reconciler = Reconciler(scene.store, pools, scene.files, jobs_days=365)
+    scene.reconciler = Reconciler(scene.own_store, pools, scene.files, jobs_days=365)
     ordered = [
         scene.order(process) for process in ("apply-model", "apply-model", "sample-extraction", "extract-product")
     ]
@@ -286,7 +393,7 @@ def test_on_airflow_no_process_waits_for_the_orders_of_another(scene: Scene) -> 
     assert list(elsewhere.runs) == [f"{ordered[number]}.1" for number in (0, 2, 3)]
 
 
-def test_a_runner_s_own_figures_are_the_order_s_progress(scene: Scene) -> None:
+def test_the_progress_of_a_runner_is_that_of_the_order(scene: Scene) -> None:
     job_id = scene.running()
     scene.set(job_id, Running(30, "in the queue of a cluster"))
     assert (scene.job(job_id).progress, scene.job(job_id).message) == (30, "in the queue of a cluster")
@@ -294,7 +401,7 @@ def test_a_runner_s_own_figures_are_the_order_s_progress(scene: Scene) -> None:
     assert scene.job(job_id).progress == 30
 
 
-def test_an_order_waits_while_the_runner_is_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_waits_while_the_runner_is_unavailable(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.reconcile.start._PATIENCE", 0)
     scene.stage.refuses = True
     job_id = scene.order()
@@ -305,7 +412,7 @@ def test_an_order_waits_while_the_runner_is_away(scene: Scene, monkeypatch: pyte
     assert scene.stand(job_id) == ("running", 2, 0)
 
 
-def test_dismissed_work_is_stopped_before_its_files_go(scene: Scene) -> None:
+def test_dismissed_work_stops_before_its_files_are_removed(scene: Scene) -> None:
     job_id = scene.running()
     half = scene.write(f"{job_id}/1/1/half.zip")
     scene.store.dismiss(job_id)
@@ -320,9 +427,7 @@ def test_dismissed_work_is_stopped_before_its_files_go(scene: Scene) -> None:
     assert scene.job(job_id).status is Status.DISMISSED
 
 
-def test_a_result_that_came_too_late_for_a_dismissed_order_goes(
-    scene: Scene, make_output: Callable[[str], Output]
-) -> None:
+def test_a_late_result_of_a_dismissed_order_is_removed(scene: Scene, make_output: Callable[[str], Output]) -> None:
     job_id = scene.running()
     late = scene.write(f"{job_id}/1/1/r.zip")
     scene.store.dismiss(job_id)
@@ -332,7 +437,7 @@ def test_a_result_that_came_too_late_for_a_dismissed_order_goes(
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.SUCCESSFUL, Status.FAILED])
-def test_work_on_an_order_that_a_back_end_takes_over_is_stopped_and_its_files_go(scene: Scene, status: Status) -> None:
+def test_work_on_an_order_taken_over_by_a_back_end_is_stopped(scene: Scene, status: Status) -> None:
     job_id = scene.running()
     half = scene.write(f"{job_id}/1/1/half.zip")
     manifest = (Output("result", {"n": 1}),) if status is Status.SUCCESSFUL else ()
@@ -350,9 +455,7 @@ def test_work_on_an_order_that_a_back_end_takes_over_is_stopped_and_its_files_go
     assert list(scene.stage.runs) == [f"{job_id}.1"], "nothing is begun again"
 
 
-def test_a_result_of_ours_that_came_after_a_back_end_s_is_dropped(
-    scene: Scene, make_output: Callable[[str], Output]
-) -> None:
+def test_our_result_after_that_of_a_back_end_is_dropped(scene: Scene, make_output: Callable[[str], Output]) -> None:
     job_id = scene.running()
     late = scene.write(f"{job_id}/1/1/r.zip")
     theirs = (Output("result", {"n": 1}),)
@@ -371,7 +474,7 @@ def test_deleting_a_finished_order_removes_its_files(scene: Scene, make_output: 
     assert not result.exists()
 
 
-def test_files_end_with_their_time_and_entries_with_theirs(
+def test_files_and_entries_have_their_own_retention(
     scene: Scene, make_output: Callable[[str], Output], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = scene.running()
@@ -408,7 +511,7 @@ def test_a_locked_store_is_waited_for(scene: Scene, make_output: Callable[[str],
     assert scene.job(waiting).status is Status.RUNNING
 
 
-def test_a_full_disk_costs_no_attempt_that_counts(scene: Scene) -> None:
+def test_a_full_disk_costs_no_attempt(scene: Scene) -> None:
     job_id = scene.running()
     half = scene.write(f"{job_id}/1/1/half.zip")
     scene.set(job_id, NoSpace())
@@ -418,8 +521,8 @@ def test_a_full_disk_costs_no_attempt_that_counts(scene: Scene) -> None:
     assert scene.job(job_id).message == DISK_FULL
 
 
-def test_a_full_disk_that_takes_no_word_either_loses_no_order(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files go first, as that is what makes space to note that the order waits."""
+def test_a_full_disk_without_an_ending_loses_no_order(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are removed first, which makes space to store that the order waits."""
     job_id = scene.running()
     half = scene.write(f"{job_id}/1/1/half.zip")
     other = scene.running()
@@ -427,7 +530,7 @@ def test_a_full_disk_that_takes_no_word_either_loses_no_order(scene: Scene, monk
     scene.store.dismiss(other)
     scene.stage.runs[f"{other}.1"] = Gone()
     with monkeypatch.context() as full:
-        full.setattr(scene.store, "hand_back", _raising)
+        full.setattr(scene.own_store, "together", _raising)
         scene.stage.runs[f"{job_id}.1"] = NoSpace()
         assert not scene.go_round()
         assert not half.exists()
@@ -442,7 +545,7 @@ def _raising(*_: object, **__: object) -> bool:
     raise StoreUnavailable("database or disk is full")
 
 
-def test_the_youngest_run_is_ended_when_the_cap_is_crossed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_youngest_run_is_stopped_when_the_cap_is_exceeded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.files.space._EVERY", 0)
     scene.restart(cap=2 << 20)
     older, younger, quick = scene.running(), scene.running(), scene.running("echo")
@@ -470,7 +573,7 @@ def test_a_result_above_the_cap_is_not_published(scene: Scene, make_output: Call
     assert scene.stand(job_id) == ("accepted", 1, 0)
 
 
-def test_a_result_larger_than_the_cap_is_failed(scene: Scene, make_output: Callable[[str], Output]) -> None:
+def test_a_result_larger_than_the_cap_fails_the_order(scene: Scene, make_output: Callable[[str], Output]) -> None:
     scene.restart(cap=2 << 20)
     job_id = scene.running()
     scene.write(f"{job_id}/1/1/r.zip").write_bytes(b"x" * (3 << 20))
@@ -479,7 +582,7 @@ def test_a_result_larger_than_the_cap_is_failed(scene: Scene, make_output: Calla
     assert "keeps 2 MiB" in scene.job(job_id).message
 
 
-def test_an_order_that_need_not_wait_any_more_says_so(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_of_waiting_is_removed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.files.space._EVERY", 0)
     busy = [scene.running(), scene.running()]
     waiting = scene.order()
@@ -493,7 +596,7 @@ def test_an_order_that_need_not_wait_any_more_says_so(scene: Scene, monkeypatch:
     assert scene.stand(busy[0])[0] == "running"
 
 
-def test_a_stop_hands_back_what_runs_and_publishes_what_is_done(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_interrupts_runs_and_publishes_finished_results(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.reconcile._END", 0.2)
     done, lost, failed = scene.running(), scene.running(), scene.running("echo")
 

@@ -1,4 +1,4 @@
-"""The DAGs of the production services: as they are parsed, and as a real Airflow runs them; the services are played."""
+"""The DAGs of the production services, parsed and run by a real Airflow with stand-ins for the services."""
 
 import json
 import re
@@ -118,7 +118,7 @@ LISTED: dict[str, tuple[int, int, int, float, str, dict[str, float]]] = {
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_a_dag_has_the_figures_that_are_listed(name: str) -> None:
+def test_a_dag_has_the_documented_settings(name: str) -> None:
     dag = parsed()[name]
     runs, at_once, retries, pause, queue, limits = LISTED[name]
     assert (dag["runs"], dag["tasks_at_once"], dag["schedule"]) == (runs, at_once, "None")
@@ -129,12 +129,12 @@ def test_a_dag_has_the_figures_that_are_listed(name: str) -> None:
         assert task["at_once"] == at_once
 
 
-def test_there_is_a_dag_for_each_service_and_its_twin() -> None:
+def test_each_service_has_a_dag_and_a_twin() -> None:
     assert set(LISTED) == SERVICES <= parsed().keys()
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_operators_are_told_of_a_final_failure_and_of_no_retry(name: str) -> None:
+def test_operators_get_a_mail_of_a_final_failure_and_not_of_a_retry(name: str) -> None:
     tasks = parsed()[name]["tasks"]
     assert {task["retried"] == [] for task in tasks.values()} == {True}
     assert {name: task["failed"] for name, task in tasks.items()} == {
@@ -143,7 +143,7 @@ def test_operators_are_told_of_a_final_failure_and_of_no_retry(name: str) -> Non
     assert parsed()[name]["failed"] == []
 
 
-def test_both_tasks_run_once_more_where_the_model_failed_but_for_tests() -> None:
+def test_both_tasks_run_again_after_a_failed_model_except_in_tests() -> None:
     tasks = {name: (task["after"], task["rule"]) for name, task in parsed()["apply-model"]["tasks"].items()}
     assert tasks == {
         "calculate_feature_service": ([], "all_success"),
@@ -225,7 +225,7 @@ def _played(asked: Asked) -> Reply:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A run that is over: what was asked of the services, how its tasks ended, and the mails about it."""
+    """A finished run: the requests to the services, the states of its tasks, and the mails about it."""
 
     state: str
     ending: Done | Failed | None
@@ -242,7 +242,7 @@ class Ran:
 
 
 class Stage:
-    """An Airflow beside the played services and a mail server."""
+    """An Airflow with stand-ins for the services and a mail server."""
 
     def __init__(self, airflow: Airflow, played: PlayedServices, postman: Postman) -> None:
         self._airflow = airflow
@@ -335,12 +335,12 @@ def _all(airflow: Airflow, played: PlayedServices, stage: Stage) -> dict[str, Ra
 
 
 def _problems(airflow: Airflow) -> list[str]:
-    """Return what `check` and readiness say of Airflow, as the server's own user."""
+    """Return the problems that `check` and readiness report for the server's own user."""
     access = AirflowAccess(airflow.url, airflow.username, airflow.password)
     with closing(Client(access)) as client:
-        pulse = AirflowHealth(access)
-        assert pulse.trouble() == ""
-        return [*examine(client, SERVICES).lacks(SERVICES), *sorted(pulse.lacking["sample-extraction"])]
+        health = AirflowHealth(access)
+        assert health.trouble() == ""
+        return [*examine(client, SERVICES).lacks(SERVICES), *sorted(health.lacking["sample-extraction"])]
 
 
 def reason(run: Ran) -> str:
@@ -363,7 +363,7 @@ def test_the_model_is_applied_and_its_answer_is_the_result(ran: dict[str, Ran]) 
     assert run.mails == []
 
 
-def test_a_model_that_fails_runs_once_more_without_the_cache(ran: dict[str, Ran]) -> None:
+def test_a_failed_model_runs_again_without_the_cache(ran: dict[str, Ran]) -> None:
     run = ran["cached"]
     assert (run.state, run.ending) == ("success", Done((Output("result", {"files": ["s3://b/out.tif"]}),)))
     assert run.count() == {"/s2scenesfeatures": 2, "/applymodel": 12}
@@ -376,14 +376,14 @@ def test_a_model_that_fails_runs_once_more_without_the_cache(ran: dict[str, Ran]
     assert len(run.mails) == 1
 
 
-def test_in_tests_a_model_that_fails_is_failed(ran: dict[str, Ran]) -> None:
+def test_a_failed_model_of_a_test_order_fails_the_order(ran: dict[str, Ran]) -> None:
     run = ran["ill"]
     assert reason(run) == "apply-model-service failed with status 500"
     assert run.count() == {"/s2scenesfeatures": 1, "/applymodel": 3}
     assert run.tasks["apply_model_service"] == ("failed", 3)
 
 
-def test_the_operators_get_one_mail_of_a_final_failure(ran: dict[str, Ran]) -> None:
+def test_operators_get_one_mail_of_a_final_failure(ran: dict[str, Ran]) -> None:
     [mail] = ran["ill"].mails
     assert mail.startswith("Landcast: apply_model_service of apply-model-testing failed\n")
     assert "models/" not in mail
@@ -391,7 +391,7 @@ def test_the_operators_get_one_mail_of_a_final_failure(ran: dict[str, Ran]) -> N
         assert ran[name].mails == []
 
 
-def test_a_failure_that_passes_is_tried_again(ran: dict[str, Ran]) -> None:
+def test_a_temporary_failure_is_tried_again(ran: dict[str, Ran]) -> None:
     run = ran["retried"]
     assert (run.state, run.ending) == ("success", Done((Output("result", {"path": "o"}),)))
     assert [asked.query["process_id"].rpartition(".")[2] for asked in run.asked] == ["1_1", "1_2"]
@@ -406,13 +406,13 @@ def test_a_refusal_is_not_tried_again(ran: dict[str, Ran]) -> None:
     assert len(run.mails) == 1
 
 
-def test_entries_are_answered_in_the_order_of_the_list(ran: dict[str, Ran]) -> None:
+def test_answers_have_the_order_of_the_list(ran: dict[str, Ran]) -> None:
     run = ran["entries"]
     assert run.ending == Done((Output("result", [{"file": "33UXP"}, {"file": "34UXP"}]),))
     assert {asked.query["process_id"].rpartition(".")[2] for asked in run.asked} == {"1_0_1", "1_1_1"}
 
 
-def test_a_failure_says_which_entries_failed_while_the_others_went_on(ran: dict[str, Ran]) -> None:
+def test_a_failure_names_the_failed_entries_while_others_continue(ran: dict[str, Ran]) -> None:
     run = ran["some"]
     refused = 'sample-extraction-service refused it with status 400: {"message": "no such tile"}'
     assert reason(run) == (
@@ -429,13 +429,13 @@ def test_a_failure_says_which_entries_failed_while_the_others_went_on(ran: dict[
     assert len(run.mails) == 2
 
 
-def test_a_service_beyond_its_time_is_tried_again_and_then_failed(ran: dict[str, Ran]) -> None:
+def test_a_service_that_times_out_is_tried_again_and_then_fails(ran: dict[str, Ran]) -> None:
     run = ran["slow"]
-    assert reason(run) == "the service did not answer within the time that it has"
+    assert reason(run) == "the service did not answer within its time limit"
     assert run.tasks["ask"] == ("failed", 2)
 
 
-def test_a_service_without_a_connection_ends_the_order_at_once_and_is_told_to_all(ran: dict[str, Ran]) -> None:
+def test_a_service_without_a_connection_fails_the_order_at_once_and_is_reported(ran: dict[str, Ran]) -> None:
     run = ran["unconnected"]
     lacking = "Airflow has no connection clc_test_calculate_feature_service"
     assert reason(run) == f"calculate-feature-service is not set up: {lacking}"
@@ -445,7 +445,7 @@ def test_a_service_without_a_connection_ends_the_order_at_once_and_is_told_to_al
     assert run.said[-1] == "clc_prod_sample_extraction_service"
 
 
-def test_an_order_says_which_try_it_is_at_and_what_the_last_one_met(ran: dict[str, Ran]) -> None:
+def test_an_order_reports_its_try_and_the_failure_of_the_last_one(ran: dict[str, Ran]) -> None:
     said = ran["ill"].said
     met = "apply-model-service failed with status 500."
     expected = (

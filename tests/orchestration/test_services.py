@@ -1,4 +1,4 @@
-"""What the services of production are asked and what of their answers is taken: over real sockets, every odd answer."""
+"""Requests to the production services and their accepted answers, over real sockets with every unusual answer."""
 
 import json
 import socket
@@ -56,7 +56,7 @@ NAME = "S2A_MSIL2A_20230501T100031_N0509_R122_T33UXP_20230501T134502"
 
 @pytest.fixture
 def play() -> Iterator[Play]:
-    """Return a function that plays the services: each answers this, or what a function says of what was asked."""
+    """Return a function that starts stand-ins for the services with a fixed or computed answer."""
     playing: list[PlayedServices] = []
 
     def start(reply: Reply | Callable[[Asked], Reply]) -> PlayedServices:
@@ -72,7 +72,7 @@ def features_of(files: Any, dates: Any = ("2023-05-01",)) -> Reply:
     return Reply({"results": {"data": files, "metadata": {"acquisition_dates": dates}}})
 
 
-def test_the_features_are_asked_for_with_the_count_of_observations(play: Play) -> None:
+def test_features_are_requested_with_the_count_of_observations(play: Play) -> None:
     played = play(features_of(FILES))
     before = json.dumps(MODEL)
     taken = calculate_features(played.service(), MODEL, "run_1", use_cache=True)
@@ -102,14 +102,14 @@ def test_the_features_are_asked_for_with_the_count_of_observations(play: Play) -
     assert asked.headers["Content-Type"] == "application/json"
 
 
-def test_data_without_features_get_the_count_alone(play: Play) -> None:
+def test_inputs_without_features_request_only_the_count(play: Play) -> None:
     played = play(features_of(FILES))
     calculate_features(played.service(), {**MODEL, "data": {}}, "run_1", use_cache=False)
     assert played.asked[0].content == {"features": {"SCL": {"values": ["COUNT"]}}}
     assert played.asked[0].query["use_cache"] == "False"
 
 
-def test_the_source_of_data_is_the_callers_else_the_operators(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_source_is_that_of_the_caller_or_the_operator(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     played = play(features_of(FILES))
     monkeypatch.setenv("LANDCAST_AIRFLOW_DATA_SOURCE", "cdse")
     calculate_features(played.service(), MODEL, "run_1", use_cache=False)
@@ -133,7 +133,7 @@ def test_the_source_of_data_is_the_callers_else_the_operators(play: Play, monkey
         {"results": {"data": {"NDVI": {"MEDIAN": "a.tif.json"}}, "metadata": {"acquisition_dates": []}}},
     ],
 )
-def test_features_of_another_shape_are_none(play: Play, answer: Any) -> None:
+def test_features_of_an_unexpected_type_are_refused(play: Play, answer: Any) -> None:
     service = play(Reply(answer)).service("calculate-feature-service")
     with pytest.raises(ServiceFailed, match="calculate-feature-service answered nonsense: there "):
         calculate_features(service, MODEL, "run_1", use_cache=True)
@@ -190,12 +190,12 @@ def test_samples_are_extracted_from_a_scene_or_a_product(play: Play, entry: Any,
 
 
 @pytest.mark.parametrize("name", ["x", NAME.replace("20230501T10", "20230230T10"), f"{NAME}\n", f"x{NAME}"])
-def test_what_is_no_name_of_a_product_names_no_scene(name: str) -> None:
+def test_an_invalid_product_name_has_no_scene(name: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         scene_of({"product_id": name, "bands": ["B02"]})
 
 
-def test_a_failure_says_which_entries_failed_and_which_did_not() -> None:
+def test_a_failure_names_the_failed_and_successful_entries() -> None:
     entries = [SCENE, {"product_id": NAME, "bands": ["B02"]}, SCENE]
     assert summary(entries, {1: "no such product"}) == (
         f"1 of 3 entries failed: s2_parameter_list[1] ({NAME}): no such product; succeeded: s2_parameter_list[0, 2]"
@@ -206,7 +206,7 @@ def test_a_failure_says_which_entries_failed_and_which_did_not() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_refusal_says_what_the_service_says(play: Play, status: int) -> None:
+def test_a_refusal_has_the_text_of_the_service(play: Play, status: int) -> None:
     said = 'no\n such   tile \x1b[31m "' + "x" * 1000
     service = play(Reply(body=said.encode(), status=status)).service("sample-extraction-service")
     with pytest.raises(ServiceRefused) as caught:
@@ -218,7 +218,7 @@ def test_a_refusal_says_what_the_service_says(play: Play, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 401, 403, 302, 307, 100 + 99])
-def test_any_other_status_is_a_failure_that_may_pass(play: Play, status: int) -> None:
+def test_any_other_status_is_a_temporary_failure(play: Play, status: int) -> None:
     """A redirect is not followed: a service of the operator's must not choose where an order goes."""
     played = play(Reply({"secret": "stack"}, status=status, headers={"Location": "/elsewhere"}))
     with pytest.raises(ServiceFailed, match=f"^apply-model-service failed with status {status}$") as caught:
@@ -247,40 +247,40 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("reply", "what"), NONSENSE)
-def test_nonsense_is_a_failure_that_names_the_service(play: Play, reply: Reply, what: str) -> None:
+def test_an_invalid_answer_is_a_failure_with_the_service(play: Play, reply: Reply, what: str) -> None:
     service = play(reply).service("sample-extraction-service")
     with pytest.raises(ServiceFailed, match=f"^sample-extraction-service answered nonsense: .*{what}"):
         prepare_samples(service, SAMPLES, "run_1")
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(after=5), Reply({"a": "x" * 100}, drip=0.1)], ids=["no byte", "a byte at a time"]
+    "reply", [Reply(after=90), Reply({"a": "x" * 300}, drip=0.3)], ids=["no byte", "a byte at a time"]
 )
 def test_a_slow_answer_ends_at_the_limit(play: Play, reply: Reply) -> None:
     service, start = play(reply).service(seconds=0.5), time.monotonic()
     with pytest.raises(ServiceFailed, match=r"^apply-model-service did not answer within 0.5 s$"):
         prepare_samples(service, SAMPLES, "run_1")
-    assert time.monotonic() - start < 4.5
+    assert time.monotonic() - start < 45
 
 
 @pytest.mark.parametrize(
     "url", ["ftp://x:1", "", "http://:5000", "http://a b:5000", "http://me:secret@x:5000", "http://x:0"]
 )
-def test_an_address_that_is_none_is_no_outage(url: str) -> None:
+def test_an_invalid_address_is_not_an_outage(url: str) -> None:
     with pytest.raises(ServiceNotSetUp, match=r"^apply-model-service is not set up: its connection has no") as caught:
         prepare_samples(Service("apply-model-service", url, 5), SAMPLES, "run_1")
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no-such-host.invalid:5000"])
-def test_a_service_that_is_not_there_is_a_failure_without_its_address(url: str) -> None:
+def test_an_unreachable_service_is_a_failure_without_its_address(url: str) -> None:
     with pytest.raises(ServiceFailed, match=r"^apply-model-service cannot be reached") as caught:
         prepare_samples(Service("apply-model-service", url, 5), SAMPLES, "run_1")
     assert "://" not in str(caught.value)
     assert "127.0.0.1" not in str(caught.value)
 
 
-def test_a_service_whose_machine_is_gone_is_noticed_while_it_is_waited_for(play: Play) -> None:
+def test_a_lost_machine_is_detected_while_waiting_for_the_service(play: Play) -> None:
     connection = connect(parse_address(play(Reply()).url), time.monotonic() + 9, allowed=any_address)
     connection.connect()
     [sock] = connection._open
@@ -290,7 +290,7 @@ def test_a_service_whose_machine_is_gone_is_noticed_while_it_is_waited_for(play:
     connection.hang_up()
 
 
-def test_a_login_is_sent_and_shown_nowhere(play: Play) -> None:
+def test_a_login_is_sent_and_never_shown(play: Play) -> None:
     played = play(Reply({"a": 1}))
     service = played.service(login="me:pässword")
     prepare_samples(service, SAMPLES, "run_1")
@@ -298,7 +298,7 @@ def test_a_login_is_sent_and_shown_nowhere(play: Play) -> None:
     assert "ssword" not in repr(service)
 
 
-def test_proxies_of_the_environment_are_not_used(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_variables_are_ignored(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     assert prepare_samples(play(Reply({"a": 1})).service(), SAMPLES, "run_1") == {"a": 1}
 
@@ -327,7 +327,7 @@ def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
         {"job": JOB, "attempt": 0},
     ],
 )
-def test_a_run_that_was_started_for_no_order_writes_nowhere(conf: Any, tmp_path: Any) -> None:
+def test_a_run_without_an_order_writes_nothing(conf: Any, tmp_path: Any) -> None:
     """Who may start runs in Airflow must not choose which folder is written to."""
     with pytest.raises(WorkFailed, match="started for no order"):
         ServiceRun.of(conf, "run", tmp_path)

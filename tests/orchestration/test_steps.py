@@ -1,4 +1,4 @@
-"""The steps of an order as tasks of Airflow do them: each in a process of its own, without Airflow."""
+"""The steps of an order as tasks of Airflow execute them: each in a separate process, without Airflow."""
 
 import json
 import os
@@ -34,7 +34,7 @@ Started = subprocess.Popen[str]
 
 @dataclass
 class Bureau:
-    """An order that runs, and what its tasks are told."""
+    """A running order and the arguments of its tasks."""
 
     store: StoredJobs
     job: Job
@@ -104,14 +104,14 @@ def _until(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_an_order_is_done_at_once_by_one_step(make_bureau: MakeBureau) -> None:
+def test_an_order_is_performed_by_one_step(make_bureau: MakeBureau) -> None:
     inputs = {"stringInput": "{{ 1 }} é", "numberInput": 1}
     bureau = make_bureau("echo", inputs, {"stringOutput": {}})
     assert bureau.run("perform") is None
     assert bureau.endings() == {"1": Done((Output("stringOutput", "{{ 1 }} é"),))}
 
 
-def test_what_is_light_starts_quickly(make_bureau: MakeBureau) -> None:
+def test_light_steps_start_quickly(make_bureau: MakeBureau) -> None:
     bureau = make_bureau("echo", {"stringInput": "a"})
     program = (
         "import sys, json; from orchestration.work.steps import perform; "
@@ -123,7 +123,7 @@ def test_what_is_light_starts_quickly(make_bureau: MakeBureau) -> None:
     assert not heavy & set(loaded.stdout.split())
 
 
-def test_parts_are_made_at_the_same_time_and_assembled_in_their_order(make_bureau: MakeBureau) -> None:
+def test_parts_are_made_in_parallel_and_assembled_in_order(make_bureau: MakeBureau) -> None:
     bureau = make_bureau("five", outputs={"numbers": {}})
     planned = bureau.run("plan")
     assert [(each["index"], each["count"], each["part"]["number"]) for each in planned] == [(n, 5, n) for n in range(5)]
@@ -145,7 +145,7 @@ def test_parts_are_made_at_the_same_time_and_assembled_in_their_order(make_burea
     assert job.progress == 90
 
 
-def test_progress_counts_the_parts_that_are_made(make_bureau: MakeBureau) -> None:
+def test_progress_counts_the_finished_parts(make_bureau: MakeBureau) -> None:
     bureau = make_bureau("five")
     planned = bureau.run("plan")
     for index, percent in ((3, 26), (0, 42)):
@@ -163,7 +163,7 @@ def test_progress_counts_the_parts_that_are_made(make_bureau: MakeBureau) -> Non
         ("full", NO_SPACE, None),
     ],
 )
-def test_a_step_says_by_its_code_who_must_mend_what_failed(
+def test_the_exit_code_of_a_step_shows_who_must_repair_a_failure(
     make_bureau: MakeBureau, process: str, code: int, ending: Failed | None
 ) -> None:
     bureau = make_bureau(process)
@@ -175,7 +175,7 @@ def test_a_step_says_by_its_code_who_must_mend_what_failed(
     assert (ending.reason if ending else "no space left") in errors
 
 
-def test_what_is_unexpected_is_told_to_the_log_alone(make_bureau: MakeBureau) -> None:
+def test_an_unexpected_error_is_only_in_the_log(make_bureau: MakeBureau) -> None:
     bureau = make_bureau("break")
     [planned] = bureau.run("plan")
     step = bureau.start("make", planned)
@@ -200,8 +200,8 @@ def test_a_step_of_another_attempt_does_nothing(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [bureau.attempt / ORDER_FILE]
 
 
-def test_a_step_is_told_no_path(make_bureau: MakeBureau, tmp_path: Path) -> None:
-    """Attack: who may begin a run by hand names a job that is a path."""
+def test_a_step_gets_no_path_from_the_run(make_bureau: MakeBureau, tmp_path: Path) -> None:
+    """Attack: a user who may start a run by hand names a path as the job."""
     bureau = make_bureau("echo")
     step = bureau.start("perform", told={**bureau.told, "job": "../../outside"})
     step.communicate(timeout=60)
@@ -211,7 +211,7 @@ def test_a_step_is_told_no_path(make_bureau: MakeBureau, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("process", ["files", "rest"])
 def test_a_step_stops_once_its_order_is_dismissed(make_bureau: MakeBureau, process: str) -> None:
-    """Also one that has nothing to tell for a long time, as a reader of a slow disk."""
+    """Also a step without reports for a long time, such as a reader of a slow disk."""
     bureau = make_bureau(process, {"steps": 3000})
     step = bureau.start("perform")
     folder = bureau.attempt / "1"
@@ -223,14 +223,14 @@ def test_a_step_stops_once_its_order_is_dismissed(make_bureau: MakeBureau, proce
     assert not folder.exists()
 
 
-def test_a_database_that_is_away_stops_no_step(make_bureau: MakeBureau) -> None:
+def test_an_unavailable_database_stops_no_step(make_bureau: MakeBureau) -> None:
     bureau = make_bureau("echo", {"stringInput": "a", "pause": 1})
     bureau.environment["LANDCAST_DATABASE_URL"] = "postgresql://nobody:x@127.0.0.1:1/none"
     bureau.run("perform")
     assert bureau.endings() == {"1": Done((Output("stringOutput", "a"),))}
 
 
-def test_what_a_killed_try_left_is_in_nobody_s_way(make_bureau: MakeBureau) -> None:
+def test_files_of_a_killed_try_do_not_disturb_the_next(make_bureau: MakeBureau) -> None:
     """Airflow runs a task again after a crash, now and then under the same number, while the first may still work."""
     bureau = make_bureau("files", {"steps": 60})
     killed, still = bureau.start("perform"), bureau.start("perform", try_=2)
@@ -249,7 +249,7 @@ def test_what_a_killed_try_left_is_in_nobody_s_way(make_bureau: MakeBureau) -> N
         assert ending.manifest[0].file.size == 600_000
 
 
-def test_a_step_dies_with_the_task_that_began_it(make_bureau: MakeBureau) -> None:
+def test_a_step_ends_with_its_task(make_bureau: MakeBureau) -> None:
     """Airflow kills a task that it stops, and the program that it began for our Python with nothing."""
     bureau = make_bureau("files", {"steps": 3000})
     program = "import subprocess, sys; subprocess.run(sys.argv[1:])"

@@ -20,13 +20,13 @@ from orchestration.store.jobs import StoredJobs
 from orchestration.store.listing import listing_of
 from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
-from tests.places import BOTH, IN_A_PROCESS, PlaceOf
+from tests.databases import BOTH, IN_A_PROCESS, DatabaseOf
 from tests.postgres import Postgres
 
 MakeStore = Callable[..., StoredJobs]
 MakeOrder = Callable[..., Order]
 
-both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+both = pytest.mark.parametrize("database_of", BOTH, indirect=True)
 
 _VALUE = (Output("stringOutput", "x"),)
 
@@ -109,7 +109,7 @@ def test_a_change_happens_only_from_the_state_it_names(make_store: MakeStore, st
 
 
 @both
-def test_an_order_comes_back_as_it_was_given(make_store: MakeStore) -> None:
+def test_a_stored_order_is_read_unchanged(make_store: MakeStore) -> None:
     order = Order(
         "extract-product",
         {"aoi": "POLYGON((…))", "n": [1, 2.5, None, {"ä": "\x00'\";--"}]},
@@ -131,14 +131,14 @@ def test_an_order_comes_back_as_it_was_given(make_store: MakeStore) -> None:
 
 
 @both
-def test_unknown_jobs_are_not_there(make_store: MakeStore) -> None:
+def test_unknown_jobs_are_missing(make_store: MakeStore) -> None:
     store = make_store()
     assert (store.get("x"), store.begin("x"), store.dismiss("x")) == (None, None, None)
     assert not store.publish("x", 1, ())
 
 
 @both
-def test_attempts_and_failures_are_counted_apart(make_store: MakeStore) -> None:
+def test_attempts_and_failures_are_counted_separately(make_store: MakeStore) -> None:
     store = make_store()
     job = _running(store)
     store.hand_back(job.id, 1, counted=False)
@@ -150,7 +150,34 @@ def test_attempts_and_failures_are_counted_apart(make_store: MakeStore) -> None:
 
 
 @both
-def test_progress_is_told_by_the_running_attempt_only(make_store: MakeStore) -> None:
+def test_the_history_has_every_change_of_the_status(make_store: MakeStore, database_of: DatabaseOf) -> None:
+    store = make_store()
+    job, other = _running(store), _running(store)
+    store.report(job.id, 1, 40, "reading")
+    store.hand_back(job.id, 1, counted=True)
+    store.begin(job.id)
+    store.fail(job.id, 2, "the source is broken")
+    store.dismiss(other.id)
+    told = [(event.status, event.attempt, event.message) for event in store.history(job.id)]
+    assert told == [
+        (Status.RUNNING, 1, ""),
+        (Status.ACCEPTED, 1, "waits to be run again"),
+        (Status.RUNNING, 2, ""),
+        (Status.FAILED, 2, "the source is broken"),
+    ]
+    ended = store.get(job.id)
+    assert ended is not None
+    assert store.history(job.id)[-1].at == ended.finished
+    assert [event.status for event in store.history(other.id)] == [Status.RUNNING, Status.DISMISSED]
+    store.dismiss(job.id)
+    store.files_removed(job.id)
+    assert store.purge(datetime.now(UTC) + timedelta(days=1)) == 1
+    left = database_of.run("select status from history where job in (:job, :other)", job=job.id, other=other.id)
+    assert left == [("running",), ("dismissed",)], "gone with its job"
+
+
+@both
+def test_only_the_running_attempt_reports_progress(make_store: MakeStore) -> None:
     store = make_store()
     job = _running(store)
     store.report(job.id, 1, 40, "reading")
@@ -209,17 +236,17 @@ def test_threads_with_one_key_store_one_job(make_store: MakeStore, make_order: M
 
 
 @both
-def test_processes_with_one_key_store_one_job(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_processes_with_one_key_store_one_job(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     program = """
 from orchestration.job import Order
 from orchestration.store.jobs import StoredJobs
-store = StoredJobs(place)
+store = StoredJobs(database)
 sys.stdin.readline()
 order = Order("echo", {}, "local", idempotency_key="k", request_hash="h")
 print(store.add(order)[0].id, end="")
 store.close()"""
-    command = [sys.executable, "-c", IN_A_PROCESS + program, place_of.text]
+    command = [sys.executable, "-c", IN_A_PROCESS + program, database_of.text]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     answers = {process.communicate("go\n")[0] for process in processes}
     assert len(answers) == 1
@@ -243,7 +270,7 @@ def test_the_list_is_newest_first_and_paged(make_store: MakeStore, make_order: M
 
 
 @both
-def test_every_filter_filters(make_store: MakeStore, make_order: MakeOrder) -> None:
+def test_every_filter_selects_jobs(make_store: MakeStore, make_order: MakeOrder) -> None:
     store = make_store()
     mine, _ = store.add(make_order("extract-product", owner="me"))
     done = _successful(store)
@@ -271,12 +298,12 @@ def test_every_filter_filters(make_store: MakeStore, make_order: MakeOrder) -> N
 
 
 @both
-def test_the_duration_of_a_running_job_grows(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_the_duration_of_a_running_job_grows(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     running, done = _running(store), _successful(store)
-    place_of.run("update jobs set started = started - 100 * 1000000")
+    database_of.run("update jobs set started = started - 100 * 1000000")
     assert [job.id for job in store.find(JobQuery(min_duration=99, max_duration=110)).jobs] == [done.id, running.id]
-    place_of.run("update jobs set finished = started + 1000000 where finished is not null")
+    database_of.run("update jobs set finished = started + 1000000 where finished is not null")
     assert [job.id for job in store.find(JobQuery(min_duration=99)).jobs] == [running.id]
 
 
@@ -339,18 +366,18 @@ def test_all_jobs_are_counted_by_an_index_of_nothing_else(postgres: Postgres) ->
 
 @both
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-def test_a_page_begins_at_a_job_of_another_whatever_is_left_of_it(make_store: MakeStore, limit: int) -> None:
+def test_a_page_continues_from_a_job_of_another_page(make_store: MakeStore, limit: int) -> None:
     store = make_store()
     jobs = [_accepted(store) for _ in range(8)][::-1]
     ids = [job.id for job in jobs]
-    for place, job in enumerate(jobs):
+    for database, job in enumerate(jobs):
         cursor = JobCursor(job.created, job.id)
         page = store.find(JobQuery(limit=limit, cursor=cursor))
-        assert [each.id for each in page.jobs] == ids[place + 1 : place + 1 + limit]
-        assert (page.matched, page.newer, page.older) == (8, True, place + 1 + limit < 8)
+        assert [each.id for each in page.jobs] == ids[database + 1 : database + 1 + limit]
+        assert (page.matched, page.newer, page.older) == (8, True, database + 1 + limit < 8)
         page = store.find(JobQuery(limit=limit, cursor=replace(cursor, newer=True)))
-        assert [each.id for each in page.jobs] == ids[max(0, place - limit) : place]
-        assert (page.newer, page.older) == (place > limit, True)
+        assert [each.id for each in page.jobs] == ids[max(0, database - limit) : database]
+        assert (page.newer, page.older) == (database > limit, True)
     for _ in range(2):
         store.dismiss(ids[3])
     gone = JobCursor(jobs[3].created, ids[3])
@@ -358,10 +385,10 @@ def test_a_page_begins_at_a_job_of_another_whatever_is_left_of_it(make_store: Ma
 
 
 @both
-def test_jobs_of_one_moment_are_on_one_page_each(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_jobs_of_the_same_time_are_listed_once(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     ids = sorted((_accepted(store).id for _ in range(9)), reverse=True)
-    place_of.run("update jobs set created = 1764000000123456")
+    database_of.run("update jobs set created = 1764000000123456")
     seen: list[str] = []
     cursor = None
     while (page := store.find(JobQuery(limit=2, cursor=cursor))).jobs:
@@ -371,16 +398,57 @@ def test_jobs_of_one_moment_are_on_one_page_each(make_store: MakeStore, place_of
 
 
 @both
-def test_a_change_of_any_connection_is_noticed_once(make_store: MakeStore) -> None:
+def test_a_change_by_any_connection_is_noticed_once(make_store: MakeStore) -> None:
     one, other = make_store(), make_store()
     assert one.changed()
     assert not one.changed()
     job = _accepted(other)
     assert one.changed()
     assert not one.changed()
-    one.begin(job.id)
-    assert one.changed(), "its own writes too"
+    other.begin(job.id)
+    assert one.changed()
     assert not one.changed()
+
+
+def test_a_stores_own_changes_are_ignored_and_hide_no_others(make_store: MakeStore) -> None:
+    one, other = make_store(), make_store()
+    job = _accepted(other)
+    one.changed()
+    one.begin(job.id)
+    assert not one.changed()
+    other.report(job.id, 1, 10, "")
+    one.report(job.id, 1, 20, "")
+    assert one.changed()
+    assert not one.changed()
+
+
+@both
+def test_changes_in_one_transaction_are_atomic(make_store: MakeStore) -> None:
+    store, other = make_store(), make_store()
+    ends, begins = _running(store), _accepted(store)
+
+    def change() -> None:
+        with store.together() as changes:
+            assert changes.publish(ends.id, 1, ())
+            assert changes.begin(begins.id)
+            assert not changes.fail(ends.id, 1, "it is over"), "each sees those before it"
+            assert [_status(other, job) for job in (ends, begins)] == ["running", "accepted"]
+            if fails:
+                raise KeyError
+
+    fails = True
+    with pytest.raises(KeyError):
+        change()
+    assert [_status(other, job) for job in (ends, begins)] == ["running", "accepted"]
+    fails = False
+    change()
+    assert [_status(other, job) for job in (ends, begins)] == ["successful", "running"]
+
+
+def _status(store: StoredJobs, job: Job) -> str:
+    found = store.get(job.id)
+    assert found is not None
+    return found.status.value
 
 
 def test_a_locked_database_is_unavailable_and_loses_nothing(make_store: MakeStore, state_dir: Path) -> None:
@@ -397,7 +465,7 @@ def test_a_locked_database_is_unavailable_and_loses_nothing(make_store: MakeStor
     assert store.find(JobQuery()).matched == 1
 
 
-def test_a_full_disk_is_unavailable_and_stores_nothing_half(make_store: MakeStore, state_dir: Path) -> None:
+def test_a_full_disk_makes_the_store_unavailable_without_partial_rows(make_store: MakeStore, state_dir: Path) -> None:
     store = make_store()
     job = _accepted(store)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -411,7 +479,7 @@ def test_a_full_disk_is_unavailable_and_stores_nothing_half(make_store: MakeStor
     assert store.add(Order("echo", {"stringInput": "x" * 100_000}, "local"))[1]
 
 
-def test_a_folder_that_is_none_and_a_newer_database_are_unavailable(tmp_path: Path) -> None:
+def test_an_invalid_folder_and_a_newer_database_are_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable):
         StoredJobs(tmp_path / "file" / "orders.sqlite")
@@ -422,14 +490,14 @@ def test_a_folder_that_is_none_and_a_newer_database_are_unavailable(tmp_path: Pa
 
 
 @both
-def test_a_committed_order_survives_the_death_of_its_process(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_a_committed_order_survives_the_death_of_its_process(make_store: MakeStore, database_of: DatabaseOf) -> None:
     program = """
 import os, signal
 from orchestration.job import Order
 from orchestration.store.jobs import StoredJobs
-print(StoredJobs(place).add(Order("echo", {"a": 1}, "local"))[0].id, end="", flush=True)
+print(StoredJobs(database).add(Order("echo", {"a": 1}, "local"))[0].id, end="", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)"""
-    command = [sys.executable, "-c", IN_A_PROCESS + program, place_of.text]
+    command = [sys.executable, "-c", IN_A_PROCESS + program, database_of.text]
     job_id = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     job = make_store().get(job_id)
     assert job is not None
@@ -437,7 +505,7 @@ os.kill(os.getpid(), signal.SIGKILL)"""
 
 
 @both
-def test_the_end_of_files(make_store: MakeStore, make_output: Callable[[str], Output]) -> None:
+def test_files_expire(make_store: MakeStore, make_output: Callable[[str], Output]) -> None:
     store = make_store(files_days=30)
     job = _running(store)
     store.publish(job.id, 1, (make_output(f"{job.id}/1/1/r.zip"),))
@@ -458,7 +526,7 @@ def test_the_end_of_files(make_store: MakeStore, make_output: Callable[[str], Ou
 
 @pytest.mark.parametrize("state", ["failed", "dismissed", "deleted"])
 @both
-def test_files_of_a_job_without_result_go_at_once(make_store: MakeStore, state: str) -> None:
+def test_files_of_a_job_without_a_result_are_removed_at_once(make_store: MakeStore, state: str) -> None:
     store = make_store()
     job = _STATES[state](store)
     assert [due.id for due in store.files_to_remove(datetime.now(UTC))] == [job.id]
@@ -479,7 +547,7 @@ def test_values_alone_neither_expire_nor_hold_files(make_store: MakeStore) -> No
 
 
 @both
-def test_purge_forgets_what_is_finished_and_has_no_files(make_store: MakeStore) -> None:
+def test_purge_removes_finished_jobs_without_files(make_store: MakeStore) -> None:
     store = make_store()
     kept = [_accepted(store).id, _running(store).id, _dismissed(store).id]
     _successful(store)
@@ -498,7 +566,7 @@ def test_a_manifest_that_is_not_json_is_refused_before_it_is_stored(make_store: 
 
 
 @both
-def test_an_order_whose_result_is_there_is_born_successful(
+def test_an_order_with_an_existing_result_is_successful_at_once(
     make_store: MakeStore, make_output: Callable[[str], Output]
 ) -> None:
     store = make_store(files_days=3)
@@ -524,7 +592,7 @@ def test_an_order_whose_result_is_there_is_born_successful(
     assert (value.status, value.files_until) == (Status.SUCCESSFUL, None)
 
 
-def test_what_is_known_and_has_not_changed_is_not_made_anew(
+def test_unchanged_jobs_are_not_read_again(
     make_store: Callable[..., StoredJobs], make_order: Callable[..., Order]
 ) -> None:
     store = make_store()

@@ -1,4 +1,4 @@
-"""Many threads at once on either database: what one transaction decides, no other decides differently."""
+"""Many concurrent threads on either database: no two transactions decide differently."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +14,9 @@ from orchestration.errors import TooManyOpenOrders
 from orchestration.job import Job, Notice, Order, Output, Status
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
-from tests.places import BOTH, PlaceOf
+from tests.databases import BOTH, DatabaseOf
 
-pytestmark = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+pytestmark = pytest.mark.parametrize("database_of", BOTH, indirect=True)
 MakeStore = Callable[..., StoredJobs]
 
 _THREADS = 5
@@ -24,12 +24,12 @@ _VALUE = (Output("stringOutput", "x"),)
 
 
 def _together(*acts: Callable[[], object], times: int = 1) -> list[object]:
-    """Return what the acts return that several threads do at once."""
+    """Call the functions in concurrent threads; return their results."""
     with ThreadPoolExecutor(_THREADS) as threads:
         return [each.result() for each in [threads.submit(act) for _ in range(times) for act in acts]]
 
 
-def test_no_more_orders_are_open_than_may_be(make_store: MakeStore) -> None:
+def test_concurrent_orders_keep_the_limit_of_open_orders(make_store: MakeStore) -> None:
     store = make_store()
 
     def order() -> bool:
@@ -42,8 +42,8 @@ def test_no_more_orders_are_open_than_may_be(make_store: MakeStore) -> None:
     assert len(store.unfinished()) == 3
 
 
-def test_no_more_keys_are_made_than_may_be(place_of: PlaceOf) -> None:
-    with closing(ApiKeys(place_of())) as keys:
+def test_concurrent_requests_keep_the_limit_of_keys(database_of: DatabaseOf) -> None:
+    with closing(ApiKeys(database_of())) as keys:
 
         def make() -> bool:
             try:
@@ -54,7 +54,7 @@ def test_no_more_keys_are_made_than_may_be(place_of: PlaceOf) -> None:
         assert sum(map(bool, _together(make, times=MOST_KEYS + 15))) == MOST_KEYS
 
 
-def test_an_attempt_begins_once(make_store: MakeStore) -> None:
+def test_concurrent_workers_start_an_attempt_once(make_store: MakeStore) -> None:
     store = make_store()
     for _ in range(10):
         job, _ = store.add(Order("echo", {}, "ann"))
@@ -62,7 +62,7 @@ def test_an_attempt_begins_once(make_store: MakeStore) -> None:
         assert [each.attempt for each in begun if isinstance(each, Job)] == [1]
 
 
-def test_of_a_result_and_a_dismissal_the_first_decides(make_store: MakeStore) -> None:
+def test_the_first_of_a_result_and_a_dismissal_counts(make_store: MakeStore) -> None:
     """Dismissed twice is deleted: so a result that came first is deleted, one that came second is dropped."""
     store = make_store()
     for _ in range(20):
@@ -76,13 +76,13 @@ def test_of_a_result_and_a_dismissal_the_first_decides(make_store: MakeStore) ->
             assert (after.status, after.manifest) == (Status.DISMISSED, ())
 
 
-def test_an_entry_of_the_outbox_is_taken_once(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_concurrent_couriers_claim_an_entry_once(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     notice = Notice("callback", Status.RUNNING, "https://example.org/")
     ids = {store.add(Order("echo", {}, "ann", notices=(notice,)))[0].id for _ in range(30)}
     for job_id in ids:
         store.begin(job_id)
-    with closing(Outbox(place_of())) as outbox:
+    with closing(Outbox(database_of())) as outbox:
         taken: list[str] = []
 
         def take_all() -> None:

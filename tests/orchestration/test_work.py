@@ -66,7 +66,7 @@ def test_the_work_does_not_import_pygeoapi_nor_start_slowly() -> None:
 
 
 @pytest.mark.parametrize("name", ["extract-product", "echo"])
-def test_every_work_is_without_pygeoapi(name: str) -> None:
+def test_no_work_imports_pygeoapi(name: str) -> None:
     module = OURS[name].work
     program = f"import sys, {module}; print('pygeoapi' in sys.modules, {module}.WORK is None)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False False\n"
@@ -94,26 +94,24 @@ _LIKE_A_QUALIFIED = {"value": "<script>", "mediaType": "text/html\r\nX-Evil: 1"}
         ("imagesInput", ["aGk=", "aG8="], ["aGk=", "aG8="], "application/json"),
     ],
 )
-def test_echo_gives_back_what_it_was_given(
-    make_context: MakeBench, name: str, given: Any, value: Any, media_type: str
-) -> None:
+def test_echo_returns_its_inputs(make_context: MakeBench, name: str, given: Any, value: Any, media_type: str) -> None:
     ending = _ending(make_context({name: given}), lambda: work_of("echo"))
     assert ending == Done((Output(name.replace("Input", "Output"), value, media_type),))
 
 
-def test_echo_brings_images_from_their_addresses(make_context: MakeBench) -> None:
+def test_echo_fetches_images_from_their_addresses(make_context: MakeBench) -> None:
     context = make_context({"imagesInput": ["aGk=", {"href": "https://x.example/image"}]})
     ending = _ending(context, lambda: work_of("echo"))
     image = {"value": b64encode(b"\x89PNG").decode(), "encoding": "base64", "mediaType": "image/png"}
     assert ending == Done((Output("imagesOutput", ["aGk=", image]),))
 
 
-def test_echo_says_when_a_document_is_no_text(make_context: MakeBench) -> None:
+def test_echo_reports_a_document_that_is_not_text(make_context: MakeBench) -> None:
     ending = _ending(make_context({"geometryInput": {"href": "https://x.example/image"}}), lambda: work_of("echo"))
     assert ending == Failed("https://x.example/image: not text in UTF-8", fault="WorkFailed")
 
 
-def test_echo_pauses_and_says_so(make_context: MakeBench) -> None:
+def test_echo_pauses_and_reports_it(make_context: MakeBench) -> None:
     told: list[float] = []
     begin = time.monotonic()
     context = make_context({"pause": 0.5}, report=lambda fraction, _message: told.append(fraction))
@@ -123,7 +121,7 @@ def test_echo_pauses_and_says_so(make_context: MakeBench) -> None:
     assert len(told) > 1
 
 
-def test_only_the_outputs_asked_for_are_given(make_context: MakeBench) -> None:
+def test_only_the_requested_outputs_are_returned(make_context: MakeBench) -> None:
     inputs = {"stringInput": "a", "numberInput": 1}
     ending = _ending(make_context(inputs, outputs={"numberOutput": {}}), lambda: work_of("echo"))
     assert ending == Done((Output("numberOutput", 1),))
@@ -160,9 +158,7 @@ def _full_database() -> sqlite3.Error:
         (KeyError("secret"), "unexpected error"),
     ],
 )
-def test_a_failure_has_a_reason_that_a_person_understands(
-    make_context: MakeBench, error: Exception, reason: str
-) -> None:
+def test_a_failure_has_a_readable_reason(make_context: MakeBench, error: Exception, reason: str) -> None:
     ending = _ending(make_context(), lambda: _raising(error))
     assert isinstance(ending, Failed)
     assert reason in ending.reason
@@ -188,27 +184,29 @@ _FULL = OSError(errno.ENOSPC, "No space left on device")
         RuntimeError("TIFFAppendToStrip: write error: No space left on device"),
     ],
 )
-def test_a_full_disk_is_no_end_of_an_order(make_context: MakeBench, error: Exception) -> None:
+def test_a_full_disk_does_not_end_an_order(make_context: MakeBench, error: Exception) -> None:
     context = make_context()
     with pytest.raises(NoSpaceLeft):
         attempt(lambda: _raising(error), context)
     assert list(context.folder.iterdir()) == []
 
 
-def test_what_no_library_tells_is_asked_of_the_disk(make_context: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_detected_despite_the_error_of_a_library(
+    make_context: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestration.work.attempt.free_bytes", lambda _folder: 1000)
     with pytest.raises(NoSpaceLeft):
         attempt(lambda: _raising(RuntimeError("write error")), make_context())
     assert _ending(make_context(), lambda: _raising(NothingInside("sea"))) == Failed("sea", fault="NothingInside")
 
 
-def test_a_caller_s_words_are_not_taken_for_a_full_disk(make_context: MakeBench) -> None:
+def test_the_text_of_a_caller_is_not_mistaken_for_a_full_disk(make_context: MakeBench) -> None:
     """An order that says so itself would wait for ever."""
     error = WorkFailed("https://x.example/No space left on device: not text")
     assert isinstance(_ending(make_context(), lambda: _raising(error)), Failed)
 
 
-def test_a_process_without_work_and_a_result_that_is_no_json_fail(make_context: MakeBench) -> None:
+def test_a_missing_work_and_a_result_that_is_not_json_fail(make_context: MakeBench) -> None:
     assert isinstance(_ending(make_context(), lambda: work_of("no-such")), Failed)
     context = make_context()
     nan = _work(lambda part, _context: part, lambda *_: (Output("x", float("nan")),))
@@ -233,7 +231,7 @@ def test_progress_runs_from_part_to_part_to_the_assembly(make_context: MakeBench
     assert told == [0.01, 0.05, 0.1, 0.5, 0.9, 1]
 
 
-def test_an_ending_is_there_whole_or_not_at_all(make_context: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ending_is_written_atomically(make_context: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     context = make_context()
     none: RunState | None = read_ending(context.folder)
     assert none is None
@@ -253,20 +251,42 @@ def test_an_ending_is_there_whole_or_not_at_all(make_context: MakeBench, monkeyp
     assert read_ending(context.folder) == Done((Output("x", 1),))
 
 
-@pytest.mark.parametrize("text", ["", "[{", "[1]", '[{"id": "x", "no": 1, "file": null}]', "null"])
-def test_an_ending_that_cannot_be_read_is_a_failure(make_context: MakeBench, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "[{", "\0\0"])
+def test_an_ending_lost_by_a_power_failure_does_not_exist(make_context: MakeBench, text: str) -> None:
+    context = make_context()
+    (context.folder / "manifest.json").write_text(text)
+    assert read_ending(context.folder) is None
+
+
+def test_only_a_result_with_files_is_flushed_to_disk(
+    make_context: MakeBench, monkeypatch: pytest.MonkeyPatch, make_output: Callable[[str], Output]
+) -> None:
+    """What is not durable is published by a commit that is, or else made again."""
+    context = make_context()
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    value = _work(lambda part, _: part, lambda _pieces, _context: (Output("x", 1),))
+    assert isinstance(_ending(context, lambda: value), Done)
+    assert synced == []
+    file = _work(lambda part, _: part, lambda _pieces, _context: (make_output("a.zip"),))
+    assert isinstance(_ending(context, lambda: file), Done)
+    assert len(synced) == 5
+
+
+@pytest.mark.parametrize("text", ["[1]", '[{"id": "x", "no": 1, "file": null}]', "null"])
+def test_an_unreadable_ending_is_a_failure(make_context: MakeBench, text: str) -> None:
     context = make_context()
     (context.folder / "manifest.json").write_text(text)
     assert isinstance(read_ending(context.folder), Failed)
 
 
-def test_a_reason_can_be_stored_whatever_is_in_it(make_context: MakeBench) -> None:
+def test_a_reason_with_any_content_can_be_stored(make_context: MakeBench) -> None:
     context = make_context()
-    (context.folder / "failure.json").write_text('{"reason": "\\ud800 lone", "detail": ""}')
-    assert read_ending(context.folder) == Failed("? lone", "")
+    (context.folder / "failure.json").write_text('{"reason": "\\ud800 lone", "detail": "\\u0000"}')
+    assert read_ending(context.folder) == Failed("? lone", "?")
 
 
-def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Callable[..., StoredJobs]) -> None:
+def test_progress_is_stored_in_per_cent_and_not_too_often(make_store: Callable[..., StoredJobs]) -> None:
     store = make_store()
     job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
     assert job is not None
@@ -288,7 +308,7 @@ def test_progress_tells_the_store_in_per_cent_and_not_too_often(make_store: Call
     assert last.progress == 99, "100 is said when it is published"
 
 
-def test_a_store_that_is_away_does_not_stop_the_work(make_store: Callable[..., StoredJobs], state_dir: Path) -> None:
+def test_an_unavailable_store_does_not_stop_the_work(make_store: Callable[..., StoredJobs], state_dir: Path) -> None:
     store = make_store(busy_seconds=0.1)
     job = store.begin(store.add(Order("echo", {}, "local"))[0].id)
     assert job is not None
@@ -298,4 +318,4 @@ def test_a_store_that_is_away_does_not_stop_the_work(make_store: Callable[..., S
         begin = time.monotonic()
         progress(0.5, "cutting")
         progress(0.6, "cutting")
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 20

@@ -1,6 +1,7 @@
 """Process plugins as others write them, after pygeoapi's documentation, and some that go wrong."""
 
 import csv
+import ctypes
 import io
 import os
 import signal
@@ -53,7 +54,7 @@ class Survey(BaseProcessor):
 
 
 class Odd(BaseProcessor):
-    """Return or do what the input `what` says."""
+    """Return a value or fail as the input `what` says."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         outputs = {"one": {"title": "One"}, "two": {"schema": {"contentMediaType": "image/png"}}}
@@ -98,6 +99,15 @@ class Odd(BaseProcessor):
     def _hungry(self, _data: dict[str, Any], _outputs: Any) -> tuple[str, Any]:
         return "text/plain", str(len(bytearray(3 * 1024**3)))
 
+    def _sized(self, data: dict[str, Any], _outputs: Any) -> tuple[str, Any]:
+        return "text/plain", str(len(bytearray(data["bytes"])))
+
+    def _holding(self, _data: dict[str, Any], _outputs: Any) -> tuple[str, Any]:
+        """Hold the interpreter, as an extension or a regular expression does that takes long."""
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        ctypes.PyDLL(None).sleep(600)
+        return "text/plain", "never"
+
     def _slow(self, _data: dict[str, Any], _outputs: Any) -> tuple[str, Any]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(120)
@@ -139,7 +149,7 @@ class Workless(Echo):
 
 
 class Leaving(BaseProcessor):
-    """Ends whoever makes it."""
+    """Ends the process that creates it."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         del processor_def

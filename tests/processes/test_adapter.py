@@ -1,5 +1,7 @@
 """A plugin that is described in few words is described in full, and its inputs are held against valid schemas."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -27,7 +29,7 @@ def test_a_title_is_in_the_language_of_the_server() -> None:
     assert load_process("hello", entry("HelloWorld"), language="de").metadata["title"] == "Hello World"
 
 
-def test_what_a_description_leaves_out_is_filled_in() -> None:
+def test_missing_members_of_a_description_are_added() -> None:
     assert complete({}, "survey", "en") == {
         "id": "survey",
         "version": "1.0.0",
@@ -51,11 +53,11 @@ def test_what_a_description_leaves_out_is_filled_in() -> None:
         ("sync-execute", ["sync-execute", "async-execute", "dismiss"]),
     ],
 )
-def test_it_may_always_be_executed_asynchronously(said: Any, options: list[str]) -> None:
+def test_a_plugin_can_always_be_executed_asynchronously(said: Any, options: list[str]) -> None:
     assert complete({"jobControlOptions": said}, "x", "en")["jobControlOptions"] == options
 
 
-def test_odd_metadata_are_mended() -> None:
+def test_incomplete_metadata_are_completed() -> None:
     made = complete(
         {
             "title": 5,
@@ -75,12 +77,12 @@ def test_odd_metadata_are_mended() -> None:
 
 
 @pytest.mark.parametrize("metadata", [None, [], "x", {"inputs": ["a"]}, {"outputs": {"a": "b"}}])
-def test_metadata_that_are_none_are_refused(metadata: Any) -> None:
+def test_invalid_metadata_are_refused(metadata: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         complete(metadata, "x", "en")
 
 
-def test_a_value_is_held_against_a_valid_schema() -> None:
+def test_a_value_is_validated_by_a_valid_schema() -> None:
     process = adapted(n={"schema": {"type": "integer", "maximum": 3}})
     assert process.check({"n": 3, "unknown": [1]}, NOTHING) == {"n": 3, "unknown": [1]}
     with pytest.raises(InvalidInput, match="input 'n': 4"):
@@ -98,7 +100,7 @@ def test_a_value_is_held_against_a_valid_schema() -> None:
         None,
     ],
 )
-def test_a_schema_that_says_nothing_refuses_nothing(schema: Any) -> None:
+def test_an_empty_schema_refuses_nothing(schema: Any) -> None:
     assert adapted(n={"schema": schema}).check({"n": [1]}, NOTHING) == {"n": [1]}
 
 
@@ -108,7 +110,7 @@ def test_references_and_qualified_values_are_not_opened() -> None:
         assert process.check({"n": value}, NOTHING) == {"n": value}
 
 
-def test_of_an_input_that_may_occur_often_each_value_is_checked() -> None:
+def test_each_value_of_a_repeated_input_is_checked() -> None:
     process = adapted(n={"schema": {"type": "integer"}, "maxOccurs": "unbounded"})
     assert process.check({"n": [1, {"href": "x"}, 2]}, NOTHING)["n"] == [1, {"href": "x"}, 2]
     with pytest.raises(InvalidInput):
@@ -135,26 +137,75 @@ def test_a_plugin_of_pygeoapi_is_loaded(plugin: str) -> None:
     [
         ("no_such_module.Plugin", "No module named 'no_such_module'"),
         (f"{OTHERS}.Nobody", "no attribute 'Nobody'"),
-        (f"{OTHERS}.NoProcessor", "is no pygeoapi.process.base.BaseProcessor"),
-        (f"{OTHERS}.SURVEY", "is no pygeoapi.process.base.BaseProcessor"),
+        (f"{OTHERS}.NoProcessor", "is no subclass of pygeoapi.process.base.BaseProcessor"),
+        (f"{OTHERS}.SURVEY", "is no subclass of pygeoapi.process.base.BaseProcessor"),
         (f"{OTHERS}.Undescribed", "metadata are NoneType"),
         (f"{OTHERS}.Raising", "KeyError: 'no key'"),
         (f"{OTHERS}.Short", "its description lacks inputs.a.schema"),
         (f"{OTHERS}.Shorter", "its description lacks version, title"),
         (f"{OTHERS}.Workless", "there is no module no.such.work"),
         (f"{OTHERS}.Leaving", "SystemExit: bye"),
-        ("HelloWord", "is no dotted name of a plugin, and none of HelloWorld"),
-        (".x", "no dotted name"),
+        ("HelloWord", "there is no process HelloWord; allowed: a dotted name, or Echo, HelloWorld, "),
+        (".x", "there is no process .x"),
         ("processes.base.Processor", "Processor"),
     ],
 )
-def test_one_that_is_wrong_is_named_and_the_others_are_loaded(plugin: str, said: str) -> None:
+def test_an_invalid_plugin_is_named_and_the_others_are_loaded(plugin: str, said: str) -> None:
     loaded = load_processes({"bad": entry(plugin), "good": entry("HelloWorld")})
     assert list(loaded.processors) == ["good"]
     assert said in loaded.wrong["bad"]
 
 
-def test_what_a_schema_refers_to_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_of_a_schema_are_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("fetched"))
     process = adapted(n={"schema": {"$ref": "http://example.org/schema.json"}})
     assert process.check({"n": 1}, NOTHING) == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string", "pattern": "^(a+)+$"}, "a" * 60 + "b"),
+        ({"items": {"pattern": "(x|x)*y$"}}, ["z", "x" * 60]),
+        ({"patternProperties": {"^(a|aa)+$": {"type": "integer"}}}, {"a" * 60 + "b": 1}),
+        ({"patternProperties": {"^(a|a)+$": {}}, "additionalProperties": False}, {"a" * 60 + "b": 1}),
+        ({"propertyNames": {"pattern": r"^(\w+\s?)*$"}}, {"w" * 60 + "!": 1}),
+        ({"pattern": "a*a*a*a*a*b"}, "a" * 5_000),
+    ],
+)
+def test_matching_a_value_with_any_pattern_is_fast(schema: Any, value: Any) -> None:
+    """Each would take Python's `re` minutes to years, in a request."""
+    begin = time.thread_time()
+    with suppress(InvalidInput):
+        adapted(n={"schema": schema}).check({"n": value}, NOTHING)
+    assert time.thread_time() - begin < 10
+
+
+def test_a_pattern_that_takes_too_long_is_named() -> None:
+    process = adapted(n={"schema": {"type": "string", "pattern": "^(a|aa)+$"}})
+    with pytest.raises(InvalidInput, match=r"input 'n': .* takes longer than 1 s to compare with a pattern; allowed"):
+        process.check({"n": "a" * 60 + "b"}, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"pattern": "^[a-z]{2}$"}, ["ab", 5, None], ["abc", "a", ""]),
+        ({"patternProperties": {"^n": {"type": "integer"}}}, [{"n1": 1, "x": "a"}, [], {}], [{"n1": "a"}]),
+        (
+            {"properties": {"a": {}}, "patternProperties": {"^n": {}}, "additionalProperties": False},
+            [{"a": 1, "n": 2}, "text"],
+            [{"b": 1}, {"a": 1, "an": 2}],
+        ),
+        ({"additionalProperties": {"type": "integer"}}, [{"a": 1}], [{"a": "b"}]),
+        ({"patternProperties": {"^n": {"pattern": "^x"}}, "unevaluatedProperties": False}, [{"b": 1}, {"n": "y"}], []),
+        ({"properties": {"a": {}}, "unevaluatedProperties": False}, [{"a": 1}], [{"b": 1}]),
+    ],
+)
+def test_patterns_have_the_meaning_of_json_schema(schema: Any, good: list[Any], bad: list[Any]) -> None:
+    process = adapted(n={"schema": schema})
+    for value in good:
+        process.check({"n": value}, NOTHING)
+    for value in bad:
+        with pytest.raises(InvalidInput, match="input 'n"):
+            process.check({"n": value}, NOTHING)

@@ -1,4 +1,4 @@
-"""Where and when statistics are made is checked before there is an order."""
+"""Area and year of statistics are checked before an order is stored."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def catalogue(sample: Path, two_years: tuple[Path, Path], tmp_path: Path) -> Cat
         {"park": _PARK, "year": 2021, "since": 2019},
     ],
 )
-def test_what_is_measured_is_named_in_four_ways(catalogue: Catalogue, where: dict[str, Any]) -> None:
+def test_the_area_is_given_in_four_ways(catalogue: Catalogue, where: dict[str, Any]) -> None:
     checked = process().check(where, catalogue)
     assert checked.items() >= where.items()
     assert (checked["series"], checked["year"]) == ("clcplus", where.get("year", 2023))
@@ -112,7 +112,7 @@ def test_what_is_measured_is_named_in_four_ways(catalogue: Catalogue, where: dic
         ({"nation": "Poland", "classes": [1]}, "classes", "is unknown; allowed: aoi, park"),
     ],
 )
-def test_a_wrong_input_is_told_what_where_and_what_is_allowed(
+def test_an_invalid_input_is_named_with_the_allowed_values(
     catalogue: Catalogue, given: dict[str, Any], name: str, told: str
 ) -> None:
     with pytest.raises(InvalidInput, match=told) as refused:
@@ -120,7 +120,7 @@ def test_a_wrong_input_is_told_what_where_and_what_is_allowed(
     assert refused.value.input == name
 
 
-def test_a_name_that_two_features_have_is_not_guessed(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_an_ambiguous_name_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
     layer = Layer("twins", 4326, (Column("name", "TEXT"),))
     with write_geopackage(tmp_path / "twins.gpkg", layer) as writer:
         here = shapely.box(19.8, 50.1, 19.9, 50.3)
@@ -139,7 +139,7 @@ def test_without_a_collection_of_parks_there_is_no_park(catalogue: Catalogue) ->
         process().check({"park": _PARK}, Catalogue(catalogue.products))
 
 
-def test_a_broken_source_is_our_fault(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_broken_source_is_a_server_error(catalogue: Catalogue, tmp_path: Path) -> None:
     with pytest.raises(BrokenSource):
         process().check({"aoi": _BOX, "year": 2001}, catalogue)
     with pytest.raises(BrokenSource):

@@ -51,18 +51,18 @@ BAD: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
-def test_each_kind_is_taken(name: str, value: Any) -> None:
+def test_each_type_of_input_is_accepted(name: str, value: Any) -> None:
     assert Echo({"name": "echo"}).check({name: value}, NOTHING)[name] == value
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
-def test_what_is_of_another_kind_is_refused_by_name(name: str, value: Any) -> None:
+def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InvalidInput, match=rf"^input '{name}") as refused:
         Echo({"name": "echo"}).check({name: value}, NOTHING)
     assert "allowed: " in refused.value.message
 
 
-def test_what_the_ogc_suite_makes_of_the_description_is_taken() -> None:
+def test_inputs_made_by_the_ogc_test_suite_are_accepted() -> None:
     """As ets-ogcapi-processes10 does in its `createExecuteJsonNode…`: the first object by value, the rest by kind."""
     inputs: dict[str, Any] = {}
     for name, described in Echo.description["inputs"].items():
@@ -80,7 +80,7 @@ def test_what_the_ogc_suite_makes_of_the_description_is_taken() -> None:
     assert {value for name, value in checked.items() if name not in {"boundingBoxInput", "pause"}} == {"teststring"}
 
 
-def test_nothing_is_required() -> None:
+def test_no_input_is_required() -> None:
     assert Echo({"name": "echo"}).check({}, NOTHING) == {"pause": 0}
 
 

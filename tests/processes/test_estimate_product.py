@@ -1,4 +1,4 @@
-"""An estimate takes what an order takes; where an order is refused it says why, in the same words."""
+"""An estimate accepts the inputs of an order, and reports the reason if the order would be refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +41,7 @@ def order(inputs: Any) -> dict[str, Any]:
         {**RASTER, "aoi": {"value": BOX}},
     ],
 )
-def test_what_an_order_takes_is_stored_alike(inputs: Any) -> None:
+def test_an_estimate_stores_the_same_inputs_as_an_order(inputs: Any) -> None:
     assert estimate(inputs) == order(inputs)
     assert REFUSED not in estimate(inputs)
 
@@ -56,7 +56,7 @@ def test_what_an_order_takes_is_stored_alike(inputs: Any) -> None:
         ({**RASTER, "product": "Vector"}, "CLC+ Backbone 2023 has no Vector; allowed: Raster"),
     ],
 )
-def test_where_an_order_is_refused_the_reason_is_stored_in_its_words(inputs: Any, told: str) -> None:
+def test_the_reason_of_a_refused_order_is_stored_unchanged(inputs: Any, told: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         order(inputs)
     reason = estimate(inputs)[REFUSED]
@@ -67,7 +67,7 @@ def test_where_an_order_is_refused_the_reason_is_stored_in_its_words(inputs: Any
 _HINT = " The process estimate-product tells before an order whether it is taken, and its size and time."
 
 
-def test_only_an_order_that_is_too_large_names_the_estimate() -> None:
+def test_only_a_too_large_order_mentions_the_estimate() -> None:
     with pytest.raises(InvalidInput) as large:
         order({**RASTER, "aoi": {"bbox": [-180, -90, 180, 90]}})
     assert large.value.message.endswith(_HINT)
@@ -102,7 +102,7 @@ WRONG: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("inputs", "name", "told"), WRONG)
-def test_what_cannot_be_read_is_refused_as_by_an_order(inputs: Any, name: str, told: str) -> None:
+def test_unreadable_inputs_are_refused_as_for_an_order(inputs: Any, name: str, told: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         estimate(inputs)
     assert refused.value.input == name
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_refused_as_by_an_order(inputs: Any, name: str, t
     assert by_order.value.message == refused.value.message
 
 
-def test_a_broken_source_is_our_fault(tmp_path: Path) -> None:
+def test_a_broken_source_is_a_server_error(tmp_path: Path) -> None:
     with pytest.raises(BrokenSource):
         estimate(RASTER, Catalogue((replace(PRODUCT, raster=tmp_path / "missing"),)))
 
@@ -126,7 +126,7 @@ def test_the_example_can_be_estimated() -> None:
     assert estimate(EstimateProduct.description["example"]["inputs"])
 
 
-def test_it_is_only_synchronous_and_its_schemas_are_valid() -> None:
+def test_the_estimate_is_synchronous_and_its_schemas_are_valid() -> None:
     description = EstimateProduct.description
     assert description["jobControlOptions"] == ["sync-execute"]
     assert description["inputs"] == ExtractProduct.description["inputs"]

@@ -1,4 +1,4 @@
-"""An order of a product is checked down to its area before there is an order."""
+"""The inputs of a product order, including its area, are checked before it is stored."""
 
 import json
 import random
@@ -15,8 +15,7 @@ import shapely
 from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 
-from orchestration.job import Job, Order, Status
-from orchestration.status_info import status_info
+from orchestration.job import Job, Order, Status, status_info
 from processes.errors import InvalidInput
 from processes.extract_product import ExtractProduct
 from products.area import Area
@@ -79,7 +78,7 @@ def check(catalogue: Catalogue, inputs: Any) -> dict[str, Any]:
         *[park["geometry"] for park in PARKS if shapely.is_valid(shapely.geometry.shape(park["geometry"]))],
     ],
 )
-def test_an_area_is_taken_however_it_is_written(catalogue: Catalogue, aoi: Any) -> None:
+def test_an_area_is_accepted_in_every_form(catalogue: Catalogue, aoi: Any) -> None:
     stored = check(catalogue, {"product": "Raster", "aoi": aoi})
     assert {name: stored[name] for name in ("product", "project", "test", "send_mail")} == {
         "product": "Raster",
@@ -90,7 +89,7 @@ def test_an_area_is_taken_however_it_is_written(catalogue: Catalogue, aoi: Any) 
     assert stored["aoi"] == (aoi.get("value", aoi) if isinstance(aoi, dict) else aoi)
 
 
-def test_what_is_said_besides_is_kept(catalogue: Catalogue) -> None:
+def test_additional_inputs_are_stored(catalogue: Catalogue) -> None:
     said = {"product": "Raster", "aoi": BOX, "project": "mine", "test": True, "send_mail": True}
     assert check(catalogue, said) == {**said, "series": "clcplus", "year": 2023}
 
@@ -152,7 +151,7 @@ AREAS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("aoi", "told"), AREAS)
-def test_a_wrong_area_is_refused_by_name(catalogue: Catalogue, aoi: Any, told: str) -> None:
+def test_an_invalid_area_is_refused_by_the_name_of_its_input(catalogue: Catalogue, aoi: Any, told: str) -> None:
     with pytest.raises(InvalidInput, match=r"^input 'aoi'") as refused:
         check(catalogue, {"product": "Raster", "aoi": aoi})
     assert told in refused.value.message
@@ -160,7 +159,7 @@ def test_a_wrong_area_is_refused_by_name(catalogue: Catalogue, aoi: Any, told: s
     assert len(refused.value.message) < 500
 
 
-def test_a_park_that_barely_crosses_itself_as_it_is_published_is_taken_and_the_job_will_say_so(
+def test_a_published_park_that_barely_crosses_itself_is_repaired_and_reported(
     catalogue: Catalogue,
 ) -> None:
     crossing = [park["geometry"] for park in PARKS if not shapely.is_valid(shapely.geometry.shape(park["geometry"]))]
@@ -173,7 +172,7 @@ def test_a_park_that_barely_crosses_itself_as_it_is_published_is_taken_and_the_j
     assert "repaired" not in check(catalogue, {"product": "Raster", "aoi": BOX})
 
 
-def test_a_vector_is_refused_where_it_has_nothing(catalogue: Catalogue) -> None:
+def test_a_vector_order_without_data_is_refused(catalogue: Catalogue) -> None:
     west, south, east, north = _ojcow().geometry.bounds
     assert check(catalogue, {"product": "Vector", "aoi": {"bbox": [west, south, east, north]}})
     with pytest.raises(InvalidInput, match=r"\(Vector\) inside"):
@@ -181,7 +180,7 @@ def test_a_vector_is_refused_where_it_has_nothing(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("product", ["Raster", "Vector"])
-def test_a_broken_source_is_our_fault(tmp_path: Path, catalogue: Catalogue, product: str) -> None:
+def test_a_broken_source_is_a_server_error(tmp_path: Path, catalogue: Catalogue, product: str) -> None:
     (tmp_path / "broken").write_text("not a product")
     for path in (tmp_path / "missing", tmp_path / "broken"):
         broken = Catalogue((replace(catalogue.default, raster=path, vector=path),))
@@ -189,7 +188,7 @@ def test_a_broken_source_is_our_fault(tmp_path: Path, catalogue: Catalogue, prod
             check(broken, {"product": product, "aoi": BOX})
 
 
-def test_nonsense_is_refused_and_nothing_else(catalogue: Catalogue) -> None:
+def test_malformed_inputs_are_refused_without_other_errors(catalogue: Catalogue) -> None:
     seed = secrets.randbits(32)
     print("seed", seed)  # noqa: T201  pytest shows it where the test fails
     chance = random.Random(seed)  # noqa: S311  no secret

@@ -56,7 +56,7 @@ def outputs(ending: Done | Failed) -> tuple[Output, ...]:
     return ending.manifest
 
 
-def test_hello_world_stays_as_it_is_whatever_the_response(execute: Execute) -> None:
+def test_hello_world_is_the_same_raw_and_as_a_document(execute: Execute) -> None:
     (raw,) = outputs(execute("hello", {"name": "Ann", "message": "Hi"}))
     assert (raw.id, raw.value, raw.media_type) == (
         "echo",
@@ -65,7 +65,7 @@ def test_hello_world_stays_as_it_is_whatever_the_response(execute: Execute) -> N
     )
 
 
-def test_in_a_document_an_object_that_is_not_of_outputs_stands_under_the_one_output(execute: Execute) -> None:
+def test_in_a_document_another_object_is_the_value_of_the_one_output(execute: Execute) -> None:
     (document,) = outputs(execute("hello", {"name": "Ann"}, response="document"))
     assert (document.id, document.value) == ("echo", {"id": "echo", "value": "Hello Ann!"})
 
@@ -78,24 +78,24 @@ def test_in_a_document_an_object_of_outputs_is_split(execute: Execute, tmp_path:
     assert (tmp_path / two.file.path).read_bytes() == b"\x89PNG"
 
 
-def test_in_raw_an_object_of_outputs_is_the_one_payload(execute: Execute) -> None:
+def test_a_raw_object_of_outputs_is_one_payload(execute: Execute) -> None:
     (raw,) = outputs(execute("odd", {"what": "both"}))
     assert raw.value == {"one": None, "two": base64.b64encode(b"\x89PNG").decode()}
 
 
-def test_the_plugin_gets_inputs_and_outputs_as_they_were_sent(execute: Execute) -> None:
+def test_a_plugin_gets_inputs_and_outputs_unchanged(execute: Execute) -> None:
     inputs = {"what": "given", "a": {"href": "http://127.0.0.1/x"}, "b": {"value": 1, "mediaType": "a/b"}, "é": None}
     asked = {"two": {"transmissionMode": "reference"}}
     (made,) = outputs(execute("odd", inputs, outputs=asked))
     assert (made.id, made.value) == ("two", {"data": inputs, "outputs": asked})
 
 
-def test_of_no_outputs_asked_for_the_plugin_is_told_none(execute: Execute) -> None:
+def test_a_plugin_gets_none_without_requested_outputs(execute: Execute) -> None:
     (made,) = outputs(execute("odd", {"what": "given"}))
     assert made.value["outputs"] is None
 
 
-def test_one_that_takes_no_outputs_is_not_given_any(execute: Execute, tmp_path: Path) -> None:
+def test_a_plugin_without_outputs_support_gets_none(execute: Execute, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     (table,) = outputs(execute("survey", {"rows": 1, "mark": str(mark)}, outputs={"table": {}}))
     assert mark.read_text().endswith(" job\n"), "the job's id was set before"
@@ -124,7 +124,7 @@ def test_shapely_functions_run(execute: Execute) -> None:
         ({"\udfff": 1}, "application/json", {"?": 1}),
     ],
 )
-def test_a_small_result_is_kept_by_value(execute: Execute, value: Any, media_type: str | None, kept: Any) -> None:
+def test_a_small_result_is_a_value(execute: Execute, value: Any, media_type: str | None, kept: Any) -> None:
     (made,) = outputs(execute("odd", {"what": "value", "value": value, "media_type": media_type}))
     assert (made.value, made.media_type) == (kept, media_type or "application/json")
 
@@ -139,14 +139,14 @@ def test_a_large_result_is_a_file(execute: Execute, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "media_type", ["text/html\r\nSet-Cookie: a=b", "text", "é/x", "a/b; c", "", "text/plain\n", "a/" * 300]
 )
-def test_what_is_no_media_type_does_not_become_a_header(execute: Execute, media_type: str) -> None:
+def test_an_invalid_media_type_does_not_become_a_header(execute: Execute, media_type: str) -> None:
     ending = execute("odd", {"what": "value", "value": 1, "media_type": media_type})
     assert isinstance(ending, Failed)
     assert ending.fault == "WorkFailed"
     assert "\n" not in ending.reason
 
 
-def test_a_plugins_own_error_is_the_reason_in_a_line(execute: Execute) -> None:
+def test_the_error_of_a_plugin_is_the_reason_in_one_line(execute: Execute) -> None:
     ending = execute("survey", {})
     assert ending == Failed("Cannot survey without a number of rows", fault="WorkFailed")
 
@@ -154,7 +154,7 @@ def test_a_plugins_own_error_is_the_reason_in_a_line(execute: Execute) -> None:
 @pytest.mark.parametrize(
     ("what", "detail"), [("secret", "hidden detail"), ("leave", "ended its process"), ("three", "returned str")]
 )
-def test_any_other_end_is_for_the_log(execute: Execute, what: str, detail: str) -> None:
+def test_other_failures_of_a_plugin_are_only_in_the_log(execute: Execute, what: str, detail: str) -> None:
     ending = execute("odd", {"what": what})
     assert isinstance(ending, Failed)
     assert ending.fault == ""
@@ -162,7 +162,7 @@ def test_any_other_end_is_for_the_log(execute: Execute, what: str, detail: str) 
     assert detail not in ending.reason
 
 
-def test_a_plugin_that_asks_for_it_tells_how_far_it_is(execute: Execute) -> None:
+def test_a_plugin_with_the_hook_reports_progress(execute: Execute) -> None:
     told: list[tuple[float, str]] = []
     outputs(execute("odd", {"what": "progress"}, lambda fraction, message: told.append((fraction, message))))
     assert (0.5, "half of it") in [(round(fraction, 2), message) for fraction, message in told]

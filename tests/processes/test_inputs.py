@@ -1,11 +1,11 @@
-"""The inputs of an execution are what the description allows, or are refused by name, value and what is allowed."""
+"""The inputs of an execution match the description, or are refused by name with their value and the allowed ones."""
 
 from typing import Any
 
 import pytest
 
+from processes.base import check_inputs
 from processes.errors import InvalidInput
-from processes.inputs import check_inputs
 
 DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "word": {"schema": {"type": "string", "enum": ["one", "two"]}},
@@ -54,7 +54,7 @@ IMAGE = {"value": "aGk=", "mediaType": "image/png", "encoding": "base64"}
         ({"measure": {"amount": 1.5, "parts": [1]}}, {"count": 3, "measure": {"amount": 1.5, "parts": [1]}}),
     ],
 )
-def test_what_is_allowed_is_stored_with_its_defaults(given: dict[str, Any], stored: dict[str, Any]) -> None:
+def test_valid_inputs_are_stored_with_their_defaults(given: dict[str, Any], stored: dict[str, Any]) -> None:
     assert check_inputs(DESCRIPTIONS, {"word": "one", **given}) == {"word": "one", **stored}
 
 
@@ -97,7 +97,9 @@ def test_what_is_allowed_is_stored_with_its_defaults(given: dict[str, Any], stor
         ({"word": "one", "measure": {"amount": 1, "more": 1}}, "measure", "input 'measure'"),
     ],
 )
-def test_what_is_not_allowed_is_told_by_name_value_and_what_is(inputs: dict[str, Any], name: str, told: str) -> None:
+def test_an_invalid_input_is_named_with_its_value_and_the_allowed_ones(
+    inputs: dict[str, Any], name: str, told: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         check_inputs(DESCRIPTIONS, inputs)
     assert refused.value.input == name
@@ -105,7 +107,7 @@ def test_what_is_not_allowed_is_told_by_name_value_and_what_is(inputs: dict[str,
     assert refused.value.http_status_code == 400
 
 
-def test_a_huge_value_is_told_in_short() -> None:
+def test_a_huge_value_is_abbreviated() -> None:
     huge = {"value": [["x" * 1000] * 100] * 100}
     with pytest.raises(InvalidInput) as refused:
         check_inputs(DESCRIPTIONS, {"word": huge})

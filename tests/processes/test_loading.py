@@ -1,4 +1,4 @@
-"""The registry is made of the configuration's entries and their classes; what is wrong is named and left out."""
+"""The registry is made from the configuration's entries and their classes; invalid entries are named and left out."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tests.registry import OURS
 RESOURCES = read_configuration(Path("pygeoapi-config.yml"))["resources"]
 
 
-def test_the_rows_of_our_own_processes_are_as_written_by_hand() -> None:
+def test_the_registry_rows_of_our_processes_match_the_written_ones() -> None:
     registry = load_processes(RESOURCES).registry
     assert {row.id: row for row in registry} == {row.id: row for row in OURS}
 
@@ -22,7 +22,14 @@ def test_a_process_is_known_by_its_name_in_the_configuration() -> None:
     assert (row.id, row.work, row.dag) == ("repeat", "orchestration.work.echo", "echo")
 
 
-def test_an_entry_says_whether_airflow_does_it() -> None:
+def test_a_reference_to_another_process_uses_its_configured_name() -> None:
+    loaded = load_processes({"ask": RESOURCES["estimate-product"], "cut": RESOURCES["extract-product"]})
+    assert loaded.processors["ask"].asks_of == loaded.registry["ask"].asks_of == "cut"
+    alone = load_processes({"ask": RESOURCES["estimate-product"]})
+    assert alone.registry["ask"].asks_of == "extract-product"
+
+
+def test_an_entry_selects_airflow() -> None:
     entry = {"type": "process", "processor": {"name": "HelloWorld"}}
     own = {"dag": "own", "task": "last", "files": "/srv", "attempts": 1}
     said: dict[str, Any] = {"here": None, "task": {}, "own": own, "odd": 5, "text": "dag"}

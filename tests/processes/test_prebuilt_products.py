@@ -1,4 +1,4 @@
-"""A product of a nation or of Europe is checked before there is an order, and known where it is made already."""
+"""National and European orders are checked before they are stored, and existing products are found."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def european() -> EuropeanProduct:
 
 
 @pytest.mark.parametrize("nation", ["Poland", "POLAND", "poland", " pOLAND  ", "Czech  republic"])
-def test_a_nation_is_taken_in_any_case(nation: str) -> None:
+def test_a_nation_is_accepted_in_upper_or_lower_case(nation: str) -> None:
     given = {"product": "Raster", "nation": nation}
     assert national().check(given, _CATALOGUE) == {**given, **_DEFAULTS}
 
@@ -54,12 +54,12 @@ def test_a_product_without_a_vector_is_named() -> None:
         national().check({"product": "Vector", "nation": "Poland"}, _CATALOGUE)
 
 
-def test_europe_needs_nothing_but_the_product() -> None:
+def test_a_european_order_needs_only_the_product() -> None:
     assert european().check({"product": "Raster"}, _CATALOGUE) == {"product": "Raster", **_DEFAULTS}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"II*\0 no raster"])
-def test_a_broken_source_is_our_fault(tmp_path: Path, content: bytes | None) -> None:
+def test_a_broken_source_is_a_server_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "raster.tif"
     if content is not None:
         path.write_bytes(content)
@@ -70,7 +70,7 @@ def test_a_broken_source_is_our_fault(tmp_path: Path, content: bytes | None) -> 
         national().check({"product": "Raster", "nation": "Poland"}, broken)
 
 
-def test_what_is_made_is_ready_in_any_case_and_nothing_else_is(tmp_path: Path) -> None:
+def test_only_existing_products_are_ready_in_upper_or_lower_case(tmp_path: Path) -> None:
     house, product = PrebuiltProducts(tmp_path / "results"), _CATALOGUE.default
     stage = tmp_path / "results" / "stage"
     stage.mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_what_is_made_is_ready_in_any_case_and_nothing_else_is(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("process", [NationalProduct, EuropeanProduct])
-def test_the_description_is_whole(process: type[Processor]) -> None:
+def test_the_description_is_complete(process: type[Processor]) -> None:
     described: Any = process.description
     assert described["jobControlOptions"] == ["sync-execute", "async-execute", "dismiss"]
     assert process({"name": described["id"]}).check(described["example"]["inputs"], _CATALOGUE)

@@ -1,4 +1,4 @@
-"""The inputs of the production services: what is taken, and what is refused before there is an order."""
+"""The inputs of the production services: valid ones, and those that are refused before an order is stored."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,12 +49,12 @@ def shape(geometry: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("testing", [False, True])
 @pytest.mark.parametrize("name", KINDS)
-def test_the_example_is_taken_as_it_is(name: str, testing: bool) -> None:  # noqa: FBT001  a table
+def test_the_example_is_accepted_unchanged(name: str, testing: bool) -> None:  # noqa: FBT001  a table
     assert process(name, testing=testing).check(example(name), NOTHING) == {**example(name), "test": False}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_twin_differs_in_its_name_alone(name: str) -> None:
+def test_a_twin_differs_only_in_its_name(name: str) -> None:
     one, twin = process(name), process(name, testing=True)
     assert (one.metadata["id"], twin.metadata["id"]) == (name, f"{name}-testing")
     assert twin.metadata["title"] == f"{one.metadata['title']}, in the test environment"
@@ -98,12 +98,12 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("name", "changed"), TAKEN)
-def test_these_are_taken(name: str, changed: dict[str, Any]) -> None:
+def test_valid_inputs_are_accepted(name: str, changed: dict[str, Any]) -> None:
     asked = {key: value["value"] if value == {"value": {}} else value for key, value in changed.items()}
     assert process(name).check(example(name, **changed), NOTHING) == {**example(name), **asked, "test": False}
 
 
-def test_a_whole_number_stays_one_however_json_writes_it() -> None:
+def test_an_integer_stays_an_integer_in_every_json_form() -> None:
     checked = process("apply-model").check(example("apply-model", epsg=3035.0), NOTHING)
     assert repr(checked["epsg"]) == "3035"
 
@@ -214,7 +214,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "changed", "told"), REFUSED)
-def test_these_are_refused_with_what_is_wrong(name: str, changed: dict[str, Any], told: str) -> None:
+def test_invalid_inputs_are_refused_with_the_reason(name: str, changed: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         process(name).check(example(name, **changed), NOTHING)
     message = str(caught.value.message)
@@ -223,7 +223,7 @@ def test_these_are_refused_with_what_is_wrong(name: str, changed: dict[str, Any]
     assert caught.value.input in told
 
 
-def test_the_deepest_collection_of_geometries_is_refused_and_not_run_into() -> None:
+def test_too_deeply_nested_collections_are_refused() -> None:
     deep: dict[str, Any] = {"type": "Point", "coordinates": [1, 2]}
     for _ in range(10):
         deep = {"type": "GeometryCollection", "geometries": [deep]}

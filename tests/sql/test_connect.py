@@ -16,7 +16,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"pragma {name}").fetchone()[0]
 
 
-def test_a_connection_loses_nothing_and_waits(tmp_path: Path) -> None:
+def test_a_connection_is_durable_and_waits_for_locks(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "a b.sqlite", busy_seconds=7)) as connection:
         assert _pragma(connection, "journal_mode") == "wal"
         assert _pragma(connection, "synchronous") == 2
@@ -24,7 +24,7 @@ def test_a_connection_loses_nothing_and_waits(tmp_path: Path) -> None:
         assert _pragma(connection, "busy_timeout") == 7000
 
 
-def test_the_numbered_files_lead_to_the_version_that_the_program_knows(tmp_path: Path) -> None:
+def test_the_numbered_files_lead_to_the_current_version(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         assert _pragma(connection, "user_version") == SCHEMA_VERSION
@@ -45,7 +45,7 @@ _VERSION_1 = """create table jobs (number integer primary key, id text unique, o
     insert into jobs (id) values ('first'); pragma user_version = 1;"""
 
 
-def test_a_database_of_the_first_version_is_brought_up_by_several_at_once(tmp_path: Path) -> None:
+def test_several_processes_may_migrate_a_database_of_the_first_version(tmp_path: Path) -> None:
     program = "import sys; from pathlib import Path; from sql.connect import *; migrate(connect(Path(sys.argv[1])))"
     command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "x.sqlite")]
     with closing(connect(tmp_path / "x.sqlite")) as connection:
@@ -58,7 +58,8 @@ def test_a_database_of_the_first_version_is_brought_up_by_several_at_once(tmp_pa
 
 _VERSION_2 = """create table jobs (number integer primary key, id text not null unique, owner text, process text,
     idempotency_key text, status text, created integer, started integer, updated integer, finished integer,
-    deleted integer, files_until integer, files integer, fault text not null default '');
+    deleted integer, files_until integer, files integer, fault text not null default '',
+    attempt integer not null default 0, message text not null default '');
     insert into jobs (id, status) values ('first', 'running'); pragma user_version = 2;"""
 
 
@@ -75,7 +76,7 @@ def test_a_database_of_the_second_version_gets_its_outbox(tmp_path: Path) -> Non
 _VERSION_3 = _VERSION_2.replace("user_version = 2", "user_version = 3")
 
 
-def test_a_database_of_the_third_version_remembers_whom_to_tell(tmp_path: Path) -> None:
+def test_a_database_of_the_third_version_keeps_its_subscribers(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.executescript(_VERSION_3)
         migrate(connection)
@@ -93,14 +94,14 @@ def test_a_database_of_the_fourth_version_gets_its_keys_and_sessions(tmp_path: P
         assert names >= {"api_keys", "sessions", "pending_logins", "jobs"}
 
 
-def test_a_database_of_the_fifth_version_knows_no_back_ends(tmp_path: Path) -> None:
+def test_a_database_of_the_fifth_version_has_no_back_ends(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         connection.executescript("alter table jobs drop column backend; pragma user_version = 5;" + _FIFTH)
         migrate(connection)
         assert connection.execute("select backend from jobs").fetchone()[0] == 0
         triggers = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'trigger'")}
-        assert triggers == {"outbox_changed", "outbox_deleted"}
+        assert triggers == {"history_changed", "outbox_changed", "outbox_deleted"}
 
 
 _FIFTH = """create trigger outbox_finished after insert on jobs begin delete from outbox; end;
@@ -130,7 +131,7 @@ def test_a_database_of_the_seventh_version_counts_its_jobs_by_an_index(tmp_path:
         assert "jobs_counted" in names
 
 
-def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused_and_not_changed(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
         with pytest.raises(NewerSchema, match=str(SCHEMA_VERSION + 1)):
@@ -156,7 +157,7 @@ def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
     pool.close()
 
 
-def test_every_schema_file_says_what_it_promises() -> None:
+def test_every_schema_file_states_its_contract() -> None:
     scripts = [entry for entry in files("sql").joinpath("sqlite").iterdir() if entry.name.endswith(".sql")]
     assert {script.name for script in scripts} >= {"000_jobs.sql", "900_version.sql"}
     assert all(script.read_text().startswith("-- ") for script in scripts)
@@ -166,3 +167,30 @@ def test_a_database_that_cannot_be_opened_is_an_error_of_sqlite(tmp_path: Path) 
     (tmp_path / "x.sqlite").write_bytes(os.urandom(4096))
     with pytest.raises(sqlite3.DatabaseError):
         connect(tmp_path / "x.sqlite")
+
+
+_OUTBOX_8 = """drop trigger outbox_changed; drop trigger outbox_deleted; drop table outbox;
+    create table outbox (number integer primary key autoincrement,
+        job text not null references jobs (id) on delete cascade deferrable initially deferred,
+        kind text not null check (kind in ('callback', 'mail')),
+        event text not null check (event in ('running', 'successful', 'failed')), address text not null,
+        state text not null default 'waiting', tries integer not null default 0, due integer);
+    create index outbox_due on outbox (kind, due) where state = 'due'; create index outbox_job on outbox (job);
+    insert into jobs (id, owner, process, inputs, response, created, updated) values ('j', 'o', 'p', '{}', 'raw', 1, 1);
+    insert into outbox (number, job, kind, event, address) values (41, 'j', 'mail', 'successful', 'a@b.example');
+    pragma user_version = 8;"""
+
+
+def test_a_database_of_the_eighth_version_keeps_its_notifications_and_takes_messages(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        whole = {row["name"] for row in connection.execute("select name from sqlite_schema")}
+        connection.executescript(_OUTBOX_8)
+        migrate(connection)
+        connection.execute("insert into outbox (job, kind, event, address) values ('j', 'message', 'dismissed', 'c')")
+        rows = connection.execute("select number, kind, address from outbox order by number").fetchall()
+        assert [tuple(row) for row in rows] == [(41, "mail", "a@b.example"), (42, "message", "c")]
+        assert {row["name"] for row in connection.execute("select name from sqlite_schema")} == whole
+        connection.execute("update jobs set status = 'dismissed', finished = 2, updated = 2")
+        due = connection.execute("select number, due from outbox").fetchall()
+        assert [tuple(row) for row in due] == [(42, 2)]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sql.database import Database
+from sql.connect import Store
 
 
-class Shelf(Database):
+class Shelf(Store):
     """A database that is only written to."""
 
     def write(self) -> None:
@@ -37,7 +37,7 @@ def test_only_its_user_may_read_the_database(tmp_path: Path, *, lazy: bool) -> N
     database.close()
 
 
-def test_a_database_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+def test_a_database_readable_by_others_is_made_private(tmp_path: Path) -> None:
     running = Shelf(tmp_path / "orders.sqlite")
     running.write()
     for path in tmp_path.iterdir():

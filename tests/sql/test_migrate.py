@@ -1,4 +1,4 @@
-"""The schema in a real PostgreSQL: brought up once, by whoever is first; never down."""
+"""The schema in a real PostgreSQL: migrated once by the first process, never downgraded."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def version(url: str) -> int:
         return version_of(connection)
 
 
-def test_the_numbered_files_lead_to_the_version_that_the_program_knows(postgres: Postgres) -> None:
+def test_the_numbered_files_lead_to_the_current_version(postgres: Postgres) -> None:
     url = postgres.empty()
     assert version(url) == 0
     assert migrate(url) == 0
@@ -57,7 +57,7 @@ def test_every_file_may_run_again(postgres: Postgres) -> None:
     assert postgres.run(url, _SHAPE) == before
 
 
-def test_a_database_of_the_first_version_is_brought_up_with_what_is_in_it(postgres: Postgres) -> None:
+def test_a_database_of_the_first_version_is_migrated_with_its_rows(postgres: Postgres) -> None:
     url = postgres.empty()
     migrate(url)
     postgres.run(url, _FIRST)
@@ -102,7 +102,25 @@ _OLDER = {
 }
 
 
-def test_a_newer_schema_is_refused_and_left_alone(postgres: Postgres) -> None:
+_FOURTH = """alter table outbox drop constraint outbox_kind_check, drop constraint outbox_event_check;
+    alter table outbox add constraint outbox_kind_check check (kind in ('callback', 'mail')),
+        add constraint outbox_event_check check (event in ('running', 'successful', 'failed'));
+    update schema_version set version = 4"""
+_MESSAGE = """set landcast.owner = '*';
+    insert into jobs (id, owner, process, inputs, response, created, updated)
+        values ('first', 'ann', 'echo', '{}', 'raw', 1, 1);
+    insert into outbox (job, kind, event, address) values ('first', 'message', 'dismissed', 'a channel')"""
+
+
+def test_a_database_of_the_fourth_version_takes_messages(postgres: Postgres) -> None:
+    url = postgres.empty()
+    migrate(url)
+    postgres.run(url, _FOURTH)
+    assert migrate(url) == 4
+    postgres.run(url, _MESSAGE)
+
+
+def test_a_newer_schema_is_refused_and_not_changed(postgres: Postgres) -> None:
     url = postgres.empty()
     migrate(url)
     postgres.run(url, "update schema_version set version = 99; drop table pending_logins")
@@ -113,7 +131,7 @@ def test_a_newer_schema_is_refused_and_left_alone(postgres: Postgres) -> None:
     assert postgres.run(url, "select to_regclass('pending_logins')") == [(None,)]
 
 
-def test_a_server_does_not_make_the_schema_and_says_who_does(postgres: Postgres) -> None:
+def test_a_server_does_not_create_the_schema_and_names_the_command(postgres: Postgres) -> None:
     url = postgres.empty()
     with closing(PostgresPool(url)) as pool:
         with pytest.raises(DatabaseAway, match="landcast migrate"):
@@ -122,7 +140,7 @@ def test_a_server_does_not_make_the_schema_and_says_who_does(postgres: Postgres)
         pool.prepare()
 
 
-def test_what_fails_half_way_leaves_nothing(postgres: Postgres) -> None:
+def test_a_failed_migration_leaves_nothing(postgres: Postgres) -> None:
     url = postgres.empty()
     postgres.run(url, "create table sessions (hash text)")
     with pytest.raises(DatabaseAway):
@@ -130,7 +148,7 @@ def test_what_fails_half_way_leaves_nothing(postgres: Postgres) -> None:
     assert postgres.run(url, "select to_regclass('jobs')") == [(None,)]
 
 
-def test_every_schema_file_says_what_it_promises() -> None:
+def test_every_schema_file_states_its_contract() -> None:
     found = files("sql").joinpath("postgresql").iterdir()
     scripts = sorted((each for each in found if each.name.endswith(".sql")), key=lambda each: each.name)
     assert [scripts[0].name, scripts[-1].name] == ["000_jobs.sql", "900_grants.sql"]

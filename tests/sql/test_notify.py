@@ -39,7 +39,7 @@ def heard(ear: PostgresListener, count: int) -> list[str]:
     return words
 
 
-def test_what_is_told_is_heard_by_who_listens(url: str) -> None:
+def test_a_listener_receives_every_notification(url: str) -> None:
     with closing(PostgresPool(url)) as pool, closing(PostgresListener(url, "landcast_airflow")) as ear:
         assert ear.hear(0.01) is None, "something may have been told before"
         assert ear.hear(0.01) == []
@@ -49,7 +49,7 @@ def test_what_is_told_is_heard_by_who_listens(url: str) -> None:
         assert ear.hear(0.01) == []
 
 
-def test_who_lost_the_connection_listens_again_and_says_so(postgres: Postgres, url: str) -> None:
+def test_a_listener_reconnects_and_reports_the_gap(postgres: Postgres, url: str) -> None:
     with closing(PostgresListener(url, "landcast_airflow")) as ear:
         ear.hear(0.01)
         lose_all(postgres, url)
@@ -58,7 +58,7 @@ def test_who_lost_the_connection_listens_again_and_says_so(postgres: Postgres, u
         assert ear.hear(0.01) is None
 
 
-def test_the_worker_hears_and_looks_at_everything_after_a_silence(
+def test_the_worker_checks_all_runs_after_a_lost_connection(
     postgres: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.runners.airflow.events._PATIENCE", 0.05)
@@ -81,7 +81,7 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_only_names_that_we_give_are_runs_of_ours() -> None:
+def test_only_run_ids_in_our_form_are_accepted() -> None:
     assert is_run(RUN)
     others = ["", "manual__2026-11-25T00:00:00+00:00", RUN[:-2], f"{RUN}x", f"{RUN}\n", RUN.upper(), RUN[:-1] + "0"]
     assert not any(map(is_run, [*others, f"x{RUN}"]))

@@ -45,7 +45,7 @@ def add(pool: PostgresPool, text: str = "x", *, fail: bool = False) -> None:
             raise ZeroDivisionError
 
 
-def test_a_full_pool_waits_a_little_and_then_says_so(pool: PostgresPool) -> None:
+def test_a_full_pool_waits_briefly_and_then_fails(pool: PostgresPool) -> None:
     with ExitStack() as held:
         for _ in range(2):
             held.enter_context(pool.reading())
@@ -56,7 +56,7 @@ def test_a_full_pool_waits_a_little_and_then_says_so(pool: PostgresPool) -> None
     assert count(pool) == 0
 
 
-def test_who_waits_gets_the_connection_that_is_given_back(pool: PostgresPool) -> None:
+def test_a_waiting_thread_gets_a_released_connection(pool: PostgresPool) -> None:
     with ExitStack() as held:
         held.enter_context(pool.reading())
         with pool.reading():
@@ -67,7 +67,7 @@ def test_who_waits_gets_the_connection_that_is_given_back(pool: PostgresPool) ->
     assert count(pool) == 1
 
 
-def test_a_transaction_that_raises_leaves_nothing_and_its_connection_goes_on(
+def test_a_failed_transaction_leaves_nothing_and_its_connection_stays_usable(
     pool: PostgresPool, postgres: Postgres, url: str
 ) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -81,7 +81,7 @@ def test_a_transaction_that_raises_leaves_nothing_and_its_connection_goes_on(
     assert postgres.run(url, ours) == [(1,)]
 
 
-def test_values_are_no_statements(pool: PostgresPool) -> None:
+def test_values_are_never_executed_as_sql(pool: PostgresPool) -> None:
     add(pool, "'); drop table jobs; -- %s %(x)s :text \0")
     with pool.reading() as connection:
         row = connection.execute("select nonce, verifier, return_to, state from pending_logins").fetchone()
@@ -89,12 +89,12 @@ def test_values_are_no_statements(pool: PostgresPool) -> None:
     assert isinstance(row["state"], bytes)
 
 
-def test_what_reads_cannot_write(pool: PostgresPool) -> None:
+def test_a_reading_transaction_cannot_write(pool: PostgresPool) -> None:
     with pytest.raises(DatabaseAway, match="25006"), pool.reading() as connection:
         connection.execute("delete from jobs")
 
 
-def test_a_connection_that_the_server_ended_is_replaced_unnoticed(
+def test_a_connection_that_the_server_closed_is_replaced_silently(
     pool: PostgresPool, postgres: Postgres, url: str
 ) -> None:
     with ExitStack() as held:
@@ -106,9 +106,7 @@ def test_a_connection_that_the_server_ended_is_replaced_unnoticed(
     assert count(pool) == 1
 
 
-def test_a_commit_that_the_server_did_not_answer_is_no_success(
-    pool: PostgresPool, postgres: Postgres, url: str
-) -> None:
+def test_a_commit_without_an_answer_is_not_a_success(pool: PostgresPool, postgres: Postgres, url: str) -> None:
     others = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database()"
 
     def act() -> None:
@@ -121,7 +119,7 @@ def test_a_commit_that_the_server_did_not_answer_is_no_success(
     assert count(pool) == 0
 
 
-def test_a_server_that_is_away_is_said_without_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_server_is_reported_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
     pool = PostgresPool(f"postgresql://somebody:pass-word@127.0.0.1:{port}/x")
     with caplog.at_level(logging.WARNING), pytest.raises(DatabaseAway, match=r"^PostgreSQL cannot be reached$"):
@@ -130,7 +128,7 @@ def test_a_server_that_is_away_is_said_without_where_it_is(caplog: pytest.LogCap
     assert "pass-word" not in caplog.text + repr(pool)
 
 
-def test_what_a_row_holds_is_in_no_log(pool: PostgresPool, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_content_of_a_row_is_in_no_log(pool: PostgresPool, caplog: pytest.LogCaptureFixture) -> None:
     statement = """insert into pending_logins (state, browser, nonce, verifier, return_to, expires)
         values (:state, :short, 'x', :text, '/', 7)"""
     values = {"state": bytes(32), "short": b"", "text": "verifier-of-somebody"}
@@ -140,7 +138,7 @@ def test_what_a_row_holds_is_in_no_log(pool: PostgresPool, caplog: pytest.LogCap
     assert "verifier-of-somebody" not in caplog.text
 
 
-def test_a_password_that_is_wrong_is_in_no_message(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_password_is_in_no_message(url: str, caplog: pytest.LogCaptureFixture) -> None:
     parts = urlsplit(url)
     wrong = PostgresPool(url.replace(f":{parts.password}@", ":pass-word@"))
     with caplog.at_level(logging.WARNING), pytest.raises(DatabaseAway) as caught:
@@ -149,7 +147,7 @@ def test_a_password_that_is_wrong_is_in_no_message(url: str, caplog: pytest.LogC
     assert str(parts.username) not in str(caught.value)
 
 
-def test_a_change_in_progress_is_noticed_once_it_is_there(pool: PostgresPool) -> None:
+def test_an_uncommitted_change_is_noticed_after_its_commit(pool: PostgresPool) -> None:
     """A counter that moves before the commit would be looked at too early, and never again."""
     watch = pool.watch()
     watch.changed()

@@ -19,7 +19,7 @@ from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
 from tests.postgres import Postgres
 
-TABLES = ("jobs", "outbox", "api_keys", "sessions")
+TABLES = ("jobs", "outbox", "history", "api_keys", "sessions")
 Login = Callable[[str], str]
 _INSERT = """insert into jobs (id, owner, process, inputs, response, created, updated)
     values ('x', 'bob', 'echo', '{}', 'raw', 1, 1)"""
@@ -31,7 +31,8 @@ def url(postgres: Postgres) -> Iterator[str]:
     with closing(PostgresPool(made)) as pool:
         for owner in ("ann", "bob", "dan"):
             notice = Notice("mail", Status.FAILED, f"{owner}@example.org")
-            StoredJobs(pool).add(Order("echo", {}, owner, notices=(notice,)))
+            job, _ = StoredJobs(pool).add(Order("echo", {}, owner, notices=(notice,)))
+            StoredJobs(pool).begin(job.id)
             identity = Identity(owner, method="session")
             ApiKeys(pool).create(identity, WantedKey("a key"))
             Sessions(pool).create(identity, sid=None, id_token=None)
@@ -83,7 +84,7 @@ def test_a_transaction_for_an_owner_sees_theirs_and_the_next_sees_all(url: str, 
                 assert connection.execute("select count(*) from jobs").fetchone()[0] == 3
 
 
-def test_nobody_changes_or_makes_the_rows_of_another(postgres: Postgres, url: str) -> None:
+def test_a_connection_cannot_change_or_insert_rows_of_another_owner(postgres: Postgres, url: str) -> None:
     as_ann = "set landcast.owner = 'ann'; "
     for table in TABLES:
         postgres.run(url, f"{as_ann}delete from {table}")  # noqa: S608  likewise
@@ -94,7 +95,7 @@ def test_nobody_changes_or_makes_the_rows_of_another(postgres: Postgres, url: st
         postgres.run(url, "set landcast.owner = 'bob'; update jobs set owner = 'ann'")
 
 
-def test_nobody_has_the_news_of_another_s_order_sent_to_them(postgres: Postgres, url: str) -> None:
+def test_an_owner_cannot_subscribe_to_the_order_of_another(postgres: Postgres, url: str) -> None:
     """Attack: an entry of one's own about another's order would mail its results."""
     [(theirs,)] = postgres.run(url, "set landcast.owner = 'bob'; select id from jobs")
     insert = f"insert into outbox (job, kind, event, address) values ('{theirs}', 'mail', 'failed', 'ann@example.org')"  # noqa: S608  likewise
@@ -107,8 +108,8 @@ def test_nobody_has_the_news_of_another_s_order_sent_to_them(postgres: Postgres,
     assert found == [("ann@example.org",), ("bob@example.org",), ("dan@example.org",)]
 
 
-def test_who_sees_one_owner_s_rows_alone_still_has_their_news_due(postgres: Postgres, url: str) -> None:
-    """The triggers act with the eyes of whoever changes the order."""
+def test_a_change_by_an_owner_makes_their_notifications_due(postgres: Postgres, url: str) -> None:
+    """The triggers see only the rows of the owner who changes the order."""
     postgres.run(url, "set landcast.owner = 'ann'; update jobs set status = 'failed', finished = 7, updated = 7")
     found = postgres.run(url, "set landcast.owner = '*'; select state, due from outbox order by number")
     assert found == [("due", 7), ("waiting", None), ("waiting", None)]
@@ -117,7 +118,7 @@ def test_who_sees_one_owner_s_rows_alone_still_has_their_news_due(postgres: Post
     assert seen(postgres, url, "*")["outbox"] == 1
 
 
-def test_a_list_that_forgets_its_owner_is_empty_of_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_statement_that_forgets_the_owner_finds_no_rows_of_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second lock: with the clause of the owner gone from the statement, the rows of others still are not there."""
     monkeypatch.setitem(listing._CLAUSES, "owner", ":owner = :owner")
     with closing(PostgresPool(url)) as pool:
@@ -146,7 +147,7 @@ def test_a_worker_reports_and_may_do_nothing_else(postgres: Postgres, url: str, 
         postgres.run(worker, "create table mine (x integer)")
 
 
-def test_a_worker_s_own_table_is_not_taken_for_ours(postgres: Postgres, login: Login) -> None:
+def test_a_temporary_table_of_a_worker_does_not_replace_ours(postgres: Postgres, login: Login) -> None:
     """Attack: a trigger on a temporary table of the same name runs with the rights of the tables' owner."""
     attack = """
         create temp table jobs (id text, attempt integer, status text, progress integer, message text, updated bigint);
@@ -159,7 +160,7 @@ def test_a_worker_s_own_table_is_not_taken_for_ours(postgres: Postgres, login: L
     assert postgres.run(login("landcast_worker"), attack) == [("before",)]
 
 
-def test_who_has_no_role_may_not_even_report(postgres: Postgres, login: Login) -> None:
+def test_a_login_without_a_role_cannot_report(postgres: Postgres, login: Login) -> None:
     stranger = login("landcast_worker")
     postgres.run(postgres.url, f"revoke landcast_worker from {urlsplit(stranger).username}")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -188,7 +189,7 @@ def test_the_server_s_role_is_enough_for_everything_that_a_server_does(login: Lo
         connection.execute("alter table jobs disable row level security")
 
 
-def test_a_hash_is_all_that_is_stored_of_a_key(postgres: Postgres, url: str) -> None:
+def test_only_the_hash_of_a_key_is_stored(postgres: Postgres, url: str) -> None:
     with closing(PostgresPool(url)) as pool:
         _, text = ApiKeys(pool).create(Identity("cy", method="session"), WantedKey("k"))
     rows = postgres.run(url, "set landcast.owner = 'cy'; select api_keys::text, encode(hash, 'hex') from api_keys")

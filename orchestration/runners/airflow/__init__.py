@@ -1,11 +1,11 @@
-"""Run orders as DAG runs of Apache Airflow 3: handed over once each, followed, ended when they are dismissed."""
+"""Run orders as DAG runs of Apache Airflow 3: hand each over once, follow it, end it when it is dismissed."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class AirflowAccess:
-    """Where Airflow is, who we are there, and how long an answer is waited for, in seconds."""
+    """The address of Airflow, the server's user there, and the timeout of a request in seconds."""
 
     url: str
     username: str
@@ -15,27 +15,27 @@ class AirflowAccess:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often what is looked at, and how long what is waited for, in seconds."""
+    """Intervals and timeouts, in seconds."""
 
     poll: float = 3.0
-    """Between two looks at all runs, beside what Airflow tells of itself."""
+    """Between two polls of all runs, besides the events that Airflow sends."""
     health: float = 5.0
-    """Between two looks whether Airflow works, and whether its DAGs are there."""
+    """Between two checks whether Airflow works and has the DAGs."""
     closer: float = 20.0
-    """Without a change after which the tasks of a run are looked at one by one."""
+    """Without a change, after which the tasks of a run are looked at one by one."""
     patience: float = 21_600.0
-    """Without any progress after which a run whose tasks work is given up."""
+    """Without progress, after which a run with running tasks is given up."""
     linger: float = 6.0
-    """That the process of a task is given to be gone after Airflow ended its run; Airflow itself takes five."""
+    """After Airflow ended a run, within which the processes of its tasks are expected to end; Airflow takes five."""
     shared: float = 1.0
-    """That the ending of a run that is over may take to be seen, where machines share the folder of results."""
+    """Until the ending of a finished run becomes visible if machines share the results folder."""
     lost: float = 60.0
-    """After which a run all of whose tasks are over, without an ending, is given up."""
+    """After which a run is given up whose tasks have all finished without an ending."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnAirflow:
-    """What is run on Airflow: at most so many orders of each kind are handed over at once."""
+    """The use of Airflow: at most `runs` orders of each pool are handed over at once."""
 
     access: AirflowAccess
     runs: int = 64

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as much of it as a runner needs. Whatever goes wrong has one of two names."""
+"""The part of Airflow's REST API that a runner needs; every failure is WorkflowRefused or WorkflowUnavailable."""
 
 import json
 import time
@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 import jwt
+from airflow_client.client.api.connection_api import ConnectionApi
 from airflow_client.client.api.dag_api import DAGApi
 from airflow_client.client.api.dag_run_api import DagRunApi
 from airflow_client.client.api.monitor_api import MonitorApi
@@ -17,6 +18,8 @@ from airflow_client.client.api.x_com_api import XComApi
 from airflow_client.client.api_client import ApiClient
 from airflow_client.client.configuration import Configuration
 from airflow_client.client.exceptions import ApiException, OpenApiException
+from airflow_client.client.models.connection_body import ConnectionBody
+from airflow_client.client.models.dag_patch_body import DAGPatchBody
 from airflow_client.client.models.dag_run_mutable_states import DagRunMutableStates
 from airflow_client.client.models.dag_run_patch_body import DAGRunPatchBody
 from airflow_client.client.models.dag_runs_batch_body import DAGRunsBatchBody
@@ -31,28 +34,28 @@ _ACTIVE = ("queued", "running")
 _OVER = frozenset({"success", "failed"})
 _TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _PAGE = 100
-"""Entries of a page; Airflow gives no more, unless its `maximum_page_limit` says so."""
+"""Entries of a page; Airflow returns no more by default (`maximum_page_limit`)."""
 _BAD_REQUEST = 400
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _OWN_FAULT = 401, 403, 404, 409, 429, 500
-_BAD_TOKEN = "Invalid JWT token"  # noqa: S105  what Airflow says in a 403, where others say 401
+_BAD_TOKEN = "Invalid JWT token"  # noqa: S105  Airflow's text in a 403 that should be a 401
 _NONSENSE = (OpenApiException, ValueError, TypeError, AttributeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True)
 class RunSeen:
-    """How a run stands: queued, running, success or failed."""
+    """The state of a run in Airflow: queued, running, success or failed."""
 
     state: str
 
     @property
     def is_over(self) -> bool:
-        """Whether Airflow does nothing more about it."""
+        """Whether Airflow has finished it."""
         return self.state in _OVER
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSeen:
-    """One task of a run, or one of its mapped instances, which are numbered from 0."""
+    """A task of a run, or one of its mapped instances, numbered from 0."""
 
     name: str
     number: int
@@ -61,22 +64,22 @@ class TaskSeen:
 
     @property
     def is_over(self) -> bool:
-        """Whether it will not be run again by itself."""
+        """Whether Airflow will not run it again by itself."""
         return self.state in _TASK_OVER
 
 
 @dataclass(frozen=True, slots=True)
 class DagSeen:
-    """A DAG: whether it is paused, and which connections to services it lacks, as its tags say."""
+    """A DAG: whether it is paused, and which connections to services it lacks according to its tags."""
 
     is_paused: bool
     lacks: tuple[str, ...] = ()
 
 
 class Airflow:
-    """Airflow as its service user sees it, for many threads; every call ends within twice the timeout.
+    """A client of Airflow's API, for several threads; every call ends within twice the timeout.
 
-    Raises WorkflowUnavailable where nothing is known of what came of it, WorkflowRefused where Airflow will not do it.
+    Calls raise WorkflowUnavailable if their outcome is unknown, and WorkflowRefused if Airflow refuses them.
     """
 
     def __init__(self, access: AirflowAccess) -> None:
@@ -86,9 +89,10 @@ class Airflow:
         self._runs, self._tasks = DagRunApi(self._api), TaskInstanceApi(self._api)
         self._dags, self._monitor = DAGApi(self._api), MonitorApi(self._api)
         self._known_tasks, self._values = TaskApi(self._api), XComApi(self._api)
+        self._connections = ConnectionApi(self._api)
 
     def submit(self, *, dag: str, run: str, conf: Mapping[str, Any]) -> bool:
-        """Begin a run; say whether it is new: of one that is there nothing changes."""
+        """Start a run; return whether it is new. An existing run is not changed."""
         body = TriggerDAGRunPostBody(logical_date=None, dag_run_id=run, conf=dict(conf))
         try:
             self._call(lambda more: self._runs.trigger_dag_run(dag_id=dag, trigger_dag_run_post_body=body, **more))
@@ -99,7 +103,7 @@ class Airflow:
         return True
 
     def run(self, *, dag: str, run: str) -> RunSeen | None:
-        """Return how a run stands, None where Airflow has none of that name."""
+        """Return the state of a run, or None if Airflow has no run of that name."""
         try:
             found = self._call(lambda more: self._runs.get_dag_run(dag_id=dag, dag_run_id=run, **more))
         except WorkflowRefused as error:
@@ -109,7 +113,7 @@ class Airflow:
         return RunSeen(_word(found.state))
 
     def active(self, dags: Iterable[str]) -> dict[str, RunSeen]:
-        """Return the runs of these DAGs that are not over, by their names."""
+        """Return the unfinished runs of these DAGs by name."""
         body = {"dag_ids": sorted(dags), "states": list(_ACTIVE), "page_limit": _PAGE, "order_by": "id"}
 
         def page(offset: int) -> Any:
@@ -129,12 +133,12 @@ class Airflow:
         return tuple(TaskSeen(each.task_id, each.map_index, _word(each.state), each.try_number) for each in found)
 
     def leaves(self, dag: str) -> list[str]:
-        """Return the tasks of a DAG that no other comes after."""
+        """Return the tasks of a DAG without downstream tasks."""
         found = self._call(lambda more: self._known_tasks.get_tasks(dag_id=dag, **more))
         return [str(each.task_id) for each in found.tasks if not each.downstream_task_ids]
 
     def value(self, *, dag: str, run: str, task: str) -> Any:
-        """Return the value of a task of a run, None where it returned nothing."""
+        """Return the value of a task of a run, or None if it returned nothing."""
         names: dict[str, Any] = {"dag_id": dag, "dag_run_id": run, "task_id": task, "xcom_key": "return_value"}
 
         def ask(more: Any) -> Any:
@@ -152,7 +156,7 @@ class Airflow:
             return None
 
     def fail(self, *, dag: str, run: str) -> None:
-        """End a run; call it for one that is not over, as a result would be marked as failed too."""
+        """End an unfinished run; a successful one would be marked as failed too."""
         body, mask = DAGRunPatchBody(state=DagRunMutableStates.FAILED), ["state"]
         self._call(
             lambda more: self._runs.patch_dag_run(
@@ -161,7 +165,7 @@ class Airflow:
         )
 
     def dags(self, wanted: Iterable[str]) -> dict[str, DagSeen]:
-        """Return those of these DAGs that are there."""
+        """Return those of the wanted DAGs that Airflow has."""
         names = frozenset(wanted)
 
         def page(offset: int) -> Any:
@@ -170,8 +174,25 @@ class Airflow:
 
         return {each.dag_id: _dag(each) for each in _pages(page, "dags") if each.dag_id in names}
 
+    def pause(self, dag: str, *, paused: bool) -> None:
+        """Pause or unpause a DAG."""
+        body = DAGPatchBody(is_paused=paused)
+        self._call(lambda more: self._dags.patch_dag(dag, body, update_mask=["is_paused"], **more))
+
+    def connect(self, name: str, members: Mapping[str, Any]) -> bool:
+        """Create or replace a connection; return whether it is new. The user needs the right to change connections."""
+        body = ConnectionBody.model_validate({"connection_id": name, **members})
+        try:
+            self._call(lambda more: self._connections.post_connection(body, **more))
+        except WorkflowRefused as error:
+            if error.status != _CONFLICT:
+                raise
+            self._call(lambda more: self._connections.patch_connection(name, body, **more))
+            return False
+        return True
+
     def is_scheduling(self) -> bool:
-        """Say whether Airflow's scheduler has given a sign of life lately."""
+        """Return whether Airflow's scheduler has sent a recent heartbeat."""
         health = self._call(lambda more: self._monitor.get_health(**more))
         return bool(health.scheduler.status == "healthy")
 
@@ -180,7 +201,7 @@ class Airflow:
         self._api.rest_client.pool_manager.clear()
 
     def _call(self, act: Callable[[Any], Any]) -> Any:
-        """Do it with a token; one that is not taken is renewed, once."""
+        """Call with a token; a refused token is renewed once."""
         token = self._token()
         try:
             return self._try(act, token)
@@ -195,7 +216,7 @@ class Airflow:
         return _named(lambda: act({"_headers": headers, "_request_timeout": self._access.timeout}))
 
     def _log_in(self) -> str:
-        """Ask for a token; the body of the answer is returned."""
+        """Request a token; return the body of the answer."""
         who = {"username": self._access.username, "password": self._access.password}
         answer = _named(
             lambda: self._api.call_api(
@@ -213,7 +234,7 @@ class Airflow:
 
 
 def _named(act: Callable[[], Any]) -> Any:
-    """Do it, and give what goes wrong one of our two names; no message holds a header or a body of ours."""
+    """Call it, and map errors to our two classes; no message contains a header or body of a request."""
     try:
         return act()
     except ApiException as error:
@@ -227,7 +248,7 @@ def _named(act: Callable[[], Any]) -> Any:
 
 
 def _failure(status: int, body: str, what: str) -> WorkflowRefused | WorkflowUnavailable:
-    """Name an answer that is no success; a 404 that Airflow's own words are missing from says nothing of a run."""
+    """Return the error for a status; a 404 without Airflow's `detail` does not show that a run is missing."""
     detail = _detail(body)
     if status >= _OWN_FAULT or status == _TOO_MANY or (status == _NOT_FOUND and detail is None):
         return WorkflowUnavailable(f"Airflow answers {what} with {status}", answered=True)
@@ -245,7 +266,7 @@ def _detail(body: str) -> str | None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what a connection failed with: not the text, which repeats the address and more."""
+    """Return the class of a connection error; its text would repeat the address."""
     inner = getattr(error, "reason", None)
     return type(inner if isinstance(inner, BaseException) else error).__name__
 
@@ -278,15 +299,15 @@ def _word(state: Any) -> str:
 
 
 _LEAST, _MOST = 0.1, 60.0
-"""A token is renewed when a tenth of its life is left, a minute before its end at most."""
+"""A token is renewed when a tenth of its life is left, at most a minute before it expires."""
 _UNKNOWN_LIFE = 600.0
-"""Seconds for which a token is used that does not say when it ends."""
+"""Seconds for which a token without an expiry is used."""
 
 
 class Token:
-    """The token that `fetch` last gave, by any thread; `fetch` answers with the body of `/auth/token`.
+    """The current token, for several threads; `fetch` returns the body of `/auth/token`.
 
-    Its life is measured from when it came, so that clocks which differ do no harm.
+    Its life is measured from when it was received, so the clocks of both machines may differ.
     """
 
     def __init__(self, fetch: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -297,7 +318,7 @@ class Token:
         self._renew_at = 0.0
 
     def __call__(self) -> str:
-        """Return a token that is still good for a while. Raises what `fetch` raises, ValueError for nonsense."""
+        """Return a valid token. Raises what `fetch` raises, and ValueError if its answer has no token."""
         with self._lock:
             if not self._text or self._clock() >= self._renew_at:
                 self._text = _read(self._fetch())
@@ -305,7 +326,7 @@ class Token:
             return self._text
 
     def refuse(self, text: str) -> None:
-        """Note that this token was not taken, so that the next call fetches another."""
+        """Discard this token after it was refused; the next call fetches another."""
         with self._lock:
             if self._text == text:
                 self._text = ""

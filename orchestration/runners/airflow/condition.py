@@ -1,4 +1,4 @@
-"""How Airflow is: whether an order may be handed over now, in words for the caller and for the operator."""
+"""The condition of Airflow: whether an order can be handed over now, with messages for caller and operator."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ QUEUED = f"{WAITS} in Airflow's queue."
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What was found when Airflow was looked at: `trouble` is for callers, `detail` for the operator.
+    """The condition of Airflow at the last check: `trouble` is for callers, `detail` for the operator.
 
-    `paused` says it of each DAG that is there, `lacking` which connections it lacks to the services that it asks.
+    `paused` has for each existing DAG whether it is paused, `lacking` its missing connections to services.
     """
 
     trouble: str = ""
@@ -30,11 +30,11 @@ class Condition:
 
     @property
     def answers(self) -> bool:
-        """Whether it makes sense to ask Airflow anything."""
+        """Whether Airflow answers and accepts the login."""
         return self.trouble not in {AWAY, SHUT}
 
     def why_wait(self, dag: str) -> str:
-        """Return why nothing of this DAG is begun now, empty where it is."""
+        """Return why no run of this DAG starts now, or an empty text if runs start."""
         if self.trouble:
             return self.trouble
         if dag not in self.paused:
@@ -42,7 +42,7 @@ class Condition:
         return f"{WAITS}: the DAG {dag} is paused in Airflow." if self.paused[dag] else ""
 
     def problems(self, dags: frozenset[str]) -> list[str]:
-        """Return all that is wrong, for the operator."""
+        """Return all problems, for the operator."""
         if not self.answers:
             return [self.detail]
         absent = dags - self.paused.keys()
@@ -51,13 +51,13 @@ class Condition:
         return [*([self.detail] if self.detail else []), *sorted(missing), *sorted(paused)]
 
     def lacks(self, dags: Container[str]) -> list[str]:
-        """Return which connections these DAGs lack to the services that they ask, for the operator."""
+        """Return a message for each connection to a service that these DAGs lack, for the operator."""
         lacking = {name: dag for dag in sorted(self.lacking) if dag in dags for name in self.lacking[dag]}
         return [f"Airflow has no connection {name}, which {lacking[name]} needs" for name in sorted(lacking)]
 
 
 def examine(airflow: "Airflow", dags: frozenset[str]) -> Condition:
-    """Look at Airflow: does it answer, does the login work, does its scheduler, are the DAGs there."""
+    """Check whether Airflow answers, accepts the login, has a working scheduler, and has the DAGs."""
     try:
         scheduling = airflow.is_scheduling()
         found = airflow.dags(dags)

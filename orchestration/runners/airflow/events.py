@@ -1,4 +1,4 @@
-"""What Airflow tells of its runs, on its way from the server that took it to the worker that follows them."""
+"""Pass the events of Airflow's runs from the server that receives them to the worker that follows the runs."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from sql.address import Url
 from sql.connections import Connections, DatabaseAway
 
 if TYPE_CHECKING:
@@ -15,22 +16,22 @@ _log = logging.getLogger(__name__)
 
 _CHANNEL = "landcast_airflow"
 _ONCE = 1.0
-"""Seconds after which somebody who listens looks whether to stop."""
+"""Seconds after which the listener checks whether to stop."""
 _PATIENCE = 2.0
-"""Seconds until a database that was away is listened to again."""
+"""Seconds until the listener tries an unavailable database again."""
 
 
 def tell(place: Connections, run: str) -> None:
-    """Tell the worker, wherever it is, that something became of a run. Raises what the database fails with."""
-    from sql.notify import notify  # noqa: PLC0415  a server on SQLite would load it for nothing
+    """Notify the worker, on whichever machine, that a run has changed. Raises the database's errors."""
+    from sql.notify import notify  # noqa: PLC0415  a server on SQLite does not need it
 
     with place.writing() as connection:
         notify(connection, _CHANNEL, run)
 
 
 @contextmanager
-def hearing(url: str, hear: Callable[[str], None]) -> Iterator[None]:
-    """Have `hear` called with each run that something is told of, and with an empty name where it may have been."""
+def hearing(url: Url, hear: Callable[[str], None]) -> Iterator[None]:
+    """Call `hear` with the name of each run that has an event, and with an empty name if events may be lost."""
     from sql.notify import PostgresListener  # noqa: PLC0415  likewise
 
     over = Event()
@@ -51,7 +52,7 @@ def _listen(ear: "PostgresListener", hear: Callable[[str], None], over: Event) -
             try:
                 said = ear.hear(_ONCE)
             except DatabaseAway as error:
-                _log.warning("news of runs are not heard, they are looked at every few seconds: %s", error)
+                _log.warning("events of runs are not received, runs are polled: %s", error)
                 over.wait(_PATIENCE)
             else:
                 for run in [""] if said is None else said:

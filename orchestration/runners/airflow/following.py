@@ -1,4 +1,4 @@
-"""Look at a run that Airflow has, and see what became of it."""
+"""Follow a run that Airflow has until it is over."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ _SOON = 0.3
 
 
 def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> float | None:
-    """See how the run stands; return in how many seconds to look again, None where news or a poll will say when.
+    """Look up the state of the run; return in how many seconds to look again, or None if an event or poll decides.
 
     Raises WorkflowUnavailable, WorkflowRefused.
     """
@@ -38,7 +38,7 @@ def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> 
 
 
 def note(run: Run, seen: "RunSeen", condition: Condition) -> None:
-    """Note how a run stands that is not over."""
+    """Record the state of an unfinished run."""
     waits = condition.why_wait(run.dags[0])
     said = status_of_tasks(run.folder) if run.process.needs_airflow else ""
     run.note(seen.state, waits or (QUEUED if seen.state == "queued" else said))
@@ -47,7 +47,7 @@ def note(run: Run, seen: "RunSeen", condition: Condition) -> None:
 
 
 def is_suspect(run: Run, pace: Timing) -> bool:
-    """Say whether a run that is not over needs a look of its own: it has a result, or has not changed for long."""
+    """Return whether an unfinished run needs a closer look: it has a result, or has not changed for long."""
     now = time.monotonic()
     if now < run.closer_at:
         return False
@@ -55,7 +55,7 @@ def is_suspect(run: Run, pace: Timing) -> bool:
 
 
 def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Timing) -> float | None:
-    """End a run that Airflow is done with by what its work wrote, which may take a moment to be seen."""
+    """End a run that Airflow has finished by the ending in its folder, which may take a moment to become visible."""
     if (ending := find_ending(run.folder)) is not None:
         run.end(ending)
         return None
@@ -73,7 +73,7 @@ def _conclude(run: Run, airflow: "Airflow", seen: "RunSeen", pace: Timing) -> fl
 
 
 def _given_up(tasks: "tuple[TaskSeen, ...]") -> Failed:
-    """Say which tasks of a run failed; Airflow has repeated them as often as it should."""
+    """Return a failure that names the failed tasks of a run; Airflow has already retried them."""
     failed = [f"{_named(task)} after {_counted(task.tries)}" for task in tasks if task.state == "failed"]
     return Failed(f"A task of the work failed: {', '.join(failed) or 'none that is known'}.")
 
@@ -87,7 +87,7 @@ def _counted(tries: int) -> str:
 
 
 def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> None:
-    """Look at the tasks of a suspect run, and end it where nothing more will come of it."""
+    """Look at the tasks of a suspect run, and end it if it will make no more progress."""
     if condition.why_wait(run.dags[0]) or not is_suspect(run, pace):
         return
     now = time.monotonic()
@@ -98,14 +98,14 @@ def _look_closer(run: Run, airflow: "Airflow", condition: Condition, pace: Timin
     still = now - run.changed_at
     if tasks and all(task.is_over for task in tasks):
         if (ending := find_ending(run.folder)) is not None:
-            _log.debug("the result of run %s is taken, whose tasks are over, before Airflow ends it", run.name)
+            _log.debug("run %s has finished tasks and a result, which is used before Airflow ends the run", run.name)
             run.end(ending)
         elif still > pace.lost:
-            _give_up(run, f"all its tasks were over for {still:.0f} s, and its run was not")
+            _give_up(run, f"all its tasks finished {still:.0f} s ago, but its run did not")
     elif still > pace.patience and any(task.state == "running" for task in tasks):
         _give_up(run, f"it made no progress for {still:.0f} s")
     elif still > pace.patience:
-        _log.warning("run %s waits for %.0f s: is there a worker for its queue?", run.name, still)
+        _log.warning("run %s has waited for %.0f s: is there a worker for its queue?", run.name, still)
         run.closer_at = now + pace.patience
 
 

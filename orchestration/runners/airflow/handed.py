@@ -1,4 +1,4 @@
-"""What a DAG of the operator's own made: the value of one of its tasks, or a file that this names."""
+"""The result of an operator's own DAG: the value of one of its tasks, or the file that this value names."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _UNREADABLE = "The result of its DAG cannot be read; the operator finds why in t
 
 
 def result_of(run: Run, airflow: "Airflow") -> Done | Failed:
-    """Return the result of a run that succeeded. Raises WorkflowUnavailable, WorkflowRefused."""
+    """Return the result of a successful run. Raises WorkflowUnavailable, WorkflowRefused."""
     row, dag = run.process, run.dags[0]
     leaves = [row.task] if row.task else airflow.leaves(dag)
     if len(leaves) != 1:
@@ -37,7 +37,7 @@ def result_of(run: Run, airflow: "Airflow") -> Done | Failed:
 
 
 def _output(value: Any, run: Run) -> Output:
-    """Return the value as an output, or the file that it names below the process's folder of files."""
+    """Return the value as an output, or the file that it names below the folder `files` of the process."""
     name = run.process.output
     if (found := _named_file(value, run.process.files_below)) is not None:
         file = _published(found, run)
@@ -51,9 +51,9 @@ def _output(value: Any, run: Run) -> Output:
 
 
 def _named_file(value: Any, below: str) -> Path | None:
-    """Return the file that a value names, wherever links lead, where it lies below the folder; else None.
+    """Return the file that a value names if it is below the folder after resolving links, or None.
 
-    What the DAG returns may come from a caller's input.
+    The value of a DAG may come from a caller's input.
     """
     if not below or not isinstance(value, str) or not value or "\0" in value:
         return None
@@ -63,7 +63,7 @@ def _named_file(value: Any, below: str) -> Path | None:
 
 
 def _published(source: Path, run: Run) -> ResultFile:
-    """Copy the file into the attempt, where nobody changes it any more."""
+    """Copy the file into the folder of the attempt, where it no longer changes."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", source.name).lstrip(".")[-100:] or "result"
     target = _folder(run) / name
     shutil.copyfile(source, target)

@@ -1,4 +1,4 @@
-"""One run, as the runner knows it."""
+"""A run, as the runner knows it."""
 
 import time
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ End = Done | Failed | Gone | NotBegun
 
 @dataclass(slots=True)
 class Run:
-    """A run in one of the DAGs `dags`, the first where it is handed over; its tasks stage below `folder`.
+    """A run in one of `dags`, in the first of them if it is still to be handed over; its tasks stage below `folder`.
 
-    `conf` is None for a run that is only looked for. What no method guards is one thread's at a time.
+    `conf` is None for a run that is only looked up. Members that no method locks are used by one thread at a time.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Run:
     folder: Path
     conf: Mapping[str, Any] | None = None
     sent: bool = False
-    """Whether Airflow may have heard of it."""
+    """Whether Airflow may have received it."""
     sent_at: float = 0.0
     handed: bool = False
     """Whether Airflow has it."""
@@ -35,13 +35,13 @@ class Run:
     is_over: bool = False
     stopping: bool = False
     verdict: Failed | Gone | None = None
-    """What is said of a run that we ended ourselves, once it is over."""
+    """The ending of a run that we stopped ourselves."""
     ended_at: float | None = None
-    """When Airflow said that it is over, after we asked for that."""
+    """When Airflow confirmed that it is over, after we stopped it."""
     over_at: float | None = None
     """When it was found over without an ending."""
     failures: int = 0
-    """Of requests, one after the other."""
+    """The number of consecutive failed requests."""
     changed_at: float = field(default_factory=time.monotonic)
     asked_at: float = field(default_factory=time.monotonic)
     closer_at: float = 0.0
@@ -50,7 +50,7 @@ class Run:
     lock: Lock = field(default_factory=Lock)
 
     def look(self, job: Job) -> RunState:
-        """Return how it stands; what the work reported by then is a sign of life."""
+        """Return its state; new progress or a new message of the job counts as a change."""
         self.asked_at = time.monotonic()
         reported = (job.progress, job.message)
         if reported != self.reported:
@@ -58,16 +58,16 @@ class Run:
         return self.state
 
     def end(self, state: End) -> None:
-        """Note that it is over, and how it ended."""
+        """Record that it is over, with its ending."""
         with self.lock:
             self.state, self.is_over, self.conf = state, True, None
 
     def give_up(self, verdict: Failed | Gone) -> None:
-        """Have Airflow end it, and say that of it then."""
+        """Stop it; `verdict` is its ending once it is over."""
         self.verdict, self.stopping = verdict, True
 
     def note(self, state: str, waits: str) -> None:
-        """Note how it stands in Airflow, by any thread; `waits` is why it does not work now, empty where it may."""
+        """Record its state in Airflow, by any thread; `waits` is why it does not run now, or empty."""
         with self.lock:
             if self.is_over:
                 return
@@ -78,11 +78,11 @@ class Run:
 
 
 def run_of(job: Job, dags: tuple[str, ...], results: Path, process: ProcessRow) -> Run:
-    """Return a run that is only looked for."""
+    """Return a run that is only looked up."""
     return Run(run_id(job.id, job.attempt), process, dags, results / job.id / str(job.attempt))
 
 
 def conf_of(job: Job, process: ProcessRow) -> dict[str, Any]:
-    """Return what a DAG is told of an order: where the rest of it lies; an operator's own DAG is told the inputs."""
+    """Return the `conf` of a DAG run: how to find the order, and for an operator's own DAG also the inputs."""
     conf = {"job": job.id, "attempt": job.attempt, "process": job.order.process}
     return {**conf, "inputs": dict(job.order.inputs)} if process.hands_over else conf

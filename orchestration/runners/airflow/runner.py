@@ -1,4 +1,4 @@
-"""The runner on Airflow: what it is asked is answered from memory, all talk with Airflow is its threads'."""
+"""The runner on Airflow: it answers from memory, and its threads send all requests to Airflow."""
 
 import logging
 import threading
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_HANDS = 4
-"""Threads, and so requests at once."""
+_THREADS = 4
+"""The number of threads, and so of concurrent requests."""
 _HEALTH, _POLL = "health", "poll"
 _SOON, _LATE = 1.0, 30.0
-"""Seconds until what Airflow gave no sensible answer to is tried again; they double."""
+"""Seconds until a failed request is tried again, at first and at most; they double with each failure."""
 _FORGOTTEN = 600.0
-"""Seconds after which a run is forgotten that nobody asked about."""
+"""Seconds after which a run that nobody asks about is forgotten."""
 _MOST_TWINS = 10_000
 _SILENT = timedelta(seconds=5)
-"""After which nothing was heard of a run whose tasks may go on, and tell how far they are, while Airflow is away."""
+"""Without a report of a run, after which its message is that Airflow does not answer; its tasks may still report."""
 _UNASKED = Condition(AWAY, "Airflow was not asked yet")
 
 
 class AirflowRunner:
     """A Runner of DAG runs named `{job}.{attempt}`, whose tasks stage below `results`; `processes` name their DAGs.
 
-    `connect` gives Airflow, in one of the runner's threads, as what it imports is large.
+    `connect` makes the client in one of the runner's threads, because its imports take long.
     """
 
     survives = True
@@ -68,16 +68,16 @@ class AirflowRunner:
         self._agenda = Agenda()
         self._agenda.put(_HEALTH)
         self._agenda.put(_POLL, self._pace.poll)
-        self._hands = [Thread(target=self._work, name=f"airflow-{number}", daemon=True) for number in range(_HANDS)]
-        for hand in self._hands:
-            hand.start()
+        self._threads = [Thread(target=self._work, name=f"airflow-{number}", daemon=True) for number in range(_THREADS)]
+        for thread in self._threads:
+            thread.start()
 
     def why_wait(self, job: Job) -> str:
-        """Return why Airflow would not begin the order now."""
+        """Return why Airflow would not start the order now, or an empty text."""
         return self._condition.why_wait(self._twins.get(job.id) or self._processes.dags_of(job.order.process)[0])
 
     def start(self, job: Job, *, again: bool = False) -> None:
-        """Have the run handed over, soon. Raises RunnerUnavailable where Airflow would not begin it now."""
+        """Schedule the hand-over of the run. Raises RunnerUnavailable if Airflow would not start it now."""
         dag = self._processes.dag_of(job.order)
         if not again and (why := self._condition.why_wait(dag)):
             self._remember(job.id, dag)
@@ -91,7 +91,7 @@ class AirflowRunner:
         self._add(run)
 
     def look(self, job: Job) -> RunState:
-        """Return how the run stood when Airflow last said so; a run that is not known is looked for."""
+        """Return the last known state of the run; an unknown run is looked up."""
         run = self._runs.get(run_id(job.id, job.attempt))
         if run is None:
             if job.status is Status.SUCCESSFUL:
@@ -102,7 +102,7 @@ class AirflowRunner:
         return self._seen(job, run.look(job))
 
     def _seen(self, job: Job, state: RunState) -> RunState:
-        """Return the state; while Airflow does not answer, a run that does not report itself says so."""
+        """Return the state; while Airflow does not answer, the message of a run without reports says so."""
         trouble = self._condition.trouble
         if not isinstance(state, Queued | Running) or self._condition.answers or self._condition is _UNASKED:
             return state
@@ -110,21 +110,21 @@ class AirflowRunner:
         return state if heard else replace(state, message=trouble)
 
     def stop(self, job: Job) -> None:
-        """Have Airflow end the run; its tasks are gone some seconds after that."""
+        """Schedule the end of the run; its tasks end some seconds later."""
         run = self._runs.get(run_id(job.id, job.attempt))
         if run is not None and not run.is_over and not run.stopping:
             run.stopping = True
             self._agenda.put(run.name)
 
     def hear(self, name: str) -> None:
-        """Have a look at a run of which something was told; of an empty name, at all."""
+        """Look at the run with this name soon, or at all runs if the name is empty."""
         if not name:
             self._agenda.put(_POLL)
         elif name in self._runs:
             self._agenda.put(name)
 
     def close(self) -> None:
-        """Let go of Airflow; what was handed over goes on."""
+        """Close the connection to Airflow; its runs go on."""
         self._agenda.close()
         if self._airflow is not None:
             self._airflow.close()
@@ -135,7 +135,7 @@ class AirflowRunner:
         self._agenda.put(run.name)
 
     def _remember(self, job_id: str, dag: str) -> None:
-        """Remember where an order waits that does not go to the DAG of its process's name."""
+        """Remember the DAG of a waiting order, which may be the twin of the one with its process's name."""
         if len(self._twins) > _MOST_TWINS:
             self._twins.clear()
         self._twins[job_id] = dag
@@ -145,7 +145,7 @@ class AirflowRunner:
             self._agenda.give_back(name, self._do(name))
 
     def _do(self, name: str) -> float | None:
-        """Do what is due; return in how many seconds again."""
+        """Do what is due; return in how many seconds it is due again, or None."""
         try:
             if name == _HEALTH:
                 return self._look_at_airflow()
@@ -155,8 +155,8 @@ class AirflowRunner:
             return None if run is None else self._step(run)
         except (WorkflowRefused, WorkflowUnavailable) as error:
             return self._failed(name, error)
-        except Exception:  # noqa: BLE001  the outermost handler of the thread: no run is lost, whatever it is
-            _log.exception("something is wrong with %s", name)
+        except Exception:  # noqa: BLE001  the outermost handler of the thread: no error loses a run
+            _log.exception("an error while looking at %s", name)
             return _LATE
 
     def _step(self, run: Run) -> float | None:
@@ -175,7 +175,7 @@ class AirflowRunner:
         return after
 
     def _find(self, run: Run, airflow: "Airflow") -> float | None:
-        """Look where a run is that we know by its name only; one that is nowhere is over."""
+        """Find the DAG of a run that is known by name only; a run in no DAG is over."""
         for dag in run.dags:
             if airflow.run(dag=dag, run=run.name) is not None:
                 run.dags, run.handed = (dag,), True
@@ -184,7 +184,7 @@ class AirflowRunner:
         return None
 
     def _failed(self, name: str, error: WorkflowRefused | WorkflowUnavailable) -> float:
-        """Note that Airflow could not be asked; return in how many seconds to try again."""
+        """Record a failed request to Airflow; return in how many seconds to try again."""
         run = self._runs.get(name)
         extra = {} if run is None else {"run": name}
         if isinstance(error, WorkflowUnavailable) and not error.reached:
@@ -200,12 +200,12 @@ class AirflowRunner:
         return min(_SOON * 2.0 ** (failures - 1), _LATE)
 
     def _look_at_airflow(self) -> float:
-        """See how Airflow is; all that waited for it goes on when it is back."""
+        """Check Airflow; when it is available again, look at all runs."""
         if self._airflow is None:
             self._airflow = self._connect()
         was_away = not self._condition.answers
         self._note(examine(self._airflow, self._dags))
-        if self._condition.trouble == SHUT:  # who asks on and on with a login that is refused gets it locked
+        if self._condition.trouble == SHUT:  # repeated refused logins may lock the account
             self._refusals += 1
             return min(_SOON * 2.0**self._refusals, _LATE)
         self._refusals = 0
@@ -225,7 +225,7 @@ class AirflowRunner:
             _log.info("Airflow is well: orders are handed over")
 
     def _poll(self) -> float:
-        """See how all runs stand, in one request; those that it says nothing of are looked at one by one."""
+        """Look up the states of all runs in one request; runs that are missing in it are looked up one by one."""
         self._forget()
         with self._lock:
             followed = [run for run in self._runs.values() if run.handed and not run.is_over and not run.stopping]
@@ -240,7 +240,7 @@ class AirflowRunner:
         return self._pace.poll
 
     def _forget(self) -> None:
-        """Forget the runs that nobody asks about any more."""
+        """Forget the runs that nobody asks about."""
         now = time.monotonic()
         with self._lock:
             self._runs = {
@@ -251,59 +251,59 @@ class AirflowRunner:
 
 
 class Agenda:
-    """Things by their name; each is due at some time, or rests until somebody has it due."""
+    """Scheduled names, for several threads: each is due at some time, being worked on, or not scheduled."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._due: dict[str, float] = {}
-        self._in_hand: set[str] = set()
+        self._taken: set[str] = set()
         self._condition = threading.Condition()
         self._is_closed = False
 
     def put(self, name: str, after: float = 0.0) -> None:
-        """Have it due after so many seconds, or sooner where it was due sooner."""
+        """Schedule a name after this many seconds, unless it is due earlier."""
         with self._condition:
             at = self._clock() + after
             self._due[name] = min(at, self._due.get(name, at))
             self._condition.notify()
 
     def take(self) -> str | None:
-        """Wait until something is due and take it in hand; None once the agenda is closed."""
+        """Wait until a name is due and return it to one caller, or None once the agenda is closed."""
         with self._condition:
             while not self._is_closed:
-                free = [(at, name) for name, at in self._due.items() if name not in self._in_hand]
+                free = [(at, name) for name, at in self._due.items() if name not in self._taken]
                 at, name = min(free, default=(None, ""))
                 if at is not None and at <= self._clock():
                     del self._due[name]
-                    self._in_hand.add(name)
+                    self._taken.add(name)
                     return name
                 self._condition.wait(None if at is None else at - self._clock())
             return None
 
     def give_back(self, name: str, after: float | None) -> None:
-        """Have it rest, or due again after so many seconds; what was put meanwhile stands."""
+        """Release a taken name; schedule it again after this many seconds, unless None. Calls of `put` still count."""
         with self._condition:
-            self._in_hand.discard(name)
+            self._taken.discard(name)
             self._condition.notify()
         if after is not None:
             self.put(name, after)
 
     def close(self) -> None:
-        """Let nothing be taken any more."""
+        """Make all `take` calls return None."""
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()
 
 
 _ON_ITS_WAY = 15.0
-"""Seconds after which a hand-over that nobody answered does not come to anything any more."""
+"""Seconds after which an unanswered hand-over can no longer take effect."""
 _STOPPED = Gone("it was ended")
 
 
 def end_run(run: Run, airflow: "Airflow", pace: Timing) -> float | None:
-    """Take the next step to its end; return in how many seconds to take another, None once it is over.
+    """Take the next step to stop a run; return in how many seconds to take another, or None once it is over.
 
-    Raises WorkflowUnavailable, WorkflowRefused for what is to be tried again.
+    Raises WorkflowUnavailable, WorkflowRefused; then it is tried again.
     """
     if run.conf is not None and not run.sent:
         run.end(run.verdict or _STOPPED)
@@ -318,13 +318,13 @@ def end_run(run: Run, airflow: "Airflow", pace: Timing) -> float | None:
 
 
 def _end(run: Run, airflow: "Airflow") -> float | None:
-    """Have Airflow end it; None once Airflow says that it is over or not there, else in how many seconds to look."""
+    """Stop it in Airflow; return None once it is over or missing there, otherwise in how many seconds to look again."""
     for dag in run.dags:
         if (seen := airflow.run(dag=dag, run=run.name)) is not None:
-            # A run that is over must not be touched: Airflow would write `failed` over its success.
+            # A finished run must not be changed: Airflow would replace its success by `failed`.
             if not seen.is_over:
                 airflow.fail(dag=dag, run=run.name)
-            # The processes of a run that somebody else failed may live as long as after our own word.
+            # The processes of a run that somebody else failed may live as long as after our own request.
             run.ended_at = None if seen.state == "success" else time.monotonic()
             return None
     is_on_its_way = run.sent and not run.handed and time.monotonic() < run.sent_at + _ON_ITS_WAY
@@ -333,13 +333,13 @@ def _end(run: Run, airflow: "Airflow") -> float | None:
 
 _REFUSED = "Airflow refused the order; the operator finds why in the log under the job's id."
 _WRONG = frozenset({400, 413, 422})
-"""Statuses that say that the order itself is not taken, however often it is handed over."""
+"""Statuses that refuse the order itself, so that trying again is useless."""
 
 
 def hand_over(run: Run, airflow: "Airflow", condition: Condition) -> float | None:
-    """Have Airflow begin the run under its own name; return in how many seconds to go on with it.
+    """Start the run in Airflow under its own name; return in how many seconds to look at it, or None.
 
-    A run that Airflow has is not begun again. Raises WorkflowUnavailable, WorkflowRefused: to be tried again.
+    A run that Airflow has is not started again. Raises WorkflowUnavailable, WorkflowRefused; then it is tried again.
     """
     before = run.sent
     if not before and (why := condition.why_wait(run.dags[0])):
@@ -362,7 +362,7 @@ def hand_over(run: Run, airflow: "Airflow", condition: Condition) -> float | Non
 
 
 def _refused(run: Run, airflow: "Airflow", error: WorkflowRefused) -> None:
-    """Draw the conclusion from a refusal; raise it again where it may be another the next time."""
+    """End a refused run; raise the error again if a later try may be accepted."""
     if error.status in _WRONG:
         run.end(Failed(_REFUSED, str(error)))
     elif airflow.run(dag=run.dags[0], run=run.name) is None:

@@ -1,4 +1,4 @@
-"""An estimate says what it rests on, and its range holds what orders cost."""
+"""An estimate has its basis, and its range includes the cost of orders."""
 
 import random
 
@@ -13,27 +13,27 @@ def past(*ratios: float, amount: float = 1_000) -> list[Past]:
     return [Past(amount, RULE.at(amount) * ratio) for ratio in ratios]
 
 
-def test_without_past_orders_it_is_the_rule_with_its_wide_range() -> None:
+def test_without_past_orders_the_rule_applies_with_its_wide_range() -> None:
     assert forecast(RULE, 450, []) == Range(1_000 / 3, 1_000, 3_000)
 
 
-def test_fewer_than_five_orders_tell_nothing() -> None:
+def test_fewer_than_five_orders_are_ignored() -> None:
     for count in range(5):
         assert forecast(RULE, 1_000, past(*[7.0] * count)) == forecast(RULE, 1_000, [])
     assert forecast(RULE, 1_000, past(*[7.0] * 5)).expected == pytest.approx(7 * 2_100)
 
 
-def test_orders_alike_give_what_they_cost() -> None:
+def test_similar_orders_give_their_cost() -> None:
     found = forecast(RULE, 2_000, past(*[0.5] * 30))
     assert (found.low, found.expected, found.high) == pytest.approx((2_050, 2_050, 2_050))
 
 
-def test_one_that_took_very_long_moves_the_expectation_little() -> None:
+def test_an_outlier_changes_the_expectation_little() -> None:
     assert forecast(RULE, 1_000, past(*[1.0] * 20, 1_000.0)).expected == pytest.approx(2_100)
 
 
 @pytest.mark.parametrize("count", [5, 8, 20, 50])
-def test_eight_of_ten_orders_to_come_lie_in_the_range(count: int) -> None:
+def test_eight_of_ten_future_orders_are_in_the_range(count: int) -> None:
     chance = random.Random(5)  # noqa: S311  no secret
     held = []
     for _ in range(300):
@@ -44,7 +44,7 @@ def test_eight_of_ten_orders_to_come_lie_in_the_range(count: int) -> None:
     assert 0.7 < sum(held) / len(held) < 0.9
 
 
-def test_where_nearly_all_were_ten_times_smaller_the_range_holds_that_of_the_rule() -> None:
+def test_the_range_includes_the_rule_if_past_orders_were_much_smaller() -> None:
     alike = past(*[1.0] * 10)
     for amount in (150, 9_000):
         assert not is_beyond(amount, alike)

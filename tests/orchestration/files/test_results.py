@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from orchestration.errors import ResultMissing
-from orchestration.files.results import ResultFiles, Results, results_key
+from orchestration.files.results import BackgroundRemoval, ResultFiles, Results, results_key
 from orchestration.job import Job, Order, Output, ResultFile, Status
 
 _NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -27,7 +27,7 @@ def _taken_apart(link: str) -> tuple[str, str]:
     return query["exp"][0], query["sig"][0]
 
 
-def test_a_link_is_valid_until_its_end_then_expired() -> None:
+def test_a_link_is_valid_until_it_expires() -> None:
     results = _results()
     link = results.link("job", _FILE, owner="ada", now=_NOW)
     assert link.startswith("https://example.org/prefix/results/job/Raster%20%C3%BC%261.zip?exp=")
@@ -37,7 +37,7 @@ def test_a_link_is_valid_until_its_end_then_expired() -> None:
     assert results.verify("job", _FILE.name, exp, sig, owner="ada", now=end) == "expired"
 
 
-def test_a_link_ends_with_the_files() -> None:
+def test_a_link_expires_with_its_files() -> None:
     until = _NOW + timedelta(hours=2)
     exp, _ = _taken_apart(_results().link("job", _FILE, owner="ada", now=_NOW, until=until))
     assert int(exp) == until.timestamp()
@@ -45,7 +45,7 @@ def test_a_link_ends_with_the_files() -> None:
     assert int(exp) == (_NOW + timedelta(days=7)).timestamp()
 
 
-def test_a_link_that_we_did_not_sign_is_invalid_whatever_its_end() -> None:
+def test_a_link_with_a_wrong_signature_is_invalid() -> None:
     results = _results()
     exp, sig = _taken_apart(results.link("job", _FILE, owner="ada", now=_NOW))
     later = str(int(exp) + 86_400)
@@ -70,7 +70,7 @@ def test_a_link_that_we_did_not_sign_is_invalid_whatever_its_end() -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "job/../../x", "link/x", ".."])
-def test_no_path_leads_outside(tmp_path: Path, path: str) -> None:
+def test_no_path_leaves_the_results_folder(tmp_path: Path, path: str) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "link").symlink_to(tmp_path)
     files = ResultFiles(tmp_path / "results")
@@ -79,7 +79,7 @@ def test_no_path_leads_outside(tmp_path: Path, path: str) -> None:
     assert files.path_of(ResultFile("x", "job/1/1/x", "text/plain", 1, "")) == tmp_path / "results/job/1/1/x"
 
 
-def test_one_key_for_all_processes_that_only_we_may_read(tmp_path: Path) -> None:
+def test_all_processes_share_one_private_key(tmp_path: Path) -> None:
     program = """if True:
         import sys
         from pathlib import Path
@@ -120,7 +120,7 @@ def _job(job_id: str, status: Status, *manifest: Output) -> Job:
     return Job(job_id, Order("echo", {}, "local"), status, _NOW, _NOW, attempt=2, manifest=manifest)
 
 
-def test_tidy_keeps_what_the_state_needs(tmp_path: Path, make_output: Callable[[str], Output]) -> None:
+def test_tidy_keeps_the_files_of_the_result(tmp_path: Path, make_output: Callable[[str], Output]) -> None:
     files = ResultFiles(tmp_path)
     published = make_output("j/2/1/r.zip")
     attempt_2 = {f"j/{path}" for path in _PATHS if path.startswith("2/")}
@@ -138,7 +138,7 @@ def test_tidy_keeps_what_the_state_needs(tmp_path: Path, make_output: Callable[[
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sweep_removes_orphans_and_leaves_what_is_not_ours(tmp_path: Path) -> None:
+def test_sweep_removes_orphans_and_no_foreign_files(tmp_path: Path) -> None:
     known, orphan = str(uuid4()), str(uuid4())
     _staged(tmp_path, known)
     _staged(tmp_path, orphan)
@@ -150,7 +150,7 @@ def test_sweep_removes_orphans_and_leaves_what_is_not_ours(tmp_path: Path) -> No
     assert "notes/keep.txt" in _left(tmp_path)
 
 
-def test_sweep_removes_strays_that_nobody_is_at_any_more(tmp_path: Path) -> None:
+def test_sweep_removes_abandoned_files(tmp_path: Path) -> None:
     for name in ("old.zip", "young.zip"):
         (tmp_path / name).touch()
     (tmp_path / "house").mkdir()
@@ -162,8 +162,49 @@ def test_sweep_removes_strays_that_nobody_is_at_any_more(tmp_path: Path) -> None
     assert {entry.name for entry in tmp_path.iterdir()} == {"young.zip", "house"}
 
 
-def test_remove_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:
+def test_remove_is_complete_and_repeatable(tmp_path: Path) -> None:
     _staged(tmp_path, "j")
     ResultFiles(tmp_path).remove("j")
     ResultFiles(tmp_path).remove("j")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_removal_in_the_background_is_left_to_the_sweep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ResultFiles(tmp_path)
+    stuck, gone = str(uuid4()), str(uuid4())
+    for job_id in (stuck, gone):
+        (tmp_path / job_id / "1").mkdir(parents=True)
+    remove = files.remove
+
+    def fail_once(job_id: str) -> None:
+        if job_id == stuck:
+            raise OSError("Input/output error")
+        remove(job_id)
+
+    removal = BackgroundRemoval(files)
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "remove", fail_once)
+        removal.remove(stuck)
+        removal.remove(gone)
+        removal.wait()
+    assert sorted(removal.take_removed()) == sorted([stuck, gone])
+    assert removal.take_removed() == []
+    assert [path.name for path in tmp_path.iterdir()] == [stuck]
+    assert "files not removed yet: Input/output error" in caplog.text
+    files.sweep(lambda _: None)
+    assert not list(tmp_path.iterdir())
+    removal.close()
+
+
+def test_the_queue_of_background_removals_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.files.results._MOST_REMOVALS", 2)
+    files = ResultFiles(tmp_path)
+    removed: list[str] = []
+    monkeypatch.setattr(files, "remove", removed.append)
+    removal = BackgroundRemoval(files)
+    for job_id in "abc":
+        removal.remove(job_id)
+    assert removed[:2] == ["a", "b"], "the third has waited for them"
+    removal.close()

@@ -1,4 +1,4 @@
-"""Which orders wait for space, and when they may begin, by a clock and a disk that the test moves."""
+"""Which orders wait for space, and when they may start, with a clock and a disk that the test controls."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ def test_only_orders_that_make_files_wait_at_the_cap(capped: Yard) -> None:
     assert capped.space.why_wait(_job("b")) == ""
 
 
-def test_what_runs_is_measured_again_and_noted_for_the_servers(capped: Yard) -> None:
+def test_running_orders_are_measured_and_recorded_for_the_servers(capped: Yard) -> None:
     job = replace(_job("a"), status=Status.RUNNING)
     capped.look(job)
     capped.write("a", 11 * MB)
@@ -85,14 +85,14 @@ def test_what_runs_is_measured_again_and_noted_for_the_servers(capped: Yard) -> 
     assert not capped.space.is_over
 
 
-def test_a_full_disk_lets_nothing_begin_that_makes_files(yard: Yard) -> None:
+def test_a_full_disk_prevents_orders_that_make_files(yard: Yard) -> None:
     yard.free = RESERVE - 1
     yard.look()
     assert yard.space.why_wait(_job("a")) == DISK_FULL
     assert yard.space.why_wait(_job("a", "echo")) == ""
 
 
-def test_what_ran_short_waits_for_more_than_it_had_and_longer_each_time(yard: Yard) -> None:
+def test_an_order_that_ran_out_of_space_waits_longer_each_time(yard: Yard) -> None:
     job = _job("a")
     yard.write("a", 5 * MB)
     yard.ran_short(job)
@@ -117,7 +117,7 @@ def test_what_ran_short_waits_for_more_than_it_had_and_longer_each_time(yard: Ya
     assert 7 <= yard.time - begin <= 9
 
 
-def test_orders_that_ran_short_begin_one_at_a_time(yard: Yard) -> None:
+def test_orders_that_ran_out_of_space_start_one_at_a_time(yard: Yard) -> None:
     first, second = _job("a"), _job("b")
     yard.ran_short(first)
     yard.ran_short(second, first)
@@ -130,7 +130,7 @@ def test_orders_that_ran_short_begin_one_at_a_time(yard: Yard) -> None:
     assert yard.space.why_wait(second) == "", "the first is over"
 
 
-def test_one_that_can_never_fit_beside_the_house_is_hopeless(capped: Yard) -> None:
+def test_an_order_that_never_fits_beside_prebuilt_products_fails(capped: Yard) -> None:
     running = replace(_job("a"), status=Status.RUNNING, attempt=1)
     capped.write("a", 8 * MB)
     capped.write("b", 2 * MB)

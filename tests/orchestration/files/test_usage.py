@@ -25,7 +25,7 @@ def test_blocks_are_counted_not_lengths(tmp_path: Path) -> None:
     assert allocated(tmp_path / "nothing") == 0
 
 
-def test_a_file_that_is_there_without_us_is_not_counted(tmp_path: Path) -> None:
+def test_a_linked_source_file_is_not_counted(tmp_path: Path) -> None:
     source = _file(tmp_path / "europe.tif", _MB)
     house = tmp_path / "results" / "house"
     for key in ("a", "b"):
@@ -37,7 +37,7 @@ def test_a_file_that_is_there_without_us_is_not_counted(tmp_path: Path) -> None:
     assert _MB <= allocated(house) < 1.1 * _MB, "once it is ours alone it counts, and once"
 
 
-def test_the_note_is_read_by_others_and_written_over(tmp_path: Path) -> None:
+def test_the_recorded_usage_is_shared_and_replaced(tmp_path: Path) -> None:
     results = tmp_path / "results"
     assert known_usage(results) is None
     note_usage(results, 123_456_789_012)
@@ -50,5 +50,5 @@ def test_the_note_is_read_by_others_and_written_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "words"), [(999, "999 bytes"), (1536, "1.5 KiB"), (50 * 1024**3, "50 GiB"), (2 * 1024**5, "2048 TiB")]
 )
-def test_sizes_are_said_as_people_read_them(size: int, words: str) -> None:
+def test_sizes_are_formatted_for_people(size: int, words: str) -> None:
     assert readable_size(size) == words

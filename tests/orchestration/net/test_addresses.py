@@ -59,24 +59,24 @@ def test_public_addresses_are_public(address: str) -> None:
         "100::1",
     ],
 )
-def test_what_is_ours_or_carries_ours_is_not_public(address: str) -> None:
+def test_private_addresses_and_those_that_embed_one_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "localhost", "127.0.0.1"])
-def test_an_address_in_disguise_is_judged_by_where_it_leads(host: str) -> None:
+def test_an_unusually_written_address_is_judged_by_its_target(host: str) -> None:
     with pytest.raises(ReferenceRefused, match="public"):
         addresses_of(host, 80, seconds=5)
     assert addresses_of(host, 80, seconds=5, allowed=any_address) == resolve(host, 80)
 
 
-def test_one_inner_address_among_public_ones_is_one_too_many() -> None:
+def test_one_private_address_among_public_ones_is_refused() -> None:
     with pytest.raises(ReferenceRefused, match="public"):
         addresses_of("x.example", 80, seconds=1, resolve=lambda *_: ["8.8.8.8", "10.0.0.1"])
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example", "x..y"])
-def test_a_name_without_address_is_refused_in_words(host: str) -> None:
+def test_a_name_without_an_address_is_refused_with_a_reason(host: str) -> None:
     with pytest.raises(ReferenceRefused, match="resolved"):
         addresses_of(host, 80, seconds=30)
 
@@ -88,7 +88,7 @@ def never() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_resolver_that_never_answers_is_not_waited_for(never: threading.Event) -> None:
+def test_a_silent_resolver_is_not_waited_for(never: threading.Event) -> None:
     def stuck(_host: str, _port: int) -> list[str]:
         never.wait(30)
         return []

@@ -73,7 +73,7 @@ def test_an_address_is_fetched_with_its_media_type(serve: Serve) -> None:
     assert (fetched.body, fetched.media_type) == (b'{"a": 1}', "application/geo+json")
 
 
-def test_the_path_query_and_host_are_those_of_the_address(serve: Serve) -> None:
+def test_path_query_and_host_are_sent_as_in_the_address(serve: Serve) -> None:
     seen: list[str] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -85,7 +85,7 @@ def test_the_path_query_and_host_are_those_of_the_address(serve: Serve) -> None:
     assert seen == ["/a%20b?c=d&e", url.removeprefix("http://"), "identity"]
 
 
-def test_chunked_answers_and_those_that_end_with_the_connection_are_read(serve: Serve) -> None:
+def test_chunked_answers_and_answers_without_a_length_are_read(serve: Serve) -> None:
     def chunked(handler: BaseHTTPRequestHandler) -> None:
         handler.protocol_version = "HTTP/1.1"
         handler.send_response(200)
@@ -103,7 +103,7 @@ def test_chunked_answers_and_those_that_end_with_the_connection_are_read(serve: 
     assert _fetcher()(serve(open_ended)).body == b"abcde"
 
 
-def test_our_own_network_is_not_asked(serve: Serve) -> None:
+def test_private_addresses_are_not_fetched(serve: Serve) -> None:
     """A caller names an address that only this machine can reach, to read it through us."""
     asked: list[str] = []
     url = serve(lambda handler: asked.append(handler.path))
@@ -138,13 +138,13 @@ def test_our_own_network_is_not_asked(serve: Serve) -> None:
         "http://example.org/" + "x" * 3000,
     ],
 )
-def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
+def test_other_schemes_and_malformed_addresses_are_refused(url: str) -> None:
     """Other schemes read files or speak to other services; odd characters mean different hosts to different parsers."""
     with pytest.raises(ReferenceRefused):
         Fetcher(resolve=lambda *_: [])(url)
 
 
-def test_a_name_is_resolved_once_and_that_very_address_is_asked(serve: Serve) -> None:
+def test_a_name_is_resolved_once_and_this_address_is_used(serve: Serve) -> None:
     """DNS rebinding: a name that is public when it is checked and ours when it is connected to."""
     url = serve(lambda handler: _send(handler, handler.headers["Host"].encode()))
     port = url.rsplit(":", 1)[1]
@@ -155,7 +155,7 @@ def test_a_name_is_resolved_once_and_that_very_address_is_asked(serve: Serve) ->
 
 
 def test_every_hop_of_a_redirect_is_checked(serve: Serve) -> None:
-    """A public server, for which 127.0.0.1 stands here, sends us on to an inner one."""
+    """A public server, here 127.0.0.1, redirects to a private one."""
     asked: list[str] = []
     inner = serve(lambda handler: asked.append(handler.path), host="127.0.0.2")
     outer = serve(lambda handler: _send(handler, b"", 302, Location=f"{inner}/secret"))
@@ -165,13 +165,13 @@ def test_every_hop_of_a_redirect_is_checked(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://user@127.0.0.1/", "ftp://127.0.0.1/"])
-def test_a_redirect_leads_nowhere_that_an_address_may_not(serve: Serve, location: str) -> None:
+def test_a_redirect_to_a_forbidden_address_is_refused(serve: Serve, location: str) -> None:
     url = serve(lambda handler: _send(handler, b"", 301, Location=location))
     with pytest.raises(ReferenceRefused):
         _fetcher()(url)
 
 
-def test_redirects_are_followed_so_far_and_no_farther(serve: Serve) -> None:
+def test_the_number_of_redirects_is_limited(serve: Serve) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         left = int(handler.path[1:])
         _send(handler, b"there", 302 if left else 200, Location=str(left - 1))
@@ -182,7 +182,7 @@ def test_redirects_are_followed_so_far_and_no_farther(serve: Serve) -> None:
         _fetcher(redirects=3)(f"{url}/4")
 
 
-def test_too_much_is_refused_as_announced_and_as_sent(serve: Serve) -> None:
+def test_too_large_answers_are_refused_by_length_and_by_content(serve: Serve) -> None:
     """A caller makes us hold more than our memory, saying so or not."""
 
     def endless(handler: BaseHTTPRequestHandler) -> None:
@@ -198,7 +198,7 @@ def test_too_much_is_refused_as_announced_and_as_sent(serve: Serve) -> None:
     assert len(_fetcher(size=1000)(serve(lambda handler: _send(handler, b"x" * 1000))).body) == 1000
 
 
-def test_many_references_share_one_bound(serve: Serve) -> None:
+def test_many_references_share_one_limit(serve: Serve) -> None:
     """A hundred and fifty images, each just small enough."""
     url = serve(lambda handler: _send(handler, b"x" * 400))
     fetcher = _fetcher(size=1000)
@@ -216,7 +216,7 @@ def test_a_compressed_answer_is_not_unpacked(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("part", ["silence", "headers", "body"])
-def test_a_slow_drip_ends_in_time(serve: Serve, part: str) -> None:
+def test_a_slow_answer_ends_in_time(serve: Serve, part: str) -> None:
     """Each byte comes before a read would time out, the last one never."""
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -236,18 +236,18 @@ def test_a_slow_drip_ends_in_time(serve: Serve, part: str) -> None:
     assert time.monotonic() - begin < 15
 
 
-def test_an_answer_that_breaks_off_is_not_taken_for_whole(serve: Serve) -> None:
+def test_a_truncated_answer_is_refused(serve: Serve) -> None:
     with pytest.raises(ReferenceRefused, match="too early"):
         _fetcher()(serve(lambda handler: _send(handler, b"half", Content_Length="8")))
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 401, 404, 500])
-def test_any_status_but_200_is_no_answer(serve: Serve, status: int) -> None:
+def test_any_status_except_200_is_refused(serve: Serve, status: int) -> None:
     with pytest.raises(ReferenceRefused, match=str(status)):
         _fetcher()(serve(lambda handler: _send(handler, b"", status)))
 
 
-def test_what_is_not_http_or_not_there_is_refused_in_words(serve: Serve) -> None:
+def test_invalid_and_missing_servers_are_refused_with_a_reason(serve: Serve) -> None:
     url = serve(_greet)
     with pytest.raises(ReferenceRefused, match="cannot be fetched"):
         _fetcher()(url)
@@ -257,7 +257,7 @@ def test_what_is_not_http_or_not_there_is_refused_in_words(serve: Serve) -> None
         _fetcher()(url.replace("http:", "https:"))
 
 
-def test_the_environment_s_proxy_is_not_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_variables_of_the_environment_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy would connect for us, to addresses that nobody checked."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")

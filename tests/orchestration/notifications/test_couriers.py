@@ -1,4 +1,4 @@
-"""Couriers against real receivers on loopback: what is told, how often, and what a failure means."""
+"""Couriers with real receivers on loopback: content, tries, and the effect of each failure."""
 
 import base64
 import email
@@ -83,7 +83,7 @@ class Office:
     serve: Serve
 
     def deliver(self, kind: Kind, deliver: Deliver, job: str, **retry: Any) -> list[State]:
-        """Have a courier at work until nothing of the job is due any more, and return how all stands."""
+        """Run a courier until no notification of the job is due; return the state of all."""
         chosen: dict[str, Any] = {"tries": 3, "pause": 0.05}
         courier = Courier(kind, self.outbox, self.store, deliver, retry=Retry(**chosen | retry))
         over = threading.Event()
@@ -135,7 +135,7 @@ def is_signed(headers: dict[str, str], body: bytes) -> bool:
     return fresh and headers["webhook-signature"] == f"v1,{expected}"
 
 
-def test_a_success_is_told_signed_with_the_results(office: Office) -> None:
+def test_a_successful_order_has_a_signed_callback_with_its_results(office: Office) -> None:
     store, receiver = office.store, office.serve(Receiver(lambda _: 204))
     job = ordered(store, *told(receiver.url))
     done(store, job)
@@ -152,7 +152,7 @@ def test_a_success_is_told_signed_with_the_results(office: Office) -> None:
     assert on["webhook-id"] != headers["webhook-id"]
 
 
-def test_a_failure_is_told_with_its_reason(office: Office) -> None:
+def test_a_failed_order_has_a_callback_with_its_reason(office: Office) -> None:
     store, receiver = office.store, office.serve(Receiver(lambda _: 200))
     job = ordered(store, *told(receiver.url)[1:])
     store.begin(job)
@@ -177,7 +177,7 @@ def test_a_failure_is_told_with_its_reason(office: Office) -> None:
         ([400], State.FAILED, 1),
     ],
 )
-def test_what_an_answer_means(office: Office, answers: list[int], state: State, tries: int) -> None:
+def test_each_answer_of_a_receiver_has_its_effect(office: Office, answers: list[int], state: State, tries: int) -> None:
     store, receiver = office.store, office.serve(Receiver(lambda number: answers[number - 1]))
     job = ordered(store, told(receiver.url)[1])
     done(store, job)
@@ -194,7 +194,7 @@ def test_the_pauses_grow_up_to_an_hour() -> None:
     assert [retry.pause_after(tries) for tries in (1, 2, 3, 9, 20)] == [10, 30, 90, 3600, 3600]
 
 
-def test_a_receiver_is_left_alone_as_long_as_it_asks(office: Office) -> None:
+def test_retry_after_of_a_receiver_is_respected(office: Office) -> None:
     store, receiver = office.store, office.serve(Receiver(lambda number: 503 if number == 1 else 200, retry_after="1"))
     job = ordered(store, told(receiver.url)[1])
     done(store, job)
@@ -216,7 +216,7 @@ def test_a_receiver_is_left_alone_as_long_as_it_asks(office: Office) -> None:
         (500, "120", 0),
     ],
 )
-def test_what_a_receiver_may_ask_for(office: Office, status: int, header: str, seconds: float) -> None:
+def test_a_receiver_chooses_the_time_of_the_next_try(office: Office, status: int, header: str, seconds: float) -> None:
     if header == "in ten minutes":
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
     store, receiver = office.store, office.serve(Receiver(lambda _: status, retry_after=header))
@@ -228,7 +228,7 @@ def test_what_a_receiver_may_ask_for(office: Office, status: int, header: str, s
     assert outcome.after == pytest.approx(seconds, abs=30 if seconds == 600 else 0)
 
 
-def test_a_slow_receiver_is_given_its_time_and_tried_again(office: Office) -> None:
+def test_a_slow_receiver_times_out_and_is_tried_again(office: Office) -> None:
     over = threading.Event()
 
     def slow(number: int) -> int:
@@ -246,7 +246,7 @@ def test_a_slow_receiver_is_given_its_time_and_tried_again(office: Office) -> No
     assert len(receiver.taken) == 2
 
 
-def test_a_private_address_is_never_asked(office: Office) -> None:
+def test_a_private_address_is_never_called(office: Office) -> None:
     """A caller has us post into our own network."""
     store, receiver = office.store, office.serve(Receiver(lambda _: 200))
     job = ordered(store, told(receiver.url)[1])
@@ -255,7 +255,7 @@ def test_a_private_address_is_never_asked(office: Office) -> None:
     assert receiver.taken == []
 
 
-def test_nobody_there_is_tried_again_then_given_up(office: Office) -> None:
+def test_an_unreachable_receiver_is_tried_again_and_then_given_up(office: Office) -> None:
     store = office.store
     job = ordered(store, told("http://127.0.0.1:1")[1])
     done(store, job)
@@ -263,7 +263,7 @@ def test_nobody_there_is_tried_again_then_given_up(office: Office) -> None:
     assert office.outbox.notifications(job)[0].tries == 2
 
 
-def test_files_that_are_gone_are_not_told_of(office: Office, make_output: MakeOutput) -> None:
+def test_expired_results_have_no_callback(office: Office, make_output: MakeOutput) -> None:
     store, receiver = office.store, office.serve(Receiver(lambda _: 200))
     job = ordered(store, told(receiver.url)[1])
     done(store, job, make_output(f"{job}/1/1/a.zip"))
@@ -331,7 +331,7 @@ def test_a_failed_order_is_mailed_with_its_reason(office: Office) -> None:
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")
 @pytest.mark.parametrize(("password", "state"), [("pass word", State.DELIVERED), ("wrong", State.FAILED)])
-def test_the_mail_server_is_told_who_we_are(
+def test_the_server_authenticates_to_the_mail_server(
     office: Office, caplog: pytest.LogCaptureFixture, password: str, state: State
 ) -> None:
     store, postman = office.store, office.serve(Postman(login=True))
@@ -346,8 +346,8 @@ def test_the_mail_server_is_told_who_we_are(
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")
-def test_no_password_is_said_where_the_connection_cannot_be_made_secure(office: Office) -> None:
-    """Somebody in between takes STARTTLS out of what the mail server offers, to hear the password."""
+def test_no_password_is_sent_over_an_insecure_connection(office: Office) -> None:
+    """Attack: a man in the middle removes STARTTLS from the mail server's offer, to read the password."""
     store, postman = office.store, office.serve(Postman(login=True))
     job = mailed(store)
     done(store, job)
@@ -364,7 +364,9 @@ def test_no_password_is_said_where_the_connection_cannot_be_made_secure(office: 
         (["451 a", "451 b", "451 c"], State.FAILED, 3),
     ],
 )
-def test_what_the_mail_server_s_answer_means(office: Office, answers: list[str], state: State, tries: int) -> None:
+def test_each_answer_of_the_mail_server_has_its_effect(
+    office: Office, answers: list[str], state: State, tries: int
+) -> None:
     store, postman = office.store, office.serve(Postman(*answers))
     job = mailed(store)
     done(store, job)
@@ -373,7 +375,7 @@ def test_what_the_mail_server_s_answer_means(office: Office, answers: list[str],
     assert len(postman.taken) == (state is State.DELIVERED)
 
 
-def test_no_answer_to_the_message_is_an_unknown_outcome_and_no_second_mail(office: Office) -> None:
+def test_a_mail_without_an_answer_is_unknown_and_not_repeated(office: Office) -> None:
     store, postman = office.store, office.serve(Postman(silent=True))
     job = mailed(store)
     done(store, job)
@@ -383,7 +385,7 @@ def test_no_answer_to_the_message_is_an_unknown_outcome_and_no_second_mail(offic
     assert (again, len(postman.taken)) == ([State.UNKNOWN], 1)
 
 
-def test_a_mail_server_that_is_away_never_fails_the_order(office: Office) -> None:
+def test_an_unavailable_mail_server_never_fails_the_order(office: Office) -> None:
     store = office.store
     job = mailed(store)
     done(store, job)
@@ -394,7 +396,7 @@ def test_a_mail_server_that_is_away_never_fails_the_order(office: Office) -> Non
 
 
 @pytest.mark.parametrize("address", ["a@example.org\r\nBcc: b@example.org", "a@example.org, b@example.org", "", "a"])
-def test_no_address_brings_in_another_header_or_receiver(office: Office, address: str) -> None:
+def test_an_address_cannot_inject_a_header_or_receiver(office: Office, address: str) -> None:
     store, postman = office.store, office.serve(Postman())
     job = mailed(store, address)
     done(store, job)
@@ -402,7 +404,7 @@ def test_no_address_brings_in_another_header_or_receiver(office: Office, address
     assert (states, postman.taken) == ([State.FAILED], [])
 
 
-def test_a_store_that_is_away_after_sending_sends_nothing_twice(
+def test_an_unavailable_store_after_sending_causes_no_second_mail(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, postman = office.store, office.serve(Postman())
@@ -421,7 +423,7 @@ def test_a_store_that_is_away_after_sending_sends_nothing_twice(
     assert len(postman.taken) == 1
 
 
-def test_an_error_of_ours_ends_one_entry_and_not_the_courier(office: Office) -> None:
+def test_an_internal_error_ends_one_entry_and_not_the_courier(office: Office) -> None:
     store = office.store
     jobs = [ordered(store, told("http://127.0.0.1:1")[1]) for _ in range(2)]
     for job in jobs:
@@ -436,7 +438,7 @@ def test_an_error_of_ours_ends_one_entry_and_not_the_courier(office: Office) -> 
     assert [entry.state for entry in office.outbox.notifications(jobs[0])] == [State.UNKNOWN]
 
 
-def test_a_subject_never_has_a_second_line() -> None:
+def test_a_subject_has_one_line() -> None:
     now = time.time()
     with pytest.raises(ValueError, match="linefeed"):
         compose(_job("x\r\nBcc: b@example.org", now), [], url=URL, sender=SENDER, to="a@example.org")
@@ -447,14 +449,14 @@ def _job(process: str, now: float) -> Job:
     return Job("id", Order(process, {}, "local"), Status.FAILED, moment, moment)
 
 
-def test_the_signature_is_that_of_standard_webhooks() -> None:
+def test_the_signature_follows_standard_webhooks() -> None:
     """The example of the specification's own libraries."""
     key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_the_key_is_made_once_and_readable_by_its_user_only(tmp_path: Path) -> None:
+def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
     first = callbacks_key(tmp_path)
     assert callbacks_key(tmp_path) == first
     file = tmp_path / "callbacks.key"
@@ -463,7 +465,7 @@ def test_the_key_is_made_once_and_readable_by_its_user_only(tmp_path: Path) -> N
     assert len(first) == 32
 
 
-def test_a_port_that_listens_but_is_silent_ends_in_time() -> None:
+def test_a_silent_mail_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         begin = time.monotonic()
         poster = Poster(0.3, any_address)

@@ -1,4 +1,4 @@
-"""The address of the mail server, and what is an address of mail."""
+"""The address of the mail server, and valid mail addresses."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_server_is_read_from_its_address(url: str, server: MailServer) -> None
         "smtp://[secret",
     ],
 )
-def test_what_is_no_mail_server_is_refused_without_saying_the_secret(url: str) -> None:
+def test_an_invalid_mail_server_is_refused_without_the_secret(url: str) -> None:
     with pytest.raises(ValueError, match=r".+") as caught:
         mail_server(url)
     assert "secret" not in str(caught.value)
@@ -49,7 +49,7 @@ def test_a_password_is_in_no_repr() -> None:
 
 
 @pytest.mark.parametrize("text", ["a@example.org", "a.b+c@example.org", "a@localhost", "x" * 64 + "@example.org"])
-def test_an_address_of_mail(text: str) -> None:
+def test_valid_mail_addresses_are_accepted(text: str) -> None:
     assert is_mailbox(text)
 
 
@@ -60,5 +60,5 @@ def test_an_address_of_mail(text: str) -> None:
         *("a@-x-", "a@example.org\r\nBcc: b@example.org", "x" * 65 + "@example.org", "a@" + "x" * 300),
     ],
 )
-def test_what_is_no_address_of_mail(text: str) -> None:
+def test_invalid_mail_addresses_are_refused(text: str) -> None:
     assert not is_mailbox(text)

@@ -1,4 +1,4 @@
-"""The outbox of the orders: due with the change of the order, taken once, and what a crash leaves."""
+"""The outbox of the orders: entries are due with the change of the order, claimed once, and survive a crash."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,10 +10,10 @@ from orchestration.errors import StoreUnavailable
 from orchestration.job import JobQuery, Notice, Order, Status
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Notification, Outbox, State
-from tests.places import BOTH, PlaceOf
+from tests.databases import BOTH, DatabaseOf
 
 MakeStore = Callable[..., StoredJobs]
-both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+both = pytest.mark.parametrize("database_of", BOTH, indirect=True)
 NOTICES = (
     Notice("callback", Status.RUNNING, "https://example.org/running"),
     Notice("callback", Status.SUCCESSFUL, "https://example.org/done"),
@@ -23,9 +23,9 @@ NOTICES = (
 
 
 @pytest.fixture
-def outbox(place_of: PlaceOf, make_store: MakeStore) -> Outbox:
+def outbox(database_of: DatabaseOf, make_store: MakeStore) -> Outbox:
     make_store()
-    return Outbox(place_of())
+    return Outbox(database_of())
 
 
 def states(outbox: Outbox, job_id: str) -> list[tuple[str, str, str]]:
@@ -37,7 +37,7 @@ def ordered(store: StoredJobs) -> str:
 
 
 @both
-def test_nothing_is_due_before_the_order_comes_to_it(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_notification_is_due_only_at_its_status(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
     assert outbox.take("callback") is None
@@ -50,7 +50,7 @@ def test_nothing_is_due_before_the_order_comes_to_it(make_store: MakeStore, outb
 
 
 @both
-def test_what_the_order_can_come_to_no_more_is_forgotten(make_store: MakeStore, outbox: Outbox) -> None:
+def test_notifications_of_impossible_statuses_are_removed(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     done, failed, dismissed = ordered(store), ordered(store), ordered(store)
     for job in (done, failed):
@@ -65,14 +65,16 @@ def test_what_the_order_can_come_to_no_more_is_forgotten(make_store: MakeStore, 
 
 
 @both
-def test_an_order_that_is_answered_from_what_is_kept_is_told_of_at_once(make_store: MakeStore, outbox: Outbox) -> None:
+def test_notifications_of_an_order_with_an_existing_result_are_due_at_once(
+    make_store: MakeStore, outbox: Outbox
+) -> None:
     job, _ = make_store().add(Order("echo", {}, "local", notices=NOTICES), ())
     assert states(outbox, job.id) == [("callback", "successful", "due"), ("mail", "successful", "due")]
 
 
 @both
-def test_a_result_that_is_dropped_tells_nobody(make_store: MakeStore, outbox: Outbox) -> None:
-    """The same compare-and-set decides on the result and on the news of it."""
+def test_a_dropped_result_sends_no_notification(make_store: MakeStore, outbox: Outbox) -> None:
+    """The same compare-and-set decides on the result and on its notifications."""
     store = make_store()
     job = ordered(store)
     store.begin(job)
@@ -81,7 +83,7 @@ def test_a_result_that_is_dropped_tells_nobody(make_store: MakeStore, outbox: Ou
 
 
 @both
-def test_the_second_attempt_is_no_news(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_second_attempt_sends_no_notification(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
     store.begin(job)
@@ -94,8 +96,8 @@ def test_the_second_attempt_is_no_news(make_store: MakeStore, outbox: Outbox) ->
 
 
 @both
-def test_an_order_s_news_are_told_in_their_order(make_store: MakeStore, outbox: Outbox) -> None:
-    """The success is not told while the first word of the beginning is on its way; a retry holds nothing up."""
+def test_notifications_of_an_order_are_sent_in_order(make_store: MakeStore, outbox: Outbox) -> None:
+    """The success is not sent during the first try to notify of the start; a later try delays nothing."""
     store = make_store()
     job = ordered(store)
     store.begin(job)
@@ -111,7 +113,7 @@ def test_an_order_s_news_are_told_in_their_order(make_store: MakeStore, outbox: 
 
 
 @both
-def test_what_is_postponed_is_due_later(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_postponed_notification_is_due_later(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
     store.begin(job)
@@ -123,8 +125,8 @@ def test_what_is_postponed_is_due_later(make_store: MakeStore, outbox: Outbox) -
 
 
 @both
-def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
-    make_store: MakeStore, outbox: Outbox, place_of: PlaceOf
+def test_after_a_crash_a_callback_is_due_again_and_a_mail_is_unknown(
+    make_store: MakeStore, outbox: Outbox, database_of: DatabaseOf
 ) -> None:
     store = make_store()
     job = ordered(store)
@@ -133,7 +135,7 @@ def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
     assert outbox.take("callback")
     mail = outbox.take("mail")
     assert mail is not None
-    after = Outbox(place_of())
+    after = Outbox(database_of())
     after.recover()
     assert after.take("mail") is None
     assert after.take("callback") is not None
@@ -143,7 +145,7 @@ def test_after_a_crash_a_callback_is_due_again_and_a_mail_s_outcome_unknown(
 
 
 @both
-def test_a_forgotten_order_takes_its_entries_along(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_purged_order_removes_its_entries(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
     store.begin(job)
@@ -154,7 +156,7 @@ def test_a_forgotten_order_takes_its_entries_along(make_store: MakeStore, outbox
 
 
 @both
-def test_a_deleted_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_deleted_order_removes_its_entries(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     job = ordered(store)
     store.begin(job)
@@ -165,7 +167,7 @@ def test_a_deleted_order_leaves_no_entry(make_store: MakeStore, outbox: Outbox) 
 
 
 @both
-def test_a_repeated_order_is_told_of_once(make_store: MakeStore, outbox: Outbox) -> None:
+def test_a_repeated_order_is_notified_once(make_store: MakeStore, outbox: Outbox) -> None:
     store = make_store()
     order = Order("echo", {}, "local", notices=NOTICES, idempotency_key="k", request_hash="h")
     job, _ = store.add(order)
@@ -173,7 +175,7 @@ def test_a_repeated_order_is_told_of_once(make_store: MakeStore, outbox: Outbox)
     assert len(outbox.notifications(job.id)) == len(NOTICES)
 
 
-def test_an_outbox_that_is_away_says_so(tmp_path: Path) -> None:
+def test_an_unavailable_outbox_is_reported(tmp_path: Path) -> None:
     (tmp_path / "orders.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(StoreUnavailable):
         Outbox(tmp_path / "orders.sqlite", lazy=True).take("mail")
@@ -184,7 +186,7 @@ def test_no_address_is_in_a_repr() -> None:
 
 
 @both
-def test_an_order_remembers_whom_to_tell_until_it_is_deleted(make_store: MakeStore, place_of: PlaceOf) -> None:
+def test_an_order_keeps_its_subscribers_until_it_is_deleted(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     job = ordered(store)
     store.dismiss(job)
@@ -194,4 +196,4 @@ def test_an_order_remembers_whom_to_tell_until_it_is_deleted(make_store: MakeSto
     assert "example.org" not in repr(found)
     assert store.find(JobQuery()).jobs[0].order.notices == ()
     store.dismiss(job)
-    assert place_of.run("select notices from jobs") == [("[]",)]
+    assert database_of.run("select notices from jobs") == [("[]",)]

@@ -1,4 +1,4 @@
-"""A file of the house is made once, whole, of the source as it now is, and no job's end takes it away."""
+"""A prebuilt file is made once, complete, of the current source, and no job's end removes it."""
 
 import errno
 import fcntl
@@ -32,7 +32,7 @@ MakeStore = Callable[..., StoredJobs]
 
 
 class Workshop:
-    """A product, a house, and a count of what was made."""
+    """A product, a folder of prebuilt files, and a count of those made."""
 
     def __init__(self, folder: Path) -> None:
         self.source = folder / "source.tif"
@@ -64,7 +64,7 @@ def workshop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path)
 
 
-def test_it_is_made_once_and_then_ready(workshop: Workshop) -> None:
+def test_a_product_is_made_once_and_then_ready(workshop: Workshop) -> None:
     assert workshop.house.ready(workshop.prebuilt) is None
     file = workshop.provide()
     assert file.name == "CLMS_CLCplus_RASTER_2023_010m_pl_02180_V1_1.zip"
@@ -92,7 +92,7 @@ def test_every_edition_has_a_file_of_its_own(workshop: Workshop) -> None:
     assert len({workshop.provide(prebuilt).path for prebuilt in editions}) == workshop.made == len(editions)
 
 
-def test_a_changed_source_is_made_anew(workshop: Workshop) -> None:
+def test_a_product_of_a_changed_source_is_made_again(workshop: Workshop) -> None:
     before = workshop.provide()
     workshop.change()
     assert workshop.house.ready(workshop.prebuilt) is None
@@ -102,7 +102,7 @@ def test_a_changed_source_is_made_anew(workshop: Workshop) -> None:
     assert workshop.files.path_of(after).read_bytes() == b"made of other pixels"
 
 
-def test_a_source_that_changes_while_it_is_read_gives_nothing(workshop: Workshop) -> None:
+def test_a_source_that_changes_while_it_is_read_makes_no_product(workshop: Workshop) -> None:
     def write(target: Path, report: Report) -> None:
         workshop.write(target, report)
         workshop.change()
@@ -120,7 +120,7 @@ def test_a_missing_source_is_named(workshop: Workshop) -> None:
         workshop.house.ready(replace(workshop.prebuilt, kind="Vector"))
 
 
-def test_what_a_killed_process_left_is_not_taken_for_complete(workshop: Workshop) -> None:
+def test_files_of_a_killed_process_are_not_complete(workshop: Workshop) -> None:
     file = workshop.provide()
     path = workshop.files.path_of(file)
     path.with_name(f"{path.name}.json").unlink()
@@ -130,7 +130,7 @@ def test_what_a_killed_process_left_is_not_taken_for_complete(workshop: Workshop
     assert workshop.made == 2
 
 
-def test_of_two_at_once_one_makes_it_and_the_other_waits(workshop: Workshop) -> None:
+def test_the_second_of_two_concurrent_orders_waits_for_the_first(workshop: Workshop) -> None:
     begun, go_on, waits = threading.Event(), threading.Event(), threading.Event()
     files: list[ResultFile] = []
     told: list[str] = []
@@ -174,7 +174,7 @@ def test_the_european_file_is_the_source_itself(workshop: Workshop) -> None:
     assert not path.is_symlink()
 
 
-def test_where_no_hard_link_is_possible_it_is_a_symbolic_one(
+def test_a_symbolic_link_is_used_if_no_hard_link_is_possible(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_path: Path, _target: Path) -> None:
@@ -190,7 +190,7 @@ def test_where_no_hard_link_is_possible_it_is_a_symbolic_one(
         workshop.files.path_of(file)
 
 
-def test_only_complete_files_of_the_house_lead_outside(workshop: Workshop, tmp_path: Path) -> None:
+def test_only_complete_prebuilt_files_may_link_to_a_source(workshop: Workshop, tmp_path: Path) -> None:
     """Attack: a link in the folder of results, or a path that climbs, gives any file of the machine."""
     secret = tmp_path / "secret"
     secret.write_text("x")
@@ -214,7 +214,7 @@ def test_only_complete_files_of_the_house_lead_outside(workshop: Workshop, tmp_p
             workshop.files.path_of(ResultFile("secret", path, "text/plain", 1, ""))
 
 
-def test_no_end_of_a_job_takes_the_file(workshop: Workshop, make_store: MakeStore) -> None:
+def test_the_end_of_a_job_keeps_the_file(workshop: Workshop, make_store: MakeStore) -> None:
     file = workshop.provide()
     store = make_store()
     order = Order("national-product", {}, "local")
@@ -229,7 +229,7 @@ def test_no_end_of_a_job_takes_the_file(workshop: Workshop, make_store: MakeStor
     assert workshop.files.path_of(file).is_file()
 
 
-def test_a_result_whose_time_ends_leaves_the_file(workshop: Workshop, make_store: MakeStore) -> None:
+def test_an_expired_result_keeps_the_file(workshop: Workshop, make_store: MakeStore) -> None:
     file = workshop.provide()
     store = make_store(files_days=0)
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(file))
@@ -262,7 +262,7 @@ def _configuration(workshop: Workshop, folder: Path) -> Path:
     return path
 
 
-def test_only_what_is_stale_and_needed_by_no_result_is_swept(
+def test_only_outdated_files_without_a_result_are_removed(
     workshop: Workshop, tmp_path: Path, make_store: MakeStore
 ) -> None:
     config, store = _configuration(workshop, tmp_path), make_store()
@@ -304,9 +304,7 @@ def _are_there(workshop: Workshop, files: list[ResultFile]) -> list[bool]:
     return [(workshop.files.root / file.path).exists() for file in files]
 
 
-def test_at_the_cap_the_house_gives_way_to_orders_but_not_what_a_result_names(
-    workshop: Workshop, make_store: MakeStore
-) -> None:
+def test_at_the_cap_unused_prebuilt_files_make_room(workshop: Workshop, make_store: MakeStore) -> None:
     store, files = make_store(), _house_of_three(workshop)
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(files[2]))
     root = workshop.files.root
@@ -323,15 +321,13 @@ def test_at_the_cap_the_house_gives_way_to_orders_but_not_what_a_result_names(
     assert workshop.provide(PrebuiltProduct(workshop.product, "Raster", find_nation("Albania"))) == files[2]
 
 
-def test_at_the_cap_what_was_just_made_stays(workshop: Workshop, make_store: MakeStore) -> None:
+def test_at_the_cap_recent_files_stay(workshop: Workshop, make_store: MakeStore) -> None:
     files = _house_of_three(workshop, days=0.5)
     spare_prebuilt(workshop.files.root, make_store(), 0)
     assert _are_there(workshop, files) == [True, True, True]
 
 
-def test_half_written_files_of_the_house_go_unless_one_is_being_made(
-    workshop: Workshop, make_store: MakeStore, tmp_path: Path
-) -> None:
+def test_abandoned_partial_files_are_removed(workshop: Workshop, make_store: MakeStore, tmp_path: Path) -> None:
     config, store = _configuration(workshop, tmp_path), make_store()
     file = workshop.provide()
     path = workshop.files.path_of(file)
@@ -350,7 +346,7 @@ def test_half_written_files_of_the_house_go_unless_one_is_being_made(
     assert workshop.house.find(workshop.prebuilt) == file
 
 
-def test_what_a_killed_command_left_goes_after_a_day(tmp_path: Path) -> None:
+def test_files_of_a_killed_command_are_removed_after_a_day(tmp_path: Path) -> None:
     draft, sidecar = tmp_path / ".p.tif.0123abcd.part", tmp_path / ".p.tif.0123abcd.part-journal"
     kept = [tmp_path / ".p.tif.89abcdef.part", tmp_path / "p.tif", tmp_path / ".p.party"]
     for path in (draft, sidecar, *kept):

@@ -1,4 +1,4 @@
-"""The works that make files of the house: in one process or in many, at once, after a crash, of a changing source."""
+"""The works that make prebuilt files: in one process or in many, at once, after a crash, of a changing source."""
 
 import json
 import threading
@@ -98,7 +98,7 @@ def members_of(file: ResultFile, context: JobContext) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("inputs", [RASTER, VECTOR])
-def test_many_processes_make_what_one_makes(make_context: MakeBench, inputs: Mapping[str, str]) -> None:
+def test_many_processes_make_the_same_file_as_one(make_context: MakeBench, inputs: Mapping[str, str]) -> None:
     context = make_context(inputs=inputs)
     pieces = made(context)
     assert len(pieces) > 2
@@ -116,7 +116,7 @@ def test_many_processes_make_what_one_makes(make_context: MakeBench, inputs: Map
 
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
-def test_what_is_there_needs_no_part(make_context: MakeBench, inputs: Mapping[str, str] | None) -> None:
+def test_an_existing_file_has_no_parts(make_context: MakeBench, inputs: Mapping[str, str] | None) -> None:
     first, second = make_context("a", inputs), make_context("b", inputs)
     file = assembled(made(first), first)
     assert made(second) == []
@@ -124,7 +124,7 @@ def test_what_is_there_needs_no_part(make_context: MakeBench, inputs: Mapping[st
 
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
-def test_what_was_swept_after_the_plan_is_made_by_the_assembly(
+def test_a_file_removed_after_the_plan_is_made_by_the_assembly(
     make_context: MakeBench, inputs: Mapping[str, str] | None
 ) -> None:
     first, second = make_context("a", inputs), make_context("b", inputs)
@@ -136,7 +136,7 @@ def test_what_was_swept_after_the_plan_is_made_by_the_assembly(
     assert (second.results / file.path).is_file()
 
 
-def test_of_two_orders_whose_parts_are_made_at_once_the_first_result_is_kept(make_context: MakeBench) -> None:
+def test_the_first_result_of_two_concurrent_orders_is_kept(make_context: MakeBench) -> None:
     first, second = make_context("a", RASTER), make_context("b", RASTER)
     pieces = made(first), made(second)
     assert pieces[0]
@@ -149,7 +149,7 @@ def test_of_two_orders_whose_parts_are_made_at_once_the_first_result_is_kept(mak
 
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
-def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
+def test_the_second_of_two_processes_waits_for_the_first(
     make_context: MakeBench, inputs: Mapping[str, str] | None
 ) -> None:
     begun, waits = threading.Event(), threading.Event()
@@ -184,7 +184,7 @@ def test_of_two_orders_in_one_process_each_one_makes_and_the_other_waits(
     assert not list(second.folder.glob("piece-*"))
 
 
-def test_a_missing_or_half_piece_is_refused(make_context: MakeBench) -> None:
+def test_a_missing_or_partial_piece_is_refused(make_context: MakeBench) -> None:
     context = make_context(inputs=RASTER)
     pieces = made(context)
     place = max(range(len(pieces)), key=lambda number: pieces[number]["size"])
@@ -202,7 +202,7 @@ def test_a_missing_or_half_piece_is_refused(make_context: MakeBench) -> None:
 
 
 @pytest.mark.parametrize("inputs", [RASTER, VECTOR])
-def test_a_piece_is_whole_or_not_there(make_context: MakeBench, inputs: Mapping[str, str]) -> None:
+def test_a_piece_is_written_atomically(make_context: MakeBench, inputs: Mapping[str, str]) -> None:
     context = make_context(inputs=inputs)
     work = work_of("national-product")
     part = work.plan(context)[0]
@@ -216,7 +216,7 @@ def test_a_piece_is_whole_or_not_there(make_context: MakeBench, inputs: Mapping[
     assert work.make(part, context) == work.make(part, context), "who makes it again makes the same"
 
 
-def test_an_assembly_that_was_interrupted_is_done_again(make_context: MakeBench) -> None:
+def test_an_interrupted_assembly_is_repeated(make_context: MakeBench) -> None:
     context = make_context(inputs=RASTER)
     pieces = made(context)
 
@@ -231,7 +231,7 @@ def test_an_assembly_that_was_interrupted_is_done_again(make_context: MakeBench)
 
 
 @pytest.mark.parametrize("inputs", [RASTER, None])
-def test_a_source_that_changes_between_two_steps_gives_nothing(
+def test_a_source_that_changes_between_two_steps_makes_no_product(
     make_context: MakeBench, source: Path, inputs: Mapping[str, str] | None
 ) -> None:
     context = make_context(inputs=inputs)

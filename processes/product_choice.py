@@ -1,4 +1,4 @@
-"""The inputs that say which product: its series and its year."""
+"""The inputs that choose a product: its series and its year."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ WHICH: Mapping[str, Mapping[str, Any]] = {
 
 
 def name_offered(inputs: Mapping[str, Any], years: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Return the inputs of a description with what is configured: `years`, newest first, by series.
+    """Return the inputs of a description with the configured `years`, newest first, by series.
 
-    Only for those who read it: what is asked for is checked against the catalogue, which refuses in better words.
+    They are documentation: requests are checked against the catalogue, which has better error messages.
     """
     every = {year for each in years.values() for year in each}
     earlier = {year for each in years.values() for year in each[1:]}
@@ -36,14 +36,14 @@ def name_offered(inputs: Mapping[str, Any], years: Mapping[str, Sequence[int]]) 
         "year": sorted(every, reverse=True),
         "since": sorted(earlier, reverse=True),
     }
-    told = "; ".join(f"{series} {', '.join(map(str, each))}" for series, each in years.items())
-    return {name: _named(described, known.get(name), told) for name, described in inputs.items()}
+    listed = "; ".join(f"{series} {', '.join(map(str, each))}" for series, each in years.items())
+    return {name: _named(described, known.get(name), listed) for name, described in inputs.items()}
 
 
-def _named(described: Mapping[str, Any], known: Sequence[Any] | None, told: str) -> Mapping[str, Any]:
+def _named(described: Mapping[str, Any], known: Sequence[Any] | None, listed: str) -> Mapping[str, Any]:
     if not known:
         return described
-    description = f"{described['description']} Here: {told}."
+    description = f"{described['description']} Here: {listed}."
     return {**described, "description": description, "schema": {**described["schema"], "enum": known}}
 
 
@@ -59,7 +59,7 @@ def product_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> Product:
 
 
 def source_of(product: Product, kind: str) -> Path:
-    """Return the product's file, `Raster` or `Vector`. Raises InvalidInput where it has no vector."""
+    """Return the product's file, `Raster` or `Vector`. Raises InvalidInput if it has no vector."""
     if kind == "Raster":
         return product.raster
     if product.vector is None:

@@ -1,10 +1,10 @@
-"""The inputs that say where: an area, or a nation."""
+"""The inputs for a place: an area, or a nation."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from processes.errors import AreaRefused, InvalidInput
-from processes.words import shown
+from processes.messages import shown
 from products.area import Area, check_size, measure_area
 from products.errors import AreaTooLarge, InvalidArea
 from products.nations import NATIONS, Nation, find_nation
@@ -69,12 +69,12 @@ NATION: Mapping[str, Any] = {
 
 
 def area_of(value: Any, name: str = "aoi") -> Area:
-    """Return the area that an input gives, one that an order may cover. Raises InvalidInput, AreaRefused."""
+    """Return the area of an input, no larger than an order may cover. Raises InvalidInput, AreaRefused."""
     return sized(any_area_of(value, name), name)
 
 
 def sized(area: Area, name: str = "aoi") -> Area:
-    """Return the area. Raises AreaRefused where it is larger than an order may cover."""
+    """Return the area. Raises AreaRefused if it is larger than an order may cover."""
     try:
         check_size(area)
     except AreaTooLarge as error:
@@ -83,7 +83,7 @@ def sized(area: Area, name: str = "aoi") -> Area:
 
 
 def any_area_of(value: Any, name: str = "aoi") -> Area:
-    """Return the area that an input gives, of whatever size. Raises InvalidInput."""
+    """Return the area of an input, of any size. Raises InvalidInput."""
     try:
         return measure_area(value)
     except InvalidArea as error:

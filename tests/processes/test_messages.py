@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processes.words import allowed, shown
+from processes.messages import allowed, shown
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from processes.words import allowed, shown
         ({"oneOf": [{"type": "string"}, {"title": "a box", "type": "object"}]}, "a string or a box"),
     ],
 )  # fmt: skip
-def test_what_a_schema_allows(schema: dict[str, Any], words: str) -> None:
+def test_the_allowed_values_of_a_schema_are_described(schema: dict[str, Any], words: str) -> None:
     assert allowed(schema) == words
 
 
@@ -36,5 +36,5 @@ def test_what_a_schema_allows(schema: dict[str, Any], words: str) -> None:
         ("x" * 1000, '"' + "x" * 79 + "…"),
     ],
 )
-def test_a_value_is_shown_in_short(value: Any, text: str) -> None:
+def test_a_value_is_abbreviated(value: Any, text: str) -> None:
     assert shown(value) == text

@@ -1,6 +1,6 @@
-"""A description names what is configured."""
+"""A description lists the configured products."""
 
-from processes.which import WHICH, name_offered
+from processes.product_choice import WHICH, name_offered
 
 SINCE = {"title": "Earlier year", "description": "A year.", "schema": {"type": "integer"}}
 OTHER = {"title": "Test", "schema": {"type": "boolean"}}
@@ -16,5 +16,5 @@ def test_series_as_configured_and_years_newest_first() -> None:
     assert named["test"] == OTHER
 
 
-def test_without_any_the_inputs_are_as_they_were() -> None:
+def test_without_products_the_inputs_are_unchanged() -> None:
     assert name_offered(WHICH, {}) == WHICH

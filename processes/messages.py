@@ -1,4 +1,4 @@
-"""The schema of an input in words."""
+"""The parts of error messages: what a schema allows, and the value that was sent."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _LONGEST, _MOST = 80, 6
 
 
 def allowed(schema: Any) -> str:
-    """Say what a valid schema allows; its `title`, where it has one, says it itself."""
+    """Return what a valid schema allows, as text; its `title` if it has one."""
     if not isinstance(schema, Mapping):
         return "nothing" if schema is False else _ANY
     if "title" in schema:
@@ -55,14 +55,14 @@ def _members(schema: Mapping[str, Any]) -> str:
     return f", each {allowed(schema['items'])}" if schema.get("items") else ""
 
 
-def in_language(words: Any, language: str) -> Any:
-    """Return the words in the language, else in a variant of it, else the first; words of one language as they are."""
-    if not isinstance(words, dict) or not words:
-        return words or None
-    names = {name.replace("_", "-").lower(): name for name in words}
+def in_language(texts: Any, language: str) -> Any:
+    """Return the text in the language, or in a variant of it, or the first one; a text without languages unchanged."""
+    if not isinstance(texts, dict) or not texts:
+        return texts or None
+    names = {name.replace("_", "-").lower(): name for name in texts}
     wanted = language.replace("_", "-").lower()
     near = [names[name] for name in names if name.partition("-")[0] == wanted.partition("-")[0]]
-    return words[names.get(wanted) or next(iter((*near, *words)))]
+    return texts[names.get(wanted) or next(iter((*near, *texts)))]
 
 
 def shown(value: object) -> str:
@@ -72,7 +72,7 @@ def shown(value: object) -> str:
 
 
 def _cut(value: object, depth: int = 6) -> object:
-    """Return so much of a value as can be shown, whatever its size."""
+    """Return the part of a value that can be shown, at a cost that does not depend on its size."""
     if isinstance(value, str):
         return value[: _LONGEST + 1]
     if isinstance(value, list | dict) and not depth:
