@@ -30,7 +30,7 @@ test:
 	@$(PYTHON_RUN) -m pytest -n auto -m "not full"
 
 test-full: services
-	@$(PYTHON_RUN) -m pytest -n auto -m full
+	@$(PYTHON_RUN) -m pytest -m full  # one after the other: some set up Airflow or Keycloak for themselves
 
 services: setup
 	@deploy/test-services.sh

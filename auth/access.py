@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from auth.identity import Identity
+from auth.rate import Rate
 from products.area import Area
 
 
@@ -66,7 +67,8 @@ class Verdict:
     """Whether an access is allowed and by which `rule`; `reason` tells the caller what is missing.
 
     A caller sees the features that match any filter of `rows`, and the pixels and features inside `area`; None does not
-    restrict. An order must keep to one of the `limits`.
+    restrict. What reaches beyond the area has no data there, or is refused as a whole where the area `refuses`. An
+    order must keep to one of the `limits`.
     """
 
     allowed: bool
@@ -74,7 +76,10 @@ class Verdict:
     rule: str = ""
     rows: tuple[str, ...] | None = None
     area: Area | None = None
+    refuses: bool = False
     limits: tuple[Limits, ...] = (UNLIMITED,)
+    rates: tuple[tuple[str, Rate], ...] = ()
+    """By grant how often the caller may do this; one of them is enough, and none is no limit."""
 
 
 class Policy(Protocol):

@@ -10,8 +10,9 @@ from anyio import CapacityLimiter
 from auth.client_address import Network, client_address
 from auth.credentials import Credential, credential_of
 from auth.identity import ANONYMOUS, Identity
+from auth.keys.key import KeyIdentity
 from auth.keys.store import ApiKeys
-from auth.keys.throttled import identify_throttled
+from auth.keys.text import InvalidKey, key_id_of
 from auth.session import Session
 from auth.sessions import Sessions
 from auth.throttle import Throttle
@@ -85,6 +86,22 @@ class Authenticator:
         """Return the client's address; `X-Forwarded-For` counts only from trusted proxies."""
         forwarded = [value.decode("latin-1") for name, value in headers if name.lower() == b"x-forwarded-for"]
         return client_address(peer, forwarded, self.proxies)
+
+
+def identify_throttled(keys: ApiKeys, throttle: Throttle, presented: str, *, address: str) -> KeyIdentity:
+    """Return the identity of a key sent from an address. Raises InvalidKey, TooManyFailures, AccessUnavailable.
+
+    An unavailable database does not count as a failed attempt.
+    """
+    attempt = throttle.attempt(address, key_id_of(presented) or "", presented)
+    throttle.admit(attempt)
+    try:
+        identity = keys.identify(presented)
+    except InvalidKey:
+        throttle.failed(attempt)
+        raise
+    throttle.succeeded(attempt)
+    return identity
 
 
 def session_secret(headers: Headers) -> str | None:

@@ -35,6 +35,8 @@ class KeyRing:
     """
 
     def __init__(self, fetch: FetchKeys, *, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.fetched: float | None = None
+        """Time of the last successful fetch."""
         self.problem: str | None = "the issuer's keys have not been fetched yet"
         self._fetch_keys = fetch
         self._timeout = timeout
@@ -134,6 +136,7 @@ class KeyRing:
         for kid in self._keys.keys() - keys.keys():
             self._remember_absent(kid)
         self._keys = keys
+        self.fetched = time.time()
         self.problem = None
         self._fresh_until = self._clock() + LIFETIME
 

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from auth.database import AccessDatabase
+from auth.database import AccessStore
 from auth.session import PendingLogin, digest, is_secret, new_secret
-from sql.times import now
+from sql.connect import now
 
 PENDING = timedelta(minutes=10)
 """Time that a person has to complete the issuer's login form."""
@@ -23,8 +23,8 @@ delete from pending_logins where state = :state and browser = :browser and expir
 returning nonce, verifier, return_to"""
 
 
-class PendingLogins(AccessDatabase):
-    """Pending logins in the database at `place`; a SQLite file is created if it does not exist.
+class PendingLogins(AccessStore):
+    """Pending logins in `database`; a SQLite file is created if it does not exist.
 
     Raises AccessUnavailable.
     """

@@ -8,14 +8,15 @@ from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, Action
 from auth.policy import Grant, GrantPolicy, Subjects
-from auth.policy_limits import read_limits, read_policy_area
+from auth.policy_limits import read_limits, read_part
 from auth.policy_problems import InvalidPolicy, Problems
+from auth.rate import read_rate
 from products.yaml_file import UnreadableYaml, read_yaml
 
 COLLECTIONS = ("clcplus-raster", "clcplus-vector", "parks", "nations")
 """Ids that a policy may name even when they are not configured."""
 _ROLES = ("admin", "user", "gaf", "geoville")
-_MEMBERS = ("who", "may", "collections", "processes", "limits", "rows", "area")
+_MEMBERS = ("who", "may", "collections", "processes", "limits", "rows", "area", "rate")
 _WHO = ("role", "group", "scope", "user")
 _EVERYBODY = ("public", "authenticated")
 
@@ -29,11 +30,11 @@ class PolicyNames:
 
     @classmethod
     def of(cls, resources: Mapping[str, Mapping[str, Any]], processes: Iterable[str] = ()) -> "PolicyNames":
-        """Return the configured ids, COLLECTIONS, and `processes`."""
-        kinds: dict[str, set[str]] = {"collection": set(COLLECTIONS), "process": set(processes)}
+        """Return the configured ids, COLLECTIONS, and `processes`; a policy names STAC collections as collections."""
+        named = {True: set(processes), False: set(COLLECTIONS)}
         for name, resource in resources.items():
-            kinds[resource["type"]].add(str(name))
-        return cls(frozenset(kinds["collection"]), frozenset(kinds["process"]))
+            named[resource["type"] == "process"].add(str(name))
+        return cls(frozenset(named[False]), frozenset(named[True]))
 
 
 @dataclass(slots=True)
@@ -117,7 +118,11 @@ class _Reader:
         rows, area = entry.get("rows"), entry.get("area")
         if rows is not None and not (isinstance(rows, str) and rows):
             self.problems.say(f"{place}.rows", f"{rows!r} is not a filter")
-        return {"rows": rows, "area": None if area is None else read_policy_area(self.problems, f"{place}.area", area)}
+        rate = read_rate(entry.get("rate"))
+        if "rate" in entry and rate is None:
+            self.problems.say(f"{place}.rate", f"{entry['rate']!r}; allowed: NUMBER/second, /minute, /hour or /day")
+        read, refuses = read_part(self.problems, f"{place}.area", area)
+        return {"rows": rows, "area": read, "refuses": refuses, "rate": rate}
 
 
 def read_policy(path: Path, known: PolicyNames) -> GrantPolicy:

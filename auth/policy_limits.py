@@ -11,6 +11,8 @@ from products.limits import MAX_ORDER_KM2
 from products.nations import find_nation
 from products.nations.outline import outline_of
 
+_EMPTY, _REFUSED = _OUTSIDE = ("empty", "refused")
+"""What pixels outside of an area are."""
 _LIMITS = ("largest-order-km2", "order-area", "open-orders")
 
 
@@ -28,6 +30,19 @@ def read_limits(problems: Problems, place: str, given: Any) -> Limits:
         within=None if within is None else read_policy_area(problems, f"{place}.order-area", within),
         open_orders=_whole(problems, f"{place}.open-orders", given.get("open-orders")),
     )
+
+
+def read_part(problems: Problems, place: str, given: Any) -> tuple[Area | None, bool]:
+    """Return the area that is granted of collections, and whether what reaches beyond it is refused as a whole."""
+    if given is None:
+        return None, False
+    outside = _EMPTY
+    if isinstance(given, Mapping) and "outside" in given:
+        outside = given["outside"]
+        given = {name: value for name, value in given.items() if name != "outside"}
+    if outside not in _OUTSIDE:
+        problems.say(f"{place}.outside", f"{outside!r}; allowed: {', '.join(_OUTSIDE)}")
+    return read_policy_area(problems, place, given), outside == _REFUSED
 
 
 def read_policy_area(problems: Problems, place: str, given: Any) -> Area | None:

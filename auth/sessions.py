@@ -7,11 +7,11 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-from auth.database import AccessDatabase
+from auth.database import AccessStore
 from auth.identity import Identity
 from auth.logout_token import Logout
 from auth.session import Session, csrf_of, digest, is_secret, new_secret
-from sql.times import microseconds, now, time_of
+from sql.connect import microseconds, now, time_of
 
 LIFETIME = timedelta(hours=8)
 """Maximum duration of a session; nothing extends it."""
@@ -36,8 +36,8 @@ _ADD_LOGOUT = "insert into logout_tokens (jti, until) values (:jti, :until) on c
 _SWEEP = "delete from sessions where expires <= :now or seen <= :idle_since"
 
 
-class Sessions(AccessDatabase):
-    """Sessions in the database at `place`; a SQLite file is created if it does not exist. Raises AccessUnavailable.
+class Sessions(AccessStore):
+    """Sessions in `database`; a SQLite file is created if it does not exist. Raises AccessUnavailable.
 
     A session ends LIFETIME after its login, IDLE after its last use, at a logout here, or at a logout that the issuer
     announces. Only the ID token is stored. Rights removed at the issuer without a logout there are removed here at the
@@ -80,14 +80,6 @@ class Sessions(AccessDatabase):
     def delete(self, secret: str) -> bool:
         """End the session of a cookie in every process at once; return whether there was one."""
         return is_secret(secret) and self._change(_DELETE, hash=digest(secret)) == 1
-
-    def delete_by_sid(self, sid: str) -> int:
-        """End the sessions with this session id of the issuer; return how many."""
-        return self._change(_DELETE_BY_SID, sid=sid)
-
-    def delete_by_subject(self, subject: str) -> int:
-        """End every session of a person; return how many."""
-        return self._change(_DELETE_BY_SUBJECT, subject=subject)
 
     def apply_logout(self, logout: Logout) -> int | None:
         """End the sessions that a logout token names; return how many, None for a token that was used before.

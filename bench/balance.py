@@ -39,7 +39,7 @@ def measure() -> None:
 @contextmanager
 def web_processes(folder: Path, workers: int, **environment: str) -> Iterator[tuple[int, list[psutil.Process]]]:
     """Yield the port of a server with the sample, and its web processes."""
-    port, state = _free_port(), folder / "state"
+    port, state = free_port(), folder / "state"
     own = {**os.environ, **clean_environment(state, port), "LANDCAST_SERVER_WORKERS": str(workers), **environment}
     subprocess.run([".venv/bin/python", "-m", "server.cli", "sample"], env=own, check=True, capture_output=True)
     with (folder / "log").open("a") as log:
@@ -51,7 +51,8 @@ def web_processes(folder: Path, workers: int, **environment: str) -> Iterator[tu
         server.wait(20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 

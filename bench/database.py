@@ -16,8 +16,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orchestration.job import JobQuery, Notice, Order, Status
 from orchestration.store.jobs import StoredJobs
+from sql.address import current
 from sql.connect import Pool
-from sql.connections import Connections, Place
+from sql.connections import Connections, Database
 from sql.migrate import migrate
 from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
@@ -37,7 +38,7 @@ def measure() -> None:
     on_each_database(_measure)
 
 
-def on_each_database(measured: Callable[[str, Place, Connections], None]) -> None:
+def on_each_database(measured: Callable[[str, Database, Connections], None]) -> None:
     """Call it for SQLite and, where TEST_POSTGRES_URL names one, for a new database in a PostgreSQL."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "orders.sqlite")
@@ -60,14 +61,14 @@ def _new_postgres(url: str) -> Iterator[PostgresPool]:
         server.execute("drop database landcast_bench with (force)")
 
 
-def _measure(name: str, place: Place, connections: Connections) -> None:
-    with closing(StoredJobs(place, busy_seconds=10)) as store:
+def _measure(name: str, database: Database, connections: Connections) -> None:
+    with closing(StoredJobs(database, busy_seconds=10)) as store:
         for kind, order in _KINDS.items():
             _print_orders(f"{name}, {kind}", store, order)
         with connections.writing() as connection:
             connection.executemany(_ADD, map(_row, range(_LONG)))
-        if isinstance(place, PostgresPool):
-            with closing(PostgresConnection(place.url)) as server:
+        if isinstance(database, PostgresPool):
+            with closing(PostgresConnection(current(database.url))) as server:
                 server.execute("vacuum analyze jobs")  # as PostgreSQL does itself within a minute
         for kind, query in (("all", JobQuery()), ("of one owner", JobQuery(owner="owner 7"))):
             count = store.find(query).matched

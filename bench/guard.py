@@ -104,7 +104,8 @@ async def _of_processor(both: _Both, path: str) -> tuple[float, float]:
 async def _seconds(call: _Call, path: str) -> float:
     scope = {
         "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"f=json",
-        "root_path": "", "headers": list(call.headers), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+        "root_path": "", "headers": [(b"host", b"localhost"), *call.headers],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
         "scheme": "http", "http_version": "1.1", "app": call.app,
     }  # fmt: skip
     statuses: list[int] = []

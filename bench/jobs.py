@@ -13,10 +13,11 @@ from typing import Any
 from bench.database import on_each_database
 from orchestration.job import JobQuery, JobVisibility, Status
 from orchestration.store.jobs import StoredJobs
-from sql.connections import Connections, Place
+from sql.address import current
+from sql.connect import microseconds
+from sql.connections import Connections, Database
 from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
-from sql.times import microseconds
 
 _JOBS = 100_000
 _OWNERS = 100
@@ -65,12 +66,12 @@ def measure() -> None:
     on_each_database(_measure)
 
 
-def _measure(name: str, place: Place, connections: Connections) -> None:
-    with closing(StoredJobs(place, busy_seconds=10)) as store:
+def _measure(name: str, database: Database, connections: Connections) -> None:
+    with closing(StoredJobs(database, busy_seconds=10)) as store:
         with connections.writing() as connection:
             connection.executemany(_ADD, _rows())
-        if isinstance(place, PostgresPool):
-            with closing(PostgresConnection(place.url)) as server:
+        if isinstance(database, PostgresPool):
+            with closing(PostgresConnection(current(database.url))) as server:
                 server.execute("vacuum analyze jobs")  # as PostgreSQL does itself within a minute
         for kind, query in _QUERIES.items():
             page = store.find(query)

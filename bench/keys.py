@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from auth.authenticate import identify_throttled
 from auth.credentials import credential_of
 from auth.identity import Identity
 from auth.keys.key import WantedKey
 from auth.keys.store import ApiKeys
 from auth.keys.text import InvalidKey, new_key
-from auth.keys.throttled import identify_throttled
 from auth.sessions import Sessions
 from auth.throttle import Throttle
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import process_time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import shapely
 from starlette.requests import Request
 
 from auth.access import Limits
-from auth.limits import LimitExceeded, max_open
+from auth.policy import LimitExceeded, max_open
 from auth.policy_limits import read_policy_area
 from auth.policy_problems import Problems
 from bench.odd_geometry import Odd
@@ -30,9 +31,9 @@ from plugins.cog import CogProvider
 from plugins.crs import CRS84, Box, crs_of
 from plugins.geojson import area_of, geojson_texts
 from plugins.geopackage import GeoPackageProvider
+from processes.areas import any_area_of
 from processes.errors import InvalidInput
 from processes.geojson import check_features
-from processes.where import any_area_of
 from products.area import Area
 from products.errors import ProductError
 from products.places import _area
@@ -41,14 +42,15 @@ from products.raster.fill import Part
 from products.vector.blob import decode_each, encode
 from products.vector.clip import Clip
 from products.vector.sample import make_sample
-from routes.coverages.query import read_wanted, to_system
-from routes.features.query import read_query
+from routes.coverages.wanted import read_wanted
+from routes.features.items import read_query
 from routes.http.problem import Problem
-from routes.query.bbox import read_box, read_boxes
+from routes.query.parameters import read_box, read_boxes, to_system
 
 Place = Callable[[Odd], None]
 
 _ROOT = Path(__file__).parents[1]
+_APP = SimpleNamespace(state=SimpleNamespace(resources=SimpleNamespace(languages={})))
 _LONGEST = 1_000
 _TOLD = 20_000
 """Cases after which the bench says how many there were."""
@@ -144,7 +146,7 @@ class Readers:
         sized = odd.one_in(2)
         address = odd.address("/", sized=sized)
         scope = {"type": "http", "method": "GET", "path": "/", "query_string": address.partition("?")[2].encode()}
-        request = Request({**scope, "headers": []})
+        request = Request({**scope, "headers": [], "app": _APP})
         if sized:
             read_wanted(request, self.raster)
             box = read_box(request, self.raster.systems) or self.raster.whole

@@ -33,7 +33,7 @@ from products.progress import unheard
 from products.vector.geopackage import read_geopackage, write_geopackage
 from products.vector.layer import Column, Layer, quote
 from server.app import create_app
-from server.database import place_of
+from server.database import database_of
 from server.settings import CONCERNS, Settings
 
 _ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, configuration: Path, state: Path) -> None:
         self._configuration, self._results = configuration, state / "results"
         self._processes = load_processes(read_configuration(configuration)["resources"]).registry
-        self._store, self._stop = StoredJobs(place_of(_settings(state))), Event()
+        self._store, self._stop = StoredJobs(database_of(_settings(state))), Event()
         self.fault: str = ""
         self.wanted = Event()
         self._thread = Thread(target=self._run, daemon=True)

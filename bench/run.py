@@ -12,11 +12,15 @@ from typing import TextIO
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one finished process took: wall seconds, peak resident memory in MB, seconds of the processor for itself."""
+    """What one finished process took: wall seconds, peak resident memory in MB, seconds of the processor for itself.
+
+    `cpu` are all seconds of the processor, those of the system too.
+    """
 
     seconds: float
     megabytes: float
     user: float
+    cpu: float
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Run:
@@ -28,7 +32,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Run(seconds, _megabytes(usage), usage.ru_utime)
+    return Run(seconds, _megabytes(usage), usage.ru_utime, usage.ru_utime + usage.ru_stime)
 
 
 def _megabytes(usage: resource.struct_rusage) -> float:

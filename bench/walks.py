@@ -1,7 +1,7 @@
-"""What one request walks through: how many of our files, how often from one to another, how often it opens a source.
+"""The walk of a request through the code: the files that it enters, the changes between them, the opened sources.
 
-Every call of a Python function in our folders counts, in all threads; that a coroutine or generator goes on after it
-waited does not. The request is sent twice before, so that what is kept in memory is there.
+Every call of a Python function in our folders counts, in all threads; the continuation of a coroutine or generator does
+not. The request is sent twice before, to fill the caches.
 """
 
 import os
@@ -18,6 +18,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from orchestration.job import Output
 from products.catalogue import read_configuration
 from products.vector.sample import make_parks
 from server.app import create_app
@@ -29,7 +30,7 @@ _OURS = ("auth", "orchestration", "plugins", "processes", "products", "routes", 
 _ECHO = {"inputs": {"stringInput": "walk"}}
 _WARM = 2
 _GOES_ON = 3
-"""The bits of RESUME's argument that are set where a frame goes on after a yield or an await (CPython, `dis`)."""
+"""The bits of RESUME's argument that are set if a frame continues after a yield or an await (CPython, `dis`)."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Walk:
 
     @property
     def changes(self) -> int:
-        """How often the walk went from one file to another."""
+        """The number of changes from one file to another."""
         return sum(before != after for before, after in zip(self.files, self.files[1:], strict=False))
 
 
@@ -90,7 +91,9 @@ def requests(client: TestClient) -> dict[str, Callable[[], object]]:
         "item": get(f"/collections/parks/items/{_first(client)}"),
         "coverage": get("/collections/clcplus-raster/coverage?bbox=23.8,52.7,23.82,52.71"),
         "map": get("/collections/clcplus-raster/map?bbox=23.8,52.7,23.82,52.71&width=256"),
+        "tile": get("/collections/clcplus-raster/map/tiles/WebMercatorQuad/12/1396/2270"),
         "execution": order,
+        "results": get(f"/jobs/{_done(client)}/results"),
         "collection": get("/collections/parks"),
         "collections": get("/collections"),
         "processes": get("/processes"),
@@ -100,6 +103,16 @@ def requests(client: TestClient) -> dict[str, Callable[[], object]]:
 
 def _first(client: TestClient) -> str:
     return str(client.get("/collections/parks/items?limit=1").json()["features"][0]["id"])
+
+
+def _done(client: TestClient) -> str:
+    """Return the id of a job whose result is published, as the worker would."""
+    app: Any = client.app
+    store = app.state.resources.store
+    answer = client.post("/processes/echo/execution", json=_ECHO, headers={"Prefer": "respond-async"})
+    job = store.begin(answer.json()["jobID"])
+    store.publish(job.id, job.attempt, (Output("echoOutput", "walk"),))
+    return str(job.id)
 
 
 def _expect(answer: Any, status: int) -> None:

@@ -1,8 +1,9 @@
 """Trivial orders through `landcast work`, how many a second and what each costs; one park beside gdalwarp.
 
+The orders are of `echo` and of a plugin of pygeoapi.
 What they cost is what the worker and all that it has started take of the processor. The orders are in the database
-before. An order of a park goes from POST to the last byte of its package over HTTP, in turn with `gdalwarp` to the
-same COG.
+before; the worker stands still while they are put there. An order of a park goes from POST to the last byte of its
+package over HTTP, in turn with `gdalwarp` to the same COG.
 """
 
 import json
@@ -11,17 +12,19 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import httpx2
 import psutil
+import yaml
 
 from bench.orders import _AREAS, _theirs
 from bench.run import clean_environment, run, serve
-from orchestration.job import Order
+from orchestration.job import JobQuery, Order, Status
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import catalogue_of, read_configuration
 
@@ -40,7 +43,8 @@ def measure() -> None:
         state = Path(folder)
         copytree("var/sample", state / "sample")
         print(f"fsync of 4 kB: median {_fsync(state):.1f} ms; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        _trivial(state)
+        _trivial(state / "echo", Path("pygeoapi-config.yml"), "echo", {"stringInput": "x"})
+        _trivial(state / "hello", _with_hello(state), "hello", {"name": "x"})
         _park(state)
 
 
@@ -55,27 +59,46 @@ def _fsync(folder: Path) -> float:
     return statistics.median(took)
 
 
-def _trivial(state: Path) -> None:
-    with _worker(state) as worker, closing(StoredJobs(state / "orders.sqlite", busy_seconds=60)) as store:
-        _done(store, _FIRST)
+def _with_hello(folder: Path) -> Path:
+    """Return a configuration with a plugin of pygeoapi's."""
+    document = read_configuration(Path("pygeoapi-config.yml"))
+    hello = {"type": "process", "processor": {"name": "HelloWorld"}}
+    config = folder / "config.yml"
+    config.write_text(yaml.safe_dump({**document, "resources": {**document["resources"], "hello": hello}}))
+    return config
+
+
+def _trivial(state: Path, config: Path, process: str, inputs: Mapping[str, Any]) -> None:
+    state.mkdir()
+    with _worker(state, config) as worker, closing(StoredJobs(state / "orders.sqlite", busy_seconds=60)) as store:
+        _order_all(store, Order(process, inputs, "bench"), _FIRST)
+        _wait_for_all(store, worker)
+        worker.suspend()
+        _order_all(store, Order(process, inputs, "bench"), _ORDERS)
         before, began = _cpu(worker), time.perf_counter()
-        _done(store, _ORDERS)
+        worker.resume()
+        _wait_for_all(store, worker)
         seconds, cpu = time.perf_counter() - began, _cpu(worker) - before
-    print(f"{_ORDERS} trivial orders: {_ORDERS / seconds:.0f} a second, {cpu * 1000 / _ORDERS:.1f} ms of CPU each")
+    print(f"{_ORDERS} orders of {process}: {_ORDERS / seconds:.0f} a second, {cpu * 1000 / _ORDERS:.1f} ms of CPU each")
 
 
-def _done(store: StoredJobs, orders: int) -> None:
-    """Order, and wait until all is done."""
-    for number in range(orders):
-        store.add(Order("echo", {"stringInput": f"order {number}"}, "bench"))
-    while store.waiting(["echo"], 1) or store.unfinished():
+def _order_all(store: StoredJobs, order: Order, times: int) -> None:
+    for _ in range(times):
+        store.add(order)
+
+
+def _wait_for_all(store: StoredJobs, worker: psutil.Process) -> None:
+    """Wait until all orders are done, at next to no cost. Raises RuntimeError if the worker has ended."""
+    while store.find(JobQuery(statuses=(Status.ACCEPTED, Status.RUNNING), limit=1)).matched:
+        if worker.status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError("the worker has ended")
         time.sleep(_LOOK)
 
 
 @contextmanager
-def _worker(state: Path) -> Iterator[psutil.Process]:
+def _worker(state: Path, config: Path) -> Iterator[psutil.Process]:
     environment = {**os.environ, **clean_environment(state, _PORT)}
-    command = [".venv/bin/python", "-m", "server.cli", "work"]
+    command = [".venv/bin/python", "-m", "server.cli", "work", "--config", str(config)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             yield psutil.Process(process.pid)

@@ -55,6 +55,14 @@ class Area:
         object.__setattr__(self, "geometry", polygonal(self.geometry))
         object.__setattr__(self, "km2", _square_metres(self.geometry) / 1e6)
 
+    def within(self, outline: str | None) -> "Area":
+        """Return what of the area lies in an outline, WKB in hexadecimal digits: all where there is none."""
+        return (
+            self
+            if outline is None
+            else Area(shapely.intersection(self.geometry, shapely.from_wkb(outline)), self.repaired)
+        )
+
     def project(self, crs: int | str) -> Polygonal:
         """Return the area in a CRS, x before y, edges densified; cut where the CRS is of no use, maybe to nothing.
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from products.classes import CLASSES, NODATA, Classes, LandCoverClass
 from products.errors import UnknownProduct
+from products.held import is_held
 from products.yaml_file import UnreadableYaml, read_yaml
 
 
@@ -115,20 +118,30 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """Return the configuration with `${NAME:-default}` replaced and each provider's `data` an absolute path.
 
     Relative paths are relative to the file's own folder; of another maker's provider, where there is no such file, they
-    stay as they are, for that may read something else. Raises InvalidConfiguration.
+    stay as they are, for that may read something else. One that `write_configuration` wrote to a held file is read as
+    it is. Raises InvalidConfiguration.
     """
     try:
-        document = read_yaml(path, variables=True)
+        document = read_yaml(path, variables=not is_held(path))
     except (OSError, UnreadableYaml) as error:
         raise InvalidConfiguration(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(document, dict):
         raise InvalidConfiguration(f"{path}: must be a mapping, such as `server:` and what belongs to it below")
-    for provider in _providers(document):
+    for provider in () if is_held(path) else _providers(document):
         if isinstance(data := provider.get("data"), str):
             there = (path.parent / data).absolute()
             ours = str(provider.get("name")).startswith(_OUR_PROVIDERS)
             provider["data"] = str(there) if ours or there.exists() else data
+    for templates in () if is_held(path) else _templates(document):
+        for name in ("path", "static"):
+            if isinstance(folder := templates.get(name), str):
+                templates[name] = str((path.parent / folder).absolute())
     return document
+
+
+def write_configuration(document: Mapping[str, Any]) -> bytes:
+    """Return a configuration that was read, as the content of a file to hold."""
+    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, encoding="utf-8")
 
 
 _OUR_PROVIDERS = "plugins."
@@ -138,6 +151,14 @@ _OUR_PROVIDERS = "plugins."
 def read_catalogue(path: Path) -> Catalogue:
     """Return the products that the configuration at the path lists. Raises InvalidConfiguration."""
     return catalogue_of(read_configuration(path))
+
+
+def _templates(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what has the shape of the folders of templates, of the server and of collections."""
+    resources = document.get("resources")
+    for place in (document.get("server"), *(resources.values() if isinstance(resources, dict) else ())):
+        if isinstance(place, dict) and isinstance(place.get("templates"), dict):
+            yield place["templates"]
 
 
 def _providers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

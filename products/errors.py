@@ -22,7 +22,7 @@ class BrokenSource(ProductError):
 
 
 class BrokenPiece(ProductError):
-    """A piece of what is made in parts is missing, or is none of the same whole as the others."""
+    """A piece of a product made in parts is missing or belongs to another product."""
 
 
 class RequestTooLarge(ProductError):

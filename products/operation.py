@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import shapely
@@ -34,6 +34,8 @@ _MERCATOR_LATITUDE = 85.06
 """Where Web Mercator's area of use ends."""
 _MERCATOR_TOP = 6_378_137 * math.asinh(math.tan(math.radians(_MERCATOR_LATITUDE)))
 _ENVELOPE_POINTS = 41
+_BOXES = 4_096
+"""Boxes whose envelopes in another CRS are remembered: that of a raster is asked for by every request."""
 _ORDER = " (with axis order normalized for visualization)"
 
 _NOWHERE = (math.inf, math.inf, -math.inf, -math.inf)
@@ -162,6 +164,7 @@ def metres_of_unit(epsg: int | str) -> float:
     return unit * crs.ellipsoid.semi_major_metre if crs.is_geographic and crs.ellipsoid else unit
 
 
+@lru_cache(_BOXES)
 def reproject(box: Bounds, source: int | str, target: int | str) -> Bounds:
     """Return the envelope of a box in another CRS, found along its edges; in Web Mercator it ends at 85.06 degrees.
 

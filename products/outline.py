@@ -18,6 +18,7 @@ from shapely.errors import ShapelyError
 
 from products.errors import InvalidArea
 from products.limits import MAX_VERTICES
+from products.vector.blob import without_empty
 
 Polygonal = Polygon | MultiPolygon
 Move = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -41,11 +42,6 @@ _LONGEST_CODE = 100
 _POSITION = (2, 3, 4)
 """Numbers of a position: what follows longitude and latitude is a height, or a measure beside it, and is dropped."""
 _MOST_PARTS = 2 * MAX_VERTICES
-_COLLECTING = {
-    shapely.GeometryType.GEOMETRYCOLLECTION: shapely.geometrycollections,
-    shapely.GeometryType.MULTIPOINT: shapely.multipoints,
-    shapely.GeometryType.MULTILINESTRING: shapely.multilinestrings,
-}
 _SHORT = Repr(maxlevel=3, maxdict=4, maxlist=4, maxstring=80, maxlong=40)
 
 
@@ -76,30 +72,6 @@ def outline(value: object) -> Outline:
     raise _refusal("it is neither text nor an object", value)
 
 
-def without_empty(geometries: NDArray[Any]) -> NDArray[Any]:
-    """Return geometries without the empty parts and rings that they have: some functions of GEOS crash on them."""
-    found = geometries.copy()
-    kinds = shapely.get_type_id(geometries)
-    for kind, collect in _COLLECTING.items():
-        for number in np.flatnonzero(kinds == kind):
-            members = shapely.get_parts(geometries[number])
-            found[number] = collect(without_empty(members[~shapely.is_empty(members)]))
-    surfaces = np.flatnonzero(
-        ((kinds == shapely.GeometryType.POLYGON) | (kinds == shapely.GeometryType.MULTIPOLYGON))
-        & ~shapely.is_empty(geometries)
-    )
-    parts, owners = shapely.get_parts(geometries[surfaces], return_index=True)
-    rings, polygons = shapely.get_rings(parts, return_index=True)
-    faulty = np.zeros(len(parts), bool)
-    faulty[polygons[shapely.is_empty(rings)]] = True
-    faulty |= shapely.is_empty(parts)
-    for number in np.unique(owners[faulty]):
-        kept = [_whole(part) for part in parts[owners == number] if not part.is_empty]
-        multiple = kinds[surfaces[number]] == shapely.GeometryType.MULTIPOLYGON
-        found[surfaces[number]] = MultiPolygon(kept) if multiple else kept[0]
-    return found
-
-
 def densified(polygons: NDArray[Any], longest: float, move: Move | None = None) -> NDArray[Any]:
     """Return polygons with points between the ends of edges that are longer, otherwise as they are, and then moved.
 
@@ -118,10 +90,6 @@ def densified(polygons: NDArray[Any], longest: float, move: Move | None = None) 
     offsets = np.searchsorted(ends, np.arange(len(rings) + 1)), np.searchsorted(owners, np.arange(len(polygons) + 1))
     dense: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, move(made) if move else made, offsets)
     return dense
-
-
-def _whole(part: Polygon) -> Polygon:
-    return Polygon(part.exterior, [hole for hole in part.interiors if not hole.is_empty])
 
 
 def _code_of(name: object) -> tuple[str, str]:
@@ -147,7 +115,7 @@ def _authorities() -> frozenset[str]:
 
 @lru_cache(256)
 def _known(authority: str, code: str) -> CRS | None:
-    """Return the system, None for one that there is not: PROJ looks for milliseconds."""
+    """Return the system, None if PROJ knows none of this code; a lookup takes milliseconds."""
     if authority == "OGC" and code.upper() in _OF_EPSG:
         authority, code = "EPSG", _OF_EPSG[code.upper()]
     try:

@@ -17,8 +17,8 @@ from products.errors import AreaTooLarge, RequestTooLarge, UnknownPlace
 from products.limits import MAX_ORDER_KM2, MAX_PLACES
 from products.nations import NATIONS, find_nation
 from products.nations.outline import outline_of
-from products.outline import without_empty
 from products.repair import one_of, polygonal
+from products.vector.blob import without_empty
 from products.vector.geopackage import Batch, Reader, read_geopackage, readable
 from products.vector.layer import quote
 from products.vector.query import Selection, search

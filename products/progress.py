@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 Report = Callable[[float, str], None]
-"""Takes the fraction done of the step, 0 to 1, and what is being done, for a person to read. May raise to stop it."""
+"""Takes the completed fraction of the step, 0 to 1, and a message for people. May raise to stop the step."""
 
 
 def between(report: Report, begin: float, end: float) -> Report:

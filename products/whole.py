@@ -107,7 +107,7 @@ def cached_by_file[*Ts, T](
 
 
 def _refuse_pipes(path: Path) -> None:
-    """Raise BrokenSource for what is there and is no file: who opens a pipe waits for its writer, maybe for ever."""
+    """Raise BrokenSource if the path exists and is no file: opening a pipe blocks until somebody writes to it."""
     if path.exists() and not path.is_file():
         raise BrokenSource(f"{path.name} is no file")
 

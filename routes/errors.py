@@ -1,18 +1,21 @@
 """Every error as an answer: one table from exceptions to statuses, one form of body."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from pygeoapi.error import GenericError
+from pygeoapi.plugin import InvalidPluginError
 from pygeoapi.provider.base import ProviderConnectionError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
-from auth.limits import LimitExceeded
+from auth.policy import LimitExceeded, RestrictionUnsupported
 from orchestration.errors import (
     AddressRefused,
     IdempotencyConflict,
@@ -39,9 +42,7 @@ from products.errors import (
 from routes.http.accept import choose_for
 from routes.http.challenge import refusal_of
 from routes.http.form import is_form
-from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
-from routes.http.request_id import current_request_id
-from routes.middleware.options import allowed_methods
+from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem, current_request_id
 from routes.pages.render import render
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,12 +60,14 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,
     UpdateRefused: HTTPStatus.CONFLICT,
     LimitExceeded: HTTPStatus.FORBIDDEN,
+    RestrictionUnsupported: HTTPStatus.FORBIDDEN,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ReferenceRefused: HTTPStatus.BAD_REQUEST,
     AddressRefused: HTTPStatus.BAD_REQUEST,
     WorkFailed: HTTPStatus.BAD_REQUEST,
     ServiceFailed: HTTPStatus.BAD_GATEWAY,
     ProviderConnectionError: HTTPStatus.SERVICE_UNAVAILABLE,
+    InvalidPluginError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """An exception that is not here is a failure of ours: 500, unless pygeoapi's own class says otherwise."""
 
@@ -123,7 +126,7 @@ def _status(error: Exception) -> HTTPStatus:
 
 def _told(error: Exception) -> str:
     """Ours are made for the caller, but for what names files; pygeoapi's keep that part apart."""
-    if isinstance(error, BrokenSource | ProviderConnectionError):
+    if isinstance(error, BrokenSource | ProviderConnectionError | InvalidPluginError):
         return "what this is read from is missing or malformed at present"
     return str(error.message) if isinstance(error, GenericError) else str(error)
 
@@ -144,6 +147,17 @@ def prefers_page(request: Request) -> bool:
     return choose_for(request, ("application/problem+json", "text/html")) == "text/html"
 
 
+def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> tuple[str, ...]:
+    """Return the methods of all routes at this path and OPTIONS; none for an unknown path."""
+    found = {
+        method
+        for route in routes
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return tuple(sorted(found | {"OPTIONS"})) if found else ()
+
+
 async def _handle(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status is HTTPStatus.METHOD_NOT_ALLOWED:
@@ -153,7 +167,6 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
-HANDLERS: Mapping[Any, Handler] = dict.fromkeys(
-    (Problem, HTTPException, ProductError, OrchestrationError, LimitExceeded, GenericError), _handle
-)
-"""For Starlette; what is in none of these classes ends in `routes.middleware.failures`."""
+_KNOWN = (Problem, HTTPException, ProductError, OrchestrationError, LimitExceeded, RestrictionUnsupported, GenericError)
+HANDLERS: Mapping[Any, Handler] = dict.fromkeys(_KNOWN, _handle)
+"""For Starlette; `routes.middleware.bounds` answers errors of other classes."""

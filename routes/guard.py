@@ -1,33 +1,53 @@
 """The only place where a request is let through or turned away: on the very route that answers it."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import partial, wraps
 from http import HTTPStatus
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, override
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from auth.access import Access, Action, Policy, Verdict, current_verdict
-from auth.audit import audit
+from auth.client_address import network_of
 from auth.identity import ANONYMOUS, Identity, current_identity
+from auth.keys.key import KeyIdentity
+from auth.policy import audit, is_drawn
+from auth.rate import TooManyRequests
 from orchestration.job import Job
-from routes.collection import collection_of
 from routes.errors import prefers_page
 from routes.http.challenge import BASIC, BEARER
-from routes.http.problem import Problem, no_such_collection, no_such_job, no_such_process
-from routes.resources import Resources, listed_processes, resources_of
+from routes.http.language import SCOPE_KEY
+from routes.http.problem import NOT_FOUND, Problem, no_such_collection, no_such_job, no_such_process
+from routes.resources import Collection, Resources, listed_processes, resources_of
+from sql.reading import cancellable
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Threads = Literal["light", "heavy"]
 """Which of the resources' threads an endpoint runs in."""
+ReadBody = Callable[[Request], Awaitable[bytes]]
+"""Reads the body of a request, and refuses one that is too large or of another type."""
 _COLLECTION = "collection_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What an endpoint returns for an answer that costs much: it is made when its turn comes, light ones pass it."""
+
+    make: Callable[[], Response]
+
+
 _LISTED = Verdict(allowed=True, rule="own-jobs")
+_IN_PARTS = Verdict(
+    allowed=False, reason="you may see a part of each collection only, which cannot be told apart here yet"
+)
 
 
 class Needs(Protocol):
@@ -57,25 +77,70 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class OnResource:
-    """An action on the collection or process that the path names."""
+    """An action on the resource in the path, of this `type`: a collection, a STAC collection or a process."""
 
     action: Action
     parameter: str
+    type: str = "collection"
 
     async def admit(self, request: Request) -> Verdict:
-        """Let in whom the policy lets; what may not be seen is answered as what is not there, before anything else."""
+        """Ask the policy; first of all, a resource that the caller may not discover is answered as an unknown one."""
+        return self.permitted(request)
+
+    def permitted(self, request: Request, choose: Callable[[Request], Action] | None = None) -> Verdict:
+        """Return the verdict; `choose` names another action, by `request.state.collection` too.
+
+        Raises Problem: 404 for a resource that is unknown to the caller, and the refusal.
+        """
         identity, resources = current_identity.get(), resources_of(request)
-        name = request.path_params[self.parameter]
-        if not _is_there(resources, name, self.parameter):
+        name: str = request.path_params[self.parameter]
+        entry = resources.configured.get(name)
+        is_there = entry is not None and entry["type"] == self.type
+        if not is_there or not resources.policy(identity, Access(Action.DISCOVER, name)).allowed:
             audit(identity, Access(Action.DISCOVER, name[:80]), Verdict(allowed=False))
             raise _unknown(resources, name, self.parameter)
         if self.parameter == _COLLECTION:
             request.state.collection = resources.collections[name]
-        return permit(request, Access(self.action, name))
+        access = Access(self.action if choose is None else choose(request), name)
+        verdict = resources.policy(identity, access)
+        audit(identity, access, verdict)
+        return _let_in(request, identity, verdict)
 
     def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
         """Ask the policy."""
         return resources.policy(ANONYMOUS, Access(self.action, parameters[self.parameter])).allowed
+
+
+@dataclass(frozen=True, slots=True)
+class OnCoverages:
+    """An action on whichever coverages of ours the caller may do it to, which are left in `request.state.collections`.
+
+    `request.state.verdicts` has the verdict on each, by its id. One of which rules for rows leave a part, or an area
+    beyond which it is refused, is not among them.
+    """
+
+    action: Action
+
+    async def admit(self, request: Request) -> Verdict:
+        """Let in whom the policy lets at one of them. Raises the refusal, Problem 404 if the caller may see none."""
+        identity, resources = current_identity.get(), resources_of(request)
+        there_are = [each for each in resources.listed_collections() if "coverage" in each.kinds - each.foreign]
+        verdicts = {each.id: resources.policy(identity, Access(self.action, each.id)) for each in there_are}
+        for name, verdict in verdicts.items():
+            audit(identity, Access(self.action, name), verdict)
+        seen = [each for each in there_are if is_drawn(verdicts[each.id])]
+        if not there_are:
+            raise Problem(HTTPStatus.NOT_FOUND, "there is no collection with a map", type_=NOT_FOUND)
+        if not seen:
+            refused = next((verdict for verdict in verdicts.values() if not verdict.allowed), _IN_PARTS)
+            raise refusal(request, identity, refused)
+        request.state.collections, request.state.verdicts = seen, verdicts
+        return verdicts[seen[0].id]
+
+    def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
+        """Ask the policy of every collection."""
+        del parameters
+        return any(resources.policy(ANONYMOUS, Access(self.action, name)).allowed for name in resources.collections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +175,13 @@ class OnJob:
 
     async def admit(self, request: Request) -> Verdict:
         """Let in the owner, and whom the policy lets at all jobs of the process; the job is left in the request."""
+        request.state.job, verdict = await self.permitted(request, request.path_params["job_id"])
+        return verdict
+
+    async def permitted(self, request: Request, job_id: str) -> tuple[Job, Verdict]:
+        """Return the job and the verdict that allows the action on it. Raises the Problem that refuses it."""
         identity, resources = current_identity.get(), resources_of(request)
-        job_id: str = request.path_params["job_id"]
-        job = await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light)
+        job = await resources.in_light(resources.store.get, job_id)
         if job is None:
             audit(identity, Access(self.own), Verdict(allowed=False), job=job_id[:80])
             raise no_such_job(job_id)
@@ -120,8 +189,9 @@ class OnJob:
         audit(identity, access, verdict, job=job.id)
         if not verdict.allowed:
             raise refusal(request, identity, verdict) if _sees(resources.policy, identity, job) else no_such_job(job_id)
-        request.state.job = job
-        return verdict
+        if verdict.rates:
+            _count(request, identity, verdict)
+        return job, verdict
 
     def _verdict(self, policy: Policy, identity: Identity, job: Job) -> tuple[Verdict, Access]:
         access = Access(Action.ADMINISTER)
@@ -162,19 +232,19 @@ def on_collection(action: Action) -> OnResource:
 
 def on_process(action: Action) -> OnResource:
     """Return the need of an action on the process of the path."""
-    return OnResource(action, "process_id")
+    return OnResource(action, "process_id", "process")
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignEndpoint:
-    """What answers, in the collection's own threads, for a provider of these kinds that is not ours."""
+    """The endpoint for foreign providers of these kinds, called in the collection's own threads."""
 
     endpoint: Callable[[Request], Response]
     kinds: frozenset[str]
 
 
 def for_foreign(endpoint: Callable[[Request], Response], *kinds: str) -> ForeignEndpoint:
-    """Return what answers for foreign providers of these kinds."""
+    """Return the endpoint for foreign providers of these kinds."""
     return ForeignEndpoint(endpoint, frozenset(kinds))
 
 
@@ -182,29 +252,37 @@ class GuardedRoute(Route):
     """A route that says what it needs; no other kind is served.
 
     An endpoint that works or waits is a plain function that runs in `threads`; without them it is a coroutine.
-    `foreign` answers where the collection's provider of such a kind is not ours.
+    `body` reads the request's body first, into `request.state.body`. `foreign` answers instead if the collection's
+    provider of such a kind is foreign.
     """
 
     def __init__(
         self,
         path: str,
-        endpoint: Endpoint | Callable[[Request], Response],
+        endpoint: Endpoint | Callable[[Request], Response | Later],
         *,
         needs: Needs,
         threads: Threads | None = None,
+        body: ReadBody | None = None,
         foreign: ForeignEndpoint | None = None,
         methods: list[str] | None = None,
         include_in_schema: bool = True,
     ) -> None:
         super().__init__(
             path,
-            _guarded(endpoint if threads is None else _in_threads(endpoint, threads, foreign), needs),
+            _guarded(endpoint if threads is None else _in_threads(endpoint, threads, body, foreign), needs),
             methods=methods,
             include_in_schema=include_in_schema,
         )
         self.needs = needs
 
-    def with_ids(self, ids: Collection[str]) -> "GuardedRoute":
+    @override
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note the route for the log and the metrics, and answer."""
+        scope.setdefault(SCOPE_KEY, {})["route"] = self.path
+        await super().handle(scope, receive, send)
+
+    def with_ids(self, ids: Iterable[str]) -> "GuardedRoute":
         """Return the route for collections of these ids, which may have slashes; the longest that fits is taken.
 
         What the path names is decided here, once: the group is atomic, so no shorter id is tried after it.
@@ -216,16 +294,41 @@ class GuardedRoute(Route):
         return route
 
 
-def _in_threads(endpoint: Any, threads: Threads, foreign: ForeignEndpoint | None) -> Endpoint:
+def _in_threads(endpoint: Any, threads: Threads, body: ReadBody | None, foreign: ForeignEndpoint | None) -> Endpoint:
     @wraps(endpoint)
     async def threaded(request: Request) -> Response:
-        if foreign is not None and foreign.kinds & collection_of(request).foreign:
-            return await collection_of(request).threads.run(partial(foreign.endpoint, request))
-        limiter = getattr(resources_of(request), threads)
-        answer: Response = await anyio.to_thread.run_sync(endpoint, request, limiter=limiter)
+        if foreign is not None:
+            collection: Collection = request.state.collection
+            if foreign.kinds & collection.foreign:
+                return await collection.threads.run(partial(foreign.endpoint, request))
+        if body is not None:
+            request.state.body = await body(request)
+        limiter = getattr(request.app.state.resources, threads)
+        call = partial(anyio.to_thread.run_sync, endpoint, request, limiter=limiter)
+        asked: Collection | None = getattr(request.state, "collection", None)
+        of_database = request.method == "GET" and asked is not None and asked.asks_database
+        answer: Response | Later = await (_while_it_listens(request, call) if of_database else call())
+        if isinstance(answer, Later):
+            return await anyio.to_thread.run_sync(answer.make, limiter=request.app.state.resources.large)
         return answer
 
     return threaded
+
+
+async def _while_it_listens[T](request: Request, call: Callable[[], Awaitable[T]]) -> T:
+    """Return what a call returns; what it asks of a database is cancelled once the client has gone."""
+    with cancellable() as cancel:
+        watching = asyncio.create_task(_cancel_when_gone(request, cancel))
+        try:
+            return await call()
+        finally:
+            watching.cancel()
+
+
+async def _cancel_when_gone(request: Request, cancel: Callable[[], None]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    await anyio.to_thread.run_sync(cancel)
 
 
 def _guarded(endpoint: Any, needs: Needs) -> Endpoint:
@@ -246,9 +349,28 @@ def permit(request: Request, access: Access) -> Verdict:
     identity = current_identity.get()
     verdict = resources_of(request).policy(identity, access)
     audit(identity, access, verdict)
+    return _let_in(request, identity, verdict)
+
+
+def _let_in(request: Request, identity: Identity, verdict: Verdict) -> Verdict:
     if not verdict.allowed:
         raise refusal(request, identity, verdict)
+    if verdict.rates:
+        _count(request, identity, verdict)
     return verdict
+
+
+def _count(request: Request, identity: Identity, verdict: Verdict) -> None:
+    """Count the request of this caller: by key, by person, and by address for whom nobody knows. Raises Problem 429."""
+    caller = identity.key_id if isinstance(identity, KeyIdentity) else identity.owner
+    if identity.method == ANONYMOUS.method:
+        peer = request.client.host if request.client else ""
+        caller = network_of(request.app.state.authenticator.address(request.scope["headers"], peer))
+    try:
+        request.app.state.rates.admit(f"{identity.method}\0{caller}", verdict.rates)
+    except TooManyRequests as error:
+        retry = {"Retry-After": str(error.seconds)}
+        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=retry) from error
 
 
 def refusal(request: Request, identity: Identity, verdict: Verdict) -> Problem:
@@ -260,11 +382,6 @@ def refusal(request: Request, identity: Identity, verdict: Verdict) -> Problem:
         return Problem(HTTPStatus.FORBIDDEN, verdict.reason)
     challenge = BEARER if prefers_page(request) else f"{BEARER}, {BASIC}"
     return Problem(HTTPStatus.UNAUTHORIZED, verdict.reason, headers={"WWW-Authenticate": challenge})
-
-
-def _is_there(resources: Resources, name: str, parameter: str) -> bool:
-    resource: Mapping[str, Any] = resources.api.config["resources"].get(name, {})
-    return bool(resource.get("type") == parameter.removesuffix("_id"))
 
 
 def _unknown(resources: Resources, name: str, parameter: str) -> Problem:

@@ -2,21 +2,21 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from anyio import CapacityLimiter
 from starlette.applications import Starlette
 
-from auth.access import Policy
+from auth.access import Access, Action, Policy
 from auth.authenticate import Authenticator
 from auth.claims import TokenRules
 from auth.discovery import Discovery
-from auth.identity import LOCAL, current_identity
+from auth.identity import ANONYMOUS, LOCAL, current_identity
 from auth.issuer import Issuer
 from auth.keys.owners import KeycloakDirectory, confirming_owners
 from auth.keys.store import ApiKeys
 from auth.logins import PendingLogins
-from auth.people import People
 from auth.policy import OPEN
 from auth.policy_file import PolicyNames, read_policy
 from auth.policy_problems import InvalidPolicy
@@ -26,9 +26,10 @@ from auth.throttle import LOGINS, Throttle
 from auth.token_endpoint import Client, TokenEndpoint
 from auth.tokens import TokenVerifier, make_verifier
 from processes.loading import shipped_names
+from routes.accounts.person import People
 from server.maintenance import maintenance
 from server.settings import Settings
-from sql.connections import Place
+from sql.connections import Database
 
 
 def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
@@ -37,12 +38,24 @@ def make_policy(configuration: Mapping[str, Any], settings: Settings) -> Policy:
         return OPEN
     if settings.auth.policy is None:
         raise InvalidPolicy(["missing; deploy/policy.yml is an example"])
-    return read_policy(settings.auth.policy, PolicyNames.of(configuration["resources"], shipped_names()))
+    return policy_of(settings.auth.policy, configuration)
+
+
+def policy_of(path: Path, configuration: Mapping[str, Any]) -> Policy:
+    """Return the policy of a file, for the names of a configuration. Raises InvalidPolicy."""
+    return read_policy(path, PolicyNames.of(configuration["resources"], shipped_names()))
+
+
+def announced(configuration: Mapping[str, Any], policy: Policy) -> frozenset[str]:
+    """Return the ids of the collections and processes that everybody may discover and that lists show."""
+    anybody = LOCAL if policy is OPEN else ANONYMOUS
+    listed = (name for name, entry in configuration["resources"].items() if entry.get("visibility") != "hidden")
+    return frozenset(str(name) for name in listed if policy(anybody, Access(Action.DISCOVER, str(name))).allowed)
 
 
 @asynccontextmanager
 async def authenticating(
-    app: Starlette, settings: Settings, threads: CapacityLimiter, *, place: Place
+    app: Starlette, settings: Settings, threads: CapacityLimiter, *, database: Database
 ) -> AsyncIterator[None]:
     """Give the application its authenticator for the length of the context; an open server has none.
 
@@ -55,8 +68,8 @@ async def authenticating(
     if settings.auth.issuer is None:
         raise InvalidPolicy(["LANDCAST_AUTH_ISSUER: missing"])
     verifier = make_verifier(rules_of(settings), timeout=settings.auth.timeout)
-    keys = ApiKeys(place, trust_seconds=settings.auth.owners_trust, lazy=True)
-    sessions, logins = Sessions(place, lazy=True), PendingLogins(place, lazy=True)
+    keys = ApiKeys(database, trust_seconds=settings.auth.owners_trust, lazy=True)
+    sessions, logins = Sessions(database, lazy=True), PendingLogins(database, lazy=True)
     authenticator = Authenticator(verifier, keys, sessions, Throttle(), settings.server.proxies, threads)
     app.state.authenticator = authenticator
     app.state.people = make_people(settings, authenticator, verifier, logins)
@@ -99,7 +112,7 @@ def directory_of(settings: Settings) -> KeycloakDirectory | None:
 
 
 @contextmanager
-def owners_confirmed(settings: Settings, place: Place) -> Iterator[None]:
+def owners_confirmed(settings: Settings, database: Database) -> Iterator[None]:
     """Confirm the owners of API keys with Keycloak at intervals, until the context ends."""
     directory = directory_of(settings)
     if directory is None:
@@ -107,7 +120,7 @@ def owners_confirmed(settings: Settings, place: Place) -> Iterator[None]:
         return
     auth = settings.auth
     with (
-        closing(ApiKeys(place, lazy=True)) as keys,
+        closing(ApiKeys(database, lazy=True)) as keys,
         confirming_owners(keys, directory, str(auth.issuer), interval=auth.owners_interval),
     ):
         yield

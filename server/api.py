@@ -7,13 +7,13 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from pygeoapi.api import API
+from pygeoapi.l10n import locale2str, str2locale
 from pygeoapi.provider.base import ProviderConnectionError
 
 from auth.access import Access, Action, Policy
 from auth.identity import ANONYMOUS, LOCAL
-from auth.policy import OPEN
-from auth.visibility import VisibleResources
-from processes.words import in_language
+from auth.policy import OPEN, VisibleResources
+from processes.messages import in_language
 from products.catalogue import Catalogue, catalogue_of
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 
@@ -26,7 +26,7 @@ class RaisingAPI(API):
     def get_exception(
         self, status: int, headers: dict[str, str], format_: str | None, code: str, description: str
     ) -> NoReturn:
-        """Raise the Problem with pygeoapi's status and words, or the error of a source that does not answer.
+        """Raise the Problem with pygeoapi's status and message, or the error of a source that does not answer.
 
         Some handlers call a wrong parameter a 500.
         """
@@ -38,18 +38,18 @@ class RaisingAPI(API):
         raise Problem(HTTPStatus(status), description, type_=_TYPES.get(code, "about:blank"))
 
 
-def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> RaisingAPI:
-    """Return the API of this configuration at the public address; the configuration itself stays as it is.
+def make_api(configuration: Mapping[str, Any], url: str, policy: Policy, language: str) -> RaisingAPI:
+    """Return the API of this configuration at the public address, in a language; the configuration is not changed.
 
-    Of `server` it gets the limits alone: what else pygeoapi would heed is the settings', or is not honoured.
-    Every provider is told the `classes` of the product that it shows. Its resources are those that the caller may see.
+    Of `server` it gets only the limits: the rest is given by settings, or not honoured. Every provider gets the
+    `classes` of its product. The API's resources are those that the caller may see.
     """
-    config = in_one_language(configuration)
+    config = in_one_language(configuration, language)
     given = config.get("server", {})
     config["server"] = {
         "url": url,
         "bind": {"host": "127.0.0.1", "port": 0},
-        "languages": [language_of(configuration)],
+        "languages": [language],
         "limits": given.get("limits", {}),
         "manager": {"name": "plugins.manager.Manager"},
     }
@@ -64,10 +64,9 @@ def make_api(configuration: Mapping[str, Any], url: str, policy: Policy) -> Rais
     return api
 
 
-def in_one_language(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy where titles and other words that are given in several languages are in the server's first."""
+def in_one_language(configuration: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Return a copy with titles and other texts in this language only."""
     config = deepcopy(dict(configuration))
-    language = language_of(configuration)
     resources = config["resources"].values()
     links = [entry for resource in resources for entry in resource.get("links", ())]
     for entry in (*config["metadata"].values(), *resources, *links):
@@ -82,10 +81,12 @@ _WORDS = {"title", "description", "keywords", "terms_of_service", "url", "name",
 }
 
 
-def language_of(configuration: Mapping[str, Any]) -> str:
-    """Return the language of all answers."""
+def languages_of(configuration: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the languages of the server's texts, each once and as in headers, the default first."""
     server = configuration.get("server", {})
-    return str((server.get("languages") or [server.get("language", "en")])[0])
+    named = server.get("languages") or [server.get("language", "en")]
+    locales = (str2locale(str(each)) for each in named)
+    return tuple(dict.fromkeys(locale2str(each) for each in locales if each is not None))
 
 
 def years_of(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:

@@ -1,9 +1,10 @@
 """The application factory."""
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from auth.access import Policy
+from auth.rate import RateLimiter
 from orchestration.admission import Admission, Backlog
+from orchestration.notifications.broker import Broker
+from orchestration.prebuilt.product import PrebuiltProducts
 from orchestration.registry import Registry
 from orchestration.runners.airflow.events import tell
 from orchestration.runners.airflow.health import AirflowHealth
@@ -23,40 +27,42 @@ from orchestration.store.outbox import Outbox
 from plugins.patches import apply_patches
 from processes.loading import LoadedProcesses, load_processes
 from products.catalogue import catalogue_of
+from products.tiling import matrix_sets_of
 from routes.accounts import account, api_keys, login, tokens
-from routes.collection import Collection
 from routes.common import collections, landing
 from routes.coverages import coverage
 from routes.coverages import map as map_
 from routes.errors import HANDLERS
-from routes.features import items
+from routes.features import items, vector_tiles
 from routes.guard import GuardedRoute
-from routes.middleware.authentication import Authentication
-from routes.middleware.bounds import Bounds
+from routes.middleware.authentication import Authentication, Options
+from routes.middleware.bounds import Bounds, Failures
 from routes.middleware.compression import Compression
-from routes.middleware.failures import Failures
-from routes.middleware.options import Options
-from routes.middleware.request_log import RequestLog
-from routes.middleware.request_target import RequestTarget
-from routes.middleware.response_headers import ResponseHeaders
-from routes.openapi import endpoint
+from routes.middleware.edge import Count, Counted, Edge
+from routes.openapi import secured
 from routes.openapi.document import build
-from routes.openapi.secured import Definition
+from routes.openapi.secured import Definition, Definitions
 from routes.operations import airflow, health
 from routes.pages import assets
+from routes.pages.render import Pages
 from routes.processes import execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
-from routes.pygeoapi import edr, tiles
-from routes.resources import AirflowEvents, Resources, is_listed
-from server.access import as_system, authenticating, make_policy
+from routes.pygeoapi import asyncapi, edr, stac, stac_search, tiles
+from routes.resources import STAC, AirflowEvents, Collection, Downloads, Resources, is_listed
+from routes.tiles import styles, tile, tilesets, wmts
+from server.access import announced, as_system, authenticating, make_policy
 from server.airflow import events_key, on_airflow
-from server.api import language_of, make_api, years_of
-from server.database import place_of
-from server.logs import in_background
+from server.api import languages_of, make_api, years_of
+from server.api_rules import ApiRules, api_rules_of
+from server.database import database_of
+from server.logs import in_background, lost_lines
+from server.metrics.counters import CounterSlot, SharedCounters, counting
 from server.notifications import make_results
-from server.processes import log_wrong, offered
+from server.processes import available, log_wrong
 from server.settings import Settings
+from server.templates import templates_of
+from server.tiles import tile_cache
 from sql import connections
 
 _LIGHT_THREADS = 32
@@ -65,23 +71,39 @@ ROUTES: tuple[GuardedRoute, ...] = (
     *landing.routes,
     *collections.routes,
     *items.routes,
+    *vector_tiles.routes,
     *coverage.routes,
     *map_.routes,
+    *tilesets.routes,
+    *tile.routes,
+    *styles.routes,
+    *wmts.routes,
     *processes.routes,
     *execution.routes,
     *jobs.routes,
     *orders.routes,
     *results.routes,
-    *endpoint.routes,
+    *secured.routes,
     *health.routes,
     *assets.routes,
 )
 FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)
-"""Served besides where callers are known; an open server has nothing at these addresses."""
-OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {"map": map_.style_routes, "tile": tiles.routes, "edr": edr.routes}
-"""Served besides where a collection has a provider of the kind."""
+"""Served only if callers are known; an open server has nothing at these addresses."""
+_BROKER = "broker"
+OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {
+    "map": map_.style_routes,
+    "tile": tiles.routes,
+    "edr": edr.routes,
+    STAC: (*stac.routes, *stac_search.routes),
+    _BROKER: asyncapi.routes,
+}
+"""Served only if a collection has a provider of the kind or is one of STAC, or if there is a broker."""
 OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
-"""Served besides where orders run on Airflow."""
+"""Served only if orders run on Airflow."""
+COUNTED_ROUTES: Sequence[str] = list(
+    dict.fromkeys(route.path for routes in (ROUTES, FOR_PEOPLE, OF_AIRFLOW, *OF_KINDS.values()) for route in routes)
+)
+"""The paths that requests are counted by, the same for every configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,49 +113,93 @@ class _Served:
     configuration: Mapping[str, Any]
     settings: Settings
     policy: Policy
+    translations: Mapping[str, "_Translation"]
+    """By language, the default first."""
+
+    @property
+    def default(self) -> "_Translation":
+        """What is served in the default language."""
+        return next(iter(self.translations.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Translation:
+    """Everything with texts of the configuration, in one language."""
+
     api: API
+    configured: Mapping[str, Mapping[str, Any]]
     collections: Mapping[str, Collection]
     processes: LoadedProcesses
 
+    def in_language(self, api: API, language: str) -> "_Translation":
+        """Return the same collections and processes with the texts of the API's configuration."""
+        with as_system():
+            entries = dict(api.config["resources"])
+        collections = {name: collection.translated(entries[name]) for name, collection in self.collections.items()}
+        return _Translation(api, entries, collections, self.processes.in_language(language))
 
-def create_app(configuration: dict[str, Any], settings: Settings) -> Starlette:
-    """Return the application; databases and threads begin in its lifespan, so it may be made before a fork."""
+
+def create_app(configuration: dict[str, Any], settings: Settings, counters: SharedCounters | None = None) -> Starlette:
+    """Return the application; databases and threads begin in its lifespan, so it may be made before a fork.
+
+    Its requests are counted in the `counters`.
+    """
     apply_patches()
+    rules = api_rules_of(configuration)
+    settings = rules.settings(settings)
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
-    loaded = load_processes(
-        configuration["resources"], years_of(catalogue_of(configuration), policy), language_of(configuration)
-    )
-    configuration = offered(configuration, loaded.registry, airflow=settings.airflow.url is not None)
-    api = make_api(configuration, url, policy)
+    default, *others = languages_of(configuration)
+    loaded = load_processes(configuration["resources"], years_of(catalogue_of(configuration), policy), default)
+    configuration = available(configuration, loaded.registry, airflow=settings.airflow.url is not None)
+    api = make_api(configuration, url, policy, default)
     with as_system():
         entries = dict(api.config["resources"])
-    of_type = {name: entry for name, entry in entries.items() if entry["type"] == "collection"}
-    found = {name: Collection(name, entry) for name, entry in of_type.items()}
-    kinds = {kind for collection in found.values() for kind in collection.kinds}
+    found = {name: Collection(name, entry, url) for name, entry in entries.items() if entry["type"] != "process"}
+    translations = {default: _Translation(api, entries, found, loaded)}
+    for each in others:
+        translations[each] = translations[default].in_language(make_api(configuration, url, policy, each), each)
+    kinds = {kind for each in found.values() for kind in ({STAC} if each.is_stac else each.kinds)}
+    kinds |= set() if Broker.of(configuration) is None else {_BROKER}
     slashed = [name for name in found if "/" in name]
     routes = tuple(route.with_ids(slashed) if slashed else route for route in _routes(settings, kinds))
+    counted = None if counters is None else deque[Counted]()
     app = Starlette(
         routes=routes,
-        middleware=_middleware(settings, routes),
+        middleware=_middleware(settings, rules, routes, None if counted is None else counted.append),
         exception_handlers=HANDLERS,
-        lifespan=_lifespan(_Served(configuration, settings, policy, api, found, loaded)),
+        lifespan=_lifespan(_Served(configuration, settings, policy, translations), counters, counted),
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.issuer = settings.auth.issuer
-    with as_system():
-        app.state.definition = Definition(
-            build(
-                api,
-                [each for each in found.values() if is_listed(each.configured)],
-                loaded.processors,
-                for_people=not settings.auth.open,
-                of_airflow=settings.airflow.url is not None,
-            ),
-            routes,
-        )
+    app.state.rates = RateLimiter()  # before the fork: all processes count in its memory
+    app.state.definitions = Definitions(default, partial(_definition, settings, rules, translations, routes))
+    app.state.pages = Pages(*templates_of(configuration))
     return app
+
+
+def _definition(
+    settings: Settings,
+    rules: ApiRules,
+    translations: Mapping[str, _Translation],
+    routes: tuple[GuardedRoute, ...],
+    language: str,
+) -> Definition:
+    """Return the definition in a language."""
+    served = translations[language]
+    with as_system():
+        document = build(
+            served.api,
+            [each for each in served.collections.values() if is_listed(each.configured)],
+            served.processes.processors,
+            for_people=not settings.auth.open,
+            of_airflow=settings.airflow.url is not None,
+            of_broker=any(route.path == "/asyncapi" for route in routes),
+            languages=tuple(translations),
+            api_version=rules.version,
+        )
+    return Definition(document, routes)
 
 
 def _routes(settings: Settings, kinds: Container[str]) -> tuple[GuardedRoute, ...]:
@@ -143,14 +209,14 @@ def _routes(settings: Settings, kinds: Container[str]) -> tuple[GuardedRoute, ..
     return ROUTES + of_kinds + for_people + (OF_AIRFLOW if settings.airflow.url else ())
 
 
-def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Middleware]:
+def _middleware(
+    settings: Settings, rules: ApiRules, routes: Sequence[GuardedRoute], count: Count | None
+) -> list[Middleware]:
     """In the order that `routes.middleware` explains."""
     url = settings.server.public_url
     return [
-        Middleware(RequestLog),
-        Middleware(ResponseHeaders, url=url),
+        Middleware(Edge, url=url, headers=rules.headers, strict=rules.strict_slashes, count=count),
         Middleware(Compression),
-        Middleware(RequestTarget, url=url),
         Middleware(
             Bounds,
             requests=settings.server.requests,
@@ -163,19 +229,24 @@ def _middleware(settings: Settings, routes: Sequence[GuardedRoute]) -> list[Midd
     ]
 
 
-def _lifespan(served: _Served) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    served: _Served, counters: SharedCounters | None, counted: deque[Counted] | None
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        place = place_of(served.settings)
-        resources = _open_resources(served, place)
+        database = database_of(served.settings)
+        resources = _open_resources(served, database)
         app.state.resources = resources
         with as_system():
-            for collection in served.collections.values():
+            for collection in served.default.collections.values():
                 collection.log_failure()
-        log_wrong(served.processes.wrong)
+        log_wrong(served.default.processes.wrong)
         try:
             with in_background():
-                async with authenticating(app, served.settings, resources.light, place=place):
+                async with (
+                    authenticating(app, served.settings, resources.light, database=database),
+                    _counting(app, counters, counted, database),
+                ):
                     yield
         finally:
             resources.store.close()
@@ -184,22 +255,49 @@ def _lifespan(served: _Served) -> Callable[[Starlette], AbstractAsyncContextMana
     return lifespan
 
 
-def _open_resources(served: _Served, place: connections.Place) -> Resources:
+def _counting(
+    app: Starlette, counters: SharedCounters | None, counted: deque[Counted] | None, database: connections.Database
+) -> AbstractAsyncContextManager[object]:
+    """Count the requests in a slot of the counters, with the state of this process."""
+    if counters is None or counted is None or (slot := counters.take()) is None:
+        return nullcontext()
+    slot.name_routes(COUNTED_ROUTES)
+    counters.write_routes(COUNTED_ROUTES)
+
+    def note(slot: CounterSlot) -> None:
+        known, cache = app.state.authenticator, app.state.resources.tile_cache
+        slot.note(
+            keys_fetched=None if known is None else known.tokens.keys.fetched,
+            connections=0 if isinstance(database, Path) else database.used,
+            lost_lines=lost_lines(),
+            tiles=(cache.hits, cache.misses) if cache else (0, 0),
+        )
+
+    return counting(slot, counted, note)
+
+
+def _open_resources(served: _Served, database: connections.Database) -> Resources:
     """Open what the routes work with."""
-    settings, registry = served.settings, served.processes.registry
+    settings, default = served.settings, served.default
+    registry = default.processes.registry
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)
     url = settings.server.public_url
     files_days = min(settings.results.retention, settings.jobs.retention)
-    store = StoredJobs(place, files_days=files_days, lazy=True)
+    store = StoredJobs(database, files_days=files_days, lazy=True)
     results = make_results(settings)
-    return Resources(
-        api=served.api,
-        collections=served.collections,
-        processes=served.processes,
+    catalogue = catalogue_of(served.configuration)
+    resources = Resources(
+        api=default.api,
+        configured=default.configured,
+        collections=default.collections,
+        processes=default.processes,
+        language=next(iter(served.translations)),
+        matrix_sets=matrix_sets_of(served.configuration),
         url=url,
         policy=served.policy,
-        catalogue=catalogue_of(served.configuration),
+        catalogue=catalogue,
+        shown=catalogue.seen(default.collections),
         store=store,
         admission=Admission(
             store,
@@ -208,15 +306,44 @@ def _open_resources(served: _Served, place: connections.Place) -> Resources:
             _backlog(settings, store, registry),
             registry.without_files,
         ),
-        outbox=Outbox(place, lazy=True),
+        outbox=Outbox(database, lazy=True),
         mailing=Mailing(settings.mail.url is not None, settings.mail.to),
         results=results,
         light=CapacityLimiter(_LIGHT_THREADS),
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
+        large=CapacityLimiter(1),
         wait=settings.jobs.wait,
-        airflow_events=_airflow_events(settings, place),
+        most_values=settings.coverage.values,
+        downloads=Downloads(settings.features.streamed, settings.features.filed),
+        tile_cache=tile_cache(settings),
+        prebuilt=PrebuiltProducts(results.root),
+        airflow_events=_airflow_events(settings, database),
+        page_key=results.derived_key("pages"),
         airflow_health=_airflow_health(settings),
+        broker=Broker.of(served.configuration),
+        announced=announced(served.configuration, served.policy),
     )
+    if len(served.translations) > 1:
+        resources.languages = _by_language(resources, served)
+    return resources
+
+
+def _by_language(resources: Resources, served: _Served) -> dict[str, Resources]:
+    """Return the resources in each language; each knows the others."""
+    languages = {
+        language: replace(
+            resources,
+            language=language,
+            api=each.api,
+            configured=each.configured,
+            collections=each.collections,
+            processes=each.processes,
+        )
+        for language, each in served.translations.items()
+    }
+    for each in languages.values():
+        each.languages = languages
+    return languages
 
 
 def _airflow_health(settings: Settings) -> AirflowHealth | None:
@@ -228,9 +355,9 @@ def _backlog(settings: Settings, store: StoredJobs, registry: Registry) -> Backl
     return Backlog(store, registry.on_airflow, settings.airflow.backlog) if settings.airflow.url else None
 
 
-def _airflow_events(settings: Settings, place: connections.Place) -> AirflowEvents | None:
+def _airflow_events(settings: Settings, database: connections.Database) -> AirflowEvents | None:
     """Return what takes the news of Airflow and passes them on through the database, where the worker hears them."""
     key = events_key(settings)
-    if key is None or isinstance(place, Path):
+    if key is None or isinstance(database, Path):
         return None
-    return AirflowEvents(key, partial(tell, place))
+    return AirflowEvents(key, partial(tell, database))

@@ -28,6 +28,8 @@ class BackgroundHandler(logging.Handler):
         self._stream = stream
         self._lines: SimpleQueue[_Waiting] = SimpleQueue()
         self._dropped = 0
+        self.lost = 0
+        """Number of records that were dropped or could not be written."""
         Thread(target=self._write_all, name="log", daemon=True).start()
 
     @override
@@ -37,6 +39,7 @@ class BackgroundHandler(logging.Handler):
             self._lines.put(self._kept(record))
         else:
             self._dropped += 1
+            self.lost += 1
 
     def _kept(self, record: logging.LogRecord) -> _Waiting:
         """Return what to queue, without arguments that may change or a traceback that keeps objects alive."""
@@ -71,12 +74,13 @@ class BackgroundHandler(logging.Handler):
 
     def _write(self, lines: list[str]) -> None:
         dropped, self._dropped = self._dropped, 0
-        told = [*lines, self.format(_lost(dropped))] if dropped else lines
+        written = [*lines, self.format(_lost(dropped))] if dropped else lines
         try:
-            self._stream.write("".join(f"{line}\n" for line in told))
+            self._stream.write("".join(f"{line}\n" for line in written))
             self._stream.flush()
         except (OSError, ValueError):
             self._dropped += dropped + len(lines)
+            self.lost += len(lines)
 
     @override
     def flush(self) -> None:

@@ -83,9 +83,9 @@ class Board:
 
     def __init__(self, workers: int) -> None:
         number = 2 * workers + 2
-        cells = memoryview(mmap.mmap(-1, 8 * (1 + _FIELDS * number))).cast("q")
-        self._stopping = cells[:1]
-        self._slots = [Slot(i, cells[1 + _FIELDS * i : 1 + _FIELDS * (i + 1)]) for i in range(number)]
+        cells = memoryview(mmap.mmap(-1, 8 * (2 + _FIELDS * number))).cast("q")
+        self._stopping, self._replaced = cells[:1], cells[1:2]
+        self._slots = [Slot(i, cells[2 + _FIELDS * i : 2 + _FIELDS * (i + 1)]) for i in range(number)]
 
     @property
     def stopping(self) -> bool:
@@ -95,6 +95,15 @@ class Board:
     def stop(self) -> None:
         """Announce that all processes stop."""
         self._stopping[0] = 1
+
+    @property
+    def replaced(self) -> bool:
+        """Whether processes with another board take all new connections."""
+        return bool(self._replaced[0])
+
+    def replace(self) -> None:
+        """Announce that processes with another board take all new connections."""
+        self._replaced[0] = 1
 
     def take(self) -> Slot | None:
         """Reserve and return a free slot, or None."""

@@ -1,33 +1,39 @@
 """`landcast check`: everything that is wrong, in plain words, all at once."""
 
-import importlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from pygeoapi.provider.filesystem import FileSystemProvider
+
 from auth.issuer import IssuerUnreachable
 from auth.policy_problems import InvalidPolicy
+from orchestration.notifications.broker import Broker
 from orchestration.prebuilt.record import PREBUILT_FOLDER
 from orchestration.registry import Registry
 from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
+from plugins.loading import WrongPlugin, plugin_class
+from plugins.postgis import PostgisProvider
 from processes.loading import load_processes
 from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import BrokenSource
-from products.vector.query import faults_of_index
-from routes.collection import FAILURES, plugin_of
-from routes.features.query import queryable
-from server.access import directory_of, make_policy
+from products.vector.meeting import faults_of_index
+from routes.features.items import queryable
+from routes.resources import FAILURES, plugin_of
+from server.access import directory_of, make_policy, policy_of
 from server.airflow import problems_of_airflow, refusals_of_airflow
+from server.auth_settings import AuthSettings
 from server.backup.contents import DATABASE, RESULTS
 from server.configuration import examine
 from server.database import postgres_of
 from server.environment import WrongSettings, read_settings
-from server.settings import AuthSettings, Settings
+from server.settings import Settings
 from server.state import RestoreUnfinished, refuse_unfinished
+from server.templates import unused_templates, wrong_templates
 from sql.connect import count_orders
 from sql.connections import DatabaseAway, NewerSchema
 
@@ -45,12 +51,23 @@ def find_problems(configuration: Path) -> list[str]:
         problems += error.problems
     try:
         document = read_configuration(configuration)
-        wrong = examine(document).flaws
-        problems += [*wrong, *_of_plugins(document)]
-        problems += of_policy(settings, document) if settings and settings.auth.policy and not wrong else []
+        problems += of_configuration(document, settings.auth.policy if settings else None)
+        problems += [] if examine(document).flaws else _of_broker(document)
     except InvalidConfiguration as error:
         problems += error.problems
     return problems
+
+
+def of_configuration(document: Mapping[str, Any], policy: Path | None) -> list[str]:
+    """Return what is wrong in the configuration, its files and plugins, and in the policy beside it."""
+    wrong = examine(document).flaws
+    of_access: list[str] = []
+    if policy is not None and not wrong:
+        try:
+            policy_of(policy, document)
+        except InvalidPolicy as error:
+            of_access = [f"LANDCAST_AUTH_POLICY: {problem}" for problem in error.problems]
+    return [*wrong, *wrong_templates(document), *_of_plugins(document), *of_access]
 
 
 def _registry(configuration: Path) -> Registry:
@@ -76,7 +93,13 @@ def find_ignored(configuration: Path) -> tuple[str, ...]:
         document = read_configuration(configuration)
     except InvalidConfiguration:
         return ()
-    return *examine(document).ignored, *_odd_columns(document), *_lost_classes(document)
+    return without_effect(document)
+
+
+def without_effect(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what in the configuration is without effect, or in its files."""
+    odd = (*unused_templates(document), *_odd_columns(document), *_odd_tables(document), *_lost_classes(document))
+    return *examine(document).ignored, *odd
 
 
 def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -84,6 +107,20 @@ def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
     for _, place, definition in _definitions(configuration, GeoPackageProvider):
         with suppress(*FAILURES):
             yield from _odd_columns_of(place, GeoPackageProvider(definition))
+
+
+def _odd_tables(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is odd about tables of PostGIS, the columns among it that nobody sees."""
+    for _, place, definition in _definitions(configuration, PostgisProvider):
+        with suppress(*FAILURES):
+            provider = PostgisProvider(definition)
+            fields, table = provider.get_fields(), provider.feature_table
+            yield from _clashing(place, fields)
+            if table.is_table and not table.geometry.indexed:
+                index = f'create index on "{table.schema}"."{table.name}" using gist ("{table.geometry.name}")'
+                yield f"{place}: {table.name} has no spatial index, so boxes are slow; {index}"
+            if table.hidden:
+                yield f"{place}: the role may not read {', '.join(table.hidden)} of {table.name}: they are left out"
 
 
 def _lost_classes(configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -97,7 +134,7 @@ def _lost_classes(configuration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _definitions(
-    configuration: Mapping[str, Any], plugin: type[CogProvider | GeoPackageProvider]
+    configuration: Mapping[str, Any], plugin: type[CogProvider | GeoPackageProvider | PostgisProvider]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield what names one of our providers: the collection, where it stands, the definition."""
     resources = configuration.get("resources")
@@ -111,13 +148,17 @@ def _definitions(
 
 def _odd_columns_of(place: str, provider: GeoPackageProvider) -> Iterator[str]:
     fields, layer = provider.get_fields(), provider.layer
-    if clashing := [name for name in fields if name not in queryable(fields)]:
-        yield f"{place}: items cannot be filtered by {', '.join(clashing)}: these are names of parameters"
+    yield from _clashing(place, fields)
     again = f"ogrinfo {provider.data} -sql \"SELECT %sSpatialIndex('{layer.table}', '{layer.geometry}')\""
     if not layer.indexed:
         yield f"{place}: {layer.table} has no spatial index, so boxes are slow; {again % 'Create'}"
     for fault in faults_of_index(Path(provider.data), provider.table, provider.id_field):
         yield f"{place}: the spatial index of {layer.table} {fault}; {again % 'Disable'}, then {again % 'Create'}"
+
+
+def _clashing(place: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    if clashing := [name for name in fields if name not in queryable(fields)]:
+        yield f"{place}: items cannot be filtered by {', '.join(clashing)}: these are names of parameters"
 
 
 def refusals(settings: Settings, *, whole: bool = False) -> list[str]:
@@ -224,9 +265,19 @@ def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
         match resource:
-            case {"type": "collection", "providers": [*providers]}:
+            case {"type": "collection" | "stac-collection", "providers": [*providers]}:
                 for number, provider in enumerate(providers):
                     yield from _of_provider(f"resources.{name}.providers[{number}]", provider)
+
+
+def _of_broker(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the client of the broker cannot be loaded; the broker itself is not asked."""
+    broker = Broker.of(configuration)
+    try:
+        if broker is not None and not broker.is_http and not broker.is_amqp:
+            plugin_class("pubsub", broker.name)
+    except WrongPlugin as error:
+        yield f"pubsub.name: {error}"
 
 
 def _of_provider(place: str, provider: Any) -> Iterator[str]:
@@ -241,27 +292,27 @@ def _of_provider(place: str, provider: Any) -> Iterator[str]:
         yield f"{place}.name: {wrong}"
         return
     reads = getattr(plugin, "reads", None)
-    if reads is None:
-        return  # pygeoapi's handlers ask it, when it is asked for: it may need another server
+    if reads is None:  # pygeoapi's handlers ask it, when it is asked for: it may need another server
+        if issubclass(plugin, FileSystemProvider) and not Path(str(data)).is_dir():
+            yield f"{place}.data: no such folder: {data}"
+        return
     if reads != kind:
         yield f"{place}.type: {name} reads {reads}, not {kind}"
+    yield from _of_source(place, data, lambda: plugin(provider).get_fields())
+
+
+def _of_source(place: str, data: Any, read: Callable[[], Any]) -> Iterator[str]:
+    """Yield why a file or a table cannot be read."""
+    if isinstance(data, Mapping):
+        if error := _failure(read):
+            yield f"{place}: {error}"
+        return
     source = Path(str(data))
     if not source.is_file():
         hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""
         yield f"{place}.data: no such file: {source}{hint}"
-    elif error := _failure(lambda: plugin(provider).get_fields()):
+    elif error := _failure(read):
         yield f"{place}.data: {source}: {error}"
-
-
-def _plugin(place: str, definition: Mapping[str, Any]) -> tuple[Any, str]:
-    name = definition["name"]
-    if "." not in name:
-        return None, f"{place}.name: {name!r} is no dotted name of a plugin"
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute), ""
-    except Exception as error:  # noqa: BLE001 - a module may fail in any way while it is imported
-        return None, f"{place}.name: {name}: {error}"
 
 
 def _failure(attempt: Any) -> str:

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,28 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from server.commands.airflow import airflow
+from server.commands.aws import aws_credentials
 from server.commands.backup import backup, restore
-from server.commands.common import CONFIG, progress
+from server.commands.common import CONFIG, print_version, progress
 from server.commands.keys import keys
+from server.commands.load import load
+from server.commands.logs import logs
 from server.commands.migrate import migrate
 from server.commands.orders import orders
 from server.commands.product import product
+from server.commands.reload import reload
+from server.commands.tiles import tiles
 
 if TYPE_CHECKING:
+    from orchestration.notifications.broker import JobMessage, JobMessages
+    from orchestration.registry import Registry
+    from orchestration.service import Configured
+    from server.metrics.counters import SharedCounters
+    from server.reload import HeldConfiguration
     from server.settings import Settings
-    from server.supervise import Liveness
-    from sql.connections import Place
+    from server.supervise import Child, Liveness
+    from sql.connections import Database
 
 _log = logging.getLogger("landcast")
 
@@ -40,15 +51,20 @@ class _WithSettings(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def _settings() -> "Settings":
+def _settings(*, patient: bool = False) -> "Settings":
     from server.environment import WrongSettings, read_settings
     from server.logs import start_logging
 
     try:
-        settings = read_settings()
+        settings = read_settings(patient=patient)
     except WrongSettings as error:
         _refuse(error.problems)
     start_logging(level=settings.log.level, form=settings.log.format)
+    if patient and settings.log.broker is not None:  # those that serve and work
+        from server.logs import JsonFormatter
+        from server.shipping import ship
+
+        ship(settings.log.broker.get_secret_value(), service=settings.log.service, formatter=JsonFormatter())
     return settings
 
 
@@ -74,7 +90,9 @@ class _ErrorReportingGroup(click.Group):
 
 
 @click.group(cls=_ErrorReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="landcast")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version, help="Show the version."
+)
 def main() -> None:
     """Serve land-cover products over OGC API standards: browse, order and download them."""
 
@@ -83,10 +101,14 @@ def main() -> None:
 @CONFIG
 def serve(configuration: Path) -> None:
     """Serve, and run the orders: supervises the server processes and the worker."""
+    from products.catalogue import write_configuration
+    from server.api_rules import api_rules_of
     from server.check import of_policy, refusals
+    from server.control import Control
+    from server.reload import HeldConfiguration, Reload, WorkerLine, hold_at_start
     from server.supervise import Child, listen, supervise
 
-    settings = _settings()
+    settings = _settings(patient=True)
     document, warnings = _checked(configuration, refusals(settings))
     if problems := of_policy(settings, document):
         _refuse(problems)
@@ -99,19 +121,46 @@ def serve(configuration: Path) -> None:
     for warning in warnings:
         _log.warning("%s: %s", configuration, warning)
 
-    def serve_web(liveness: "Liveness") -> None:
-        from server.web import serve_web
+    def make_server(taken: HeldConfiguration) -> Child:
+        return Child("server", partial(_serve_web, settings, taken, socket.fileno(), counters))
 
-        serve_web(settings, configuration, socket=socket.fileno(), liveness=liveness)
+    def work(liveness: "Liveness") -> None:
+        taken, jobs = renewal.taken, settings.jobs
+        _work(
+            rules.settings(settings),
+            taken.configuration,
+            liveness,
+            taken.registry(jobs),
+            renewed=partial(line.renewed, jobs),
+            counters=counters,
+        )
 
     def announce() -> None:
-        _log.info("serving %s on %s, until Ctrl-C or SIGTERM", settings.server.public_url, settings.server.bind)
+        url = rules.settings(settings).server.public_url
+        _log.info("serving %s on %s, until Ctrl-C or SIGTERM", url, settings.server.bind)
 
+    rules = api_rules_of(document)
+    counters = _counters(settings)
     with _using(settings):
-        children = [Child("server", serve_web), Child("worker", partial(_work, settings, configuration))]
-        asked = supervise(children, announce=announce)
+        first = hold_at_start(write_configuration(document), settings.auth.policy)
+        line, control = WorkerLine(), Control(settings.state.dir)
+        renewal = Reload(configuration, first, settings, make_server=make_server, line=line, control=control)
+        renewal.children += [Child("worker", work), *_keeping(rules.settings(settings), counters)]
+        asked = supervise(renewal.children, announce=announce, renewal=renewal)
     if not asked:
         sys.exit(1)
+
+
+def _serve_web(
+    settings: "Settings",
+    taken: "HeldConfiguration",
+    socket: int,
+    counters: "SharedCounters | None",
+    liveness: "Liveness",
+) -> None:
+    from server.web import serve_web
+
+    serve_web(taken.settings(settings), taken.configuration, socket=socket, liveness=liveness, counters=counters)
 
 
 def _warn(settings: "Settings") -> None:
@@ -134,12 +183,58 @@ def _warn(settings: "Settings") -> None:
 @CONFIG
 def work(configuration: Path) -> None:
     """Run the orders; `serve` starts this too, so run it alone only for a worker without a server."""
+    from server.api_rules import api_rules_of
     from server.check import of_orders
+    from server.supervise import Child, supervise
 
-    settings = _settings()
-    _checked(configuration, [*of_orders(settings)])
+    settings = _settings(patient=True)
+    document, _ = _checked(configuration, [*of_orders(settings)])
+    settings = api_rules_of(document).settings(settings)
+    counters = _counters(settings)
     with _using(settings):
-        _work(settings, configuration, None)
+        if keeping := _keeping(settings, counters):
+            supervise([Child("worker", partial(_work, settings, configuration, counters=counters)), *keeping])
+        else:
+            _work(settings, configuration, None)
+
+
+def _counters(settings: "Settings") -> "SharedCounters | None":
+    """Return memory for counters, None without metrics: those that reload and retire have slots, too."""
+    if settings.metrics.bind is None:
+        return None
+    from server.metrics.counters import SharedCounters
+
+    return SharedCounters(4 * settings.server.workers + 8)
+
+
+def _keeping(settings: "Settings", counters: "SharedCounters | None") -> "list[Child]":
+    """Return the processes besides server and worker: for the metrics, and for credentials that change."""
+    from server.supervise import Child
+
+    metrics = [] if counters is None else [Child("metrics", partial(_serve_metrics, settings, counters))]
+    return [*metrics, *_renewing(settings)]
+
+
+def _serve_metrics(settings: "Settings", counters: "SharedCounters", liveness: "Liveness") -> None:
+    from server.metrics.exposition import serve_metrics
+
+    try:
+        serve_metrics(settings, counters, liveness.beat)
+    except OSError as error:
+        _log.error("LANDCAST_METRICS_BIND: %s: %s", settings.metrics.bind, error.strerror)
+        sys.exit(1)
+
+
+def _renewing(settings: "Settings") -> "list[Child]":
+    """Return the process that renews the credentials of the database, if they do not stay the same."""
+    from server.supervise import Child
+
+    if settings.live is None or settings.live.renewer is None:
+        return []
+    renewer, shared = settings.live.renewer, settings.live.address
+    renewer.handed_over = True
+    patience = 30 + 6 * settings.vault.timeout  # a step asks Vault a few times
+    return [Child("secrets", lambda liveness: renewer.keep(shared, liveness.beat), patience, last=True)]
 
 
 def _checked(configuration: Path, problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -169,46 +264,87 @@ def _using(settings: "Settings") -> Iterator[None]:
         _refuse([f"LANDCAST_STATE_DIR: {error}"])
 
 
-def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None") -> None:
+def _work(
+    settings: "Settings",
+    configuration: Path,
+    liveness: "Liveness | None",
+    registry: "Registry | None" = None,
+    *,
+    renewed: "Callable[[], Configured | None]" = lambda: None,
+    counters: "SharedCounters | None" = None,
+) -> None:
     from orchestration.service import Capacity, Retention, run_work
+    from products.catalogue import read_configuration
     from server.airflow import on_airflow
     from server.database import postgres_of
     from server.notifications import make_notifier
     from server.processes import read_registry
+
+    def shown(registry: "Registry") -> "Registry":
+        if counters is not None and settings.airflow.url is not None:
+            counters.write_processes(registry.on_airflow, registry.dags)
+        return registry
+
+    def renewed_and_shown() -> "Configured | None":
+        if (configured := renewed()) is not None:
+            shown(configured.processes)
+        return configured
 
     database = postgres_of(settings)
     with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"):
         run_work(
             state_dir=settings.state.dir,
             config=configuration,
-            processes=read_registry(configuration, settings.jobs),
+            processes=shown(registry or read_registry(configuration, settings.jobs)),
             capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
             retention=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
             allow_private_fetch=settings.jobs.fetch_private,
-            notifier=make_notifier(settings),
+            notifier=make_notifier(settings, _message(settings, read_configuration(configuration))),
             database=database,
             beat=liveness.beat if liveness else lambda: None,
+            renewed=renewed_and_shown,
         )
 
 
-def _owners_confirmed(settings: "Settings", place: "Place") -> AbstractContextManager[None]:
+def _message(settings: "Settings", configuration: dict[str, Any]) -> "JobMessage | JobMessages | None":
+    """Return what publishes messages to the broker; without one nothing is imported for it. Exit on a wrong policy."""
+    from auth.policy_problems import InvalidPolicy
+    from orchestration.notifications.broker import Broker
+
+    if (broker := Broker.of(configuration)) is None:
+        return None
+    from server.broker import make_message
+
+    try:
+        return make_message(settings, configuration, broker)
+    except InvalidPolicy as error:
+        _refuse([f"LANDCAST_AUTH_POLICY: {problem}" for problem in error.problems])
+
+
+def _owners_confirmed(settings: "Settings", database: "Database") -> AbstractContextManager[None]:
     """Confirm the owners of API keys with Keycloak if configured; otherwise import nothing for it."""
     if settings.auth.owners_secret is None:
         return nullcontext()
     from server.access import owners_confirmed
 
-    return owners_confirmed(settings, place)
+    return owners_confirmed(settings, database)
 
 
 @main.command()
 @CONFIG
-def check(configuration: Path) -> None:
+@click.option("--production", is_flag=True, help="Name what is not fit for production, too.")
+def check(configuration: Path, *, production: bool) -> None:
     """Check the settings, collections, files and processes; print every problem and exit 1 if there is one."""
     from server.check import find_ignored, find_problems
 
     for ignored in find_ignored(configuration):
         click.echo(f"warning: {ignored}", err=True)
-    if problems := find_problems(configuration):
+    problems = find_problems(configuration)
+    if production and not problems:
+        from server.production import find_unfit
+
+        problems = list(find_unfit(_settings()))
+    if problems:
         _refuse(problems)
     click.echo("all is well")
 
@@ -233,6 +369,7 @@ def sample(source: Path) -> None:
 
 
 main.add_command(product)
+main.add_command(load)
 
 
 @main.command()
@@ -247,14 +384,11 @@ def openapi(configuration: Path) -> None:
     if problems := of_policy(settings, document):
         _refuse(problems)
     app = create_app(document, settings)
-    click.echo(json.dumps(app.state.definition.whole, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(app.state.definitions.first.whole, indent=2, ensure_ascii=False))
 
 
-main.add_command(orders)
-main.add_command(keys)
-main.add_command(migrate)
-main.add_command(backup)
-main.add_command(restore)
+for command in (tiles, reload, orders, keys, logs, airflow, aws_credentials, migrate, backup, restore):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

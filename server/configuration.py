@@ -12,7 +12,9 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import yaml
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
@@ -21,8 +23,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from products.catalogue import InvalidConfiguration, catalogue_of
-from products.yaml_file import read_yaml
-from routes.query.datetime import extent_of
+from products.tiling import matrix_sets_of
+from routes.query.parameters import extent_of
 
 SCHEMA = Path(__file__).with_name("configuration.schema.yml")
 _SHOWN = 60
@@ -43,6 +45,8 @@ def examine(configuration: Mapping[str, Any]) -> Findings:
     wrong = [error for error in errors if error.validator != "ignored"]
     flaws = [line for error in wrong for line in _lines(error)]
     flaws += _of_ids(configuration.get("resources"))
+    flaws += _of_hidden_columns(configuration)
+    flaws += _of_matrix_sets(configuration)
     flaws += _of_catalogue(configuration, {tuple(error.absolute_path)[:2] for error in wrong})
     return Findings(tuple(dict.fromkeys(flaws)), tuple(dict.fromkeys(ignored)))
 
@@ -54,6 +58,27 @@ def _of_ids(resources: Any) -> Iterator[str]:
         for shorter in ("/".join(parts[:count]) for count in range(1, len(parts))):
             if shorter in resources:
                 yield f"resources.{name}: lies below the address of {shorter}; allowed: an id that begins no other"
+
+
+def _of_hidden_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the products whose orders would deliver columns that their collection does not show."""
+    products, resources = configuration.get("products"), configuration.get("resources")
+    for name, product in products.items() if isinstance(products, dict) else ():
+        vector = product.get("vector") if isinstance(product, dict) else None
+        match resources.get(vector) if isinstance(resources, dict) and isinstance(vector, str) else None:
+            case {"providers": [{"properties": _}, *_]}:
+                yield (
+                    f"products.{name}.vector: {vector} shows some of its columns (properties), but orders deliver the "
+                    "file; leave out of the file what is not to be seen"
+                )
+
+
+def _of_matrix_sets(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which tile matrix set is none."""
+    try:
+        matrix_sets_of(configuration)
+    except InvalidConfiguration as error:
+        yield str(error)
 
 
 def _of_catalogue(configuration: Mapping[str, Any], wrong: Container[tuple[str | int, ...]]) -> Sequence[str]:
@@ -82,8 +107,15 @@ def _validator() -> Validator:
     for name, wrong in _FORMATS.items():
         formats.checks(name, _Wrong)(_raising(wrong))
     made = extend(Draft202012Validator, validators=ours, type_checker=kinds)  # type: ignore[no-untyped-call] # untyped
-    validator: Validator = made(read_yaml(SCHEMA), format_checker=formats)
+    validator: Validator = made(_schema(), format_checker=formats)
     return validator
+
+
+def _schema() -> dict[str, Any]:
+    """Return the schema as libyaml reads it, where it is there: each start would take a tenth of a second longer."""
+    loader: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found: dict[str, Any] = yaml.load(SCHEMA.read_bytes(), loader)  # noqa: S506  either makes data alone
+    return found
 
 
 def _is_number(value: object) -> bool:
@@ -173,12 +205,37 @@ def _wrong_language(value: Any) -> str:
     return ""
 
 
+def _wrong_broker(value: Any) -> str:
+    """Say why a text is no address of a broker, without the text: it may have a password."""
+    return _wrong_address(value, ("mqtt", "mqtts", "tcp", "http", "https", "amqp", "amqps", "kafka"))
+
+
+def _wrong_amqp_broker(value: Any) -> str:
+    return _wrong_address(value, ("amqp", "amqps"))
+
+
+def _wrong_web_broker(value: Any) -> str:
+    return _wrong_address(value, ("http", "https"))
+
+
+def _wrong_address(value: Any, schemes: Sequence[str]) -> str:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        well = parts is None or (parts.scheme in schemes and parts.hostname and parts.port != 0)
+    except ValueError:
+        well = False
+    return "" if well else f"is no address that begins with {', '.join(f'{each}://' for each in schemes)}"
+
+
 _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "box": _wrong_box,
     "period": _wrong_period,
     "limits": _wrong_limits,
     "crs": _wrong_crs,
     "language": _wrong_language,
+    "broker": _wrong_broker,
+    "broker on the web": _wrong_web_broker,
+    "broker RabbitMQ": _wrong_amqp_broker,
 }
 
 
@@ -222,7 +279,7 @@ def _meant(name: str, known: Mapping[str, Any]) -> str:
 
 def _wording(error: ValidationError) -> str:
     value, expected = error.instance, _any(error.validator_value)
-    words: Mapping[str, Callable[[], str]] = {
+    messages: Mapping[str, Callable[[], str]] = {
         "type": lambda: _wrong_type(value, [expected] if isinstance(expected, str) else expected),
         "enum": lambda: f"{_shown(value)} is none of {', '.join(expected)}",
         "const": lambda: f"{_shown(value)} is not what this plugin reads, which is {expected}",
@@ -237,7 +294,7 @@ def _wording(error: ValidationError) -> str:
         ),
         "format": lambda: str(error.cause),
     }
-    return words[str(error.validator)]() if error.validator in words else error.message
+    return messages[str(error.validator)]() if error.validator in messages else error.message
 
 
 _KINDS = {

@@ -1,7 +1,7 @@
 """The database of the settings."""
 
 from server.settings import Settings
-from sql.connections import Place
+from sql.connections import Database
 from sql.pool import PostgresPool
 
 _OF_A_CHILD = 2
@@ -12,10 +12,11 @@ def postgres_of(settings: Settings) -> PostgresPool | None:
     """Return a pool for PostgreSQL without open connections, or None if the orders are in the state folder."""
     if settings.database.url is None:
         return None
-    return PostgresPool(settings.database.url.get_secret_value(), size=settings.database.pool)
+    url = settings.live.address if settings.live else settings.database.url.get_secret_value()
+    return PostgresPool(url, size=settings.database.pool)
 
 
-def place_of(settings: Settings) -> Place:
+def database_of(settings: Settings) -> Database:
     """Return the database of orders, keys and sessions; call it once a process, because it bounds the connections."""
     return postgres_of(settings) or settings.state.dir / "orders.sqlite"
 

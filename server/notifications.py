@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from orchestration.files.results import Results, results_key
 from orchestration.net.addresses import any_address, is_public
 from orchestration.net.post import Poster
+from orchestration.notifications.broker import JobMessage, JobMessages
 from orchestration.notifications.callback import Callback
 from orchestration.notifications.courier import Retry
 from orchestration.notifications.mail import Mail
@@ -22,18 +23,19 @@ def make_results(settings: Settings) -> Results:
     return Results(folder / "results", key=key, url=url, link_days=settings.results.link_days)
 
 
-def make_notifier(settings: Settings) -> Notifier:
-    """Return the notifier; without a configured mail server it has no mail."""
+def make_notifier(settings: Settings, message: JobMessage | JobMessages | None = None) -> Notifier:
+    """Return the notifier; without a configured mail server it has no mail, without `message` it publishes none."""
     results, url = make_results(settings), settings.server.public_url
     allowed = any_address if settings.jobs.fetch_private else is_public
     poster = Poster(settings.callbacks.timeout, allowed)
     callback = Callback(poster, results, url, _key(settings))
     retry = Retry(settings.callbacks.tries, settings.callbacks.pause)
+    one, many = (None, message) if isinstance(message, JobMessages) else (message, None)
     if settings.mail.url is None:
-        return Notifier(callback, retry=retry)
+        return Notifier(callback, retry=retry, message=one, messages=many)
     server = mail_server(settings.mail.url.get_secret_value())
     mail = Mail(server, _sender(settings), results, url, settings.mail.timeout)
-    return Notifier(callback, mail, retry, Retry(settings.mail.tries, settings.callbacks.pause))
+    return Notifier(callback, mail, retry, Retry(settings.mail.tries, settings.callbacks.pause), one, many)
 
 
 def _key(settings: Settings) -> bytes:

@@ -4,12 +4,13 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestration.registry import Registry, decode_row
+from products.held import descriptors_of
 from server.settings import JobsSettings
 
 _log = logging.getLogger(__name__)
@@ -24,24 +25,29 @@ def read_registry(configuration: Path, jobs: JobsSettings) -> Registry:
     Plugins are loaded by a process of its own, since whatever they load, start or break must not stay in the worker.
     """
     command = [sys.executable, "-m", "processes", str(configuration)]
+    held = descriptors_of(configuration)
     try:
         done = subprocess.run(  # noqa: S603  the command is ours
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE, check=True
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE, check=True, pass_fds=held
         )
-        told = json.loads(done.stdout.splitlines()[-1])
-        rows = map(decode_row, told)
-        return Registry(tuple(replace(row, seconds=jobs.plugin_seconds, memory=jobs.plugin_memory) for row in rows))
+        return registry_of(json.loads(done.stdout.splitlines()[-1]), jobs)
     except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError) as error:
         raise ChildProcessError(f"the process plugins cannot be loaded: {error}") from error
 
 
-def offered(configuration: Mapping[str, Any], registry: Registry, *, airflow: bool) -> dict[str, Any]:
-    """Return the configuration without processes that are wrong, or that need an Airflow where there is none."""
-    offered_ = {row.id for row in registry if airflow or not row.needs_airflow}
+def registry_of(rows: Iterable[str], jobs: JobsSettings) -> Registry:
+    """Return the registry of the rows, as `encode_row` wrote them. Raises ValueError, TypeError."""
+    decoded = map(decode_row, rows)
+    return Registry(tuple(replace(row, seconds=jobs.plugin_seconds, memory=jobs.plugin_memory) for row in decoded))
+
+
+def available(configuration: Mapping[str, Any], registry: Registry, *, airflow: bool) -> dict[str, Any]:
+    """Return the configuration without processes that are wrong, or that need Airflow if there is none."""
+    ids = {row.id for row in registry if airflow or not row.needs_airflow}
     resources = {
         name: resource
         for name, resource in configuration["resources"].items()
-        if resource["type"] != "process" or name in offered_
+        if resource["type"] != "process" or name in ids
     }
     return {**configuration, "resources": resources}
 

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,28 +14,24 @@ from pydantic import (
     IPvAnyNetwork,
     SecretStr,
     UrlConstraints,
-    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from auth.safe_address import is_safe_address
-from auth.signing_keys import ALGORITHMS
+from orchestration.net.addresses import is_amqp
 from orchestration.notifications.mailbox import is_mailbox, mail_server
 from orchestration.notifications.signature import key_of
+from server.auth_settings import AuthSettings
+from server.secrets.settings import COMMON, VaultSettings, has_more_than_address_and_path
+
+if TYPE_CHECKING:
+    from server.secrets.live import LiveSecrets
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)", re.IGNORECASE | re.ASCII)
 _LEAST_CAP = 1024**2
 _LARGEST_PORT = 65_535
-# Copied into tokens and error messages unescaped.
-_CLIENT_ID = r"^[A-Za-z0-9._:/-]{1,255}$"
+_BIND = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
 _DATABASE = re.compile(r"postgres(?:ql)?://(?:[^/@\s]+@)?[^/@\s]*/[^/@\s?#]+(?:\?[^\s#]*)?")
-_COMMON: SettingsConfigDict = {
-    "frozen": True,
-    "extra": "forbid",
-    "env_ignore_empty": True,
-    "use_attribute_docstrings": True,
-}
 
 
 def _readable(key: SecretStr) -> SecretStr:
@@ -46,12 +42,18 @@ def _readable(key: SecretStr) -> SecretStr:
 _SigningKey = Annotated[SecretStr, Field(min_length=32), AfterValidator(_readable)]
 
 
+def _with_port(bind: str) -> str:
+    if int(bind.rpartition(":")[2]) > _LARGEST_PORT:
+        raise ValueError(f"the port must be at most {_LARGEST_PORT}")
+    return bind
+
+
 class ServerSettings(BaseSettings):
     """Addresses and limits of the server."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_SERVER_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_SERVER_", **COMMON)
 
-    bind: str = Field("127.0.0.1:5000", pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")
+    bind: str = Field("127.0.0.1:5000", pattern=_BIND)
     """Address and port to listen on."""
     url: Annotated[AnyHttpUrl, UrlConstraints(max_length=500)] | None = None
     """Public address, path prefix included; the only source of links. Default: http:// and the bind address."""
@@ -80,9 +82,7 @@ class ServerSettings(BaseSettings):
     @field_validator("bind")
     @classmethod
     def _check_port(cls, bind: str) -> str:
-        if int(bind.rpartition(":")[2]) > _LARGEST_PORT:
-            raise ValueError(f"the port must be at most {_LARGEST_PORT}")
-        return bind
+        return _with_port(bind)
 
     @field_validator("url")
     @classmethod
@@ -100,16 +100,56 @@ class ServerSettings(BaseSettings):
 class StateSettings(BaseSettings):
     """The folder of the server's state."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_STATE_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_STATE_", **COMMON)
 
     dir: Path = Path("var")
     """Folder of the orders' database, their results and the sample's products."""
 
 
+def _postgresql(url: SecretStr) -> SecretStr:
+    if not _DATABASE.fullmatch(url.get_secret_value()):
+        raise ValueError("must be postgresql://user:password@host:port/database, special characters as %XX")
+    return url
+
+
+class TilesSettings(BaseSettings):
+    """Map tiles that are kept."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_TILES_", **COMMON)
+
+    cache: int | None = None
+    """Disk space for map tiles in bytes, such as 10G (at least 16M)."""
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _in_bytes(cls, cache: str | int | None) -> int | None:
+        return None if cache is None else _bytes(cache, least=16 * 1024**2, said="16M")
+
+
+class CoverageSettings(BaseSettings):
+    """The bound of an answer of a coverage."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_COVERAGE_", **COMMON)
+
+    values: int = Field(134_217_728, ge=65_536, le=500_000_000)
+    """Values (pixels times fields) that one GeoTIFF of a coverage has at most; for more 413."""
+
+
+class FeaturesSettings(BaseSettings):
+    """The bounds of a download of items."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_FEATURES_", **COMMON)
+
+    streamed: int = Field(2_000_000, ge=1, le=1_000_000_000)
+    """Items that a download as GeoJSON text sequence or CSV has at most; for more 413."""
+    filed: int = Field(200_000, ge=1, le=10_000_000)
+    """Items that a download as FlatGeobuf, GeoPackage, Shapefile or GeoParquet has at most; for more 413."""
+
+
 class DatabaseSettings(BaseSettings):
     """PostgreSQL for orders, keys and sessions."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_DATABASE_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_DATABASE_", **COMMON)
 
     url: SecretStr | None = None
     """PostgreSQL: postgresql://user:password@host:port/database. Default: SQLite in the state folder."""
@@ -119,9 +159,7 @@ class DatabaseSettings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _of_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not _DATABASE.fullmatch(url.get_secret_value()):
-            raise ValueError("must be postgresql://user:password@host:port/database, special characters as %XX")
-        return url
+        return url and _postgresql(url)
 
 
 def _bytes(given: str | int, *, least: int, said: str) -> int:
@@ -138,7 +176,7 @@ def _bytes(given: str | int, *, least: int, said: str) -> int:
 class JobsSettings(BaseSettings):
     """Execution and retention of orders."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_JOBS_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_JOBS_", **COMMON)
 
     retention: int = Field(365, ge=1, le=3650)
     """Days after which the entry of a finished or deleted job is removed."""
@@ -162,7 +200,7 @@ class JobsSettings(BaseSettings):
 class ResultsSettings(BaseSettings):
     """Retention, size and links of results."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_RESULTS_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_RESULTS_", **COMMON)
 
     retention: int = Field(30, ge=1, le=3650)
     """Days after which the files of a result are removed."""
@@ -184,7 +222,7 @@ class ResultsSettings(BaseSettings):
 class CallbacksSettings(BaseSettings):
     """Delivery of callbacks to subscribers."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **COMMON)
 
     tries: int = Field(8, ge=1, le=20)
     """Maximum attempts to deliver a callback."""
@@ -199,7 +237,7 @@ class CallbacksSettings(BaseSettings):
 class MailSettings(BaseSettings):
     """The mail server for notifications; without one an order with a mail notification is refused."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_MAIL_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_MAIL_", **COMMON)
 
     url: SecretStr | None = None
     """The mail server: smtp://user:password@host:port, with ?starttls=yes, or smtps://."""
@@ -227,72 +265,10 @@ class MailSettings(BaseSettings):
         return address
 
 
-class AuthSettings(BaseSettings):
-    """Authentication and authorization, or an open server."""
-
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_AUTH_", **_COMMON)
-
-    open: bool = False
-    """`yes` serves everything to everybody; without it and without an issuer the server refuses to start."""
-    issuer: str | None = Field(None, max_length=500)
-    """Address of the OpenID Connect issuer, exactly as in its tokens, such as https://sso.example.org/realms/landcast."""
-    audience: str = Field("landcast", pattern=_CLIENT_ID)
-    """Audience (`aud`) that a token must have."""
-    client_id: str = Field("landcast", pattern=_CLIENT_ID)
-    """The server's own client at the issuer; its client roles are rights."""
-    client_secret: SecretStr | None = Field(None, min_length=16)
-    """Secret of that client."""
-    policy: Path | None = None
-    """File of the access policy; `deploy/policy.yml` is an example."""
-    algorithms: Annotated[tuple[str, ...], NoDecode] = Field(("RS256", "ES256"), min_length=1)
-    """Allowed signature algorithms of tokens, separated by commas."""
-    timeout: float = Field(3, gt=0, le=30)
-    """Seconds for the issuer to answer."""
-    password_grant: bool = False
-    """Whether `/auth/token` accepts passwords of people; off, because a program with a password can do everything."""
-
-    owners_client: str = Field("landcast-owners", pattern=_CLIENT_ID)
-    """Client that confirms the owners of API keys; its service account needs `view-users` in Keycloak."""
-    owners_secret: SecretStr | None = Field(None, min_length=16)
-    """Secret of that client. Without it owners are not confirmed, and keys are suspended a time after a sign-in."""
-    owners_interval: float = Field(3600, ge=1, le=86_400)
-    """Seconds between two confirmations of the owners of API keys."""
-    owners_trust: float = Field(86_400, ge=60, le=2_592_000)
-    """Seconds after which a key is suspended whose owner has neither signed in nor been confirmed by Keycloak."""
-
-    @field_validator("issuer")
-    @classmethod
-    def _an_issuer_that_is_asked(cls, issuer: str | None, info: ValidationInfo) -> str | None:
-        if issuer is not None and (not is_safe_address(issuer) or _has_more_than_address_and_path(issuer)):
-            raise ValueError("must be an https address and a path, or http on this machine; no user, query or fragment")
-        if issuer is not None and info.data.get("open"):
-            raise ValueError("not allowed with LANDCAST_AUTH_OPEN=yes, which serves everything; unset one of them")
-        return issuer
-
-    @field_validator("owners_trust")
-    @classmethod
-    def _longer_than_the_interval(cls, trust: float, info: ValidationInfo) -> float:
-        if info.data.get("owners_secret") and trust <= info.data.get("owners_interval", 0):
-            raise ValueError("must be more than LANDCAST_AUTH_OWNERS_INTERVAL, or keys are suspended in between")
-        return trust
-
-    @field_validator("algorithms", mode="before")
-    @classmethod
-    def _separated(cls, algorithms: object) -> object:
-        return tuple(algorithms.replace(",", " ").split()) if isinstance(algorithms, str) else algorithms
-
-    @field_validator("algorithms")
-    @classmethod
-    def _with_a_public_key(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
-        if not set(algorithms) <= set(ALGORITHMS):
-            raise ValueError(f"allowed: {', '.join(ALGORITHMS)}")
-        return algorithms
-
-
 class AirflowSettings(BaseSettings):
     """Apache Airflow, which runs products, production services and echo instead of the worker's child processes."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_AIRFLOW_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_AIRFLOW_", **COMMON)
 
     url: str | None = Field(None, max_length=500)
     """Address of Airflow's API server, such as http://127.0.0.1:8080; needs LANDCAST_DATABASE_URL."""
@@ -302,6 +278,12 @@ class AirflowSettings(BaseSettings):
     """Its password."""
     key: _SigningKey | None = None
     """Secret that signs the events of Airflow, the same in Airflow's environment."""
+    operator: str | None = Field(None, max_length=200)
+    """Airflow user with the role `op` or `admin`, for `landcast airflow connections` alone."""
+    operator_password: SecretStr | None = None
+    """Its password."""
+    connections: SecretStr | None = None
+    """Connections for `landcast airflow connections`, name=http://user:password@host:port, separated by line ends."""
     runs: int = Field(64, ge=1, le=10_000)
     """Maximum concurrent DAG runs of each process."""
     backlog: int = Field(10_000, ge=1, le=1_000_000)
@@ -319,30 +301,62 @@ class AirflowSettings(BaseSettings):
         if url is None:
             return None
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or _has_more_than_address_and_path(url):
+        if parts.scheme not in {"http", "https"} or not parts.hostname or has_more_than_address_and_path(url):
             raise ValueError("must be an address and a path, without user, query or fragment")
         return url.rstrip("/")
+
+
+class MetricsSettings(BaseSettings):
+    """Metrics for Prometheus, served by a process of their own."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_METRICS_", **COMMON)
+
+    bind: str | None = Field(None, pattern=_BIND)
+    """Address and port of `/metrics`, such as 127.0.0.1:9464; it asks nobody who they are. Default: no metrics."""
+
+    @field_validator("bind")
+    @classmethod
+    def _check_port(cls, bind: str | None) -> str | None:
+        return bind and _with_port(bind)
 
 
 class LogSettings(BaseSettings):
     """Level and format of the log."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_LOG_", **_COMMON)
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_LOG_", **COMMON)
 
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Minimum level to log: DEBUG, INFO, WARNING or ERROR."""
     format: str = Field("auto", pattern="^(auto|json|text)$")
     """`json` lines, `text` for people, `auto`: text on a terminal."""
+    broker: SecretStr | None = None
+    """RabbitMQ that the log is shipped to, too: amqp://user:password@host:port/vhost, or amqps://."""
+    service: str = Field("landcast", pattern=r"^[\w.-]{1,100}$")
+    """Name of this server in shipped lines."""
+    database: SecretStr | None = None
+    """PostgreSQL that `landcast logs consume` stores shipped lines in. Default: LANDCAST_DATABASE_URL."""
+    retention: int = Field(90, ge=1, le=3650)
+    """Days after which stored lines are dropped, by whole months."""
 
+    @field_validator("broker")
+    @classmethod
+    def _of_rabbitmq(cls, broker: SecretStr | None) -> SecretStr | None:
+        if broker is not None and not is_amqp(broker.get_secret_value()):
+            raise ValueError("must be amqp://user:password@host:port/vhost or amqps://, special characters as %XX")
+        return broker
 
-def _has_more_than_address_and_path(url: str) -> bool:
-    parts = urlsplit(url)
-    return bool(parts.query or parts.fragment or "@" in parts.netloc or "?" in url or "#" in url)
+    @field_validator("database")
+    @classmethod
+    def _of_postgresql(cls, database: SecretStr | None) -> SecretStr | None:
+        return database and _postgresql(database)
 
 
 CONCERNS: tuple[type[BaseSettings], ...] = (
     ServerSettings,
     StateSettings,
+    TilesSettings,
+    CoverageSettings,
+    FeaturesSettings,
     DatabaseSettings,
     JobsSettings,
     ResultsSettings,
@@ -350,6 +364,8 @@ CONCERNS: tuple[type[BaseSettings], ...] = (
     MailSettings,
     AuthSettings,
     AirflowSettings,
+    VaultSettings,
+    MetricsSettings,
     LogSettings,
 )
 
@@ -360,6 +376,9 @@ class Settings:
 
     server: ServerSettings
     state: StateSettings
+    tiles: TilesSettings
+    coverage: CoverageSettings
+    features: FeaturesSettings
     database: DatabaseSettings
     jobs: JobsSettings
     results: ResultsSettings
@@ -367,4 +386,8 @@ class Settings:
     mail: MailSettings
     auth: AuthSettings
     airflow: AirflowSettings
+    vault: VaultSettings
+    metrics: MetricsSettings
     log: LogSettings
+    live: "LiveSecrets | None" = None
+    """The address of the database, if it is not a plain environment variable."""

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkProcess
 from types import FrameType
+from typing import Protocol
 
 _log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")
@@ -35,6 +36,8 @@ _PATIENCE_SECONDS = 30.0
 _START_SECONDS = 120.0
 _LEAVE_SECONDS = 30.0
 """Seconds that the children of an ended process may continue to run."""
+_ASK_SECONDS = 1.0
+"""Seconds after which a process that is to retire is asked again: it may have been starting."""
 _WATCHDOG_SHARE = 3
 """Number of heartbeats to systemd within its watchdog interval."""
 
@@ -64,7 +67,7 @@ class Liveness:
     """The heartbeat of a process, in memory shared with its parent."""
 
     def __init__(self) -> None:
-        self._cells = memoryview(mmap.mmap(-1, 16)).cast("d")
+        self._cells = memoryview(mmap.mmap(-1, 24)).cast("d")
 
     def beat(self) -> None:
         """Record a heartbeat."""
@@ -83,6 +86,15 @@ class Liveness:
     def is_ready(self) -> bool:
         """Whether the process has been ready."""
         return bool(self._cells[1])
+
+    def retire(self) -> None:
+        """Mark the process as one that takes no more connections."""
+        self._cells[2] = 1
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the process takes no more connections."""
+        return bool(self._cells[2])
 
 
 class Systemd:
@@ -125,6 +137,8 @@ class Child:
     name: str
     run: Callable[[Liveness], None]
     patience: float = _PATIENCE_SECONDS
+    last: bool = False
+    """Whether it is ended after the others, because they need it until they have ended."""
     liveness: Liveness = field(default_factory=Liveness, init=False)
     process: ForkProcess | None = field(default=None, init=False)
     cannot_start: bool = field(default=False, init=False)
@@ -133,12 +147,11 @@ class Child:
     _next: float = field(default=0.0, init=False)
     _left: dict[int, float] = field(default_factory=dict, init=False)
     """Process groups of ended processes, and when their remaining members are killed."""
+    _leave_by: float = field(default=math.inf, init=False)
 
     def poll(self, now: float) -> None:
         """Start the process if due, handle its end, kill it if it hangs."""
-        for group, until in tuple(self._left.items()):
-            if not _signal_group(group, signal.SIGKILL if now >= until else 0):
-                del self._left[group]
+        self._end_left(now)
         if self.process is None:
             if now >= self._next:
                 self._start(now)
@@ -149,6 +162,32 @@ class Child:
             self.patience *= 2
             self.process.kill()
             self.process.join()
+
+    def _end_left(self, now: float) -> None:
+        for group, until in tuple(self._left.items()):
+            if not _signal_group(group, signal.SIGKILL if now >= until else 0):
+                del self._left[group]
+
+    def leave(self, now: float, *, within: float) -> bool:
+        """Have the process take no more connections and end after the last one; return whether all of it has ended.
+
+        Call it until it has. The process is killed if it hangs, or does not end `within` so many seconds.
+        """
+        self._end_left(now)
+        if self.process is None or (pid := self.process.pid) is None:
+            return not self._left
+        self._leave_by = min(self._leave_by, now + within)
+        if self.process.exitcode is not None:
+            self._left[pid] = now + _LEAVE_SECONDS
+            self.process = None
+        elif now >= self._leave_by or self._hangs(now):
+            _log.error("%s did not end after its last connection, killing it", self.name)
+            _signal_group(pid, signal.SIGKILL)
+            self.process.join()
+        elif not self.liveness.is_retired and now >= self._next:
+            self._next = now + _ASK_SECONDS
+            os.kill(pid, signal.SIGWINCH)
+        return False
 
     def _hangs(self, now: float) -> bool:
         """Return whether the heartbeat is overdue; before the first, the process may be loading."""
@@ -169,6 +208,7 @@ class Child:
         os.setpgid(0, 0)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == parent:
             self._run_logged()
@@ -183,6 +223,8 @@ class Child:
         except Exception:  # noqa: BLE001 - the outermost handler of the process
             _log.exception("%s failed", self.name)
             sys.exit(1)
+        finally:
+            logging.shutdown()  # a forked process calls nothing else at its end, and lines may wait to be shipped
 
     def _ended(self, how: int | str, now: float) -> None:
         self.cannot_start = how == os.EX_CONFIG
@@ -223,34 +265,76 @@ def _signal_group(group: int, number: int) -> bool:
     return True
 
 
-def supervise(children: Sequence[Child], *, announce: Callable[[], None] = lambda: None) -> bool:
+class Renewal(Protocol):
+    """What replaces children while the others run."""
+
+    def ask(self) -> None:
+        """Note that children are to be replaced; called by a signal."""
+
+    def poll(self, now: float) -> None:
+        """Do the next step."""
+
+    def stop(self) -> list[Child]:
+        """Give up, and return the processes besides the children that are to be ended."""
+
+
+class _Signals:
+    """What signals ask of the supervisor: SIGTERM and SIGINT to stop, SIGHUP to renew.
+
+    Without a renewal, or where the terminal has gone that it was started on, SIGHUP asks to stop, too.
+    """
+
+    def __init__(self, renewal: Renewal | None) -> None:
+        self.stopping = False
+        self._renewal = renewal
+        self._of_terminal = os.isatty(0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        if self._renewal is None or (self._of_terminal and not os.isatty(0)):
+            self.stopping = True
+        else:
+            self._renewal.ask()
+
+
+def supervise(
+    children: Sequence[Child], *, announce: Callable[[], None] = lambda: None, renewal: Renewal | None = None
+) -> bool:
     """Run the children until SIGTERM or SIGINT, or until one cannot start, then end them within five seconds.
 
-    Calls `announce` and notifies systemd when the first child is ready. Returns whether it ended by a signal.
+    Calls `announce` and notifies systemd when the first child is ready. Returns whether it ended by a signal. On SIGHUP
+    the `renewal` replaces some of the children.
     """
-    stopping = announced = False
+    announced = False
     systemd = Systemd(os.environ)
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    while not stopping and not any(child.cannot_start for child in children):
+    signals = _Signals(renewal)
+    while not signals.stopping and not any(child.cannot_start for child in children):
         for child in children:
             child.poll(time.monotonic())
         if not announced and children[0].liveness.is_ready:
             announced = True
             announce()
             systemd.notify("READY=1")
+        if renewal is not None:
+            renewal.poll(time.monotonic())
         systemd.beat(time.monotonic())
         time.sleep(_TICK_SECONDS)
     _log.info("stopping")
     systemd.notify("STOPPING=1")
+    ending = [*children, *(renewal.stop() if renewal is not None else ())]
+    _end([child for child in ending if not child.last])
+    _end([child for child in ending if child.last])
+    return signals.stopping
+
+
+def _end(children: Sequence[Child]) -> None:
     deadline = time.monotonic() + _GRACE_SECONDS
     for child in children:
         child.stop()
     for child in children:
         child.end(deadline)
-    return stopping

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from products.catalogue import read_configuration
 from server.app import create_app
 from server.balance import Board, SlotState
+from server.metrics.counters import SharedCounters
 from server.settings import ServerSettings, Settings
 from server.supervise import Liveness, StartupError
 
@@ -82,7 +83,11 @@ class Web(BaseApplication):
 
 
 class WatchedArbiter(Arbiter):
-    """gunicorn's arbiter with a heartbeat, which starts the successor of a retiring process early."""
+    """gunicorn's arbiter with a heartbeat, which starts the successor of a retiring process early.
+
+    On SIGWINCH its processes take no more connections, and it ends after their last one; SIGHUP does nothing, as it
+    could load nothing anew.
+    """
 
     def __init__(self, app: Web) -> None:
         self._board = app.board
@@ -91,8 +96,31 @@ class WatchedArbiter(Arbiter):
         super().__init__(app)
 
     @override
+    def handle_hup(self) -> None:
+        """Do nothing."""
+
+    @override
+    def handle_winch(self) -> None:
+        self._board.replace()
+
+    @override
     def manage_workers(self) -> None:
         self._board.free_all_but([worker.slot for worker in self.WORKERS.values()])
+        if self._board.replaced:
+            self._retire()
+        else:
+            self._keep_up()
+        self._liveness.beat()
+
+    def _retire(self) -> None:
+        self.num_workers = 0
+        super().manage_workers()
+        if not self._board.count(SlotState.ACCEPTING) and not self._board.count(SlotState.STARTING):
+            self._liveness.retire()
+        if not self.WORKERS:
+            raise StopIteration
+
+    def _keep_up(self) -> None:
         retiring = self._board.count(SlotState.RETIRING)
         if retiring != self._retiring:
             self.num_workers += retiring - self._retiring
@@ -100,7 +128,6 @@ class WatchedArbiter(Arbiter):
         super().manage_workers()
         if self._board.count(SlotState.ACCEPTING):
             self._liveness.ready()
-        self._liveness.beat()
 
     @override
     def stop(self, graceful: bool = True) -> None:
@@ -116,14 +143,21 @@ def _limit_malloc() -> None:
             mallopt(name, value)
 
 
-def serve_web(settings: Settings, configuration: Path, *, socket: int, liveness: Liveness | None = None) -> None:
-    """Run the server processes until SIGTERM.
+def serve_web(
+    settings: Settings,
+    configuration: Path,
+    *,
+    socket: int,
+    liveness: Liveness | None = None,
+    counters: SharedCounters | None = None,
+) -> None:
+    """Run the server processes until SIGTERM; they count their requests in the `counters`.
 
     Raises StartupError for a configuration that cannot be served.
     """
     _limit_malloc()
     try:
-        app = create_app(read_configuration(configuration), settings)
+        app = create_app(read_configuration(configuration), settings, counters)
     except Exception as error:
         raise StartupError(f"{configuration}: {error}; `landcast check` lists all problems") from error
     Web(app, settings.server, socket=socket, liveness=liveness or Liveness()).run()

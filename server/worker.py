@@ -1,13 +1,16 @@
 """gunicorn's `asgi` worker with limits on the number of connections and on idle ones."""
 
 import asyncio
+import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 from asyncio import TimerHandle, Transport
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, override
@@ -36,10 +39,23 @@ _OTHER_FILES = 1536
 """Files that a process has open besides its connections, with accepted connections that are not started."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {416: "Range Not Satisfiable"}
 """Python 3.12 has the old phrase for 416."""
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 19\r\n\r\nthe server is busy\n"
-)
+
+
+def _response(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """Return a problem as a whole response, after which the connection closes."""
+    title = _PHRASES.get(status, "Error")
+    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+    head = {
+        **dict(headers),
+        "Connection": "close",
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+    return f"HTTP/1.1 {status} {title}\r\n{lines}\r\n".encode("latin-1") + body
+
+
+_BUSY = _response(503, "the server is busy", [("Retry-After", "1")])
 
 
 class BoundedProtocol(ASGIProtocol):
@@ -95,6 +111,11 @@ class BoundedProtocol(ASGIProtocol):
         self._send_error_response(400, "Invalid Content-Length value")
         self._close_transport()
         return True
+
+    @override
+    def _send_error_response(self, status: int, message: str, extra_headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Answer a request that does not reach the application with a problem; gunicorn's own answer is plain text."""
+        self._safe_write(_response(status, message, extra_headers))
 
     @override
     def _on_headers_complete(self) -> Any:
@@ -187,6 +208,11 @@ class BoundedWorker(gasgi.ASGIWorker):
             self.retiring = True
 
     @override
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    @override
     def handle_exit_signal(self) -> None:
         self.retiring = True
 
@@ -253,7 +279,7 @@ class BoundedWorker(gasgi.ASGIWorker):
 
     def _is_alone(self) -> bool:
         """Return whether no other process accepts yet, but one will."""
-        if self._board.stopping or not self.alive or self.ppid != os.getppid():
+        if self._board.stopping or self._board.replaced or not self.alive or self.ppid != os.getppid():
             return False
         return not self._board.count(SlotState.ACCEPTING)
 

@@ -27,6 +27,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 HOME = Path(os.environ.get("TEST_AIRFLOW_HOME") or CACHE / "landcast" / "airflow-3.3.2")
 SETTINGS = ROOT / "deploy" / "airflow" / "airflow.env"
+CELERY = SETTINGS.with_name("celery.env")
 COMPONENTS = {"api-server": [], "scheduler": ["--skip-serve-logs"], "dag-processor": []}
 _BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 _SLOW = 240
@@ -37,16 +38,17 @@ class Airflow:
     """A running Airflow; `url`, `username` and `password` are what the server is told, `operator` may do everything.
 
     `state` is the server's state folder, `database_url` its database, `server_bind` the address that Airflow's plugin
-    tells news to, signed with `key`; `environment` is that of Airflow's processes.
+    tells news to, signed with `key`; `environment` is that of Airflow's processes. With a `broker` Celery runs
+    the tasks; `more` are settings that differ.
     """
 
-    def __init__(self, folder: Path, cluster: Cluster) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, broker: str = "", **more: str) -> None:
         self.folder = folder
         self.cluster = cluster
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.username, self.password = "landcast", secrets.token_urlsafe()
-        self._operator = secrets.token_urlsafe()
+        self.operator_password = secrets.token_urlsafe()
         self.key = secrets.token_hex()
         self.state = folder / "state"
         self.server_bind = f"127.0.0.1:{free_port()}"
@@ -54,7 +56,7 @@ class Airflow:
         self.database_url = cluster.url.replace("/postgres", "/landcast")
         self.worker_url = self.database_url.replace("//landcast:", "//landcast_tasks:")
         self.config = folder / "config.yml"
-        self.environment = self._environment()
+        self.environment = self._environment() | (self._celery(broker) if broker else {}) | more
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def _environment(self) -> dict[str, str]:
@@ -95,8 +97,14 @@ class Airflow:
         }
         return {**_inherited(), **read_environment(SETTINGS), **here, "PATH": f"{HOME}/bin:{os.environ['PATH']}"}
 
+    def _celery(self, broker: str) -> dict[str, str]:
+        """Return the settings that deploy/airflow/celery.env adds."""
+        backend = "db+" + self._database("airflow")
+        places = {"AIRFLOW__CELERY__BROKER_URL": broker, "AIRFLOW__CELERY__RESULT_BACKEND": backend}
+        return read_environment(CELERY) | places
+
     def _configuration(self) -> str:
-        """Return the configuration with processes besides that only these tests have."""
+        """Return the configuration with additional processes for these tests."""
         text = (ROOT / "pygeoapi-config.yml").read_text()
         for folder in ("sample", "products"):
             text = text.replace(f"data: {folder}/", f"data: {ROOT}/{folder}/")
@@ -119,7 +127,7 @@ class Airflow:
         return self.cluster.url.replace("//landcast:", f"//{name}:").replace("/postgres", f"/{name}")
 
     def server_environment(self) -> dict[str, str]:
-        """Return the settings of a server that hands its orders to this Airflow and hears its news."""
+        """Return the settings of a server that hands orders to this Airflow and receives its events."""
         return {
             "LANDCAST_SERVER_BIND": self.server_bind,
             "LANDCAST_SERVER_URL": f"http://{self.server_bind}",
@@ -137,7 +145,7 @@ class Airflow:
         self.state.mkdir()
         self.config.write_text(self._configuration())
         (self.folder / "passwords.json").write_text(
-            json.dumps({self.username: self.password, "operator": self._operator})
+            json.dumps({self.username: self.password, "operator": self.operator_password})
         )
         admin = self.cluster.url.replace("//landcast:", "//postgres:")
         password = admin.split(":")[2].split("@")[0]
@@ -153,21 +161,25 @@ class Airflow:
                 cursor.execute(statement)
             migrate(self.database_url)
             cursor.execute(f"create role landcast_tasks login password '{password}' in role landcast_worker")
-        self.airflow("db", "migrate")
+        self.airflow("db", "migrate", PGOPTIONS="-c idle_in_transaction_session_timeout=0")
 
-    def airflow(self, *arguments: str) -> str:
-        """Run Airflow's command line; return what it printed."""
+    def airflow(self, *arguments: str, **more: str) -> str:
+        """Run Airflow's command line with `more` settings; return what it printed."""
+        environment = self.environment | more
         done = subprocess.run(
-            [HOME / "bin" / "airflow", *arguments], env=self.environment, capture_output=True, text=True, check=False
+            [HOME / "bin" / "airflow", *arguments], env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, component: str) -> None:
-        """Begin a process: `api-server`, `scheduler` or `dag-processor`; `wait` waits until it is there."""
+    def start(self, component: str, *command: str) -> None:
+        """Begin a process: `api-server`, `scheduler`, `dag-processor`, or another command by a name of the caller's.
+
+        `wait` waits until it is there.
+        """
         with self.log(component).open("ab") as log:
             self._running[component] = subprocess.Popen(
-                [HOME / "bin" / "airflow", component, *COMPONENTS[component]],
+                [HOME / "bin" / "airflow", *(command or (component, *COMPONENTS[component]))],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -178,7 +190,7 @@ class Airflow:
         (self.folder / f"{component}.pid").write_text(str(self._running[component].pid))
 
     def kill(self, component: str) -> None:
-        """End a process and all that it began, at once, as systemd ends a control group with SIGKILL."""
+        """Kill a process and its children at once, as systemd ends a control group with SIGKILL."""
         process = self._running[component]
         kill_session(process.pid)
         process.wait(60)
@@ -245,7 +257,7 @@ class Airflow:
 
     @cached_property
     def _token(self) -> str:
-        login = {"username": "operator", "password": self._operator}
+        login = {"username": "operator", "password": self.operator_password}
         answer = httpx2.post(f"{self.url}/auth/token", json=login, timeout=30, trust_env=False)
         return str(answer.raise_for_status().json()["access_token"])
 
@@ -283,7 +295,7 @@ def _healthy(health: dict[str, Any], name: str) -> bool:
 
 
 def _inherited() -> dict[str, str]:
-    """Return the environment without what would be settings of Airflow's or of ours."""
+    """Return the environment without settings of Airflow and of Landcast."""
     ours = ("AIRFLOW", "LANDCAST_", "VIRTUAL_ENV", "PYTHON")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
@@ -295,12 +307,12 @@ def read_environment(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def start_airflow(folder: Path) -> Iterator[Airflow]:
-    """Start one below a folder; it and all that it began are gone at the end, also where the tests are killed."""
+def start_airflow(folder: Path, broker: str = "", **more: str) -> Iterator[Airflow]:
+    """Start Airflow below a folder; it and its processes end with the tests, even if these are killed."""
     if not (HOME / "bin" / "airflow").exists():
         pytest.fail(f"{HOME} holds no Airflow: deploy/test-services.sh installs it, or set TEST_AIRFLOW_HOME")
     with start_cluster() as cluster:
-        running = Airflow(folder, cluster)
+        running = Airflow(folder, cluster, broker, **more)
         with _reaped(running):
             running.prepare()
             for component in COMPONENTS:
@@ -311,7 +323,7 @@ def start_airflow(folder: Path) -> Iterator[Airflow]:
 
 @contextmanager
 def _reaped(running: Airflow) -> Iterator[None]:
-    """Have a process of its own kill Airflow when ours is gone, however it went."""
+    """Start a process that kills Airflow when this process has ended in any way."""
     program: list[str | Path] = [sys.executable, ROOT / "tests" / "reaper.py", running.folder]
     reaper = subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True)
     try:

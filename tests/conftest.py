@@ -1,4 +1,4 @@
-"""The application on the real sample, in a state folder of its own."""
+"""The application on the real sample, in its own state folder."""
 
 import fcntl
 import os
@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import rasterio
+from pydantic_settings import BaseSettings
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -26,8 +29,9 @@ from server.supervise import listen
 from tests.airflow import Airflow, start_airflow
 from tests.auth.issuers import FakeIssuer
 from tests.auth.keycloak import Keycloak, start_keycloak
-from tests.places import PlaceOf, given_place
+from tests.databases import DatabaseOf, given_database
 from tests.postgres import Postgres, start_postgres
+from tests.rabbitmq import RabbitMQ, start_rabbitmq
 
 pytest_plugins = ["tests.parallel", "tests.watching"]
 
@@ -49,7 +53,7 @@ StartServer = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a state folder with the sample's products in it; all processes copy what the first one makes."""
+    """Return a state folder with the sample's products; all processes copy those that the first one makes."""
     state = tmp_path_factory.mktemp("sample state")
     base = tmp_path_factory.getbasetemp()
     made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made sample"
@@ -76,6 +80,13 @@ def airflow(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """Return a real RabbitMQ, the same for all tests; use a virtual host or names of your own in it."""
+    with start_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """Return a real PostgreSQL, the same for all tests; make a database of your own in it."""
     with start_postgres() as running:
@@ -83,15 +94,15 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def place_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlaceOf]:
-    """Return where the orders, keys and sessions are: SQLite's file, or what the test is parametrised with."""
-    with given_place(request, tmp_path / "the state" / "orders.sqlite") as place:
-        yield place
+def database_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseOf]:
+    """Return the database of orders, keys and sessions: a file of SQLite, or the parameter of the test."""
+    with given_database(request, tmp_path / "the state" / "orders.sqlite") as database:
+        yield database
 
 
 @pytest.fixture(scope="session")
 def two_years(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return what the sample has round the park of Ojców, as two years: in the later needle leaved trees are gone."""
+    """Return the sample around the park of Ojców, as two years: the later one has no needle leaved trees."""
     folder = tmp_path_factory.mktemp("years")
     with rasterio.open(ROOT / "sample" / "clcplus_2023_parks.tif") as source:
         window = source.window(5_010_000, 3_040_000, 5_040_000, 3_070_000).round()
@@ -112,7 +123,7 @@ def two_years(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def configuration(sample: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the committed configuration, on the sample."""
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
-    return read_configuration(ROOT / "pygeoapi-config.yml")
+    return deepcopy(_committed(_variables()))
 
 
 @pytest.fixture
@@ -120,18 +131,40 @@ def make_app(configuration: dict[str, Any], tmp_path: Path) -> MakeApp:
     """Return a factory: each keyword is a concern with its settings, such as `server={"requests": 1}`."""
 
     def make(given: dict[str, Any] | None = None, **settings: dict[str, Any]) -> Starlette:
-        chosen: dict[str, dict[str, Any]] = {
-            "server": {"url": URL},
-            "state": {"dir": tmp_path / "state"},
-            "auth": {"open": True},
-        }
-        for concern, changed in settings.items():
-            chosen[concern] = {**chosen.get(concern, {}), **changed}
-        kinds = {kind.__name__.removesuffix("Settings").lower(): kind for kind in CONCERNS}
-        values: Any = {name: kind(**chosen.get(name, {})) for name, kind in kinds.items()}
-        return create_app(given or configuration, Settings(**values))
+        return application(given or configuration, **{"state": {"dir": tmp_path / "state"}, **settings})
 
     return make
+
+
+def application(configuration: dict[str, Any], **settings: dict[str, Any]) -> Starlette:
+    """Return the application with these settings of concerns, of which `state` is one; without `auth` it is open."""
+    chosen: dict[str, dict[str, Any]] = {"server": {"url": URL}, "auth": {"open": True}}
+    for concern, changed in settings.items():
+        chosen[concern] = {**chosen.get(concern, {}), **changed}
+    variables = _variables()
+    values: dict[str, Any] = {}
+    for kind in CONCERNS:
+        name = kind.__name__.removesuffix("Settings").lower()
+        values[name] = kind(**chosen[name]) if name in chosen else _of_environment(kind, variables)
+    return create_app(configuration, Settings(**values))
+
+
+type Variables = frozenset[tuple[str, str]]
+
+
+def _variables() -> Variables:
+    """Return the variables that configure the server; cached settings are valid while these stay the same."""
+    return frozenset(item for item in os.environ.items() if item[0].startswith("LANDCAST_"))
+
+
+@cache
+def _committed(_: Variables) -> dict[str, Any]:
+    return read_configuration(ROOT / "pygeoapi-config.yml")
+
+
+@cache
+def _of_environment(kind: type[BaseSettings], _: Variables) -> BaseSettings:
+    return kind()
 
 
 @pytest.fixture

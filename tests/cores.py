@@ -16,7 +16,7 @@ _TICK = 0.05
 
 @contextmanager
 def weighed(component: str, leader: int) -> Iterator[None]:
-    """Give a component of Airflow, with all that it began and begins, the CPUWeight of its unit. Needs root."""
+    """Give a component of Airflow and its children the CPUWeight of its unit. Needs root."""
     older = (_ROOT / "cpu").is_dir()
     home = _ROOT / "cpu" if older else _ROOT
     group = home / f"landcast-test-{leader}"

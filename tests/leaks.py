@@ -1,4 +1,4 @@
-"""No secret that the suite makes stands in a log of the suite: everything logged is read when all tests are over.
+"""No secret that the tests make is in a log: all logged lines are searched after the last test.
 
 What is read: the log of this process, as the server's own formatter writes it, and every log of a server or a worker: a
 file named `*.log` or `log` below pytest's folder. What is looked for: each secret that this process made or was given
@@ -49,12 +49,12 @@ class Leaks:
         self._handler.setFormatter(JsonFormatter())
 
     def know(self, secret: str) -> None:
-        """Look for this secret too; of a token its claims and its signature are what is secret, the header is not."""
+        """Search for this secret too; the claims and the signature of a token are secret, its header is not."""
         parts = secret.split(".")[1:] if secret.startswith("eyJ") else [re.sub(r"^lc_\w{12}_", "", secret)]
         self._secrets |= {part for part in parts if len(part) >= _WINDOW}
 
     def listen(self) -> None:
-        """Write what is logged from now on; a test may have thrown the root logger's handlers away."""
+        """Write lines that are logged from now on; a test may have removed the root logger's handlers."""
         root = logging.getLogger()
         if self._handler not in root.handlers:
             root.addHandler(self._handler)
@@ -95,7 +95,7 @@ class Leaks:
 
 
 def _told(owner: Any, name: str, tell: Callable[[Any], None]) -> Callable[[], None]:
-    """Let what a function returns be told; return what puts the function back."""
+    """Record what a function returns; return a function that restores it."""
     made = getattr(owner, name)
 
     @functools.wraps(made)

@@ -1,4 +1,4 @@
-"""What systemd does for its services: whichever has ended is started again after two seconds, without what it left."""
+"""Restarts services as systemd does: two seconds after their end, without their remaining processes."""
 
 import subprocess
 import time
@@ -15,7 +15,7 @@ PAUSE = 2.0
 
 
 class Unit(Protocol):
-    """A service that can be killed, with all that it began, and started."""
+    """A service that can be killed with its children and started."""
 
     def start(self) -> None: ...
 
@@ -26,7 +26,7 @@ class Unit(Protocol):
 
 @dataclass
 class Program:
-    """A program of ours, in a session of its own."""
+    """A program of ours, in its own session."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -54,7 +54,7 @@ class Program:
 
 
 class Tender:
-    """Starts again what has ended; `ended` counts how often each did, also by itself."""
+    """Restarts ended processes; `ended` counts how often each ended, including by itself."""
 
     def __init__(self, units: Mapping[str, Unit]) -> None:
         self.units = units

@@ -5,6 +5,7 @@ service go to the same process, so that a run has one of it; a test says nothing
 does. What else must not happen at once says so: `pytestmark = pytest.mark.xdist_group("a name")`.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,15 +15,17 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-SERVICES = ("keycloak", "airflow")
+SERVICES = ("keycloak", "rabbitmq", "airflow")
 """The fixtures of costly services, each the name of a group; a file that uses several is of the last one's."""
+LONGEST = "airflow"
+"""The service whose tests only `make test-full` runs: it takes a third of a core, and seconds for each task."""
 _MOST = 4
 _GROUPS = "landcast/groups"
 _OF_FILES = pytest.StashKey[dict[str, str]]()
 
 
 class FileScheduling(LoadFileScheduling):
-    """As `--dist=loadfile`, but that all files of a group go to one process.
+    """As `--dist=loadfile`, but all files of a group go to one process.
 
     That of `--dist=loadgroup` shares out what is of no group by single tests; and xdist 3.8 forgets the groups with
     pytest 9.2, as they are to be in the tests' names. Those who collect the tests tell them by pytest's cache.
@@ -47,15 +50,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileSch
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return as many as there are cores, and no more than the costly services and long files keep busy.
+    """Return one more than there are cores, as some wait for services, and no more than these and long files keep busy.
 
     PYTEST_XDIST_AUTO_NUM_WORKERS, xdist's own variable, says otherwise.
     """
-    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(len(os.sched_getaffinity(0)), _MOST))
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(len(os.sched_getaffinity(0)) + 1, _MOST))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group the files by their services; what takes long is begun first, so that nothing waits for it at the end."""
+    """Group the files by their services; long ones start first, so that nothing waits for them at the end."""
+    for item in items:
+        if LONGEST in getattr(item, "fixturenames", ()):
+            item.add_marker("full")
     if not hasattr(config, "workerinput"):
         return
     groups = config.stash[_OF_FILES] = _groups(items)
@@ -63,6 +69,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (_file(item) not in groups, _file(item) not in long))
     if config.workerinput["workerid"] == "gw0" and config.cache is not None:
         config.cache.set(_GROUPS, groups)
+
+
+def pytest_collection_finish() -> None:
+    """Take all that was imported and collected from the garbage collector, which else goes over it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,10 +1,10 @@
-"""Ports for servers that are told theirs before they start."""
+"""Ports for servers that get theirs before they start."""
 
 import socket
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that for a minute nobody is given who asks for any.
+    """Return an unused port that the system assigns to no other program for a minute.
 
     A connection that this side ended is remembered by the kernel: until it is forgotten only a server that names the
     port, with SO_REUSEADDR as servers do, gets it. So it is no other's between this call and the server's start.

@@ -1,4 +1,4 @@
-"""A real PostgreSQL: one cluster for all tests, started when the first asks for it; a database of its own for each."""
+"""A real PostgreSQL: one cluster for all tests, started for the first of them, with a database for each."""
 
 import os
 import shutil
@@ -22,11 +22,11 @@ from tests.ports import free_port
 _PASSWORD = "test-password"  # noqa: S105  of a cluster that lives as long as the tests
 _QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off")
 """Not with TEST_POSTGRES_DURABLE, where it is measured how long it takes until something is on the disk."""
-_TABLES = "jobs, outbox, api_keys, sessions, pending_logins, logout_tokens"
+_TABLES = "jobs, outbox, history, api_keys, sessions, pending_logins, logout_tokens"
 
 
 class Postgres:
-    """A running server; `url` is that of a user who may make databases and roles and is no superuser."""
+    """A running server; `url` is that of a user who can create databases and roles but is not a superuser."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -38,6 +38,13 @@ class Postgres:
         name = next(self._names)
         self.run(self.url, f"create database {name}")
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    def spatial(self) -> str:
+        """Make a database with PostGIS in it, which a superuser alone may install; return its URL."""
+        made = self.empty()
+        admin = made.replace("//landcast:", "//postgres:")
+        self.run(admin, "set client_min_messages = error; create extension postgis")
+        return made
 
     def migrated(self) -> str:
         """Return a database with our schema and nothing in it, which nobody else uses; give it back."""
@@ -62,7 +69,7 @@ class Postgres:
 
 
 class Cluster:
-    """A cluster of its own in a temporary folder, which can be killed and started again."""
+    """A separate cluster in a temporary folder, which can be killed and restarted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -80,7 +87,7 @@ class Cluster:
         self._run("initdb", "-D", f"{self._folder}/data", *arguments, "--locale=C.UTF-8", "--no-sync")
 
     def start(self) -> None:
-        """Start the server and wait until it lets somebody in."""
+        """Start the server and wait until it accepts connections."""
         quick = () if os.environ.get("TEST_POSTGRES_DURABLE") else _QUICK
         options = [
             f"--{each}"
@@ -149,7 +156,7 @@ class Cluster:
 
 @contextmanager
 def start_cluster() -> Iterator[Cluster]:
-    """Start a cluster of its own; it and its files are gone at the end."""
+    """Start a separate cluster; it and its files are removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="landcast-postgres-"))
     cluster = Cluster(folder)
     try:
@@ -165,7 +172,7 @@ def start_cluster() -> Iterator[Cluster]:
 
 @contextmanager
 def start_postgres() -> Iterator[Postgres]:
-    """Start a server, or use the one that TEST_POSTGRES_URL names, whose user may make databases and roles."""
+    """Start a server, or use the one that TEST_POSTGRES_URL names, whose user can create databases and roles."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield Postgres(url)
         return
@@ -183,5 +190,5 @@ def program(name: str) -> str:
 
 
 def _as_postgres() -> dict[str, Any]:
-    """Return how a process is begun that PostgreSQL, which refuses to run as root, is content with."""
+    """Return the arguments that start a process as an unprivileged user, because PostgreSQL refuses to run as root."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}

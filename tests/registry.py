@@ -15,11 +15,17 @@ SERVICES = frozenset(
 OURS = Registry(
     (
         _product("extract-product"),
-        ProcessRow("estimate-product", "orchestration.work.estimate_product", quick=True, files=False),
+        ProcessRow(
+            "estimate-product",
+            "orchestration.work.estimate_product",
+            quick=True,
+            files=False,
+            asks_of="extract-product",
+        ),
         _product("national-product"),
         _product("european-product"),
         ProcessRow("area-statistics", "orchestration.work.area_statistics", quick=True, files=False),
-        ProcessRow("echo", "orchestration.work.echo", quick=True, files=False, dag="echo"),
+        ProcessRow("echo", "orchestration.work.echo", "orchestration.work.echo", quick=True, files=False, dag="echo"),
         *(ProcessRow(name, files=False, dag=name) for name in sorted(SERVICES)),
     )
 )

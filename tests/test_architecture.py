@@ -16,9 +16,9 @@ MAY_IMPORT = {
     "sql": set(),
     "auth": {"products", "sql"},
     "orchestration": {"products", "sql"},
-    "plugins": {"products", "orchestration", "auth"},
-    "processes": {"products", "orchestration", "auth"},
-    "routes": {"plugins", "processes", "orchestration", "products", "auth"},
+    "plugins": {"products", "orchestration", "auth", "sql"},
+    "processes": {"plugins", "products", "orchestration", "auth"},
+    "routes": {"plugins", "processes", "orchestration", "products", "auth", "sql"},
     "server": set(OURS),
 }
 WITHOUT_PYGEOAPI = ("products", "sql", "auth", "orchestration")
@@ -61,7 +61,7 @@ def test_the_work_does_not_load_pygeoapi() -> None:
 
 
 @pytest.mark.parametrize("package", OURS)
-def test_a_package_is_ours(package: str) -> None:
+def test_every_package_name_resolves_to_ours(package: str) -> None:
     """The names are generic: a foreign package of the same name would hide ours."""
     spec = importlib.util.find_spec(package)
     assert spec is not None
@@ -70,7 +70,7 @@ def test_a_package_is_ours(package: str) -> None:
     assert importlib.metadata.version("landcast")
 
 
-def test_the_page_of_the_architecture_names_every_folder() -> None:
+def test_the_architecture_page_names_every_folder() -> None:
     page = Path("docs/architecture.md").read_text().partition("folder | topic")[2]
     named = [line.partition(" | ")[0] for line in page.splitlines() if " | " in line]
     there = {str(path.parent) for folder in OURS for path in Path(folder).rglob("__init__.py")}

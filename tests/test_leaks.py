@@ -17,7 +17,7 @@ def leaks(tmp_path: Path) -> Leaks:
 
 
 @pytest.mark.parametrize("form", ["{}", "GET /?x={}", '{{"message": "tried {}"}}', "before,{},after"])
-def test_a_secret_is_found_wherever_it_stands(leaks: Leaks, tmp_path: Path, form: str) -> None:
+def test_a_secret_is_found_at_any_position(leaks: Leaks, tmp_path: Path, form: str) -> None:
     secret = new_secret()
     leaks.know(secret)
     (tmp_path / "server.log").write_text(f"all is well\n{form.format(secret)}\n")
@@ -25,7 +25,7 @@ def test_a_secret_is_found_wherever_it_stands(leaks: Leaks, tmp_path: Path, form
     leaks.close()
 
 
-def test_of_what_was_cut_the_beginning_or_the_end_is_found(leaks: Leaks, tmp_path: Path) -> None:
+def test_a_truncated_secret_is_found(leaks: Leaks, tmp_path: Path) -> None:
     secret = new_secret()
     leaks.know(secret)
     (tmp_path / "log").write_text(f"{secret[:20]}\n{secret[-20:]}\n{secret[:8]}\n")
@@ -33,7 +33,7 @@ def test_of_what_was_cut_the_beginning_or_the_end_is_found(leaks: Leaks, tmp_pat
     leaks.close()
 
 
-def test_what_servers_of_their_own_made_is_known_by_its_form(leaks: Leaks, tmp_path: Path, issuer: FakeIssuer) -> None:
+def test_secrets_made_by_servers_are_recognized_by_their_form(leaks: Leaks, tmp_path: Path, issuer: FakeIssuer) -> None:
     made = (issuer.token(), new_key().text, f"/results/1/a?exp=1&sig={'0a' * 32}", f"__Host-landcast={new_secret()}")
     for secret in made:
         (tmp_path / "server.log").write_text(f"{secret}\n")
@@ -43,7 +43,7 @@ def test_what_servers_of_their_own_made_is_known_by_its_form(leaks: Leaks, tmp_p
     leaks.close()
 
 
-def test_what_this_process_logs_is_read_as_the_server_writes_it(tmp_path: Path) -> None:
+def test_lines_of_this_process_are_read_as_those_of_the_server(tmp_path: Path) -> None:
     leaks = Leaks(tmp_path / "process.log")
     secret = new_secret()
     leaks.know(secret)

@@ -27,27 +27,22 @@ from orchestration.net.connection import parse_address
 from orchestration.notifications.mailbox import is_mailbox
 from orchestration.notifications.signature import NotSigned, verify
 from plugins.crs import CRS84
-from processes.words import shown
+from processes.messages import shown
 from products.errors import InvalidArea
 from products.outline import outline
-from routes.features.query import read_query
+from routes.coverages.wanted import SUBSET
+from routes.features.items import read_query
 from routes.http.accept import choose
 from routes.http.body import parse_object
 from routes.http.file_response import RangeNotSatisfiable, parse_ranges
-from routes.http.form import _fields
+from routes.http.form import parse_form
 from routes.http.preconditions import Validators, check_preconditions, range_applies
-from routes.http.prefer import read_preferences
 from routes.http.problem import Problem
-from routes.http.request_id import choose_request_id
 from routes.http.return_to import is_ours
 from routes.middleware.compression import coding_of
-from routes.middleware.request_log import without_secrets
-from routes.middleware.request_target import RequestTarget, _check_host, _path_of
-from routes.processes.execution_request import _checked_key
-from routes.query.axes import interval, read_axes
-from routes.query.bbox import read_boxes
-from routes.query.datetime import read_time
-from routes.query.parameters import allow_parameters
+from routes.middleware.edge import Edge, _check_host, _path_of, choose_request_id, without_secrets
+from routes.processes.execution import _checked_key
+from routes.query.parameters import DATETIME, NAMES, Parameter, allow_parameters, read_boxes, read_preferences
 
 ENOUGH = 0.02
 """Seconds of a measured input."""
@@ -67,13 +62,14 @@ Read = Callable[[str], object]
 VALIDATORS = Validators('"etag"', 1_700_000_000)
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1")]
 PROVIDER = cast("Any", SimpleNamespace(get_fields=lambda: {"name": {"type": "string"}}, systems=(CRS84,), times=()))
+APP = SimpleNamespace(state=SimpleNamespace(resources=SimpleNamespace(languages={})))
 LIMITS = {"default_items": 10, "max_items": 100}
 
 
 def asked(query: str = "", **headers: str) -> Request:
     fields = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode(), "headers": fields}
-    return Request(scope)
+    return Request(scope | {"app": APP})
 
 
 def a_body(text: str) -> object:
@@ -81,7 +77,7 @@ def a_body(text: str) -> object:
 
 
 def a_form(text: str) -> object:
-    return _fields(text.encode())
+    return parse_form(text.encode(), None)
 
 
 def an_area(text: str) -> object:
@@ -145,7 +141,7 @@ def a_target(text: str) -> object:
 
 
 def a_path(text: str) -> object:
-    return RequestTarget(_nowhere, url="https://a.example/land")._stripped(text)
+    return Edge(_nowhere, url="https://a.example/land")._stripped(text)
 
 
 async def _nowhere(*_: object) -> None:
@@ -157,11 +153,11 @@ def a_box(text: str) -> object:
 
 
 def a_time(text: str) -> object:
-    return read_time(asked(f"datetime={text}"))
+    return DATETIME.of(asked(f"datetime={text}"))
 
 
 def an_axis(text: str) -> object:
-    return read_axes(asked(f"subset={text}"), "subset", interval, "an interval")
+    return SUBSET.of(asked(f"subset={text}"))
 
 
 def an_order(text: str) -> object:
@@ -177,7 +173,7 @@ def a_filter(text: str) -> object:
 
 
 def a_query(text: str) -> None:
-    allow_parameters(asked(text), repeatable=("a", ""))
+    allow_parameters(asked(text), *(Parameter(name, "", NAMES) for name in ("a", "")))
 
 
 def a_logged_query(text: str) -> object:
@@ -374,6 +370,6 @@ def test_twice_the_text_takes_at_most_two_and_a_half_times_as_long(case: tuple[R
 @pytest.mark.parametrize("step", [1, 100])
 def test_a_quadratic_reader_is_found(step: int) -> None:
     def slow(text: str) -> object:
-        return [text[begin:].upper() for begin in range(0, len(text), step)]
+        return sum(len(text[begin:].upper()) for begin in range(0, len(text), step))
 
     assert any(growth(slow, "", "a", "") > MOST for _ in range(3))

@@ -102,7 +102,7 @@ def test_a_secret_in_a_log_fails_the_run(tmp_path: Path, processes: str) -> None
     assert "1 lines of logs hold a secret" in done.stdout
 
 
-def test_a_free_port_is_nobody_s_until_a_server_names_it() -> None:
+def test_a_free_port_is_reserved_until_a_server_uses_it() -> None:
     port = free_port()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))
@@ -111,8 +111,8 @@ def test_a_free_port_is_nobody_s_until_a_server_names_it() -> None:
     socket.create_server(("127.0.0.1", port)).close()
 
 
-@pytest.mark.parametrize(("cores", "given", "processes"), [(1, "", 1), (2, "", 2), (64, "", 4), (64, "9", 9)])
-def test_there_are_no_more_processes_than_are_of_use(
+@pytest.mark.parametrize(("cores", "given", "processes"), [(1, "", 2), (2, "", 3), (64, "", 4), (64, "9", 9)])
+def test_there_are_no_more_processes_than_useful(
     monkeypatch: pytest.MonkeyPatch, cores: int, given: str, processes: int
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))

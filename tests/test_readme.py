@@ -17,7 +17,7 @@ import pytest
 
 from tests.ports import free_port
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.full
 
 README = Path("README.md").read_text()
 PUBLISHED = "http://127.0.0.1:5000"
@@ -88,7 +88,7 @@ def members(archive: Path) -> set[str]:
 def busy(made_run: tuple[str, Path]) -> str:
     """Return the address of the server, whose one place for orders is taken for some seconds."""
     url, _ = made_run
-    order = {"inputs": {"product": "Raster", "aoi": {"bbox": [15, 49, 24.2, 54.5]}}}
+    order = {"inputs": {"product": "Vector", "aoi": {"bbox": [19.6, 49, 21, 50.5]}}}
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(  # noqa: S310  ours
         f"{url}/processes/extract-product/execution", json.dumps(order).encode(), headers
@@ -160,7 +160,7 @@ def test_python_ends_at_an_order_that_fails(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_chart_is_the_one_that_is_shown(made_run: tuple[str, Path], tmp_path: Path) -> None:
+def test_the_chart_matches_the_documented_one(made_run: tuple[str, Path], tmp_path: Path) -> None:
     url, _ = made_run
     script = block("Area by class", "sh").replace(PUBLISHED, url)
     subprocess.run(["bash", "-euc", script], cwd=tmp_path, timeout=600, check=True)
@@ -178,7 +178,7 @@ def test_the_gdal_commands(made_run: tuple[str, Path]) -> None:
         assert "Palette" in done.stdout or "parks" in done.stdout
 
 
-def test_it_made_everything_below_its_own_folder(made_run: tuple[str, Path]) -> None:
+def test_make_run_writes_only_below_its_own_folder(made_run: tuple[str, Path]) -> None:
     _, folder = made_run
     assert (folder / "var/orders.sqlite").exists()
     assert (folder / ".venv/bin/landcast").exists()

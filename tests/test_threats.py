@@ -15,7 +15,7 @@ def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_named_test_exists() -> None:
     assert len(NAMED) > 60
     missing = [f"{file}::{name}" for file, name in NAMED if name not in functions_of(TESTS / file)]
     assert not missing

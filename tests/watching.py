@@ -1,4 +1,4 @@
-"""Every run, in one process or in several, fails at its end where a secret stands in a log."""
+"""Each test run, in one process or several, fails at its end if a secret is in a log."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ def _listening(leaks: Leaks) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run where a secret stands in a log; one process of several tells the first of them what it found."""
+    """Fail the run if a secret is in a log; with several processes each reports its findings to the first."""
     config = session.config
     found = config.stash.setdefault(_LEAKED, [])
     if (leaks := config.stash.get(_LEAKS, None)) is not None:
@@ -41,7 +41,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take what one of several processes found; of one that died before it could tell, xdist fails the test."""
+    """Receive the findings of a process; if one died before its report, xdist fails the test."""
     found = node.config.stash.setdefault(_LEAKED, [])
     found += getattr(node, "workeroutput", {}).get("leaked", [])
 

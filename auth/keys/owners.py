@@ -10,11 +10,11 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from auth.audit import audit_event
 from auth.database import AccessUnavailable
 from auth.issuer import IssuerUnreachable
 from auth.keys.key import Rights
 from auth.keys.store import ApiKeys
+from auth.policy import audit_event
 from auth.token_endpoint import Client, prepare
 
 if TYPE_CHECKING:

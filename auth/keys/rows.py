@@ -7,7 +7,7 @@ from typing import Any
 
 from auth.identity import Identity
 from auth.keys.key import ApiKey, KeyIdentity, Rights, WantedKey, rights_of
-from sql.times import time_of
+from sql.connect import time_of
 
 
 def values_of(identity: Identity, wanted: WantedKey) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Literal, override
 
-from auth.database import AccessDatabase
+from auth.database import AccessStore
 from auth.identity import Identity
 from auth.keys import statements
 from auth.keys.key import ApiKey, KeyIdentity, KeyRefused, Rights, WantedKey
 from auth.keys.rows import identity_of, key_of, values_of
 from auth.keys.text import InvalidKey, digest, new_key, read_key
 from auth.recent import Recent
-from sql.connections import Connection, Place
-from sql.times import microseconds, now
+from sql.connect import microseconds, now
+from sql.connections import Connection, Database
 
 CACHE_SECONDS = 5
 """Seconds for which another server process may still accept a revoked key."""
@@ -61,17 +61,17 @@ class Refreshed:
         self._written.put((identity.owner, identity.method), values)
 
 
-class ApiKeys(AccessDatabase):
-    """API keys in the database at `place`; a SQLite file is created if it does not exist.
+class ApiKeys(AccessStore):
+    """API keys in `database`; a SQLite file is created if it does not exist.
 
     Raises AccessUnavailable when the database cannot be read or written: on construction, or with `lazy` on use. One
     object serves many threads; each server process has its own.
     """
 
     def __init__(
-        self, place: Place, *, trust_seconds: float = TRUST_SECONDS, busy_seconds: float = 5, lazy: bool = False
+        self, database: Database, *, trust_seconds: float = TRUST_SECONDS, busy_seconds: float = 5, lazy: bool = False
     ) -> None:
-        super().__init__(place, busy_seconds=busy_seconds, lazy=lazy)
+        super().__init__(database, busy_seconds=busy_seconds, lazy=lazy)
         self._trust = int(trust_seconds * _SECOND)
         self._warm: Recent[bytes, tuple[KeyIdentity, float]] = Recent(_CACHED_KEYS)
         self._refreshed = Refreshed()

@@ -14,7 +14,7 @@ _AS_THEY_ARE = {"FYR": "FYR", "UNSCR": "UNSCR", "AND": "and", "OF": "of", "UNDER
 
 @dataclass(frozen=True, slots=True)
 class Nation:
-    """A nation or a part of one; `epsg` is the code of its national product, None where it has no grid of its own."""
+    """A nation or a part of one; `epsg` is the code of its national product, None if it has no grid of its own."""
 
     name: str
     code: str

@@ -31,7 +31,7 @@ _RING = 4
 
 @dataclass(frozen=True, slots=True)
 class NationParts:
-    """Which islands and mainlands of which countries make a nation: those that lie in `inside`, not in `outside`."""
+    """The islands and mainlands of countries that make a nation: those in `inside` and not in `outside`."""
 
     countries: tuple[str, ...]
     inside: Bounds = (-32, 27, 45, 72)

@@ -1,4 +1,4 @@
-"""What is known of a delivered file."""
+"""The metadata of a delivered file."""
 
 import hashlib
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Metadata:
 def describe(
     main: Path, product: Product, geometry: Polygonal, *, place: str, operation: Operation | None = None
 ) -> Metadata:
-    """Return what is known of a file that is complete; `place` says in words what it covers. Raises BrokenSource."""
+    """Return the metadata of a complete file; `place` says in words what it covers. Raises BrokenSource."""
     epsg, resolution = _grid(main)
     with main.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The statistics of places as a JSON document, of which the table and the chart are views."""
+"""The statistics of places as a JSON document; the table and the chart are views of it."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ Feature = dict[str, Any]
 
 
 def document(product: Product, since: Product | None, features: Sequence[Feature]) -> dict[str, Any]:
-    """Return all that is told: of which product, of which places."""
+    """Return the whole document: the product and the places."""
     compared = {} if since is None else {"since": since.year}
     return {
         "title": product.title,
@@ -141,7 +141,7 @@ _CHANGES = ("feature_id", "feature", *_FROM_TO, *_COUNTED, "exact", "overview")
 
 
 def as_csv(document: Mapping[str, Any]) -> str:
-    """Return the document's classes, or its changes where it has any, with a row of names; no data is class 255."""
+    """Return the classes of the document, or its changes if it has any, with a row of names; no data is class 255."""
     compared = "since" in document
     text = io.StringIO()
     table = csv.DictWriter(text, _CHANGES if compared else _CLASSES, extrasaction="ignore")

@@ -15,7 +15,7 @@ from routes.accounts.person import KNOWN, NO_STORE, people_of, session_of
 from routes.accounts.rights import describe_limits, rights_of
 from routes.guard import GuardedRoute
 from routes.http.return_to import ACCOUNT
-from routes.middleware.response_headers import content_policy
+from routes.middleware.edge import content_policy
 from routes.pages.render import render
 from routes.pages.respond import respond
 from routes.query.parameters import allow_parameters

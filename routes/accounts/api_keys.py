@@ -9,9 +9,9 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from auth.audit import audit_event
 from auth.identity import current_identity
 from auth.keys.key import DAYS, ApiKey, KeyRefused, WantedKey
+from auth.policy import audit_event
 from routes.accounts.account import account_of, key_document, page_of
 from routes.accounts.person import IN_PERSON, NO_STORE, people_of, session_of
 from routes.guard import GuardedRoute

@@ -6,10 +6,10 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from auth.audit import audit_event
 from auth.authenticate import COOKIE, cookie_of, session_secret
 from auth.issuer import IssuerUnreachable
 from auth.logins import PENDING
+from auth.policy import audit_event
 from auth.refusal import InvalidToken
 from auth.session import Session
 from auth.sign_in import SignInFailed

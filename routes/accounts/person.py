@@ -1,17 +1,21 @@
 """Whom a page is for: the person who is signed in, or who might be."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote
 
 from starlette.requests import Request
 
 from auth.access import Verdict
-from auth.audit import audit_event
+from auth.authenticate import Authenticator
 from auth.identity import ANONYMOUS, current_identity
 from auth.keys.key import KeyIdentity
-from auth.people import People
+from auth.policy import audit_event
 from auth.session import Session
+from auth.sign_in import SignIn
+from auth.throttle import Throttle
+from auth.token_endpoint import TokenEndpoint
 from routes.errors import prefers_page
 from routes.guard import refusal
 from routes.http.problem import Problem
@@ -19,6 +23,22 @@ from routes.http.return_to import path_of
 from routes.resources import Resources, resources_of
 
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The collaborators of the account routes: sign-in, sessions, keys and tokens.
+
+    `issuer` is the issuer's address, `password_grant` whether passwords are accepted. `begun` throttles the beginning
+    of logins.
+    """
+
+    issuer: str
+    authenticator: Authenticator
+    sign_in: SignIn
+    endpoint: TokenEndpoint
+    password_grant: bool
+    begun: Throttle
 
 
 def people_of(request: Request) -> People:

@@ -22,10 +22,11 @@ def rights_of(resources: Resources, identity: Identity) -> dict[str, Any]:
 
 
 def _of_kind(resources: Resources, identity: Identity, kind: str) -> Iterator[dict[str, Any]]:
-    actions = ON_COLLECTIONS if kind == "collection" else ON_PROCESSES
+    """Yield the entries of processes, or of all else, which are collections, those of STAC too."""
+    actions = ON_PROCESSES if kind == "process" else ON_COLLECTIONS
     ordered = [action for action in Action if action in actions]
     for name, entry in resources.api.config["resources"].items():
-        if entry["type"] == kind and is_listed(entry):
+        if (entry["type"] == "process") == (kind == "process") and is_listed(entry):
             verdicts = {action: resources.policy(identity, Access(action, name)) for action in ordered}
             yield {"id": name, **_allowed(verdicts)}
 

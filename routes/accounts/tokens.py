@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth.audit import audit_event
+from auth.policy import audit_event
 from auth.throttle import TooManyFailures
 from auth.token_endpoint import Client, Granted, GrantRefused, owner_of
 from routes.accounts.person import NO_STORE, address_of, people_of

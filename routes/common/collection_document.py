@@ -13,12 +13,12 @@ from pygeoapi.api import API, describe_collections
 
 from plugins.coverages import CoverageProvider
 from plugins.features import FeatureProvider
-from routes.collection import FAILURES, Collection
-from routes.http.links import OGC, both_forms, link
-from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, SCHEMA
+from routes.features.download import AS_FILES, STREAMED
+from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, SCHEMA
+from routes.pages.respond import OGC, both_forms, link
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.document import foreign_links, foreign_members
-from routes.resources import Resources
+from routes.resources import FAILURES, Collection, Resources
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -131,8 +131,15 @@ def _add_feature(provider: FeatureProvider, document: dict[str, Any], place: str
     document["links"] += [
         link(f"{place}/items", "items", GEOJSON, "The items as GeoJSON"),
         link(f"{place}/items?f=html", "items", "text/html", "The items as a page"),
+        link(f"{place}/items?f=jsonld", "items", JSON_LD, "The items as JSON-LD"),
+        *(
+            link(f"{place}/items?f={form}", "items", media_type, f"All items as {form}")
+            for form, media_type in {**STREAMED, **AS_FILES}.items()
+        ),
         link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the items"),
+        link(f"{place}/tiles", f"{OGC}/tilesets-vector", "application/json", "Vector tiles of the items"),
         link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by"),
+        link(f"{place}/sortables", f"{OGC}/sortables", SCHEMA, "What items can be ordered by"),
     ]
 
 
@@ -153,6 +160,11 @@ def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str
     yield link(f"{place}/coverage/domainset", f"{OGC}/coverage-domainset", "application/json", "Its grid")
     yield link(f"{place}/coverage/rangetype", f"{OGC}/coverage-rangetype", "application/json", "Its values")
     yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in the colours of the classes")
+    yield link(
+        f"{place}/map/tiles", f"{OGC}/tilesets-map", "application/json", "Map tiles in the colours of the classes"
+    )
+    yield link(f"{place}/styles", f"{OGC}/styles", "application/json", "Its styles")
+    yield link(f"{place}/styles/default/legend?f=png", f"{OGC}/legend", "image/png", "The legend")
     yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
     yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the pixels")
     source = Path(provider.data)

@@ -9,23 +9,23 @@ _ERRORS = ("application/problem+json", "application/problem+xml")
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
-def choose_for(request: Request, offered: Sequence[str]) -> str | None:
+def choose_for(request: Request, types: Sequence[str]) -> str | None:
     """Return what `choose` does for a request, whose Accept may stand in several lines (RFC 9110 5.3)."""
-    return choose(", ".join(request.headers.getlist("accept")), offered)
+    return choose(", ".join(request.headers.getlist("accept")), types)
 
 
-def choose(accept: str, offered: Sequence[str]) -> str | None:
-    """Return the offered media type that the caller likes best, the earlier at a tie; None where it rules all out.
+def choose(accept: str, types: Sequence[str]) -> str | None:
+    """Return the media type that the caller prefers, the first of equal ones; None if it accepts none.
 
     Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`. A type of
     errors says which errors the caller prefers, and nothing about other answers.
     """
     said = weights(accept)
-    passed_over = set(_ERRORS) - set(offered)
+    passed_over = set(_ERRORS) - set(types)
     ranges = {name: quality for name, quality in said.items() if "/" in name and name not in passed_over}
     if not ranges:
-        return offered[0]
-    best = max(offered, key=lambda media_type: _quality(_bare(media_type), ranges))
+        return types[0]
+    best = max(types, key=lambda media_type: _quality(_bare(media_type), ranges))
     return best if _quality(_bare(best), ranges) > 0 else None
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import accumulate
@@ -51,14 +52,20 @@ def too_large(largest: int) -> Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {largest} bytes")
 
 
-async def read_json(request: Request, largest: int = MAX_BODY) -> bytes:
-    """Return the body; raises the 413 Problem, and the 415 Problem where its Content-Type is not JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+def media_type_of(request: Request) -> str:
+    """Return the media type of the body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_json(request: Request, largest: int = MAX_BODY, also: Sequence[str] = ()) -> bytes:
+    """Return the body; raises the 413 Problem, and the 415 Problem where its type is neither JSON nor among `also`."""
+    media_type = media_type_of(request)
+    if media_type not in ("application/json", *also):
+        allowed = ", ".join(("application/json", *also))
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"Content-Type: {media_type[:80]!r}; allowed: application/json",
-            headers={"Accept-Post": "application/json"},
+            f"Content-Type: {media_type[:80]!r}; allowed: {allowed}",
+            headers={"Accept-Post": allowed},
         )
     return await read_body(request, largest)
 

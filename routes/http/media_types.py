@@ -2,7 +2,9 @@
 
 GEOJSON = "application/geo+json"
 JSON_LD = "application/ld+json"
+CSV = "text/csv; charset=utf-8"
 SCHEMA = "application/schema+json"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 COVERAGE_JSON = "application/prs.coverage+json"
 GEOTIFF = "image/tiff; application=geotiff"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

@@ -1,6 +1,7 @@
 """Every refusal and failure as RFC 9457 problem+json."""
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,9 @@ NO_SUCH_JOB = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/no-such-job"
 RESULT_NOT_READY = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/result-not-ready"
 INVALID_PARAMETER = f"{_EXCEPTIONS}/ogcapi-features-1/1.0/invalid-parameter-value"
 NOT_FOUND = f"{_EXCEPTIONS}/ogcapi-common-1/1.0/not-found"
+
+current_request_id: ContextVar[str] = ContextVar("current_request_id")
+"""The id of the running request, in its answer and in every line of the log about it; unset outside of one."""
 
 
 class Problem(Exception):

@@ -1,15 +1,13 @@
-"""What stands between the server and the routes.
+"""The middleware between the server and the routes.
 
 From the outside in, as `server.app` nests them:
 
-1. `RequestLog`: the request's id, and one line in the log when it is over.
-2. `ResponseHeaders`: what every answer carries; HEAD without a body.
-3. `Compression`: JSON and pages, smaller.
-4. `RequestTarget`: Host and the form of the target, the public address's path prefix, a slash at the end.
-5. `Bounds`: how many requests at once, how long, how large a body.
-6. `Failures`: the outermost handler; what no table knows becomes a logged 500.
-7. `Authentication`: the identity.
-8. `Options`: what a route allows.
+1. `Edge`: the request's id and target, the headers of every answer, and one line in the log at its end.
+2. `Compression`: JSON and pages.
+3. `Bounds`: how many requests at once, how long, how large a body.
+4. `Failures`: the outermost handler; an unknown error is logged and answered with 500.
+5. `Authentication`: the caller's identity.
+6. `Options`: the allowed methods of a path.
 
 Then Starlette's own: `routes.errors.HANDLERS`, the router.
 """

@@ -1,29 +1,40 @@
-"""Who is calling, found out before anything else is decided."""
+"""The identity of the caller, found before anything else is decided, and the answers to OPTIONS."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth.audit import audit_event
 from auth.authenticate import Authenticator
 from auth.credentials import InvalidCredential
 from auth.identity import ANONYMOUS, LOCAL, Identity, current_identity
 from auth.keys.text import InvalidKey
+from auth.policy import audit_event
 from auth.refusal import InvalidToken
 from auth.throttle import TooManyFailures
+from routes.errors import allowed_methods
 from routes.http.problem import Problem
 
 _BY = "Authorization, Cookie, X-Api-Key"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PREFLIGHT = {
+    "Access-Control-Allow-Headers": (
+        "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Prefer, Range, "
+        "X-Api-Key, X-Request-Id"
+    ),
+    "Access-Control-Max-Age": "86400",
+}
 
 
 class Authentication:
-    """Set `current_identity` for the request; anyio carries it into threads. While all is open it is `LOCAL`.
+    """Set `current_identity` for the request; anyio carries it into threads. On an open server it is `LOCAL`.
 
-    Where callers differ, so may answers: caches are told by what, and that what a known caller gets is theirs alone.
-    `url` is the public address: a browser that is signed in changes something only from a page of ours.
+    As answers depend on the caller, they have Vary, and those to known callers may be in no shared cache. `url` is the
+    public address: a signed-in browser changes something only from a page of ours.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
@@ -32,7 +43,7 @@ class Authentication:
         self._origin = f"{public.scheme}://{public.netloc}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on with the identity set. Raises what the authenticator raises for credentials that are none."""
+        """Pass the request on with the identity set. Raises the authenticator's error for invalid credentials."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -62,7 +73,7 @@ class Authentication:
         return caller.identity
 
     def _check_origin(self, headers: Headers) -> None:
-        """Refuse what another site has a signed-in browser send: browsers name the origin, and scripts cannot lie."""
+        """Refuse requests that another site makes a signed-in browser send; scripts cannot forge the origin."""
         origin = headers.get("origin")
         if origin is not None and origin != self._origin:
             raise Problem(HTTPStatus.FORBIDDEN, "a signed-in browser changes things from pages of this server only")
@@ -80,9 +91,35 @@ def _telling(identity: Identity, send: Send) -> Send:
 
 
 def tell_caches(headers: MutableHeaders, *, known: bool) -> None:
-    """Say by what the answer varies, and to a known caller that no shared cache may keep it."""
+    """Set Vary, and for a known caller Cache-Control, so that no shared cache keeps the answer."""
     headers.add_vary_header(_BY)
     control = headers.get("cache-control", "")
     if known and "private" not in control and "no-store" not in control:
         kept = [word.strip() for word in control.split(",") if word.strip() not in ("", "public")]
         headers["Cache-Control"] = ", ".join(["private", *kept])
+
+
+class Options:
+    """Answer OPTIONS at every existing path, also CORS preflights.
+
+    These have no credentials; bad ones are refused as everywhere, since `Authentication` comes before.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass the request on."""
+        asked = scope["type"] == "http" and scope["method"] == "OPTIONS"
+        if asked and (methods := allowed_methods(self._routes, scope)):
+            await _options(scope, methods)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _options(scope: Scope, methods: tuple[str, ...]) -> Response:
+    headers = {"Allow": ", ".join(methods)}
+    if "access-control-request-method" in Headers(scope=scope):
+        headers |= {"Access-Control-Allow-Methods": ", ".join(methods), **_PREFLIGHT}
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)

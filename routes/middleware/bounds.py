@@ -1,17 +1,19 @@
-"""What one request may take, and how many there may be at once."""
+"""The bounds of a request and of all requests at once, and the answer to an unexpected error."""
 
+import logging
 from http import HTTPStatus
 
 import anyio
 from anyio import CancelScope
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from routes.errors import answer
+from routes.errors import answer, problem_of
 from routes.http.body import MAX_BODY, SMALL_BODY, too_large
 from routes.http.problem import Problem
 
+_LOGGER = logging.getLogger(__name__)
 _HELD = 10 * MAX_BODY
 """Bytes of bodies that one process holds at once; beyond them only small ones are read on."""
 _DRAINED_BYTES = 100_000_000
@@ -198,3 +200,31 @@ def _try_again() -> Problem:
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy; try again in a moment", headers={"Retry-After": "1"}
     )
+
+
+class Failures:
+    """Answer an unknown error with a 500 problem; an answer that has begun is cut off."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and answer an error."""
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except ClientDisconnect:
+            _LOGGER.info("the client has gone")
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            problem = problem_of(error)
+            if begun:
+                raise
+            await answer(Request(scope), problem)(scope, receive, send)

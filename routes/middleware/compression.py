@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Literal
 
 import anyio
@@ -13,7 +14,7 @@ from anyio import CapacityLimiter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth.authenticate import session_secret
+from auth.authenticate import COOKIE
 from routes.http.accept import weights
 
 if sys.version_info >= (3, 14):
@@ -34,6 +35,8 @@ _ZSTD_WINDOW = 18
 _GZIP_LEVEL = 4
 _WITH_HEAD_OF_GZIP = 31
 _THREADS = 2
+_KNOWN, _SHORT = 256, 256
+_SESSION = COOKIE.encode()
 
 
 class Then(Enum):
@@ -91,8 +94,9 @@ class Compression:
         if scope["type"] != "http" or "/auth/" in scope["path"]:
             await self._app(scope, receive, send)
             return
-        wanted = coding_of(",".join(Headers(scope=scope).getlist("accept-encoding")))
-        if session_secret(scope["headers"]) is not None:
+        accept = ",".join(Headers(scope=scope).getlist("accept-encoding"))
+        wanted = _known_coding(accept) if len(accept) <= _SHORT else coding_of(accept)
+        if any(name.lower() == b"cookie" and _SESSION in value for name, value in scope["headers"]):
             wanted = Coding(None)
         compressed = _Compressed(send, self._threads, wanted, bodiless=scope["method"] == "HEAD")
         await self._app(scope, receive, compressed.send)
@@ -116,6 +120,10 @@ def coding_of(accept: str) -> Coding:
     if liked[best] == 0 or liked[best] < as_it_is:
         return Coding(None)
     return Coding(best, always=as_it_is == 0 and not said.keys().isdisjoint(("identity", "*")))
+
+
+_known_coding = lru_cache(_KNOWN)(coding_of)
+"""Cached, as clients send the same few headers with every request."""
 
 
 class _Compressed:

@@ -1,18 +1,22 @@
 """The operations of one collection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from routes.collection import Collection
-from routes.features.items import foreign_forms
-from routes.features.query import queryable
-from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, SCHEMA
+from routes.common.collections import WITH_SCHEMA
+from routes.coverages.map import STYLED_MAP_PARAMETERS
+from routes.coverages.wanted import COVERAGE_PARAMETERS
+from routes.features.foreign import FOREIGN_PARAMETERS, ITEM_FORMS, foreign_forms
+from routes.features.items import ITEMS_PARAMETERS, PAGE_FORMS, queryable
+from routes.features.schemas import PROFILE
+from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, SCHEMA
 from routes.openapi.operation import (
     BYTES,
     JSON,
     Value,
     binary,
     content,
+    declared,
     document,
     file,
     form,
@@ -24,8 +28,12 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi
+from routes.openapi.tiles import tile_paths_of, vector_tile_paths_of
 from routes.pygeoapi.edr import QUERIES
 from routes.pygeoapi.handlers import formatters_of
+from routes.pygeoapi.tiles import tile_forms
+from routes.query.parameters import BBOX, BBOX_CRS, CRS, DATETIME, LIMIT, START_INDEX
+from routes.resources import Collection
 
 _URI: Value = {"type": "string", "format": "uri"}
 _NAMES: Value = {"type": "array", "items": {"type": "string"}}
@@ -40,8 +48,10 @@ def collection_paths(collection: Collection) -> Value:
     place = f"/collections/{collection_id}"
     paths = {
         place: {"get": _document(collection_id, "", "The collection", "collection")},
-        f"{place}/schema": {"get": _document(collection_id, "Schema", "The schema of its data", "schema", SCHEMA)},
     }
+    if collection.kinds & WITH_SCHEMA:
+        schema = _document(collection_id, "Schema", "The schema of its data", "schema", SCHEMA)
+        paths[f"{place}/schema"] = {"get": schema}
     if collection.kinds & {"feature", "record"}:
         paths |= _feature_paths(collection, place)
     if "coverage" in collection.foreign:
@@ -66,7 +76,7 @@ def _document(collection_id: str, what: str, summary: str, schema: str, media_ty
         _name(f"describe{what}", collection_id),
         summary,
         tag=collection_id,
-        parameters=[form("json", "html")],
+        parameters=[form("json", "html"), *(declared(PROFILE) if media_type == SCHEMA else ())],
         responses=document(schema, f"{summary}.", media_type),
         errors=_BROKEN,
     )
@@ -76,22 +86,22 @@ def _feature_paths(collection: Collection, place: str) -> Value:
     collection_id = collection.id
     is_ours = not collection.foreign & {"feature", "record"}
     queryables = "What its items can be asked for by"
-    parameters = [form("json", "html"), *_filters(collection)] if is_ours else _foreign_parameters(collection)
-    page = _in_crs("features", "One page of items.")
-    if not is_ours:
-        others = {media_type: {"schema": BYTES} for media_type in foreign_forms(collection).values()}
-        page["200"]["content"] = others | page["200"]["content"]
+    parameters = _own_parameters(collection) if is_ours else _foreign_parameters(collection)
+    page = _in_forms("features", "One page of items.", PAGE_FORMS if is_ours else foreign_forms(collection))
+    sortables = _document(collection_id, "Sortables", "What its items can be ordered by", "schema", SCHEMA)
     return {
+        **({f"{place}/sortables": {"get": sortables}, **vector_tile_paths_of(collection_id)} if is_ours else {}),
         f"{place}/queryables": {"get": _document(collection_id, "Queryables", queryables, "schema", SCHEMA)},
         f"{place}/items": {
             "get": operation(
                 _name("getItems", collection_id),
                 "Its items",
                 tag=collection_id,
-                parameters=[*_item_parameters(), *parameters],
+                parameters=parameters,
                 responses=page,
                 errors=_BROKEN,
-            )
+            ),
+            **({"post": _posted(collection_id, parameters, page)} if is_ours else {}),
         },
         f"{place}/items/{{item_id}}": {
             "get": operation(
@@ -100,26 +110,42 @@ def _feature_paths(collection: Collection, place: str) -> Value:
                 tag=collection_id,
                 parameters=[
                     path("item_id", "The item's identifier."),
-                    form("json", "html", *([] if is_ours else ["jsonld"])),
-                    query("crs", "The coordinate reference system of the answer.", _URI),
+                    form(*ITEM_FORMS),
+                    *declared(CRS),
                 ],
-                responses=_in_crs("feature", "The item."),
+                responses=_in_forms("feature", "The item.", ITEM_FORMS),
                 errors=_BROKEN,
             )
         },
     }
 
 
+def _posted(collection_id: str, parameters: list[Value], page: Value) -> Value:
+    """Return the operation that takes the filter as a body."""
+    others = [each for each in parameters if each.get("name") not in {"filter", "filter-lang"}]
+    cql2 = {"schema": {"type": "object", "example": {"op": "isNull", "args": [{"property": "geometry"}]}}}
+    return operation(
+        _name("queryItems", collection_id),
+        "Those of its items that a filter in CQL2 JSON selects",
+        tag=collection_id,
+        parameters=others,
+        requestBody={"required": True, "content": {JSON: cql2}},  # generators know no `application/query-cql-json`
+        responses=page,
+        errors=(*_BROKEN, 413, 415),
+    )
+
+
+def _own_parameters(collection: Collection) -> list[Value]:
+    return [form(*PAGE_FORMS), *declared(*ITEMS_PARAMETERS), *_filters(collection)]
+
+
 def _foreign_parameters(collection: Collection) -> list[Value]:
-    """Return what pygeoapi's handler reads besides; fields are not listed, as that would ask the provider."""
+    """Return what pygeoapi's handler reads; fields are not listed, as that would ask the provider."""
     text: Value = {"type": "string"}
+    read = {*FOREIGN_PARAMETERS, START_INDEX.name}
     return [
         form(*foreign_forms(collection)),
-        query("q", "Words that items have.", text),
-        query("resulttype", "Items, or only their number.", {**text, "enum": ["results", "hits"]}),
-        query("filter", "A filter in CQL2 text, where the provider knows it.", text),
-        query("filter-lang", "The language of the filter.", {**text, "enum": ["cql2-text", "cql2-json"]}),
-        query("filter-crs", "The coordinate reference system of the filter.", _URI),
+        *declared(*(each for each in ITEMS_PARAMETERS if each.name in read)),
         query("fields", "Values of properties, by name.", {"type": "object", "additionalProperties": text}),
     ]
 
@@ -131,7 +157,7 @@ def _foreign_map_paths(collection: Collection, place: str) -> Value:
         "A map of it",
         tag=collection.id,
         parameters=[
-            *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
+            *declared(BBOX, BBOX_CRS, DATETIME),
             query("crs", "The coordinate reference system of the map.", _URI),
             query("width", "Pixels across.", {**_SIZE, "default": 500}),
             query("height", "Pixels down.", {**_SIZE, "default": 300}),
@@ -163,7 +189,7 @@ def _foreign_tile_paths(collection: Collection, place: str) -> Value:
         f"{place}/tiles": get("getTileSets", "Its tile sets", [form("json")], json),
         f"{place}/tiles/{{matrix_set}}": get("getTileSet", "A tile set", [matrix_set, form("json", "tilejson")], json),
         f"{place}/tiles/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}": get(
-            "getTile", "A tile", [matrix_set, matrix, row, column, form(tiled["name"])], tile
+            "getTile", "A tile", [matrix_set, matrix, row, column, form(*tile_forms(tiled))], tile
         ),
     }
 
@@ -173,7 +199,7 @@ def _foreign_edr_paths(collection: Collection, place: str) -> Value:
     text: Value = {"type": "string"}
     formatters = formatters_of(collection)
     parameters = [
-        *(ref("parameters", name) for name in ("bbox", "datetime", "limit")),
+        *declared(BBOX, DATETIME, LIMIT),
         *(query(name, f"`{name}` of OGC API EDR.", text) for name in _EDR),
         form("json", *formatters),
     ]
@@ -207,7 +233,7 @@ def _foreign_coverage_paths(collection: Collection, place: str) -> Value:
                 "Its values",
                 tag=collection.id,
                 parameters=[
-                    *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
+                    *declared(BBOX, BBOX_CRS, DATETIME),
                     query("subset", "An interval of each axis, such as `x(10:20)`.", text),
                     query("properties", "The fields to answer with.", _NAMES),
                     form(*forms),
@@ -219,20 +245,11 @@ def _foreign_coverage_paths(collection: Collection, place: str) -> Value:
     }
 
 
-def _in_crs(schema: str, description: str) -> Value:
-    answers = document(schema, description, GEOJSON)
-    return {"200": {**answers["200"], **headers("Content-Crs")}}
-
-
-def _item_parameters() -> list[Value]:
-    return [
-        *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime", "limit")),
-        query("crs", "The coordinate reference system of the answer.", _URI),
-        query("offset", "How many items to leave out first.", {"type": "integer", "minimum": 0, "default": 0}),
-        query("properties", "The properties to answer with.", _NAMES),
-        query("skipGeometry", "Leave the geometry out.", {"type": "boolean", "default": False}),
-        query("sortby", "Properties to order by, `-` in front for the other way.", _NAMES),
-    ]
+def _in_forms(schema: str, description: str, forms: Mapping[str, str]) -> Value:
+    """Return the answer with features in these media types, and its system."""
+    answer = document(schema, description, GEOJSON)["200"]
+    others = {each: {"schema": {"type": "object"} if each == JSON_LD else BYTES} for each in forms.values()}
+    return {"200": {**answer, "content": others | answer["content"], **headers("Content-Crs")}}
 
 
 def _filters(collection: Collection) -> Iterator[Value]:
@@ -251,6 +268,7 @@ def _coverage_paths(collection: Collection, place: str) -> Value:
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},
         f"{place}/coverage/rangetype": {"get": _part(collection_id, "rangetype", "The values of its pixels")},
         f"{place}/map": {"get": _map(collection_id)},
+        **tile_paths_of(collection_id),
         f"{place}/files/{file_name}": {"get": _file(collection_id)},
     }
 
@@ -264,8 +282,17 @@ def _coverage(collection_id: str) -> Value:
         "Its pixels, by window and scale",
         tag=collection_id,
         description="Where no size is asked for and it would be too large, it is scaled down: `Scale-Factor` tells by "
-        "how much, and `Link` where every pixel is.",
-        parameters=_coverage_parameters(),
+        "how much, and `Link` where every pixel is. Of a place alone `application/json` is its value.",
+        parameters=[
+            *declared(*COVERAGE_PARAMETERS),
+            form("tiff", "png", "json", "covjson", "html", "value"),
+            header(
+                "Prefer",
+                "`interpolation=[ogc-interpolation:modal]`: how it is scaled. `handling=strict`: 413 instead of fewer "
+                "pixels than asked for, 400 instead of another interpolation.",
+                {"type": "string"},
+            ),
+        ],
         responses={
             "200": {"description": "The coverage.", "content": forms, **headers("Link", "Scale-Factor", *_PLACED)},
             "204": {"description": "There is nothing inside of what was asked for."},
@@ -279,7 +306,7 @@ def _map(collection_id: str) -> Value:
         _name("getMap", collection_id),
         "A picture of it",
         tag=collection_id,
-        parameters=_map_parameters(),
+        parameters=[*declared(*STYLED_MAP_PARAMETERS), form("png", "html")],
         responses={
             "200": {
                 "description": "A map in the colours of the classes.",
@@ -312,38 +339,3 @@ def _part(collection_id: str, name: str, summary: str) -> Value:
         responses=answer,
         errors=_BROKEN,
     )
-
-
-def _coverage_parameters() -> list[Value]:
-    axes = {"type": "string"}
-    return [
-        *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
-        query("subset", "`Lat(a:b),Lon(c:d)`, or `N(a:b),E(c:d)` in metres.", axes),
-        query("crs", "The coordinate reference system of the answer.", _URI),
-        query(
-            "scale-factor",
-            "How many times fewer pixels along each axis.",
-            {"type": "number", "minimum": 0, "exclusiveMinimum": True},
-        ),
-        query("scale-axes", "The same by axis: `Lat(2),Lon(2)`.", axes),
-        query("scale-size", "Pixels along each axis: `Lon(256),Lat(256)`; also `scaleSize`.", axes),
-        query("scaleSize", "An older name of `scale-size`.", axes, deprecated=True),
-        query("width", "Pixels from west to east.", _SIZE),
-        query("height", "Pixels from north to south.", _SIZE),
-        form("tiff", "png", "json", "html"),
-        header("Prefer", "`handling=strict`: 413 instead of fewer pixels than asked for.", {"type": "string"}),
-    ]
-
-
-def _map_parameters() -> list[Value]:
-    return [
-        *(ref("parameters", name) for name in ("bbox", "bbox-crs", "datetime")),
-        query("crs", "The coordinate reference system of the picture.", _URI),
-        query("width", "Pixels from west to east.", _SIZE),
-        query("height", "Pixels from north to south.", _SIZE),
-        query("transparent", "Whether pixels without data are transparent.", {"type": "boolean", "default": True}),
-        query(
-            "bgcolor", "The colour without data: `0xRRGGBB`.", {"type": "string", "pattern": "^(0x|#)?[0-9A-Fa-f]{6}$"}
-        ),
-        form("png", "html"),
-    ]

@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from routes.openapi.operation import HTML, Value, headers, query, ref
+from routes.openapi.operation import HTML, Value, headers, inline, ref
+from routes.query.parameters import LIMIT, SHARED
 
 _TEXT: Value = {"type": "string"}
 _NUMBER: Value = {"type": "number"}
@@ -19,24 +20,15 @@ _OF_PROBLEM = {
     503: "Retry-After",
     504: "Link",
 }
-DATETIME = "An instant or an interval as RFC 3339 says, `..` for an open end."
-BBOX_CRS = "The coordinate reference system of `bbox`; longitude and latitude without it."
 
 
 def components(*, max_items: int, default_items: int) -> Value:
     """Return the components; `limit` is where QGIS reads how many items it may ask for."""
-    limit = {"type": "integer", "minimum": 1, "maximum": max_items, "default": default_items}
+    others = {"maximum": max_items, "default": default_items}
     return {
         "schemas": SCHEMAS,
         "parameters": {
-            "limit": query("limit", "How many at most.", limit),
-            "bbox": query(
-                "bbox",
-                "West, south, east, north.",
-                {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 6},
-            ),
-            "bbox-crs": query("bbox-crs", BBOX_CRS, {"type": "string", "format": "uri"}),
-            "datetime": query("datetime", DATETIME, _TEXT),
+            name: inline(parameter, **(others if parameter is LIMIT else {})) for name, parameter in SHARED.items()
         },
         "headers": HEADERS,
         "responses": _problems(),
@@ -50,10 +42,10 @@ def _problems() -> Value:
         name = f"problem{status or ''}"
         description = HTTPStatus(status).phrase if status else "Something went wrong; the body says what."
         more = [_OF_PROBLEM[status]] if status in _OF_PROBLEM else []
-        told = {"description": description, **headers("X-Request-Id", *more)}
+        base = {"description": description, **headers("X-Request-Id", *more)}
         document = {"application/problem+json": {"schema": ref("schemas", "problem")}}
-        made[name] = {**told, "content": document}
-        made[f"{name}OrPage"] = {**told, "content": {**document, HTML: {"schema": _TEXT}}}
+        made[name] = {**base, "content": document}
+        made[f"{name}OrPage"] = {**base, "content": {**document, HTML: {"schema": _TEXT}}}
     return made
 
 
@@ -106,7 +98,13 @@ SCHEMAS: Value = {
         id=_TEXT, title=_TEXT, description=_TEXT, keywords=_list(_TEXT), links=_list("link"), extent={"type": "object"},
         itemType=_TEXT, dataType=_TEXT, crs=_list(_TEXT), storageCrs=_TEXT, scaleDenominator=_NUMBER,
     ),
-    "collections": _object(["links", "collections"], links=_list("link"), collections=_list("collection")),
+    "collections": _object(
+        ["links", "collections"],
+        links=_list("link"),
+        collections=_list("collection"),
+        numberMatched=_WHOLE,
+        numberReturned=_WHOLE,
+    ),
     "schema": _object(["type", "properties"], type=_TEXT, title=_TEXT, properties={"type": "object"}),
     "geometry": {"type": "object", "nullable": True, "required": ["type"], "properties": {"type": _TEXT}},
     "feature": _object(
@@ -124,6 +122,7 @@ SCHEMAS: Value = {
         links=_list("link"),
         timeStamp=_TIME,
         numberMatched=_WHOLE,
+        numberMatchedEstimated=_WHOLE,
         numberReturned=_WHOLE,
     ),
     "coverage": _object(["type", "domain", "ranges"], type=_TEXT, domain={"type": "object"}, ranges={"type": "object"}),

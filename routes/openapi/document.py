@@ -9,14 +9,20 @@ from typing import Any
 from pygeoapi.api import API
 
 from processes.base import Processor
-from routes.collection import Collection
 from routes.http.form import FORM
+from routes.http.media_types import OPENAPI
 from routes.openapi.backends import airflow_paths, order_paths
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
-from routes.openapi.operation import JSON, Value, content, document, form, operation, ref
+from routes.openapi.operation import JSON, Value, content, document, form, inline, operation, query, ref
 from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
+from routes.openapi.stac import TAG as STAC_TAG
+from routes.openapi.stac import stac_paths
+from routes.openapi.tiles import tile_paths
+from routes.pygeoapi.asyncapi import MEDIA_TYPE as ASYNCAPI
+from routes.query.parameters import LIMIT, OFFSET
+from routes.resources import Collection
 
 _REF = re.compile(r'"#/components/(\w+)/([\w.-]+)"')
 _ALWAYS = "/health/live"
@@ -29,28 +35,56 @@ def build(
     *,
     for_people: bool,
     of_airflow: bool = False,
+    of_broker: bool = False,
+    languages: Sequence[str] = (),
+    api_version: str = "",
 ) -> dict[str, Any]:
     """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself.
 
-    `for_people` says whether callers are known here, and so can sign in, `of_airflow` whether Airflow tells us of runs.
+    `for_people`: callers can sign in. `of_airflow`: Airflow sends events. `of_broker`: messages are published. With
+    several `languages` every operation takes `lang`.
     """
     paths = general_paths()
-    for collection in collections:
+    of_stac = [collection for collection in collections if collection.is_stac]
+    for collection in (each for each in collections if not each.is_stac):
         paths |= collection_paths(collection)
+    drawn = any("coverage" in collection.kinds - collection.foreign for collection in collections)
+    paths |= (tile_paths() if drawn else {}) | (stac_paths(of_stac) if of_stac else {})
     paths |= process_paths(api, processors) | job_paths(processors) | order_paths()
     paths |= people_paths() if for_people else {}
     paths |= airflow_paths() if of_airflow else {}
+    if of_broker:
+        messages = _described("getMessages", "What is published to the broker", "AsyncAPI 3.0", ASYNCAPI)
+        paths["/asyncapi"] = {"get": messages}
     limits = api.config["server"].get("limits", {})
     paths = {path: _completed(path, operations, for_people=for_people) for path, operations in paths.items()}
+    if len(languages) > 1:
+        paths = {path: _with_language(operations) for path, operations in paths.items()}
     shared = components(max_items=limits.get("max_items", 10_000), default_items=limits.get("default_items", 10))
     return {
         "openapi": "3.0.3",
-        "info": _info(api.config["metadata"]),
+        "info": {**_info(api.config["metadata"]), "version": api_version or version("landcast")},
         "servers": [{"url": api.base_url}],
-        "tags": [*_tags(collections), *([PEOPLE] if for_people else [])],
+        "tags": [*_tags(collections), *([STAC_TAG] if of_stac else []), *([PEOPLE] if for_people else [])],
         "paths": paths,
-        "components": _referred(paths, shared),
+        "components": _referred(paths, shared | {"parameters": shared["parameters"] | _language(languages)}),
     }
+
+
+def _with_language(operations: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations, all of which take `lang`."""
+    lang = ref("parameters", "lang")
+    return {
+        method: {**operation, "parameters": [*operation.get("parameters", ()), lang]}
+        for method, operation in operations.items()
+    }
+
+
+def _language(languages: Sequence[str]) -> dict[str, Any]:
+    """Return the parameter `lang`; for an unknown value, which is no error, the answer is in the first language."""
+    schema = {"type": "string", "example": languages[0]} if languages else {}
+    description = f"The language of titles and descriptions, before Accept-Language: {', '.join(languages)}."
+    return {"lang": query("lang", description, schema)}
 
 
 def _completed(path: str, operations: dict[str, Any], *, for_people: bool) -> dict[str, Any]:
@@ -108,7 +142,6 @@ def _info(metadata: dict[str, Any]) -> dict[str, Any]:
         },
         "x-keywords": identification["keywords"],
         "license": {name: metadata["license"][name] for name in ("name", "url")},
-        "version": version("landcast"),
     }
 
 
@@ -160,31 +193,34 @@ def general_paths() -> Value:
     return {
         "/": {"get": _page("getLandingPage", "What this server is, and where everything begins", "landing")},
         "/conformance": {"get": _page("getConformance", "The standards it conforms to", "conformance")},
-        "/openapi": {"get": _definition()},
-        "/collections": {"get": _page("getCollections", "All collections", "collections")},
+        "/openapi": {"get": _described("getDefinition", "This definition", "OpenAPI 3.0", OPENAPI)},
+        "/collections": {"get": _page("getCollections", "All collections", "collections", *_PAGE)},
         "/health/live": {"get": _health("getLive", "Whether it answers at all")},
         "/health/ready": {"get": _health("getReady", "Whether it can do its work, by each thing that it needs")},
         "/health/orders": {"get": _health("getOrdersHealth", "Whether orders are taken and done at once", "503")},
     }
 
 
-def _page(name: str, summary: str, schema: str) -> Value:
-    return operation(
-        name, summary, tag=_TAG, parameters=[form("json", "html")], responses=document(schema, f"{summary}.")
-    )
+_PAGE = (
+    {**inline(LIMIT), "description": "How many at most; all without it."},
+    inline(OFFSET),
+)
 
 
-def _definition() -> Value:
-    media_type = "application/vnd.oai.openapi+json;version=3.0"
+def _page(name: str, summary: str, schema: str, *parameters: Value) -> Value:
     return operation(
-        "getDefinition",
-        "This definition",
+        name,
+        summary,
         tag=_TAG,
-        parameters=[form("json", "html")],
-        responses={
-            "200": {"description": "OpenAPI 3.0.", "content": content({"type": "object"}, media_type, "text/html")}
-        },
+        parameters=[form("json", "html"), *parameters],
+        responses=document(schema, f"{summary}."),
     )
+
+
+def _described(name: str, summary: str, standard: str, media_type: str) -> Value:
+    """Return the operation of a document that describes this server by a standard."""
+    answer = {"description": f"{standard}.", "content": content({"type": "object"}, media_type, "text/html")}
+    return operation(name, summary, tag=_TAG, parameters=[form("json", "html")], responses={"200": answer})
 
 
 def _health(name: str, summary: str, *further: str) -> Value:

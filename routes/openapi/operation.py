@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from routes.query.parameters import SHARED, Parameter
+
 JSON = "application/json"
 HTML = "text/html"
 Value = dict[str, Any]
@@ -75,6 +77,18 @@ def query(name: str, description: str, schema: Value, **members: Any) -> Value:
     """Return one query parameter; its style is written out, as OGC API Features demands it of some."""
     written = {"name": name, "in": "query", "description": description, "required": False}
     return {**written, "style": "form", "explode": False, "schema": schema, **members}
+
+
+def declared(*parameters: Parameter) -> list[Value]:
+    """Return query parameters as they are declared; one that many operations have is a reference."""
+    return [ref("parameters", each.name) if SHARED.get(each.name) is each else inline(each) for each in parameters]
+
+
+def inline(parameter: Parameter, **schema: Any) -> Value:
+    """Return one declared query parameter in full, with more members of its schema."""
+    deprecated = {"deprecated": True} if parameter.deprecated else {}
+    described = query(parameter.name, parameter.description, {**parameter.schema, **schema}, **deprecated)
+    return {**described, "required": parameter.required}
 
 
 def header(name: str, description: str, schema: Value) -> Value:

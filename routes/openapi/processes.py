@@ -5,15 +5,15 @@ from typing import Any
 
 from pygeoapi.api import API
 
-from processes.adapter import is_valid
 from processes.base import Processor
-from routes.openapi.components import DATETIME
+from processes.schemas import is_valid
 from routes.openapi.operation import (
     BYTES,
     HTML,
     JSON,
     Value,
     content,
+    declared,
     document,
     file,
     form,
@@ -21,18 +21,18 @@ from routes.openapi.operation import (
     headers,
     operation,
     path,
-    query,
     ref,
 )
 from routes.openapi.schema import as_openapi, described
-from routes.processes.execution_request import formats_of
+from routes.processes.execution import formats_of
+from routes.processes.job_query import JOBS_PARAMETERS
+from routes.processes.results import EXPIRY, SIGNATURE
+from routes.query.parameters import LIMIT, OFFSET
 from routes.resources import listed_processes
 
 _TEXT: Value = {"type": "string"}
 _JOB = path("job_id", "The job's identifier.")
 _FORM = form("json", "html")
-_OFFSET = query("offset", "How many to leave out first.", {"type": "integer", "minimum": 0, "default": 0})
-_MOST_OFFSET: Value = {"type": "integer", "minimum": 0, "maximum": 100_000, "default": 0}
 _PREFER = header("Prefer", "`respond-async`, `wait=N` (RFC 7240).", _TEXT)
 _KEY = header(
     "Idempotency-Key",
@@ -51,7 +51,7 @@ def process_paths(api: API, processors: Mapping[str, Processor]) -> Value:
                 "getProcesses",
                 "What can be run",
                 tag="processes",
-                parameters=[ref("parameters", "limit"), _OFFSET, _FORM],
+                parameters=[*declared(LIMIT, OFFSET), _FORM],
                 responses=document("processes", "The processes."),
             )
         }
@@ -195,13 +195,24 @@ def job_paths(processors: Mapping[str, Processor]) -> Value:
                 "getJobs",
                 "The jobs, newest first",
                 tag="jobs",
-                parameters=_job_filters(),
+                parameters=[*declared(*JOBS_PARAMETERS), _FORM],
                 responses=document("jobs", "One page of jobs."),
             )
         },
         "/jobs/{job_id}": {
             "get": _job("getJob", "Status of a job"),
             "delete": _job("dismiss", "End or forget a job"),
+        },
+        "/jobs/dismissals": {"post": _DISMISSALS},
+        "/jobs/{job_id}/order": {
+            "get": operation(
+                "getOrder",
+                "What was ordered, to order it again",
+                tag="jobs",
+                parameters=[_JOB, _FORM],
+                responses=document("value", "The body of an execution."),
+                errors=(400, 404, 406),
+            )
         },
         "/jobs/{job_id}/results": {
             "get": _job_results("getResults", "The results of a job", [_JOB, _FORM], [*types, HTML])
@@ -218,22 +229,18 @@ def job_paths(processors: Mapping[str, Processor]) -> Value:
     }
 
 
-def _job_filters() -> list[Value]:
-    words = {"type": "array", "items": _TEXT}
-    seconds = {"type": "number", "minimum": 0}
-    return [
-        ref("parameters", "limit"),
-        query("offset", "How many to leave out first; the link `next` goes further.", _MOST_OFFSET),
-        query("cursor", "Where the page begins, as the links `next` and `prev` have it.", _TEXT),
-        query("type", "The kind: `process`.", words),
-        query("processID", "Jobs of these processes.", words),
-        query("status", "Jobs of these statuses.", words),
-        query("owner", "Jobs of this owner, for who administers.", _TEXT),
-        query("datetime", f"When they were created. {DATETIME}", _TEXT),
-        query("minDuration", "Jobs that took at least so many seconds.", seconds),
-        query("maxDuration", "Jobs that took at most so many seconds.", seconds),
-        _FORM,
-    ]
+_DISMISSALS: Value = operation(
+    "dismissSeveral",
+    "End or forget jobs, by the form of their list",
+    tag="jobs",
+    responses={"303": {"description": "To the list of jobs, or to the one job that is still there."}},
+    errors=(400, 403, 404, 413, 415, 503),
+    requestBody={
+        "required": True,
+        "description": "Each field is the id of a job, with any value; `csrf` is the token of the page's session.",
+        "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object", "maxProperties": 101}}},
+    },
+)
 
 
 def _job(name: str, summary: str) -> Value:
@@ -274,8 +281,7 @@ def _signed_file(media_types: list[str]) -> Value:
         parameters=[
             _JOB,
             path("name", "The file's name."),
-            query("exp", "When the link ends, in seconds since 1970.", {"type": "integer"}, required=True),
-            query("sig", "The signature.", _TEXT, required=True),
+            *declared(EXPIRY, SIGNATURE),
         ],
         responses=file(*media_types),
         errors=(400, 403, 404, 410, 412, 416),

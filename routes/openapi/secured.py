@@ -1,16 +1,23 @@
-"""The definition as a caller sees it: what is hidden is left out, what needs credentials says so."""
+"""The definition as a caller sees it: what is hidden is left out, what needs credentials says so. And its route."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Match
 
 from auth.recent import Recent
 from routes.guard import NOTHING, GuardedRoute, OnResource
+from routes.http.media_types import OPENAPI
+from routes.middleware.edge import content_policy
 from routes.openapi.operation import Value, ref
-from routes.resources import Resources
+from routes.pages.render import render
+from routes.query.parameters import allow_parameters, negotiate
+from routes.resources import Resources, note_language, resources_of
 
 _WAYS: tuple[Value, ...] = ({"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []})
 """Any one of these suffices."""
@@ -93,6 +100,23 @@ class Definition:
         return [*([{}] if route.needs.is_public(resources, parameters) else []), *_WAYS]
 
 
+class Definitions:
+    """The definition in each language: the first is there, others are made when they are first asked for."""
+
+    def __init__(self, first: str, make: Callable[[str], Definition]) -> None:
+        self.first = make(first)
+        self._make = make
+        self._known = {first: self.first}
+        self._lock = Lock()
+
+    def of(self, language: str) -> Definition:
+        """Return the definition in the language, which must be one of the server's; call it in a thread."""
+        with self._lock:
+            if language not in self._known:
+                self._known[language] = self._make(language)
+            return self._known[language]
+
+
 def schemes(issuer: str) -> Value:
     """Return the ways to say who one is."""
     return {
@@ -123,3 +147,30 @@ def _answering(
                 break
         else:
             raise LookupError(f"no route answers {method.upper()} {path}")
+
+
+def get_openapi(request: Request) -> Response:
+    """Answer with the definition: JSON, or a readable page of the operations."""
+    allow_parameters(request)
+    note_language(request)
+    state, resources = request.app.state, resources_of(request)
+    document, encoded = state.definitions.of(resources.language).seen(resources, issuer=state.issuer)
+    headers = {"Vary": "Accept"}
+    if negotiate(request, {"json": OPENAPI, "html": "text/html"}) == "html":
+        page = render(request, "openapi.html", {**document, "title": "The API"})
+        return Response(page, headers=headers, media_type="text/html")
+    return Response(encoded, headers=headers, media_type=OPENAPI)
+
+
+async def get_trial(request: Request) -> Response:
+    """Answer with the page on which the operations are tried, with the rights of who is signed in or of a key."""
+    allow_parameters(request)
+    policy = content_policy(resources_of(request).url, scripts=True, drawn=True)
+    page = render(request, "try.html", {"title": "Try the API", "scripted": True})
+    return Response(page, headers={"Content-Security-Policy": policy}, media_type="text/html")
+
+
+routes = [
+    GuardedRoute("/openapi", get_openapi, needs=NOTHING, threads="light"),
+    GuardedRoute("/openapi/try", get_trial, needs=NOTHING, include_in_schema=False),
+]

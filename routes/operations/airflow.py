@@ -1,10 +1,8 @@
-"""Airflow: what it tells of its runs, and whether it works. Nothing that it tells is believed: the run is looked at."""
+"""Airflow: events of its runs, and its health. Events are not trusted: the run is looked up."""
 
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,18 +20,21 @@ from routes.resources import AirflowEvents, resources_of
 _LARGEST = 4096
 
 
-async def post_event(request: Request) -> Response:
-    """Have the run looked at that Airflow tells of; of runs that are none of ours nothing is done."""
+async def _read(request: Request) -> bytes:
     allow_parameters(request, one_form=True)
-    body = await read_json(request, _LARGEST)
+    return await read_json(request, _LARGEST)
+
+
+def post_event(request: Request) -> Response:
+    """Make the worker look up the run of an event of Airflow; other runs are ignored."""
+    body: bytes = request.state.body
     events = _events_of(request)
     _check(request, events, body)
-    read = partial(parse_object, body, such_as='{"run": …}')
-    run = (await anyio.to_thread.run_sync(read, limiter=resources_of(request).light)).get("run")
+    run = parse_object(body, such_as='{"run": …}').get("run")
     if not isinstance(run, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "member 'run': missing, or no text: the name of a run")
     if is_run(run):
-        await anyio.to_thread.run_sync(_tell, events, run, limiter=resources_of(request).light)
+        _tell(events, run)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -45,7 +46,7 @@ def _events_of(request: Request) -> AirflowEvents:
 
 
 def _check(request: Request, events: AirflowEvents, body: bytes) -> None:
-    """Raise the Problem for what is not signed, or too old; who fails often is slowed."""
+    """Raise the Problem for an event that is not signed or too old; repeated failures are slowed."""
     attempt = events.throttle.attempt(_address_of(request), "", request.headers.get("webhook-signature", ""))
     try:
         events.throttle.admit(attempt)
@@ -69,4 +70,4 @@ def _tell(events: AirflowEvents, run: str) -> None:
         events.tell(run)
 
 
-routes = [GuardedRoute("/airflow/events", post_event, needs=NOTHING, methods=["POST"])]
+routes = [GuardedRoute("/airflow/events", post_event, needs=NOTHING, threads="light", body=_read, methods=["POST"])]

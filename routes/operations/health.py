@@ -57,7 +57,7 @@ def _both(request: Request) -> tuple[dict[str, dict[str, Any]], dict[str, dict[s
     """Return the checks of what all orders need, and those of the collections and single processes."""
     visible = resources_of(request).visible_collections()
     collections = {f"{_COLLECTION}{each.id}": _collection(each.failure()) for each in visible}
-    return _checks_of_orders(request), _services(request) | collections
+    return _checks_of_orders(request), _services(request) | _secrets(request) | collections
 
 
 def _checks_of_orders(request: Request) -> dict[str, dict[str, Any]]:
@@ -125,16 +125,30 @@ def _airflow(request: Request) -> dict[str, dict[str, Any]]:
 
 
 def _services(request: Request) -> dict[str, dict[str, Any]]:
-    """Tell which connections the offered production services lack: their orders fail at once, others do not."""
+    """Tell which connections the available services lack, and which DAGs are paused: orders of others are done."""
     airflow_health = resources_of(request).airflow_health
     if airflow_health is None:
         return {}
-    offered = processes_of(resources_of(request).api)
-    lacking = sorted({name for dag, names in airflow_health.lacking.items() if dag in offered for name in names})
-    if not lacking:
+    available = processes_of(resources_of(request).api)
+    lacking = sorted({name for dag, names in airflow_health.lacking.items() if dag in available for name in names})
+    found: dict[str, dict[str, Any]] = {}
+    if lacking:
+        detail = f"Airflow has no connection {', '.join(lacking)}: docs/production-services.md"
+        found["services"] = {"status": "unavailable", "detail": detail}
+    registry = resources_of(request).processes.registry
+    if paused := sorted(airflow_health.paused & {dag for name in available for dag in registry.dags_of(name)}):
+        detail = f"paused in Airflow: {', '.join(paused)}; `landcast airflow unpause` lets them run"
+        found["dags"] = {"status": "paused", "detail": detail}
+    return found
+
+
+def _secrets(request: Request) -> dict[str, dict[str, Any]]:
+    """Return whether lent credentials of the database can be renewed; until they expire, everything is served."""
+    live = request.app.state.settings.live
+    if live is None or live.renewer is None:
         return {}
-    detail = f"Airflow has no connection {', '.join(lacking)}: docs/production-services.md"
-    return {"services": {"status": "unavailable", "detail": detail}}
+    trouble = live.trouble()
+    return {"secrets": {"status": "unavailable", "detail": trouble} if trouble else {"status": "ok"}}
 
 
 def _collection(failure: str | None) -> dict[str, Any]:

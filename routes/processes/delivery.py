@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -16,7 +15,6 @@ from routes.errors import problem_of_failure
 from routes.http.file_response import send_file
 from routes.http.multipart import BodyPart, related
 from routes.http.problem import RESULT_NOT_READY, Problem
-from routes.processes.own_job import waiting
 from routes.resources import Resources, resources_of
 
 PRIVATE = {"Cache-Control": "private", "Referrer-Policy": "no-referrer"}
@@ -47,14 +45,17 @@ def deliveries(job: Job, resources: Resources) -> list[Delivery]:
         raise _expired() from error
 
 
-async def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with the job's results as its order asked for them. Raises Problem where there are none."""
+def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with the job's results as its order asked for them. Raises Problem where there are none.
+
+    It may read files: call it in a thread.
+    """
     check_delivered(job)
     resources = resources_of(request)
     outputs = deliveries(job, resources)
     all_headers = {**PRIVATE, **(headers or {})}
     if job.order.response == "document":
-        return await deliver_document(request, outputs, all_headers)
+        return deliver_document(request, outputs, all_headers)
     if all(delivery.by_reference for delivery in outputs):
         return _linked(outputs, all_headers)
     if len(outputs) == 1:
@@ -63,12 +64,10 @@ async def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | No
     return related(parts, all_headers)
 
 
-async def deliver_document(request: Request, outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
+def deliver_document(request: Request, outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
     """Answer with the results as one JSON object by the outputs' id (results.yaml)."""
     resources = resources_of(request)
-    document = await anyio.to_thread.run_sync(
-        result_document.result_document, outputs, resources.results.path_of, limiter=resources.heavy
-    )
+    document = result_document.result_document(outputs, resources.results.path_of)
     return JSONResponse(document, headers=headers)
 
 
@@ -139,3 +138,18 @@ def value_bytes(output: Output) -> bytes:
 
 def _expired() -> Problem:
     return Problem(HTTPStatus.GONE, "the files of this result were removed at the end of their time; order again")
+
+
+RETRY_AFTER = "2"
+"""Seconds after which an unfinished job is worth another look."""
+
+
+def own_job(request: Request) -> Job:
+    """Return the job that the path names, which the guard found and let the caller at."""
+    job: Job = request.state.job
+    return job
+
+
+def waiting(job: Job) -> dict[str, str]:
+    """Return the headers that tell a caller when to look again."""
+    return {"Retry-After": RETRY_AFTER} if job.status in UNFINISHED else {}

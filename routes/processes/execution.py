@@ -1,34 +1,46 @@
 """Execute a process: the order is durable before it is answered (18-062r2, 7.11)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import anyio
+import shapely
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.access import Access, Action, Verdict, current_verdict
-from auth.audit import audit
-from auth.identity import current_identity
-from auth.limits import LimitExceeded, max_open
+from auth.identity import ANONYMOUS, Identity, current_identity
+from auth.policy import (
+    LimitExceeded,
+    RestrictionUnsupported,
+    audit,
+    described_extent,
+    max_open,
+    refuse_restriction,
+    union_of,
+    visible_area,
+)
 from orchestration.errors import TooManyOpenOrders
-from orchestration.job import UNFINISHED, Job, Order
-from orchestration.prebuilt.product import PrebuiltProducts
-from orchestration.status_info import status_info
+from orchestration.job import UNFINISHED, VISIBLE, Job, Manifest, Order, status_info
 from orchestration.work import REFUSED
-from plugins.restriction import refuse_restriction
-from processes.base import Processor
-from products.catalogue import Catalogue
+from processes.base import Processor, check_handed_over
+from processes.errors import InvalidInput
+from processes.messages import shown
+from products.area import Area
+from products.catalogue import Catalogue, Product
 from routes.guard import GuardedRoute, on_process, permit
-from routes.http.body import read_json
-from routes.http.prefer import Preferences, read_preferences
-from routes.http.problem import Problem, no_such_job
+from routes.http.body import media_type_of, parse_object, read_body, read_json
+from routes.http.form import FORM
+from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
 from routes.processes.delivery import deliver
-from routes.processes.execution_request import Execution, read_order
-from routes.processes.processes import processor_of
-from routes.query.parameters import allow_parameters
+from routes.processes.form import execution_of
+from routes.processes.subscribers import SEND_MAIL, callbacks_of, with_messages
+from routes.query.parameters import Preferences, allow_parameters, read_preferences
 from routes.resources import Resources, resources_of
 
 _FIRST_LOOK, _LAST_LOOK, _SLOWER = 0.02, 0.25, 1.3
@@ -55,47 +67,43 @@ def choose_mode(process: Processor, preferences: Preferences, most: float) -> Mo
 
 
 async def execute(request: Request) -> Response:
-    """Store the order, then answer as the mode says; a caller who goes away changes nothing of the order."""
+    """Store the order, then answer as the mode says; a caller who goes away changes nothing of the order.
+
+    A form of a page is sent on to the page of its job, unless its result is waited for.
+    """
     allow_parameters(request)
     resources = resources_of(request)
-    process = processor_of(resources, request.path_params["process_id"])
-    job = await _ordered(request, process)
+    process = resources.processor(request.path_params["process_id"])
+    of_page = media_type_of(request) == FORM
+    body = await (read_body(request) if of_page else read_json(request))
+    checked = await resources.in_heavy(partial(_checked, request, resources, process, body, of_page=of_page))
+    job = await resources.in_light(_stored, resources, *checked)
+    if of_page and "async-execute" in process.metadata["jobControlOptions"]:
+        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": f"{resources.url}/jobs/{job.id}?f=html"})
     preferences = read_preferences(request)
     mode = choose_mode(process, preferences, resources.wait)
     job = await _look(resources, job, mode.wait)
     if job.status not in UNFINISHED and (mode.wait or mode.gives_up):
         headers = {**_applied(mode, preferences), **_monitor(job, resources.url)}
-        return await deliver(request, job, headers=headers)
+        return await resources.in_heavy(partial(deliver, request, job, headers=headers))
     if mode.gives_up:
         raise _too_long(job, resources)
     headers = {**_applied(mode, preferences, accepted=True), "Location": f"{resources.url}/jobs/{job.id}"}
     return JSONResponse(status_info(job, resources.url), HTTPStatus.CREATED, headers)
 
 
-async def _ordered(request: Request, process: Processor) -> Job:
-    resources = resources_of(request)
-    body = await read_json(request)
-    order, open_orders = await anyio.to_thread.run_sync(_admitted, request, process, body, limiter=resources.heavy)
-    ready = partial(process.ready, order.inputs, resources.catalogue, PrebuiltProducts(resources.results.root))
-    manifest = await anyio.to_thread.run_sync(ready, limiter=resources.light)
-    take = partial(resources.admission.take, order, manifest, max_open=open_orders)
-    try:
-        return await anyio.to_thread.run_sync(take, limiter=resources.light)
-    except TooManyOpenOrders as error:
-        _note_refusal(order, error)
-        raise
-
-
-def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order, int | None]:
-    """Return the order, checked and inside of its caller's limits, and how many unfinished ones they may have.
+def _checked(
+    request: Request, resources: Resources, process: Processor, body: bytes, *, of_page: bool
+) -> tuple[Order, Manifest | None, int | None]:
+    """Return the order, what is ready of it, and how many unfinished orders its caller may have.
 
     Products and features of collections that the caller does not see are not there; what an order reads must be theirs
     as a whole. Raises Problem, LimitExceeded, BrokenSource, RestrictionUnsupported.
     """
-    resources = resources_of(request)
     visible = {collection.id for collection in resources.visible_collections()}
-    seen = resources.catalogue.seen(visible)
-    execution = Execution(body)
+    everything = visible == resources.collections.keys()
+    seen = resources.shown if everything else resources.catalogue.seen(visible)
+    execution = Execution(execution_of(request, body, process.metadata["inputs"]) if of_page else body)
     asked = set(process.reads(execution.inputs)) & visible
     _permit_reading(request, asked)
     order = read_order(
@@ -107,8 +115,22 @@ def _admitted(request: Request, process: Processor, body: bytes) -> tuple[Order,
     )
     _permit_reading(request, set(process.reads(order.inputs)) - asked)
     if process.asks_of is not None:
-        return _told_why_refused(resources, process, order), _limits_of_asking(resources, process, order)
-    return resources.mailing.add_to(order), _within_limits(process, order, seen)
+        order, most = _with_refusal(resources, process, order), _limits_of_asking(resources, process, order)
+    else:
+        most = _within_limits(process, order, seen)
+        order = resources.mailing.add_to(order) if SEND_MAIL in order.inputs else order
+    order = _in_sight(resources, process, order)
+    order = with_messages(order, resources.broker, resources.announced) if resources.broker else order
+    return order, process.ready(order.inputs, resources.catalogue, resources.prebuilt), most
+
+
+def _stored(resources: Resources, order: Order, manifest: Manifest | None, most: int | None) -> Job:
+    """Return the job of an order; this waits for the database. Raises TooManyOpenOrders."""
+    try:
+        return resources.admission.take(order, manifest, max_open=most)
+    except TooManyOpenOrders as error:
+        _note_refusal(order, error)
+        raise
 
 
 def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> int | None:
@@ -121,27 +143,59 @@ def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> in
 
 
 def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> int | None:
-    """Return what `_within_limits` does; but limits that the order asked of has too are told, not kept to."""
+    """Return as `_within_limits`; None if the estimated process has the same limits, which are then only reported."""
     ordering = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
     if ordering.allowed and ordering.limits == current_verdict.get().limits:
         return None
     return _within_limits(process, order, resources.catalogue)
 
 
+_SEEING = (Action.READ_COVERAGE, Action.READ_MAP, Action.READ_TILES, Action.DOWNLOAD)
+
+
+def _in_sight(resources: Resources, process: Processor, order: Order) -> Order:
+    """Return the order of a raster with the outline of what its caller may see of it, where that is an area.
+
+    Whoever may see nothing of the collections that show the raster orders by the grant of the process alone. Raises
+    RestrictionUnsupported for an order that has nothing inside, or cannot be cut to it.
+    """
+    if process.raster is None or order.inputs.get("product") == "Vector":
+        return order
+    product = resources.catalogue.find(order.inputs["series"], order.inputs["year"])
+    verdicts = _verdicts_on(resources, product)
+    area = union_of(visible_area(each) for each in verdicts)
+    place = None if area is None else process.place(order.inputs, resources.catalogue)
+    if area is None or (isinstance(place, Area) and shapely.covers(area.geometry, place.geometry)):
+        return order
+    outline = shapely.intersection(area.geometry, place.geometry) if isinstance(place, Area) else area.geometry
+    if process.raster == "whole" or all(each.refuses for each in verdicts) or not shapely.area(outline):
+        where = described_extent(area)
+        raise RestrictionUnsupported(f"the order reaches beyond the area of {product.title} that you may see, {where}")
+    return replace(order, inputs={**order.inputs, VISIBLE: shapely.to_wkb(outline, hex=True)})
+
+
+def _verdicts_on(resources: Resources, product: Product) -> list[Verdict]:
+    """Return the verdicts by which the caller may see the raster of a product."""
+    identity = current_identity.get()
+    shown = [id_ for id_ in product.collections if "coverage" in resources.collections[id_].kinds]
+    verdicts = [resources.policy(identity, Access(action, id_)) for id_ in shown for action in _SEEING]
+    return [verdict for verdict in verdicts if verdict.allowed]
+
+
 def _note_refusal(order: Order, error: Exception) -> None:
-    """Write down that an order which the policy allows is beyond one of its limits."""
+    """Log that an order that the policy allows exceeds one of its limits."""
     refused = Verdict(allowed=False, reason=str(error), rule=current_verdict.get().rule)
     audit(current_identity.get(), Access(Action.EXECUTE, order.process), refused)
 
 
 def _permit_reading(request: Request, collections: Iterable[str]) -> None:
-    """Let an order at the items of these collections, all of them. Raises the refusal, RestrictionUnsupported."""
+    """Check that the caller may read all items of these collections. Raises the refusal, RestrictionUnsupported."""
     for collection_id in collections:
         refuse_restriction(permit(request, Access(Action.READ_ITEMS, collection_id)))
 
 
-def _told_why_refused(resources: Resources, process: Processor, order: Order) -> Order:
-    """Return an order that only asks of another with why that would be refused, where it would."""
+def _with_refusal(resources: Resources, process: Processor, order: Order) -> Order:
+    """Return an order of an estimate with the reason why the estimated order would be refused, if it would."""
     refusal = (
         order.inputs.get(REFUSED)
         or _beyond(resources, process, order)
@@ -152,7 +206,7 @@ def _told_why_refused(resources: Resources, process: Processor, order: Order) ->
 
 
 def _beyond(resources: Resources, process: Processor, order: Order) -> str | None:
-    """Return what the policy or a limit of it says against an order of what is asked of."""
+    """Return why the policy or one of its limits forbids the estimated order, or None."""
     identity = current_identity.get()
     if not resources.policy(identity, Access(Action.DISCOVER, process.asks_of)).allowed:
         return "there is no process that you could order this with"
@@ -170,7 +224,7 @@ async def _look(resources: Resources, job: Job, seconds: float) -> Job:
     while job.status in UNFINISHED and anyio.current_time() < end:
         await anyio.sleep(min(pause, end - anyio.current_time()))
         pause = min(pause * _SLOWER, _LAST_LOOK)
-        found = await anyio.to_thread.run_sync(resources.store.get, job.id, limiter=resources.light)
+        found = await resources.in_light(resources.store.get, job.id)
         if found is None:
             raise no_such_job(job.id)
         job = found
@@ -195,6 +249,131 @@ def _too_long(job: Job, resources: Resources) -> Problem:
         headers=_monitor(job, resources.url),
         jobID=job.id,
     )
+
+
+_MEMBERS = ("inputs", "outputs", "response", "subscriber")
+_RESPONSES = ("raw", "document")
+_MODES = ("value", "reference")
+_KEY = re.compile(r"[!-~]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The body of an execution as JSON. Raises the 400 Problem where it is none."""
+
+    body: bytes
+    document: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "document", parse_object(self.body))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs by name, not checked, those that are qualified (`{"value": …}`) by their value."""
+        inputs = _member(self.document, "inputs")
+        return {
+            name: value["value"] if isinstance(value, dict) and "value" in value else value
+            for name, value in inputs.items()
+        }
+
+
+def read_order(
+    execution: Execution, processor: Processor, *, catalogue: Catalogue, identity: Identity, key: str | None
+) -> Order:
+    """Return the order that an execution asks for, checked down to the area. Raises the 400 Problem; BrokenSource."""
+    document, body = execution.document, execution.body
+    _check_members(document)
+    outputs = _member(document, "outputs")
+    _check_outputs(processor, outputs)
+    notices = callbacks_of(document) if "subscriber" in document else ()
+    process = str(processor.metadata["id"])
+    return Order(
+        process=process,
+        inputs=_inputs(processor, _member(document, "inputs"), catalogue),
+        owner=identity.owner,
+        outputs=outputs or None,
+        response=document.get("response", "raw"),
+        email=identity.email,
+        idempotency_key=_checked_key(key, identity),
+        request_hash=hashlib.sha256(process.encode() + b"\n" + body).hexdigest(),
+        notices=notices,
+    )
+
+
+def _inputs(processor: Processor, inputs: Mapping[str, Any], catalogue: Catalogue) -> Mapping[str, Any]:
+    try:
+        checked = processor.check(inputs, catalogue)
+        if processor.hands_over:
+            check_handed_over(checked)
+    except InvalidInput as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, error.message, type_=INVALID_PARAMETER, input=error.input) from error
+    return checked
+
+
+def _refused(name: str, value: object, allowed: str) -> Problem:
+    return Problem(
+        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
+    )
+
+
+def _check_members(document: Mapping[str, Any]) -> None:
+    unknown = next((name for name in document if name not in _MEMBERS), None)
+    if unknown is not None:
+        raise _refused(shown(unknown), document[unknown], f"the members {', '.join(_MEMBERS)}")
+    if document.get("response", "raw") not in _RESPONSES:
+        raise _refused("response", document["response"], " or ".join(_RESPONSES))
+
+
+def _member(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise _refused(name, value, f"an object of {name} by their id")
+    return value
+
+
+def _check_outputs(processor: Processor, outputs: Mapping[str, Any]) -> None:
+    described = processor.metadata["outputs"]
+    for name, output in outputs.items():
+        if name not in described:
+            raise _refused(f"outputs.{shown(name)}", output, ", ".join(described))
+        if not isinstance(output, dict) or not output.keys() <= {"transmissionMode", "format"}:
+            raise _refused(f"outputs.{name}", output, "an object with transmissionMode, format")
+        if output.get("transmissionMode", "value") not in _MODES:
+            raise _refused(f"outputs.{name}.transmissionMode", output["transmissionMode"], " or ".join(_MODES))
+        _check_format(name, described[name]["schema"], output.get("format", {}))
+
+
+def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
+    formats = formats_of(schema)
+    if not isinstance(asked, dict) or not any(_is_of(asked, each) for each in formats):
+        raise _refused(f"outputs.{name}.format", asked, " or ".join(map(shown, formats)))
+
+
+def _is_of(asked: Mapping[str, Any], there_is: Mapping[str, str]) -> bool:
+    return all(there_is.get(member) == value for member, value in asked.items())
+
+
+def _checked_key(key: str | None, identity: Identity) -> str | None:
+    """Return the key; refuse it for unknown callers, who share one owner, so a key could lead to another's job."""
+    if key is not None and identity.method == ANONYMOUS.method:
+        raise _refused("Idempotency-Key", key, "none without a login")
+    if key is not None and not _KEY.fullmatch(key):
+        raise _refused("Idempotency-Key", key, "1 to 255 visible ASCII characters")
+    return key
+
+
+def formats_of(schema: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
+    """Return the formats that the schema of an output describes, its default first: media type, encoding of a file."""
+    formats = []
+    alternatives = schema.get("oneOf")
+    for alternative in alternatives if isinstance(alternatives, list) else [schema]:
+        said = alternative.get("contentMediaType") if isinstance(alternative, Mapping) else None
+        described = {"mediaType": said if isinstance(said, str) else "application/json"}
+        if isinstance(alternative, Mapping) and alternative.get("format") == "binary":
+            described["encoding"] = "base64"
+        if described not in formats:
+            formats.append(described)
+    return formats
 
 
 routes = [

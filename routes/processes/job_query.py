@@ -2,6 +2,7 @@
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from starlette.requests import Request
@@ -10,18 +11,39 @@ from auth.access import Access, Action
 from auth.identity import current_identity
 from orchestration.job import Job, JobCursor, JobQuery, JobVisibility, Status
 from routes.http.problem import bad_parameter
-from routes.query.datetime import read_time
-from routes.query.paging import read_page
-from routes.query.parameters import allow_parameters, read_list
+from routes.query.parameters import DATETIME, LIMIT, NAMES, OFFSET, TEXT, Parameter, allow_parameters, read_page
 from routes.resources import processes_of, resources_of
 
-_LISTS = ("type", "processID", "status")
-_SINGLE = ("limit", "offset", "cursor", "datetime", "minDuration", "maxDuration")
 _MOST_OFFSET = 100_000
 """Jobs that are counted off before a page; `next` goes on from any page, at the cost of that page alone."""
 _LONGEST_CURSOR = 128
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 _WHOLE_SECOND = timedelta(seconds=1) - timedelta(microseconds=1)
+
+
+def _seconds(text: str) -> float:
+    if not _SECONDS.fullmatch(text):
+        raise ValueError("allowed: seconds, from 0")
+    return float(text)
+
+
+_DURATION = {"type": "number", "minimum": 0}
+JOBS_OFFSET = replace(
+    OFFSET,
+    description="How many to leave out first; the link `next` goes further.",
+    schema={**OFFSET.schema, "maximum": _MOST_OFFSET},
+)
+CURSOR = Parameter("cursor", "Where the page begins, as the links `next` and `prev` have it.")
+TYPE = Parameter("type", "The kind: `process`.", {"type": "array", "items": {**TEXT, "enum": ["process"]}})
+PROCESS = Parameter("processID", "Jobs of these processes.", NAMES)
+STATUS = Parameter(
+    "status", "Jobs of these statuses.", {"type": "array", "items": {**TEXT, "enum": list(map(str, Status))}}
+)
+OWNER = Parameter("owner", "Jobs of this owner, for who administers.")
+CREATED = replace(DATETIME, description=f"When they were created. {DATETIME.description}")
+MIN_DURATION = Parameter("minDuration", "Jobs that took at least so many seconds.", _DURATION, _seconds)
+MAX_DURATION = Parameter("maxDuration", "Jobs that took at most so many seconds.", _DURATION, _seconds)
+JOBS_PARAMETERS = (LIMIT, JOBS_OFFSET, CURSOR, TYPE, PROCESS, STATUS, OWNER, CREATED, MIN_DURATION, MAX_DURATION)
 
 
 def read_job_query(request: Request) -> JobQuery:
@@ -30,19 +52,19 @@ def read_job_query(request: Request) -> JobQuery:
     Who administers sees everybody's, and may ask for one owner's.
     """
     sight = _sight(request)
-    allow_parameters(request, *_SINGLE, *(() if sight else ("owner",)), repeatable=_LISTS)
+    allow_parameters(request, *(each for each in JOBS_PARAMETERS if each is not OWNER or not sight))
     page, cursor = read_page(request), _cursor(request)
     begin, end = _interval(request)
-    _check_words(request, "type", ("process",))
+    TYPE.of(request)
     return JobQuery(
-        owner=request.query_params.get("owner"),
+        owner=OWNER.of(request),
         sight=sight,
-        processes=_words(request, "processID"),
-        statuses=tuple(Status(word) for word in _check_words(request, "status", tuple(Status))),
+        processes=PROCESS.of(request) or (),
+        statuses=tuple(map(Status, STATUS.of(request) or ())),
         begin=begin,
         end=end,
-        min_duration=_duration(request, "minDuration"),
-        max_duration=_duration(request, "maxDuration"),
+        min_duration=MIN_DURATION.of(request),
+        max_duration=MAX_DURATION.of(request),
         limit=page.limit,
         offset=_offset(page.offset, cursor),
         cursor=cursor,
@@ -57,7 +79,7 @@ def cursor_of(job: Job, *, newer: bool = False) -> str:
 
 def _cursor(request: Request) -> JobCursor | None:
     """Return the place that `cursor` names. Raises the 400 Problem."""
-    text = request.query_params.get("cursor")
+    text = CURSOR.text(request)
     if text is None:
         return None
     cursor = JobCursor.read(_decoded(text)) if len(text) <= _LONGEST_CURSOR else None
@@ -98,29 +120,9 @@ def _sight(request: Request) -> JobVisibility | None:
     return JobVisibility(identity.owner, own=of(Action.READ_OWN_JOBS), foreign=of(Action.READ_ALL_JOBS))
 
 
-def _words(request: Request, name: str) -> tuple[str, ...]:
-    text = read_list(request, name)
-    return () if text is None else tuple(text.split(","))
-
-
-def _check_words(request: Request, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    words = _words(request, name)
-    wrong = next((word for word in words if word not in allowed), None)
-    if wrong is not None:
-        raise bad_parameter(name, wrong, f"allowed: {', '.join(allowed)}")
-    return words
-
-
-def _duration(request: Request, name: str) -> float | None:
-    text = request.query_params.get(name)
-    if text is not None and not _SECONDS.fullmatch(text):
-        raise bad_parameter(name, text, "allowed: seconds, from 0")
-    return None if text is None else float(text)
-
-
 def _interval(request: Request) -> tuple[datetime | None, datetime | None]:
     """Return the bounds of `datetime`, inclusive; an instant is the whole second that a job's times are told in."""
-    asked = read_time(request)
+    asked = CREATED.of(request)
     if asked is None:
         return None, None
     begin, end = asked

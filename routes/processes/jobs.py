@@ -2,42 +2,83 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
-import anyio
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from auth.identity import current_identity
-from orchestration.job import UNFINISHED, Job, JobPage, Status
-from orchestration.status_info import instant, status_info
+from orchestration.job import Job, JobPage, Status, status_info
 from orchestration.store.outbox import Notification
-from processes.words import shown
+from routes.accounts.person import session_of
 from routes.guard import DISMISS_JOB, JOBS, READ_JOB, GuardedRoute
+from routes.http.form import CSRF, read_form
 from routes.http.problem import no_such_job
-from routes.pages.respond import respond
+from routes.pages.respond import list_links, respond
+from routes.processes.delivery import own_job, waiting
+from routes.processes.form import check_sender
+from routes.processes.job_page import (
+    bytes_in_words,
+    commands_of,
+    execution_of_order,
+    history_of,
+    inputs_in_words,
+    summary_of,
+)
 from routes.processes.job_query import cursor_of, read_job_query
-from routes.processes.own_job import own_job, waiting
-from routes.query.paging import list_links
-from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.processes.processes import OF_FORMS, process_description, process_page
+from routes.query.parameters import allow_parameters, negotiate
+from routes.resources import listed_processes, resources_of
 
 _PRIVATE = {"Cache-Control": "private, no-cache"}
+_MOST_DETAILED = 100
+"""Jobs of a page that are named by what was ordered; more are named by their process."""
+_MOST_AT_ONCE = 100
+"""Jobs that one form ends."""
+_SINCE = {0: "today", 7: "the last 7 days", 30: "the last 30 days", 365: "the last year"}
+"""How long ago a job was ordered, in days and in words."""
+_STATUSES = {
+    ",".join(Status): "all",
+    "accepted,running": "waiting or being made",
+    "successful": "ready",
+    "failed": "failed",
+    "dismissed": "cancelled",
+}
 
 
-async def jobs(request: Request) -> Response:
+def jobs(request: Request) -> Response:
     """List the caller's jobs, newest first."""
     resources = resources_of(request)
-    query = read_job_query(request)
-    found = await anyio.to_thread.run_sync(resources.store.find, query, limiter=resources.light)
+    query, page = read_job_query(request), negotiate(request) == "html"
+    found = resources.store.find(replace(query, detailed=page and query.limit <= _MOST_DETAILED))
     document = {
         "title": "Jobs",
-        "jobs": [_told(job, resources.url) for job in found.jobs],
+        "jobs": [_status_of(job, resources.url) for job in found.jobs],
         "links": _around(request, found),
         "numberMatched": found.matched,
         "numberReturned": len(found.jobs),
     }
-    return respond(request, document, page="jobs.html", headers=_PRIVATE)
+    only_page = _list_in_words(request, found) if page else {}
+    return respond(request, document, page="jobs.html", headers={**_PRIVATE, **OF_FORMS}, only_page=only_page)
+
+
+def _list_in_words(request: Request, found: JobPage) -> dict[str, Any]:
+    """Return what the page of the list says besides: each job in words, and what its filters may be."""
+    resources, session, today = resources_of(request), session_of(request), datetime.now(UTC).date()
+    seen = resources.catalogue.seen({collection.id for collection in resources.visible_collections()})
+    processes = {name: resources.processor(name).metadata["title"] for name in listed_processes(resources.api)}
+    return {
+        "title": "My orders",
+        "orders": [summary_of(each, resources, seen) for each in found.jobs],
+        "csrf": session.csrf if session else None,
+        "asked": request.query_params,
+        "since": {"1970-01-01/..": "at any time"}
+        | {f"{today - timedelta(days=days)}/..": words for days, words in _SINCE.items()},
+        "states": _STATUSES,
+        "kinds": {",".join(processes): "all", **processes} if processes else {},
+    }
 
 
 def _around(request: Request, page: JobPage) -> list[dict[str, str]]:
@@ -48,61 +89,105 @@ def _around(request: Request, page: JobPage) -> list[dict[str, str]]:
     jobs = page.jobs
     older = {"cursor": cursor_of(jobs[-1])} if jobs else {}
     newer = {"cursor": cursor_of(jobs[0], newer=True)} if jobs else {}
-    return list_links(request, following=older if page.older else None, previous=newer if page.newer else None)
+    return list_links(
+        request,
+        f"{resources_of(request).url}/jobs",
+        following=older if page.older else None,
+        previous=newer if page.newer else None,
+    )
 
 
-async def job(request: Request) -> Response:
+def job(request: Request) -> Response:
     """Tell how the job stands."""
     allow_parameters(request)
     found = own_job(request)
     resources = resources_of(request)
-    told = await anyio.to_thread.run_sync(resources.outbox.notifications, found.id, limiter=resources.light)
-    return _answer(request, found, told)
+    notifications = resources.outbox.notifications(found.id)
+    return _answer(request, found, notifications)
 
 
-async def dismiss(request: Request) -> Response:
+def dismiss(request: Request) -> Response:
     """Dismiss an unfinished job; delete a finished or dismissed one, which is unknown from then on."""
     allow_parameters(request)
     job_id = own_job(request).id
     resources = resources_of(request)
-    gone = await anyio.to_thread.run_sync(resources.store.dismiss, job_id, limiter=resources.light)
+    gone = resources.store.dismiss(job_id)
     if gone is None:
         raise no_such_job(job_id)
     return _answer(request, replace(gone, status=Status.DISMISSED))
 
 
-def _told(found: Job, url: str) -> dict[str, Any]:
+def order(request: Request) -> Response:
+    """Answer with the body of the execution that orders the same again; its page is a form filled in with it."""
+    allow_parameters(request)
+    found, resources = own_job(request), resources_of(request)
+    body = execution_of_order(found)
+    if negotiate(request) == "json":
+        return respond(request, body, page="process.html", headers=_PRIVATE)
+    process = resources.processor(found.order.process)
+    document = process_description(process, resources.url)
+    only_page = {**process_page(request, document, body["inputs"]), "repeated": found.id}
+    return respond(request, document, page="process.html", headers={**_PRIVATE, **OF_FORMS}, only_page=only_page)
+
+
+async def dismiss_several(request: Request) -> Response:
+    """Dismiss or delete the jobs whose ids are the names of a form's fields, as `dismiss` does one; all or none.
+
+    It leads to the job where that is still there, else to the list.
+    """
+    allow_parameters(request, one_form=True)
+    form = await read_form(request, allowed=None, most=_MOST_AT_ONCE + 1)
+    check_sender(request, form.pop(CSRF, ""))
+    resources = resources_of(request)
+    for job_id in form:
+        await DISMISS_JOB.permitted(request, job_id)
+    for job_id in form:
+        await resources.in_light(resources.store.dismiss, job_id)
+    left = [job_id for job_id in form if await resources.in_light(resources.store.get, job_id)]
+    place = f"/{left[0]}" if len(form) == len(left) == 1 else ""
+    return RedirectResponse(f"{resources.url}/jobs{place}?f=html", HTTPStatus.SEE_OTHER, _PRIVATE)
+
+
+def _status_of(found: Job, url: str) -> dict[str, Any]:
     """Return the status, with its owner where that is somebody else."""
     owner = found.order.owner
     return status_info(found, url) | ({} if owner == current_identity.get().owner else {"owner": owner})
 
 
-def _answer(request: Request, found: Job, told: Sequence[Notification] = ()) -> Response:
-    document = _told(found, resources_of(request).url)
-    if told:
-        document["notifications"] = [asdict(notification) for notification in told]
-    headers = {**_PRIVATE, **waiting(found)}
-    return respond(request, document, page="job.html", headers=headers, only_page=_in_words(found))
+def _answer(request: Request, found: Job, notifications: Sequence[Notification] = ()) -> Response:
+    document = _status_of(found, resources_of(request).url)
+    if notifications:
+        document["notifications"] = [asdict(notification) for notification in notifications]
+    headers = {**_PRIVATE, **OF_FORMS, **waiting(found)}
+    only_page = _in_words(request, found) if negotiate(request) == "html" else {}
+    return respond(request, document, page="job.html", headers=headers, only_page=only_page)
 
 
-def _in_words(found: Job) -> Mapping[str, Any]:
-    """Return what the page says besides: the inputs, the files, whether to look again."""
+def _in_words(request: Request, found: Job) -> Mapping[str, Any]:
+    """Return what the page says besides: the state in words, the inputs, the files, and the order as commands."""
+    resources, session = resources_of(request), session_of(request)
+    seen = resources.catalogue.seen({collection.id for collection in resources.visible_collections()})
+    summary = summary_of(found, resources, seen)
+    orderable = found.order.process in listed_processes(resources.api)
     return {
-        "title": f"Job {found.id}",
-        "unfinished": found.status in UNFINISHED,
-        "inputs": {name: shown(value) for name, value in found.order.inputs.items()},
+        "title": summary["name"],
+        "order": summary,
+        "csrf": session.csrf if session else None,
+        "inputs": inputs_in_words(found.order),
+        "commands": commands_of(found, resources.url, keyed=request.app.state.people is not None) if orderable else {},
         "files": [
-            {"output": output.id, "name": output.file.name, "size": output.file.size}
+            {"output": output.id, "name": output.file.name, "size": bytes_in_words(output.file.size)}
             for output in found.manifest
             if output.file and not found.expired
         ],
-        "started": instant(found.started) if found.started else None,
-        "finished": instant(found.finished) if found.finished else None,
+        "history": history_of(found, resources.store.history(found.id)),
     }
 
 
 routes = [
-    GuardedRoute("/jobs", jobs, needs=JOBS),
-    GuardedRoute("/jobs/{job_id}", job, needs=READ_JOB, methods=["GET"]),
-    GuardedRoute("/jobs/{job_id}", dismiss, needs=DISMISS_JOB, methods=["DELETE"]),
+    GuardedRoute("/jobs", jobs, needs=JOBS, threads="light"),
+    GuardedRoute("/jobs/dismissals", dismiss_several, needs=JOBS, methods=["POST"]),
+    GuardedRoute("/jobs/{job_id}/order", order, needs=READ_JOB, threads="light"),
+    GuardedRoute("/jobs/{job_id}", job, needs=READ_JOB, threads="light", methods=["GET"]),
+    GuardedRoute("/jobs/{job_id}", dismiss, needs=DISMISS_JOB, threads="light", methods=["DELETE"]),
 ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -10,23 +11,18 @@ from starlette.responses import Response
 
 from auth.access import Action
 from processes.base import Processor
-from processes.words import allowed
+from processes.messages import allowed
+from routes.accounts.person import session_of
 from routes.guard import NOTHING, GuardedRoute, on_process
-from routes.http.problem import no_such_process
-from routes.pages.respond import respond
-from routes.query.paging import page_links, read_page
-from routes.query.parameters import allow_parameters
-from routes.resources import Resources, listed_processes, processes_of, resources_of
+from routes.pages.respond import page_links, respond
+from routes.processes.form import fields_of
+from routes.query.parameters import LIMIT, OFFSET, allow_parameters, read_page
+from routes.resources import listed_processes, resources_of
 
 _REL = "http://www.opengis.net/def/rel/ogc/1.0"
+OF_FORMS = {"Referrer-Policy": "same-origin"}
+"""With `no-referrer` browsers hide the origin of our own forms, which is checked."""
 _SUMMARY = ("id", "version", "title", "description", "keywords", "jobControlOptions", "outputTransmission")
-
-
-def processor_of(resources: Resources, process_id: str) -> Processor:
-    """Return the process. Raises the 404 Problem where the caller sees none of this id."""
-    if process_id not in processes_of(resources.api):
-        raise no_such_process(process_id, listed_processes(resources.api))
-    return resources.processes.processors[process_id]
 
 
 def process_summary(process: Processor, url: str) -> dict[str, Any]:
@@ -53,15 +49,15 @@ def _links(address: str, url: str) -> list[dict[str, str]]:
 
 async def processes(request: Request) -> Response:
     """List the processes, a page at a time."""
-    allow_parameters(request, "limit", "offset")
+    allow_parameters(request, LIMIT, OFFSET)
     resources = resources_of(request)
     page = read_page(request)
     names = listed_processes(resources.api)
     shown = names[page.offset : page.offset + page.limit]
     document = {
         "title": "Processes",
-        "processes": [process_summary(processor_of(resources, name), resources.url) for name in shown],
-        "links": page_links(request, page, len(names)),
+        "processes": [process_summary(resources.processor(name), resources.url) for name in shown],
+        "links": page_links(request, f"{resources.url}/processes", page, len(names)),
     }
     return respond(request, document, page="processes.html")
 
@@ -70,9 +66,30 @@ async def process(request: Request) -> Response:
     """Describe one process."""
     allow_parameters(request)
     resources = resources_of(request)
-    found = processor_of(resources, request.path_params["process_id"])
+    found = resources.processor(request.path_params["process_id"])
     document = process_description(found, resources.url)
-    return respond(request, document, page="process.html", only_page=_in_words(document, resources.url))
+    return respond(request, document, page="process.html", headers=OF_FORMS, only_page=process_page(request, document))
+
+
+def process_page(
+    request: Request, document: Mapping[str, Any], given: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return what the page of a process has besides its description: texts, and a form filled in with these inputs."""
+    return {**_in_words(document, resources_of(request).url), **_form(request, document, given)}
+
+
+def _form(request: Request, document: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of the page's form, the session's token, and what there is to draw an area on."""
+    resources, session = resources_of(request), session_of(request)
+    estimated = next(
+        (name for name in listed_processes(resources.api) if resources.processor(name).asks_of == document["id"]), None
+    )
+    return {
+        "fields": fields_of(document["inputs"], given),
+        "csrf": session.csrf if session else None,
+        "estimated_by": estimated,
+        "shown": [each.id for each in resources.listed_collections() if each.kinds & {"coverage", "feature"}],
+    }
 
 
 def _in_words(document: Mapping[str, Any], url: str) -> Mapping[str, Any]:

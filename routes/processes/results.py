@@ -7,17 +7,15 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.access import Access, Action, Verdict
-from auth.audit import audit
 from auth.identity import current_identity
+from auth.policy import audit
 from orchestration.files.document import Delivery
-from orchestration.job import Job, ResultFile
-from orchestration.status_info import instant
-from processes.words import shown
+from orchestration.job import Job, ResultFile, instant
+from processes.messages import shown
 from routes.guard import NOTHING, READ_JOB, GuardedRoute
 from routes.http.accept import choose_for
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
@@ -30,14 +28,17 @@ from routes.processes.delivery import (
     deliver_one,
     deliveries,
     media_type,
+    own_job,
     send_result,
 )
-from routes.processes.own_job import own_job
-from routes.query.parameters import allow_parameters
+from routes.query.parameters import Parameter, allow_parameters
 from routes.resources import Resources, resources_of
 
+EXPIRY = Parameter("exp", "When the link ends, in seconds since 1970.", {"type": "integer"}, required=True)
+SIGNATURE = Parameter("sig", "The signature.", required=True)
 
-async def results(request: Request) -> Response:
+
+def results(request: Request) -> Response:
     """Answer as the order asked; `f=json` is a document that links files, `f=html` a page, which browsers get."""
     allow_parameters(request)
     form = request.query_params.get("f")
@@ -48,8 +49,8 @@ async def results(request: Request) -> Response:
     if form == "html" or (form is None and _is_browser(request)):
         return Response(render(request, "results.html", _page(request, job)), headers=PRIVATE, media_type="text/html")
     if form == "json" and job.order.response == "raw":
-        return await deliver_document(request, _linked(deliveries(job, resources_of(request))), PRIVATE)
-    return await deliver(request, job)
+        return deliver_document(request, _linked(deliveries(job, resources_of(request))), PRIVATE)
+    return deliver(request, job)
 
 
 def _linked(outputs: list[Delivery]) -> list[Delivery]:
@@ -68,7 +69,7 @@ def _page(request: Request, job: Job) -> Mapping[str, Any]:
 
 
 def _estimate(resources: Resources, job: Job) -> Any:
-    """Return what the page says in words: the estimate, None where the job made none."""
+    """Return the estimate for the page, or None if the job is none."""
     process = resources.processes.processors.get(job.order.process)
     estimates = process is not None and process.asks_of is not None
     return next((output.value for output in job.manifest), None) if estimates else None
@@ -87,7 +88,7 @@ def _row(delivery: Delivery) -> Mapping[str, Any]:
     }
 
 
-async def one_output(request: Request) -> Response:
+def one_output(request: Request) -> Response:
     """Answer with one output by itself, whatever the order asked for."""
     allow_parameters(request, one_form=True)
     job = own_job(request)
@@ -100,15 +101,14 @@ async def one_output(request: Request) -> Response:
     return deliver_one(request, output, PRIVATE)
 
 
-async def result_file(request: Request) -> Response:
+def result_file(request: Request) -> Response:
     """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended.
 
     The owner of the job is signed too: without the job no link can be told from a forged one.
     """
-    allow_parameters(request, "exp", "sig", one_form=True)
-    resources = resources_of(request)
+    allow_parameters(request, EXPIRY, SIGNATURE, one_form=True)
     job_id, name = request.path_params["job_id"], request.path_params["name"]
-    job = _linked_to(request, await anyio.to_thread.run_sync(resources.store.get, job_id, limiter=resources.light))
+    job = _linked_to(request, resources_of(request).store.get(job_id))
     check_delivered(job)
     return send_result(request, _file(job, name))
 
@@ -116,7 +116,7 @@ async def result_file(request: Request) -> Response:
 def _linked_to(request: Request, job: Job | None) -> Job:
     """Return the job, if the link leads to it. Raises the 403 and 410 Problem."""
     name = request.path_params["name"]
-    exp, sig = request.query_params.get("exp", ""), request.query_params.get("sig", "")
+    exp, sig = EXPIRY.text(request) or "", SIGNATURE.text(request) or ""
     job_id, owner = (job.id, job.order.owner) if job else ("", "")
     verdict = resources_of(request).results.verify(job_id, name, exp, sig, owner=owner, now=datetime.now(UTC))
     _note(request, job, verdict)
@@ -143,7 +143,7 @@ def _file(job: Job, name: str) -> ResultFile:
 
 
 routes = [
-    GuardedRoute("/jobs/{job_id}/results", results, needs=READ_JOB),
-    GuardedRoute("/jobs/{job_id}/results/{output_id}", one_output, needs=READ_JOB),
-    GuardedRoute("/results/{job_id}/{name}", result_file, needs=NOTHING),
+    GuardedRoute("/jobs/{job_id}/results", results, needs=READ_JOB, threads="heavy"),
+    GuardedRoute("/jobs/{job_id}/results/{output_id}", one_output, needs=READ_JOB, threads="light"),
+    GuardedRoute("/results/{job_id}/{name}", result_file, needs=NOTHING, threads="light"),
 ]

@@ -1,15 +1,17 @@
-"""Who is told of an order: the `subscriber` of an execution (18-062r2, subscriber.yaml), and its mail."""
+"""Who is notified of an order: the `subscriber` of an execution (18-062r2, subscriber.yaml), and its mail."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
+from auth.identity import ANONYMOUS
 from orchestration.errors import ReferenceRefused
 from orchestration.job import Notice, Order, Status
 from orchestration.net.connection import parse_address
+from orchestration.notifications.broker import Broker
 from orchestration.notifications.mailbox import is_mailbox
-from processes.words import shown
+from processes.messages import shown
 from routes.http.problem import INVALID_PARAMETER, Problem
 
 _EVENTS: Mapping[str, Status] = {
@@ -18,7 +20,7 @@ _EVENTS: Mapping[str, Status] = {
     "failedUri": Status.FAILED,
 }
 _REQUIRED = "successUri"
-_SEND_MAIL = "send_mail"
+SEND_MAIL = "send_mail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +32,27 @@ class Mailing:
 
     def add_to(self, order: Order) -> Order:
         """Return the order with the mail that it asks for. Raises the 400 Problem where there can be none."""
-        if order.inputs.get(_SEND_MAIL) is not True:
+        if order.inputs.get(SEND_MAIL) is not True:
             return order
         if refusal := self.refusal_of(order):
-            raise Problem(HTTPStatus.BAD_REQUEST, refusal, type_=INVALID_PARAMETER, input=_SEND_MAIL)
+            raise Problem(HTTPStatus.BAD_REQUEST, refusal, type_=INVALID_PARAMETER, input=SEND_MAIL)
         mails = tuple(Notice("mail", event, self._address(order)) for event in (Status.SUCCESSFUL, Status.FAILED))
         return replace(order, notices=order.notices + mails)
 
     def refusal_of(self, order: Order) -> str | None:
         """Return why there can be no mail, None where there can or the order asks for none."""
-        if order.inputs.get(_SEND_MAIL) is not True or (why := self._why_none(order)) is None:
+        if order.inputs.get(SEND_MAIL) is not True or (why := self._why_none(order)) is None:
             return None
-        return f"input {_SEND_MAIL!r}: true; {why}; allowed: false"
+        return f"input {SEND_MAIL!r}: true; {why}; allowed: false"
 
     def recipient(self, order: Order) -> str:
         """Return whom a back end may have mailed of an order. Raises the 400 Problem where there can be no mail."""
         if (why := self._why_none(order)) is not None:
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
-                f"{_SEND_MAIL}: true; {why}; allowed: false",
+                f"{SEND_MAIL}: true; {why}; allowed: false",
                 type_=INVALID_PARAMETER,
-                parameter=_SEND_MAIL,
+                parameter=SEND_MAIL,
             )
         return self._address(order)
 
@@ -67,10 +69,19 @@ class Mailing:
         return None
 
 
+def with_messages(order: Order, broker: Broker | None, announced: Container[str]) -> Order:
+    """Return the order with its messages to the broker, if its process is announced.
+
+    There are none about the job of an unknown caller, as whoever knows its id may read it.
+    """
+    if broker is None or order.process not in announced or order.owner == ANONYMOUS.owner:
+        return order
+    channel = broker.channel_of("processes", order.process)
+    return replace(order, notices=order.notices + tuple(Notice("message", status, channel) for status in Status))
+
+
 def callbacks_of(document: Mapping[str, Any]) -> tuple[Notice, ...]:
     """Return the callbacks that an execution asks for. Raises the 400 Problem."""
-    if "subscriber" not in document:
-        return ()
     subscriber = document["subscriber"]
     if not isinstance(subscriber, dict):
         raise _refused("subscriber", subscriber, f"an object with {', '.join(_EVENTS)}")

@@ -6,35 +6,32 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth.audit import audit_event
 from auth.identity import current_identity
+from auth.policy import audit_event
 from orchestration.backend import BackendUpdate
 from orchestration.errors import ReferenceRefused, WorkFailed
-from orchestration.job import UNFINISHED, Job, Manifest, Output, Status
+from orchestration.job import UNFINISHED, Job, Manifest, Output, Status, status_info
 from orchestration.net.connection import parse_address
-from orchestration.status_info import status_info
-from processes.words import shown
+from processes.messages import shown
 from routes.guard import UPDATE_JOB, GuardedRoute
 from routes.http.body import parse_object, read_json
 from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
-from routes.processes.own_job import own_job, waiting
+from routes.processes.delivery import own_job, waiting
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, resources_of
 
 _PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
-async def update(request: Request) -> Response:
+def update(request: Request) -> Response:
     """Bring the order to what its back end says and answer how it then stands."""
     allow_parameters(request, one_form=True)
     resources, job = resources_of(request), own_job(request)
-    body = await read_json(request)
-    said = await anyio.to_thread.run_sync(read_update, body, job, resources, limiter=resources.heavy)
-    now = await anyio.to_thread.run_sync(resources.store.update, job.id, said, limiter=resources.light)
+    said = read_update(request.state.body, job, resources)
+    now = resources.store.update(job.id, said)
     if now is None:
         raise no_such_job(job.id)
     _note(job, said)
@@ -114,9 +111,9 @@ class _Given:
             raise _refused("send_mail", wanted, "true only with SUCCESS, FAILED and INVALID")
         return bool(wanted)
 
-    def _only_with(self, name: str, words: str) -> None:
+    def _only_with(self, name: str, statuses: str) -> None:
         if self.members.get(name) is not None:
-            raise _refused(name, self.members[name], f"only with the status {words}")
+            raise _refused(name, self.members[name], f"only with the status {statuses}")
 
 
 def read_update(body: bytes, job: Job, resources: Resources) -> BackendUpdate:
@@ -163,4 +160,4 @@ def _refused(name: str, value: object, allowed: str) -> Problem:
     )
 
 
-routes = [GuardedRoute("/orders/{job_id}", update, needs=UPDATE_JOB, methods=["PUT"])]
+routes = [GuardedRoute("/orders/{job_id}", update, needs=UPDATE_JOB, threads="heavy", body=read_json, methods=["PUT"])]

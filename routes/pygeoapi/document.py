@@ -7,10 +7,10 @@ from urllib.parse import quote
 from pygeoapi.crs import get_supported_crs_list
 
 from plugins.crs import CRS84
-from routes.collection import Collection
-from routes.features.items import foreign_forms
-from routes.http.links import OGC, link
+from routes.features.foreign import foreign_forms
 from routes.http.media_types import COVERAGE_JSON, SCHEMA
+from routes.pages.respond import OGC, link
+from routes.resources import Collection
 
 _NAMES = {"json": "GeoJSON", "html": "a page", "jsonld": "JSON-LD"}
 
@@ -32,10 +32,7 @@ def foreign_links(collection: Collection, place: str) -> Iterator[dict[str, Any]
     if kinds & {"feature", "record", "coverage"}:
         yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the data")
     if kinds & {"feature", "record"}:
-        yield link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by")
-        for form, media_type in foreign_forms(collection).items():
-            query = "" if form == "json" else f"?f={form}"
-            yield link(f"{place}/items{query}", "items", media_type, f"The items as {_NAMES.get(form, form)}")
+        yield from _item_links(collection, place)
     if "coverage" in kinds:
         yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
         if native := collection.definition("coverage").get("format"):
@@ -47,3 +44,12 @@ def foreign_links(collection: Collection, place: str) -> Iterator[dict[str, Any]
     if "tile" in kinds:
         image = collection.definition("tile")["format"]["mimetype"].startswith("image/")
         yield link(f"{place}/tiles", f"{OGC}/tilesets-{'map' if image else 'vector'}", "application/json", "Its tiles")
+
+
+def _item_links(collection: Collection, place: str) -> Iterator[dict[str, Any]]:
+    if "record" in collection.foreign:
+        yield link(place, f"{OGC}/ogc-catalog", "application/json", "The catalogue of records")
+    yield link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by")
+    for form, media_type in foreign_forms(collection).items():
+        query = "" if form == "json" else f"?f={form}"
+        yield link(f"{place}/items{query}", "items", media_type, f"The items as {_NAMES.get(form, form)}")

@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.access import Action
-from routes.collection import collection_of
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.media_types import COVERAGE_JSON
-from routes.pages.respond import negotiate
-from routes.pygeoapi.handlers import allow, formatters_of, handle, no_such_part, provider_of
+from routes.pygeoapi.handlers import allow, formatters_of, handle, known_of, no_such_part
+from routes.query.parameters import negotiate
+from routes.resources import collection_of
 
 QUERIES = ("position", "area", "cube", "radius", "trajectory", "corridor", "locations")
 _PARAMETERS = (
@@ -35,7 +35,7 @@ def get_instances(request: Request) -> Response:
     """Answer with the instances of the data, or with one."""
     negotiate(request, {"json": "application/json"})
     allow(request)
-    if "instances" not in provider_of(collection_of(request), "edr").get_query_types():
+    if "instances" not in known_of(collection_of(request), "edr").queries:
         return no_such_part(request)
     instance = request.path_params.get("instance")
     named = [] if instance is None else [instance]

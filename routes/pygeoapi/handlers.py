@@ -1,12 +1,15 @@
-"""pygeoapi's own handlers, which answer for providers that have no faster interface of ours."""
+"""pygeoapi's own handlers, which answer for foreign providers."""
 
 import json
 import logging
+import time
 from collections.abc import Collection as Names
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from math import inf, prod
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,24 +19,25 @@ from pygeoapi.util import get_dataset_formatters
 from starlette.requests import Request
 from starlette.responses import Response
 
-from plugins.restriction import refuse_restriction
-from routes.collection import Collection, collection_of
+from auth.policy import refuse_restriction
+from routes.http.language import LANG, asked_languages
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 from routes.pygeoapi.ask import handler_of
-from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.query.parameters import START_INDEX, allow_parameters
+from routes.resources import Collection, collection_of, note_language, resources_of
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST = 500
-_ASKED = ("accept-language",)
-"""What a handler is told of the request's headers: no credentials, which a plugin could keep or log."""
+_HAVE_FIELDS = ("feature", "record")
+_FRESH, _OLDEST = 60, 600
+"""The ages in seconds at which facts about a provider are renewed: in the background, and before an answer."""
 _HEADERS = ("Content-Crs", "Content-Language", "Content-Disposition")
-"""What counts of an answer's headers besides its type."""
+"""The headers of a handler's answer that are kept, besides its type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What a handler answered: its body, its media type, and the headers that count."""
+    """The answer of a handler: its body, its media type, and the headers that are kept."""
 
     content: bytes
     media_type: str
@@ -45,28 +49,76 @@ class Handled:
         return document
 
     def response(self, media_type: str | None = None, *, headers: Mapping[str, str] | None = None) -> Response:
-        """Answer with the body as it is, with these headers besides."""
+        """Return a response with the unchanged body and more headers."""
         every = {**self.headers, **(headers or {})}
         return Response(self.content, headers=every, media_type=media_type or self.media_type)
 
 
 def provider_of(collection: Collection, kind: str) -> Any:
-    """Return a provider made anew, as pygeoapi makes one for each request. Raises pygeoapi's GenericError, Problem."""
+    """Return a new provider, as pygeoapi makes one for each request. Raises pygeoapi's GenericError, Problem."""
     return load_plugin("provider", dict(plain(collection.definition(kind))))
 
 
+@dataclass(slots=True)
+class KnownProvider:
+    """Facts about a foreign provider, and when they were read (`since`)."""
+
+    fields: frozenset[str]
+    extra: bool
+    """Whether it accepts parameters besides its fields (`include_extra_query_parameters`)."""
+    uri_field: str | None
+    """The field with an item's own URI."""
+    values: int
+    """The number of values of a coverage, 1 if unknown."""
+    queries: frozenset[str]
+    """The queries that an EDR provider answers."""
+    since: float
+    again: bool = False
+    """Whether they are being renewed."""
+
+
+def known_of(collection: Collection, kind: str) -> KnownProvider:
+    """Return the facts about a provider, renewed in the background after a minute, at once after ten.
+
+    Called in one of the collection's threads. Raises as `provider_of` and the provider's `get_fields`.
+    """
+    known: KnownProvider | None = collection.known.get(kind)
+    age = inf if known is None else time.monotonic() - known.since
+    if known is None or age > _OLDEST:
+        return _look(collection, kind)
+    if age > _FRESH and not known.again:
+        known.again = True
+        collection.threads.start(partial(_look, collection, kind))
+    return known
+
+
+def _look(collection: Collection, kind: str) -> KnownProvider:
+    provider = provider_of(collection, kind)
+    size = getattr(provider, "_coverage_properties", {})
+    known = KnownProvider(
+        frozenset(map(str, provider.get_fields())) if kind in _HAVE_FIELDS else frozenset(),
+        extra=bool(getattr(provider, "include_extra_query_parameters", False)),
+        uri_field=getattr(provider, "uri_field", None),
+        values=prod(int(size.get(name) or 1) for name in ("width", "height", "time")),
+        queries=frozenset(provider.get_query_types() if kind == "edr" else ()),
+        since=time.monotonic(),
+    )
+    collection.known[kind] = known
+    return known
+
+
 def plain(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the definition of a provider as it stands in the configuration, without what ours are given besides."""
+    """Return the definition of a provider as configured, without the `classes` that ours get."""
     return {name: value for name, value in definition.items() if name != "classes"}
 
 
 def plain_providers(collection: Collection) -> list[Mapping[str, Any]]:
-    """Return the definitions of all providers of a collection, as they stand in the configuration."""
+    """Return the definitions of all providers of a collection, as configured."""
     return list(map(plain, collection.configured["providers"]))
 
 
 def formatters_of(collection: Collection) -> dict[str, str]:
-    """Return the media types that pygeoapi's formatters write for the collection, by what `f` calls them."""
+    """Return the media types of pygeoapi's formatters for the collection, by the values of `f`."""
     formatters = get_dataset_formatters({**collection.configured, "providers": plain_providers(collection)})
     return {each.f: each.mimetype for each in formatters.values()}
 
@@ -74,52 +126,81 @@ def formatters_of(collection: Collection) -> dict[str, str]:
 def allow(request: Request, *names: str, fields: Names[str] = (), extra: bool = False) -> None:
     """Raise the 400 Problem for a parameter that neither the handler nor a field of the provider knows.
 
-    `extra` says that the provider takes any others (`include_extra_query_parameters`).
+    With `extra` the provider accepts any others (`include_extra_query_parameters`).
     """
-    known = {*names, *fields, "lang", "profile"}
+    known = {*names, *fields, "profile"}
     others = set(request.query_params) if extra else ()
     allow_parameters(request, *known, *others)
 
 
 def handle(request: Request, handler: str, *arguments: str | None, form: str, **parameters: str) -> Handled:
-    """Return what a handler answers for the collection of the request, in the form that `f` names; call it in a thread.
+    """Return a handler's answer for the collection of the request, in this `form`; called in a thread.
 
-    The handler is named as for `handler_of`. `parameters` replace those of the request. It sees this collection alone,
-    in a copy of its own: handlers alter the configuration. Raises the Problem that it answers with, 503 where a file or
-    a server does not answer, RestrictionUnsupported.
+    The handler is named as for `handler_of`. Of the headers it gets only the requested languages, no credentials, which
+    a plugin could keep or log. `parameters` replace those of the request. It gets only this collection, in a copy, as
+    handlers change the configuration. Raises the handler's error as a Problem, 503 if a file or server does not answer,
+    RestrictionUnsupported.
     """
     refuse_restriction()
-    collection, api = collection_of(request), resources_of(request).api
+    collection = collection_of(request)
+    given = {name: value for name, value in request.query_params.items() if name != START_INDEX.name}
+    asked = {**given, **parameters, "f": form}
+    return handle_all(request, handler, [collection], asked, collection.id, *arguments)
+
+
+def handle_all(
+    request: Request,
+    handler: str,
+    collections: Sequence[Collection],
+    parameters: Mapping[str, str],
+    *arguments: str | None,
+) -> Handled:
+    """Return a handler's answer for these collections, all of which the caller may read, as `handle` does.
+
+    `parameters` are the whole query; its `lang` is that of the request, without invalid languages.
+    """
+    api = resources_of(request).api
+    languages = ", ".join(asked_languages(request))
     asked = SimpleNamespace(
-        args={**request.query_params, **parameters, "f": form},
-        headers={name: request.headers[name] for name in _ASKED if name in request.headers},
+        args={
+            name: languages if name == LANG else parameters[name] for name in parameters if name != LANG or languages
+        },
+        headers={"accept-language": languages} if languages else {},
         path_info=request.scope["path"].strip("/"),
     )
     function = handler_of(handler)
     try:
-        answered, status, content = function(
-            _alone(api, collection), APIRequest(asked, api.locales), collection.id, *arguments
-        )
+        answered, status, content = function(_only(api, collections), APIRequest(asked, api.locales), *arguments)
     except OSError as error:
-        _LOGGER.exception("collection %s: what it is read from does not answer", collection.id)
-        detail = f"what collection {collection.id!r} is read from does not answer at present"
+        names = ", ".join(repr(each.id) for each in collections)
+        _LOGGER.exception("collection %s: what it is read from does not answer", names)
+        detail = f"what collection {names} is read from does not answer at present"
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "60"}) from error
     body = content if isinstance(content, bytes) else str(content).encode()
     if status >= HTTPStatus.BAD_REQUEST:
         raise _problem(status, body)
     media_type = answered.get("Content-Type", "application/json")
+    if "json" in media_type:
+        note_language(request)
     return Handled(body, media_type, {name: answered[name] for name in _HEADERS if name in answered})
 
 
-def _alone(api: API, collection: Collection) -> API:
-    entry = {**collection.configured, "links": [], "providers": plain_providers(collection)}
-    alone = copy(api)
-    alone.config = {**api.config, "resources": {collection.id: deepcopy(entry)}}
-    return alone
+def _only(api: API, collections: Sequence[Collection]) -> API:
+    """Return the API with a copy of only these collections."""
+    entries = {each.id: _as_configured(each) for each in collections}
+    only = copy(api)
+    only.config = {**api.config, "resources": deepcopy(entries)}
+    return only
+
+
+def _as_configured(collection: Collection) -> dict[str, Any]:
+    configured = collection.configured
+    extents = configured.get("extents") or {}
+    return {**configured, "extents": extents, "links": [], "providers": plain_providers(collection)}
 
 
 def _problem(status: int, body: bytes) -> Problem:
-    """Return the problem for an exception that a handler wrote by itself."""
+    """Return the problem for an error in the body of a handler's answer."""
     try:
         described = str(json.loads(body)["description"])
     except ValueError:
@@ -131,7 +212,7 @@ def _problem(status: int, body: bytes) -> Problem:
 
 
 def no_such_part(request: Request) -> Response:
-    """Raise Problem: 404 as the collection has no such data, or its provider not this form of it, 503 while broken."""
+    """Raise Problem 404 as the collection has no such data, or not in this form; 503 if it is broken."""
     collection_of(request).require_readable()
     detail = f"collection {collection_of(request).id!r} has nothing at this address"
     raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)

@@ -1,5 +1,7 @@
-"""Threads for providers that are not ours: a few for each collection, so that one that hangs holds up no other."""
+"""Threads for foreign providers: a few for each collection, so that one that hangs delays no other."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
@@ -10,6 +12,7 @@ from anyio.from_thread import run_sync
 
 from routes.http.problem import Problem
 
+_LOGGER = logging.getLogger(__name__)
 _THREADS = 4
 _PATIENCE = 5.0
 """Seconds that a request waits for a thread."""
@@ -17,17 +20,18 @@ _RETRY_AFTER = "10"
 
 
 class FewThreads:
-    """Runs calls that may hang: a thread that nobody waits for any more keeps its place until it ends.
+    """Runs calls that may hang, in a few threads; an abandoned call keeps its place until it ends.
 
-    `name` says in the 503 what is busy. For one event loop.
+    `name` is what the 503 calls busy. For one event loop.
     """
 
     def __init__(self, name: str, threads: int = _THREADS) -> None:
         self._name = name
         self._free = Semaphore(threads)
+        self._behind: set[asyncio.Task[object]] = set()
 
     async def run[T](self, call: Callable[[], T]) -> T:
-        """Return what the call returns. Raises Problem 503 where no thread becomes free, and what the call raises."""
+        """Return the value of the call. Raises Problem 503 if no thread becomes free, and the call's exceptions."""
         with anyio.move_on_after(_PATIENCE) as waited:
             await self._free.acquire()
         if waited.cancelled_caught:
@@ -42,3 +46,18 @@ class FewThreads:
                 run_sync(self._free.release)
 
         return await anyio.to_thread.run_sync(called, abandon_on_cancel=True, limiter=CapacityLimiter(inf))
+
+    def start(self, call: Callable[[], object]) -> None:
+        """Start a call in the background, from one of the threads; its exceptions are logged."""
+
+        def begin() -> None:
+            task = asyncio.get_running_loop().create_task(self.run(call))
+            self._behind.add(task)
+            task.add_done_callback(self._ended)
+
+        run_sync(begin)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._behind.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOGGER.warning("%s, renewed in the background: %s", self._name, error)

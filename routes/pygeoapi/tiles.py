@@ -1,19 +1,19 @@
 """Tiles of providers that are not ours, by pygeoapi's handlers, and the tile matrix sets."""
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth.access import Action
-from routes.collection import collection_of
-from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection
+from routes.guard import NOTHING, GuardedRoute
 from routes.http.problem import bad_parameter
-from routes.pages.respond import negotiate
 from routes.pygeoapi.ask import ask, handler_of
-from routes.pygeoapi.handlers import allow, handle, no_such_part
-from routes.query.parameters import allow_parameters
-from routes.resources import resources_of
+from routes.pygeoapi.handlers import allow, handle
+from routes.query.parameters import allow_parameters, negotiate
+from routes.resources import collection_of, resources_of
 
 _DIGITS = 10
+_VECTOR = "application/vnd.mapbox-vector-tile"
 _JSON = {"json": "application/json"}
 
 
@@ -35,12 +35,18 @@ def get_tileset(request: Request) -> Response:
 def get_tile(request: Request) -> Response:
     """Answer with one tile; 204 for one without data."""
     tiled = collection_of(request).definition("tile")["format"]
-    form = negotiate(request, {tiled["name"]: tiled["mimetype"]})
+    form = negotiate(request, tile_forms(tiled))
     allow(request)
     matrix_set: str = request.path_params["matrix_set"]
     place = [_whole(request, name) for name in ("matrix", "row", "column")]
     handled = handle(request, "tiles.get_collection_tiles_data", matrix_set, *place, form=form)
     return handled.response(tiled["mimetype"], headers={"Vary": "Accept", "Cache-Control": "public, max-age=3600"})
+
+
+def tile_forms(tiled: Mapping[str, str]) -> dict[str, str]:
+    """Return the media types of tiles by what `f` calls them; in pygeoapi's links vector tiles are `mvt`."""
+    forms = {tiled["name"]: tiled["mimetype"]}
+    return {**forms, "mvt": tiled["mimetype"]} if tiled["mimetype"] == _VECTOR else forms
 
 
 def _whole(request: Request, name: str) -> str:
@@ -66,15 +72,7 @@ def get_matrix_set(request: Request) -> Response:
     return JSONResponse(ask(resources_of(request).api, handler_of("tiles.tilematrixset"), name))
 
 
-_READ = on_collection(Action.READ_TILES)
-_TILES = "/collections/{collection_id}/tiles"
-_TILE = f"{_TILES}/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}"
-_SETS, _SET, _ONE = (for_foreign(each, "tile") for each in (get_tilesets, get_tileset, get_tile))
 routes = [
-    GuardedRoute(_TILES, no_such_part, needs=_READ, threads="light", foreign=_SETS),
-    GuardedRoute(f"{_TILES}/{{matrix_set}}", no_such_part, needs=_READ, threads="light", foreign=_SET),
-    GuardedRoute(f"{_TILES}/{{matrix_set}}/metadata", no_such_part, needs=_READ, threads="light", foreign=_SET),
-    GuardedRoute(_TILE, no_such_part, needs=_READ, threads="light", foreign=_ONE),
     GuardedRoute("/TileMatrixSets", get_matrix_sets, needs=NOTHING, threads="light"),
     GuardedRoute("/TileMatrixSets/{matrix_set}", get_matrix_set, needs=NOTHING, threads="light"),
 ]

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from server.settings import Settings
-    from sql.connections import Place
+    from sql.connections import Database
 
 CONFIG = click.option(
     "--config",
@@ -38,14 +38,14 @@ def state_folder() -> Path:
     return settings().state.dir
 
 
-def database(nothing: str, *, make: bool = False) -> "Place":
+def configured_database(nothing: str, *, make: bool = False) -> "Database":
     """Return the database of the settings; `nothing` explains a missing file, which is an error unless `make`."""
-    from server.database import place_of
+    from server.database import database_of
 
-    place = place_of(settings())
-    if isinstance(place, Path) and not (make or place.exists()):
-        raise click.ClickException(f"{place} does not exist: {nothing}, or LANDCAST_STATE_DIR is wrong")
-    return place
+    database = database_of(settings())
+    if isinstance(database, Path) and not (make or database.exists()):
+        raise click.ClickException(f"{database} does not exist: {nothing}, or LANDCAST_STATE_DIR is wrong")
+    return database
 
 
 @contextmanager
@@ -68,13 +68,13 @@ def progress(label: str) -> Iterator[Callable[[float, str], None]]:
 
 
 def _lines(label: str) -> Callable[[float, str], None]:
-    told = -1
+    reported = -1
 
     def report(fraction: float, message: str) -> None:
-        nonlocal told
+        nonlocal reported
         tenths = min(int(fraction * 10), 10)
-        if tenths > told:
-            told = tenths
+        if tenths > reported:
+            reported = tenths
             click.echo(f"{label}: {10 * tenths} %, {message}", err=True)
 
     return report
@@ -90,3 +90,13 @@ def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 def printable(text: str) -> str:
     """Return the text on one line, without control characters."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001  click's
+    """Print the version and the commit, and end."""
+    if not asked or context.resilient_parsing:
+        return
+    from server.build import commit, version
+
+    click.echo(f"landcast, version {version()}, commit {commit()}")
+    context.exit()

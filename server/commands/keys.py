@@ -12,7 +12,7 @@ import click
 from auth.database import AccessUnavailable
 from auth.identity import Identity
 from auth.keys.key import DAYS, MOST_DAYS, ApiKey, KeyRefused, KeyScope, WantedKey
-from server.commands.common import database, printable, settings, table
+from server.commands.common import configured_database, printable, settings, table
 
 if TYPE_CHECKING:
     from auth.keys.store import ApiKeys
@@ -109,11 +109,11 @@ def _opened(*, make: bool = False) -> Iterator["ApiKeys"]:
     from auth.keys.store import ApiKeys
     from server.state import refuse_root
 
-    place = database("there are no keys yet", make=make)
+    database = configured_database("there are no keys yet", make=make)
     try:
-        if isinstance(place, Path) and not place.exists():
-            refuse_root(place.parent)
-        with closing(ApiKeys(place)) as store:
+        if isinstance(database, Path) and not database.exists():
+            refuse_root(database.parent)
+        with closing(ApiKeys(database)) as store:
             yield store
     except (AccessUnavailable, KeyRefused, PermissionError) as error:
         raise click.ClickException(str(error)) from error

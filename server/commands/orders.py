@@ -11,7 +11,7 @@ import click
 
 from orchestration.errors import OrchestrationError
 from orchestration.job import UNFINISHED, Job, JobQuery, Status
-from server.commands.common import database, printable, table
+from server.commands.common import configured_database, printable, table
 
 if TYPE_CHECKING:
     from orchestration.store.jobs import StoredJobs
@@ -101,9 +101,9 @@ def _store() -> Iterator["StoredJobs"]:
     """Open the existing job store; errors are printed as one line."""
     from orchestration.store.jobs import StoredJobs
 
-    place = database("there are no orders yet")
+    database = configured_database("there are no orders yet")
     try:
-        with closing(StoredJobs(place)) as store:
+        with closing(StoredJobs(database)) as store:
             yield store
     except OrchestrationError as error:
         raise click.ClickException(str(error)) from error

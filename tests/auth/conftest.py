@@ -1,4 +1,4 @@
-"""Programs that run beside the test, each a process of its own on the same database."""
+"""Programs that run during the test, each in a separate process on the same database."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def start_program() -> Iterator[Callable[[str, str], tuple[Callable[[str], None], Callable[[], str]]]]:
-    """Return a function that starts a program on a database and returns how to tell it a line and hear one."""
+    """Return a function that starts a program on a database and returns functions to write and read a line."""
     running: list[subprocess.Popen[str]] = []
 
     def start(program: str, place: str) -> tuple[Callable[[str], None], Callable[[], str]]:

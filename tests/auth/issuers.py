@@ -51,7 +51,7 @@ def signed(claims: dict[str, Any], key: PrivateKey, *, algorithm: str = "RS256",
 
 
 class FakeIssuer:
-    """Publishes `jwks`; `answers` replaces what a path answers, `delay` holds every answer up, `asked` counts them."""
+    """Publishes `jwks`; `answers` replaces the answer of a path, `delay` delays every answer, `asked` counts them."""
 
     def __init__(self) -> None:
         self.key = first_key()

@@ -63,7 +63,7 @@ class Keycloak:
         self.admin("POST", "/clients", {**client, "clientId": "test-other", "defaultClientScopes": scopes[:-1]})
 
     def other(self, realm: str) -> "Keycloak":
-        """Add another realm like this one, an issuer of its own; return it. Its `remove` takes it away again."""
+        """Add another realm like this one, with its own issuer; return it. `remove` deletes it."""
         other = Keycloak(self.url, realm=realm, admin=self._login["username"], password=self._login["password"])
         other.add_realm(_realm())
         other.prepare()
@@ -130,7 +130,7 @@ class Keycloak:
         return found
 
     def rotate_keys(self, *, keep: bool = True) -> None:
-        """Sign with a new key from now on; what the old ones signed stays good, or with `keep=False` does not."""
+        """Sign with a new key from now on; tokens of the old ones stay valid, unless `keep=False`."""
         old = [one for one in self.admin("GET", "/components?type=org.keycloak.keys.KeyProvider") if _signs(one)]
         priority = max(int(one["config"].get("priority", ["0"])[0]) for one in old) + 100
         self.admin(

@@ -1,4 +1,4 @@
-"""Who a caller is by address: what may be believed of `X-Forwarded-For`."""
+"""The address of a caller: the trusted part of `X-Forwarded-For`."""
 
 from ipaddress import ip_network
 
@@ -40,11 +40,11 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("fd0
         ("", ["203.0.113.9"], ""),
     ],
 )
-def test_the_client_is_the_rightmost_that_is_no_proxy_of_ours(peer: str, forwarded: list[str], client: str) -> None:
+def test_the_client_is_the_rightmost_untrusted_address(peer: str, forwarded: list[str], client: str) -> None:
     assert client_address(peer, forwarded, TRUSTED) == client
 
 
-def test_nobody_is_believed_unasked() -> None:
+def test_forwarded_headers_are_ignored_without_trusted_proxies() -> None:
     assert client_address("127.0.0.1", ["203.0.113.9"], []) == "127.0.0.1"
 
 
@@ -53,7 +53,7 @@ def test_a_forwarded_header_of_many_thousand_hops_is_read_no_further_than_needed
     assert client_address("10.0.0.1", [f"{forged}, x, 203.0.113.9"], TRUSTED) == "203.0.113.9"
 
 
-def test_the_addresses_of_one_customer_are_one() -> None:
+def test_the_addresses_of_one_ipv6_customer_count_as_one() -> None:
     """A customer has 2 to the power of 64 IPv6 addresses, or more: counted one by one none would ever be slowed."""
     assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff:ffff:ffff:ffff")
     assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")

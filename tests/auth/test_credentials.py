@@ -33,14 +33,14 @@ def of(*headers: tuple[str, str]) -> Credential | None:
         ("Authorization", f"BEARER {KEY.text} "),
     ],
 )
-def test_a_key_is_taken_in_every_form_that_a_client_can_send(header: tuple[str, str]) -> None:
+def test_a_key_is_accepted_in_every_documented_form(header: tuple[str, str]) -> None:
     credential = of(("accept", "*/*"), header)
     assert credential == Credential("key", KEY.text)
     assert credential is not None
     assert read_key(credential.value) == KEY
 
 
-def test_a_token_is_a_token_and_nothing_is_nothing() -> None:
+def test_a_token_and_missing_credentials_are_recognized() -> None:
     assert of(("authorization", f"Bearer {JWT}")) == Credential("token", JWT)
     assert of(("accept", "*/*")) is None
 
@@ -87,7 +87,7 @@ def test_two_credentials_are_refused(headers: list[tuple[str, str]]) -> None:
     ],
     ids=map(str, count(1)),  # a name with the key in it is another one in each process
 )
-def test_what_is_malformed_is_refused_not_guessed(value: str) -> None:
+def test_malformed_credentials_are_refused(value: str) -> None:
     """Taken for 'no credentials' it would be answered as to an anonymous caller, and nobody would find the mistake."""
     with pytest.raises(InvalidCredential):
         of(("authorization", value))
@@ -107,18 +107,18 @@ def test_a_secret_is_in_no_message_and_no_repr(value: str) -> None:
     ["", " ", f"{KEY.text}\x00", f"{KEY.text}\t{KEY.text}", f"{KEY.text}\xe9", "a" * 8200],
     ids=map(str, count(1)),
 )
-def test_the_header_of_keys_is_read_as_strictly(value: str) -> None:
+def test_the_header_of_keys_is_read_strictly(value: str) -> None:
     with pytest.raises(InvalidCredential):
         of(("x-api-key", value))
 
 
-def test_base64_with_anything_else_in_it_is_none() -> None:
-    """Python skips what is no Base64 unless told not to: what another program refuses would be let in here."""
+def test_base64_with_other_characters_is_refused() -> None:
+    """By default Python skips characters that are not Base64, so it would accept values that other programs refuse."""
     value = basic(f"x:{KEY.text}")
     with pytest.raises(InvalidCredential):
         of(("authorization", f"{value[:20]}!{value[20:]}"))
 
 
-def test_a_person_is_told_that_a_password_is_not_taken() -> None:
+def test_a_password_is_refused_with_an_explanation() -> None:
     with pytest.raises(InvalidCredential, match="password of a person is not accepted"):
         of(("authorization", basic("ann:secret")))

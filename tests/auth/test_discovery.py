@@ -14,7 +14,7 @@ KNOWN = {
 
 
 class Source:
-    """Answers with `metadata`, or is away; counts how often it is asked."""
+    """Answers with `metadata`, or is unavailable; counts the requests."""
 
     def __init__(self, metadata: dict[str, Any] | None) -> None:
         self.metadata = metadata
@@ -33,7 +33,7 @@ def discovery_of(source: Source) -> Discovery:
     return Discovery(source.ask, clock=lambda: source.now)
 
 
-def test_the_issuer_is_asked_when_it_is_needed_and_once_in_five_minutes() -> None:
+def test_the_issuer_is_asked_on_demand_and_once_in_five_minutes() -> None:
     async def run() -> None:
         source = Source(KNOWN)
         discovery = discovery_of(source)
@@ -50,7 +50,7 @@ def test_the_issuer_is_asked_when_it_is_needed_and_once_in_five_minutes() -> Non
     asyncio.run(run())
 
 
-def test_while_the_issuer_is_away_what_was_known_is_used() -> None:
+def test_cached_metadata_is_used_while_the_issuer_is_unavailable() -> None:
     async def run() -> None:
         source = Source(KNOWN)
         discovery = discovery_of(source)
@@ -63,7 +63,7 @@ def test_while_the_issuer_is_away_what_was_known_is_used() -> None:
     asyncio.run(run())
 
 
-def test_many_who_come_while_it_is_away_are_no_load_for_it() -> None:
+def test_many_requests_ask_an_unavailable_issuer_once() -> None:
     async def run() -> None:
         source = Source(None)
         discovery = discovery_of(source)
@@ -78,7 +78,7 @@ def test_many_who_come_while_it_is_away_are_no_load_for_it() -> None:
 
 
 @pytest.mark.parametrize("address", [None, 5, "http://sso.example.org/auth", "javascript:alert(1)", "//evil.example"])
-def test_people_are_sent_to_a_safe_address_alone(address: Any) -> None:
+def test_browsers_are_only_redirected_to_a_safe_address(address: Any) -> None:
     """A document that was changed on its way would send everybody to the attacker's copy of the login."""
     for name in ("authorization_endpoint", "end_session_endpoint"):
         discovery = discovery_of(Source({**KNOWN, name: address}))

@@ -1,4 +1,4 @@
-"""The issuer asked over HTTP: what it may answer, and how long it may take."""
+"""Requests to the issuer over HTTP: accepted answers and their time limit."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def problem(issuer: FakeIssuer, *, url: str | None = None, timeout: float = 2) -
     return str(caught.value)
 
 
-def test_the_discovery_document_tells_where_the_keys_are(issuer: FakeIssuer) -> None:
+def test_the_discovery_document_has_the_address_of_the_keys(issuer: FakeIssuer) -> None:
     asked = Issuer(issuer.url, algorithms=("RS256",), timeout=2)
     assert set(asyncio.run(asked.keys())) == {"first"}
     assert issuer.asked == [DISCOVERY, "/certs"]
@@ -41,7 +41,7 @@ def test_the_discovery_document_tells_where_the_keys_are(issuer: FakeIssuer) -> 
         ({"jwks_uri": "https:///certs"}, "not an https address"),
     ],
 )
-def test_a_discovery_document_of_somebody_else_is_not_followed(
+def test_a_discovery_document_of_another_issuer_is_refused(
     issuer: FakeIssuer, document: dict[str, Any], words: str
 ) -> None:
     usual = {} if document == {} else {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/certs"}
@@ -50,7 +50,7 @@ def test_a_discovery_document_of_somebody_else_is_not_followed(
     assert issuer.fetches == 0
 
 
-def test_the_issuer_is_compared_to_the_letter(issuer: FakeIssuer) -> None:
+def test_the_issuer_is_compared_exactly(issuer: FakeIssuer) -> None:
     assert "another issuer" in problem(issuer, url=f"{issuer.url}/")
 
 
@@ -68,23 +68,23 @@ def test_the_issuer_is_compared_to_the_letter(issuer: FakeIssuer) -> None:
         ((200, b"\xff"), "not JSON"),
     ],
 )
-def test_what_is_no_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple[int, bytes], words: str) -> None:
+def test_an_invalid_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple[int, bytes], words: str) -> None:
     issuer.answers[path] = answer
     assert words in problem(issuer)
 
 
-def test_without_a_key_that_signs_nothing_is_taken(issuer: FakeIssuer) -> None:
+def test_a_key_set_without_signing_keys_is_refused(issuer: FakeIssuer) -> None:
     issuer.jwks = []
     assert "no signing key" in problem(issuer)
 
 
-def test_the_whole_question_has_a_deadline(issuer: FakeIssuer) -> None:
+def test_the_whole_request_has_a_deadline(issuer: FakeIssuer) -> None:
     """Two answers that are each just in time take twice as long as a request may wait."""
     issuer.delay = 0.4
     assert "in time" in problem(issuer, timeout=0.6)
 
 
-def test_an_issuer_that_is_not_there_is_named_as_such(issuer: FakeIssuer) -> None:
+def test_an_unreachable_issuer_is_named(issuer: FakeIssuer) -> None:
     assert "cannot be reached" in problem(issuer, url="http://127.0.0.1:1/realms/land")
 
 
@@ -106,5 +106,5 @@ def test_an_issuer_that_is_not_there_is_named_as_such(issuer: FakeIssuer) -> Non
         ("", False),
     ],
 )
-def test_nobody_on_the_way_can_change_what_the_address_answers(url: str, *, safe: bool) -> None:
+def test_an_address_is_safe_only_with_tls_or_on_this_machine(url: str, *, safe: bool) -> None:
     assert is_safe_address(url) is safe

@@ -31,7 +31,7 @@ def refusal(verifier: TokenVerifier, token: str) -> str:
     return caught.value.reason
 
 
-def test_a_user_is_whom_keycloak_says(keycloak: Keycloak, verifier: TokenVerifier, ada: str) -> None:
+def test_a_user_has_the_identity_from_keycloak(keycloak: Keycloak, verifier: TokenVerifier, ada: str) -> None:
     assert asyncio.run(verifier.identify(keycloak.token("ada", "openid products production"))) == Identity(
         owner=f"{keycloak.issuer}|{ada}",
         email="ada@example.org",
@@ -55,11 +55,11 @@ def test_no_other_token_of_keycloak_is_an_access_token(keycloak: Keycloak, verif
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_token_for_another_server_is_not_for_this_one(keycloak: Keycloak, verifier: TokenVerifier) -> None:
+def test_a_token_for_another_server_is_refused(keycloak: Keycloak, verifier: TokenVerifier) -> None:
     assert "audience mapper" in refusal(verifier, keycloak.token("ada", client="test-other"))
 
 
-def test_a_program_is_its_service_account(keycloak: Keycloak, verifier: TokenVerifier) -> None:
+def test_a_program_has_the_identity_of_its_service_account(keycloak: Keycloak, verifier: TokenVerifier) -> None:
     account = keycloak.service_account("landcast-script")
     keycloak.withdraw(account, "gaf")
     before = asyncio.run(verifier.identify(keycloak.service_token()))
@@ -74,8 +74,8 @@ def test_a_program_is_its_service_account(keycloak: Keycloak, verifier: TokenVer
     keycloak.withdraw(account, "gaf")
 
 
-def test_the_realm_as_it_is_lets_nobody_in(keycloak: Keycloak) -> None:
-    """A secret or a password in the file would be everybody's; Keycloak makes one of its own for each import."""
+def test_the_shipped_realm_has_no_passwords_and_no_secrets(keycloak: Keycloak) -> None:
+    """A secret or a password in the file would be public; Keycloak makes a new one for each import."""
     text = REALM.read_text()
     realm = json.loads(text)
     assert "components" not in realm
@@ -95,7 +95,7 @@ def ours() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("client", [one["clientId"] for one in ours()])
-def test_no_client_takes_passwords_or_hands_tokens_to_a_browser(keycloak: Keycloak, client: str) -> None:
+def test_no_client_allows_password_or_implicit_grants(keycloak: Keycloak, client: str) -> None:
     found = keycloak.client(client)
     assert not found["directAccessGrantsEnabled"]
     assert not found["implicitFlowEnabled"]
@@ -106,7 +106,7 @@ def test_no_client_takes_passwords_or_hands_tokens_to_a_browser(keycloak: Keyclo
         assert not any("*" in address for address in found["redirectUris"])
 
 
-def test_the_server_has_the_addresses_that_keycloak_answers_to(keycloak: Keycloak) -> None:
+def test_the_configured_addresses_exist_in_keycloak(keycloak: Keycloak) -> None:
     found = keycloak.client("landcast")
     assert found["redirectUris"] == ["http://127.0.0.1:5000/auth/callback"]
     assert found["attributes"]["backchannel.logout.url"] == "http://127.0.0.1:5000/auth/backchannel-logout"

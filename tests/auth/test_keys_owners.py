@@ -21,17 +21,17 @@ from auth.keys.store import ApiKeys
 from auth.keys.text import InvalidKey
 from auth.token_endpoint import Client
 from tests.auth.keycloak import Keycloak
-from tests.places import BOTH, PlaceOf
+from tests.databases import BOTH, DatabaseOf
 from tests.ports import free_port
 
-both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+both = pytest.mark.parametrize("database_of", BOTH, indirect=True)
 _WRONG = "of nobody at all"
 ISSUER = "https://sso.example.org/realms/land"
 
 
 @pytest.fixture
-def keys(place_of: PlaceOf) -> Iterator[ApiKeys]:
-    with closing(ApiKeys(place_of())) as store:
+def keys(database_of: DatabaseOf) -> Iterator[ApiKeys]:
+    with closing(ApiKeys(database_of())) as store:
         yield store
 
 
@@ -79,7 +79,7 @@ def roles(keys: ApiKeys, text: str) -> frozenset[str]:
 
 
 @both
-def test_keys_end_with_their_person(
+def test_keys_of_a_deleted_user_end(
     keys: ApiKeys, keycloak: Keycloak, directory: KeycloakDirectory, person: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -97,7 +97,7 @@ def test_keys_end_with_their_person(
 
 
 @both
-def test_keys_of_who_is_disabled_wait_until_they_are_enabled(
+def test_keys_of_a_disabled_user_are_suspended_until_they_are_enabled(
     keys: ApiKeys, keycloak: Keycloak, directory: KeycloakDirectory, person: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -113,7 +113,7 @@ def test_keys_of_who_is_disabled_wait_until_they_are_enabled(
 
 
 @both
-def test_keys_lose_what_their_person_lost_and_get_it_back(
+def test_keys_lose_and_regain_the_rights_of_their_owner(
     keys: ApiKeys, keycloak: Keycloak, directory: KeycloakDirectory, person: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -138,7 +138,7 @@ def test_keys_lose_what_their_person_lost_and_get_it_back(
     ]
 
 
-def test_roles_of_the_client_count_given_directly_or_by_a_group(
+def test_client_roles_count_if_assigned_directly_or_by_a_group(
     keycloak: Keycloak, directory: KeycloakDirectory, person: str
 ) -> None:
     client = keycloak.client("landcast")["id"]
@@ -168,19 +168,19 @@ def program(keycloak: Keycloak) -> Iterator[str]:
 
 
 @both
-def test_a_program_has_no_sign_in_and_is_confirmed_all_the_same(
-    keys: ApiKeys, place_of: PlaceOf, keycloak: Keycloak, directory: KeycloakDirectory, program: str
+def test_a_service_account_is_confirmed_without_a_sign_in(
+    keys: ApiKeys, database_of: DatabaseOf, keycloak: Keycloak, directory: KeycloakDirectory, program: str
 ) -> None:
     text = make(keys, identity(keycloak, program, "geoville"))
-    place_of.run("update api_keys set rights_at = 1")
+    database_of.run("update api_keys set rights_at = 1")
     assert "suspended" in reason(keys, text)
     confirm_owners(keys, directory, keycloak.issuer)
     assert roles(keys, text) == {"geoville"}
 
 
 @both
-def test_while_keycloak_is_away_keys_sleep_after_the_trust_and_none_is_lost(
-    keys: ApiKeys, place_of: PlaceOf, keycloak: Keycloak, directory: KeycloakDirectory, person: str
+def test_keys_are_suspended_but_not_lost_while_keycloak_is_unavailable(
+    keys: ApiKeys, database_of: DatabaseOf, keycloak: Keycloak, directory: KeycloakDirectory, person: str
 ) -> None:
     text = make(keys, identity(keycloak, person, "user"))
     client = Client("landcast-owners", "no secret of anybody")
@@ -194,13 +194,13 @@ def test_while_keycloak_is_away_keys_sleep_after_the_trust_and_none_is_lost(
         with pytest.raises(IssuerUnreachable):
             confirm_owners(keys, wrong, keycloak.issuer)
     assert roles(keys, text) == {"user"}
-    place_of.run("update api_keys set rights_at = rights_at - 86401000000")
+    database_of.run("update api_keys set rights_at = rights_at - 86401000000")
     assert "suspended" in reason(keys, text)
     confirm_owners(keys, directory, keycloak.issuer)
     assert roles(keys, text) == {"user"}
 
 
-def test_a_service_account_without_the_right_is_told_so(keycloak: Keycloak, person: str) -> None:
+def test_a_service_account_without_the_role_is_reported(keycloak: Keycloak, person: str) -> None:
     with pytest.raises(
         IssuerUnreachable, match=r"403.*landcast-script needs a service account with the role view-users"
     ):
@@ -210,7 +210,7 @@ def test_a_service_account_without_the_right_is_told_so(keycloak: Keycloak, pers
     directory_of(keycloak).check()
 
 
-def test_the_account_of_the_check_sees_users_and_changes_nothing(keycloak: Keycloak, person: str) -> None:
+def test_the_account_of_the_check_can_only_view_users(keycloak: Keycloak, person: str) -> None:
     directory = directory_of(keycloak)
     client = keycloak.client("landcast")["id"]
     attempts: tuple[Callable[[KeycloakAdmin], object], ...] = (
@@ -226,7 +226,7 @@ def test_the_account_of_the_check_sees_users_and_changes_nothing(keycloak: Keycl
 
 
 @pytest.mark.parametrize("subject", ["../clients", "a b", "ä", "?max=1", "%2e%2e", "..", ".", "", "a/b", "\u2026"])
-def test_a_subject_is_no_path(directory: KeycloakDirectory, subject: str) -> None:
+def test_a_subject_cannot_change_the_path(directory: KeycloakDirectory, subject: str) -> None:
     try:
         found = directory.ask(subject)
     except IssuerUnreachable:
@@ -249,8 +249,8 @@ class Scripted:
         return answer
 
 
-def test_owners_of_another_issuer_are_not_asked_for(place_of: PlaceOf) -> None:
-    with closing(ApiKeys(place_of())) as keys:
+def test_owners_of_another_issuer_are_not_asked_for(database_of: DatabaseOf) -> None:
+    with closing(ApiKeys(database_of())) as keys:
         text = make(keys, Identity("https://other.example.org|ann", subject="ann", method="session"))
         directory = Scripted(None)
         confirm_owners(keys, directory, ISSUER)
@@ -258,8 +258,8 @@ def test_owners_of_another_issuer_are_not_asked_for(place_of: PlaceOf) -> None:
         keys.identify(text)
 
 
-def test_one_who_cannot_be_asked_for_keeps_nobody_else_waiting(place_of: PlaceOf) -> None:
-    with closing(ApiKeys(place_of())) as keys:
+def test_a_failing_lookup_of_one_owner_delays_no_other(database_of: DatabaseOf) -> None:
+    with closing(ApiKeys(database_of())) as keys:
         texts = [make(keys, Identity(f"{ISSUER}|{name}", subject=name, method="session")) for name in "abcdefg"]
         odd = IssuerUnreachable("Keycloak answers 400")
         directory = Scripted(odd, None, odd, odd, odd)
@@ -270,9 +270,11 @@ def test_one_who_cannot_be_asked_for_keeps_nobody_else_waiting(place_of: PlaceOf
         keys.identify(texts[0])
 
 
-def test_it_is_tried_again_after_a_failure_and_said_once(place_of: PlaceOf, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_check_is_repeated_and_reported_once(
+    database_of: DatabaseOf, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    with closing(ApiKeys(place_of())) as keys:
+    with closing(ApiKeys(database_of())) as keys:
         text = make(keys, Identity(f"{ISSUER}|ann", subject="ann", roles=frozenset({"user"}), method="session"))
         away = IssuerUnreachable("Keycloak cannot be reached")
         directory = Scripted(away, away, Person(enabled=True, rights=Rights()))
@@ -284,7 +286,7 @@ def test_it_is_tried_again_after_a_failure_and_said_once(place_of: PlaceOf, capl
     ]
 
 
-def test_the_worker_asks(keycloak: Keycloak, person: str, tmp_path: Path) -> None:
+def test_the_worker_confirms_owners(keycloak: Keycloak, person: str, tmp_path: Path) -> None:
     """`landcast work` alone does it, which is the process that `serve` starts."""
     with closing(ApiKeys(tmp_path / "orders.sqlite")) as keys:
         text = make(keys, identity(keycloak, person, "user"))

@@ -13,7 +13,7 @@ def test_a_key_is_read_as_it_was_written() -> None:
     assert key_id_of(key.text) == key.id
 
 
-def test_no_two_keys_are_alike_and_each_has_256_random_bits() -> None:
+def test_keys_are_unique_with_256_random_bits() -> None:
     keys = [new_key() for _ in range(200)]
     assert len({key.id for key in keys}) == len({key.text for key in keys}) == 200
     secrets = [re.fullmatch(r"lc_[0-9a-z]{12}_([0-9A-Za-z]{43})[0-9A-Za-z]{6}", key.text) for key in keys]
@@ -24,7 +24,7 @@ def test_no_two_keys_are_alike_and_each_has_256_random_bits() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 3, 14, 15, 16, 40, 58, 59, 64])
-def test_a_mistyped_key_is_told_without_a_look_into_the_database(place: int) -> None:
+def test_a_mistyped_key_is_detected_without_the_database(place: int) -> None:
     text = new_key().text
     wrong = text[:place] + ("x" if text[place] != "x" else "y") + text[place + 1 :]
     with pytest.raises(InvalidKey, match=r"mistyped|not an API key"):
@@ -32,21 +32,21 @@ def test_a_mistyped_key_is_told_without_a_look_into_the_database(place: int) -> 
 
 
 @pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t + "0", lambda t: t + "\n", str.upper, lambda _: ""])
-def test_what_is_no_whole_key_is_none(change: "type[str]") -> None:
+def test_an_incomplete_key_is_invalid(change: "type[str]") -> None:
     text = change(new_key().text)
     with pytest.raises(InvalidKey):
         read_key(text)
 
 
-def test_signs_that_only_look_like_digits_are_none() -> None:
+def test_characters_that_only_look_like_digits_are_invalid() -> None:
     """`\\d` and `int` take the digits of every script: two texts would be one key."""
     key = new_key()
     with pytest.raises(InvalidKey):
         read_key(f"lc_{'\u0661' * 12}_{key.text[16:]}")
 
 
-def test_a_checksum_that_another_program_makes_is_the_same() -> None:
-    """The form is a promise to scanners: CRC-32 of what stands before, six signs, 0-9A-Za-z."""
+def test_the_checksum_matches_an_independent_implementation() -> None:
+    """Secret scanners rely on the form: the CRC-32 of the preceding text in six characters, 0-9A-Za-z."""
     assert read_key("lc_0123456789ab_" + "A" * 43 + "0Ua0AJ").id == "0123456789ab"
 
 
@@ -60,5 +60,5 @@ def test_a_key_is_in_no_repr_and_no_error() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_what_is_stored_is_32_bytes_whatever_is_presented() -> None:
+def test_the_stored_hash_always_has_32_bytes() -> None:
     assert len(digest("\ud800 no text of any encoding")) == 32

@@ -1,7 +1,7 @@
 import pytest
 
 from auth.access import UNLIMITED, Limits
-from auth.limits import EVERYWHERE, Extent, LimitExceeded, max_open
+from auth.policy import EVERYWHERE, Extent, LimitExceeded, max_open
 from products.area import read_area
 from products.nations import find_nation
 from products.nations.outline import outline_of
@@ -22,7 +22,7 @@ def test_an_order_beyond_the_limit_names_it() -> None:
         max_open((Limits(km2=75),), EVERYWHERE)
 
 
-def test_an_order_reaches_beyond_its_area() -> None:
+def test_an_order_beyond_its_area_is_refused() -> None:
     within = Limits(within=POLAND)
     assert max_open((within,), read_area({"bbox": [23.0, 52.6, 23.1, 52.7]})) is None
     assert max_open((within,), POLAND) is None
@@ -32,7 +32,7 @@ def test_an_order_reaches_beyond_its_area() -> None:
             max_open((within,), place)
 
 
-def test_what_is_nowhere_has_no_size() -> None:
+def test_an_order_without_an_area_has_no_size() -> None:
     assert max_open((Limits(km2=1, within=BOX, open_orders=3),), None) == 3
 
 

@@ -9,24 +9,24 @@ import pytest
 
 from auth.logins import PendingLogins
 from auth.session import digest, new_secret
-from tests.places import BOTH, IN_A_PROCESS, PlaceOf
+from tests.databases import BOTH, IN_A_PROCESS, DatabaseOf
 
-both = pytest.mark.parametrize("place_of", BOTH, indirect=True)
+both = pytest.mark.parametrize("database_of", BOTH, indirect=True)
 StartProgram = Callable[[str, str], tuple[Callable[[str], None], Callable[[], str]]]
 
 
 @pytest.fixture
-def logins(place_of: PlaceOf) -> Iterator[PendingLogins]:
-    with closing(PendingLogins(place_of())) as store:
+def logins(database_of: DatabaseOf) -> Iterator[PendingLogins]:
+    with closing(PendingLogins(database_of())) as store:
         yield store
 
 
-def count(place_of: PlaceOf) -> int:
-    return int(place_of.run("select count(*) from pending_logins")[0][0])
+def count(database_of: DatabaseOf) -> int:
+    return int(database_of.run("select count(*) from pending_logins")[0][0])
 
 
 @both
-def test_a_login_comes_back_as_it_was_begun_exactly_once(logins: PendingLogins) -> None:
+def test_a_login_is_returned_exactly_once(logins: PendingLogins) -> None:
     """A code and state that leaked from a log or a browser's history are worth nothing after their use."""
     login = logins.begin("/collections?f=html")
     assert logins.take(login.state, login.browser) == login
@@ -35,7 +35,7 @@ def test_a_login_comes_back_as_it_was_begun_exactly_once(logins: PendingLogins) 
 
 @both
 def test_a_login_is_finished_only_in_the_browser_it_was_begun_in(logins: PendingLogins) -> None:
-    """Login CSRF: an attacker begins a login, and sends the way back with a code of theirs to a victim."""
+    """Login CSRF: an attacker starts a login, and sends the callback with their code to a victim."""
     attackers, victims = logins.begin("/"), logins.begin("/")
     assert logins.take(attackers.state, victims.browser) is None
     assert logins.take(attackers.state, new_secret()) is None
@@ -52,7 +52,7 @@ def test_the_challenge_is_that_of_the_verifier(logins: PendingLogins) -> None:
 
 
 @both
-def test_every_secret_is_another_and_in_no_repr(logins: PendingLogins) -> None:
+def test_every_secret_is_unique_and_in_no_repr(logins: PendingLogins) -> None:
     secrets = [secret for _ in range(20) for secret in _secrets(logins)]
     assert len(set(secrets)) == 80
     login = logins.begin("/")
@@ -66,28 +66,28 @@ def _secrets(logins: PendingLogins) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("state", ["", "x" * 43, "\ud800" * 43, "x" * 100_000])
 @both
-def test_a_state_that_is_none_is_no_login(logins: PendingLogins, state: str) -> None:
+def test_an_invalid_state_is_no_login(logins: PendingLogins, state: str) -> None:
     login = logins.begin("/")
     assert logins.take(state, login.browser) is None
 
 
 @both
-def test_a_login_that_takes_too_long_is_over(logins: PendingLogins, place_of: PlaceOf) -> None:
+def test_a_login_that_takes_too_long_is_over(logins: PendingLogins, database_of: DatabaseOf) -> None:
     login = logins.begin("/")
-    place_of.run("update pending_logins set expires = expires - 600000000")
+    database_of.run("update pending_logins set expires = expires - 600000000")
     assert logins.take(login.state, login.browser) is None
     logins.begin("/")
-    assert count(place_of) == 1
+    assert count(database_of) == 1
 
 
 @both
-def test_logins_that_nobody_comes_back_from_are_bounded(
-    logins: PendingLogins, place_of: PlaceOf, monkeypatch: pytest.MonkeyPatch
+def test_unfinished_logins_are_bounded(
+    logins: PendingLogins, database_of: DatabaseOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Anybody may begin a login: a flood of them must not fill the disk, nor shut out who begins one now."""
+    """Anybody can start a login: a flood of them must neither fill the disk nor prevent new logins."""
     monkeypatch.setattr("auth.logins.MOST", 5)
     begun = [logins.begin("/") for _ in range(12)]
-    assert count(place_of) == 5
+    assert count(database_of) == 5
     assert logins.take(begun[0].state, begun[0].browser) is None
     assert logins.take(begun[-1].state, begun[-1].browser) == begun[-1]
 
@@ -95,7 +95,7 @@ def test_logins_that_nobody_comes_back_from_are_bounded(
 _TAKE = (
     IN_A_PROCESS
     + """from auth.logins import PendingLogins
-logins = PendingLogins(place)
+logins = PendingLogins(database)
 print("ready")
 for line in sys.stdin:
     print(logins.take(*line.split()) is not None)
@@ -104,10 +104,10 @@ for line in sys.stdin:
 
 
 @both
-def test_of_two_processes_that_take_one_login_exactly_one_gets_it(
-    logins: PendingLogins, place_of: PlaceOf, start_program: StartProgram
+def test_only_one_of_two_processes_gets_a_login(
+    logins: PendingLogins, database_of: DatabaseOf, start_program: StartProgram
 ) -> None:
-    servers = [start_program(_TAKE, place_of.text) for _ in range(3)]
+    servers = [start_program(_TAKE, database_of.text) for _ in range(3)]
     for _, hear in servers:
         assert hear() == "ready"
     for _ in range(40):
@@ -118,9 +118,9 @@ def test_of_two_processes_that_take_one_login_exactly_one_gets_it(
 
 
 @both
-def test_what_nobody_came_back_from_is_forgotten(logins: PendingLogins, place_of: PlaceOf) -> None:
+def test_unfinished_logins_are_removed(logins: PendingLogins, database_of: DatabaseOf) -> None:
     logins.begin("/")
     old = logins.begin("/")
     assert logins.sweep() == 0
-    place_of.run("update pending_logins set expires = 1 where state = :state", state=digest(old.state))
-    assert (logins.sweep(), count(place_of)) == (1, 1)
+    database_of.run("update pending_logins set expires = 1 where state = :state", state=digest(old.state))
+    assert (logins.sweep(), count(database_of)) == (1, 1)

@@ -1,4 +1,4 @@
-"""The policy, as tables of who may do what, written by hand."""
+"""The policy, as hand-written tables of callers and their rights."""
 
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,14 @@ def test_the_example_keeps_the_old_rules(action: str, resource: str | None, answ
     assert "".join("ny"[may(decide, caller, action, resource)] for caller in callers) == answers
 
 
-def test_what_no_grant_allows_is_refused_with_what_is_missing() -> None:
+def test_an_action_without_a_grant_is_refused_with_what_is_missing() -> None:
     decide = read_policy(EXAMPLE, KNOWN)
     verdict = decide(NOBODY_ELSE, Access(Action.EXECUTE, "extract-product"))
     assert not verdict.allowed
     assert verdict.reason == "execute of extract-product needs role admin or role user"
 
 
-def test_an_open_server_lets_its_one_caller_do_everything_and_nobody_else() -> None:
+def test_only_the_local_caller_of_an_open_server_may_do_everything() -> None:
     assert may(OPEN, LOCAL, "administer")
     assert not may(OPEN, ANONYMOUS, "discover", "parks")
     assert not may(OPEN, ADMIN, "discover", "parks")
@@ -96,7 +96,7 @@ def test_an_open_server_lets_its_one_caller_do_everything_and_nobody_else() -> N
         Identity(f"{ISSUER}|b", subject="b", method="session"),
     ],
 )
-def test_any_one_word_suffices(identity: Identity) -> None:
+def test_any_member_of_who_suffices(identity: Identity) -> None:
     document = {
         "roles": ["boss"],
         "grants": {
@@ -131,15 +131,39 @@ def test_a_scope_is_a_scope_and_no_role() -> None:
         ("order", "administer", None, False),
     ],
 )
-def test_a_key_does_what_it_is_made_for_whatever_its_owner_may(
-    scope: KeyScope, action: str, resource: str | None, *, allowed: bool
-) -> None:
+def test_a_key_is_limited_by_its_scope(scope: KeyScope, action: str, resource: str | None, *, allowed: bool) -> None:
     """Attack: a key for a map, found in a QGIS project, orders or administers."""
     decide = read_policy(EXAMPLE, KNOWN)
     assert may(decide, by_key(scope, "admin"), action, resource) is allowed
 
 
-def test_each_grant_suffices_alone_so_the_least_restricted_counts() -> None:
+def test_a_verdict_is_cached_for_its_caller_and_access() -> None:
+    decide = read_policy(EXAMPLE, KNOWN)
+    access = Access(Action.READ_ITEMS, "parks")
+    assert decide(USER, access) is decide(known("user", "user"), access)
+    again = known("user")  # the same person, whose role is gone
+    assert (may(decide, USER, "execute", "extract-product"), may(decide, again, "execute", "extract-product")) == (
+        True,
+        False,
+    )
+    one = KeyIdentity(USER.owner, subject="user", roles=USER.roles, method="key", key_id="k", key_scope="order")
+    other = KeyIdentity(USER.owner, subject="user", roles=USER.roles, method="key", key_id="k", key_scope="read")
+    assert (may(decide, one, "execute", "extract-product"), may(decide, other, "execute", "extract-product")) == (
+        True,
+        False,
+    )
+
+
+def test_invented_names_are_not_cached() -> None:
+    """Attack: fill the memory with verdicts on long ids that do not exist."""
+    decide = read_policy(EXAMPLE, KNOWN)
+    may(decide, USER, "read-items", "parks")
+    for number in range(10):
+        assert not may(decide, USER, "read-items", f"{'x' * 1000}{number}")
+    assert len(decide._verdicts) == 1
+
+
+def test_the_least_restricted_grant_counts() -> None:
     everybody = {"who": "public", "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"}
     decide = policy(public=everybody, users={"who": {"role": "user"}, "may": "read-items", "collections": "parks"})
     assert decide(ANONYMOUS, Access(Action.READ_ITEMS, "parks")).rows == ("iucn = 'II'",)
@@ -147,7 +171,7 @@ def test_each_grant_suffices_alone_so_the_least_restricted_counts() -> None:
     assert decide(ANONYMOUS, Access(Action.DISCOVER, "parks")).rows is None
 
 
-def test_restrictions_of_several_grants_add_up() -> None:
+def test_restrictions_of_several_grants_are_combined() -> None:
     box = "POLYGON((20 50, 21 50, 21 51, 20 51, 20 50))"
     grant = {"who": "public", "may": "read-map", "collections": "clcplus-raster"}
     decide = policy(
@@ -230,19 +254,19 @@ READ: dict[str, Any] = {"who": "public", "may": "read-items", "collections": "pa
         ({"who": "public", "may": "administer", "collections": "*"}, "grants.g.collections: no action in may applies"),
     ],
 )
-def test_a_mistake_is_named_and_never_dropped(grant: Any, problem: str) -> None:
+def test_a_mistake_is_named_and_never_ignored(grant: Any, problem: str) -> None:
     with pytest.raises(InvalidPolicy) as caught:
         policy(g=grant)
     assert any(each.startswith(problem) for each in caught.value.problems), caught.value.problems
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"grants": {}}, {"grants": []}, {"grants": {"g": {}}, "x": 1}])
-def test_a_document_that_is_no_policy_is_refused(document: Any) -> None:
+def test_a_document_that_is_not_a_policy_is_refused(document: Any) -> None:
     with pytest.raises(InvalidPolicy):
         policy_of(document, KNOWN)
 
 
-def test_a_restriction_that_another_of_its_name_would_displace_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_restriction_is_refused(tmp_path: Path) -> None:
     """Mistake: of two members of one name YAML's readers keep the last; here that lifts the limit, or the grant."""
     order = "who: public, may: execute, processes: echo"
     for number, text in enumerate(
@@ -261,7 +285,7 @@ def test_a_restriction_that_another_of_its_name_would_displace_is_refused(tmp_pa
 
 
 @pytest.mark.parametrize("text", ["grants: [", "\x00"])
-def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "policy.yml").write_text(text)
     with pytest.raises(InvalidPolicy):
         read_policy(tmp_path / "policy.yml", KNOWN)
@@ -276,7 +300,7 @@ def test_every_mistake_is_named_at_once() -> None:
     assert len(caught.value.problems) == 4
 
 
-def test_what_is_switched_off_counts_as_known() -> None:
+def test_switched_off_processes_count_as_known() -> None:
     assert "apply-model" in shipped_names()
     assert "parks" in COLLECTIONS
     policy(g={"who": "public", "may": "execute", "processes": ["sample-extraction-testing", "area-statistics"]})

@@ -17,7 +17,7 @@ def test_keys_are_found_by_their_id() -> None:
     assert {kid: set(key.by_algorithm) for kid, key in found.items()} == {"rsa": {"RS256"}, "curve": {"ES256"}}
 
 
-def test_a_key_that_names_no_algorithm_is_for_those_it_fits() -> None:
+def test_a_key_without_an_algorithm_works_for_those_of_its_type() -> None:
     key = {name: value for name, value in RSA.items() if name != "alg"}
     assert set(signing_keys({"keys": [key]}, ("RS256", "PS512", "ES256"))["rsa"].by_algorithm) == {"RS256", "PS512"}
 
@@ -44,21 +44,21 @@ UNTRUSTED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("jwk", [row[1] for row in UNTRUSTED], ids=[row[0] for row in UNTRUSTED])
-def test_a_key_is_passed_over_alone(jwk: Any) -> None:
+def test_an_unusable_key_does_not_affect_the_others(jwk: Any) -> None:
     assert set(signing_keys({"keys": [jwk, jwk_of(ec_key(), "curve")]}, BOTH)) == {"curve"}
 
 
 @pytest.mark.parametrize("key_set", [None, [], {}, {"keys": None}, {"keys": {"rsa": RSA}}])
-def test_what_is_no_key_set_has_no_keys(key_set: Any) -> None:
+def test_an_invalid_key_set_has_no_keys(key_set: Any) -> None:
     assert signing_keys(key_set, BOTH) == {}
 
 
-def test_of_two_keys_with_one_id_the_first_is_taken() -> None:
+def test_the_first_of_two_keys_with_one_id_is_used() -> None:
     found = signing_keys({"keys": [RSA, jwk_of(rsa_key(), "rsa")]}, BOTH)
     assert found == signing_keys({"keys": [RSA]}, BOTH)
 
 
-def test_a_key_is_the_same_as_long_as_the_same_is_published() -> None:
+def test_a_key_that_is_published_again_is_equal() -> None:
     again = signing_keys({"keys": [dict(reversed(RSA.items()))]}, BOTH)
     assert again == signing_keys({"keys": [RSA]}, BOTH)
     assert again != signing_keys({"keys": [jwk_of(rsa_key(), "rsa")]}, BOTH)

@@ -8,7 +8,7 @@ EVE, ANN = "203.0.113.9", "198.51.100.1"
 
 
 class Clock:
-    """A time that passes when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -54,7 +54,7 @@ def test_a_wait_ends_and_failures_are_forgotten() -> None:
     assert wait_of(throttle) == 0
 
 
-def test_an_owner_is_not_locked_out_by_somebody_who_guesses_at_the_id_of_the_key() -> None:
+def test_guesses_with_the_id_of_a_key_do_not_lock_out_its_owner() -> None:
     """Ids are no secret: were failures counted by id alone, anybody could shut a key from anywhere."""
     throttle = Throttle(clock=Clock())
     fail(throttle, 1000)
@@ -62,7 +62,7 @@ def test_an_owner_is_not_locked_out_by_somebody_who_guesses_at_the_id_of_the_key
     assert wait_of(throttle, ANN, credential="right") == 0
 
 
-def test_a_credential_that_was_right_is_not_slowed_by_neighbours_behind_the_same_address() -> None:
+def test_a_valid_credential_is_not_slowed_by_others_at_the_same_address() -> None:
     throttle = Throttle(clock=Clock())
     throttle.succeeded(throttle.attempt(EVE, "key", "right"))
     fail(throttle, 1000)
@@ -71,15 +71,15 @@ def test_a_credential_that_was_right_is_not_slowed_by_neighbours_behind_the_same
     assert wait_of(throttle, name="another user", credential="right") > 0
 
 
-def test_a_credential_that_is_right_no_more_is_slowed_like_any() -> None:
-    """Else a revoked key would be asked for without end, each time with a look into the database."""
+def test_an_invalidated_credential_is_slowed_like_any_other() -> None:
+    """Otherwise a revoked key could be used without end, each time with a query of the database."""
     throttle = Throttle(clock=Clock())
     throttle.succeeded(throttle.attempt(EVE, "key", "revoked"))
     fail(throttle, BY_NAME.free + 1, credential="revoked")
     assert wait_of(throttle, credential="revoked") > 0
 
 
-def test_what_has_no_name_is_counted_by_address_alone() -> None:
+def test_credentials_without_a_name_are_counted_by_address_only() -> None:
     """Refresh tokens have no name: ten that were bad, from one address, are no reason to slow all others from there."""
     throttle = Throttle(clock=Clock())
     fail(throttle, BY_ADDRESS.free, name="")
@@ -96,7 +96,7 @@ def test_many_names_from_one_address_are_slowed_too() -> None:
     assert wait_of(throttle, ANN, name="yet another") == 0
 
 
-def test_a_success_resets_its_name_not_its_address() -> None:
+def test_a_success_resets_the_count_of_its_name_but_not_of_its_address() -> None:
     """An attacker with a key of their own would else reset the count between guesses at others."""
     throttle = Throttle(clock=Clock())
     for number in range(BY_ADDRESS.free + 1):
@@ -125,13 +125,13 @@ def test_memory_is_bounded_however_many_addresses_and_names_fail() -> None:
     assert max(len(name) for _, name in throttle._names._kept) == 64
 
 
-def test_so_many_failures_that_a_power_of_two_would_overflow_are_one_longest_wait() -> None:
+def test_a_huge_number_of_failures_has_the_longest_wait() -> None:
     throttle = Throttle(clock=Clock())
     fail(throttle, 3000)
     assert wait_of(throttle) == 60
 
 
-def test_a_credential_is_not_kept_and_not_shown() -> None:
+def test_a_credential_is_neither_kept_nor_shown() -> None:
     throttle, other = Throttle(), Throttle()
     attempt = throttle.attempt(EVE, "ann", "hunter2")
     assert "hunter2" not in repr(attempt)

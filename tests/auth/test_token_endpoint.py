@@ -24,7 +24,7 @@ def test_a_start_does_not_wait_for_python_keycloak() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_keycloak_is_believed_by_the_certificates_of_the_machine(issuer: FakeIssuer) -> None:
+def test_the_certificate_of_keycloak_is_checked_with_the_system_store(issuer: FakeIssuer) -> None:
     """As the issuer's keys are fetched: one address with two answers on whom to trust helps nobody."""
     endpoint = endpoint_of(issuer)
     with endpoint._borrowed() as asked:
@@ -34,7 +34,7 @@ def test_keycloak_is_believed_by_the_certificates_of_the_machine(issuer: FakeIss
         assert asked.connection.max_retries == 0  # a code that is sent twice ends the session that it began
 
 
-def test_a_connection_is_lent_to_one_thread_and_used_again(issuer: FakeIssuer) -> None:
+def test_a_connection_is_used_by_one_thread_at_a_time(issuer: FakeIssuer) -> None:
     issuer.answers[PATH] = (200, b'{"access_token": "x"}')
     issuer.delay = 0.1
     endpoint = endpoint_of(issuer)
@@ -50,7 +50,7 @@ def test_a_connection_is_lent_to_one_thread_and_used_again(issuer: FakeIssuer) -
     ]
 
 
-def test_a_secret_that_was_lent_is_not_kept(issuer: FakeIssuer) -> None:
+def test_a_secret_of_a_caller_is_not_kept(issuer: FakeIssuer) -> None:
     issuer.answers[PATH] = (200, b'{"access_token": "x"}')
     endpoint = endpoint_of(issuer)
 
@@ -76,7 +76,7 @@ def test_a_secret_that_was_lent_is_not_kept(issuer: FakeIssuer) -> None:
         (400, b'{"error": 1}', "refused"),
     ],
 )
-def test_a_refusal_is_told_by_its_word(issuer: FakeIssuer, status: int, body: bytes, error: str) -> None:
+def test_a_refusal_has_its_error_code(issuer: FakeIssuer, status: int, body: bytes, error: str) -> None:
     issuer.answers[PATH] = (status, body)
     with pytest.raises(GrantRefused) as caught:
         asyncio.run(endpoint_of(issuer).refresh("x"))
@@ -86,14 +86,14 @@ def test_a_refusal_is_told_by_its_word(issuer: FakeIssuer, status: int, body: by
 @pytest.mark.parametrize(
     ("status", "body"), [(500, b""), (404, b"{}"), (429, b""), (200, b"x"), (200, b"[]"), (400, b"[]")]
 )
-def test_an_answer_that_is_none_is_an_issuer_that_is_away(issuer: FakeIssuer, status: int, body: bytes) -> None:
+def test_an_invalid_answer_means_an_unavailable_issuer(issuer: FakeIssuer, status: int, body: bytes) -> None:
     issuer.answers[PATH] = (status, body)
     with pytest.raises(IssuerUnreachable):
         asyncio.run(endpoint_of(issuer).refresh("x"))
 
 
 def test_a_keycloak_that_hangs_is_not_waited_for(issuer: FakeIssuer) -> None:
-    """However many ask: those beyond what may be open at once are told so in twice the time at most."""
+    """Requests beyond the limit of concurrent ones are refused within twice the timeout."""
     issuer.delay = 4
     endpoint = endpoint_of(issuer, timeout=1)
 
@@ -111,7 +111,7 @@ def test_a_keycloak_that_hangs_is_not_waited_for(issuer: FakeIssuer) -> None:
 
 
 @pytest.mark.parametrize("issuer", ["https://sso.example.org", "https://sso.example.org/land"])
-def test_another_issuer_than_keycloak_is_not_asked(issuer: str) -> None:
+def test_only_keycloak_is_asked(issuer: str) -> None:
     endpoint = TokenEndpoint(issuer, Client("landcast", None), timeout=1)
     with pytest.raises(IssuerUnreachable, match="must be a Keycloak realm"):
         asyncio.run(endpoint.refresh("x"))

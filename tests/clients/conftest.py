@@ -58,7 +58,7 @@ class Guarded:
 
 @pytest.fixture(scope="session")
 def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """Return a running server, to whose callers without credentials nothing is given."""
+    """Return a running server that gives nothing to callers without credentials."""
     folder = tmp_path_factory.mktemp("guarded")
     state = folder / "state"
     state.mkdir()
@@ -83,7 +83,7 @@ def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathF
 
 
 def run(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end, whatever that is, with these environment variables; none says how to reach a server.
+    """Run a program to its end, with these environment variables and none that names a server.
 
     GDAL's cache of what `OGCAPI:` reads is forgotten: else it would be in the way of the next.
     """

@@ -13,7 +13,7 @@ from tests.server.served import eventually
 
 
 class Caller:
-    """Sends one request and returns what the audit log says of it."""
+    """Sends one request and returns its lines of the audit log."""
 
     def __init__(self, guarded: Guarded) -> None:
         self.guarded = guarded
@@ -50,7 +50,7 @@ def told(lines: list[dict[str, Any]], *members: str) -> list[tuple[Any, ...]]:
     return [tuple(line.get(member) for member in members) for line in lines]
 
 
-def test_a_line_says_who_what_which_by_which_rule_and_key(caller: Caller, guarded: Guarded) -> None:
+def test_a_line_has_caller_action_resource_rule_and_key(caller: Caller, guarded: Guarded) -> None:
     status, (line,) = caller.ask(FILE, "HEAD", headers=caller.by_key)
     assert status == 200
     owner = guarded.keycloak.admin("GET", "/users?username=quinn")[0]["id"]
@@ -94,7 +94,7 @@ def test_every_decision_is_one_line(caller: Caller, guarded: Guarded) -> None:
         assert told(lines, "by", "action", "resource", "decision") == [line], path
 
 
-def test_what_is_public_is_no_decision(caller: Caller) -> None:
+def test_public_resources_have_no_line(caller: Caller) -> None:
     for path in ("/", "/conformance", "/openapi", "/collections", "/health/live"):
         assert caller.ask(path) == (200, [])
 
@@ -110,7 +110,7 @@ def test_an_order_and_its_result_name_the_job(caller: Caller, guarded: Guarded) 
     assert line["reason"] == "dismiss-own-jobs of echo is not granted to you"
 
 
-def test_what_is_presented_and_wrong_is_named_without_what_it_is(caller: Caller, guarded: Guarded) -> None:
+def test_refused_credentials_have_a_line_without_the_credentials(caller: Caller, guarded: Guarded) -> None:
     wrong = guarded.key[:-1] + ("0" if guarded.key[-1] != "0" else "1")
     status, (line,) = caller.ask("/", headers={"X-Api-Key": wrong})
     assert (status, line["who"], line["action"], line["address"]) == (401, "unknown", "bad-credentials", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""GDAL as people use it, with a key or a token, on a server that gives nothing to who has none.
+"""GDAL with a key or a token, on a server that requires one.
 
 The GDAL of the system is the one that Debian has (3.6 or newer), the one in rasterio is 3.12.
 """
@@ -85,8 +85,8 @@ def test_the_coverage_is_read(guarded: Guarded, tmp_path: Path, way: Way) -> Non
     assert (west < 15.6, south < 49.2, east > 23.9, north > 53.9) == (True, True, True, True)
 
 
-def test_without_a_key_gdal_says_so(guarded: Guarded) -> None:
-    """What is known of and not given is 401; what is not known of is not there.
+def test_without_a_key_gdal_reports_401_or_404(guarded: Guarded) -> None:
+    """A discoverable file is 401, a hidden one 404.
 
     The coverage's pieces are refused one by one, and GDAL goes on without them.
     """
@@ -98,7 +98,7 @@ def test_without_a_key_gdal_says_so(guarded: Guarded) -> None:
     assert (done.returncode, "there is no collection 'parks'" in done.stderr) == (1, True), done.stderr
 
 
-def test_with_a_wrong_key_gdal_says_so(guarded: Guarded) -> None:
+def test_with_a_wrong_key_gdal_reports_it(guarded: Guarded) -> None:
     wrong = {"GDAL_HTTP_USERPWD": f"{guarded.key_id}:{guarded.secret[:-9]}"}
     done = run("gdalinfo", f"/vsicurl/{guarded.url}{FILE}", **wrong)
     assert (done.returncode, "HTTP response code: 401" in done.stderr) == (1, True)

@@ -55,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def test_gdal_reads_them(served: str) -> None:
+def test_gdal_reads_unusual_layers(served: str) -> None:
     """Its layers are those of the server; ids, names, filters by place and the values of odd columns arrive."""
     done = run("ogrinfo", "-ro", f"OAPIF:{served}", *COUNTS)
     assert done.returncode == 0, done.stderr
@@ -75,7 +75,7 @@ def test_gdal_reads_them(served: str) -> None:
     assert re.findall(r"Feature Count: (\d+)", near.stdout) == ["1", "1"], near.stdout
 
 
-def test_qgis_reads_them(served: str, tmp_path: Path) -> None:
+def test_qgis_reads_unusual_layers(served: str, tmp_path: Path) -> None:
     """It asks for the schema, the queryables and pages of its own size."""
     done = run(PYTHON, str(PROGRAMS / "read_layers.py"), served, str(tmp_path), *COUNTS, HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr[-500:]

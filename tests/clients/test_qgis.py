@@ -12,7 +12,7 @@ PROGRAM = Path(__file__).parents[1] / "qgis" / "read_with_key.py"
 
 
 def read(guarded: Guarded, profile: Path, *key: str) -> dict[str, Any]:
-    """Return what a QGIS that was never started before reads."""
+    """Return what a newly installed QGIS reads."""
     python = os.environ.get("QGIS_PYTHON", "/usr/bin/python3")
     profile.mkdir()
     done = run(python, str(PROGRAM), guarded.url, FILE, str(profile), *key, HOME=str(profile))

@@ -284,7 +284,7 @@ def heights(path: Path) -> None:
 
 
 def empty(path: Path) -> None:
-    """Nothing there, said in several ways."""
+    """Empty geometries in several forms."""
     nan = float("nan")
     by_hand(
         path,
@@ -314,7 +314,7 @@ def no_feature(path: Path) -> None:
 
 
 def old_index(path: Path) -> None:
-    """An index that lacks a feature and has one that is gone."""
+    """An index that lacks a feature and has a deleted one."""
     by_us(
         path, [Column("name", "TEXT")], [("Warsaw",), ("gone",)], points=[shapely.Point(WARSAW), shapely.Point(KRAKOW)]
     )

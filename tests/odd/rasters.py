@@ -70,7 +70,7 @@ def masked_beside(path: Path, values: Values, mask: Values) -> Path:
 
 
 def with_alpha(path: Path, values: Values, alpha: Values) -> Path:
-    """Write a GeoTIFF of two bands, the second says what is there."""
+    """Write a GeoTIFF of two bands, of which the second is a mask."""
     height, width = values.shape
     given = {"driver": "GTiff", "crs": "EPSG:3035", "dtype": "uint8", "count": 2, "alpha": "UNSPECIFIED"}
     with rasterio.open(path, "w", width=width, height=height, transform=place_of(3035), **given) as target:
@@ -99,4 +99,34 @@ def with_overviews_beside(path: Path, values: Values, epsg: int = 3035, **profil
     plain(path, values, epsg, tiled=True, blockxsize=256, blockysize=256, nodata=255, **profile)
     with rasterio.Env(TIFF_USE_OVR="YES"), rasterio.open(path, "r+") as target:
         target.build_overviews([2, 4], Resampling.mode)
+    return path
+
+
+_BLOCKS: dict[str, Any] = {"blockxsize": 128, "blockysize": 128}
+
+
+def surface(bands: int, dtype: str, height: int = 300, width: int = 411) -> Values:
+    """Return values that change smoothly, of shape (bands, rows, columns)."""
+    rows, columns = np.mgrid[:height, :width]
+    values = np.array([rows * (band + 1) / 7 + columns / 5 for band in range(bands)])
+    return (values if dtype.startswith("f") else np.rint(values) % 120).astype(dtype)
+
+
+def written(path: Path, values: Values, **given: Any) -> Path:
+    """Write a tiled GeoTIFF of values with averaged overviews, 20 m a pixel; `mask` is a mask inside the file."""
+    bands, height, width = values.shape
+    profile = {"driver": "GTiff", "dtype": values.dtype.name, "crs": "EPSG:3035", "tiled": True, **given}
+    profile.setdefault("transform", Affine(20, 0, 4_900_000, 0, -20, 3_100_000))
+    mask = profile.pop("mask", None)
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"),
+        rasterio.open(
+            path, "w", width=width, height=height, count=bands, blockxsize=128, blockysize=128, **profile
+        ) as file,
+    ):
+        file.write(values)
+        if mask is not None:
+            file.write_mask(mask)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4], Resampling.average)
     return path

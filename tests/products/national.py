@@ -14,7 +14,7 @@ KINDS: Mapping[str, type[NationalRaster | NationalVector]] = {"Raster": National
 
 
 def make_national(kind: str, product: Product, nation: Nation, folder: Path, *, most: int = 1) -> tuple[Path, ...]:
-    """Make `made.tif` or `made.gpkg` with the files beside it, each step told only what JSON can tell."""
+    """Make `made.tif` or `made.gpkg` with the files beside it; steps exchange only JSON values."""
     national = KINDS[kind](product, nation)
     pieces = []
     for number, part in enumerate(national.divide(most=most)):

@@ -38,20 +38,20 @@ EPSG_4326 = "http://www.opengis.net/def/crs/EPSG/0/4326"
         {"bbox": [49, 19, 50, 20], "crs": EPSG_4326},
     ],
 )
-def test_reads_the_same_square_however_it_is_written(value: object) -> None:
+def test_the_same_square_is_read_in_every_form(value: object) -> None:
     area = read_area(value)
     assert shapely.equals(area.geometry, shapely.box(19, 49, 20, 50))
     assert not shapely.has_z(area.geometry)
 
 
-def test_keeps_holes() -> None:
+def test_holes_are_kept() -> None:
     area = read_area("POLYGON ((19 49, 20 49, 20 50, 19 50, 19 49), (19.4 49.4, 19.6 49.4, 19.6 49.6, 19.4 49.4))")
     assert area.km2 == pytest.approx(
         read_area(SQUARE).km2 - read_area("POLYGON ((19.4 49.4, 19.6 49.4, 19.6 49.6, 19.4 49.4))").km2
     )
 
 
-def test_a_bbox_may_lie_over_the_antimeridian() -> None:
+def test_a_bbox_may_cross_the_antimeridian() -> None:
     assert read_area({"bbox": [179, 0, -179, 1]}).km2 == pytest.approx(2 * read_area({"bbox": [0, 0, 1, 1]}).km2)
 
 
@@ -95,7 +95,7 @@ def test_a_bbox_may_lie_over_the_antimeridian() -> None:
         pytest.param(10**5000, "neither text", id="a number that Python does not write"),
     ],
 )
-def test_refuses_with_what_is_wrong_and_what_is_allowed(value: object, words: str) -> None:
+def test_an_invalid_area_is_refused_with_what_is_allowed(value: object, words: str) -> None:
     with pytest.raises(InvalidArea) as refused:
         read_area(value)
     assert words in str(refused.value)
@@ -103,7 +103,7 @@ def test_refuses_with_what_is_wrong_and_what_is_allowed(value: object, words: st
     assert len(str(refused.value)) < 500
 
 
-def test_refuses_what_is_larger_than_an_order_may_be() -> None:
+def test_an_area_larger_than_an_order_is_refused() -> None:
     with pytest.raises(AreaTooLarge, match=r"510,065,622 km2.*5,000,000 km2"):
         read_area({"bbox": [-180, -90, 180, 90]})
     with pytest.raises(AreaTooLarge):
@@ -111,7 +111,7 @@ def test_refuses_what_is_larger_than_an_order_may_be() -> None:
     assert read_area({"bbox": [0, 42, 28, 60]}).km2 < 5_000_000
 
 
-def test_measures_on_the_ellipsoid_as_an_independent_library_does(parks: dict[str, Area]) -> None:
+def test_areas_on_the_ellipsoid_match_an_independent_library(parks: dict[str, Area]) -> None:
     geod = Geod(ellps="GRS80")
     for area in [
         *parks.values(),
@@ -122,14 +122,14 @@ def test_measures_on_the_ellipsoid_as_an_independent_library_does(parks: dict[st
         assert area.km2 == pytest.approx(geod.geometry_area_perimeter(fine)[0] / 1e6, rel=1e-7)
 
 
-def test_projects_edges_that_are_straight_in_longitude_and_latitude() -> None:
+def test_straight_edges_in_longitude_and_latitude_are_projected() -> None:
     projected = read_area({"bbox": [10, 50, 30, 55]}).project(3035)
     x, y = Transformer.from_crs("OGC:CRS84", 3035, always_xy=True).transform(20, 50)
     assert projected.exterior.distance(shapely.Point(x, y)) < 0.05
     assert projected.area / 1e6 == pytest.approx(read_area({"bbox": [10, 50, 30, 55]}).km2, rel=1e-6)
 
 
-def test_projects_x_before_y() -> None:
+def test_projected_coordinates_have_x_before_y() -> None:
     west, south, _, _ = read_area(SQUARE).project(3035).bounds
     assert 4_900_000 < west < 5_100_000
     assert 2_900_000 < south < 3_100_000
@@ -186,7 +186,7 @@ def test_a_real_outline_with_many_vertices_is_read() -> None:
     )
 
 
-def test_whatever_json_is_given_the_answer_is_an_area_or_a_refusal() -> None:
+def test_any_json_is_an_area_or_refused() -> None:
     chance = random.Random(20260714)  # noqa: S311 -- to be repeatable, not secret
     texts = [SQUARE, json.dumps(POLYGON), '{"bbox": [19, 49, 20, 50]}']
     for _ in range(3000):
@@ -208,14 +208,14 @@ def _readings(text: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("height", [0.5, 0.999, 1.001, 3, 80])
-def test_the_area_below_a_slanted_edge_is_that_below_its_pieces(height: float) -> None:
+def test_the_area_below_an_edge_is_that_below_its_pieces(height: float) -> None:
     """Low edges are integrated with fewer places than high ones."""
     triangle = shapely.Polygon([(19, 5), (60, 5 + height), (61, 5)])
     assert Area(triangle).km2 == pytest.approx(Area(shapely.segmentize(triangle, 0.05)).km2, rel=1e-12)
 
 
 @pytest.mark.parametrize("place", ["first", "middle", "last", "every"])
-def test_points_that_repeat_are_one(place: str) -> None:
+def test_repeated_points_count_once(place: str) -> None:
     corners = [[19.5, 49.57], [19.56, 49.57], [19.56, 49.6], [19.5, 49.6], [19.5, 49.57]]
     repeated = {"first": (0,), "middle": (2,), "last": (4,), "every": range(5)}[place]
     ring = [corner for i, corner in enumerate(corners) for _ in range(50_000 // len(repeated) if i in repeated else 1)]
@@ -225,7 +225,7 @@ def test_points_that_repeat_are_one(place: str) -> None:
 
 
 @pytest.mark.parametrize(("of_ogc", "of_epsg"), [("CRS27", 4267), ("CRS83", 4269)])
-def test_the_ogcs_names_of_american_datums_are_the_epsgs_with_longitude_first(of_ogc: str, of_epsg: int) -> None:
+def test_ogc_crs27_and_crs83_are_epsg_with_longitude_first(of_ogc: str, of_epsg: int) -> None:
     begin = time.process_time()
     area = measure_area({"bbox": [-75.1, 40.0, -75.0, 40.1], "crs": f"http://www.opengis.net/def/crs/OGC/1.3/{of_ogc}"})
     assert time.process_time() - begin < 1.5  # PROJ took more than two seconds for each
@@ -236,7 +236,7 @@ def test_the_ogcs_names_of_american_datums_are_the_epsgs_with_longitude_first(of
     assert shapely.equals_exact(measure_area(named).geometry, area.geometry, 1e-12, normalize=True)
 
 
-def test_reading_and_measuring_many_vertices_takes_little() -> None:
+def test_reading_and_measuring_many_vertices_is_fast() -> None:
     """It took 1.8 s, most of it for finding how tangled the outline is."""
     angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     text = shapely.to_wkt(shapely.Polygon(np.column_stack([20 + np.cos(angle), 50 + np.sin(angle)])))
@@ -249,9 +249,7 @@ def test_reading_and_measuring_many_vertices_takes_little() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_outline_at_the_limit_of_tangles_is_taken_each_time_or_never(
-    monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_an_outline_at_the_limit_has_the_same_result_each_time(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """How tangled it is was estimated from other edges each time."""
     chance = np.random.default_rng(seed)
     angle = np.linspace(0, 2 * np.pi, 1_500, endpoint=False)

@@ -30,7 +30,7 @@ def several() -> Catalogue:
     return catalogue_of({"products": products, "resources": RESOURCES})
 
 
-def test_a_product_is_found_by_series_and_year_the_newest_if_none_is_named() -> None:
+def test_a_product_is_found_by_series_and_year_with_the_newest_as_default() -> None:
     catalogue = several()
     assert catalogue.default.id == "land"
     assert catalogue.find("clcplus", 2018).id == "old"
@@ -43,7 +43,7 @@ def test_a_product_is_found_by_series_and_year_the_newest_if_none_is_named() -> 
     ("series", "year", "told"),
     [("snow", None, "allowed: clcplus, ice"), ("ice", 2018, "allowed: 2023"), (None, 1999, "allowed: 2023, 2018")],
 )
-def test_an_unknown_product_is_told_what_there_is(series: str | None, year: int | None, told: str) -> None:
+def test_an_unknown_product_is_refused_with_the_known_ones(series: str | None, year: int | None, told: str) -> None:
     with pytest.raises(UnknownProduct, match=told):
         several().find(series, year)
 
@@ -70,7 +70,7 @@ def test_a_series_has_a_year_once() -> None:
         ({"raster": ["pixels"]}, "products.land.raster: ['pixels'] is no collection with a source"),
     ],
 )
-def test_what_is_wrong_with_a_product_is_told_in_words(changed: dict[str, Any], told: str) -> None:
+def test_each_mistake_of_a_product_has_a_clear_message(changed: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
         catalogue_of(configuration(**changed))
     assert str(refused.value).endswith(told)
@@ -82,6 +82,6 @@ def test_without_a_product_nothing_can_be_ordered(products: Any) -> None:
         catalogue_of({"products": products, "resources": RESOURCES})
 
 
-def test_a_product_that_is_no_mapping_is_told() -> None:
+def test_a_product_that_is_not_a_mapping_is_reported() -> None:
     with pytest.raises(InvalidConfiguration, match=r"products\.land: no mapping"):
         catalogue_of({"products": {"land": 7}, "resources": RESOURCES})

@@ -45,7 +45,7 @@ def _features(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.objec
 
 
 @pytest.mark.parametrize("name", [*SHAPES, "holes", "holes with islands"])
-def test_features_are_cut_as_with_all_of_the_outline(name: str) -> None:
+def test_features_are_cut_as_with_the_whole_outline(name: str) -> None:
     outline = _outline(name, 600) if name in SHAPES else _with_holes(islands="islands" in name)
     features = _features(150, len(name))
     expected = shapely.intersection(features, outline)
@@ -61,7 +61,7 @@ def test_features_are_cut_as_with_all_of_the_outline(name: str) -> None:
     assert (inside == shapely.contains_properly(outline, features)).all()
 
 
-def test_what_only_touches_the_outline_has_no_surface_in_it() -> None:
+def test_features_that_only_touch_the_outline_have_no_area_in_it() -> None:
     outline = shapely.box(0, 0, 10, 10).difference(shapely.box(4, 4, 6, 6))
     beside = np.array([shapely.box(10, 0, 12, 2), shapely.box(10, 10, 11, 11), shapely.box(4, 4, 6, 6)])
     clip = Clip.of(shapely.segmentize(outline, 0.01))
@@ -72,14 +72,14 @@ def test_what_only_touches_the_outline_has_no_surface_in_it() -> None:
     assert not inside.any()
 
 
-def test_nothing_meets_an_empty_outline() -> None:
+def test_an_empty_outline_has_no_features() -> None:
     clip = Clip.of(shapely.MultiPolygon())
     assert shapely.is_empty(clip.cut(_features(3, 1))[0]).all()
     assert not clip.meets(_features(3, 1)).any()
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_an_outline_that_makes_too_many_pieces_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outline_with_too_many_pieces_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outline, features = _outline(name, 600), _features(150, 1)
     clip = Clip.of(outline)
     found, made = clip.cut(features)
@@ -94,7 +94,7 @@ def test_an_outline_that_makes_too_many_pieces_is_refused(name: str, monkeypatch
 
 
 @pytest.mark.parametrize("epsg", [3035, 3857, 32634])
-def test_parts_that_touch_are_cut_where_they_are(epsg: int) -> None:
+def test_touching_parts_are_cut_in_place(epsg: int) -> None:
     """The corner of each triangle lies on a side of another polygon: projected, they may overlap by nanometres."""
     chance = np.random.default_rng(3)
     parts = []
@@ -114,7 +114,7 @@ def test_parts_that_touch_are_cut_where_they_are(epsg: int) -> None:
     assert np.abs(shapely.area(found) - expected).max() < 1e-4
 
 
-def test_features_are_compared_with_what_is_near_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_compared_only_with_nearby_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     """All 250,000 edges for each of the features took 20 times as long; counted is what GEOS compares."""
     compared = 0
     counted: Any = shapely.intersects
@@ -137,7 +137,7 @@ def test_features_are_compared_with_what_is_near_them(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("seed", range(6))
 def test_odd_features_are_cut_as_geos_cuts_them(seed: int) -> None:
-    """Stars of many spikes cut by stars, some with holes, some of several parts, and what is no surface."""
+    """Stars of many spikes cut by stars, some with holes, some of several parts, and geometries without an area."""
     chance = np.random.default_rng(seed)
 
     def star(size: float) -> shapely.Polygon:

@@ -1,19 +1,26 @@
 import time
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from PIL import Image
 from pyproj import Transformer
-from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from products.classes import CLASSES, NODATA
 from products.errors import BrokenSource, InvalidArea, RequestTooLarge
-from products.raster.cog import read_grid, read_scaled
+from products.limits import MAX_PIXELS
+from products.operation import Bounds
+from products.raster.cog import OpenRasters, check_classes, read_grid
 from products.raster.picture import picture
+from products.raster.scaled import Wanted, open_scaled
 
 OJCOW = (19.77, 50.19, 19.87, 50.24)
 PROFILE: dict[str, Any] = {
@@ -30,7 +37,16 @@ PROFILE: dict[str, Any] = {
 }
 
 
-def test_the_grid_is_told(raster: Path) -> None:
+def read_scaled(source: Path, bbox: Bounds, epsg: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Affine, int]:
+    files, wanted = OpenRasters(), Wanted(bbox, epsg, size, NODATA)
+    grid = read_grid(source)
+    with open_scaled(partial(files.reading, source, check_classes), grid, wanted, limit=MAX_PIXELS) as reader:
+        values = reader.rows(0, size[1])
+    files.close()
+    return values[0], wanted.transform, epsg
+
+
+def test_the_grid_is_read(raster: Path) -> None:
     grid = read_grid(raster)
     assert (grid.width, grid.height, grid.epsg, grid.block, grid.resolution) == (58_880, 47_104, 3035, 512, 10)
     assert grid.bounds == (4_669_440, 2_969_600, 5_258_240, 3_440_640)
@@ -47,20 +63,20 @@ def test_the_grid_is_told(raster: Path) -> None:
         ({"blockysize": 256}, "square blocks"),
     ],
 )
-def test_what_is_no_class_raster_is_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+def test_other_rasters_than_class_rasters_are_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
     with rasterio.open(tmp_path / "odd.tif", "w", **PROFILE | changed):
         pass
     with pytest.raises(BrokenSource, match=words):
         read_grid(tmp_path / "odd.tif")
 
 
-def test_a_file_that_is_cut_short_is_broken(raster: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_broken(raster: Path, tmp_path: Path) -> None:
     (tmp_path / "half.tif").write_bytes(raster.read_bytes()[:190_000])
     with pytest.raises(BrokenSource, match=r"half\.tif"):
         read_scaled(tmp_path / "half.tif", read_grid(raster).bounds, 3035, (4096, 3277))
 
 
-def test_the_sources_own_pixels_come_unchanged(raster: Path) -> None:
+def test_pixels_on_the_sources_grid_are_unchanged(raster: Path) -> None:
     window = Window(35_000, 38_200, 300, 200)
     with rasterio.open(raster) as source:
         expected, bounds = source.read(1, window=window), source.window_bounds(window)
@@ -71,7 +87,7 @@ def test_the_sources_own_pixels_come_unchanged(raster: Path) -> None:
 
 
 @pytest.mark.parametrize("epsg", [4326, 3857])
-def test_a_warped_pixel_is_the_sources_nearest(raster: Path, epsg: int) -> None:
+def test_a_warped_pixel_is_the_nearest_of_the_source(raster: Path, epsg: int) -> None:
     west, south, east, north = Transformer.from_crs(4326, epsg, always_xy=True).transform_bounds(*OJCOW)
     pixels, transform, _ = read_scaled(raster, (west, south, east, north), epsg, (900, 700))
     columns, rows = np.meshgrid(np.arange(900) + 0.5, np.arange(700) + 0.5)
@@ -86,7 +102,7 @@ def test_a_warped_pixel_is_the_sources_nearest(raster: Path, epsg: int) -> None:
 
 
 @pytest.mark.parametrize(("bbox", "epsg"), [((-180, -90, 180, 90), 4326), ((-2e7, -2e7, 2e7, 2e7), 3857)])
-def test_the_world_is_drawn_at_once(raster: Path, bbox: tuple[float, float, float, float], epsg: int) -> None:
+def test_the_whole_world_is_drawn(raster: Path, bbox: tuple[float, float, float, float], epsg: int) -> None:
     begin = time.process_time()
     pixels, _, _ = read_scaled(raster, bbox, epsg, (4096, 4096))
     assert pixels.shape == (4096, 4096)
@@ -110,7 +126,7 @@ def test_a_box_beyond_the_earth_is_no_broken_source(raster: Path, far: float, ep
         assert (pixels != NODATA).sum() <= 37
 
 
-def test_outside_of_the_source_is_no_data(raster: Path) -> None:
+def test_pixels_outside_of_the_source_are_no_data(raster: Path) -> None:
     pixels, _, _ = read_scaled(raster, (0, 0, 1, 1), 4326, (30, 20))
     assert pixels.shape == (20, 30)
     assert (pixels == NODATA).all()
@@ -125,18 +141,15 @@ def test_more_pixels_than_the_bound_are_refused_before_one_is_read(raster: Path,
         read_scaled(tmp_path / "giant.tif", read_grid(tmp_path / "giant.tif").bounds, 3035, (100, 100))
 
 
-def test_a_bbox_that_has_no_place_in_the_sources_system_is_refused(raster: Path) -> None:
+def test_a_bbox_without_coordinates_in_the_sources_system_is_refused(raster: Path) -> None:
     with pytest.raises(InvalidArea, match="999999"):
         read_scaled(raster, OJCOW, 999_999, (10, 10))
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_the_picture_has_the_classes_colours_and_is_clear_where_there_is_nothing() -> None:
+def test_the_picture_has_class_colours_and_transparent_no_data() -> None:
     values = np.array([[*(entry.value for entry in CLASSES), NODATA]], np.uint8)
-    with MemoryFile(picture(values, CLASSES)) as file, file.open(driver="PNG") as image:
-        assert (image.read(1) == values).all()
-        colours = image.colormap(1)
-    assert [colours[entry.value] for entry in CLASSES] == [(*entry.rgb, 255) for entry in CLASSES]
-    assert colours[NODATA][3] == 0
-    with MemoryFile(picture(values, CLASSES, background=(1, 2, 3))) as file, file.open(driver="PNG") as image:
-        assert image.colormap(1)[NODATA] == (1, 2, 3, 255)
+    for background, clear in ((None, (0, 0, 0, 0)), ((1, 2, 3), (1, 2, 3, 255))):
+        image = Image.open(BytesIO(picture(values, CLASSES, background=background))).convert("RGBA")
+        colours = [tuple(colour) for colour in np.asarray(image)[0].tolist()]
+        assert colours == [*((*entry.rgb, 255) for entry in CLASSES), clear]

@@ -23,11 +23,11 @@ def test_every_park_has_data(raster: Path, parks: dict[str, Area]) -> None:
     [{"bbox": [18, 51, 18.1, 51.1]}, {"bbox": [0, 0, 1, 1]}, {"bbox": [-172, -54, -168, -50]}],
     ids=["inside the extent", "outside of it", "at the antipode"],
 )
-def test_where_there_is_nothing_there_is_no_data(raster: Path, value: object) -> None:
+def test_an_empty_area_has_no_data(raster: Path, value: object) -> None:
     assert not has_data(raster, read_area(value))
 
 
-def test_five_million_square_kilometres_are_told_within_two_seconds(raster: Path, parks: dict[str, Area]) -> None:
+def test_five_million_square_kilometres_are_checked_within_two_seconds(raster: Path, parks: dict[str, Area]) -> None:
     europe = read_area({"bbox": [0, 40, 30, 60]})
     assert europe.km2 > 4_500_000
     holes = Area(europe.geometry.difference(shapely.union_all([park.geometry.buffer(0.05) for park in parks.values()])))
@@ -41,7 +41,7 @@ def test_five_million_square_kilometres_are_told_within_two_seconds(raster: Path
     "options", [{}, {"overviews": "none"}, {"overview_resampling": "nearest"}, {"sparse_ok": True}]
 )
 @pytest.mark.parametrize("side", [2048, 1537])
-def test_one_pixel_is_found_whatever_the_file_is_like(tmp_path: Path, options: dict[str, object], side: int) -> None:
+def test_one_pixel_is_found_in_any_file(tmp_path: Path, options: dict[str, object], side: int) -> None:
     """An overview by the nearest pixel, or of an odd size, misses a pixel: it must not be believed."""
     pixels = np.full((side, side), 255, np.uint8)
     pixels[777, 1536] = 10

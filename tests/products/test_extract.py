@@ -94,7 +94,7 @@ def test_an_area_with_holes_and_parts_has_exactly_the_pixels_whose_centre_is_ins
     assert counts[:NODATA].tolist() == counts_by_rasterizing(raster, area)[:NODATA].tolist()
 
 
-def test_pixels_lie_on_the_sources_grid_and_hold_its_values(raster: Path, park: Path) -> None:
+def test_pixels_are_on_the_grid_of_the_source_with_its_values(raster: Path, park: Path) -> None:
     with rasterio.open(raster) as source, rasterio.open(park) as product:
         column, row = (product.transform.c - source.transform.c) / 10, (source.transform.f - product.transform.f) / 10
         assert (column, row) == (int(column), int(row))
@@ -104,7 +104,7 @@ def test_pixels_lie_on_the_sources_grid_and_hold_its_values(raster: Path, park: 
     assert (pixels != original).any()
 
 
-def test_the_raster_is_tight_round_the_area(parks: dict[str, Area], park: Path) -> None:
+def test_the_extent_of_the_raster_is_that_of_the_area(parks: dict[str, Area], park: Path) -> None:
     west, south, east, north = parks["Ojcowski National Park"].project(3035).bounds
     with rasterio.open(park) as product:
         bounds = product.bounds
@@ -124,7 +124,7 @@ def test_it_is_a_valid_cloud_optimized_geotiff(park: Path, whole: Path) -> None:
         assert (valid, errors, warnings) == (True, [], [])
 
 
-def test_it_has_colours_nodata_crs_and_overviews(whole: Path) -> None:
+def test_the_raster_has_colours_no_data_crs_and_overviews(whole: Path) -> None:
     with rasterio.open(whole) as product:
         assert product.crs.to_epsg() == 3035
         assert product.nodata == NODATA
@@ -179,7 +179,7 @@ def test_gdals_own_program_reads_it(park: Path) -> None:
     assert "Warning" not in done.stderr
 
 
-def test_gdal_reads_the_attribute_table_that_is_beside_it(park: Path) -> None:
+def test_gdal_reads_the_attribute_table_beside_the_raster(park: Path) -> None:
     done = subprocess.run(
         ["ogrinfo", "-json", "-features", f"{park}.vat.dbf"], capture_output=True, text=True, check=False
     )
@@ -195,7 +195,7 @@ def test_gdal_reads_the_attribute_table_that_is_beside_it(park: Path) -> None:
     assert Path(f"{park}.vat.cpg").read_text() == "UTF-8"
 
 
-def test_the_files_beside_it_tell_place_colours_and_names(park: Path) -> None:
+def test_the_files_beside_the_raster_have_place_colours_and_names(park: Path) -> None:
     base = park.with_suffix("")
     with rasterio.open(park) as product:
         transform = product.transform

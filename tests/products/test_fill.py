@@ -44,7 +44,7 @@ def _outlines() -> list[shapely.Geometry]:
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_a_mask_is_what_gdal_makes_of_it_whole_and_by_quarters(number: int) -> None:
+def test_a_mask_equals_that_of_gdal_whole_and_by_quarters(number: int) -> None:
     outlines = _outlines()
     outline = outlines[number * 7 % len(outlines)]
     expected = ~geometry_mask([outline], (_SIDE, _SIDE), _GRID)
@@ -69,7 +69,7 @@ def test_an_edge_along_a_row_ends_what_it_crosses(low: float, *, stairs: bool) -
         np.testing.assert_array_equal(found, expected)
 
 
-def test_areas_that_share_edges_share_no_pixel_and_leave_none_out() -> None:
+def test_areas_with_common_edges_divide_the_pixels() -> None:
     """Their edges go through centres of pixels."""
     centre = 4_000_003 + 5.0
     for step in (10, 20, 70):
@@ -87,7 +87,7 @@ def test_areas_that_share_edges_share_no_pixel_and_leave_none_out() -> None:
 
 
 @pytest.mark.parametrize("lean", [0, 10, 400, -400, 1_000, -2_000, 4_000, -4_000, -9_000])
-def test_stripes_that_lean_share_no_pixel_and_leave_none_out(lean: float) -> None:
+def test_slanted_stripes_divide_the_pixels(lean: float) -> None:
     """Edges go through centres of pixels, with whole columns to a row, whole rows to a column, or neither."""
     centre, north, height = 4_000_003 + 5.0, 3_000_007 + 395.0, 4_000
     stripes = [
@@ -117,7 +117,7 @@ def test_a_comb_of_teeth_finer_than_pixels_is_filled_as_gdal_does(teeth: int, le
     assert centres_inside(comb, _GRID) == (~geometry_mask([comb], (500, 2_500), around)).sum()
 
 
-def test_a_box_without_an_edge_is_whole_or_nothing() -> None:
+def test_a_box_without_an_edge_is_filled_or_empty() -> None:
     ring = shapely.box(*_BOX).buffer(5_000).difference(shapely.box(*_BOX).buffer(1_000))
     hole, around = Part.of(ring), Part.of(shapely.box(*_BOX).buffer(5_000))
     assert hole.within(_BOX) is None
@@ -138,7 +138,7 @@ def test_the_pixels_of_an_endless_grid_are_counted() -> None:
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_places_are_held_as_geos_finds(number: int) -> None:
+def test_points_are_inside_as_in_geos(number: int) -> None:
     outline = _outlines()[number * 5]
     west, south, east, north = outline.buffer(50).bounds
     points = np.random.default_rng(number).uniform((west, south), (east, north), (20_000, 2))
@@ -147,7 +147,7 @@ def test_places_are_held_as_geos_finds(number: int) -> None:
 
 @pytest.mark.parametrize("height", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("teeth", [3, 129, 2_000])
-def test_places_at_one_height_are_held_however_many_edges_are_there(height: float, teeth: int) -> None:
+def test_points_at_the_height_of_many_edges_are_inside(height: float, teeth: int) -> None:
     """Teeth stand on a bar with a hole; places lie on their sides, within them and beside them."""
     x = np.arange(teeth, dtype=float)
     comb = shapely.union_all([*shapely.box(2 * x, 0, 2 * x + 1, 1), shapely.box(0, -2, 2 * teeth, 0)])
@@ -160,8 +160,8 @@ def test_places_at_one_height_are_held_however_many_edges_are_there(height: floa
     np.testing.assert_array_equal(found, inside & ((across < 0.5) | (across >= 2 * teeth - 0.5)))
 
 
-def test_places_on_the_bounds_of_what_is_compared_are_held_once() -> None:
-    """Boxes that share sides: a place on one belongs to what is right of it and below it."""
+def test_points_on_the_boundary_of_two_parts_are_inside_once() -> None:
+    """Boxes with common sides: a point on a side belongs to the box at its right or below it."""
     points = np.array([(x, y) for x in range(6) for y in range(6)] * 1_000, float)
     boxes = [Part.of(shapely.box(x, y, x + 1, y + 1)).holds(points[:36]) for x in range(5) for y in range(5)]
     assert np.sum(boxes, axis=0).tolist() == [int(x < 5 and y > 0) for x, y in points[:36]]

@@ -81,7 +81,7 @@ def test_pystac_reads_the_item_and_finds_it_valid(raster: Path, product: Product
     assert shapely.geometry.shape(item.geometry).equals(AREA.geometry)
 
 
-def test_an_item_that_is_wrong_is_not_valid(raster: Path, product: Product) -> None:
+def test_an_invalid_item_is_detected(raster: Path, product: Product) -> None:
     _, path = write_metadata(describe(raster, product, AREA.geometry, place="a place"), raster.parent)
     document = json.loads(path.read_text())
     document["properties"]["created"] = "yesterday"
@@ -90,7 +90,7 @@ def test_an_item_that_is_wrong_is_not_valid(raster: Path, product: Product) -> N
         pystac.validation.validate_dict({**document, "stac_extensions": []})
 
 
-def test_the_operation_and_its_accuracy_stand_in_both(raster: Path, product: Product) -> None:
+def test_both_documents_have_the_operation_and_its_accuracy(raster: Path, product: Product) -> None:
     operation = operation_between(3035, 3844)
     known = describe(raster, product, AREA.geometry, place="a place", operation=operation)
     xml, item = write_metadata(known, raster.parent)
@@ -117,7 +117,7 @@ def test_a_long_outline_is_simplified(raster: Path, product: Product) -> None:
 
 
 @pytest.mark.parametrize(("side", "parts"), [(30, 900), (40, 1_600)])
-def test_an_outline_of_many_parts_is_described_by_what_lies_around_them(side: int, parts: int) -> None:
+def test_an_outline_of_many_parts_is_described_by_its_hull(side: int, parts: int) -> None:
     """However much they are simplified, each keeps four points."""
     corners = np.arange(side) * 0.01
     west, south = (each.ravel() for each in np.meshgrid(19 + corners, 49 + corners))

@@ -117,7 +117,7 @@ def test_interpolated_positions_are_within_an_eighth_of_a_pixel_of_proj(name: st
     assert np.abs(rows[at[0], at[1]] - exact[1]).max() < MAX_ERROR
 
 
-def test_as_much_of_each_class_as_in_the_source(product: Product, tmp_path: Path) -> None:
+def test_the_area_of_each_class_is_that_of_the_source(product: Product, tmp_path: Path) -> None:
     """Poland's grid has a scale of 0.9993 to 1.0009: a park's classes cover the same part of it in both rasters."""
     west, south, east, north = 23.74, 52.71, 23.90, 52.80
     area = Area(shapely.box(west, south, east, north))
@@ -137,7 +137,7 @@ def test_as_much_of_each_class_as_in_the_source(product: Product, tmp_path: Path
     assert abs(ours.sum() / theirs.sum() - 1) < 0.002
 
 
-def test_turkeys_grid_is_europes() -> None:
+def test_the_grid_of_turkey_is_that_of_europe() -> None:
     assert operation_to(nation("TURKEY"), 3035).accuracy == 0
 
 
@@ -148,7 +148,7 @@ def test_a_nation_without_data_is_refused(name: str, product: Product, tmp_path:
             make_national(kind, product, nation(name), tmp_path)
 
 
-def test_the_polygons_lie_where_the_pixels_lie(product: Product, tmp_path: Path) -> None:
+def test_the_polygons_match_the_pixels(product: Product, tmp_path: Path) -> None:
     """Seen in the Czech grid, which is turned by up to ten degrees and scales lengths by 0.9999 to 1.0001."""
     raster, *_ = make_national("Raster", product, nation("czech republic"), tmp_path)
     members = make_national("Vector", product, nation("czech republic"), tmp_path)
@@ -215,7 +215,7 @@ def test_the_polygons_of_many_parts_are_those_of_one(product: Product, tmp_path:
         assert member.read_text() == (once / member.name).read_text()
 
 
-def test_a_nation_is_not_divided_for_nothing(product: Product) -> None:
+def test_a_small_nation_is_not_divided(product: Product) -> None:
     """Where the source has 114 blocks and 143,624 features of a nation, and where it has few."""
     for national, most in (NationalRaster, 4), (NationalVector, 3):
         assert len(national(product, nation("poland")).divide(most=64)) == most

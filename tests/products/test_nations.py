@@ -88,7 +88,7 @@ def test_nations_are_the_46_of_the_product() -> None:
     assert len(lines) == 46
 
 
-def test_ids_are_alone() -> None:
+def test_ids_are_unique() -> None:
     ids = [nation.id for nation in NATIONS]
     assert len(set(ids)) == 46
     assert {"AL_2462", "TR_3035", "GB_27700", "GB_3108"} <= set(ids)
@@ -104,14 +104,14 @@ def test_ids_are_alone() -> None:
         ("PORTUGAL (AZORES CENTRAL AND EASTERN GROUP)", "Portugal (Azores Central and Eastern Group)"),
     ],
 )
-def test_titles_are_as_people_read_them_and_find_the_nation(name: str, title: str) -> None:
+def test_titles_are_readable_and_find_the_nation(name: str, title: str) -> None:
     nation = find_nation(title)
     assert nation is not None
     assert (nation.name, nation.title) == (name, title)
 
 
 @pytest.mark.parametrize("name", ["poland", "POLAND", " Poland "])
-def test_a_nation_is_found_in_any_case(name: str) -> None:
+def test_a_nation_is_found_in_upper_or_lower_case(name: str) -> None:
     nation = find_nation(name)
     assert nation is not None
     assert nation.id == "PL_2180"
@@ -145,14 +145,14 @@ def test_outlines_hold_their_capital(
 
 
 @pytest.mark.parametrize(("id_", "place"), OUTSIDE.items())
-def test_outlines_leave_out_what_is_not_in_the_product(
+def test_outlines_exclude_territories_outside_of_the_product(
     outlines: dict[str, shapely.Geometry], id_: str, place: tuple[float, float]
 ) -> None:
     assert not outlines[id_].contains(shapely.Point(place))
 
 
 @pytest.mark.parametrize("nation", NATIONS, ids=lambda nation: nation.id)
-def test_each_lies_where_its_coordinates_are_used(outlines: dict[str, shapely.Geometry], nation: object) -> None:
+def test_each_nation_is_in_the_area_of_use_of_its_system(outlines: dict[str, shapely.Geometry], nation: object) -> None:
     epsg, id_ = getattr(nation, "crs", 0), getattr(nation, "id", "")
     area = CRS.from_epsg(epsg).area_of_use
     assert area is not None

@@ -11,7 +11,7 @@ _CASES = int(os.environ.get("TEST_ODD_AREAS", "20000"))
 
 
 @pytest.mark.long
-def test_odd_areas_are_taken_or_clearly_refused(sample: Path) -> None:
+def test_odd_areas_are_accepted_or_clearly_refused(sample: Path) -> None:
     """In a process of its own, which a signal may end; `TEST_ODD_AREAS` says how many."""
     command = [sys.executable, "-W", "ignore", "-X", "faulthandler", "-m", "bench.odd_areas", str(_CASES), "20261129"]
     environment = {**os.environ, "LANDCAST_STATE_DIR": str(sample)}

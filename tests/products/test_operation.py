@@ -15,7 +15,7 @@ BY_WAY_OF_WGS84 = {27700, 5014, 5015}
 
 
 @pytest.mark.parametrize("nation", NATIONS, ids=lambda nation: nation.id + nation.name[:12])
-def test_a_nation_has_a_real_operation_that_goes_forth_and_back(nation: Nation) -> None:
+def test_a_nation_has_an_accurate_operation_in_both_directions(nation: Nation) -> None:
     operation = operation_to(nation, SOURCE)
     assert 0 <= operation.accuracy <= (MAX_ACCURACY if nation.code == "MT" else 10)
     assert "ballpark" not in operation.name.lower()
@@ -30,19 +30,19 @@ def test_a_nation_has_a_real_operation_that_goes_forth_and_back(nation: Nation) 
     assert np.isfinite(x).all()
 
 
-def test_britain_is_where_britain_is() -> None:
+def test_british_coordinates_are_transformed_accurately() -> None:
     """A ballpark operation puts the Greenwich observatory 100 m off."""
     to_europe = Transformer.from_crs("OGC:CRS84", SOURCE, always_xy=True)
     x, y = operation_between(SOURCE, 27700).transform(*map(np.atleast_1d, to_europe.transform(-0.0014748, 51.4778885)))
     assert np.hypot(x - 538883, y - 177323)[0] < 10
 
 
-def test_what_cannot_be_transformed_well_is_refused() -> None:
+def test_an_inaccurate_transformation_is_refused() -> None:
     with pytest.raises(InvalidArea, match="no operation from EPSG:3035 to EPSG:4001"):
         operation_between(SOURCE, 4001)
 
 
-def test_an_operation_is_one_for_the_place() -> None:
+def test_an_operation_is_chosen_for_the_place() -> None:
     """Without the place PROJ's first for 5514 is Czechia's, and for Malta's it is one for the north of Norway."""
     names = {nation.code: operation_to(nation, SOURCE).name for nation in NATIONS}
     assert "S-JTSK to ETRS89 (1)" in names["CZ"]
@@ -63,7 +63,7 @@ AMERICAN_AND_OTHERS = {
 
 
 @pytest.mark.parametrize("source", AMERICAN_AND_OTHERS)
-def test_datums_of_two_continents_meet_by_wgs84(source: int) -> None:
+def test_datums_of_two_continents_are_connected_by_wgs_84(source: int) -> None:
     place = AMERICAN_AND_OTHERS[source]
     degrees = Transformer.from_crs(source, 4326, always_xy=True, allow_ballpark=False).transform(*place)
     expected = Transformer.from_crs(4326, SOURCE, always_xy=True).transform(*degrees)

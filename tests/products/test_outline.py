@@ -10,7 +10,8 @@ from shapely.geometry import mapping
 
 from products.area import measure_area, read_area
 from products.errors import InvalidArea
-from products.outline import densified, without_empty
+from products.outline import densified
+from products.vector.blob import without_empty
 
 W = "(19.5 49.57, 19.56 49.57, 19.56 49.6, 19.5 49.6, 19.5 49.57)"
 RING = [[19.5, 49.57], [19.56, 49.57], [19.56, 49.6], [19.5, 49.6], [19.5, 49.57]]
@@ -54,7 +55,7 @@ def test_empty_parts_and_rings_are_dropped(value: object) -> None:
 @pytest.mark.parametrize(
     "value", ["POLYGON (EMPTY)", "MULTIPOLYGON (EMPTY, (EMPTY))", {"type": "Polygon", "coordinates": [[]]}]
 )
-def test_what_is_empty_throughout_is_refused(value: object) -> None:
+def test_an_entirely_empty_geometry_is_refused(value: object) -> None:
     with pytest.raises(InvalidArea, match="empty"):
         read_area(value)
 
@@ -109,7 +110,7 @@ def test_geometries_of_a_file_lose_their_empty_parts_too() -> None:
         {"bbox": [49.57, 19.5, 49.6, 19.56], "crs": "EPSG:4326"},
     ],
 )
-def test_the_same_square_is_read_however_it_is_pasted(value: object) -> None:
+def test_the_same_square_is_read_in_every_notation(value: object) -> None:
     area = read_area(value)
     assert shapely.equals(area.geometry, shapely.from_wkt(f"POLYGON ({W})"))
     assert area.repaired == ""
@@ -183,7 +184,7 @@ def test_the_best_operation_of_each_system_is_taken_never_a_ballpark_one(code: i
     assert shapely.equals(read_area(f"SRID={code};POLYGON (({rings}))").geometry, area.geometry)
 
 
-def test_a_place_on_another_datum_is_where_it_is() -> None:
+def test_a_place_on_another_datum_is_transformed_accurately() -> None:
     metres = Transformer.from_crs("OGC:CRS84", 3035, always_xy=True)
     there, here = (
         metres.transform(*read_area(value).geometry.exterior.coords[0])
@@ -192,7 +193,7 @@ def test_a_place_on_another_datum_is_where_it_is() -> None:
     assert 100 < np.hypot(there[0] - here[0], there[1] - here[1]) < 150
 
 
-def test_esris_numbers_are_taken_where_epsg_has_none() -> None:
+def test_codes_of_esri_are_used_if_epsg_has_none() -> None:
     ring = "(4000000 3000000, 4010000 3000000, 4010000 3010000, 4000000 3000000)"
     esri = {
         "type": "Polygon",
@@ -280,14 +281,14 @@ def test_other_systems_are_refused_with_what_is_allowed(crs: object) -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_refused(value: object, words: str) -> None:
+def test_an_unreadable_area_is_refused(value: object, words: str) -> None:
     with pytest.raises(InvalidArea) as refused:
         measure_area(value)
     assert words in str(refused.value)
     assert len(str(refused.value)) < 600
 
 
-def test_densifying_adds_points_and_changes_nothing() -> None:
+def test_densifying_only_adds_points() -> None:
     """What is not valid stays so, a ring that is a point, too."""
     bow_tie = shapely.Polygon([(0, 0), (3, 3), (3, 0), (0, 3)])
     holed = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))

@@ -34,13 +34,13 @@ def _catalogue(path: Path, epsg: int, *outlines: shapely.Geometry) -> Catalogue:
     return Catalogue((), (FeatureSource("x", path),))
 
 
-def test_the_collections_of_features_are_those_of_the_configuration(catalogue: Catalogue) -> None:
+def test_the_configured_feature_collections_are_found(catalogue: Catalogue) -> None:
     assert [source.collection for source in catalogue.features] == ["clcplus-vector", "parks", "nations"]
     assert [source.id_field for source in catalogue.features] == [None, None, "id"]
     assert catalogue.features[2].path.is_absolute()
 
 
-def test_the_features_of_a_box_are_those_that_meet_it_whole(catalogue: Catalogue) -> None:
+def test_features_that_meet_a_box_are_returned_whole(catalogue: Catalogue) -> None:
     places = places_of({"collection": "parks", "bbox": _EVERYWHERE}, catalogue)
     assert len(places) == 9
     park = next(place for place in places if place.name == "Ojcowski National Park")
@@ -61,7 +61,7 @@ def test_an_outline_in_other_coordinates_has_its_area_on_the_ellipsoid(tmp_path:
     assert place.area.km2 == pytest.approx(10_000, rel=1e-6)
 
 
-def test_what_has_no_inside_is_left_out_and_what_crosses_itself_is_repaired(tmp_path: Path) -> None:
+def test_shapes_without_an_inside_are_left_out_and_crossings_repaired(tmp_path: Path) -> None:
     knot = shapely.Polygon([(0, 50), (1, 51), (1, 50), (0, 51)])
     point, line = shapely.Point(0.5, 50.1), shapely.LineString([(0, 50), (1, 51)])
     catalogue = _catalogue(tmp_path / "x.gpkg", 4326, knot, point, line)
@@ -76,7 +76,7 @@ def test_what_has_no_inside_is_left_out_and_what_crosses_itself_is_repaired(tmp_
         places_of({"park": "no 1"}, Catalogue((), (FeatureSource("parks", tmp_path / "3035.gpkg"),)))
 
 
-def test_a_hundred_features_are_allowed_and_no_more(tmp_path: Path) -> None:
+def test_at_most_a_hundred_features_are_allowed(tmp_path: Path) -> None:
     boxes = [shapely.box(x / 10, 50, x / 10 + 0.05, 50.05) for x in range(MAX_PLACES + 1)]
     catalogue = _catalogue(tmp_path / "x.gpkg", 4326, *boxes)
     assert len(places_of({"collection": "x", "bbox": {"bbox": [0, 50, 9.97, 51]}}, catalogue)) == MAX_PLACES
@@ -86,7 +86,7 @@ def test_a_hundred_features_are_allowed_and_no_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
-def test_names_are_the_same_composed_and_decomposed(
+def test_names_match_in_composed_and_decomposed_unicode(
     tmp_path: Path, form: Literal["NFC", "NFD", "NFKC", "NFKD"], stored: Literal["NFC", "NFD"]
 ) -> None:
     """As macOS and others write them: park and id."""
@@ -142,7 +142,7 @@ def test_polygons_in_collections_of_collections_are_measured(tmp_path: Path, wkt
 
 
 @pytest.mark.parametrize(("epsg", "far"), [(4326, 91), (4326, 1e300), (3035, 2e9), (3035, -1e308)])
-def test_what_lies_beyond_every_place_is_left_out(tmp_path: Path, epsg: int, far: float) -> None:
+def test_parts_without_coordinates_are_left_out(tmp_path: Path, epsg: int, far: float) -> None:
     here = shapely.box(19, 49, 20, 50) if epsg == 4326 else shapely.box(5e6, 3e6, 5.01e6, 3.01e6)
     x, y = here.exterior.coords[0]
     catalogue = _catalogue(tmp_path / "x.gpkg", epsg, here, shapely.Polygon([(x, y), (x + 1, y), (x, far)]))
@@ -163,7 +163,7 @@ def test_what_lies_beyond_every_place_is_left_out(tmp_path: Path, epsg: int, far
     ],
     ids=["conformal conic", "cylindrical equal area", "nobody's code", "EPSG's under another name", "degrees"],
 )
-def test_features_of_a_system_without_a_code_of_the_epsg_are_measured(
+def test_features_in_a_system_without_an_epsg_code_are_measured(
     tmp_path: Path, srs: tuple[int, str, int, str], km2: float | None
 ) -> None:
     crs = CRS.from_user_input(srs[3] or f"ESRI:{srs[0]}")
@@ -182,9 +182,7 @@ def test_features_of_a_system_without_a_code_of_the_epsg_are_measured(
     "srs",
     [(-1, "NONE", -1, "undefined"), (4978, "EPSG", 4978, ""), (77_777, "me", 7, 'LOCAL_CS["x",UNIT["metre",1]]')],
 )
-def test_features_of_which_nobody_knows_where_they_lie_are_refused(
-    tmp_path: Path, srs: tuple[int, str, int, str]
-) -> None:
+def test_features_without_a_known_system_are_refused(tmp_path: Path, srs: tuple[int, str, int, str]) -> None:
     path = tmp_path / "x.gpkg"
     by_hand(path, "id INTEGER PRIMARY KEY, name TEXT", [(1, "Ä", blob(shapely.box(0, 0, 9, 9)))], srs=srs)
     catalogue = Catalogue((), (FeatureSource("x", path), FeatureSource("parks", path)))

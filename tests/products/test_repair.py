@@ -23,7 +23,7 @@ def _circle(vertices: int, radius: float = 0.5) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("park", _PARKS, ids=lambda park: str(park["properties"]["name"]))
-def test_every_park_of_the_sample_is_taken_as_it_is_published(park: dict[str, object]) -> None:
+def test_every_park_of_the_sample_is_accepted_as_published(park: dict[str, object]) -> None:
     area, published = read_area(park), shape(park["geometry"])
     assert area.geometry.is_valid
     assert area.geometry.area == pytest.approx(published.area, rel=1e-6)
@@ -109,7 +109,7 @@ def test_every_park_of_the_sample_is_taken_as_it_is_published(park: dict[str, ob
         ),
     ],
 )
-def test_what_changes_nothing_is_repaired_and_said(wkt: str, expected: float) -> None:
+def test_a_repair_without_a_change_of_area_is_reported(wkt: str, expected: float) -> None:
     area = read_area(wkt)
     assert area.geometry.is_valid
     assert area.geometry.area == pytest.approx(expected, rel=1e-6)
@@ -172,7 +172,7 @@ def test_what_changes_nothing_is_repaired_and_said(wkt: str, expected: float) ->
         pytest.param("POLYGON ((19 49, 20 49, 19 49, 20 49, 19 49))", " at ", id="nothing but a line"),
     ],
 )
-def test_what_would_change_it_is_refused_with_the_place(wkt: str, where: str) -> None:
+def test_a_repair_that_changes_the_area_is_refused_with_the_place(wkt: str, where: str) -> None:
     with pytest.raises(InvalidArea) as refused:
         read_area(wkt)
     assert where in str(refused.value)
@@ -191,7 +191,7 @@ def _strips(count: int) -> dict[str, object]:
     return {"type": "FeatureCollection", "features": [*map(_feature, upright), *map(_feature, level)]}
 
 
-def test_crossing_strips_of_a_collection_are_put_together() -> None:
+def test_crossing_strips_of_a_collection_are_united() -> None:
     area = measure_area(_strips(30))
     assert area.repaired == ""
     assert area.geometry.area == pytest.approx(0.05**2 * (1 - 0.7**2), rel=1e-9)
@@ -199,7 +199,7 @@ def test_crossing_strips_of_a_collection_are_put_together() -> None:
 
 
 @pytest.mark.parametrize("count", [200, 2_000, 15_000])
-def test_strips_that_cross_too_often_are_refused_before_they_are_put_together(count: int) -> None:
+def test_too_many_crossings_are_refused_before_the_union(count: int) -> None:
     with pytest.raises(InvalidArea, match=r"cross each other too often. Allowed are 100,000|too tangled"):
         measure_area(_strips(count))
 

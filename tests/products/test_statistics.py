@@ -36,7 +36,7 @@ def counted(raster: Path, area: Area) -> tuple[NDArray[np.int64], int]:
     return np.bincount(pixels.ravel(), minlength=256)[:NODATA], int(inside.sum())
 
 
-def test_every_park_has_what_an_independent_count_finds(raster: Path, parks: dict[str, Area]) -> None:
+def test_every_park_has_the_counts_of_an_independent_program(raster: Path, parks: dict[str, Area]) -> None:
     assert len(parks) == 9
     for name, area in parks.items():
         counts = count_classes(raster, area)
@@ -49,7 +49,7 @@ def test_every_park_has_what_an_independent_count_finds(raster: Path, parks: dic
         assert counts.square_metres.sum() / 1e6 == pytest.approx(area.km2, rel=3e-4), name
 
 
-def test_what_is_outside_of_the_raster_has_no_data(raster: Path) -> None:
+def test_pixels_outside_of_the_raster_have_no_data(raster: Path) -> None:
     area = read_area({"bbox": [0, 0, 1, 1]})
     counts = count_classes(raster, area)
     assert counts.pixels[:NODATA].sum() == 0
@@ -63,7 +63,7 @@ def test_what_is_outside_of_the_raster_has_no_data(raster: Path) -> None:
         assert counts.square_metres[NODATA] > source.width * source.height * 100 / 1e6
 
 
-def test_an_overview_is_read_above_the_bound_and_says_how_far_off_it_is(raster: Path) -> None:
+def test_an_overview_is_read_above_the_bound_with_its_margin(raster: Path) -> None:
     poland = outline_of(_poland())
     full = count_classes(raster, poland)
     held = []
@@ -143,7 +143,7 @@ def test_changes_are_pairs_of_pixels(tmp_path: Path) -> None:
     assert count_changes(paths, read_area(WHOLE), most=512**2).overview == 4
 
 
-def test_rasters_are_on_one_grid_or_not(raster: Path, tmp_path: Path) -> None:
+def test_rasters_on_different_grids_are_detected(raster: Path, tmp_path: Path) -> None:
     one = _write(tmp_path / "a.tif", np.ones((1024, 1024), np.uint8))
     assert same_grid(one, _write(tmp_path / "b.tif", np.full((1024, 1024), 2, np.uint8)))
     assert not same_grid(one, _write(tmp_path / "c.tif", np.ones((1024, 1023), np.uint8)))
@@ -175,7 +175,7 @@ def _write(path: Path, pixels: NDArray[np.uint8], **options: object) -> Path:
 
 
 def _warped(raster: Path, area: Area, epsg: int, path: Path) -> Path:
-    """Write what is round an area in another CRS, at about 10 m."""
+    """Write the surroundings of an area in another CRS, at about 10 m."""
     west, south, east, north = area.project(epsg).bounds
     side = {4326: 0.0001, 3857: 15}.get(epsg, 10)
     width, height = int((east - west) / side) + 40, int((north - south) / side) + 40

@@ -48,7 +48,7 @@ def compared(pairs: dict[tuple[int, int], int]) -> dict[str, Any]:
     return document(_PRODUCT, _EARLIER, [describe_changes(place(), changes, CLASSES, CLASSES)])
 
 
-def test_per_cent_are_of_what_has_data_and_no_data_is_told_apart() -> None:
+def test_percentages_exclude_no_data() -> None:
     (feature,) = told({1: 100, 10: 300, 77: 100, NODATA: 10_000})["features"]
     rows = {row["value"]: row for row in feature["classes"]}
     assert rows[1] == {
@@ -63,7 +63,7 @@ def test_per_cent_are_of_what_has_data_and_no_data_is_told_apart() -> None:
     assert feature["km2"] == pytest.approx(place().area.km2, abs=1e-6)
 
 
-def test_it_says_how_exact_it_is() -> None:
+def test_the_document_has_its_accuracy() -> None:
     (exact,) = told({1: 10})["features"]
     assert (exact["exact"], exact["overview"]) == (True, 1)
     assert "Every pixel" in exact["accuracy"]
@@ -93,7 +93,7 @@ def rows_of(told: dict[str, Any]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def test_the_table_has_a_row_a_class_and_one_for_no_data() -> None:
+def test_the_table_has_a_row_for_each_class_and_for_no_data() -> None:
     rows = rows_of(told({1: 100, 10: 300, NODATA: 50}, overview=4))
     assert len(rows) == len(CLASSES) + 1
     sealed = rows[0]
@@ -108,7 +108,7 @@ def test_the_table_has_a_row_a_class_and_one_for_no_data() -> None:
     assert (rows[-1]["class"], rows[-1]["km2"], rows[-1]["percent"]) == ("255", "0.005", "")
 
 
-def test_the_table_of_changes_has_a_row_a_pair() -> None:
+def test_the_table_of_changes_has_a_row_for_each_pair() -> None:
     rows = rows_of(compared({(1, 1): 10, (2, 10): 60, (NODATA, 1): 5}))
     assert [(row["from_year"], row["from_class"], row["to_year"], row["to_class"]) for row in rows] == [
         ("2018", "1", "2023", "1"),
@@ -149,7 +149,7 @@ def fills(root: ET.Element) -> list[str]:
     return [element.attrib["fill"] for element in root.iter(f"{_SVG}rect")]
 
 
-def test_one_place_is_drawn_as_bars_in_the_colours_of_its_classes() -> None:
+def test_one_area_is_drawn_as_bars_in_class_colours() -> None:
     root = drawn(told({1: 100, 10: 300, 77: 1, NODATA: 50}))
     assert fills(root)[1:] == ["#ff0000", "#0080ff", "#000000"]
     _, sealed, water, _ = (float(box.get("width", "0").rstrip("%")) for box in root.iter(f"{_SVG}rect"))
@@ -165,7 +165,7 @@ def test_one_place_is_drawn_as_bars_in_the_colours_of_its_classes() -> None:
     assert "Water 0.03 km² (74.8 %)" in (root.findtext(f"{_SVG}desc") or "")
 
 
-def test_several_places_are_drawn_as_a_bar_each() -> None:
+def test_several_areas_are_drawn_as_one_bar_each() -> None:
     features = [
         describe_counts(place("One"), counts({1: 100, 10: 300}), CLASSES),
         describe_counts(place("Nothing"), counts({NODATA: 9}), CLASSES),
@@ -185,7 +185,7 @@ def test_changes_are_drawn_as_a_table_of_shaded_cells() -> None:
     assert "#fd8d3c" in fills(root), "the largest change is darkest"
 
 
-def test_a_table_of_many_classes_is_drawn_as_well() -> None:
+def test_a_table_of_many_classes_is_drawn() -> None:
     classes = tuple(
         LandCoverClass(value, f"Class of a long name, number {value}", (value, 0, 0)) for value in range(60)
     )

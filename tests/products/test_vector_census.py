@@ -1,4 +1,4 @@
-"""Polygons are counted as an extraction delivers them, and estimated within the margin that is told."""
+"""Polygons are counted as an extraction delivers them, and estimated within the stated margin."""
 
 import sqlite3
 from pathlib import Path
@@ -31,7 +31,9 @@ def delivered(product: Path, area: Area, folder: Path) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("name", ["Białowieski", "Ojcowski", "Karkonoski"])
-def test_a_park_is_counted_as_it_is_delivered(product: Path, parks: dict[str, Area], tmp_path: Path, name: str) -> None:
+def test_the_count_of_a_park_equals_its_delivery(
+    product: Path, parks: dict[str, Area], tmp_path: Path, name: str
+) -> None:
     park = parks[f"{name} National Park"]
     counts = count_polygons(product, park)
     assert counts.margin == 0
@@ -39,18 +41,18 @@ def test_a_park_is_counted_as_it_is_delivered(product: Path, parks: dict[str, Ar
     assert counts.total == sum(counts.polygons.values()) > 100
 
 
-def test_a_slanted_outline_takes_what_it_crosses(product: Path, tmp_path: Path) -> None:
+def test_a_slanted_outline_counts_the_polygons_it_crosses(product: Path, tmp_path: Path) -> None:
     area = read_area(SLANTED)
     assert count_polygons(product, area, most=100_000).polygons == delivered(product, area, tmp_path)
 
 
-def test_what_only_touches_the_outline_is_not_counted(product: Path, tmp_path: Path) -> None:
+def test_polygons_that_only_touch_the_outline_are_not_counted(product: Path, tmp_path: Path) -> None:
     left, top = 5_245_000, 3_380_000
     on_the_grid: Any = SimpleNamespace(project=lambda _epsg: shapely.box(left, top, left + 5_000, top + 5_000))
     assert count_polygons(product, on_the_grid).polygons == delivered(product, on_the_grid, tmp_path)
 
 
-def test_an_area_where_nothing_is_has_none(product: Path) -> None:
+def test_an_empty_area_has_no_polygons(product: Path) -> None:
     assert count_polygons(product, read_area(NOWHERE)).polygons == {}
     assert count_polygons(product, read_area({"bbox": [-172, -54, -168, -50]})).polygons == {}
 
@@ -67,7 +69,7 @@ def test_an_estimate_lies_within_its_margin(product: Path, bbox: list[float], mo
     assert count_polygons(product, area, most=most) == estimate, "asked again it is the same"
 
 
-def test_an_estimate_looks_at_no_more_nodes_than_its_bound(product: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_reads_a_bounded_number_of_nodes(product: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []
 
     def note(_cursor: sqlite3.Cursor, row: Any) -> Any:

@@ -59,7 +59,7 @@ def test_areas_sum_to_the_area_of_the_park(product: Path, parks: dict[str, Area]
     assert sum(areas_by_class(tmp_path / "x.gpkg").values()) == pytest.approx(park.km2 * 1e6, rel=1e-4)
 
 
-def test_poleski_has_no_buffer_so_its_sum_is_that_of_the_pixels(
+def test_a_park_without_a_buffer_has_the_area_of_its_pixels(
     product: Path, raster: Path, parks: dict[str, Area], tmp_path: Path
 ) -> None:
     """The source was cut by pixel centres along the park's very outline: what pixels stand out there is cut off too."""
@@ -86,7 +86,7 @@ def test_areas_of_classes_are_about_those_of_the_pixels(
         assert area == pytest.approx(100 * pixels[code], rel=0.01, abs=5_000)
 
 
-def test_polygons_inside_are_the_source_s_and_those_on_the_edge_are_cut(
+def test_inner_polygons_are_unchanged_and_those_on_the_edge_are_cut(
     product: Path, parks: dict[str, Area], tmp_path: Path
 ) -> None:
     park = parks["Ojcowski National Park"]
@@ -116,7 +116,9 @@ def features_of(path: Path, bounds: tuple[float, float, float, float]) -> dict[i
         }
 
 
-def test_it_gives_three_files_and_true_progress(product: Path, parks: dict[str, Area], tmp_path: Path) -> None:
+def test_extraction_makes_three_files_and_reports_progress(
+    product: Path, parks: dict[str, Area], tmp_path: Path
+) -> None:
     told: list[float] = []
     files = extract_vector(
         product, parks["Narwiański National Park"], tmp_path, name="V", report=lambda part, _: told.append(part)
@@ -145,20 +147,18 @@ def test_pieces_of_all_batches_count_together(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_says_whether_there_is_anything(product: Path, parks: dict[str, Area]) -> None:
+def test_extraction_reports_whether_there_are_polygons(product: Path, parks: dict[str, Area]) -> None:
     assert all(has_features(product, park) for park in parks.values())
     assert not has_features(product, read_area(NOWHERE))
 
 
-def test_between_the_parks_there_is_nothing_although_the_bounds_meet_all(product: Path) -> None:
+def test_an_area_between_the_parks_is_empty(product: Path) -> None:
     """A ring round all parks, within the bounds of the product but without one of its polygons."""
     ring = "POLYGON ((14 48, 26 48, 26 55, 14 55, 14 48), (15 48.5, 25 48.5, 25 54.5, 15 54.5, 15 48.5))"
     assert not has_features(product, read_area(ring))
 
 
-def test_specks_far_from_each_other_do_not_cost_a_look_at_all_between(
-    product: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_distant_small_areas_do_not_read_everything_between(product: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a product of Europe that would be millions of polygons."""
     monkeypatch.setattr("products.vector.census.any_inside", _never)
     specks = "MULTIPOLYGON (((15 49, 15.001 49, 15.001 49.001, 15 49)), ((25 54, 25.001 54, 25.001 54.001, 25 54)))"
@@ -169,7 +169,7 @@ def _never(source: Path, area: Area) -> bool:
     raise AssertionError(f"{source} is looked through for {area.km2} km2")
 
 
-def test_what_is_no_land_cover_is_a_broken_source(sample: Path, parks: dict[str, Area], tmp_path: Path) -> None:
+def test_a_file_without_land_cover_is_a_broken_source(sample: Path, parks: dict[str, Area], tmp_path: Path) -> None:
     other = sample / "sample" / "parks.gpkg"
     with pytest.raises(BrokenSource, match="class_code"):
         extract_vector(other, parks["Ojcowski National Park"], tmp_path, name="x", report=unheard)

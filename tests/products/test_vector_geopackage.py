@@ -14,8 +14,7 @@ import shapely
 
 from products.errors import BrokenSource, RequestTooLarge
 from products.raster.cog import read_grid
-from products.vector.blob import decode, decode_each, encode
-from products.vector.curves import depth_of
+from products.vector.blob import decode, decode_each, depth_of, encode
 from products.vector.geopackage import layer_of, read_geopackage, write_geopackage
 from products.vector.layer import Column, Layer, quote
 
@@ -42,7 +41,7 @@ def schema(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("read", [layer_of, read_grid])
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BrokenSource, match="pipe is no file"):
         read(tmp_path / "pipe")
@@ -59,7 +58,7 @@ def test_tables_and_triggers_are_those_that_gdal_writes(tmp_path: Path) -> None:
         assert ours[name] == gdal[name]
 
 
-def test_it_says_what_it_is(tmp_path: Path) -> None:
+def test_the_file_has_its_metadata(tmp_path: Path) -> None:
     write(tmp_path / "x.gpkg", style=True)
     with sqlite3.connect(tmp_path / "x.gpkg") as connection:
         values = {name: connection.execute(f"PRAGMA {name}").fetchall() for name in ("application_id", "user_version")}
@@ -91,7 +90,7 @@ def test_gdal_can_edit_it_and_the_index_follows(tmp_path: Path) -> None:
     assert sorted(keys) == [3, 4, 5, 77]
 
 
-def test_blobs_are_as_the_specification_says() -> None:
+def test_blobs_follow_the_specification() -> None:
     (blob,) = encode(np.array([shapely.box(1, 2, 3, 4)]), 3035)
     assert blob[:8] == b"GP\x00\x03" + (3035).to_bytes(4, "little")
     assert np.frombuffer(blob[8:40], "<f8").tolist() == [1, 3, 2, 4]
@@ -107,21 +106,21 @@ def test_blobs_of_others_are_read_with_any_envelope(flags: int, envelope: int) -
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("kind", [4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 1006, 2007, 3012, 0x20000007, 0xA0000006])
-def test_collections_in_collections_without_an_end_are_told_and_end_no_process(kind: int, order: str) -> None:
+def test_deeply_nested_collections_are_reported_without_a_crash(kind: int, order: str) -> None:
     head = struct.pack(f"{order}BI", order == "<", kind) + bytes(4 if kind & 0x20000000 else 0)
     body = (head + struct.pack(f"{order}I", 1)) * 100_000 + shapely.to_wkb(shapely.Point(1, 2))
     (found,) = decode_each([b"GP\0\1" + bytes(4) + body])
     assert found == "too many collections within collections"
 
 
-def test_many_parts_are_no_depth() -> None:
+def test_many_parts_do_not_count_as_depth() -> None:
     parts = shapely.multipolygons([shapely.box(x, 0, x + 0.5, 1) for x in range(1_000)])
     many = shapely.geometrycollections([shapely.multipolygons([shapely.box(x, 0, x + 0.5, 1)]) for x in range(300)])
     blobs = [b"GP\0\1" + bytes(4) + shapely.to_wkb(geometry) for geometry in (parts, many)]
     assert [shapely.equals_identical(*pair) for pair in zip(decode(blobs), (parts, many), strict=True)] == [True, True]
 
 
-def test_the_depth_of_a_geometry_is_that_of_its_collections_whatever_its_coordinates_look_like() -> None:
+def test_the_depth_of_a_geometry_ignores_its_coordinates() -> None:
     head = int.from_bytes(bytes.fromhex("0107000000010000"), "little")
     points = np.full((2_000, 2), np.array([head], dtype="<i8").view("<f8")[0])
     nested: Any = shapely.LineString(points)
@@ -134,7 +133,7 @@ def test_the_depth_of_a_geometry_is_that_of_its_collections_whatever_its_coordin
         nested = shapely.GeometryCollection([shapely.Point(1, 2), nested])
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_written_features_are_read_back(tmp_path: Path) -> None:
     write(tmp_path / "x.gpkg", count=100)
     with read_geopackage(tmp_path / "x.gpkg") as reader:
         assert reader.layer == LAYER
@@ -151,7 +150,7 @@ def astuple(batch: object) -> tuple[list[object], ...]:
     return tuple(list(getattr(batch, name)) for name in ("keys", "geometries", "rows"))
 
 
-def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
     write(tmp_path / "x.gpkg")
     before = (tmp_path / "x.gpkg").read_bytes()
     with pytest.raises(KeyError), write_geopackage(tmp_path / "x.gpkg", LAYER) as writer:  # noqa: PT012
@@ -191,7 +190,7 @@ def test_a_broken_file_is_named(tmp_path: Path, break_it: object) -> None:
         pass
 
 
-def test_without_an_index_it_is_no_product(tmp_path: Path) -> None:
+def test_a_file_without_an_index_is_refused(tmp_path: Path) -> None:
     without_index(tmp_path / "x.gpkg")
     with read_geopackage(tmp_path / "x.gpkg") as reader:
         assert not reader.layer.indexed

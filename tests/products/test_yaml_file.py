@@ -54,7 +54,7 @@ def read(folder: Path, content: bytes | str, *, variables: bool = False) -> obje
         (b"x" * 10_000_001, "is longer than 10,000,000 bytes"),
     ],
 )
-def test_what_is_refused_says_where_and_why(tmp_path: Path, content: bytes | str, said: str) -> None:
+def test_a_refused_file_has_a_message_with_place_and_reason(tmp_path: Path, content: bytes | str, said: str) -> None:
     with pytest.raises(UnreadableYaml, match=said) as refused:
         read(tmp_path, content)
     assert "\n" not in str(refused.value)
@@ -72,11 +72,11 @@ def test_what_is_refused_says_where_and_why(tmp_path: Path, content: bytes | str
         ("a: ${X}", {"a": "${X}"}),
     ],
 )
-def test_what_is_read_is_as_it_stands(tmp_path: Path, content: bytes | str, value: object) -> None:
+def test_values_are_read_unchanged(tmp_path: Path, content: bytes | str, value: object) -> None:
     assert read(tmp_path, content) == value
 
 
-def test_the_environment_becomes_values_and_never_structure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_become_values_and_never_structure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "5000")
     monkeypatch.setenv("ODD", "a #b: [c\n- d")
     monkeypatch.setenv("EMPTY", "")
@@ -97,7 +97,7 @@ def test_the_environment_becomes_values_and_never_structure(tmp_path: Path, monk
     }
 
 
-def test_all_variables_that_are_not_set_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_unset_variables_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOWHERE", raising=False)
     monkeypatch.setenv("LATIN", "caf\udce9")
     with pytest.raises(UnreadableYaml) as refused:

@@ -1,4 +1,4 @@
-"""Orders over HTTP, and their worker played by the test: real routes, real store, real files."""
+"""Orders over HTTP, with the test as their worker: real routes, real store, real files."""
 
 import hashlib
 from collections.abc import Callable, Iterator

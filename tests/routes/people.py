@@ -25,7 +25,7 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
 class LoginIssuer(FakeIssuer):
-    """An issuer that people sign in at: what it answers to a code is made by `grant`."""
+    """An issuer for logins: `grant` sets its answer to a code."""
 
     def __init__(self) -> None:
         super().__init__()

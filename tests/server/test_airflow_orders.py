@@ -29,7 +29,7 @@ _SLOW = 90
 
 
 class Counter:
-    """`landcast serve` beside Airflow; orders echoes and says how they stand."""
+    """`landcast serve` with Airflow; orders `echo` and returns the status."""
 
     def __init__(self, airflow: Airflow, log: Path, **environment: str) -> None:
         self.airflow = airflow
@@ -51,7 +51,7 @@ class Counter:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "server.cli", "serve"], cwd=ROOT, env=self.environment, stderr=stream
             )
-        wait(lambda: self.check("airflow") == "ok" and self.check("worker") == "ok")
+        wait(lambda: self.check("airflow") == "ok" and self.check("worker") == "ok", 300)
 
     def kill(self) -> None:
         """End server and worker as a crash of the machine does."""
@@ -122,7 +122,7 @@ def counting(airflow: Airflow, log: Path, **environment: str) -> Iterator[Counte
 
 @pytest.fixture(scope="module")
 def counter(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
-    """Yield a server that would look at runs by itself once a minute only, so that what is quick is told."""
+    """Yield a server that polls runs only once a minute, so that quick changes come from events."""
     with closing(PostgresPool(airflow.database_url)) as pool:
         left = StoredJobs(pool)
         for job in left.unfinished():  # of other tests, which would be run again here
@@ -131,7 +131,7 @@ def counter(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield made
 
 
-def test_an_order_is_done_on_airflow_and_told_at_once(counter: Counter) -> None:
+def test_an_order_runs_on_airflow_and_its_end_is_reported_at_once(counter: Counter) -> None:
     begin = time.monotonic()
     job_id = counter.order(stringInput="x")
     job = counter.comes_to(job_id, "successful")
@@ -144,7 +144,7 @@ def test_an_order_is_done_on_airflow_and_told_at_once(counter: Counter) -> None:
     assert "POST /airflow/events" in counter.log.read_text()
 
 
-def test_a_production_service_is_asked_and_its_answer_is_the_result(counter: Counter) -> None:
+def test_a_production_service_is_called_and_its_answer_is_the_result(counter: Counter) -> None:
     with closing(PlayedServices(_tiles)) as played:
         counter.airflow.connect("clc_prod_sample_extraction_service", played.url)
         well, ill = (counter.extract(tiles) for tiles in (["33UXP", "34UXP"], ["33UXP", "99ZZZ"]))
@@ -164,7 +164,7 @@ def _tiles(asked: Asked) -> Reply:
     return Reply({"message": "no such tile"}, 404) if tile == "99ZZZ" else Reply({"file": tile})
 
 
-def test_a_dismissed_order_is_over_at_once_and_its_work_gone_within_15_seconds(counter: Counter) -> None:
+def test_a_dismissed_order_ends_at_once_and_its_work_within_15_seconds(counter: Counter) -> None:
     """The best of some tries: on a machine that is busy with something else one may take longer."""
     assert any(over < 2 and gone < 15 for over, gone in (_seconds_to_dismiss(counter) for _ in range(4)))
 
@@ -234,7 +234,8 @@ def test_a_run_outlives_the_worker_and_is_followed_by_the_next(counter: Counter)
         counter.state(job_id, attempt=2)
 
 
-def test_orders_are_taken_and_wait_while_airflow_is_away(counter: Counter) -> None:
+@pytest.mark.full
+def test_orders_are_accepted_and_wait_while_airflow_is_unavailable(counter: Counter) -> None:
     counter.airflow.kill("api-server")
     try:
         wait(lambda: "Airflow does not answer" in counter.log.read_text())
@@ -262,14 +263,15 @@ def _said_to_lack(counter: Counter) -> list[str]:
 
 
 def _lacking(airflow: Airflow) -> list[str]:
-    """Return the connections that there are not, as the DAGs of what is offered say in their tags."""
+    """Return the missing connections according to the tags of the configured DAGs."""
     resources = read_configuration(ROOT / "pygeoapi-config.yml")["resources"]
     dags = airflow.ask("GET", f"/dags?limit=100&tags={quote(LACKING)}")["dags"]
     tags = {tag["name"] for dag in dags if dag["dag_id"] in resources for tag in dag["tags"]}
     return sorted(tag.removeprefix(LACKS) for tag in tags if tag.startswith(LACKS) and tag != LACKING)
 
 
-def test_check_says_whether_airflow_answers_and_the_login_works(counter: Counter) -> None:
+@pytest.mark.full
+def test_check_reports_whether_airflow_answers_and_accepts_the_login(counter: Counter) -> None:
     counter.airflow.disconnect("clc_prod_sample_extraction_service")
     wait(lambda: "clc_prod_sample_extraction_service" in _lacking(counter.airflow), 240)  # once its DAG is read again
     wait(lambda: _said_to_lack(counter) == _lacking(counter.airflow), 240)

@@ -61,7 +61,7 @@ def test_a_plugin_runs_as_a_task_of_the_general_dag(client: httpx2.Client, airfl
     assert (told["status"], told["message"]) == ("failed", "Cannot process without a name")
 
 
-def test_a_dag_of_the_operators_is_given_the_inputs_and_its_value_is_the_result(client: httpx2.Client) -> None:
+def test_an_operators_dag_gets_the_inputs_and_its_value_is_the_result(client: httpx2.Client) -> None:
     job = ordered(client, "count-words", {"text": TEXT})
     assert over(client, job)["status"] == "successful"
     assert client.get(f"/jobs/{job}/results").json() == COUNTS
@@ -76,12 +76,12 @@ def test_a_file_that_such_a_dag_names_is_the_result(client: httpx2.Client, airfl
     assert answer.text == "a,2\r\nis,1\r\nrose,2\r\n"
 
 
-def test_what_fails_for_good_there_fails_the_order(client: httpx2.Client) -> None:
+def test_a_final_failure_of_the_dag_fails_the_order(client: httpx2.Client) -> None:
     job = ordered(client, "count-words", {"words": "no text"})
     assert "count after 2 tries" in over(client, job)["message"]
 
 
 @pytest.mark.parametrize("inputs", [{"text": "a\0b"}, {"text": "x" * 300_000}])
-def test_what_airflow_cannot_take_is_refused_at_once(client: httpx2.Client, inputs: dict[str, Any]) -> None:
+def test_inputs_that_airflow_cannot_store_are_refused_at_once(client: httpx2.Client, inputs: dict[str, Any]) -> None:
     answer = client.post("/processes/count-words/execution", json={"inputs": inputs})
     assert answer.status_code == 400, answer.text

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile, copytree, rmtree
 
@@ -27,6 +28,8 @@ from products.progress import unheard
 from products.whole import link
 from server.cli import main
 from server.state import RestoreUnfinished, exclusive, in_use
+
+pytestmark = pytest.mark.long
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 Change = Callable[[Members], object]
@@ -87,7 +90,7 @@ def contents(state: Path) -> dict[str, bytes]:
     return found
 
 
-def test_what_was_destroyed_comes_back_as_it_was(state: Path, tmp_path: Path) -> None:
+def test_a_destroyed_state_is_restored_unchanged(state: Path, tmp_path: Path) -> None:
     before = contents(state)
     archive = backup(tmp_path / "backup.tar")
     rmtree(state)
@@ -117,7 +120,7 @@ def test_a_backup_replaces_no_file(state: Path, tmp_path: Path) -> None:
     assert state.exists()
 
 
-def test_a_backup_into_a_folder_that_is_not_there_names_it(state: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_for_the_backup_is_named(state: Path, tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("")
     for folder in (tmp_path / "no such folder", tmp_path / "no" / "such", tmp_path / "a file"):
         refused = run("backup", folder / "b.tar")
@@ -152,14 +155,14 @@ def test_a_backup_that_fails_leaves_nothing(state: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state"]
 
 
-def test_without_orders_there_is_nothing_to_back_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_without_orders_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path / "nowhere"))
     refused = run("backup", tmp_path / "backup.tar")
     assert (refused.exit_code, list(tmp_path.iterdir())) == (1, [])
     assert "does not exist: no orders yet" in refused.stderr
 
 
-def test_the_disk_is_asked_before_anything_is_written(
+def test_free_space_is_checked_before_anything_is_written(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = backup(tmp_path / "backup.tar")
@@ -173,7 +176,7 @@ def test_the_disk_is_asked_before_anything_is_written(
     assert not (tmp_path / "second.tar").exists()
 
 
-def test_without_results_their_orders_say_that_they_are_gone(state: Path, tmp_path: Path) -> None:
+def test_orders_restored_without_results_are_gone(state: Path, tmp_path: Path) -> None:
     archive = backup(tmp_path / "backup.tar", "--without-results")
     with tarfile.open(archive) as tar:
         assert not [name for name in tar.getnames() if name.startswith("results/")]
@@ -191,7 +194,7 @@ def ids(state: Path) -> list[str]:
         return [row[0] for row in connection.execute("select id from jobs order by number")]
 
 
-def test_products_are_taken_in_when_asked(state: Path, tmp_path: Path) -> None:
+def test_products_are_included_on_request(state: Path, tmp_path: Path) -> None:
     (state / "products").mkdir()
     (state / "products" / "mine.tif").write_bytes(b"raster")
     os.utime(state / "products" / "mine.tif", ns=(1, 1_700_000_000_123_456_789))
@@ -206,7 +209,7 @@ def test_products_are_taken_in_when_asked(state: Path, tmp_path: Path) -> None:
 
 
 def european(state: Path) -> Path:
-    """Order the European raster, as the worker does it; return its file in the house."""
+    """Order the European raster, as the worker does it; return its prebuilt file."""
     product = catalogue_of(read_configuration(CONFIG)).default
     stage = state / "results" / "stage"
     stage.mkdir()
@@ -230,7 +233,7 @@ def test_the_european_raster_is_linked_again_not_copied(state: Path, tmp_path: P
     assert house.samefile(source)
 
 
-def test_a_european_raster_whose_source_is_another_has_to_be_ordered_again(state: Path, tmp_path: Path) -> None:
+def test_a_european_raster_of_a_changed_source_must_be_ordered_again(state: Path, tmp_path: Path) -> None:
     house = european(state)
     archive = backup(tmp_path / "backup.tar")
     rmtree(state)
@@ -244,7 +247,7 @@ def test_a_european_raster_whose_source_is_another_has_to_be_ordered_again(state
     assert (state / "restored-configuration.yml").read_bytes() == CONFIG.read_bytes()
 
 
-def test_the_configuration_comes_back_where_there_is_none(state: Path, tmp_path: Path) -> None:
+def test_a_missing_configuration_is_restored(state: Path, tmp_path: Path) -> None:
     archive = backup(tmp_path / "backup.tar")
     rmtree(state)
     target = tmp_path / "etc" / "landcast.yml"
@@ -253,7 +256,7 @@ def test_the_configuration_comes_back_where_there_is_none(state: Path, tmp_path:
     assert target.read_bytes() == CONFIG.read_bytes()
 
 
-def test_a_state_is_moved_aside_only_when_told(state: Path, tmp_path: Path) -> None:
+def test_existing_state_is_moved_aside_only_on_request(state: Path, tmp_path: Path) -> None:
     archive = backup(tmp_path / "backup.tar")
     with closing(StoredJobs(state / "orders.sqlite")) as store:
         done(store, state, b"later")
@@ -277,7 +280,7 @@ def archive(state: Path, tmp_path: Path) -> Path:
 
 
 def rewritten(archive: Path, change: Change) -> Path:
-    """Write the archive anew with its members changed."""
+    """Write the archive again with changed members."""
     with tarfile.open(archive) as tar:
         members = [(info, stream.read() if (stream := tar.extractfile(info)) else b"") for info in tar]
     change(members)
@@ -327,7 +330,7 @@ def with_other_bytes(members: Members) -> None:
         (added("results/link", tarfile.LNKTYPE, "orders.sqlite"), "not a regular file"),
         (added("results/device", tarfile.CHRTYPE), "not a regular file|is a special file"),
         (added("results/folder", tarfile.DIRTYPE), "not a regular file"),
-        (told(schema=99), "install 0.1.0 or newer"),
+        (told(schema=99), f"install {version('landcast')} or newer"),
         (told(format=2), "format 2"),
         (told(store="postgresql"), "store postgresql"),
         (told(more=1), "not a backup of this program, or is damaged"),
@@ -349,7 +352,7 @@ def test_a_tampered_archive_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("place", ["nothing", "about", "database", "result", "manifest", "the end of the manifest"])
-def test_an_archive_that_was_cut_off_is_refused(archive: Path, state: Path, place: str) -> None:
+def test_a_truncated_archive_is_refused(archive: Path, state: Path, place: str) -> None:
     before = contents(state)
     with tarfile.open(archive) as tar:
         members = tar.getmembers()
@@ -401,7 +404,7 @@ def executing(script: str) -> Callable[[Path], object]:
         (lambda path: path.write_bytes(path.read_bytes()[:-8192]), "malformed"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_refused_before_anything_is_exchanged(
+def test_an_unusable_database_is_refused_before_anything_changes(
     archive: Path, state: Path, change: Callable[[Path], object], said: str
 ) -> None:
     before = contents(state)
@@ -412,7 +415,7 @@ def test_a_database_that_cannot_be_used_is_refused_before_anything_is_exchanged(
     assert not (state / ".restoring").exists()
 
 
-def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
+def test_an_older_schema_is_migrated(archive: Path, state: Path) -> None:
     columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices", "backend"))
     older = executing(f"{columns}pragma user_version = 1;")
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
@@ -421,7 +424,7 @@ def test_an_older_schema_is_brought_up(archive: Path, state: Path) -> None:
         assert len(store.unfinished()) == 2
 
 
-def test_restores_keep_out_of_a_state_in_use(archive: Path, state: Path) -> None:
+def test_a_state_in_use_is_not_restored(archive: Path, state: Path) -> None:
     with in_use(state):
         refused = run("restore", archive, "--force")
         assert backup(archive.with_name("meanwhile.tar")).exists()
@@ -454,7 +457,7 @@ def _until(left: Iterator[int], act: Callable[..., object]) -> Callable[..., obj
     return step
 
 
-def test_killed_at_any_step_the_old_state_is_whole_or_the_same_command_completes(state: Path, tmp_path: Path) -> None:
+def test_a_restore_killed_at_any_step_is_undone_or_completed(state: Path, tmp_path: Path) -> None:
     european(state)
     wanted = contents(state)
     archive = backup(tmp_path / "backup.tar")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.server.served import Served, end, eventually
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.full
 
 ASYNC = {"Prefer": "respond-async"}
 AREA = {"bbox": [23.80, 52.70, 23.90, 52.76]}

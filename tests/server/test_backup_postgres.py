@@ -1,4 +1,4 @@
-"""Backups of orders in a real PostgreSQL, taken by a user who may only read, and brought back."""
+"""Backups of orders in a real PostgreSQL, made by a user who can only read, and restored."""
 
 import os
 import signal
@@ -91,7 +91,7 @@ def backup(state: Path, url: str, target: Path) -> Path:
     return target
 
 
-def test_what_a_reader_backed_up_is_all_there_in_a_new_database(
+def test_a_backup_by_a_reader_restores_completely_into_a_new_database(
     postgres: Postgres, state: Path, url: str, reader: str, tmp_path: Path
 ) -> None:
     before = rows(postgres, url)
@@ -125,7 +125,7 @@ def test_no_table_is_left_out_of_a_backup(postgres: Postgres, url: str) -> None:
     assert {name for (name,) in tables} == {*TABLES, "schema_version"}
 
 
-def test_it_is_brought_back_without_postgresql_too(postgres: Postgres, state: Path, url: str, tmp_path: Path) -> None:
+def test_a_backup_restores_without_postgresql_too(postgres: Postgres, state: Path, url: str, tmp_path: Path) -> None:
     archive = backup(state, url, tmp_path / "backup.tar")
     rmtree(state)
     restored = run(state, None, "restore", archive)
@@ -142,7 +142,7 @@ def test_it_is_brought_back_without_postgresql_too(postgres: Postgres, state: Pa
     assert rows(postgres, new) == rows(postgres, url)
 
 
-def test_what_is_there_already_stays_unless_it_is_said(
+def test_existing_state_stays_unless_replacement_is_requested(
     postgres: Postgres, state: Path, url: str, tmp_path: Path
 ) -> None:
     archive = backup(state, url, tmp_path / "backup.tar")
@@ -182,7 +182,7 @@ def test_a_restore_needs_the_owner_and_no_worker(
 
 
 @pytest.mark.parametrize("step", ["_move", "repair", "move", "make_durable"])
-def test_interrupted_at_any_step_the_same_command_completes_it(
+def test_an_interrupted_restore_is_completed_by_the_same_command(
     postgres: Postgres, state: Path, url: str, tmp_path: Path, *, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     archive = backup(state, url, tmp_path / "backup.tar")
@@ -207,7 +207,7 @@ def test_interrupted_at_any_step_the_same_command_completes_it(
     assert list(state.glob("before-restore-*/orders-of-postgresql.sqlite"))
 
 
-def test_a_backup_is_as_at_one_moment_while_orders_come_and_end(
+def test_a_backup_is_a_consistent_snapshot_while_orders_change(
     postgres: Postgres, state: Path, url: str, tmp_path: Path
 ) -> None:
     ended = Event()
@@ -246,7 +246,7 @@ def test_a_backup_is_as_at_one_moment_while_orders_come_and_end(
         ("revoke select on api_keys from landcast_backup", "PostgreSQL: the role lacks a privilege"),
     ],
 )
-def test_a_backup_that_cannot_be_whole_is_refused_and_leaves_nothing(
+def test_a_backup_that_cannot_be_complete_is_refused_and_leaves_nothing(
     postgres: Postgres, state: Path, url: str, reader: str, *, tmp_path: Path, change: str, said: str
 ) -> None:
     postgres.run(url, change)
@@ -256,13 +256,13 @@ def test_a_backup_that_cannot_be_whole_is_refused_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
-def test_a_database_that_is_away_is_said(state: Path, tmp_path: Path) -> None:
+def test_an_unavailable_database_is_reported(state: Path, tmp_path: Path) -> None:
     away = "postgresql://me:the-password@127.0.0.1:1/landcast"
     refused = run(state, away, "backup", tmp_path / "backup.tar")
     assert (refused.exit_code, "PostgreSQL cannot be reached" in refused.stderr) == (1, True)
 
 
-def test_a_backup_that_is_told_to_end_leaves_nothing(state: Path, url: str, tmp_path: Path) -> None:
+def test_a_terminated_backup_leaves_nothing(state: Path, url: str, tmp_path: Path) -> None:
     (file,) = (state / "results").rglob("*.zip")
     os.truncate(file, 3_000_000_000)  # sparse: it takes a while to read
     command = [sys.executable, "-m", "server.cli", "backup", str(tmp_path / "b.tar"), "--config", str(CONFIG)]

@@ -20,7 +20,7 @@ _fork = multiprocessing.get_context("fork")
 
 
 class Named(asyncio.Protocol):
-    """Answers each line with the process's number, and tells the acceptor how many connections there are."""
+    """Answers each line with the process id, and reports the number of connections to the acceptor."""
 
     def __init__(self, told: Callable[[int], None]) -> None:
         self._told = told
@@ -84,7 +84,7 @@ def named(connection: socket.socket) -> str:
 
 
 @pytest.mark.parametrize(("processes", "clients"), [(2, 4), (2, 8), (2, 64), (4, 16), (4, 64), (1, 8)])
-def test_connections_that_are_kept_are_shared_evenly(processes: int, clients: int) -> None:
+def test_kept_connections_are_shared_evenly(processes: int, clients: int) -> None:
     """All come at once, as the 8 of which one process took each."""
     with served_by(processes) as (address, _, _):
         made = [socket.create_connection(address, timeout=30) for _ in range(clients)]
@@ -109,7 +109,7 @@ def test_many_short_connections_are_shared() -> None:
     assert max(shares.values()) < 0.8 * 800
 
 
-def test_a_process_that_is_stopped_keeps_nothing_from_the_others() -> None:
+def test_a_stopped_process_keeps_no_connections_from_the_others() -> None:
     with served_by(2) as (address, _, processes):
         stopped = str(processes[0].pid)
         os.kill(processes[0].pid or 0, signal.SIGSTOP)
@@ -121,7 +121,7 @@ def test_a_process_that_is_stopped_keeps_nothing_from_the_others() -> None:
     assert sum(answers.values()) == 100
 
 
-def test_those_that_wait_are_left_to_the_others_when_a_process_is_killed() -> None:
+def test_waiting_connections_of_a_killed_process_go_to_the_others() -> None:
     with served_by(2) as (address, board, processes):
         os.kill(processes[0].pid or 0, signal.SIGKILL)
         processes[0].join()
@@ -132,7 +132,7 @@ def test_those_that_wait_are_left_to_the_others_when_a_process_is_killed() -> No
             connection.close()
 
 
-def test_a_process_without_a_file_left_waits_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_free_descriptors_waits_and_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.balance._PAUSE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
@@ -161,7 +161,7 @@ async def _served_after_a_refusal(listening: socket.socket) -> None:
     scarce.close()
 
 
-def test_there_are_slots_for_those_that_end_beside_their_successors() -> None:
+def test_slots_suffice_for_ending_processes_and_their_successors() -> None:
     board = Board(2)
     slots = [board.take() for _ in range(6)]
     assert None not in slots
@@ -172,7 +172,7 @@ def test_there_are_slots_for_those_that_end_beside_their_successors() -> None:
 
 
 class Noted(asyncio.Protocol):
-    """Notes which connections were begun, each by the port it comes from."""
+    """Records the started connections by their source port."""
 
     def __init__(self, begun: list[int], served: Callable[[], None]) -> None:
         self._begun = begun
@@ -207,7 +207,7 @@ def waiting_for(listening: socket.socket, senders: list[str]) -> list[socket.soc
     ]
 
 
-def test_in_a_crowd_addresses_take_turns() -> None:
+def test_under_load_addresses_take_turns() -> None:
     """Who comes after forty of another address is one of the first two, as the kernel may change their order."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
@@ -218,7 +218,7 @@ def test_in_a_crowd_addresses_take_turns() -> None:
     assert len(begun) == 41
 
 
-def test_of_an_address_that_comes_in_thousands_the_newest_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_connections_of_a_flooding_address_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.balance._QUEUE", 40)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
@@ -230,7 +230,7 @@ def test_of_an_address_that_comes_in_thousands_the_newest_are_begun(monkeypatch:
     assert len(closed) == 64
 
 
-def test_one_that_is_taken_is_counted_until_it_is_served() -> None:
+def test_an_accepted_connection_is_counted_until_it_is_served() -> None:
     """A process that retires would end before it, else."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it

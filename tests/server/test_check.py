@@ -62,7 +62,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_sample_is_well(sample: Path) -> None:
+def test_the_sample_passes_the_check(sample: Path) -> None:
     """As an operator runs it; the others spare a process's start."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
     done = subprocess.run(
@@ -75,7 +75,7 @@ def test_the_sample_is_well(sample: Path) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "all is well"), done.stderr
 
 
-def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[str, object]) -> None:
+def test_all_mistakes_are_named_at_once(tmp_path: Path, configuration: dict[str, object]) -> None:
     resources = configuration["resources"]
     assert isinstance(resources, dict)
     broken = tmp_path / "broken.tif"
@@ -107,7 +107,7 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, configuration: dict[s
 
 
 @pytest.mark.parametrize("name", ["..", ".x", "os.system", "plugins.nowhere.Provider"])
-def test_a_plugin_that_is_none_is_named(tmp_path: Path, configuration: dict[str, Any], name: str) -> None:
+def test_an_invalid_plugin_is_named(tmp_path: Path, configuration: dict[str, Any], name: str) -> None:
     configuration["resources"]["parks"]["providers"][0]["name"] = name
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(configuration))
@@ -116,7 +116,7 @@ def test_a_plugin_that_is_none_is_named(tmp_path: Path, configuration: dict[str,
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "\0", "resources: {}", "resources: 7"])
-def test_a_configuration_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+def test_an_invalid_configuration_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yml"
     path.write_text(text)
     done = check(path)
@@ -130,7 +130,7 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     assert "none.yml" in done.stderr
 
 
-def test_without_access_control_the_server_must_be_opened_on_purpose(sample: Path, small: Path) -> None:
+def test_a_server_without_access_control_must_be_opened_explicitly(sample: Path, small: Path) -> None:
     done = check(small, LANDCAST_AUTH_OPEN="no", LANDCAST_STATE_DIR=str(sample))
     assert done.exit_code == 1
     assert done.stderr.startswith("LANDCAST_AUTH_ISSUER: missing")
@@ -147,7 +147,7 @@ def test_a_wait_that_the_request_timeout_would_end_is_refused(sample: Path, smal
     assert done.stderr.startswith("LANDCAST_JOBS_WAIT: ")
 
 
-def test_wrong_callbacks_and_mail_are_named_without_their_secrets(sample: Path, small: Path) -> None:
+def test_invalid_callback_and_mail_settings_are_named_without_secrets(sample: Path, small: Path) -> None:
     done = check(
         small,
         LANDCAST_STATE_DIR=str(sample),
@@ -212,7 +212,7 @@ def _sql(script: str) -> Callable[[Path], None]:
         (_sql("pragma user_version = 0"), "is a database of another program", True),
     ],
 )
-def test_orders_that_cannot_be_used_are_named_and_left_alone(
+def test_unusable_orders_are_named_and_not_changed(
     tmp_path: Path, sample: Path, small: Path, change: Callable[[Path], object], *, said: str, serve: bool
 ) -> None:
     state = tmp_path / "state"
@@ -233,7 +233,7 @@ def test_orders_that_cannot_be_used_are_named_and_left_alone(
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_orders_without_results_are_well(tmp_path: Path, sample: Path, small: Path, jobs: int) -> None:
+def test_orders_without_results_pass_the_check(tmp_path: Path, sample: Path, small: Path, jobs: int) -> None:
     (tmp_path / "sample").symlink_to(sample / "sample")
     _orders(tmp_path, results=False, jobs=jobs)
     (tmp_path / "results" / "house").mkdir(parents=True)
@@ -242,9 +242,7 @@ def test_orders_without_results_are_well(tmp_path: Path, sample: Path, small: Pa
     assert (done.exit_code, done.stdout.strip()) == (0, "all is well"), done.stderr
 
 
-def test_an_empty_database_of_postgresql_beside_results_is_named(
-    tmp_path: Path, small: Path, postgres: Postgres
-) -> None:
+def test_an_empty_database_with_existing_results_is_named(tmp_path: Path, small: Path, postgres: Postgres) -> None:
     made = tmp_path / "results" / "0b9a" / "1" / "1" / "result.tif"
     made.parent.mkdir(parents=True)
     made.write_bytes(b"raster")
@@ -274,7 +272,7 @@ OWN_CLASSES = [
         (3, OWN_CLASSES, None),
     ],
 )
-def test_a_class_that_a_served_file_says_is_no_data_is_named(
+def test_a_class_equal_to_the_no_data_value_of_a_file_is_named(
     *,
     tmp_path: Path,
     configuration: dict[str, Any],

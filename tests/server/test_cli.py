@@ -18,7 +18,7 @@ from server.cli import main
         (["product", "polygonize", "README.md", "made.gpkg", "--year", "2023"], "README.md"),
     ],
 )
-def test_an_ordinary_mistake_is_told_in_one_line(
+def test_an_ordinary_mistake_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path))
@@ -37,9 +37,7 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage: " in done.stdout
 
 
-def test_making_the_sample_tells_how_far_it_is_where_there_is_no_terminal(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_making_the_sample_reports_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As `make run` in a log: a line for each tenth, at once, on the error stream; the files alone on the other."""
 
     def make(_source: Path, target: Path, *, report: Report) -> list[Path]:

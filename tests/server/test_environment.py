@@ -16,6 +16,7 @@ def problems_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[s
 
 def test_defaults_serve_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LANDCAST_AUTH_OPEN", raising=False)
+    monkeypatch.delenv("LANDCAST_STATE_DIR", raising=False)
     settings = read_settings()
     assert settings.server.public_url == "http://127.0.0.1:5000"
     assert not settings.auth.open
@@ -26,7 +27,7 @@ def test_defaults_serve_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     ("given", "size"),
     [("50G", 50 << 30), ("1.5t", 3 << 39), ("500M", 500 << 20), ("2048k", 2 << 20), ("1048576", 1 << 20)],
 )
-def test_a_cap_is_said_as_people_do(monkeypatch: pytest.MonkeyPatch, given: str, size: int) -> None:
+def test_a_cap_accepts_units(monkeypatch: pytest.MonkeyPatch, given: str, size: int) -> None:
     assert read_settings().results.cap is None
     monkeypatch.setenv("LANDCAST_RESULTS_CAP", given)
     assert read_settings().results.cap == size
@@ -41,6 +42,12 @@ def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         "LANDCAST_SERVER_WORKERS",
         "LANDCAST_JOBS_RETENTION",
     ]
+
+
+@pytest.mark.parametrize("name", ["WORKERS", "MAIL_TO", "RUNS_NATIONAL_PRODUCT", "TASKS_ECHO"])
+def test_variables_of_airflow_tasks_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"LANDCAST_AIRFLOW_{name}", "4")
+    read_settings()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,7 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
     assert problem.startswith(f"{name}: ")
 
 
-def test_an_issuer_is_kept_to_the_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_issuer_is_kept_verbatim(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token's `iss` is compared with it; a slash that the settings put at its end would refuse every token."""
     monkeypatch.setenv("LANDCAST_AUTH_ISSUER", "https://sso.example.org")
     auth = read_settings().auth
@@ -147,7 +154,7 @@ def test_the_password_of_the_database_is_never_shown(monkeypatch: pytest.MonkeyP
     assert "hidden" not in str(problems_with(monkeypatch))
 
 
-def test_how_many_connections_there_may_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_largest_number_of_connections_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SERVER_WORKERS": "4", "DATABASE_POOL": "7", "JOBS_PARALLEL": "2"}.items():
         monkeypatch.setenv(f"LANDCAST_{name}", value)
     assert describe_connections(read_settings()).startswith(
@@ -160,7 +167,7 @@ def test_public_url_keeps_its_path_prefix(monkeypatch: pytest.MonkeyPatch) -> No
     assert read_settings().server.public_url == "https://example.org/land"
 
 
-def test_proxies_are_networks_and_nobody_is_trusted_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_networks_and_none_is_trusted_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings().server.proxies == ()
     monkeypatch.setenv("LANDCAST_SERVER_PROXIES", "127.0.0.1, 10.0.0.0/8,fd00::/8")
     assert [str(network) for network in read_settings().server.proxies] == ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]

@@ -147,7 +147,8 @@ def forged(own: OwnKeycloak, kid: str) -> str:
     return signed(claims, rsa_key(), kid=kid)
 
 
-def test_keycloak_away_and_its_keys_changed_is_no_wrong_answer(own: OwnKeycloak, load: Load) -> None:
+@pytest.mark.full
+def test_an_outage_and_key_change_of_keycloak_causes_no_wrong_answer(own: OwnKeycloak, load: Load) -> None:
     async def ask() -> None:
         running = asyncio.create_task(load.run())
         await go_through(own, load)

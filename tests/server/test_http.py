@@ -68,7 +68,7 @@ def ask(url: str, *lines: str, version: str = "1.1") -> tuple[str, dict[str, str
         (["GET /favicon.ico", "Host: a"], "200 OK"),
     ],
 )
-def test_the_status_line_says_what_is_meant(server: str, lines: list[str], status: str) -> None:
+def test_the_status_line_has_the_reason_phrase(server: str, lines: list[str], status: str) -> None:
     assert ask(server, *lines)[0] == f"HTTP/1.1 {status}"
 
 
@@ -81,7 +81,7 @@ UNPACK = {"gzip": gzip.decompress, "zstd": zstd.decompress}
 
 @pytest.mark.parametrize("coding", UNPACK)
 @pytest.mark.parametrize("path", ["/collections?f=html", "/openapi", "/collections/parks/items?limit=9"])
-def test_text_is_smaller_for_who_takes_it_so(server: str, path: str, coding: str) -> None:
+def test_text_is_compressed_for_clients_that_accept_it(server: str, path: str, coding: str) -> None:
     _, plain, expected = ask(server, f"GET {path}", "Host: a")
     _, headers, body = ask(server, f"GET {path}", "Host: a", f"Accept-Encoding: br, {coding};q=0.5")
     assert headers["content-encoding"] == coding
@@ -94,7 +94,7 @@ def test_text_is_smaller_for_who_takes_it_so(server: str, path: str, coding: str
 
 
 @pytest.mark.parametrize("coding", UNPACK)
-def test_a_long_answer_comes_in_chunks_and_whole(server: str, coding: str) -> None:
+def test_a_long_answer_is_chunked_and_complete(server: str, coding: str) -> None:
     lines = [f"GET {LARGE}", "Host: a"]
     _, headers, body = ask(server, *lines, f"Accept-Encoding: {coding}")
     assert headers["transfer-encoding"] == "chunked"
@@ -102,7 +102,7 @@ def test_a_long_answer_comes_in_chunks_and_whole(server: str, coding: str) -> No
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "gzip, zstd", "identity"])
-def test_a_client_reads_it_and_goes_on_with_its_connection(server: str, coding: str) -> None:
+def test_a_client_reads_a_compressed_answer_and_reuses_its_connection(server: str, coding: str) -> None:
     with httpx2.Client(base_url=server, headers={"Accept-Encoding": coding}) as client:
         for path in (LARGE, "/collections/parks/items?limit=9", "/", LARGE):
             answer = client.get(path)
@@ -119,7 +119,7 @@ def untimed(text: str) -> str:
     return re.sub(r'"timeStamp": ?"[^"]+"', "", text)
 
 
-def test_curl_reads_it(server: str, tmp_path: Path) -> None:
+def test_curl_reads_a_compressed_answer(server: str, tmp_path: Path) -> None:
     for path in (LARGE, "/openapi", "/collections?f=html"):
         run = ["curl", "-sS", "--fail", "--compressed", "-D", "head", "-o", "body", f"{server}{path}"]
         subprocess.run(run, cwd=tmp_path, check=True, timeout=60)
@@ -131,7 +131,7 @@ def test_curl_reads_it(server: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [FILE, "/static/landcast.css"])
 @pytest.mark.parametrize("accept", ["zstd, gzip", "gzip", "zstd, identity;q=0", ""])
-def test_a_tag_is_of_the_same_bytes_whatever_is_accepted(server: str, path: str, accept: str) -> None:
+def test_an_etag_does_not_depend_on_the_encoding(server: str, path: str, accept: str) -> None:
     """What has a strong tag and ranges is never compressed, so that its parts fit together."""
     lines = ("Host: a", f"Accept-Encoding: {accept}")
     _, plain, _ = ask(server, f"HEAD {path}", "Host: a")
@@ -168,7 +168,7 @@ def test_a_file_is_never_compressed(server: str, asked: list[str]) -> None:
     assert "content-encoding" not in ranged
 
 
-def test_a_client_that_sends_all_before_it_listens_reads_the_413_too(server: str) -> None:
+def test_a_client_that_reads_only_after_sending_gets_the_413(server: str) -> None:
     request = urllib.request.Request(  # noqa: S310 - ours
         f"{server}/processes/echo/execution", b"x" * 30_000_000, {"Content-Type": "application/json"}
     )

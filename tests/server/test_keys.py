@@ -25,7 +25,7 @@ def keys(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["keys", *arguments])
 
 
-def test_a_key_is_made_and_let_in_with_what_was_given(state: Path) -> None:
+def test_a_new_key_authenticates_with_its_options(state: Path) -> None:
     made = keys("create", "--owner", ANN, "--name", "QGIS", "--role", "gaf", "--role", "user", "--email", "a@b.org")
     assert made.exit_code == 0, made.stderr
     with closing(ApiKeys(state / "orders.sqlite")) as store:
@@ -34,7 +34,7 @@ def test_a_key_is_made_and_let_in_with_what_was_given(state: Path) -> None:
     assert (known.roles, known.key_scope, known.method) == (frozenset({"gaf", "user"}), "read", "key")
 
 
-def test_keys_are_listed_without_what_lets_somebody_in() -> None:
+def test_keys_are_listed_without_their_secrets() -> None:
     text = keys("create", "--owner", ANN, "--name", "QGIS", "--scope", "order", "--days", "7").stdout.strip()
     table = keys("list").stdout
     document = keys("list", "--json", "--owner", ANN).stdout
@@ -68,14 +68,14 @@ def test_a_key_is_revoked_by_its_id_or_with_all_of_its_owner(state: Path) -> Non
         (["revoke", "x", "--owner", ANN], "give either the ID of a key"),
     ],
 )
-def test_what_is_wrong_is_told_in_words(arguments: list[str], told: str) -> None:
+def test_each_mistake_has_a_clear_message(arguments: list[str], told: str) -> None:
     refused = keys(*arguments)
     assert refused.exit_code != 0
     assert told in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_a_role_that_the_policy_does_not_know_is_refused_with_those_that_it_knows(
+def test_an_unknown_role_is_refused_with_the_known_ones(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = tmp_path / "policy.yml"
@@ -92,7 +92,7 @@ def test_a_role_that_the_policy_does_not_know_is_refused_with_those_that_it_know
     assert (refused.exit_code, "roles: 5 is neither" in refused.stderr) == (1, True)
 
 
-def test_where_nothing_is_no_database_is_made_to_list(state: Path) -> None:
+def test_listing_creates_no_database(state: Path) -> None:
     for arguments in (["list"], ["revoke", "x"]):
         refused = keys(*arguments)
         assert refused.exit_code == 1

@@ -5,7 +5,7 @@ import sys
 import httpx2
 import pytest
 
-from routes.http.request_id import current_request_id
+from routes.http.problem import current_request_id
 from server.logs import JsonFormatter, TextFormatter, start_logging
 from tests.auth.issuers import FakeIssuer
 
@@ -16,7 +16,7 @@ def record(message: str, **extra: object) -> logging.LogRecord:
     return made
 
 
-def test_a_json_line_has_utc_time_request_id_and_what_was_added() -> None:
+def test_a_json_line_has_utc_time_request_id_and_extra_members() -> None:
     token = current_request_id.set("abc")
     try:
         line = json.loads(JsonFormatter().format(record("öne\nline", path="/jobs")))
@@ -49,8 +49,8 @@ def test_a_text_line_is_readable(request_id: str | None) -> None:
     assert ("[01234567]" in text) == bool(request_id)
 
 
-def test_no_caller_writes_a_line_of_a_text_log() -> None:
-    """Attack: a line end in a path or an id, after which a decision stands that nobody made."""
+def test_a_caller_cannot_inject_a_line_into_a_text_log() -> None:
+    """Attack: a line end in a path or an id, followed by a forged decision."""
     forged = "x\n00:00:00.500Z INFO allowed who=boss\x1b[2K\u2028"
     text = TextFormatter().format(record(f"GET /{forged}", resource=forged))
     assert len(text.splitlines()) == 1
@@ -58,7 +58,7 @@ def test_no_caller_writes_a_line_of_a_text_log() -> None:
     assert text.count("who=boss") == 2
 
 
-def test_requests_of_ours_are_not_logged_by_their_address(
+def test_our_own_requests_are_not_logged_with_their_address(
     capfd: pytest.CaptureFixture[str], issuer: FakeIssuer
 ) -> None:
     """An address of a receiver may hold a secret of theirs, under whatever name."""

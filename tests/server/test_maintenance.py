@@ -61,7 +61,7 @@ def tend(keys: ApiKeys, swept: Any, until: Any) -> None:
     asyncio.run(run())
 
 
-def test_uses_are_written_beside_the_requests(keys: ApiKeys) -> None:
+def test_uses_are_written_in_the_background(keys: ApiKeys) -> None:
     _, text = keys.create(ADA, WantedKey("map"))
     keys._uses_written = -math.inf
     keys.identify(text)
@@ -69,14 +69,14 @@ def test_uses_are_written_beside_the_requests(keys: ApiKeys) -> None:
     tend(keys, (), lambda: keys.list()[0].last_used is not None)
 
 
-def test_what_is_left_is_written_at_the_end(keys: ApiKeys) -> None:
+def test_pending_uses_are_written_at_the_end(keys: ApiKeys) -> None:
     _, text = keys.create(ADA, WantedKey("map"))
     keys.identify(text)
     tend(keys, (), lambda: True)
     assert keys.list()[0].last_used is not None
 
 
-def test_what_has_ended_is_forgotten_again_and_again_in_a_thread(keys: ApiKeys) -> None:
+def test_ended_sessions_are_removed_repeatedly_in_a_thread(keys: ApiKeys) -> None:
     swept = Counted()
     tend(keys, (swept,), lambda: len(swept.threads) > 2)
     assert threading.get_ident() not in swept.threads
@@ -89,7 +89,7 @@ def test_a_database_that_is_away_is_tried_again(keys: ApiKeys, caplog: pytest.Lo
     assert "failed and is repeated later: locked" in caplog.text
 
 
-def test_the_server_tends_its_keys_and_sessions(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> None:
+def test_the_server_maintains_keys_and_sessions(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> None:
     policy = tmp_path / "policy.yml"
     policy.write_text(yaml.safe_dump({"grants": {"g": {"who": "public", "may": "discover", "collections": "*"}}}))
     path = tmp_path / "state" / "orders.sqlite"

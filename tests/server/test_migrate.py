@@ -19,7 +19,7 @@ from orchestration.store.outbox import Outbox
 from server.check import find_problems
 from server.cli import main
 from server.state import in_use
-from sql.connections import Place
+from sql.connections import Database
 from sql.migrate import SCHEMA_VERSION
 from sql.pool import PostgresPool
 from tests.ports import free_port
@@ -52,9 +52,9 @@ def landcast(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
-def filled(place: Place) -> tuple[list[Job], str, str, tuple[str, str]]:
-    """Have orders in all states, a key, a session and a login begun; return what finds each of them."""
-    store = StoredJobs(place)
+def filled(database: Database) -> tuple[list[Job], str, str, tuple[str, str]]:
+    """Store orders in all states, a key, a session and a login; return the ids that find them."""
+    store = StoredJobs(database)
     for number in range(5):
         store.add(Order("echo", {"n": number, "ä": "\0", "long": "x" * 3000}, ANN.owner, notices=NOTICES))
     running, done, failed, dismissed = [job.id for job in store.unfinished()[:4]]
@@ -63,30 +63,35 @@ def filled(place: Place) -> tuple[list[Job], str, str, tuple[str, str]]:
     store.publish(done, 1, (Output("stringOutput", "é"),))
     store.fail(failed, 1, "no", fault="WorkFailed")
     store.dismiss(dismissed)
-    entry = Outbox(place).take("callback")
+    entry = Outbox(database).take("callback")
     assert entry is not None
-    _, text = ApiKeys(place).create(ANN, WantedKey("k", "order"))
-    secret, _ = Sessions(place).create(ANN, sid="s", id_token="hint")  # noqa: S106  no password
-    login = PendingLogins(place).begin("/")
+    _, text = ApiKeys(database).create(ANN, WantedKey("k", "order"))
+    secret, _ = Sessions(database).create(ANN, sid="s", id_token="hint")  # noqa: S106  no password
+    login = PendingLogins(database).begin("/")
     found = [stored for each in store.find(JobQuery(limit=99)).jobs if (stored := store.get(each.id))]
     return found, text, secret, (login.state, login.browser)
 
 
-def test_what_was_in_sqlite_is_all_there_and_goes_on(pool: PostgresPool, tmp_path: Path) -> None:
+def test_every_row_of_sqlite_is_migrated_and_usable(pool: PostgresPool, tmp_path: Path) -> None:
     path = tmp_path / "orders.sqlite"
     jobs, text, secret, login = filled(path)
     notifications = {job.id: Outbox(path).notifications(job.id) for job in jobs}
+    histories = {job.id: StoredJobs(path).history(job.id) for job in jobs}
+    assert any(histories.values())
     moved = landcast("migrate", "--from", f"sqlite:{path}")
     assert moved.exit_code == 0, moved.stderr
     assert moved.stdout.splitlines() == [
         f"schema: version {SCHEMA_VERSION}, new",
-        *("jobs: 5", f"outbox: {sum(map(len, notifications.values()))}", "api_keys: 1", "sessions: 1"),
+        *("jobs: 5", f"outbox: {sum(map(len, notifications.values()))}"),
+        f"history: {sum(len(histories[job.id]) for job in jobs)}",
+        *("api_keys: 1", "sessions: 1"),
         "pending_logins: 1",
         "logout_tokens: 0",
     ]
     store = StoredJobs(pool)
     assert [store.get(job.id) for job in jobs] == jobs
     assert [job.id for job in store.find(JobQuery()).jobs] == [job.id for job in jobs], "in their order"
+    assert {job.id: store.history(job.id) for job in jobs} == histories
     assert {job.id: Outbox(pool).notifications(job.id) for job in jobs} == notifications, "nothing is told again"
     assert ApiKeys(pool).identify(text).owner == ANN.owner
     session = Sessions(pool).get(secret)
@@ -100,7 +105,7 @@ def test_what_was_in_sqlite_is_all_there_and_goes_on(pool: PostgresPool, tmp_pat
     assert [entry.state for entry in Outbox(pool).notifications(running.id)] == ["due"], "triggers work again"
 
 
-def test_a_database_with_something_in_it_is_not_filled(pool: PostgresPool, tmp_path: Path) -> None:
+def test_a_database_with_rows_is_not_filled(pool: PostgresPool, tmp_path: Path) -> None:
     filled(tmp_path / "orders.sqlite")
     assert landcast("migrate").exit_code == 0
     Sessions(pool).create(ANN, sid=None, id_token=None)
@@ -110,7 +115,7 @@ def test_a_database_with_something_in_it_is_not_filled(pool: PostgresPool, tmp_p
     assert StoredJobs(pool).find(JobQuery()).matched == 0
 
 
-def test_what_cannot_be_moved_whole_is_not_moved(pool: PostgresPool, tmp_path: Path) -> None:
+def test_an_incomplete_migration_changes_nothing(pool: PostgresPool, tmp_path: Path) -> None:
     filled(tmp_path / "orders.sqlite")
     assert landcast("migrate").exit_code == 0
     with pool.writing() as connection:
@@ -121,7 +126,7 @@ def test_what_cannot_be_moved_whole_is_not_moved(pool: PostgresPool, tmp_path: P
     assert ApiKeys(pool).list() == ()
 
 
-def test_what_a_server_still_adds_to_is_not_moved(pool: PostgresPool, tmp_path: Path) -> None:
+def test_a_database_in_use_is_not_migrated(pool: PostgresPool, tmp_path: Path) -> None:
     """Orders that are acknowledged after the move would be lost."""
     filled(tmp_path / "orders.sqlite")
     with in_use(tmp_path):
@@ -131,11 +136,11 @@ def test_what_a_server_still_adds_to_is_not_moved(pool: PostgresPool, tmp_path: 
 
 
 @pytest.mark.parametrize("source", ["orders.sqlite", "sqlite:", "postgresql://x/y", "sqlite:/nowhere/orders.sqlite"])
-def test_a_source_that_is_none_is_refused(url: str, source: str) -> None:  # noqa: ARG001  the settings
+def test_an_invalid_source_is_refused(url: str, source: str) -> None:  # noqa: ARG001  the settings
     assert landcast("migrate", "--from", source).exit_code == 2
 
 
-def test_migrate_is_for_postgresql_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrate_requires_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LANDCAST_DATABASE_URL", raising=False)
     refused = landcast("migrate")
     assert (refused.exit_code, "LANDCAST_DATABASE_URL: missing" in refused.stderr) == (1, True)
@@ -149,7 +154,7 @@ def test_migrate_may_run_before_every_start_and_refuses_a_newer_schema(postgres:
     assert (refused.exit_code, "99" in refused.stderr) == (1, True)
 
 
-def test_orders_and_keys_are_listed_and_made_there(url: str, pool: PostgresPool, tmp_path: Path) -> None:  # noqa: ARG001  the settings
+def test_orders_and_keys_are_listed_and_created_in_postgresql(url: str, pool: PostgresPool, tmp_path: Path) -> None:  # noqa: ARG001  the settings
     landcast("migrate")
     job, _ = StoredJobs(pool).add(Order("echo", {}, ANN.owner))
     assert [each["id"] for each in json.loads(landcast("orders", "list", "--json").stdout)] == [job.id]
@@ -159,7 +164,7 @@ def test_orders_and_keys_are_listed_and_made_there(url: str, pool: PostgresPool,
     assert not (tmp_path / "orders.sqlite").exists()
 
 
-def test_check_names_what_is_wrong_with_the_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_the_problems_of_the_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> list[str]:
         problems = find_problems(Path("pygeoapi-config.yml"))
         return [problem for problem in problems if problem.startswith("LANDCAST_DATABASE_URL")]

@@ -1,4 +1,4 @@
-"""What the worker tells with, as the settings say."""
+"""The couriers of the worker according to the settings."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ def _state(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         ("LANDCAST_MAIL_SENDER", "maps@example.org", "maps@example.org"),
     ],
 )
-def test_a_sender_is_one_that_a_mail_can_name(
+def test_a_sender_must_be_a_valid_mail_address(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sender: str, job: Any
 ) -> None:
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://mail.example.org")
@@ -49,7 +49,7 @@ def job() -> Any:
     return Job("id", Order("echo", {}, "local"), Status.FAILED, now, now)
 
 
-def test_callbacks_go_where_the_operator_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callbacks_go_only_to_allowed_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     callback = make_notifier(read_settings()).callback
     assert isinstance(callback, Callback)
     assert callback.post.allowed is is_public
@@ -64,10 +64,10 @@ def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = SecretStr("hidden-" * 6)
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://hidden:hidden@mail.example.org")
     monkeypatch.setenv("LANDCAST_CALLBACKS_KEY", secret.get_secret_value())
-    desk = make_notifier(read_settings())
-    assert isinstance(desk.callback, Callback)
-    assert desk.callback.key == secret.get_secret_value().encode()
-    assert "hidden" not in repr(desk)
+    notifier = make_notifier(read_settings())
+    assert isinstance(notifier.callback, Callback)
+    assert notifier.callback.key == secret.get_secret_value().encode()
+    assert "hidden" not in repr(notifier)
     assert "hidden" not in repr(read_settings())
 
 
@@ -75,9 +75,9 @@ def test_without_a_mail_server_there_is_no_mail() -> None:
     assert make_notifier(read_settings()).mail is None
 
 
-def test_mail_has_tries_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mail_has_its_own_number_of_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCAST_MAIL_URL", "smtp://mail.example.org")
     monkeypatch.setenv("LANDCAST_MAIL_TRIES", "3")
     monkeypatch.setenv("LANDCAST_CALLBACKS_TRIES", "5")
-    desk = make_notifier(read_settings())
-    assert (desk.retry.tries, desk.mail_retry.tries) == (5, 3)
+    notifier = make_notifier(read_settings())
+    assert (notifier.retry.tries, notifier.mail_retry.tries) == (5, 3)

@@ -67,7 +67,7 @@ def test_an_order_is_shown_with_its_inputs(store: StoredJobs) -> None:
 
 
 @pytest.mark.parametrize("end", [Status.FAILED, Status.DISMISSED])
-def test_an_order_is_retried_as_a_new_one_with_what_was_asked(store: StoredJobs, end: Status) -> None:
+def test_an_order_is_retried_as_a_new_one_with_the_same_inputs(store: StoredJobs, end: Status) -> None:
     if end is Status.FAILED:
         job = failed(store)
     else:
@@ -84,7 +84,7 @@ def test_an_order_is_retried_as_a_new_one_with_what_was_asked(store: StoredJobs,
 
 
 @pytest.mark.parametrize("end", [Status.FAILED, Status.DISMISSED])
-def test_who_asked_to_be_told_is_told_of_the_new_order(store: StoredJobs, tmp_path: Path, end: Status) -> None:
+def test_subscribers_of_the_order_are_notified_of_the_new_one(store: StoredJobs, tmp_path: Path, end: Status) -> None:
     job = failed(store) if end is Status.FAILED else ordered(store)
     if end is Status.DISMISSED:
         store.dismiss(job.id)
@@ -99,7 +99,7 @@ def test_who_asked_to_be_told_is_told_of_the_new_order(store: StoredJobs, tmp_pa
     assert addresses == ["https://example.org/done", "ann@example.org"]
 
 
-def test_what_waits_is_cancelled_not_retried(store: StoredJobs) -> None:
+def test_a_waiting_order_is_cancelled_not_retried(store: StoredJobs) -> None:
     job = ordered(store)
     refused = orders("retry", job.id)
     assert refused.exit_code == 1
@@ -110,7 +110,7 @@ def test_what_waits_is_cancelled_not_retried(store: StoredJobs) -> None:
     assert after.status is Status.DISMISSED
 
 
-def test_what_has_ended_is_not_cancelled(store: StoredJobs) -> None:
+def test_a_finished_order_is_not_cancelled(store: StoredJobs) -> None:
     job = failed(store)
     refused = orders("cancel", job.id)
     assert refused.exit_code == 1
@@ -119,14 +119,14 @@ def test_what_has_ended_is_not_cancelled(store: StoredJobs) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "retry", "cancel"])
-def test_an_unknown_order_is_told(store: StoredJobs, command: str) -> None:
+def test_an_unknown_order_is_reported(store: StoredJobs, command: str) -> None:
     ordered(store)
     done = orders(command, "nobody")
     assert done.exit_code == 1
     assert "there is no order nobody" in done.stderr
 
 
-def test_without_a_store_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_store_is_not_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path))
     done = orders("list")
     assert done.exit_code == 1

@@ -1,9 +1,11 @@
 """Process plugins of others, by the real server and the real worker: done, dismissed, killed, and done again."""
 
+import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import yaml
 
 from products.catalogue import read_configuration
 from tests.conftest import ROOT
+from tests.orchestration.receivers import Receiver
 from tests.server.served import Served, end, eventually
 
 pytestmark = pytest.mark.long
@@ -90,6 +93,8 @@ class Place:
             LANDCAST_JOBS_PARALLEL="4",
             LANDCAST_JOBS_PLUGIN_SECONDS="60",
             LANDCAST_JOBS_PLUGIN_MEMORY="1G",
+            LANDCAST_JOBS_FETCH_PRIVATE="yes",
+            LANDCAST_CALLBACKS_PAUSE="0.5",
         )
         self.client = httpx2.Client(base_url=self.served.url, timeout=90)
 
@@ -129,7 +134,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         end(made.served)
 
 
-def test_lists_pages_and_the_definition_have_them_all_but_the_broken_one(place: Place) -> None:
+def test_lists_pages_and_openapi_have_all_plugins_but_the_broken_one(place: Place) -> None:
     sound = set(_ENTRIES) - {"broken"}
     listed = place.client.get("/processes?f=json&limit=100").json()["processes"]
     assert {each["id"] for each in listed} == sound
@@ -151,7 +156,7 @@ def test_a_process_and_its_work_may_lie_outside(place: Place) -> None:
     assert place.post("letters", {"words": "ab"}).status_code == 400
 
 
-def test_hello_world_synchronously_and_asynchronously(place: Place) -> None:
+def test_hello_world_runs_synchronously_and_asynchronously(place: Place) -> None:
     answer = place.post("hello", {"name": "Ann"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json() == {"id": "echo", "value": "Hello Ann!"}
@@ -165,7 +170,7 @@ def test_hello_world_synchronously_and_asynchronously(place: Place) -> None:
     assert job in {each["jobID"] for each in place.client.get("/jobs?f=json&processID=hello").json()["jobs"]}
 
 
-def test_its_own_error_is_the_reason(place: Place) -> None:
+def test_the_error_of_a_plugin_is_the_reason(place: Place) -> None:
     answer = place.post("hello", {})
     assert 400 <= answer.status_code < 500
     assert "Cannot process without a name" in answer.text
@@ -182,7 +187,7 @@ def test_shapely_functions_run(place: Place) -> None:
     assert place.over(job)["status"] == "successful"
 
 
-def test_a_table_is_delivered_as_it_was_written(place: Place) -> None:
+def test_a_csv_result_is_delivered_unchanged(place: Place) -> None:
     answer = place.post("survey", {"rows": 1})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv")
     assert answer.content == "number,name\r\n0,ä0\r\n".encode()
@@ -190,21 +195,21 @@ def test_a_table_is_delivered_as_it_was_written(place: Place) -> None:
     assert document == {"table": {"value": "number,name\r\n", "mediaType": "text/csv"}}
 
 
-def test_a_long_one_is_dismissed_and_its_process_ends(place: Place) -> None:
+def test_a_long_execution_is_dismissed_and_its_process_ends(place: Place) -> None:
     job = place.order("survey", {"rows": 1, "pause": 600, "mark": str(place.folder / "dismissed")})
     child = psutil.Process(place.marked("dismissed"))
     assert place.client.delete(f"/jobs/{job}").json()["status"] == "dismissed"
     eventually(lambda: not child.is_running() or child.status() == "zombie")
 
 
-def test_after_a_kill_of_the_child_it_is_done_again(place: Place) -> None:
+def test_an_order_runs_again_after_its_child_was_killed(place: Place) -> None:
     job = place.order("survey", {"rows": 1, "pause": 3, "mark": str(place.folder / "killed")})
     os.kill(place.marked("killed"), signal.SIGKILL)
     assert place.over(job)["status"] == "successful"
     assert len((place.folder / "killed").read_text().splitlines()) == 2
 
 
-def test_where_twice_does_harm_it_is_begun_once(place: Place) -> None:
+def test_an_order_with_one_attempt_is_started_once(place: Place) -> None:
     job = place.order("once", {"rows": 1, "pause": 30, "mark": str(place.folder / "once")})
     os.kill(place.marked("once"), signal.SIGKILL)
     told = place.over(job)
@@ -218,13 +223,40 @@ def test_too_much_memory_fails_the_order(place: Place) -> None:
     assert "memory" in answer.text
 
 
-def test_progress_is_told(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("inputs", "end", "body"),
+    [
+        (
+            {"rows": 1, "pause": 0.2},
+            "successful",
+            {"table": {"value": "bnVtYmVyLG5hbWUNCjAsw6QwDQo=", "mediaType": "text/csv", "encoding": "base64"}},
+        ),
+        ({"pause": 0.2}, "failed", {"message": "Cannot survey without a number of rows", "status": "failed"}),
+    ],
+    ids=["success", "failure"],
+)
+def test_subscribers_are_notified_of_start_and_end(
+    place: Place, inputs: dict[str, Any], end: str, body: dict[str, Any]
+) -> None:
+    with closing(Receiver(lambda _: 204)) as receiver:
+        uris = {"successUri": "successful", "inProgressUri": "running", "failedUri": "failed"}
+        subscriber = {name: f"{receiver.url}/{path}" for name, path in uris.items()}
+        job = place.order("survey", inputs, subscriber=subscriber)
+        assert place.over(job)["status"] == end
+        eventually(lambda: len(receiver.taken) == 2, 30)
+        assert sorted(path for path, _, _ in receiver.taken) == sorted(["/running", f"/{end}"])
+        told = {path.strip("/"): json.loads(content) for path, _, content in receiver.taken}
+    assert (told["running"]["jobID"], told["running"]["status"]) == (job, "running")
+    assert told[end].items() >= body.items()
+
+
+def test_progress_is_reported(place: Place) -> None:
     job = place.order("odd", {"what": "progress"})
     eventually(lambda: (told := place.job(job))["status"] != "accepted" and "half of it" in told["message"])
     assert place.over(job)["status"] == "successful"
 
 
-def test_after_a_kill_of_the_worker_it_is_done_again(place: Place) -> None:
+def test_an_order_runs_again_after_the_worker_was_killed(place: Place) -> None:
     """Last, as another worker has to start."""
     mark, once = str(place.folder / "orphaned"), str(place.folder / "orphan")
     job = place.order("survey", {"rows": 1, "pause": 3, "mark": mark})

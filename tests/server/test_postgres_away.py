@@ -24,6 +24,10 @@ from tests.server.served import Served, end, eventually
 ECHO = "/processes/echo/execution"
 MakeApp = Callable[..., Starlette]
 Answer = tuple[int, dict[str, str], bytes]
+_WAITING = """
+select count(*) from pg_locks l join pg_database d on d.oid = l.database
+where d.datname = current_database() and not granted
+"""
 
 
 @pytest.fixture
@@ -107,10 +111,10 @@ def test_files_and_collections_are_read_and_orders_come_back(served: Served, clu
     assert "test-password" not in (tmp_path / "log").read_text()
 
 
-def test_who_finds_no_connection_free_is_told_to_come_again(
+def test_a_request_without_a_free_connection_gets_retry_after(
     make_app: MakeApp, postgres: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two wait for a lock that somebody holds, and have all connections; the third does not wait for them."""
+    """Two requests wait for a lock and hold all connections; the third does not wait for them."""
     url = postgres.migrated()
     with (
         TestClient(make_app(database={"url": url, "pool": 2})) as client,
@@ -120,7 +124,7 @@ def test_who_finds_no_connection_free_is_told_to_come_again(
         assert _order_by(client).status_code == 201
         holder.cursor().execute("lock table jobs in access exclusive mode")
         waiting = [threads.submit(_order_by, client) for _ in range(2)]
-        time.sleep(0.3)
+        eventually(lambda: postgres.run(url, _WAITING) == [(2,)])
         began = time.monotonic()
         answer = _order_by(client)
         assert 1.5 < time.monotonic() - began < 30

@@ -48,8 +48,8 @@ def up(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         end(served)
 
 
-def test_it_says_that_it_serves_when_it_does(up: Up) -> None:
-    """The socket listens before, so that whoever is early waits; a process that answers is there when it is said."""
+def test_readiness_is_announced_when_requests_are_served(up: Up) -> None:
+    """The socket listens earlier, so early clients wait; the announcement comes when a process answers."""
     served = up(1)
     eventually(lambda: "serving http://127.0.0.1" in served.log.read_text(), 120)
     assert len(processes(served)[1]) == 1
@@ -75,6 +75,7 @@ def health(served: Served, path: str) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
+@pytest.mark.full
 def test_a_worker_and_a_server_process_that_hang_are_replaced(up: Up) -> None:
     served = up(2)
     served.ready()
@@ -92,7 +93,7 @@ def test_a_worker_and_a_server_process_that_hang_are_replaced(up: Up) -> None:
 
 
 @pytest.mark.full
-def test_all_that_hang_at_once_are_replaced(up: Up) -> None:
+def test_processes_that_hang_at_the_same_time_are_replaced(up: Up) -> None:
     served = up(2)
     served.ready()
     arbiter, web, worker = processes(served)
@@ -119,8 +120,8 @@ class Asking:
                 self.answers += 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_server_processes_that_are_replaced_lose_no_request(up: Up, workers: int) -> None:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
+def test_a_replaced_server_process_loses_no_request(up: Up, workers: int) -> None:
     """As after many requests, or where an operator ends all; a request of some seconds is answered, too.
 
     Each takes connections until a successor does, so nobody waits for one that starts.
@@ -157,7 +158,7 @@ def test_server_processes_that_are_replaced_lose_no_request(up: Up, workers: int
     assert max(each.slowest for each in asking) < 10
 
 
-def test_a_server_process_that_is_to_end_serves_until_its_successor_does(up: Up) -> None:
+def test_an_ending_server_process_serves_until_its_successor_does(up: Up) -> None:
     served = up(1)
     served.ready()
     arbiter, web, _ = processes(served)
@@ -173,7 +174,7 @@ def test_a_server_process_that_is_to_end_serves_until_its_successor_does(up: Up)
     assert served.answers("/conformance")
 
 
-def test_running_work_is_handed_back_and_done_after_a_restart(up: Up) -> None:
+def test_interrupted_work_runs_again_after_a_restart(up: Up) -> None:
     served = up(1)
     served.ready()
     job = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x", "pause": 3}}, Prefer="respond-async")
@@ -196,7 +197,7 @@ def test_each_killed_process_comes_back(up: Up) -> None:
     served.ready()
 
 
-def test_no_order_is_lost_when_all_is_killed(up: Up) -> None:
+def test_no_order_is_lost_when_all_processes_are_killed(up: Up) -> None:
     served = up(2)
     served.ready()
     jobs = [
@@ -255,7 +256,7 @@ def test_every_log_line_is_json_with_a_request_id_for_a_request(up: Up) -> None:
         ({"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_STATE_DIR": "/etc/passwd"}, "LANDCAST_STATE_DIR"),
     ],
 )
-def test_it_refuses_to_start_and_says_why(
+def test_an_invalid_setup_prevents_the_start_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
 ) -> None:
     """In this process, which spares the seconds that a new one's imports take; the next is as an operator sees it."""

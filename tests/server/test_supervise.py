@@ -74,7 +74,7 @@ def test_children_do_not_outlive_a_killed_parent(obedient: tuple[subprocess.Pope
     eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
 
 
-def test_a_stubborn_child_and_what_it_started_are_killed_within_five_seconds() -> None:
+def test_a_child_that_ignores_signals_is_killed_with_its_children_in_five_seconds() -> None:
     """The best of some tries: on a machine that is busy with something else one may take longer."""
     assert any(seconds_to_kill_a_stubborn_child() < 5 for _ in range(5))
 
@@ -93,7 +93,7 @@ def seconds_to_kill_a_stubborn_child() -> float:
     return took
 
 
-def test_a_child_that_keeps_ending_is_started_ever_more_slowly(tmp_path: Path) -> None:
+def test_a_child_that_keeps_ending_is_restarted_with_growing_pauses(tmp_path: Path) -> None:
     note = tmp_path / "starts"
     note.touch()
     parent = start(f"import time; print(time.monotonic(), file=open({str(note)!r}, 'a')); {HOPELESS}")
@@ -116,7 +116,7 @@ supervise([Child("worker", fail)])
 """
 
 
-def test_what_a_child_fails_with_is_one_entry_of_the_log() -> None:
+def test_the_error_of_a_child_is_one_log_entry() -> None:
     parent = subprocess.Popen([sys.executable, "-c", FAILING], stderr=subprocess.PIPE, text=True)
     assert parent.stderr
     failed = next(line for line in map(json.loads, parent.stderr) if line["message"] == "worker failed")
@@ -136,7 +136,7 @@ def test_the_socket_listens_and_can_be_handed_on(bind: str, family: int) -> None
             pass
 
 
-def test_an_address_is_waited_for_while_what_held_it_ends() -> None:
+def test_an_address_in_use_is_awaited_while_its_holder_ends() -> None:
     held = socket.create_server(("127.0.0.1", 0))
     port = held.getsockname()[1]
     Timer(0.5, held.close).start()
@@ -174,7 +174,7 @@ def supervised(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]
 
 
 @pytest.mark.parametrize("supervised", [[HANGING, "3"]], indirect=True)
-def test_a_child_that_hangs_is_replaced_and_what_it_began_is_ended(supervised: subprocess.Popen[str]) -> None:
+def test_a_hanging_child_is_replaced_and_its_children_end(supervised: subprocess.Popen[str]) -> None:
     assert supervised.stdout
     pids = [int(supervised.stdout.readline()) for _ in range(2)]
     assert len(set(pids)) == 2
@@ -185,7 +185,7 @@ def test_a_child_that_hangs_is_replaced_and_what_it_began_is_ended(supervised: s
 
 
 @pytest.mark.parametrize("supervised", [[HANGING, "1000"]], indirect=True)
-def test_a_child_that_beats_is_left_alone(supervised: subprocess.Popen[str]) -> None:
+def test_a_child_with_a_heartbeat_keeps_running(supervised: subprocess.Popen[str]) -> None:
     assert supervised.stdout
     first = psutil.Process(int(supervised.stdout.readline()))
     time.sleep(1.5)
@@ -194,7 +194,7 @@ def test_a_child_that_beats_is_left_alone(supervised: subprocess.Popen[str]) -> 
     assert supervised.wait(30) == 0
 
 
-def test_each_time_it_hangs_a_child_is_given_longer() -> None:
+def test_a_repeatedly_hanging_child_gets_more_time() -> None:
     child = Child("worker", lambda _: time.sleep(60), patience=0.1)
     child.poll(time.monotonic())
     process = child.process
@@ -207,7 +207,7 @@ def test_each_time_it_hangs_a_child_is_given_longer() -> None:
     assert child.patience == 0.2
 
 
-def test_a_child_may_take_long_to_begin() -> None:
+def test_a_child_may_take_long_to_start() -> None:
     child = Child("worker", lambda _: time.sleep(60), patience=0.1)
     child.poll(now := time.monotonic())
     assert child.process
@@ -228,7 +228,7 @@ supervise([Child("server", run)], announce=lambda: print("it serves", flush=True
 """
 
 
-def test_systemd_is_told_when_it_serves_and_that_it_goes_on_and_not_while_it_is_stopped(tmp_path: Path) -> None:
+def test_systemd_gets_readiness_and_heartbeats_except_while_stopped(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(tmp_path / "notify"))
         notified.settimeout(30)
@@ -259,7 +259,7 @@ def test_systemd_is_told_when_it_serves_and_that_it_goes_on_and_not_while_it_is_
     "environment",
     [{}, {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}],
 )
-def test_without_systemd_nobody_is_told(environment: dict[str, str]) -> None:
+def test_without_systemd_nothing_is_sent(environment: dict[str, str]) -> None:
     systemd = Systemd(environment)
     systemd.notify("READY=1")
     systemd.beat(time.monotonic())

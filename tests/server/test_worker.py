@@ -1,6 +1,7 @@
 """Clients that mean no good, on real sockets: whatever they hold, the others are served."""
 
 import copy
+import json
 import resource
 import select
 import socket
@@ -106,7 +107,7 @@ def all_of(connection: socket.socket) -> bytes:
     return said
 
 
-def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(live_server: StartServer, connect: Open) -> None:
+def test_a_head_sent_byte_by_byte_is_not_waited_for(live_server: StartServer, connect: Open) -> None:
     """Attack: keep a connection for ever with a byte a second (slowloris), or with none."""
     url = live_server(LANDCAST_SERVER_IDLE="1")
     slow, silent, began = connect(url, b"GET / HTTP/1.1\r\nX: "), connect(url), time.monotonic()
@@ -126,8 +127,9 @@ CHUNKED = JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
 REFUSED = b"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 19\r\n\r\nthe server is busy\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Type: application/problem+json\r\nContent-Length: 102\r\n\r\n"
+    b'{"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "the server is busy"}'
 )
 LARGER_THAN_BUFFERS = 12_000_000
 """Bytes; what a sender's and a receiver's buffers hold of them is less (`net.ipv4.tcp_wmem` is 4 MB at most)."""
@@ -135,7 +137,7 @@ LARGE = b"GET /collections/large/files/large.tif HTTP/1.1\r\nHost: a\r\nConnecti
 FILE = b"GET /collections/clcplus-raster/files/clcplus_2023_parks.tif HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def test_bodies_that_do_not_come_take_no_place(plain: str, connect: Open) -> None:
+def test_missing_bodies_take_no_place(plain: str, connect: Open) -> None:
     """Attack: 4,400 connections with a head and one byte of a body, of one address: more than all places there are."""
     held = [connect(plain, (HEAD_AND_A_BYTE, CHUNKED, REFUSED)[number % 3]) for number in range(4400)]
     for path in ("/collections", "/health/live", "/collections/parks/items?limit=1"):
@@ -174,7 +176,7 @@ def with_large_file(folder: Path) -> Path:
     return folder / "configuration.yml"
 
 
-def test_connections_held_for_nothing_give_way_to_one_that_asks(narrow: str, connect: Open) -> None:
+def test_idle_connections_give_way_to_a_request(narrow: str, connect: Open) -> None:
     """Attack: open connections until nobody else gets one."""
     begun = (b"GET / HTTP/1.1\r\n", b"")
     held = [connect(narrow, begun[number % 2], sender=f"127.0.1.{number % 50 + 1}") for number in range(200)]
@@ -183,7 +185,7 @@ def test_connections_held_for_nothing_give_way_to_one_that_asks(narrow: str, con
     assert not is_closed(held[-1])
 
 
-def test_begun_bodies_of_many_addresses_give_way_too(narrow: str, connect: Open) -> None:
+def test_incomplete_bodies_of_many_addresses_give_way_too(narrow: str, connect: Open) -> None:
     held = [connect(narrow, HEAD_AND_A_BYTE, sender=f"127.0.1.{number % 50 + 1}") for number in range(200)]
     assert seconds_until_answered(f"{narrow}/collections") < AT_ONCE
     assert seconds_until_ordered(narrow) < AT_ONCE
@@ -191,7 +193,7 @@ def test_begun_bodies_of_many_addresses_give_way_too(narrow: str, connect: Open)
     assert is_closed(held[0])
 
 
-def test_one_address_has_its_share_and_takes_nothing_of_the_others(narrow: str, connect: Open) -> None:
+def test_one_address_is_limited_to_its_share(narrow: str, connect: Open) -> None:
     other = connect(narrow, HEAD_AND_A_BYTE, sender="127.0.1.2")
     first = connect(narrow, JSON_HEAD + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
     assert answer_to(first) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -205,13 +207,13 @@ def test_one_address_has_its_share_and_takes_nothing_of_the_others(narrow: str, 
     assert not is_readable(other)
 
 
-def test_a_trusted_proxy_brings_as_many_as_there_are(narrow: str, connect: Open) -> None:
+def test_a_trusted_proxy_may_hold_many_connections(narrow: str, connect: Open) -> None:
     held = [connect(narrow, HEAD_AND_A_BYTE, sender="127.0.9.1") for _ in range(30)]
     assert seconds_until_answered(f"{narrow}/collections") < AT_ONCE
     assert not any(map(is_readable, held))
 
 
-def test_a_body_has_its_time(narrow: str, connect: Open) -> None:
+def test_a_body_has_a_time_limit(narrow: str, connect: Open) -> None:
     """Attack: send a byte now and then, so that something always comes."""
     slow, silent, chunked = (connect(narrow, sent) for sent in (HEAD_AND_A_BYTE, HEAD_AND_A_BYTE, CHUNKED))
     until = time.monotonic() + 60
@@ -230,10 +232,8 @@ def test_a_body_has_its_time(narrow: str, connect: Open) -> None:
     [("127.0.2.1", LIVE), ("127.0.2.2", b""), ("127.0.2.3", JSON_HEAD), ("127.0.2.4", b"GET / HT")],
     ids=["a request", "nothing", "a head whose body does not come", "a part of a head"],
 )
-def test_where_all_are_at_work_a_further_one_is_told_to_come_again(
-    narrow: str, connect: Open, sender: str, sent: bytes
-) -> None:
-    """Whatever the further one has sent by then; what is at work is not ended for it."""
+def test_a_request_beyond_the_limit_gets_retry_after(narrow: str, connect: Open, sender: str, sent: bytes) -> None:
+    """Regardless of what the additional client has sent; running requests are not ended for it."""
     working = [connect(narrow, LARGE, sender=sender) for _ in range(10)]
     assert all(each.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200" for each in working)
     for _ in range(3):
@@ -247,7 +247,7 @@ def test_where_all_are_at_work_a_further_one_is_told_to_come_again(
     assert len(answer) > LARGER_THAN_BUFFERS
 
 
-def test_an_answer_that_is_all_on_its_way_holds_no_place(narrow: str, connect: Open) -> None:
+def test_a_completely_sent_answer_holds_no_place(narrow: str, connect: Open) -> None:
     """The kernel has all of it, so that its connection is one that waits for a request."""
     done = [connect(narrow, FILE, sender="127.0.2.8") for _ in range(10)]
     assert all(each.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200" for each in done)
@@ -273,7 +273,7 @@ def test_slow_clients_hold_no_thread(plain: str, connect: Open) -> None:
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"414"),
     ],
 )
-def test_a_head_that_is_too_large_is_refused(plain: str, connect: Open, sent: bytes, status: bytes) -> None:
+def test_a_too_large_head_is_refused(plain: str, connect: Open, sent: bytes, status: bytes) -> None:
     connection = connect(plain)
     try:
         connection.sendall(sent)
@@ -289,6 +289,27 @@ def test_a_length_of_thousands_of_digits_is_refused(plain: str, connect: Open, h
     connection = connect(plain)
     connection.sendall(f"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n".encode())
     assert answer_to(connection).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "detail"),
+    [
+        (b"GET /" + b"x" * 8_200 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "Request line is too large"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 8_300 + b"\r\n\r\n", 431, None),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: foo, chunked\r\n\r\n", 501, None),
+        (b'GET "<a>" b c HTTP/9\r\nHost: a\r\n\r\n', 400, None),
+    ],
+)
+def test_errors_before_the_application_are_problems_too(
+    plain: str, connect: Open, sent: bytes, status: int, detail: str | None
+) -> None:
+    head, _, body = all_of(connect(plain, sent)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    told = json.loads(body)
+    assert told["status"] == status
+    assert told["type"] == "about:blank"
+    assert told["detail"] == detail or (detail is None and told["detail"])
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +333,7 @@ def guarded(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ("/jobs", 5_000_000, b"405"),
     ],
 )
-def test_a_body_of_who_may_not_send_it_is_not_asked_for(
+def test_a_body_of_a_refused_caller_is_not_requested(
     guarded: str, connect: Open, path: str, length: int, status: bytes
 ) -> None:
     """Attack: let the server take in what it will refuse anyhow."""
@@ -328,7 +349,7 @@ def tried(url: str, key: str, times: int, *, sender: str) -> list[httpx2.Respons
         return [http.get("/") for _ in range(times)]
 
 
-def test_guessing_is_slowed_by_key_and_by_address_and_hurts_nobody_else(guarded: str) -> None:
+def test_guessing_is_slowed_by_key_and_address_and_affects_no_other_caller(guarded: str) -> None:
     """Attack: guess the secret of a key, or keys, as fast as the server answers."""
     key = new_key().text
     answers = tried(guarded, key, 12, sender="192.0.2.1")

@@ -1,4 +1,4 @@
-"""The account: who am I, what may I, my keys."""
+"""The account page: identity, rights and keys."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ def document(browser: Browser, **headers: str) -> Any:
     return answer.json()
 
 
-def test_who_is_not_known_is_sent_to_the_login_or_told(browser: Browser) -> None:
+def test_anonymous_callers_are_redirected_to_the_login_or_get_401(browser: Browser) -> None:
     page = browser.http.get("/land/auth/account?f=html", headers=PAGE)
     assert page.status_code == 303
     assert page.headers["location"] == "https://maps.example.org/land/auth/login?return=/land/auth/account%3Ff%3Dhtml"
@@ -38,7 +38,7 @@ def test_who_is_not_known_is_sent_to_the_login_or_told(browser: Browser) -> None
     assert program.headers["www-authenticate"].startswith("Bearer ")
 
 
-def test_it_says_who_one_is_and_what_one_may(browser: Browser) -> None:
+def test_the_account_has_identity_and_rights(browser: Browser) -> None:
     browser.sign_in(access={"realm_access": {"roles": ["user"]}, "resource_access": None})
     found = document(browser)
     assert found["who"] == {
@@ -63,7 +63,7 @@ def test_it_says_who_one_is_and_what_one_may(browser: Browser) -> None:
     assert "You administer" not in page
 
 
-def test_it_says_what_the_policy_says_of_others(browser: Browser) -> None:
+def test_the_account_has_the_rights_of_the_policy(browser: Browser) -> None:
     browser.sign_in(access={"realm_access": {"roles": ["admin"]}})
     assert document(browser)["may"]["administer"]
     assert "You administer" in browser.page()
@@ -73,7 +73,7 @@ def test_it_says_what_the_policy_says_of_others(browser: Browser) -> None:
     assert echo == {"id": "echo", "may": ["discover"]}
 
 
-def test_the_page_is_plain_and_ours_alone(browser: Browser) -> None:
+def test_the_page_has_no_foreign_resources(browser: Browser) -> None:
     browser.sign_in()
     make_key(browser)
     page = Page(browser.page())
@@ -109,7 +109,7 @@ def test_a_key_is_shown_once_works_and_is_revoked(browser: Browser) -> None:
     assert document(browser)["keys"][0]["state"] == "revoked"
 
 
-def test_a_key_makes_shows_and_ends_no_keys(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_cannot_create_list_or_revoke_keys(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     """A key that was stolen would else make itself a successor that nobody knows of."""
     caplog.set_level("INFO", "landcast.audit")
     browser.sign_in()
@@ -126,7 +126,7 @@ def test_a_key_makes_shows_and_ends_no_keys(browser: Browser, caplog: pytest.Log
     assert [one["state"] for one in document(browser)["keys"]] == ["active"]
 
 
-def test_a_program_makes_keys_with_the_token_of_a_person(browser: Browser) -> None:
+def test_a_program_creates_keys_with_the_token_of_a_user(browser: Browser) -> None:
     program = another(browser).http
     program.headers["authorization"] = f"Bearer {browser.issuer.token()}"
     made = program.post("/land/auth/keys", json={"name": "nightly", "scope": "order", "days": 3})
@@ -139,8 +139,8 @@ def test_a_program_makes_keys_with_the_token_of_a_person(browser: Browser) -> No
     assert program.delete(f"/land/auth/keys/{key['id']}").status_code == 404
 
 
-def test_a_foreign_key_is_not_there(browser: Browser) -> None:
-    """Whoever could end the key of somebody else would stop their programs."""
+def test_the_key_of_another_is_404(browser: Browser) -> None:
+    """An attacker who could revoke the key of another would stop their programs."""
     browser.sign_in()
     make_key(browser)
     (key,) = document(browser)["keys"]
@@ -164,7 +164,7 @@ def test_json_is_for_tokens_and_forms_are_for_sessions(browser: Browser) -> None
 
 
 @pytest.mark.parametrize("kind", ["json", "form"])
-def test_a_key_that_cannot_be_is_refused_in_words(browser: Browser, kind: str) -> None:
+def test_an_invalid_key_request_is_refused_with_a_reason(browser: Browser, kind: str) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"name": ""}, "name"),
         ({"name": "a" * 81}, "80"),
@@ -207,7 +207,7 @@ def test_a_form_is_read_strictly(browser: Browser) -> None:
     assert browser.is_signed_in()
 
 
-def test_an_owner_has_so_many_keys(browser: Browser) -> None:
+def test_an_owner_has_a_limited_number_of_keys(browser: Browser) -> None:
     program = another(browser).http
     program.headers["authorization"] = f"Bearer {browser.issuer.token()}"
     answers = [program.post("/land/auth/keys", json={"name": f"key {number}"}) for number in range(21)]
@@ -216,7 +216,7 @@ def test_an_owner_has_so_many_keys(browser: Browser) -> None:
     assert "revoke one" in answers[20].json()["detail"]
 
 
-def test_a_login_takes_from_keys_what_their_owner_lost(browser: Browser) -> None:
+def test_a_login_withdraws_lost_rights_from_keys(browser: Browser) -> None:
     browser.sign_in(access={"realm_access": {"roles": ["user", "admin"]}})
     text = make_key(browser, scope="order")
     key = {"x-api-key": text}

@@ -1,4 +1,4 @@
-"""The issuer tells that a session ended (OpenID Connect Back-Channel Logout 1.0)."""
+"""The issuer reports the end of a session (OpenID Connect Back-Channel Logout 1.0)."""
 
 import time
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_a_session_that_ended_at_the_issuer_ends_here(browser: Browser) -> None:
     assert neighbour.is_signed_in()
 
 
-def test_without_a_session_all_of_the_person_end(browser: Browser) -> None:
+def test_a_logout_without_a_session_id_ends_all_sessions_of_the_user(browser: Browser) -> None:
     browser.sign_in()
     second, other = another(browser), another(browser)
     second.sign_in(sid="session-2")
@@ -65,8 +65,8 @@ def test_a_session_that_is_unknown_here_is_no_error(browser: Browser) -> None:
     assert tell(browser, browser.issuer.logout_token(sid="never-seen")).status_code == 200
 
 
-def test_a_forged_logout_logs_nobody_out(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
-    """Denial of service: whoever could make the server believe a logout would keep everybody signed out."""
+def test_a_forged_logout_token_is_refused(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    """Denial of service: an attacker with forged logout tokens would keep everybody signed out."""
     caplog.set_level("INFO", "landcast.audit")
     browser.sign_in()
     for changed in FORGED:
@@ -78,7 +78,7 @@ def test_a_forged_logout_logs_nobody_out(browser: Browser, caplog: pytest.LogCap
     assert [line["decision"] for line in lines if line["action"] == "back-channel-logout"] == ["refused"] * len(FORGED)
 
 
-def test_another_kind_of_token_logs_nobody_out(browser: Browser) -> None:
+def test_another_kind_of_token_is_refused_for_logout(browser: Browser) -> None:
     """An ID token or an access token of the person, which programs hold, is signed by the same key."""
     browser.sign_in()
     issuer = browser.issuer
@@ -97,8 +97,8 @@ def test_another_kind_of_token_logs_nobody_out(browser: Browser) -> None:
         assert browser.is_signed_in(), kind
 
 
-def test_a_logout_is_told_once(make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer) -> None:
-    """Replay: who has seen a logout token ends every later session of the person; at another process as well."""
+def test_a_logout_token_is_accepted_once(make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer) -> None:
+    """Replay: a stolen logout token would end every later session of the user, at another process as well."""
     with browser_of(make_closed_app(), login_issuer) as first, browser_of(make_closed_app(), login_issuer) as second:
         first.sign_in()
         token = login_issuer.logout_token(sid=None)
@@ -111,7 +111,7 @@ def test_a_logout_is_told_once(make_closed_app: Callable[..., Starlette], login_
         assert first.is_signed_in()
 
 
-def test_while_the_keys_are_away_the_issuer_is_told_to_come_again(
+def test_without_signing_keys_a_logout_is_503(
     make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer
 ) -> None:
     login_issuer.answers["/certs"] = (500, b"")

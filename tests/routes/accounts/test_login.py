@@ -46,7 +46,7 @@ def test_the_issuer_is_asked_for_a_code_bound_to_this_login(browser: Browser) ->
     assert SECRET not in str(asked)
 
 
-def test_cookies_are_for_this_host_alone_and_no_script_reads_them(browser: Browser) -> None:
+def test_cookies_are_host_only_and_http_only(browser: Browser) -> None:
     began = browser.http.get("/land/auth/login")
     asked = dict(parse_qsl(urlsplit(began.headers["location"]).query))
     browser.issuer.grant(asked["nonce"])
@@ -62,7 +62,7 @@ def test_cookies_are_for_this_host_alone_and_no_script_reads_them(browser: Brows
     assert {began.headers["cache-control"], ended.headers["cache-control"]} == {"no-store"}
 
 
-def test_a_person_comes_back_to_the_page_that_they_wanted(browser: Browser) -> None:
+def test_a_login_returns_to_the_requested_page(browser: Browser) -> None:
     wanted = "/land/collections/parks/items?limit=2&f=html"
     assert browser.sign_in(wanted).headers["location"] == f"https://maps.example.org{wanted}"
     assert "ada" in browser.http.get(wanted).text
@@ -93,7 +93,7 @@ ELSEWHERE = [
 ]
 
 
-def test_a_login_leads_nowhere_else(browser: Browser) -> None:
+def test_a_login_never_redirects_to_another_site(browser: Browser) -> None:
     """Open redirect: a link of ours that ends at the attacker's copy of the login, after a real one.
 
     Back at /auth/login there would be no end of it; at /auth/callback, the attacker's answer.
@@ -104,8 +104,8 @@ def test_a_login_leads_nowhere_else(browser: Browser) -> None:
         assert "location" not in answer.headers
 
 
-def test_an_answer_is_good_once(browser: Browser) -> None:
-    """Replay: whoever reads the address of the callback later, in a history or a log, signs in with it."""
+def test_an_authorization_response_is_accepted_once(browser: Browser) -> None:
+    """Replay: an attacker who reads the address of the callback in a history or a log would sign in with it."""
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])
     assert browser.come_back(asked["state"]).status_code == 303
@@ -118,7 +118,7 @@ def test_an_answer_is_good_once(browser: Browser) -> None:
     assert len(browser.issuer.posted) == 1
 
 
-def test_two_tabs_of_one_browser_sign_in_each(browser: Browser) -> None:
+def test_two_tabs_of_one_browser_can_sign_in(browser: Browser) -> None:
     first, second = browser.begin("/land/jobs"), browser.begin("/land/collections")
     for asked, wanted in ((first, "/land/jobs"), (second, "/land/collections")):
         browser.issuer.grant(asked["nonce"])
@@ -127,14 +127,14 @@ def test_two_tabs_of_one_browser_sign_in_each(browser: Browser) -> None:
         assert browser.is_signed_in()
 
 
-def test_a_login_cookie_that_we_did_not_make_ties_nothing(browser: Browser) -> None:
+def test_a_forged_login_cookie_is_ignored(browser: Browser) -> None:
     browser.http.headers["cookie"] = "__Host-landcast-login=planted"
     began = browser.http.get("/land/auth/login")
     assert len(cookies_set(began)["__Host-landcast-login"].value) == 43
 
 
 def test_a_flood_of_logins_is_slowed_by_address(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
-    """Attack: begin logins without end; as only so many are kept, those of real people are displaced."""
+    """Attack: start logins without end; as their number is limited, those of real users are displaced."""
     caplog.set_level("INFO", "landcast.audit")
     answers = [browser.http.get("/land/auth/login", headers=PAGE) for _ in range(LOGINS.free + 20)]
     assert {answer.status_code for answer in answers[: LOGINS.free]} == {302}
@@ -145,8 +145,8 @@ def test_a_flood_of_logins_is_slowed_by_address(browser: Browser, caplog: pytest
     assert (line["who"], line["decision"], bool(line["address"])) == ("unknown", "refused", True)
 
 
-def test_an_answer_is_good_in_the_browser_that_asked(browser: Browser) -> None:
-    """Login CSRF: the attacker begins a login as himself and has the victim finish it.
+def test_an_authorization_response_is_accepted_only_in_its_browser(browser: Browser) -> None:
+    """Login CSRF: the attacker starts a login of their own and makes the victim finish it.
 
     The victim, signed in as the attacker, would order and pay into the attacker's account.
     """
@@ -162,7 +162,7 @@ def test_an_answer_is_good_in_the_browser_that_asked(browser: Browser) -> None:
     assert browser.come_back(asked["state"]).status_code == 303
 
 
-def test_an_answer_that_nobody_asked_for_signs_nobody_in(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unrequested_authorization_response_is_refused(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "landcast.audit")
     for state in ("", "made-up", "x" * 43, "é" * 43):
         browser.begin()
@@ -189,7 +189,7 @@ def test_a_session_is_new_at_each_login(browser: Browser) -> None:
     assert browser.is_signed_in()
 
 
-def test_a_made_up_session_is_never_taken_over(browser: Browser) -> None:
+def test_a_session_id_from_a_client_is_never_adopted(browser: Browser) -> None:
     """Session fixation with a secret that the server never gave."""
     planted = "A" * 43
     asked = browser.begin()
@@ -203,7 +203,7 @@ def test_a_made_up_session_is_never_taken_over(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("given", ["https://evil.example/realms/land", ""])
-def test_the_answer_of_another_issuer_is_refused(browser: Browser, given: str) -> None:
+def test_an_authorization_response_of_another_issuer_is_refused(browser: Browser, given: str) -> None:
     """Mix-up (RFC 9207): an issuer of the attacker's has the browser bring a code of one issuer to another."""
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])
@@ -214,7 +214,7 @@ def test_the_answer_of_another_issuer_is_refused(browser: Browser, given: str) -
 
 
 @pytest.mark.parametrize(("sends_iss", "status"), [(True, 400), (False, 303)])
-def test_an_issuer_that_names_itself_always_does(browser: Browser, sends_iss: bool, status: int) -> None:  # noqa: FBT001 - a case
+def test_a_missing_announced_issuer_is_refused(browser: Browser, sends_iss: bool, status: int) -> None:  # noqa: FBT001 - a case
     browser.issuer.sends_iss = sends_iss
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])
@@ -242,7 +242,7 @@ OTHERS: list[dict[str, Any]] = [
 ]
 
 
-def test_an_id_token_of_something_else_signs_nobody_in(browser: Browser) -> None:
+def test_an_id_token_for_another_login_is_refused(browser: Browser) -> None:
     """Code injection and token substitution: what belongs to another login, client, issuer or person."""
     for changed in OTHERS:
         answer = browser.sign_in(**changed)
@@ -252,7 +252,7 @@ def test_an_id_token_of_something_else_signs_nobody_in(browser: Browser) -> None
 
 
 @pytest.mark.parametrize("kind", ["another key", "none", "HS256 with the secret"])
-def test_an_id_token_that_the_issuer_did_not_sign_signs_nobody_in(browser: Browser, kind: str) -> None:
+def test_an_id_token_with_a_wrong_signature_is_refused(browser: Browser, kind: str) -> None:
     asked, issuer = browser.begin(), browser.issuer
     access_token = issuer.token()
     claims = issuer.id_claims(asked["nonce"], access_token)
@@ -266,7 +266,7 @@ def test_an_id_token_that_the_issuer_did_not_sign_signs_nobody_in(browser: Brows
     assert not browser.secret
 
 
-def test_an_access_token_for_another_server_signs_nobody_in(browser: Browser) -> None:
+def test_an_access_token_for_another_server_is_refused_at_login(browser: Browser) -> None:
     changes: list[dict[str, Any]] = [{"aud": "account"}, {"exp": 1}, {"sub": "eve"}, {"typ": "ID"}]
     for changed in changes:
         answer = browser.sign_in(access=changed)
@@ -274,7 +274,7 @@ def test_an_access_token_for_another_server_signs_nobody_in(browser: Browser) ->
         assert not browser.secret
 
 
-def test_the_words_of_an_address_are_not_repeated(browser: Browser) -> None:
+def test_texts_of_the_query_are_not_repeated_on_the_page(browser: Browser) -> None:
     """Content injection: anybody may write an address of ours with an error in it."""
     asked = browser.begin()
     answer = browser.come_back(
@@ -287,7 +287,7 @@ def test_the_words_of_an_address_are_not_repeated(browser: Browser) -> None:
     assert browser.come_back(asked["state"]).status_code == 400  # the state is used up
 
 
-def test_a_code_that_the_issuer_refuses_signs_nobody_in(browser: Browser) -> None:
+def test_a_code_refused_by_the_issuer_signs_nobody_in(browser: Browser) -> None:
     for error, said in (("invalid_grant", "expired at the issuer"), ("unauthorized_client", "its operator")):
         asked = browser.begin()
         browser.issuer.refuse_token(400, error)
@@ -297,7 +297,7 @@ def test_a_code_that_the_issuer_refuses_signs_nobody_in(browser: Browser) -> Non
         assert not browser.secret
 
 
-def test_while_the_issuer_is_away_nobody_signs_in_and_everybody_is_told(browser: Browser) -> None:
+def test_an_unavailable_issuer_prevents_logins_with_a_message(browser: Browser) -> None:
     path = "/.well-known/openid-configuration"
     browser.issuer.answers[path] = (500, b"")
     answer = browser.http.get("/land/auth/login", headers=PAGE)
@@ -318,7 +318,7 @@ def test_signing_out_ends_both_sessions(browser: Browser) -> None:
     assert not browser.secret
 
 
-def test_a_session_that_was_signed_out_of_is_gone_for_who_copied_it(browser: Browser) -> None:
+def test_signing_out_ends_copied_sessions_too(browser: Browser) -> None:
     browser.sign_in()
     thief = another(browser)
     thief.http.headers["cookie"] = f"__Host-landcast={browser.secret}"
@@ -327,7 +327,7 @@ def test_a_session_that_was_signed_out_of_is_gone_for_who_copied_it(browser: Bro
     assert not thief.is_signed_in()
 
 
-def test_signing_out_while_the_issuer_is_away_says_what_is_left(
+def test_signing_out_without_the_issuer_reports_the_remaining_session(
     make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer
 ) -> None:
     with browser_of(make_closed_app(), login_issuer) as browser:
@@ -353,7 +353,7 @@ FORGED: list[tuple[dict[str, str], str | None]] = [
 ]
 
 
-def test_a_form_of_another_site_changes_nothing_and_is_written_down(
+def test_a_form_of_another_site_changes_nothing_and_is_audited(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     """CSRF: a page of the attacker's sends a form to us, and the browser adds the cookie of the session."""
@@ -383,7 +383,7 @@ def test_an_open_server_has_no_accounts(client: TestClient) -> None:
     assert not [path for path in client.get("/openapi").json()["paths"] if path.startswith("/auth/")]
 
 
-def test_pages_say_who_is_signed_in(browser: Browser) -> None:
+def test_pages_show_who_is_signed_in(browser: Browser) -> None:
     anonymous = browser.http.get("/land/collections?limit=3&f=html").text
     assert (
         'href="https://maps.example.org/land/auth/login?return=/land/collections%3Flimit%3D3%26f%3Dhtml"' in anonymous
@@ -403,7 +403,7 @@ def test_a_page_that_needs_a_login_offers_one(browser: Browser) -> None:
     )
 
 
-def test_the_log_holds_nothing_of_a_login(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_no_secret_of_a_login(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])

@@ -1,8 +1,6 @@
 """People in a real browser at a real Keycloak: Chromium, no screen, no script of ours."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -10,21 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.auth.keycloak import Keycloak
+from tests.browser import launched_chromium
 from tests.routes.people import POLICY
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _EVIL = "https://evil.example/"
 
 
@@ -42,10 +33,8 @@ def our_client(keycloak: Keycloak, **changed: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_OPTIONS)
+    with launched_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @dataclass
@@ -94,7 +83,7 @@ def visit(keycloak: Keycloak, live_server: Callable[..., str], chromium: Browser
     keycloak.admin("DELETE", f"/users/{user}")
 
 
-def test_a_person_signs_in_makes_a_key_and_signs_out(visit: Visit) -> None:
+def test_a_user_signs_in_creates_a_key_and_signs_out(visit: Visit) -> None:
     page, url = visit.page, visit.url
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
@@ -158,7 +147,7 @@ def test_sessions_end_when_an_administrator_of_keycloak_ends_them(
 
 
 def test_a_form_of_another_site_ends_no_session(visit: Visit) -> None:
-    """CSRF, as a browser does it: the cookie is not sent along, nor is the browser told to forget it."""
+    """CSRF in a browser: the cookie is neither sent nor removed."""
     visit.open("/auth/account")
     visit.log_in("visitor")
     before = visit.context.cookies(visit.url)
@@ -197,7 +186,7 @@ def tokens(keycloak: Keycloak, make_app: Callable[..., Starlette]) -> Iterator[T
     keycloak.admin("DELETE", f"/users/{user}")
 
 
-def test_tokens_come_from_keycloak_under_the_old_addresses(keycloak: Keycloak, tokens: TestClient) -> None:
+def test_tokens_of_keycloak_are_served_at_the_old_addresses(keycloak: Keycloak, tokens: TestClient) -> None:
     login = {"username": "tokens", "password": "tokens"}
     answer = tokens.post("/auth/token", data=login)
     assert answer.status_code == 200, answer.text
@@ -239,7 +228,7 @@ def test_tokens_come_from_keycloak_under_the_old_addresses(keycloak: Keycloak, t
     assert tokens.post("/auth/token", data={**client, "client_secret": "guess"}).status_code == 401
 
 
-def test_keycloak_takes_no_passwords_until_it_is_told_to(keycloak: Keycloak, tokens: TestClient) -> None:
+def test_keycloak_accepts_no_passwords_by_default(keycloak: Keycloak, tokens: TestClient) -> None:
     with our_client(keycloak, directAccessGrantsEnabled=False):
         answer = tokens.post("/auth/token", data={"username": "tokens", "password": "tokens"})
     assert answer.status_code == 503

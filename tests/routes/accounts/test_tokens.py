@@ -55,7 +55,7 @@ def test_the_old_fields_are_answered(passwords: TestClient, login_issuer: LoginI
     )
 
 
-def test_passwords_are_not_taken_unless_the_operator_says_so(
+def test_passwords_are_refused_unless_the_operator_allows_them(
     make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer
 ) -> None:
     with browser_of(make_closed_app(), login_issuer) as browser:
@@ -94,7 +94,7 @@ def test_a_program_gets_a_token_with_its_own_secret(passwords: TestClient, login
     assert passwords.post("/auth/token", data=form).status_code == 401
 
 
-def test_our_secret_is_used_for_no_other_client(passwords: TestClient, login_issuer: LoginIssuer) -> None:
+def test_our_secret_is_sent_for_no_other_client(passwords: TestClient, login_issuer: LoginIssuer) -> None:
     """Confused deputy: with our secret added, anybody would get a token as the server's own client."""
     grant(login_issuer)
     for client in ("landcast", "landcast-script"):
@@ -120,7 +120,7 @@ def test_guessing_is_slowed(passwords: TestClient, login_issuer: LoginIssuer) ->
     assert len(login_issuer.posted) < 14
 
 
-def test_guesses_are_written_down_with_their_address_and_not_with_what_was_guessed(
+def test_guesses_are_audited_with_the_address_but_not_the_password(
     passwords: TestClient, login_issuer: LoginIssuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Attack: guess at passwords, clients and refresh tokens here, where it would stand in no log."""
@@ -142,7 +142,7 @@ def test_guesses_are_written_down_with_their_address_and_not_with_what_was_guess
 @pytest.mark.parametrize(
     ("subject", "who"), [("0b1c", "|0b1c"), ("", "unknown"), ("a\nb", "unknown"), (None, "unknown")]
 )
-def test_whose_token_was_refreshed_or_revoked_is_written_down(
+def test_the_owner_of_a_refreshed_or_revoked_token_is_audited(
     passwords: TestClient, login_issuer: LoginIssuer, caplog: pytest.LogCaptureFixture, subject: str | None, who: str
 ) -> None:
     """Attack: live on a stolen refresh token, where nobody would see it used."""
@@ -158,7 +158,7 @@ def test_whose_token_was_refreshed_or_revoked_is_written_down(
     assert token not in str(lines)
 
 
-def test_an_issuer_that_is_away_is_nobodys_failure(passwords: TestClient, login_issuer: LoginIssuer) -> None:
+def test_an_unavailable_issuer_does_not_count_as_a_failure(passwords: TestClient, login_issuer: LoginIssuer) -> None:
     for status in (500, 502, 404, 429):
         login_issuer.answers[TOKEN] = (status, b"")
         for _ in range(4):
@@ -170,7 +170,7 @@ def test_an_issuer_that_is_away_is_nobodys_failure(passwords: TestClient, login_
     assert passwords.post("/auth/token", data=ADA).status_code == 200
 
 
-def test_a_client_that_is_not_set_up_is_our_fault(passwords: TestClient, login_issuer: LoginIssuer) -> None:
+def test_a_misconfigured_client_is_a_server_error(passwords: TestClient, login_issuer: LoginIssuer) -> None:
     for status, error in ((401, "unauthorized_client"), (401, "invalid_client"), (400, "unauthorized_client")):
         login_issuer.refuse_token(status, error)
         answer = passwords.post("/auth/token", data=ADA)
@@ -178,7 +178,7 @@ def test_a_client_that_is_not_set_up_is_our_fault(passwords: TestClient, login_i
         assert "not set up" in answer.json()["detail"]
 
 
-def test_what_is_malformed_is_never_asked(passwords: TestClient, login_issuer: LoginIssuer) -> None:
+def test_malformed_requests_never_reach_the_issuer(passwords: TestClient, login_issuer: LoginIssuer) -> None:
     for form in (
         {},
         {"username": "ada"},

@@ -1,4 +1,4 @@
-"""What lists cost, and what is in none: files are opened once, and what is hidden answers at its address alone."""
+"""Lists open each file once, and hidden collections are in none but answer at their address."""
 
 import copy
 import sys
@@ -43,7 +43,7 @@ def opened() -> Opened:
 
 @pytest.fixture
 def told(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Return the list of what is opened."""
+    """Return the list of opened files."""
     opened.names = []
     real = rasterio.open
 
@@ -73,7 +73,7 @@ def configured(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return configuration
 
 
-def test_no_request_opens_a_file_that_it_does_not_answer_from(
+def test_requests_open_only_the_files_they_answer_from(
     told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configuration = configured(tmp_path, monkeypatch)
@@ -108,7 +108,7 @@ def test_no_request_opens_a_file_that_it_does_not_answer_from(
         assert document["extent"]["temporal"]["interval"] == [["2020-02-29T00:00:00Z", "2020-02-29T23:59:59Z"]]
 
 
-def test_heights_of_an_extent_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_extent_has_heights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = configured(tmp_path, monkeypatch)
     configuration["resources"]["parks"]["extents"]["spatial"]["bbox"] = [19, 49, -5, 24, 55, 2499]
     with TestClient(app_of(configuration, tmp_path, auth={"open": True})) as client:
@@ -134,7 +134,7 @@ def with_hidden(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 WORDS = ("secret-", "processes/echo", "2031")
 
 
-def test_what_is_hidden_is_in_no_list_and_answers_at_its_address(
+def test_a_hidden_collection_is_in_no_list_and_answers_at_its_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = app_of(with_hidden(tmp_path, monkeypatch), tmp_path, auth={"open": True})
@@ -160,8 +160,8 @@ def test_what_is_hidden_is_in_no_list_and_answers_at_its_address(
         assert "2031" not in refused
 
 
-def test_what_is_hidden_is_in_the_policys_hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has it in a list, administrators neither; its address answers whom a grant names, as any other's does."""
+def test_the_policy_decides_on_hidden_collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in no list, not even for administrators; its address answers callers with a grant, like any other."""
     configuration = with_hidden(tmp_path, monkeypatch)
     configuration["resources"]["secret-nations"] = {
         **copy.deepcopy(configuration["resources"]["nations"]),

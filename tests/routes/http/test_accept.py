@@ -42,12 +42,12 @@ def test_accept_is_negotiated(accept: str, chosen: str | None) -> None:
         ("application/problem+json, image/tiff", None),
     ],
 )
-def test_how_errors_are_liked_says_nothing_of_what_is_none(accept: str, chosen: str | None) -> None:
+def test_a_preference_for_problems_does_not_affect_other_answers(accept: str, chosen: str | None) -> None:
     assert choose(accept, ("image/png", "text/html")) == chosen
 
 
 @pytest.mark.parametrize("path", ["clcplus-raster/map?width=8", "clcplus-raster", "parks/items"])
-def test_who_prefers_problems_gets_what_is_asked_for(client: TestClient, path: str) -> None:
+def test_a_client_that_prefers_problems_gets_the_requested_format(client: TestClient, path: str) -> None:
     headers = {"accept": "application/problem+json"}
     assert client.get(f"/collections/{path}", headers=headers).status_code == 200
     assert client.get("/collections/nothing", headers=headers).headers["content-type"] == "application/problem+json"
@@ -82,12 +82,12 @@ def test_no_accept_header_crashes_a_route(client: TestClient, accept: str, statu
         ("/collections/clcplus-raster/map", ["application/pdf", "image/png"], "image/png"),
     ],
 )
-def test_accept_may_stand_in_several_lines(client: TestClient, path: str, lines: list[str], media_type: str) -> None:
+def test_accept_may_have_several_lines(client: TestClient, path: str, lines: list[str], media_type: str) -> None:
     answer = client.get(path, headers=[("accept", line) for line in lines])
     assert answer.headers["content-type"] == media_type
 
 
-def test_f_comes_before_accept(client: TestClient) -> None:
+def test_f_precedes_accept(client: TestClient) -> None:
     answer = client.get("/conformance?f=html", headers={"accept": "application/json"})
     assert answer.headers["content-type"].startswith("text/html")
 

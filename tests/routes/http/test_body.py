@@ -55,7 +55,7 @@ def test_an_object_is_read(document: dict[str, object]) -> None:
         b'{"a": [' + b"[]," * MAX_CONTAINERS + b"1]}",
     ],
 )
-def test_anything_else_is_told(body: bytes) -> None:
+def test_other_json_is_refused_with_a_reason(body: bytes) -> None:
     with pytest.raises(Problem) as refused:
         parse_object(body)
     assert refused.value.status == 400
@@ -63,7 +63,7 @@ def test_anything_else_is_told(body: bytes) -> None:
     assert len(refused.value.detail) < 200
 
 
-def test_ten_megabytes_of_coordinates_take_no_minute() -> None:
+def test_ten_megabytes_of_coordinates_are_parsed_quickly() -> None:
     body = json.dumps({"a": [[[1.5, 2.5]] * 500_000]}).encode()
     begun = time.process_time()
     parse_object(body)

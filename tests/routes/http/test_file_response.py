@@ -77,7 +77,7 @@ def client(file: Path) -> Iterator[TestClient]:
         ("bytes=" + ",".join(f"{n}-{n}" for n in range(0, 99, 2)), None),
     ],
 )
-def test_ranges_are_read_as_rfc_9110_says(header: str, expected: list[tuple[int, int]] | None) -> None:
+def test_ranges_follow_rfc_9110(header: str, expected: list[tuple[int, int]] | None) -> None:
     assert parse_ranges(header, 100) == expected
 
 
@@ -112,7 +112,7 @@ def test_a_known_digest_is_etag_and_repr_digest(client: TestClient) -> None:
     assert headers["content-disposition"] == "attachment; filename*=UTF-8''Gr%C3%B6%C3%9Fe%201.zip"
 
 
-def test_one_range_and_the_next_make_the_whole(client: TestClient) -> None:
+def test_consecutive_ranges_make_the_whole_file(client: TestClient) -> None:
     first = client.get("/plain", headers={"range": "bytes=0-299999"})
     second = client.get("/plain", headers={"range": "bytes=300000-", "if-range": first.headers["etag"]})
     assert (first.status_code, second.status_code) == (206, 206)
@@ -121,7 +121,7 @@ def test_one_range_and_the_next_make_the_whole(client: TestClient) -> None:
     assert first.content + second.content == CONTENT
 
 
-def test_several_ranges_come_as_parts(client: TestClient) -> None:
+def test_several_ranges_are_parts(client: TestClient) -> None:
     answer = client.get("/plain", headers={"range": "bytes=10-19,-5"})
     assert answer.status_code == 206
     assert answer.headers["content-length"] == str(len(answer.content))
@@ -176,7 +176,7 @@ def test_a_range_beyond_the_end_is_416_with_the_size(client: TestClient) -> None
         ({"range": "nonsense"}, 200),
     ],
 )
-def test_conditions(client: TestClient, headers: dict[str, str], status: int) -> None:
+def test_conditional_requests_are_answered(client: TestClient, headers: dict[str, str], status: int) -> None:
     etag = client.head("/plain").headers["etag"]
     answer = client.get("/plain", headers={name: value.replace("ETAG", etag) for name, value in headers.items()})
     assert answer.status_code == status
@@ -195,14 +195,14 @@ def test_conditions(client: TestClient, headers: dict[str, str], status: int) ->
         ([("if-none-match", '"other"'), ("if-none-match", '"another"')], 200),
     ],
 )
-def test_tags_may_stand_in_several_lines(client: TestClient, lines: list[tuple[str, str]], status: int) -> None:
+def test_etags_may_be_in_several_header_lines(client: TestClient, lines: list[tuple[str, str]], status: int) -> None:
     etag = client.head("/plain").headers["etag"]
     headers = [(name, value.replace("ETAG", etag)) for name, value in lines]
     assert client.get("/plain", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
-def test_dates_without_a_zone_are_of_utc_wherever_the_server_is(
+def test_dates_without_a_zone_are_utc_in_any_zone_of_the_server(
     client: TestClient, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, at, after = (f"Tue Nov 14 22:13:{second} 2023" for second in (19, 20, 21))  # of C's asctime, RFC 9110 5.6.7
@@ -220,7 +220,7 @@ def test_dates_without_a_zone_are_of_utc_wherever_the_server_is(
     assert [answer.status_code for answer in parts] == [200, 206, 200]
 
 
-def test_another_state_of_the_file_has_another_etag(client: TestClient, file: Path) -> None:
+def test_a_changed_file_has_another_etag(client: TestClient, file: Path) -> None:
     before = client.head("/plain").headers["etag"]
     file.write_bytes(CONTENT[::-1])
     os.utime(file, (MODIFIED, MODIFIED + 1e-3))

@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from routes.http.prefer import Preferences, read_preferences
+from routes.query.parameters import Preferences, read_preferences
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,6 @@ from routes.http.prefer import Preferences, read_preferences
         (["respond-asynchronously"], Preferences()),
     ],
 )
-def test_preferences(headers: list[str], preferences: Preferences) -> None:
+def test_preferences_are_parsed(headers: list[str], preferences: Preferences) -> None:
     raw = [(b"prefer", header.encode("latin-1")) for header in headers]
     assert read_preferences(Request({"type": "http", "headers": raw})) == preferences

@@ -18,7 +18,7 @@ URL = "https://maps.example.org"
         "/authors",
     ],
 )
-def test_a_path_of_ours(path: str) -> None:
+def test_a_path_of_this_server_is_accepted(path: str) -> None:
     assert is_ours(path, URL)
 
 
@@ -49,5 +49,5 @@ def test_a_path_of_ours(path: str) -> None:
         "/%61uth/login",
     ],
 )
-def test_a_path_that_is_not(path: str) -> None:
+def test_another_address_is_refused(path: str) -> None:
     assert not is_ours(path, URL)

@@ -1,4 +1,4 @@
-"""Text is compressed where it is asked for, and what must not be never is."""
+"""Text is compressed on request, and secrets never are."""
 
 import gzip
 import sys
@@ -75,7 +75,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("accept", ACCEPTED)
-def test_what_is_asked_for_decides(accept: str) -> None:
+def test_accept_encoding_decides(accept: str) -> None:
     assert coding_of(accept) == ACCEPTED[accept]
 
 
@@ -118,7 +118,7 @@ def test_text_is_compressed(kind: str, coding: str) -> None:
         ({}, 200),
     ],
 )
-def test_anything_else_is_sent_as_it_is(headers: dict[str, str], status: int) -> None:
+def test_other_media_types_are_not_compressed(headers: dict[str, str], status: int) -> None:
     asked = {"accept-encoding": "zstd, gzip, identity;q=0"}
     with _client(lambda: Response(LONG, status, headers)).stream("GET", "/thing", headers=asked) as got:
         assert b"".join(got.iter_raw()) == LONG
@@ -127,14 +127,14 @@ def test_anything_else_is_sent_as_it_is(headers: dict[str, str], status: int) ->
         assert "vary" not in got.headers
 
 
-def test_what_is_small_stays_as_it_is_and_says_that_it_varies() -> None:
+def test_small_answers_are_not_compressed_but_have_vary() -> None:
     got = _client(lambda: Response(b"{}", media_type="application/json")).get("/thing")
     assert "content-encoding" not in got.headers
     assert got.headers["vary"] == "Accept-Encoding"
     assert got.headers["content-length"] == "2"
 
 
-def test_what_is_small_is_compressed_where_it_may_not_come_as_it_is() -> None:
+def test_small_answers_are_compressed_if_identity_is_refused() -> None:
     client = _client(lambda: Response(b"{}", media_type="application/json"))
     got = client.get("/thing", headers={"accept-encoding": "zstd, identity;q=0"})
     assert (got.headers["content-encoding"], got.content) == ("zstd", b"{}")
@@ -142,7 +142,7 @@ def test_what_is_small_is_compressed_where_it_may_not_come_as_it_is() -> None:
     assert "content-encoding" not in empty.get("/thing", headers={"accept-encoding": "zstd, *;q=0"}).headers
 
 
-def test_who_does_not_ask_gets_it_as_it_is() -> None:
+def test_answers_are_not_compressed_unasked() -> None:
     got = _client(lambda: Response(LONG, media_type="text/html")).get("/thing", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in got.headers
     assert got.headers["vary"] == "Accept-Encoding"
@@ -150,7 +150,7 @@ def test_who_does_not_ask_gets_it_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_head_says_what_get_would(coding: str) -> None:
+def test_head_has_the_headers_of_get(coding: str) -> None:
     client = _client(lambda: Response(LONG, media_type="text/html"))
     client.headers["accept-encoding"] = coding
     head, get = client.head("/thing"), client.get("/thing")
@@ -162,7 +162,7 @@ def test_head_says_what_get_would(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_what_takes_long_to_compress_comes_in_pieces_whole(coding: str) -> None:
+def test_a_large_answer_is_compressed_in_complete_pieces(coding: str) -> None:
     long = bytes(range(256)) * 10_000
     got = _client(lambda: Response(long, media_type="text/plain")).get("/thing", headers={"accept-encoding": coding})
     assert got.headers["content-encoding"] == coding
@@ -178,7 +178,7 @@ def test_no_piece_that_is_sent_is_empty() -> None:
         assert [message["more_body"] for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
 
 
-def test_zstd_asks_of_a_client_no_more_memory_than_it_must_have() -> None:
+def test_the_zstd_window_is_one_that_clients_must_support() -> None:
     """A window of at most 8 MB (RFC 9659)."""
     body = b"".join(
         message["body"] for message in _sent(lambda: Response(bytes(10**7), media_type="text/csv"), b"zstd")[1:]
@@ -187,7 +187,7 @@ def test_zstd_asks_of_a_client_no_more_memory_than_it_must_have() -> None:
 
 
 @pytest.mark.parametrize(("coding", "unpack"), [(b"gzip", zlib.decompressobj(31)), (b"zstd", ZstdDecompressor())])
-def test_a_stream_stays_one(coding: bytes, unpack: Any) -> None:
+def test_a_stream_stays_a_stream(coding: bytes, unpack: Any) -> None:
     """Each part that the route sends can be read at once, before the next one is there."""
     seen = bytearray()
 
@@ -231,7 +231,7 @@ async def _never() -> Message:
     raise AssertionError
 
 
-def test_nothing_under_auth_and_nothing_for_a_session_is_compressed() -> None:
+def test_answers_under_auth_and_for_sessions_are_not_compressed() -> None:
     """Attack: have a browser ask many times for what reflects a guess beside a secret, and look at the length."""
     client = _client(lambda: Response(LONG, media_type="text/html"), "/land/auth/account")
     assert "content-encoding" not in client.get("/land/auth/account").headers
@@ -240,7 +240,7 @@ def test_nothing_under_auth_and_nothing_for_a_session_is_compressed() -> None:
     assert "content-encoding" not in client.get("/thing", headers={"cookie": "__Host-landcast=x"}).headers
 
 
-def test_the_pages_of_who_is_signed_in_are_not_compressed(browser: Browser) -> None:
+def test_pages_of_a_signed_in_browser_are_not_compressed(browser: Browser) -> None:
     headers = {"accept": "text/html", "accept-encoding": "gzip, deflate, br, zstd"}
     assert browser.http.get("/collections", headers=headers).headers["content-encoding"] == "zstd"
     assert "content-encoding" not in browser.http.get("/auth/login", headers=headers).headers
@@ -252,7 +252,7 @@ def test_the_pages_of_who_is_signed_in_are_not_compressed(browser: Browser) -> N
 
 
 @pytest.mark.parametrize(("coding", "unpack"), [("gzip", gzip.decompress), ("zstd", decompress)])
-def test_what_is_said_is_what_comes(coding: str, unpack: Callable[[bytes], bytes]) -> None:
+def test_the_declared_encoding_is_the_actual_one(coding: str, unpack: Callable[[bytes], bytes]) -> None:
     client = _client(lambda: Response(LONG, media_type="text/html"))
     with client.stream("GET", "/thing", headers={"accept-encoding": coding}) as got:
         assert unpack(b"".join(got.iter_raw())) == LONG

@@ -24,14 +24,11 @@ from products.errors import AreaTooLarge, BrokenSource
 from routes.errors import HANDLERS
 from routes.http.body import MAX_BODY
 from routes.http.file_response import send_file
-from routes.middleware.authentication import Authentication
-from routes.middleware.bounds import Bounds
-from routes.middleware.failures import Failures
-from routes.middleware.options import Options
-from routes.middleware.request_log import RequestLog
-from routes.middleware.request_target import RequestTarget
-from routes.middleware.response_headers import ResponseHeaders
+from routes.middleware.authentication import Authentication, Options
+from routes.middleware.bounds import Bounds, Failures
+from routes.middleware.edge import Edge
 from routes.pages.respond import response_file
+from tests.server.served import eventually
 
 Endpoint = Callable[[Request], Any]
 PUBLIC = "https://maps.example.org/land"
@@ -49,9 +46,7 @@ def _client(
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(RequestLog),
-            Middleware(ResponseHeaders, url=url),
-            Middleware(RequestTarget, url=url),
+            Middleware(Edge, url=url),
             Middleware(Bounds, requests=requests, seconds=seconds, body_seconds=body_seconds),
             Middleware(Failures),
             Middleware(Authentication, url=url),
@@ -81,7 +76,7 @@ async def _body(request: Request) -> Response:
         ("spaces are not sane", False),
     ],
 )
-def test_a_sane_request_id_is_kept_and_another_replaced(inbound: str, kept: bool) -> None:  # noqa: FBT001
+def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(inbound: str, kept: bool) -> None:  # noqa: FBT001
     told = _client(_path).get("/thing", headers={"x-request-id": inbound}).headers["x-request-id"]
     assert (told == inbound) is kept
     assert len(told) >= 8
@@ -101,14 +96,14 @@ def test_the_log_has_a_line_without_secrets(caplog: pytest.LogCaptureFixture) ->
     assert vars(record)["ms"] >= 0
 
 
-def test_the_identity_reaches_threads() -> None:
+def test_the_identity_is_available_in_threads() -> None:
     async def owner(_request: Request) -> Response:
         return JSONResponse(await anyio.to_thread.run_sync(lambda: current_identity.get().owner))
 
     assert _client(owner).get("/thing").json() == LOCAL.owner
 
 
-def test_every_answer_is_guarded_and_readable_by_a_web_map() -> None:
+def test_every_answer_has_security_and_cors_headers() -> None:
     client = _client(_path)
     for answer in (client.get("/thing"), client.get("/nowhere"), client.put("/thing"), client.options("/thing")):
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -134,7 +129,7 @@ def test_preflight_allows_what_clients_send() -> None:
     assert {"prefer", "idempotency-key", "range", "content-type", "authorization", "x-api-key"} <= allowed
 
 
-def test_a_method_that_no_route_has_is_405_with_all_that_there_are() -> None:
+def test_an_unsupported_method_is_405_with_the_allowed_ones() -> None:
     answer = _client(_path).put("/thing")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
@@ -163,14 +158,14 @@ def test_a_path_that_only_begins_like_the_prefix_is_not_stripped() -> None:
 
 
 @pytest.mark.parametrize("asked", ["/thing/?a=b", "/land/thing/?a=b", "/thing//?a=b"])
-def test_a_slash_at_the_end_leads_to_the_public_address(asked: str) -> None:
+def test_a_slash_at_the_end_redirects_to_the_public_address(asked: str) -> None:
     headers = {"host": "evil.example", "x-forwarded-host": "evil.example", "x-forwarded-proto": "gopher"}
     answer = _client(_path).get(asked, headers=headers)
     assert answer.status_code == 308
     assert answer.headers["location"] == f"{PUBLIC}/thing?a=b"
 
 
-def test_a_slash_at_the_end_tells_nothing_of_what_there_is() -> None:
+def test_a_slash_at_the_end_reveals_nothing() -> None:
     """Attack: learn from the redirect, which comes before any credential is looked at, whether there is a resource."""
     for path in ("/thing", "/no-such", "/thing/of/nobody"):
         for headers in ({}, {"authorization": "Bearer x"}):
@@ -178,7 +173,7 @@ def test_a_slash_at_the_end_tells_nothing_of_what_there_is() -> None:
             assert (answer.status_code, answer.headers["location"], answer.text) == (308, PUBLIC + path, "")
 
 
-def test_two_slashes_in_front_are_no_way_to_another_host() -> None:
+def test_two_leading_slashes_do_not_redirect_to_another_host() -> None:
     answer = _client(_path).get("http://inside.invalid//evil.example/")
     assert answer.headers["location"].startswith(f"{PUBLIC}/")
 
@@ -217,7 +212,7 @@ def _answered(path: bytes, *headers: tuple[bytes, bytes], version: str = "1.1") 
         (b"http://evil.example//x.example/", b"https://maps.example.org//x.example"),
     ],
 )
-def test_a_whole_address_in_place_of_a_path_is_its_path_here(path: bytes, location: bytes | None) -> None:
+def test_an_absolute_address_in_place_of_a_path_is_accepted(path: bytes, location: bytes | None) -> None:
     """Attack: be sent to another host by the redirect that a slash at the end leads to."""
     status, headers = _answered(path, (b"host", b"a"))
     assert status == (308 if location else 200)
@@ -227,7 +222,7 @@ def test_a_whole_address_in_place_of_a_path_is_its_path_here(path: bytes, locati
 @pytest.mark.parametrize(
     "path", [b"http:///thing", b"http://a b/thing", b"http://user@a/thing", b"http://a%zz/thing", b"http://a:99999/"]
 )
-def test_a_whole_address_of_no_host_is_400(path: bytes) -> None:
+def test_an_absolute_address_without_a_host_is_400(path: bytes) -> None:
     assert _answered(path, (b"host", b"a"))[0] == 400
 
 
@@ -246,7 +241,7 @@ def test_a_whole_address_of_no_host_is_400(path: bytes) -> None:
         b"%20b",
     ],
 )
-def test_any_host_will_do(host: bytes) -> None:
+def test_any_host_is_accepted(host: bytes) -> None:
     """Probes name the server by its address, proxies by whatever name they have for it."""
     assert _answered(b"/thing", (b"host", host))[0] == 200
 
@@ -262,14 +257,14 @@ def test_a_malformed_host_is_400(host: bytes) -> None:
     assert _answered(b"/thing", (b"host", host))[0] == 400
 
 
-def test_one_host_is_demanded_of_who_speaks_http_1_1() -> None:
+def test_http_1_1_requires_one_host() -> None:
     assert _answered(b"/thing")[0] == 400
     assert _answered(b"/thing", version="1.0")[0] == 200
     assert _answered(b"/thing", (b"host", b"a"), (b"host", b"a"))[0] == 400
     assert _answered(b"/thing", (b"host", b"a"), (b"Host", b"b"), version="1.0")[0] == 400
 
 
-def test_every_503_says_when_to_come_again() -> None:
+def test_every_503_has_retry_after() -> None:
     async def away(_request: Request) -> Response:
         return JSONResponse({}, 503)
 
@@ -277,15 +272,15 @@ def test_every_503_says_when_to_come_again() -> None:
     assert _client(away, requests=0).get("/thing").headers["retry-after"] == "1"
 
 
-def test_a_body_above_the_bound_is_refused_by_its_length() -> None:
+def test_a_too_large_body_is_refused_by_its_length() -> None:
     answer = _client(_body).post("/thing", content=b"x" * (MAX_BODY + 1))
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(("method", "told"), [("PUT", "close"), ("POST", None)])
-def test_an_answer_before_the_end_of_the_body_says_that_the_connection_ends(method: str, told: str | None) -> None:
-    """A client that is not told sends its next request into a connection that is closed."""
+def test_an_answer_before_the_end_of_the_body_closes_the_connection(method: str, told: str | None) -> None:
+    """Otherwise a client sends its next request over a closed connection."""
     assert _client(_body).request(method, "/thing", content=b"x").headers.get("connection") == told
 
 
@@ -301,11 +296,11 @@ def test_a_chunked_body_is_refused_before_all_of_it_is_read() -> None:
     assert _client(count).post("/thing", content=chunks()).status_code == 413
 
 
-def test_a_body_at_the_bound_is_taken() -> None:
+def test_a_body_of_the_largest_size_is_accepted() -> None:
     assert _client(_body).post("/thing", content=b"x" * MAX_BODY).json() == {"length": MAX_BODY}
 
 
-def test_more_requests_than_allowed_are_503_and_the_health_is_told_all_the_same() -> None:
+def test_too_many_requests_are_503_except_for_health() -> None:
     go, inside = threading.Event(), threading.Event()
 
     async def wait(request: Request) -> Response:
@@ -328,7 +323,7 @@ def test_more_requests_than_allowed_are_503_and_the_health_is_told_all_the_same(
     assert after.status_code == 200
 
 
-def test_a_request_that_takes_too_long_is_given_up() -> None:
+def test_a_request_that_takes_too_long_is_aborted() -> None:
     async def sleep(_request: Request) -> Response:
         await anyio.sleep(30)
         return Response()
@@ -341,7 +336,7 @@ def test_a_request_that_takes_too_long_is_given_up() -> None:
     assert answer.headers["retry-after"]
 
 
-def test_a_thread_of_a_request_given_up_keeps_its_place() -> None:
+def test_the_thread_of_an_aborted_request_keeps_its_place() -> None:
     go = threading.Event()
     limiter: list[CapacityLimiter] = []
 
@@ -354,7 +349,8 @@ def test_a_thread_of_a_request_given_up_keeps_its_place() -> None:
     with _client(work, requests=1, seconds=0.2) as client:
         late = threading.Thread(target=lambda: answers.append(client.get("/thing")))
         late.start()
-        time.sleep(1)
+        eventually(lambda: limiter)
+        time.sleep(0.5)
         busy = client.get("/")
         go.set()
         late.join()
@@ -363,15 +359,15 @@ def test_a_thread_of_a_request_given_up_keeps_its_place() -> None:
     assert answers[0].status_code == 503
 
 
-def test_the_time_of_a_body_is_none_of_its_request_s() -> None:
+def test_the_time_of_a_body_is_not_that_of_its_request() -> None:
     assert _received(parts=4, pause=0.2, seconds=0.5, body_seconds=30) == [200]
 
 
-def test_a_body_that_does_not_come_is_408() -> None:
+def test_a_missing_body_is_408() -> None:
     assert _received(parts=100, pause=0.1, seconds=30, body_seconds=0.5) == [408]
 
 
-def test_a_sender_that_falls_silent_is_told_so() -> None:
+def test_a_silent_sender_gets_408() -> None:
     """gunicorn says after a while that the client has gone, where it may only be silent."""
     assert _received(parts=1, pause=0, seconds=30, body_seconds=30, last={"type": "http.disconnect"}) == [408]
 
@@ -397,7 +393,7 @@ def _received(
     return statuses
 
 
-def test_requests_without_their_body_take_no_place() -> None:
+def test_requests_that_wait_for_their_body_take_no_place() -> None:
     go, arrived = anyio.Event(), []
 
     async def both() -> None:
@@ -431,7 +427,7 @@ def test_requests_without_their_body_take_no_place() -> None:
 
 
 @pytest.mark.parametrize("kind", ["whole", "in pieces", "a file", "a page of items"])
-def test_answers_that_nobody_takes_hold_no_place(kind: str, tmp_path: Path) -> None:
+def test_answers_that_nobody_reads_take_no_place(kind: str, tmp_path: Path) -> None:
     """Attack: ask for what no buffer holds and read none of it, until everybody else is answered 503."""
     (tmp_path / "file").write_bytes(b"x" * 600_000)
 
@@ -454,7 +450,7 @@ def test_answers_that_nobody_takes_hold_no_place(kind: str, tmp_path: Path) -> N
     assert _held(answered, readers=20, after="http.response.start") == [200]
 
 
-def test_answers_that_have_not_begun_hold_their_places() -> None:
+def test_unstarted_answers_keep_their_places() -> None:
     async def never(_request: Request) -> Response:
         await anyio.sleep_forever()
         return Response()
@@ -506,7 +502,7 @@ async def _nothing() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def test_an_answer_that_has_begun_is_not_cut_off() -> None:
+def test_a_started_answer_is_not_cut_off() -> None:
     async def slowly() -> Any:
         for _ in range(5):
             yield b"x"
@@ -518,7 +514,7 @@ def test_an_answer_that_has_begun_is_not_cut_off() -> None:
     assert _client(stream, seconds=0.2).get("/thing").content == b"xxxxx"
 
 
-def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_errors_are_logged_and_not_revealed(caplog: pytest.LogCaptureFixture) -> None:
     async def fail(_request: Request) -> Response:
         raise RuntimeError("the password is hunter2")
 
@@ -538,7 +534,7 @@ def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFi
         (KeyError("x"), 500, "log"),
     ],
 )
-def test_the_table_turns_errors_into_statuses(error: Exception, status: int, told: str) -> None:
+def test_errors_have_the_statuses_of_the_table(error: Exception, status: int, told: str) -> None:
     async def fail(_request: Request) -> Response:
         raise error
 

@@ -18,7 +18,7 @@ def document(browser: Browser) -> dict[str, Any]:
     return found
 
 
-def test_it_is_valid_and_describes_every_route_for_people(document: dict[str, Any]) -> None:
+def test_openapi_is_valid_and_has_every_route_for_people(document: dict[str, Any]) -> None:
     validate(document, cls=OpenAPIV30SpecValidator)
     described = {
         (re.sub(r"\{\w+\}", "{}", path), method.upper())
@@ -34,14 +34,14 @@ def test_it_is_valid_and_describes_every_route_for_people(document: dict[str, An
     assert described == served
 
 
-def test_a_body_may_be_too_large_or_not_come(document: dict[str, Any]) -> None:
+def test_operations_with_a_body_declare_408_and_413(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert ({"408", "413"} <= set(operation["responses"])) == ("requestBody" in operation), f"{method} {path}"
     assert "413" in document["paths"]["/auth/refresh"]["post"]["responses"]
 
 
-def test_names_and_tags_are_their_own(document: dict[str, Any]) -> None:
+def test_operation_ids_and_tags_are_unique(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names))
@@ -59,7 +59,7 @@ def test_the_described_parameters_are_those_that_are_allowed(browser: Browser, d
             assert allowed == {parameter["name"] for parameter in operations["get"]["parameters"]}
 
 
-def test_who_must_be_known_is_said(document: dict[str, Any]) -> None:
+def test_required_credentials_are_declared(document: dict[str, Any]) -> None:
     public = {
         path for path, operations in document["paths"].items() for one in operations.values() if {} in one["security"]
     }

@@ -1,4 +1,4 @@
-"""What Airflow tells over HTTP, what is told of it, and how many orders may wait for it."""
+"""Events of Airflow, its health, and the backlog of orders that wait for it."""
 
 import json
 import time
@@ -32,7 +32,7 @@ def played() -> Iterator[PlayedAirflow]:
 
 
 class Post:
-    """A server beside an Airflow, which notes what it would tell the worker."""
+    """A server with an Airflow that records its notifications to the worker."""
 
     def __init__(self, app: Starlette, client: TestClient) -> None:
         self.client = client
@@ -55,25 +55,25 @@ def _event(**members: Any) -> bytes:
     return json.dumps({"dag": "echo", "run": RUN, "state": "success", **members}).encode()
 
 
-def test_signed_news_of_a_run_of_ours_are_passed_on(post: Post) -> None:
+def test_signed_events_of_our_runs_are_passed_on(post: Post) -> None:
     assert post.send(_event()).status_code == 204
     assert post.told == [RUN]
 
 
-def test_runs_that_are_none_of_ours_are_passed_over(post: Post) -> None:
+def test_events_of_other_runs_are_ignored(post: Post) -> None:
     assert post.send(_event(run="manual__2026-11-25T00:00:00+00:00")).status_code == 204
     assert post.told == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"{}", _event(run=None), _event(run=["x"]), _event(run=5)])
-def test_what_is_no_event_is_told_so(post: Post, body: bytes) -> None:
+def test_an_invalid_event_is_400(post: Post, body: bytes) -> None:
     answer = post.send(body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert "inputs" not in answer.json()["detail"]
     assert post.told == []
 
 
-def test_forged_old_and_changed_news_wake_nobody(post: Post) -> None:
+def test_forged_old_and_changed_events_have_no_effect(post: Post) -> None:
     """Attack: have every run looked at, again and again, by who does not have the key."""
     body = _event()
     old = sign(KEY.encode(), "id", int(time.time()) - 3600, body)
@@ -85,26 +85,26 @@ def test_forged_old_and_changed_news_wake_nobody(post: Post) -> None:
     assert post.told == []
 
 
-def test_who_guesses_is_slowed(post: Post) -> None:
+def test_repeated_wrong_signatures_are_slowed(post: Post) -> None:
     answers = [post.send(_event(), {}) for _ in range(40)]
     assert [answers[0].status_code, answers[-1].status_code] == [400, 429]
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
-def test_the_body_is_bounded_and_is_json(post: Post) -> None:
+def test_the_body_is_json_of_limited_size(post: Post) -> None:
     assert post.send(_event(state="x" * 5000)).status_code == 413
     answer = post.client.post("/airflow/events", content=_event(), headers={"Content-Type": "text/plain"})
     assert answer.status_code == 415
     assert post.client.post("/airflow/events?x=1", content=_event()).status_code == 400
 
 
-def test_without_airflow_there_is_no_such_address(client: TestClient) -> None:
+def test_without_airflow_the_address_is_404(client: TestClient) -> None:
     assert client.post("/airflow/events", json={}).status_code == 404
     assert "/airflow/events" not in client.get("/openapi").json()["paths"]
     assert "airflow" not in client.get("/health/ready").json()["checks"]
 
 
-def test_airflow_s_absence_degrades_and_makes_nothing_unready(
+def test_an_unavailable_airflow_degrades_health_only(
     make_app: MakeApp, played: PlayedAirflow, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.runners.airflow.health._FRESH", 0)
@@ -130,7 +130,7 @@ def test_airflow_is_asked_no_more_often_than_every_few_seconds(played: PlayedAir
     assert played.asked == ["GET /api/v2/monitor/health", "POST /auth/token", "GET /api/v2/dags"]
 
 
-def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_minute(
+def test_a_refused_login_is_reported_and_a_working_one_tried_once_a_minute(
     make_app: MakeApp, played: PlayedAirflow
 ) -> None:
     clock = [0.0]
@@ -147,7 +147,7 @@ def test_a_login_that_does_not_work_is_told_and_one_that_does_is_tried_once_a_mi
     }
 
 
-def test_a_service_that_is_not_set_up_is_told(
+def test_health_reports_a_service_without_a_connection(
     make_app: MakeApp, played: PlayedAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.runners.airflow.health._FRESH", 0)
@@ -167,7 +167,26 @@ def test_a_service_that_is_not_set_up_is_told(
         assert "services" not in client.get("/health/ready").json()["checks"]
 
 
-def test_more_orders_than_may_wait_are_refused_for_now(make_app: MakeApp, played: PlayedAirflow) -> None:
+def test_health_reports_all_paused_dags(
+    make_app: MakeApp, played: PlayedAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.runners.airflow.health._FRESH", 0)
+    monkeypatch.setattr("orchestration.runners.airflow.health._LET_IN", 0)
+    monkeypatch.setattr("orchestration.runners.airflow.health._PAGE", 2)
+    played.dags = {"a": True, "b": True, "echo": True, "extract-product-testing": True, "national-product": False}
+    with TestClient(make_app(airflow={**AIRFLOW, "url": played.url})) as client:
+        told = client.get("/health/ready").json()
+        assert told["status"] == "degraded"
+        assert "dags" not in client.get("/health/orders").json()["checks"], "orders of other processes are done"
+        assert told["checks"]["dags"] == {
+            "status": "paused",
+            "detail": "paused in Airflow: echo, extract-product-testing; `landcast airflow unpause` lets them run",
+        }
+        played.dags |= {"echo": False, "extract-product-testing": False}
+        assert "dags" not in client.get("/health/ready").json()["checks"]
+
+
+def test_orders_beyond_the_backlog_are_503(make_app: MakeApp, played: PlayedAirflow) -> None:
     app = make_app(airflow={**AIRFLOW, "url": played.url, "backlog": 2})
     echo: dict[str, Any] = {"json": {"inputs": {}}, "headers": {"Prefer": "respond-async", "Idempotency-Key": "a"}}
     with TestClient(app) as client:

@@ -12,14 +12,14 @@ from orchestration.files.usage import note_usage
 from orchestration.store.jobs import StoredJobs
 
 
-def test_live_answers(client: TestClient) -> None:
+def test_health_live_answers(client: TestClient) -> None:
     answer = client.get("/health/live")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok"}
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_ready_names_each_dependency_and_that_it_is_open(client: TestClient) -> None:
+def test_health_ready_has_each_dependency_and_open(client: TestClient) -> None:
     answer = client.get("/health/ready")
     assert answer.status_code == 200
     document = answer.json()
@@ -31,7 +31,7 @@ def test_ready_names_each_dependency_and_that_it_is_open(client: TestClient) -> 
     assert all(document["checks"][f"collection:{name}"] == {"status": "ok"} for name in names)
 
 
-def test_no_order_is_looked_for_to_say_that_orders_can_be_read(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_reads_no_orders(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """To find a page of them counts all: 100,000 orders would make each call of a load balancer as costly as a list."""
 
     def find(*_: object) -> None:
@@ -43,7 +43,7 @@ def test_no_order_is_looked_for_to_say_that_orders_can_be_read(make_app: Any, mo
             assert client.get(path).json()["checks"]["orders"] == {"status": "ok"}
 
 
-def test_a_worker_that_was_seen_is_well(make_app: Any, tmp_path: Path) -> None:
+def test_a_worker_with_a_heartbeat_is_ok(make_app: Any, tmp_path: Path) -> None:
     with TestClient(make_app()) as client:
         (tmp_path / "state" / "heartbeat").touch()
         document = client.get("/health/ready").json()
@@ -56,9 +56,7 @@ def test_a_worker_that_was_seen_is_well(make_app: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("age", [None, 20, 1000])
-def test_while_the_worker_is_not_seen_orders_are_down_and_nothing_else(
-    make_app: Any, tmp_path: Path, age: int | None
-) -> None:
+def test_without_a_worker_only_orders_are_down(make_app: Any, tmp_path: Path, age: int | None) -> None:
     with TestClient(make_app()) as client:
         if age is not None:
             (beat := tmp_path / "state" / "heartbeat").touch()
@@ -70,7 +68,9 @@ def test_while_the_worker_is_not_seen_orders_are_down_and_nothing_else(
     assert orders.json()["checks"]["worker"]["status"] == "unavailable"
 
 
-def test_a_broken_collection_takes_no_orders_away(make_app: Any, configuration: dict[str, Any], tmp_path: Path) -> None:
+def test_a_broken_collection_does_not_affect_orders(
+    make_app: Any, configuration: dict[str, Any], tmp_path: Path
+) -> None:
     configuration["resources"]["parks"]["providers"][0]["data"] = str(tmp_path / "nowhere.gpkg")
     with TestClient(make_app(configuration)) as client:
         (tmp_path / "state" / "heartbeat").touch()
@@ -78,7 +78,7 @@ def test_a_broken_collection_takes_no_orders_away(make_app: Any, configuration: 
     assert (ready.json()["status"], ready.json()["orders"], orders.status_code) == ("degraded", "ok", 200)
 
 
-def test_without_the_orders_maps_are_still_served(make_app: Any, tmp_path: Path) -> None:
+def test_maps_are_served_without_the_orders_database(make_app: Any, tmp_path: Path) -> None:
     with TestClient(make_app()) as client:
         assert client.get("/health/ready").status_code == 200
         for path in (tmp_path / "state").glob("orders.sqlite*"):
@@ -93,7 +93,7 @@ def test_without_the_orders_maps_are_still_served(make_app: Any, tmp_path: Path)
     assert live.status_code == 200
 
 
-def test_the_results_are_told_with_their_cap(make_app: Any, tmp_path: Path) -> None:
+def test_health_has_the_results_with_their_cap(make_app: Any, tmp_path: Path) -> None:
     with TestClient(make_app(results={"cap": "2M"})) as client:
         (tmp_path / "state" / "heartbeat").touch()
         before = client.get("/health/ready").json()
@@ -109,7 +109,7 @@ def test_the_results_are_told_with_their_cap(make_app: Any, tmp_path: Path) -> N
     assert results["free"] > 0
 
 
-def test_a_full_disk_is_told(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_reports_a_full_disk(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("routes.operations.health.free_bytes", lambda _folder: 1000)
     with TestClient(make_app()) as client:
         answer = client.get("/health/ready")
@@ -119,9 +119,7 @@ def test_a_full_disk_is_told(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> 
     }  # fmt: skip
 
 
-def test_a_database_that_cannot_be_written_is_told(
-    make_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_reports_a_read_only_database(make_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with TestClient(app := make_app()) as client:
         monkeypatch.setattr(app.state.resources.store._pool, "_busy_seconds", 0.1)
         assert client.get("/health/ready").json()["checks"]["orders"] == {"status": "ok"}

@@ -117,7 +117,7 @@ def _check(document: Any, client: TestClient) -> None:
     assert "next" not in {link["rel"] for link in document["links"]}
 
 
-def test_compressed_it_comes_in_pieces_too(client: TestClient) -> None:
+def test_a_compressed_page_is_sent_in_pieces_too(client: TestClient) -> None:
     sent(client, "limit=10")
     *_, before = sent(client, "limit=2000", (b"accept-encoding", b"gzip"))
     head, sizes, body, peak = sent(client, "limit=10000", (b"accept-encoding", b"gzip"))
@@ -128,7 +128,7 @@ def test_compressed_it_comes_in_pieces_too(client: TestClient) -> None:
     assert peak < 1.25 * before
 
 
-def test_a_full_disk_is_said_before_the_answer_begins(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_answer_starts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -55,7 +55,7 @@ def execute(
     return client.post("/processes/area-statistics/execution", json=body, headers=headers)
 
 
-def test_a_park_is_answered_at_once_as_json(client: httpx2.Client) -> None:
+def test_the_statistics_of_a_park_are_json(client: httpx2.Client) -> None:
     answer = execute(client, {"park": PARK.upper(), "year": 2023})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), answer.text
     told = answer.json()
@@ -67,7 +67,7 @@ def test_a_park_is_answered_at_once_as_json(client: httpx2.Client) -> None:
     assert sum(row["km2"] for row in feature["classes"]) == pytest.approx(feature["data_km2"])
 
 
-def test_a_nation_is_a_table_that_adds_up_to_all_pixels(client: httpx2.Client) -> None:
+def test_the_table_of_a_nation_sums_to_all_pixels(client: httpx2.Client) -> None:
     answer = execute(client, {"nation": "POLAND"}, CSV)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8"), answer.text
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
@@ -106,7 +106,7 @@ def test_two_years_are_compared_class_by_class(client: httpx2.Client, two_years:
     assert b"changed their class" in execute(client, {"park": PARK, "year": 2021, "since": 2019}, SVG).content
 
 
-def test_an_order_is_a_job_that_keeps_its_format_and_has_a_page(client: httpx2.Client) -> None:
+def test_an_asynchronous_order_keeps_its_format_and_has_a_page(client: httpx2.Client) -> None:
     accepted = execute(client, {"park": PARK}, SVG, prefer="respond-async")
     assert accepted.status_code == 201, accepted.text
     results = f"{accepted.headers['location']}/results"
@@ -122,7 +122,7 @@ def test_an_order_is_a_job_that_keeps_its_format_and_has_a_page(client: httpx2.C
     assert client.get(results, params={"f": "json"}).json()["statistics"]["mediaType"] == SVG
 
 
-def test_a_document_says_the_media_type_of_what_is_no_json(client: httpx2.Client) -> None:
+def test_a_document_has_the_media_type_of_other_formats(client: httpx2.Client) -> None:
     table = execute(client, {"park": PARK}, CSV, response="document")
     assert table.json()["statistics"]["mediaType"] == CSV
     assert table.json()["statistics"]["value"].startswith("feature_id,")
@@ -131,7 +131,7 @@ def test_a_document_says_the_media_type_of_what_is_no_json(client: httpx2.Client
 
 
 @pytest.mark.parametrize("asked", ["text/html", "TEXT/CSV", ["text/csv"], None, 7])
-def test_a_format_that_there_is_not_is_refused(client: httpx2.Client, asked: Any) -> None:
+def test_an_unknown_format_is_refused(client: httpx2.Client, asked: Any) -> None:
     body = {"inputs": {"park": PARK}, "outputs": {"statistics": {"format": {"mediaType": asked}}}}
     answer = client.post("/processes/area-statistics/execution", json=body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
@@ -139,7 +139,7 @@ def test_a_format_that_there_is_not_is_refused(client: httpx2.Client, asked: Any
         assert there_is in answer.json()["detail"]
 
 
-def test_a_wrong_input_is_400_and_no_job(client: httpx2.Client) -> None:
+def test_an_invalid_input_is_400_without_a_job(client: httpx2.Client) -> None:
     before = client.get("/jobs").json()
     for inputs in ({}, {"park": "x"}, {"park": PARK, "nation": "Poland"}, {"aoi": {"bbox": [0, 0, 1, 1]}}):
         answer = execute(client, inputs, prefer="respond-async")

@@ -65,7 +65,7 @@ def delivered(server: httpx2.Client, inputs: dict[str, Any]) -> bytes:
     return server.get(f"{ordered.headers['location']}/results").raise_for_status().content
 
 
-def test_an_order_is_what_its_estimate_said(server: httpx2.Client, tmp_path: Path) -> None:
+def test_an_order_matches_its_estimate(server: httpx2.Client, tmp_path: Path) -> None:
     inputs = {"product": "Raster", "aoi": {"value": OJCOW}}
     said = estimated(server, inputs)
     content = delivered(server, inputs)
@@ -81,13 +81,13 @@ def test_an_order_is_what_its_estimate_said(server: httpx2.Client, tmp_path: Pat
     assert said["size"]["low"] <= len(content) <= said["size"]["high"]
 
 
-def test_a_vector_order_is_what_its_estimate_said(server: httpx2.Client) -> None:
+def test_a_vector_order_matches_its_estimate(server: httpx2.Client) -> None:
     inputs = {"product": "Vector", "aoi": {"value": OJCOW}}
     said = estimated(server, inputs)
     assert said["size"]["low"] <= len(delivered(server, inputs)) <= said["size"]["high"]
 
 
-def test_from_five_orders_on_it_rests_on_them(server: httpx2.Client) -> None:
+def test_with_five_past_orders_they_are_the_basis(server: httpx2.Client) -> None:
     small = {"bbox": [23.80, 52.68, 23.84, 52.70]}
     sizes = [len(delivered(server, {"product": "Raster", "aoi": small})) for _ in range(5)]
     for _ in range(20):
@@ -100,7 +100,7 @@ def test_from_five_orders_on_it_rests_on_them(server: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize("aoi", [LARGE, LONDON])
-def test_a_refusal_is_an_answer_in_the_words_of_the_order(server: httpx2.Client, aoi: Any) -> None:
+def test_a_refusal_has_the_reason_of_the_order(server: httpx2.Client, aoi: Any) -> None:
     inputs = {"product": "Raster", "aoi": aoi}
     said = estimated(server, inputs)
     refused = execute(server, "extract-product", inputs)
@@ -109,7 +109,7 @@ def test_a_refusal_is_an_answer_in_the_words_of_the_order(server: httpx2.Client,
     assert ("estimate-product" in refused.json()["detail"]) == (aoi is LARGE)
 
 
-def test_it_never_waits_behind_orders(server: httpx2.Client) -> None:
+def test_an_estimate_never_waits_for_orders(server: httpx2.Client) -> None:
     wanted = ("Vector", "Poland"), ("Raster", "Poland"), ("Vector", "Slovakia")
     orders = [{"product": product, "nation": nation} for product, nation in wanted]
     answers = [execute(server, "national-product", order, Prefer="respond-async") for order in orders]
@@ -121,7 +121,7 @@ def test_it_never_waits_behind_orders(server: httpx2.Client) -> None:
         server.delete(location)
 
 
-def test_it_is_synchronous_whatever_is_preferred_and_its_page_reads_well(server: httpx2.Client) -> None:
+def test_an_estimate_is_always_synchronous_and_has_a_page(server: httpx2.Client) -> None:
     answer = execute(server, "estimate-product", {"product": "Raster", "aoi": LARGE}, Prefer="respond-async")
     assert answer.status_code == 200
     page = server.get(f"{answer.links['monitor']['url']}/results", params={"f": "html"}).text
@@ -147,14 +147,14 @@ def test_it_is_synchronous_whatever_is_preferred_and_its_page_reads_well(server:
         ({"product": "Raster", "aoi": LARGE, "refused": "x"}, "refused"),
     ],
 )
-def test_a_wrong_input_is_400_by_name(bureau: "Bureau", inputs: Any, name: str) -> None:
+def test_an_invalid_input_is_400_by_name(bureau: "Bureau", inputs: Any, name: str) -> None:
     answer = bureau.client.post(EXECUTION, json={"inputs": inputs})
     assert (answer.status_code, answer.json()["input"]) == (400, name)
     assert bureau.resources.store.find(JobQuery()).matched == 0
 
 
 def asked(client: TestClient, app: Starlette, **inputs: Any) -> Any:
-    """Ask where no worker answers; return the stored inputs and what is to be told."""
+    """Send the request without a worker; return the stored inputs and the notifications."""
     answer = client.post(EXECUTION, json={"inputs": {"product": "Raster", "aoi": {"value": OJCOW}, **inputs}})
     assert answer.status_code == 504, answer.text
     job = app.state.resources.store.get(answer.json()["jobID"])
@@ -169,7 +169,7 @@ def asked(client: TestClient, app: Starlette, **inputs: Any) -> Any:
         ({"url": "smtp://mail.example.org", "to": "desk@example.org"}, None),
     ],
 )
-def test_a_mail_that_cannot_be_sent_is_a_reason_and_none_is_ever_sent(
+def test_an_estimate_reports_an_impossible_mail_and_sends_none(
     make_app: Callable[..., Starlette], mail: dict[str, str], told: str | None
 ) -> None:
     app = make_app(mail=mail)

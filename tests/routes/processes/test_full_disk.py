@@ -1,4 +1,4 @@
-"""The server on a disk without a byte left: a small file system of its own, mounted for the test."""
+"""The server on a full disk: a small file system that the test mounts."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_orders_are_503_on_a_full_disk_and_taken_again_without_a_restart(
+def test_orders_are_503_on_a_full_disk_and_accepted_again_later(
     make_app: Callable[..., Starlette], small_disk: Path
 ) -> None:
     headers = {"Prefer": "respond-async"}

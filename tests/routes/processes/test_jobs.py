@@ -1,4 +1,4 @@
-"""Jobs are told as 18-062r2 says: their list, how each stands, their end."""
+"""Jobs after 18-062r2: their list, status and dismissal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from orchestration.job import Order, Output
-from tests.places import BOTH, PlaceOf
+from tests.databases import BOTH, DatabaseOf
 from tests.routes.conftest import Bureau
 
 URL = "https://maps.example.org/land"
@@ -29,7 +29,7 @@ def rels(job: dict[str, Any]) -> set[str]:
     return {link["rel"] for link in job["links"]}
 
 
-def test_a_job_is_told_from_its_order_to_its_result(bureau: Bureau) -> None:
+def test_a_job_is_described_from_order_to_result(bureau: Bureau) -> None:
     job_id = bureau.order()
     path = f"/jobs/{job_id}"
     accepted = bureau.client.get(path)
@@ -49,7 +49,7 @@ def test_a_job_is_told_from_its_order_to_its_result(bureau: Bureau) -> None:
     assert "started" not in accepted.json()
 
 
-def test_a_failed_job_tells_its_reason_and_offers_no_results(bureau: Bureau) -> None:
+def test_a_failed_job_has_its_reason_and_no_results(bureau: Bureau) -> None:
     job_id = bureau.order()
     bureau.fail(job_id, "the source is broken")
     job = bureau.client.get(f"/jobs/{job_id}").json()
@@ -58,7 +58,7 @@ def test_a_failed_job_tells_its_reason_and_offers_no_results(bureau: Bureau) -> 
 
 
 @pytest.mark.parametrize("job_id", ["nothing", "00000000-0000-4000-8000-000000000000", "%00", "%27%20or%201=1"])
-def test_an_unknown_job_is_404_for_every_question(bureau: Bureau, job_id: str) -> None:
+def test_an_unknown_job_is_404_for_every_method(bureau: Bureau, job_id: str) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/results"), ("GET", "/results/x"), ("HEAD", "")):
         answer = bureau.client.request(method, f"/jobs/{job_id}{path}")
         assert answer.status_code == 404
@@ -66,7 +66,7 @@ def test_an_unknown_job_is_404_for_every_question(bureau: Bureau, job_id: str) -
             assert answer.json()["type"] == NO_SUCH_JOB
 
 
-def test_an_unfinished_job_is_dismissed_and_stays(bureau: Bureau) -> None:
+def test_an_unfinished_job_is_dismissed_and_stays_listed(bureau: Bureau) -> None:
     job_id = bureau.order()
     bureau.resources.store.begin(job_id)
     bureau.resources.store.report(job_id, 1, 40, "cutting")
@@ -92,7 +92,7 @@ def test_a_finished_job_is_deleted(bureau: Bureau) -> None:
         assert bureau.client.get(f"/jobs/{job_id}{path}").status_code == 404
 
 
-def test_the_list_is_newest_first_and_comes_in_pages(bureau: Bureau) -> None:
+def test_the_list_is_newest_first_and_has_pages(bureau: Bureau) -> None:
     made = [bureau.order() for _ in range(5)][::-1]
     listed: list[str] = []
     path: str | None = "/jobs?limit=2&processID=echo"
@@ -109,9 +109,9 @@ def test_the_list_is_newest_first_and_comes_in_pages(bureau: Bureau) -> None:
 
 
 @pytest.fixture
-def office(make_app: Callable[..., Starlette], place_of: PlaceOf) -> Iterator[Bureau]:
+def office(make_app: Callable[..., Starlette], database_of: DatabaseOf) -> Iterator[Bureau]:
     """Return a bureau whose orders are in the database of the test."""
-    url = place_of.text if "://" in place_of.text else None
+    url = database_of.text if "://" in database_of.text else None
     app = make_app(database={"url": url}) if url else make_app()
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
         yield Bureau(client, app.state.resources)
@@ -129,9 +129,9 @@ def walk(bureau: Bureau, path: str, rel: str, between: Callable[[int], object]) 
         following = links[0] if links else ""
 
 
-@pytest.mark.parametrize("place_of", BOTH, indirect=True)
+@pytest.mark.parametrize("database_of", BOTH, indirect=True)
 @pytest.mark.parametrize("query", ["", "status=accepted,running,successful&processID=echo&offset=0"])
-def test_who_walks_the_list_sees_each_job_that_stays_once(office: Bureau, query: str) -> None:
+def test_paging_shows_each_remaining_job_once(office: Bureau, query: str) -> None:
     made = [office.order() for _ in range(18)][::-1]
     gone: set[str] = set()
 
@@ -159,7 +159,7 @@ def test_who_walks_the_list_sees_each_job_that_stays_once(office: Bureau, query:
     assert set(stayed[:-3]) <= set(seen)
 
 
-def test_the_page_after_one_is_another_s_own(bureau: Bureau) -> None:
+def test_next_and_prev_continue_from_the_jobs_of_a_page(bureau: Bureau) -> None:
     made = [bureau.order() for _ in range(3)][::-1]
     page = bureau.client.get("/jobs?limit=1&offset=1&processID=echo").json()
     links = {link["rel"]: link["href"].removeprefix(URL) for link in page["links"]}
@@ -177,14 +177,14 @@ def test_the_page_after_one_is_another_s_own(bureau: Bureau) -> None:
     assert (empty["jobs"], ids(bureau, start.partition("?")[2])) == ([], [made[0]])
 
 
-def test_ten_are_listed_where_nothing_is_said(bureau: Bureau) -> None:
+def test_ten_jobs_are_listed_by_default(bureau: Bureau) -> None:
     for _ in range(11):
         bureau.order()
     assert len(ids(bureau)) == 10
     assert len(ids(bureau, "limit=10001")) == 11
 
 
-def test_a_time_without_a_zone_is_utc_wherever_the_server_stands(
+def test_a_time_without_a_zone_is_utc_in_any_zone_of_the_server(
     bureau: Bureau, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
@@ -199,7 +199,7 @@ def test_a_time_without_a_zone_is_utc_wherever_the_server_stands(
         time.tzset()
 
 
-def test_the_filters(bureau: Bureau) -> None:
+def test_filters_select_jobs(bureau: Bureau) -> None:
     waiting, failed = bureau.order(), bureau.order()
     bureau.fail(failed, "no")
     other, _ = bureau.resources.store.add(Order("extract-product", {}, "local"))
@@ -245,27 +245,27 @@ def test_the_filters(bureau: Bureau) -> None:
         "maxDuration=1e9", "maxDuration=nan", "process=echo", "f=xml",
     ],
 )  # fmt: skip
-def test_a_wrong_filter_is_400_by_name(bureau: Bureau, query: str) -> None:
+def test_an_invalid_filter_is_400_by_name(bureau: Bureau, query: str) -> None:
     answer = bureau.client.get(f"/jobs?{query}")
     assert answer.status_code == 400
     assert answer.json()["parameter"] == query.partition("=")[0]
 
 
-def test_the_page_of_an_unfinished_job_looks_again_by_itself(bureau: Bureau) -> None:
+def test_the_page_of_an_unfinished_job_refreshes_itself(bureau: Bureau) -> None:
     job_id = bureau.order({"stringInput": "<script>alert(1)</script>"})
     page = bureau.client.get(f"/jobs/{job_id}?f=html").text
-    assert '<meta http-equiv="refresh"' in page
+    assert '<noscript><meta http-equiv="refresh"' in page
     assert "<progress" in page
-    assert "<script" not in page
+    assert "<script>" not in page
     bureau.serve(job_id, bureau.file(job_id, b"x" * 2000))
     done = bureau.client.get(f"/jobs/{job_id}?f=html").text
     assert "refresh" not in done
-    assert "Raster.zip</a>, 2.0 kB" in done
+    assert "Raster.zip</a>, 2 kB" in done
     assert f"{URL}/jobs/{job_id}/results/result" in done
 
 
 def test_the_list_is_a_table(bureau: Bureau) -> None:
-    assert "No job matches" in bureau.client.get("/jobs?f=html").text
+    assert "No order is here" in bureau.client.get("/jobs?f=html").text
     job_id = bureau.order()
     page = bureau.client.get("/jobs?f=html&limit=1").text
     assert f'href="{URL}/jobs/{job_id}?f=html"' in page

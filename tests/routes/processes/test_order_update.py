@@ -1,4 +1,4 @@
-"""`PUT /orders/{id}`: what an external back end says of an order, as the old API had it."""
+"""`PUT /orders/{id}`: updates by an external back end, as in the old API."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,9 @@ def stored(bureau: Bureau, job_id: str) -> Job:
     ],
 )
 @pytest.mark.parametrize("process", ["extract-product", "national-product", "apply-model", "sample-extraction-testing"])
-def test_the_old_words_lead_to_the_standard_s(bureau: Bureau, process: str, said: dict[str, Any], status: str) -> None:
+def test_old_statuses_become_those_of_the_standard(
+    bureau: Bureau, process: str, said: dict[str, Any], status: str
+) -> None:
     job = ordered(bureau, process)
     for _ in range(2):
         answer = put(bureau, job, id=job, **said)
@@ -93,9 +95,7 @@ def test_the_old_words_lead_to_the_standard_s(bureau: Bureau, process: str, said
         ({"status": "FAILED", "send_mail": True}, "send_mail: true; this server sends no mail"),
     ],
 )
-def test_what_is_wrong_is_400_with_what_is_allowed_and_changes_nothing(
-    bureau: Bureau, said: dict[str, Any], told: str
-) -> None:
+def test_an_invalid_update_is_400_and_changes_nothing(bureau: Bureau, said: dict[str, Any], told: str) -> None:
     job = ordered(bureau)
     before = stored(bureau, job)
     answer = put(bureau, job, **said)
@@ -115,7 +115,9 @@ def test_what_is_wrong_is_400_with_what_is_allowed_and_changes_nothing(
         (b'{"status": "SUCCESS", "result": "\\ud800"}', {"Content-Type": "application/json"}, 400),
     ],
 )
-def test_a_body_that_is_no_update_is_refused(bureau: Bureau, body: bytes, headers: dict[str, str], status: int) -> None:
+def test_a_body_that_is_not_an_update_is_refused(
+    bureau: Bureau, body: bytes, headers: dict[str, str], status: int
+) -> None:
     answer = bureau.client.put(f"/orders/{ordered(bureau)}", content=body, headers=headers)
     assert answer.status_code == status
     if body == b"[]":
@@ -128,7 +130,7 @@ def test_a_parameter_is_refused(bureau: Bureau) -> None:
 
 
 @pytest.mark.parametrize("process", ["echo", "area-statistics", "estimate-product"])
-def test_what_is_done_here_in_seconds_is_nothing_for_back_ends(bureau: Bureau, process: str) -> None:
+def test_quick_processes_cannot_be_taken_over(bureau: Bureau, process: str) -> None:
     job = ordered(bureau, process)
     for said in (DONE, {"status": "RUNNING"}, {"status": "FAILED"}):
         answer = put(bureau, job, **said)
@@ -139,7 +141,7 @@ def test_what_is_done_here_in_seconds_is_nothing_for_back_ends(bureau: Bureau, p
     assert stored(bureau, job).status is Status.ACCEPTED
 
 
-def test_a_finished_order_never_changes_and_says_how_it_stands(bureau: Bureau) -> None:
+def test_a_finished_order_is_409_with_its_status(bureau: Bureau) -> None:
     ours, theirs, dismissed = (ordered(bureau) for _ in range(3))
     bureau.serve(ours)
     put(bureau, theirs, **DONE)
@@ -161,7 +163,7 @@ def test_a_running_order_does_not_wait_again(bureau: Bureau) -> None:
     assert (answer.status_code, stored(bureau, job).status) == (409, Status.RUNNING)
 
 
-def test_an_order_that_is_not_there_is_404_whatever_is_said(bureau: Bureau) -> None:
+def test_an_update_of_a_missing_order_is_404(bureau: Bureau) -> None:
     job = ordered(bureau)
     put(bureau, job, **DONE)
     bureau.client.delete(f"/jobs/{job}")
@@ -174,8 +176,8 @@ def told(bureau: Bureau, job: str, query: str = "", **headers: str) -> httpx2.Re
     return bureau.client.get(f"/jobs/{job}/results{query}", headers=headers)
 
 
-def test_a_link_is_given_as_a_reference_and_never_followed(bureau: Bureau) -> None:
-    """It may lead nowhere: nothing of ours asks for what is there, and none of its parts is read as our own."""
+def test_a_link_is_returned_as_a_reference_and_never_fetched(bureau: Bureau) -> None:
+    """The link may be dead: the server never fetches it, and interprets none of its parts."""
     job = ordered(bureau)
     put(bureau, job, **DONE)
     link = f'<{LINK}>; rel="related"; title="result"'
@@ -235,7 +237,7 @@ def mailing(make_app: MakeApp, order: Order, **said: Any) -> tuple[int, Any, Job
 
 
 @pytest.mark.parametrize(("email", "address"), [("her@example.org", "her@example.org"), (None, "desk@example.org")])
-def test_the_owner_is_mailed_where_the_back_end_says_so(make_app: MakeApp, email: str | None, address: str) -> None:
+def test_the_owner_gets_a_mail_if_the_back_end_requests_it(make_app: MakeApp, email: str | None, address: str) -> None:
     order = Order("extract-product", {}, "local", email=email)
     status, entry, job, resources = mailing(make_app, order, **DONE, send_mail=True)
     assert (status, entry.address, entry.event) == (200, address, "successful")
@@ -247,20 +249,20 @@ def test_the_owner_is_mailed_where_the_back_end_says_so(make_app: MakeApp, email
     assert result_document(outputs, resources.results.path_of) == {"result": {"href": LINK, "title": "result"}}
 
 
-def test_who_has_ordered_a_mail_gets_one(make_app: MakeApp) -> None:
+def test_an_owner_who_ordered_a_mail_gets_one(make_app: MakeApp) -> None:
     order = Order("extract-product", {}, "local", notices=(Notice("mail", Status.FAILED, "own@example.org"),))
     status, entry, _, resources = mailing(make_app, order, status="FAILED", send_mail=True)
     assert (status, entry.address) == (200, "own@example.org")
     assert len(resources.outbox.notifications(entry.job_id)) == 1
 
 
-def test_a_mail_without_an_address_is_400_and_nothing_is_changed(make_app: MakeApp) -> None:
+def test_a_mail_without_an_address_is_400_and_changes_nothing(make_app: MakeApp) -> None:
     order = Order("extract-product", {}, "local", email="a@example.org\r\nBcc: b@example.org")
     status, entry, job, _ = mailing(make_app, order, **DONE, send_mail=True)
     assert (status, entry, job.status) == (400, None, Status.ACCEPTED)
 
 
-def test_the_examples_of_the_document_are_taken(bureau: Bureau) -> None:
+def test_the_documented_examples_are_accepted(bureau: Bureau) -> None:
     operation = bureau.client.get("/openapi").json()["paths"]["/orders/{job_id}"]["put"]
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
     assert len(examples) == 4

@@ -72,7 +72,9 @@ def client(make_app: MakeApp, configuration: dict[str, Any]) -> Iterator[TestCli
         yield made
 
 
-def test_each_is_listed_and_described_but_what_is_missing(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_plugins_are_listed_and_described_except_missing_ones(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     del caplog
     listed = {each["id"]: each for each in client.get("/processes?f=json&limit=100").json()["processes"]}
     assert listed.keys() & ENTRIES.keys() == ENTRIES.keys() - {"missing"}
@@ -88,7 +90,7 @@ def test_each_is_listed_and_described_but_what_is_missing(client: TestClient, ca
     assert client.post("/processes/missing/execution", json={}).status_code == 404
 
 
-def test_what_is_missing_is_named_at_the_start(
+def test_a_missing_plugin_is_named_at_the_start(
     make_app: MakeApp, configuration: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = {"type": "process", "processor": {"name": f"{__name__}.Missing"}}
@@ -98,7 +100,7 @@ def test_what_is_missing_is_named_at_the_start(
     assert "the process missing is left out" in caplog.text
 
 
-def test_the_definition_stays_valid_and_refers_to_nothing_outside(client: TestClient) -> None:
+def test_openapi_with_plugins_is_valid_without_external_references(client: TestClient) -> None:
     document = client.get("/openapi?f=json")
     validate(document.json())
     assert "schemas.example.org" not in document.text
@@ -108,12 +110,12 @@ def test_the_definition_stays_valid_and_refers_to_nothing_outside(client: TestCl
 
 
 @pytest.mark.parametrize("outputs", [{"nothing": {}}, {"echo": {"format": {"mediaType": "text/csv"}}}, {"echo": 5}])
-def test_outputs_that_it_has_not_are_refused(client: TestClient, outputs: Any) -> None:
+def test_unknown_outputs_are_refused(client: TestClient, outputs: Any) -> None:
     body = {"inputs": {"name": "Ann"}, "outputs": outputs}
     assert client.post("/processes/hello/execution", json=body).status_code == 400
 
 
-def test_an_order_is_stored_as_it_was_sent(client: TestClient) -> None:
+def test_an_order_is_stored_unchanged(client: TestClient) -> None:
     inputs = {"name": {"href": "http://127.0.0.1/x"}, "unknown": {"value": 1, "mediaType": "a/b"}}
     answer = client.post("/processes/hello/execution", json={"inputs": inputs}, headers={"Prefer": "respond-async"})
     assert answer.status_code == 201

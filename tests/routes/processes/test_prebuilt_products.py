@@ -90,7 +90,7 @@ def test_europe_is_the_source_itself_then_answered_at_once(shop: Shop) -> None:
     assert (part.status_code, part.content) == (206, first.content[:4])
 
 
-def test_a_job_that_is_removed_takes_nothing_from_the_next(shop: Shop) -> None:
+def test_a_removed_job_keeps_the_file_for_the_next(shop: Shop) -> None:
     content = shop.european().content
     job = shop.job(shop.european())
     assert shop.client.delete(f"/jobs/{job['jobID']}").status_code == 200
@@ -98,7 +98,7 @@ def test_a_job_that_is_removed_takes_nothing_from_the_next(shop: Shop) -> None:
     assert shop.european().content == content
 
 
-def test_a_changed_source_is_made_anew_and_the_old_result_stays(shop: Shop) -> None:
+def test_a_changed_source_is_made_again_and_the_old_result_stays(shop: Shop) -> None:
     before = shop.european()
     address = f"/jobs/{shop.job(before)['jobID']}/results"
     draft = shop.raster.with_suffix(".draft")
@@ -113,7 +113,7 @@ def test_a_changed_source_is_made_anew_and_the_old_result_stays(shop: Shop) -> N
     assert shop.european().status_code == 200
 
 
-def test_two_at_once_are_made_once(shop: Shop) -> None:
+def test_two_concurrent_orders_are_made_once(shop: Shop) -> None:
     os.utime(shop.raster)
     houses = set((shop.state / "results" / "house").iterdir())
     with ThreadPoolExecutor(2) as threads:
@@ -140,7 +140,7 @@ def test_a_nation_is_made_on_the_first_order_and_answered_at_once_from_then_on(s
         assert {path.name for path in folder.iterdir()} == {".lock", ".turn", f"{name}.zip", f"{name}.zip.json"}
 
 
-def test_two_orders_of_a_nation_at_once_are_made_once(shop: Shop) -> None:
+def test_two_concurrent_orders_of_a_nation_are_made_once(shop: Shop) -> None:
     inputs = {"product": "Raster", "nation": "SLOVAKIA"}
     with ThreadPoolExecutor(2) as threads:
         one, two = threads.map(lambda _: shop.order("national-product", inputs), range(2))
@@ -177,13 +177,15 @@ _WRONG: list[tuple[str, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("process", "inputs", "name", "told"), _WRONG)
-def test_a_wrong_input_is_400_by_name(shop: Shop, process: str, inputs: dict[str, Any], name: str, told: str) -> None:
+def test_an_invalid_input_is_400_by_name(
+    shop: Shop, process: str, inputs: dict[str, Any], name: str, told: str
+) -> None:
     answer = shop.order(process, inputs)
     assert (answer.status_code, answer.json()["input"]) == (400, name), answer.text
     assert told in answer.json()["detail"]
 
 
-def test_a_source_that_is_away_is_503_and_no_order(shop: Shop) -> None:
+def test_a_missing_source_is_503_and_stores_no_order(shop: Shop) -> None:
     count = shop.client.get("/jobs").json()["numberMatched"]
     hidden = shop.raster.rename(shop.raster.with_suffix(".hidden"))
     try:

@@ -77,19 +77,19 @@ def test_one_file_is_the_file_itself_by_range(bureau: "Bureau") -> None:
     assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
 
 
-def test_head_tells_the_length(bureau: "Bureau") -> None:
+def test_head_has_the_length(bureau: "Bureau") -> None:
     answer = bureau.client.head(f"/jobs/{ordered_file(bureau)}/results")
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(CONTENT)))
 
 
-def test_one_value_by_reference_is_204_with_a_link_that_leads_to_it(bureau: "Bureau") -> None:
+def test_one_value_by_reference_is_204_with_a_working_link(bureau: "Bureau") -> None:
     answer = fetch(bureau, done(bureau, WORD, outputs=by("reference", "stringOutput")))
     assert (answer.status_code, answer.content) == (204, b"")
     href = answer.headers["link"].partition(">")[0].removeprefix(f"<{URL}")
     assert bureau.client.get(href).json() == WORD.value
 
 
-def test_several_by_reference_are_204_with_a_link_each(bureau: "Bureau") -> None:
+def test_several_values_by_reference_are_204_with_one_link_each(bureau: "Bureau") -> None:
     job_id = done(bureau, WORD, BOX, outputs=by("reference", "stringOutput", "boundingBoxOutput"))
     answer = fetch(bureau, job_id)
     assert answer.status_code == 204
@@ -109,7 +109,7 @@ def test_several_values_are_parts_of_one_answer(bureau: "Bureau") -> None:
     assert parts[1].get_payload(decode=True) == CONTENT
 
 
-def test_mixed_modes_are_parts_with_the_place_of_what_is_referenced(bureau: "Bureau") -> None:
+def test_mixed_modes_are_parts_with_content_location(bureau: "Bureau") -> None:
     outputs = {**by("value", "boundingBoxOutput"), **by("reference", "stringOutput")}
     answer = fetch(bureau, done(bureau, WORD, BOX, outputs=outputs))
     box, word = parts_of(answer)
@@ -119,7 +119,7 @@ def test_mixed_modes_are_parts_with_the_place_of_what_is_referenced(bureau: "Bur
     assert bureau.client.get(word["Content-Location"].removeprefix(URL)).json() == WORD.value
 
 
-def test_only_what_was_asked_for_is_answered(bureau: "Bureau") -> None:
+def test_only_requested_outputs_are_answered(bureau: "Bureau") -> None:
     answer = fetch(bureau, done(bureau, WORD, BOX, outputs={"boundingBoxOutput": {}}))
     assert answer.json() == BOX.value
 
@@ -155,7 +155,7 @@ def test_a_small_file_is_in_the_document_and_a_large_one_linked(bureau: "Bureau"
     assert bureau.client.get(large["href"].removeprefix(URL)).content == bytes(1_000_001)
 
 
-def test_what_is_not_there_yet_is_404_of_the_standards_type(bureau: "Bureau") -> None:
+def test_unfinished_results_are_404_of_the_standards_type(bureau: "Bureau") -> None:
     answer = fetch(bureau, bureau.order())
     assert (answer.status_code, answer.json()["type"]) == (404, NOT_READY)
     assert "retry-after" in answer.headers
@@ -173,7 +173,7 @@ def test_a_failed_job_answers_its_reason(bureau: "Bureau") -> None:
     ("fault", "status"),
     [("ReferenceRefused", 400), ("WorkFailed", 400), ("BrokenSource", 503), ("NothingInside", 400), ("Unheard", 500)],
 )
-def test_a_failed_jobs_status_fits_its_reason(bureau: "Bureau", fault: str, status: int) -> None:
+def test_the_status_of_a_failed_job_matches_its_reason(bureau: "Bureau", fault: str, status: int) -> None:
     job_id = bureau.order()
     bureau.fail(job_id, "not fetched", fault)
     answer = fetch(bureau, job_id)
@@ -235,11 +235,11 @@ def test_a_changed_link_is_403(bureau: "Bureau") -> None:
 
 
 @pytest.mark.parametrize("more", ["&exp=1", "&sig=1", "&x=1"])
-def test_a_parameter_too_many_is_400(bureau: "Bureau", more: str) -> None:
+def test_an_additional_parameter_is_400(bureau: "Bureau", more: str) -> None:
     assert bureau.client.get(link_of(bureau, ordered_file(bureau)) + more).status_code == 400
 
 
-def test_an_ended_link_is_410(bureau: "Bureau") -> None:
+def test_an_expired_link_is_410(bureau: "Bureau") -> None:
     job_id = ordered_file(bureau)
     job = bureau.resources.store.get(job_id)
     assert job is not None
@@ -250,14 +250,14 @@ def test_an_ended_link_is_410(bureau: "Bureau") -> None:
     assert bureau.client.get(link.removeprefix(URL)).status_code == 410
 
 
-def test_a_link_to_a_deleted_job_is_as_a_forged_one(bureau: "Bureau") -> None:
+def test_a_link_to_a_deleted_job_is_like_a_forged_one(bureau: "Bureau") -> None:
     job_id = ordered_file(bureau)
     link = link_of(bureau, job_id)
     bureau.client.delete(f"/jobs/{job_id}")
     assert bureau.client.get(link).status_code == 403
 
 
-def test_one_output_by_its_name(bureau: "Bureau") -> None:
+def test_one_output_is_read_by_its_name(bureau: "Bureau") -> None:
     job_id = done(bureau, WORD, BOX)
     assert bureau.client.get(f"/jobs/{job_id}/results/boundingBoxOutput").json() == BOX.value
     missing = bureau.client.get(f"/jobs/{job_id}/results/nothing")
@@ -265,7 +265,7 @@ def test_one_output_by_its_name(bureau: "Bureau") -> None:
     assert "stringOutput, boundingBoxOutput" in missing.json()["detail"]
 
 
-def test_the_page_lists_files_with_size_checksum_and_end(bureau: "Bureau") -> None:
+def test_the_page_lists_files_with_size_checksum_and_expiry(bureau: "Bureau") -> None:
     job_id = ordered_file(bureau)
     for answer in (fetch(bureau, job_id, "?f=html"), fetch(bureau, job_id, Accept="text/html,*/*;q=0.8")):
         assert answer.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""The production services over HTTP: there only with Airflow, checked before there is an order."""
+"""The production services over HTTP: available only with Airflow, checked before an order is stored."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def listed(client: TestClient) -> set[str]:
     return {process["id"] for process in client.get("/processes?limit=100").json()["processes"]}
 
 
-def test_they_are_not_there_without_airflow(client: TestClient) -> None:
+def test_production_services_are_missing_without_airflow(client: TestClient) -> None:
     assert not listed(client) & SERVICES
     for name in SERVICES:
         assert client.get(f"/processes/{name}").status_code == 404
@@ -40,7 +40,7 @@ def test_they_are_not_there_without_airflow(client: TestClient) -> None:
     )
 
 
-def test_they_are_listed_described_and_documented(bureau: Bureau) -> None:
+def test_production_services_are_listed_described_and_documented(bureau: Bureau) -> None:
     assert listed(bureau.client) >= SERVICES
     document = bureau.client.get("/openapi?f=json").json()
     validate(document)
@@ -62,7 +62,7 @@ def test_each_example_is_an_order_of_its_process(bureau: Bureau) -> None:
         assert (job.order.process, job.order.inputs) == (name, {**body["inputs"], "test": False})
 
 
-def test_what_is_wrong_is_named_before_there_is_an_order(bureau: Bureau) -> None:
+def test_invalid_inputs_are_named_before_an_order_is_stored(bureau: Bureau) -> None:
     for name, inputs, wrong in (
         ("apply-model", {"epsg": "3035"}, "epsg"),
         ("prepare-samples-testing", {"start_date": "01.04.2023"}, "start_date"),
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named_before_there_is_an_order(bureau: Bureau) -> None
     assert bureau.resources.store.find(JobQuery()).matched == 0
 
 
-def test_a_test_is_answered_and_nothing_runs(bureau: Bureau) -> None:
+def test_a_test_order_is_answered_without_a_run(bureau: Bureau) -> None:
     body = {"inputs": {**SCENES["inputs"], "test": True}}
     job = bureau.client.post("/processes/sample-extraction/execution", json=body).json()
     assert job["status"] == "successful"
@@ -82,7 +82,7 @@ def test_a_test_is_answered_and_nothing_runs(bureau: Bureau) -> None:
     assert not bureau.resources.store.unfinished()
 
 
-def test_the_result_is_the_services_own_answer(bureau: Bureau) -> None:
+def test_the_result_is_the_answer_of_the_service(bureau: Bureau) -> None:
     job = bureau.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
     bureau.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
     assert bureau.client.get(f"/jobs/{job}/results").json() == [{"file": "s3://b/33UXP.csv"}]
@@ -92,7 +92,7 @@ def test_the_result_is_the_services_own_answer(bureau: Bureau) -> None:
     assert bureau.client.get(f"/jobs/{job}/results").json() == {"result": [{"file": "s3://b/33UXP.csv"}]}
 
 
-def test_a_failure_is_told_with_its_reason(bureau: Bureau) -> None:
+def test_a_failure_has_its_reason_in_the_answer(bureau: Bureau) -> None:
     job = bureau.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
     bureau.fail(job, "1 of 1 entries failed: …", "ServiceFailed")
     assert bureau.client.get(f"/jobs/{job}").json()["message"] == "1 of 1 entries failed: …"
@@ -100,7 +100,7 @@ def test_a_failure_is_told_with_its_reason(bureau: Bureau) -> None:
     assert (answer.status_code, answer.json()["detail"]) == (502, "1 of 1 entries failed: …")
 
 
-def test_a_collection_as_large_as_a_request_may_be_is_taken_and_no_larger(bureau: Bureau) -> None:
+def test_a_collection_of_the_largest_size_is_accepted(bureau: Bureau) -> None:
     properties = {"note": "x" * 100_000}  # many small ones would cost seconds
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": properties}
 

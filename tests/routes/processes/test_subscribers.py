@@ -1,4 +1,4 @@
-"""Who is told of an order: what an execution may ask for, and how its delivery is shown."""
+"""Subscribers of an order: what an execution accepts, and how its delivery is shown."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,7 @@ def notifications(bureau: "Bureau", job: str) -> list[tuple[str, str, str]]:
     return [(entry["kind"], entry["event"], entry["state"]) for entry in found]
 
 
-def test_how_callbacks_stand_is_told_without_their_addresses(bureau: "Bureau") -> None:
+def test_the_state_of_callbacks_is_shown_without_addresses(bureau: "Bureau") -> None:
     job = bureau.order(subscriber={"successUri": DONE, "inProgressUri": "http://example.org/on"})
     assert notifications(bureau, job) == [("callback", "running", "waiting"), ("callback", "successful", "waiting")]
     bureau.serve(job, Output("stringOutput", "a"))
@@ -75,7 +75,7 @@ def test_how_callbacks_stand_is_told_without_their_addresses(bureau: "Bureau") -
     assert "example.org" not in bureau.client.get(f"/jobs/{job}?f=json").text.replace("maps.example.org", "")
 
 
-def test_an_order_that_tells_nobody_has_no_such_member(bureau: "Bureau") -> None:
+def test_an_order_without_subscribers_has_no_notifications(bureau: "Bureau") -> None:
     assert "notifications" not in bureau.client.get(f"/jobs/{bureau.order()}?f=json").json()
 
 
@@ -87,7 +87,7 @@ def order(make_app: MakeApp, **mail: str) -> Any:
         return answer.status_code, answer.json()["detail"], answer.json()["input"]
 
 
-def test_a_mail_that_nobody_can_send_is_400(make_app: MakeApp) -> None:
+def test_a_mail_without_a_mail_server_is_400(make_app: MakeApp) -> None:
     status, detail, named = order(make_app)
     assert (status, named) == (400, "send_mail")
     assert detail.startswith("input 'send_mail': true; this server sends no mail")
@@ -100,7 +100,7 @@ def test_a_mail_without_an_address_is_400(make_app: MakeApp) -> None:
     assert "LANDCAST_MAIL_TO is not set" in detail
 
 
-def test_a_mail_goes_to_the_operator_s_address_where_the_caller_has_none(make_app: MakeApp) -> None:
+def test_a_mail_goes_to_the_operator_if_the_caller_has_no_address(make_app: MakeApp) -> None:
     told = order(make_app, url="smtp://127.0.0.1:1", to="maps@example.org")
     assert told == [
         {"kind": "mail", "event": "successful", "state": "waiting", "tries": 0},
@@ -118,7 +118,7 @@ def test_a_mail_goes_to_the_operator_s_address_where_the_caller_has_none(make_ap
         ("a@example.org,b@example.org", None),
     ],
 )
-def test_a_mail_goes_to_the_caller_where_that_is_an_address(
+def test_a_mail_goes_to_the_caller_if_they_have_an_address(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, email: str | None, address: str | None
 ) -> None:
     monkeypatch.setattr("routes.middleware.authentication.LOCAL", Identity("local", email, method="local"))

@@ -78,8 +78,8 @@ def test_echo_answers_at_once(server: httpx2.Client) -> None:
     assert server.get(answer.links["monitor"]["url"]).json()["status"] == "successful"
 
 
-def test_a_reference_to_the_machine_itself_fails_with_its_reason(server: httpx2.Client) -> None:
-    """Attack: make the server fetch what only it can reach."""
+def test_a_reference_to_this_machine_fails_with_its_reason(server: httpx2.Client) -> None:
+    """Attack: make the server fetch an address that only it can reach."""
     answer = order(server, "echo", {"complexObjectInput": {"href": f"{server.base_url}health/ready"}})
     assert answer.status_code == 400
     assert "127.0.0.1" in answer.json()["detail"]

@@ -25,6 +25,7 @@ from server.check import find_problems
 from server.configuration import examine
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import URL, MakeApp
+from tests.routes.pygeoapi.plugins import TILED_AND_RETRIEVED
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Support for class-based `config`"),  # of pygeoapi's tile matrix sets
@@ -38,10 +39,7 @@ STATIONS = [
 ]
 PLUGIN = '''
 import threading
-from types import SimpleNamespace
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderItemNotFoundError, ProviderQueryError
-from pygeoapi.provider.base_edr import BaseEDRProvider
-from pygeoapi.provider.tile import BaseTileProvider
 
 GO_ON = threading.Event()
 
@@ -49,8 +47,15 @@ GO_ON = threading.Event()
 class Slow(BaseProvider):
     """Has one item; hangs where that is asked for, as a service does that does not answer."""
 
+    made = 0
+    known = {"name": {"type": "string"}}
+
+    def __init__(self, definition):
+        super().__init__(definition)
+        Slow.made += 1
+
     def get_fields(self):
-        return {"name": {"type": "string"}}
+        return self.known
 
     @property
     def fields(self):
@@ -79,37 +84,6 @@ class Drawn(BaseProvider):
         if asked["width"] == 2:
             raise ProviderConnectionError("password")
         return f"{asked['style']} {asked['width']} x {asked['height']} {asked['bbox']}".encode()
-
-
-class Tiled(BaseTileProvider):
-    tile_type = "vector"
-
-    def get_layer(self):
-        return "layer"
-
-    def get_tiling_schemes(self):
-        return [SimpleNamespace(tileMatrixSet="WebMercatorQuad", tileMatrixSetURI="http://x/WebMercatorQuad", crs="c")]
-
-    def get_tiles_service(self, baseurl=None, servicepath=None, **_):
-        return {"links": [{"href": servicepath, "rel": "item", "type": "application/vnd.mapbox-vector-tile"}]}
-
-    def get_tiles(self, layer=None, tileset=None, z=None, y=None, x=None, format_=None):
-        return None if x == "9" else f"{tileset} {z} {y} {x}".encode()
-
-    def get_metadata(self, tileset=None, **_):
-        return {"tileset": tileset}
-
-
-class Retrieved(BaseEDRProvider):
-    def position(self, **asked):
-        return {"type": "Coverage", "at": asked["wkt"].wkt, "parameters": asked["select_properties"]}
-
-    def get_fields(self):
-        return {"t": {"type": "number", "title": "t", "x-ogc-unit": "K"}}
-
-    @property
-    def fields(self):
-        return self.get_fields()
 '''
 WORLD: dict[str, Any] = {"spatial": {"bbox": [-180, -90, 180, 90]}}
 
@@ -169,7 +143,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     record["geometry"] = {"type": "Point", "coordinates": [1, 2]}
     record["properties"] = {"title": "Land cover", "externalId": "r"}
     (folder / "records.json").write_text(json.dumps({"_default": {"1": record}}))
-    (folder / "an_operators_plugin.py").write_text(PLUGIN)
+    (folder / "an_operators_plugin.py").write_text(PLUGIN + TILED_AND_RETRIEVED)
     (folder / "an_operators_broken_plugin.py").write_text("raise RuntimeError('the database is away')")
     (folder / "an_operators_ending_plugin.py").write_text("raise SystemExit(7)")
     monkeypatch.syspath_prepend(str(folder))
@@ -211,24 +185,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def theirs(folder: Path) -> dict[str, Any]:
-    """Return the operator's configuration."""
-    return read_configuration(folder / "theirs.yml")
-
-
-@pytest.fixture
-def client(make_app: MakeApp, theirs: dict[str, Any]) -> Iterator[TestClient]:
-    """Return a client of a server with the operator's configuration alone."""
-    with TestClient(make_app(theirs), base_url="http://inside.invalid", raise_server_exceptions=False) as client:
-        yield client
-
-
 def _get(client: TestClient, path: str, **headers: str) -> Any:
     return client.get(path, headers={"accept": "*/*", **headers})
 
 
-def test_the_configuration_is_well_without_products(theirs: dict[str, Any]) -> None:
+def test_the_configuration_is_valid_without_products(theirs: dict[str, Any]) -> None:
     assert examine(theirs).flaws == ()
 
 
@@ -243,7 +204,7 @@ def test_the_configuration_is_well_without_products(theirs: dict[str, Any]) -> N
         ("os.path", "is no subclass of a base class"),
     ],
 )
-def test_a_plugin_that_is_wrong_is_named_and_breaks_no_list(
+def test_an_invalid_plugin_is_named_and_breaks_no_list(
     make_app: MakeApp, folder: Path, name: str, problem: str
 ) -> None:
     path = folder / "theirs.yml"
@@ -256,6 +217,23 @@ def test_a_plugin_that_is_wrong_is_named_and_breaks_no_list(
         listed = client.get("/collections").json()["collections"]
     assert [each["id"] for each in listed][:4] == ["stations", "lakes", "values", "slow"]
     assert "cannot be read at present" in listed[1]["description"]
+
+
+def test_a_provider_without_a_schema_is_404(client: TestClient) -> None:
+    paths = _get(client, "/openapi?f=json").json()["paths"]
+    for name, status in {"drawn": 404, "tiled": 404, "retrieved": 200, "records": 200, "values": 200}.items():
+        assert (_get(client, f"/collections/{name}/schema").status_code, name) == (status, name)
+        assert (f"/collections/{name}/schema" in paths) == (status == 200)
+
+
+def test_a_provider_that_finds_no_file_is_503(make_app: MakeApp, theirs: dict[str, Any]) -> None:
+    """SQLiteGPKG says of a missing file that the plugin is invalid."""
+    missing = _features("SQLiteGPKG", "/a-secret/missing.sqlite", id_field="id", table="t")
+    theirs["resources"]["lakes"] = _collection("Lakes", missing)
+    with TestClient(make_app(theirs), raise_server_exceptions=False) as client:
+        for path in ("items", "items/1", "queryables", "schema"):
+            answer = _get(client, f"/collections/lakes/{path}")
+            assert (answer.status_code, "a-secret" in answer.text, path) == (503, False, path)
 
 
 def test_items_are_those_of_the_provider(client: TestClient) -> None:
@@ -297,7 +275,8 @@ def test_items_come_as_csv_json_ld_and_as_a_page(client: TestClient) -> None:
     assert next(csv.DictReader(StringIO(answer.text)))["value"] == "103.5"
     answer = _get(client, "/collections/lakes/items?f=jsonld&limit=1")
     assert answer.headers["content-type"].startswith("application/ld+json")
-    assert answer.json()["@context"]
+    assert answer.json()["features"] == [{"@type": "schema:Place", "@id": f"{URL}/collections/lakes/items/0"}]
+    assert _get(client, "/collections/lakes/items?f=jsonld&offset=99").json()["features"] == []
     answer = _get(client, "/collections/lakes/items?limit=2&offset=2", accept="text/html")
     assert answer.headers["content-type"].startswith("text/html")
     assert "Lake 3" in answer.text
@@ -308,7 +287,7 @@ def test_items_come_as_csv_json_ld_and_as_a_page(client: TestClient) -> None:
     assert "2.5" in item.text
 
 
-def test_one_item_and_none(client: TestClient) -> None:
+def test_one_item_is_found_and_a_missing_one_is_404(client: TestClient) -> None:
     item = _get(client, "/collections/lakes/items/7")
     assert (item.json()["properties"]["name"], item.headers["content-type"]) == ("Lake 7", "application/geo+json")
     missing = _get(client, "/collections/lakes/items/99")
@@ -332,13 +311,32 @@ def test_one_item_and_none(client: TestClient) -> None:
         ("/collections/values/coverage?width=3", "unknown parameter"),
     ],
 )
-def test_what_is_wrong_is_a_400_that_says_so(client: TestClient, path: str, said: str) -> None:
+def test_invalid_requests_are_400_with_a_reason(client: TestClient, path: str, said: str) -> None:
     answer = _get(client, path)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert said in answer.json()["detail"]
 
 
-def test_a_plugin_that_fails_says_what_it_wants_to_say_and_no_more(client: TestClient) -> None:
+def test_metadata_of_a_provider_are_cached_and_refreshed_in_the_background(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _get(client, "/collections/slow/items").status_code == 200
+    slow = sys.modules["an_operators_plugin"].Slow
+    made = slow.made
+    assert _get(client, "/collections/slow/items").status_code == 200
+    assert slow.made == made + 1  # by the handler alone
+    monkeypatch.setitem(slow.known, "depth", {"type": "number"})
+    assert _get(client, "/collections/slow/items?depth=1").status_code == 400
+    app: Any = client.app
+    app.state.resources.collections["slow"].known["feature"].since -= 61
+    assert _get(client, "/collections/slow/items?depth=1").status_code == 400
+    end = time.monotonic() + 15
+    while _get(client, "/collections/slow/items?depth=1").status_code == 400:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_failing_plugin_reveals_only_its_own_message(client: TestClient) -> None:
     answer = _get(client, "/collections/slow/items?name=fail")
     assert (answer.status_code, answer.json()["detail"]) == (500, "the other server says no")
     answer = _get(client, "/collections/slow/items?name=crash")
@@ -346,7 +344,7 @@ def test_a_plugin_that_fails_says_what_it_wants_to_say_and_no_more(client: TestC
     assert "secret" not in answer.text
 
 
-def test_schema_and_queryables(client: TestClient) -> None:
+def test_schema_and_queryables_are_served(client: TestClient) -> None:
     schema = _get(client, "/collections/stations/schema").json()
     assert schema["$id"] == f"{URL}/collections/stations/schema"
     assert schema["properties"]["station"]["type"] == "integer"
@@ -369,24 +367,23 @@ def test_a_coverage_has_the_pixels_of_its_file(client: TestClient, folder: Path)
         assert _get(client, f"/collections/values/{path}").status_code == 404
 
 
-def test_a_coverage_too_large_to_be_read_at_once_is_refused(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_too_large_coverage_is_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("routes.coverages.coverage.MAX_PIXELS", 97 * 131 - 1)
     answer = _get(client, "/collections/values/coverage?f=json")
     assert (answer.status_code, "12707 values" in answer.json()["detail"]) == (413, True)
     assert _get(client, "/collections/values/coverage?bbox=0,40,5,45").status_code == 200
 
 
-def test_documents_link_what_is_answered(client: TestClient) -> None:
+def test_documents_link_existing_resources(client: TestClient) -> None:
     listed = _get(client, "/collections").json()["collections"]
     assert [each["id"] for each in listed] == [
         *("stations", "lakes", "values", "slow", "a/b", "c/items", "drawn", "tiled", "retrieved", "records"),
     ]
     for collection in listed:
         document = _get(client, f"/collections/{collection['id']}").json()
-        assert document["links"] == collection["links"]
-        for link in document["links"]:
+        links = [each for each in document["links"] if each["rel"] != "data"]
+        assert links == collection["links"], "a query of EDR needs a place, and only its provider knows it"
+        for link in links:
             if link["rel"] != "license":
                 answer = _get(client, link["href"].removeprefix(URL))
                 assert (answer.status_code, link["href"]) == (200, link["href"])
@@ -395,7 +392,7 @@ def test_documents_link_what_is_answered(client: TestClient) -> None:
     assert _get(client, "/?f=html").status_code == 200
 
 
-def test_the_definition_names_what_is_answered(client: TestClient) -> None:
+def test_openapi_has_the_served_resources(client: TestClient) -> None:
     paths = _get(client, "/openapi?f=json").json()["paths"]
     items = paths["/collections/stations/items"]["get"]
     assert {"q", "filter", "resulttype", "fields"} <= {each.get("name") for each in items["parameters"]}
@@ -405,7 +402,7 @@ def test_the_definition_names_what_is_answered(client: TestClient) -> None:
     assert not [path for path in paths if "hidden" in path]
 
 
-def test_a_provider_that_hangs_holds_up_no_other(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_provider_delays_no_other(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("routes.pygeoapi.threads._PATIENCE", 0.3)
     plugin = sys.modules.get("an_operators_plugin")
     assert plugin is not None
@@ -448,7 +445,7 @@ READER = {"role": "user"}
         ({"who": READER, "may": "read-items", "rows": "name = 'Lake 3'"}, [404] * 6, [403, 403, 403, 403, 200, 403]),
     ],
 )
-def test_the_guard_stands_before_them(
+def test_the_guard_protects_foreign_providers(
     make_app: MakeApp,
     theirs: dict[str, Any],
     issuer: FakeIssuer,
@@ -483,14 +480,14 @@ def test_the_guard_stands_before_them(
         ("a/b/c", 404, None),
     ],
 )
-def test_a_slash_in_an_id_is_matched_once_the_longest_first(
+def test_ids_with_slashes_match_the_longest_first(
     client: TestClient, path: str, status: int, title: str | None
 ) -> None:
     answer = _get(client, f"/collections/{path}")
     assert (answer.status_code, answer.json().get("title") if title else None) == (status, title)
 
 
-def test_items_below_ids_with_slashes(client: TestClient) -> None:
+def test_items_are_served_for_ids_with_slashes(client: TestClient) -> None:
     assert _get(client, "/collections/c/items/items/7").json()["properties"]["name"] == "Lake 7"
     assert _get(client, "/collections/a/b/schema").json()["title"] == "Slashes"
     page = _get(client, "/collections/c/items/items?limit=2").json()
@@ -508,7 +505,7 @@ def test_an_id_that_hides_a_part_of_another_collection_is_refused(theirs: dict[s
     assert flaw.startswith("resources.a/b/items: lies below the address of a/b")
 
 
-def test_a_map_of_ours_by_pygeoapis_handler(make_app: MakeApp, theirs: dict[str, Any], folder: Path) -> None:
+def test_pygeoapis_handler_serves_our_map(make_app: MakeApp, theirs: dict[str, Any], folder: Path) -> None:
     classes = np.full((97, 131), 2, dtype="uint8")
     size = {"width": 131, "height": 97, "count": 1, "dtype": "uint8", "nodata": 255}
     place = {"crs": "EPSG:4326", "transform": from_bounds(-20, 30, 45.5, 78.5, 131, 97)}
@@ -523,7 +520,7 @@ def test_a_map_of_ours_by_pygeoapis_handler(make_app: MakeApp, theirs: dict[str,
         assert [int.from_bytes(answer.content[place : place + 4]) for place in (16, 20)] == [7, 5], "the size in a PNG"
 
 
-def test_a_map_of_theirs(client: TestClient) -> None:
+def test_a_foreign_map_is_served(client: TestClient) -> None:
     answer = _get(client, "/collections/drawn/map?width=20&height=10&bbox=1,2,3,4")
     assert (answer.text, answer.headers["content-type"]) == ("None 20 x 10 [1.0, 2.0, 3.0, 4.0]", "image/png")
     assert _get(client, "/collections/drawn/styles/dark/map?height=3").text.startswith("dark 500 x 3")
@@ -537,13 +534,16 @@ def test_a_map_of_theirs(client: TestClient) -> None:
     assert _get(client, "/collections/lakes/map").status_code == 404
 
 
-def test_tiles_of_theirs(client: TestClient) -> None:
+def test_foreign_tiles_are_served(client: TestClient) -> None:
     tilesets = _get(client, "/collections/tiled/tiles").json()
     assert tilesets["tilesets"][0]["tileMatrixSetURI"].endswith("/WebMercatorQuad")
     assert _get(client, "/collections/tiled/tiles/WebMercatorQuad").json() == {"tileset": "WebMercatorQuad"}
     tile = _get(client, "/collections/tiled/tiles/WebMercatorQuad/2/1/3")
     assert (tile.text, tile.headers["content-type"]) == ("WebMercatorQuad 2 1 3", "application/vnd.mapbox-vector-tile")
+    assert _get(client, "/collections/tiled/tiles/WebMercatorQuad/2/1/3?f=mvt").text == tile.text
     assert _get(client, "/collections/tiled/tiles/WebMercatorQuad/2/1/9").status_code == 204
+    sets = [each["href"] for each in _get(client, "/").json()["links"] if each["rel"].endswith("/tiling-schemes")]
+    assert sets == [f"{URL}/TileMatrixSets"]
     for place in ("..", "1.5", "-1", "9" * 11):
         assert _get(client, f"/collections/tiled/tiles/WebMercatorQuad/2/1/{place}").status_code in (400, 404), place
     assert _get(client, "/collections/lakes/tiles").status_code == 404
@@ -552,11 +552,15 @@ def test_tiles_of_theirs(client: TestClient) -> None:
     assert _get(client, "/TileMatrixSets/Nonsense").status_code in (400, 404)
 
 
-def test_edr_of_theirs(client: TestClient) -> None:
+def test_foreign_edr_is_served(client: TestClient) -> None:
     document = _get(client, "/collections/retrieved").json()
     assert "position" in document["data_queries"]
     assert document["parameter_names"]["t"]
+    assert document["crs"] == ["http://www.opengis.net/def/crs/OGC/1.3/CRS84"]
+    [data] = [each for each in document["links"] if each["rel"] == "data"]
+    assert data["href"].endswith("/collections/retrieved/position")
     answer = _get(client, "/collections/retrieved/position?coords=POINT(1 2)&parameter-name=t")
+    assert answer.headers["content-type"] == data["type"]
     assert answer.json() == {"type": "Coverage", "at": "POINT (1 2)", "parameters": ["t"]}
     for path, status in {
         "position": 400,
@@ -570,7 +574,14 @@ def test_edr_of_theirs(client: TestClient) -> None:
     assert _get(client, "/collections/lakes/position?coords=POINT(1 2)").status_code == 404
 
 
-def test_records_of_theirs(client: TestClient) -> None:
+def test_an_edr_query_calls_the_plugin_once(client: TestClient) -> None:
+    retrieved = sys.modules["an_operators_plugin"].Retrieved
+    made = retrieved.made
+    assert [_get(client, "/collections/retrieved/instances").status_code for _ in range(3)] == [404] * 3
+    assert retrieved.made == made + 1
+
+
+def test_foreign_records_are_served(client: TestClient) -> None:
     page = _get(client, "/collections/records/items").json()
     assert [each["properties"]["title"] for each in page["features"]] == ["Land cover"]
     assert _get(client, "/collections/records/items/r").json()["id"] == "r"
@@ -589,7 +600,7 @@ def test_records_of_theirs(client: TestClient) -> None:
         ("read-items", "c/items/items"),
     ],
 )
-def test_each_kind_needs_its_action(
+def test_each_type_of_provider_needs_its_action(
     make_app: MakeApp, theirs: dict[str, Any], issuer: FakeIssuer, *, tmp_path: Path, action: str, path: str
 ) -> None:
     actions = {"read-map", "read-tiles", "read-coverage", "read-items", "download"}
@@ -604,7 +615,7 @@ def test_each_kind_needs_its_action(
             assert others == [id_]
 
 
-def test_threads_are_given_back(client: TestClient) -> None:
+def test_threads_are_released(client: TestClient) -> None:
     before = threading.active_count()
     for _ in range(20):
         assert _get(client, "/collections/lakes/items?limit=1").status_code == 200

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from routes.http.problem import Problem
-from routes.query.datetime import meets_time, read_time
+from routes.query.parameters import DATETIME, meets_time
 from tests.routes.common.test_collections import app_of, configured
 
 YEAR = {"begin": datetime(2023, 1, 1, tzinfo=UTC), "end": datetime(2023, 12, 31, 23, 59, 59, tzinfo=UTC)}
@@ -46,13 +46,13 @@ def asking(text: str) -> Request:
 
 
 @pytest.mark.parametrize("temporal", SAME, ids=["moments", "days", "text"])
-def test_what_is_inside_of_an_extent(temporal: Mapping[str, Any]) -> None:
+def test_intervals_within_an_extent_match(temporal: Mapping[str, Any]) -> None:
     collection = {"extents": {"temporal": temporal}}
     assert [text for text in INSIDE if not meets_time(asking(text), collection)] == []
     assert [text for text in OUTSIDE if meets_time(asking(text), collection)] == []
 
 
-def test_an_open_end_goes_on_and_what_has_no_time_matches_always() -> None:
+def test_open_intervals_and_missing_times_match() -> None:
     later, earlier = "2999-01-01", "1000-01-01/1001-01-01"
     for temporal, met in ((FROM, [later]), (UNTIL, [earlier]), (None, [later, earlier]), ({}, [later, earlier])):
         collection = {"extents": {"temporal": temporal}}
@@ -60,20 +60,20 @@ def test_an_open_end_goes_on_and_what_has_no_time_matches_always() -> None:
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_no_time(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(Problem) as raised:
-        read_time(asking(text))
+        DATETIME.of(asking(text))
     assert "datetime" in raised.value.detail
 
 
 def test_a_day_alone_lasts_to_its_end() -> None:
     last = datetime(2023, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-    assert read_time(asking("2023-01-01/2023-12-31")) == (YEAR["begin"], last)
-    assert read_time(asking("2023-12-31")) == (last.replace(hour=0, minute=0, second=0, microsecond=0), last)
+    assert DATETIME.of(asking("2023-01-01/2023-12-31")) == (YEAR["begin"], last)
+    assert DATETIME.of(asking("2023-12-31")) == (last.replace(hour=0, minute=0, second=0, microsecond=0), last)
 
 
-def test_a_plus_that_became_a_space_is_an_offset() -> None:
-    assert read_time(asking("2023-01-01T01:00:00 01:00")) == (YEAR["begin"], YEAR["begin"])
+def test_a_space_in_place_of_a_plus_is_an_offset() -> None:
+    assert DATETIME.of(asking("2023-01-01T01:00:00 01:00")) == (YEAR["begin"], YEAR["begin"])
 
 
 def test_a_coverage_and_a_map_answer_by_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,188 @@
+"""What the pages of jobs say: the name of an order, the state in words, size and expiry, and how to order it again."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pprint import pformat
+from typing import Any
+
+from orchestration.job import REPAIRED, UNFINISHED, Job, JobEvent, Order, Status, instant, is_test
+from processes.messages import shown
+from products.area import Area, measure_area
+from products.catalogue import Catalogue
+from products.errors import InvalidArea, UnknownProduct
+from products.nations import find_nation
+from products.nations.outline import nation_at
+from routes.resources import Resources
+
+_STATES: Mapping[Status, str] = {
+    Status.ACCEPTED: "Waiting",
+    Status.RUNNING: "Being made",
+    Status.SUCCESSFUL: "Ready",
+    Status.FAILED: "Failed",
+    Status.DISMISSED: "Cancelled",
+}
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_LONGEST = 80
+_LONGEST_COMMAND = 4_000
+"""Characters of an order in a command; a longer one is asked for at its address."""
+
+
+def summary_of(job: Job, resources: Resources, seen: Catalogue) -> Mapping[str, Any]:
+    """Return what a page says of the job, in a list or by itself; products are named that `seen` has."""
+    files = [] if job.expired else [output.file for output in job.manifest if output.file]
+    until = job.files_until if files else None
+    return {
+        "id": job.id,
+        "process": job.order.process,
+        "name": name_of(job.order, resources, seen),
+        "state": _state(job, files=bool(files)),
+        "status": str(job.status),
+        "unfinished": job.status in UNFINISHED,
+        "said": job.message,
+        "progress": job.progress,
+        "size": bytes_in_words(sum(file.size for file in files)) if files else None,
+        "until": instant(until) if until else None,
+        "days": max(0, (until - datetime.now(UTC)).days) if until else None,
+        "created": instant(job.created),
+    }
+
+
+def _state(job: Job, *, files: bool) -> str:
+    if job.status is Status.SUCCESSFUL and job.expired:
+        return "Done; its files have been removed"
+    return "Ready to download" if files else _STATES[job.status]
+
+
+def history_of(job: Job, events: Sequence[JobEvent]) -> list[Mapping[str, str]]:
+    """Return what has happened to the job, each with its time, from its order on.
+
+    Of a job that was ready at once, or that is older than the table of events, it is when it began and ended.
+    """
+    if not events:
+        times = ((Status.RUNNING, job.started, ""), (job.status, job.finished, job.message))
+        events = [JobEvent(at, status, 1, said) for status, at, said in times if at]
+    told = [{"at": instant(each.at), "what": _event_in_words(each), "said": each.message} for each in events]
+    return [{"at": instant(job.created), "what": "Ordered", "said": ""}, *told]
+
+
+def _event_in_words(event: JobEvent) -> str:
+    match event.status:
+        case Status.ACCEPTED:
+            return "Interrupted"
+        case Status.RUNNING:
+            return "Begun" if event.attempt <= 1 else f"Begun again, attempt {event.attempt}"
+        case _:
+            return _STATES[event.status]
+
+
+def name_of(order: Order, resources: Resources, seen: Catalogue) -> str:
+    """Return the product and the place of an order; of one that says neither, the title of its process."""
+    process = resources.processes.processors.get(order.process)
+    title = str(process.metadata["title"]) if process else order.process
+    product, kind, place = _product(order.inputs, seen), order.inputs.get("product"), _place(order.inputs)
+    first = f"{product}, {kind.lower()}" if product and isinstance(kind, str) else title
+    name = f"{first}: {place}" if place else first
+    return f"Test: {name}" if is_test(order) else name
+
+
+def _product(inputs: Mapping[str, Any], seen: Catalogue) -> str | None:
+    """Return the title of the product, or its series and year where the caller does not see it."""
+    series, year = inputs.get("series"), inputs.get("year")
+    if not isinstance(series, str) or not isinstance(year, int):
+        return None
+    try:
+        return seen.find(series, year).title
+    except UnknownProduct:
+        return f"{series[:_LONGEST]} {year}"
+
+
+def _place(inputs: Mapping[str, Any]) -> str | None:
+    for name in ("nation", "park", "collection"):
+        if isinstance(place := inputs.get(name), str):
+            nation = find_nation(place) if name == "nation" else None
+            return nation.title if nation else place[:_LONGEST]
+    if (area := inputs.get("aoi")) is None:
+        return None
+    try:
+        return _area_in_words(measure_area(area))
+    except InvalidArea:
+        return None
+
+
+def _area_in_words(area: Area) -> str:
+    west, south, east, north = area.geometry.bounds
+    return f"{_size(area.km2)} {_near(round((west + east) / 2, 2), round((south + north) / 2, 2))}"
+
+
+def _size(km2: float) -> str:
+    return f"{km2:,.0f} km²" if km2 >= 10 else f"{km2:.2g} km²"  # noqa: PLR2004 - two digits are enough
+
+
+@lru_cache(1024)
+def _near(longitude: float, latitude: float) -> str:
+    """Return the place of a point in degrees, with the nation that it lies in."""
+    north = f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}"
+    east = f"{abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
+    nation = nation_at(longitude, latitude)
+    return f"in {nation.title} ({north}, {east})" if nation else f"at {north}, {east}"
+
+
+def bytes_in_words(count: int) -> str:
+    """Return a number of bytes as people read it: `167 kB`, `1.2 MB`."""
+    for unit, name in _UNITS:
+        if count >= unit:
+            value = count / unit
+            return f"{value:.0f} {name}" if name == "kB" or value >= 100 else f"{value:.1f} {name}"  # noqa: PLR2004
+    return f"{count} bytes"
+
+
+def execution_of_order(job: Job) -> dict[str, Any]:
+    """Return the body of an execution that orders the same again."""
+    order = job.order
+    return {
+        "inputs": {name: value for name, value in order.inputs.items() if name != REPAIRED},
+        **({"outputs": order.outputs} if order.outputs else {}),
+        "response": order.response,
+    }
+
+
+def commands_of(job: Job, url: str, *, keyed: bool) -> Mapping[str, str]:
+    """Return the order as a command of curl and as a program in Python; `keyed` where an API key is needed."""
+    address, own = f"{url}/processes/{job.order.process}/execution", f"{url}/jobs/{job.id}/order?f=json"
+    body = execution_of_order(job)
+    text = json.dumps(body)
+    key = '-H "X-Api-Key: $LANDCAST_KEY" ' if keyed else ""
+    post = f"curl -i -X POST {key}-H 'Content-Type: application/json' -H 'Prefer: respond-async'"
+    if len(text) > _LONGEST_COMMAND:
+        curl, order = f"curl -s {key}'{own}' |\n  {post} -d @- {address}", f'server.get("{own}").json()'
+    else:
+        curl = f"{post} \\\n  -d {shlex.quote(text)} \\\n  {address}"
+        order = pformat(body, width=100, sort_dicts=False)
+    return {"curl": curl, "python": _PYTHON.format(key=_PYTHON_KEY if keyed else "", order=order, address=address)}
+
+
+_PYTHON_KEY = 'server.headers["X-Api-Key"] = os.environ["LANDCAST_KEY"]\n'
+_PYTHON = """import os
+import time
+
+import requests
+
+server = requests.Session()
+{key}order = {order}
+answer = server.post("{address}", json=order, headers={{"Prefer": "respond-async"}})
+answer.raise_for_status()
+job = answer.headers["Location"]
+while (status := server.get(job, params={{"f": "json"}}).json())["status"] in ("accepted", "running"):
+    time.sleep(2)
+print(status["status"], status["message"])
+for name, output in server.get(job + "/results", params={{"f": "json"}}).json().items():
+    print(name, output)
+"""
+
+
+def inputs_in_words(order: Order) -> Mapping[str, str]:
+    """Return the inputs of an order, each cut short."""
+    return {name: shown(value) for name, value in order.inputs.items()}

@@ -1,0 +1,98 @@
+"""A real RabbitMQ: a separate node, which can be killed and restarted with its stored messages."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pika
+import pytest
+from pika.exceptions import AMQPError
+
+from tests.ports import free_port
+
+PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_SECONDS = 180
+
+
+class RabbitMQ:
+    """A node; `url` is that of its only user."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+        self._environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._names: subprocess.Popen[bytes] | None = None
+        """The daemon that Erlang finds nodes by; it would start one that outlives it."""
+
+    def start(self) -> None:
+        """Start it, and wait until it takes logins."""
+        if self._names is None:
+            self._names = subprocess.Popen(["epmd"], env=self._environment)
+        (self._folder / "plugins").write_text("[].\n")
+        with (self._folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                [PROGRAM], env=self._environment, stdout=output, stderr=output, start_new_session=True
+            )
+        until = time.monotonic() + _SECONDS
+        while not self._answers():
+            if time.monotonic() > until or self._process.poll() is not None:
+                pytest.fail(f"RabbitMQ did not start: {(self._folder / 'output').read_text()}")
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1):
+                pass
+            pika.BlockingConnection(pika.URLParameters(self.url)).close()
+        except (OSError, AMQPError):
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Kill it as a failing machine would."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def end(self) -> None:
+        """Kill it, and the daemon beside it."""
+        self.kill()
+        if self._names is not None:
+            self._names.kill()
+            self._names.wait()
+
+
+@contextmanager
+def start_rabbitmq(folder: Path) -> Iterator[RabbitMQ]:
+    """Run a node in the folder."""
+    if not PROGRAM.exists() or shutil.which("erl") is None:
+        pytest.fail("RabbitMQ is missing: deploy/test-services.sh installs it")
+    running = RabbitMQ(folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.end()

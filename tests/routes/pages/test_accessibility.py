@@ -1,0 +1,85 @@
+"""axe finds nothing on any page, in light and dark, at the width of a phone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.browser import launched_chromium
+from tests.server.served import Served, end
+
+pytestmark = pytest.mark.full
+PAGES = [
+    "/?f=html",
+    "/collections?f=html",
+    "/collections/clcplus-raster?f=html",
+    "/collections/parks?f=html",
+    "/collections/parks/queryables?f=html",
+    "/collections/parks/items?f=html",
+    "/collections/parks/items/859?f=html",
+    "/processes?f=html",
+    "/processes/extract-product?f=html",
+    "/processes/echo?f=html",
+    "/jobs?f=html",
+    "/jobs?f=html&status=failed",
+    "/jobs/{done}?f=html",
+    "/jobs/{done}/order?f=html",
+    "/jobs/{done}/results?f=html",
+    "/jobs/{waiting}?f=html",
+    "/openapi?f=html",
+    "/openapi/try",
+    "/conformance?f=html",
+    "/no/such/page?f=html",
+]
+_OPTIONS = {"resultTypes": ["violations"], "rules": {"landmark-no-duplicate-main": {"enabled": False}}}
+
+
+@pytest.fixture(scope="module")
+def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("accessible")
+    (folder / "state").mkdir()
+    (folder / "state" / "sample").symlink_to(sample / "sample")
+    served = Served(folder / "state", folder / "log", LANDCAST_SERVER_WORKERS="1")
+    try:
+        served.ready()
+        yield served
+    finally:
+        end(served)
+
+
+@pytest.fixture(scope="module")
+def jobs(served: Served) -> dict[str, str]:
+    """Return the ids of a job that is done and of one that is not."""
+    done = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x"}}, Prefer="respond-async")
+    waiting = served.post("/processes/echo/execution", {"inputs": {"pause": 60}}, Prefer="respond-async")
+    return {"done": str(done["jobID"]), "waiting": str(waiting["jobID"])}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with launched_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module", params=["light", "dark", "phone"])
+def page(request: pytest.FixtureRequest, served: Served, chromium: Browser) -> Iterator[Page]:
+    size = {"width": 320, "height": 640} if request.param == "phone" else {"width": 1280, "height": 900}
+    scheme = "dark" if request.param == "dark" else "light"
+    context = chromium.new_context(base_url=served.url, viewport=size, color_scheme=scheme)  # type: ignore[arg-type] # a size
+    context.set_default_timeout(60_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_no_violation(page: Page, path: str, jobs: dict[str, str]) -> None:
+    """Swagger UI is as its makers publish it, and not looked at, nor its second `main`."""
+    page.goto(path.format(**jobs))
+    page.wait_for_load_state("networkidle")
+    for summary in page.locator("main summary").all()[:3]:
+        summary.click()
+    found = Axe().run(page, context={"exclude": [[".trial"]]}, options=_OPTIONS)
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no page is wider than the window"

@@ -1,0 +1,273 @@
+"""The pages in a real browser: look at the map, draw an area, order it, follow the job, fetch the file."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rasterio
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import launched_chromium
+from tests.server.served import Served, end
+
+pytestmark = pytest.mark.long
+ORDER = "/processes/extract-product?f=html"
+AT_OJCOW = "#12/50.21/19.82"
+SECONDS = 60_000
+_EXPECTED = re.compile("status of 400|willReadFrequently")
+"""Messages of the browser on what these tests do: a refused area, a look at the pixels."""
+expect.set_options(timeout=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def url(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "state").mkdir()
+    (folder / "state" / "sample").symlink_to(sample / "sample")
+    served = Served(folder / "state", folder / "log", LANDCAST_SERVER_WORKERS="1")
+    try:
+        served.ready()
+        yield served.url
+    finally:
+        end(served)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with launched_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(url: str, chromium: Browser) -> Iterator[Page]:
+    """Return a page that complains of nothing and asks no other server."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, base_url=url)
+    context.set_default_timeout(SECONDS)
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda said: complaints.append(said.text) if not _EXPECTED.search(said.text) else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on(
+        "request", lambda asked: complaints.append(asked.url) if not asked.url.startswith((url, "data:")) else None
+    )
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def drawn(page: Page) -> None:
+    """Draw a rectangle in the middle of the map."""
+    page.get_by_role("button", name="Draw a rectangle").click()
+    box = page.locator(".land-map").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 300, box["y"] + 150)
+    page.mouse.move(box["x"] + 450, box["y"] + 200, steps=3)
+    page.mouse.click(box["x"] + 600, box["y"] + 300)
+    expect(page.locator("[data-area]")).not_to_have_value("")
+
+
+def colours(page: Page) -> int:
+    """Return the number of different colours on the map."""
+    count = """() => new Set([...document.querySelectorAll('.land-map canvas')].flatMap((canvas) => {
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return [...new Uint32Array(pixels.data.buffer)];
+    })).size"""
+    return int(page.evaluate(count))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/?f=html",
+        "/collections/clcplus-raster?f=html",
+        "/collections/parks/items?f=html",
+        "/collections/parks/items/859?f=html",
+    ],
+)
+def test_a_map_is_shown(page: Page, path: str) -> None:
+    page.goto(path)
+    page.wait_for_function("document.querySelector('.land-map canvas')?.width > 0")
+    page.wait_for_load_state("networkidle")
+    assert colours(page) > 3
+
+
+def test_an_area_is_drawn_estimated_ordered_and_delivered(page: Page) -> None:
+    page.goto(f"{ORDER}{AT_OJCOW}")
+    drawn(page)
+    expect(page.get_by_role("status")).to_have_text(
+        re.compile(r"[\d.]+ km², [\d,]+ pixels, about \d+ kB, ready in about \d+ s")
+    )
+    assert page.locator(".chart li").count() > 3
+    page.get_by_role("button", name="Order", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.wait_for_selector("text=Ready to download")
+    assert re.search(r"\d{4}", page.locator("time").first.inner_text())
+    with page.expect_download() as download:
+        page.click("text=.zip")
+    names = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())).namelist()
+    assert any(name.endswith(".tif") for name in names)
+
+
+def test_an_operation_can_be_tried_on_the_page(page: Page) -> None:
+    page.goto("/openapi?f=html")
+    page.get_by_role("link", name="Try it here").click()
+    page.locator("#operations-tag-processes").click()
+    page.locator("#operations-processes-getProcesses .opblock-summary-control").click()
+    page.locator("#operations-processes-getProcesses button.execute").click()
+    expect(page.locator("#operations-processes-getProcesses .live-responses-table")).to_contain_text("extract-product")
+
+
+def test_the_address_contains_the_place_of_the_map(page: Page) -> None:
+    page.goto(f"/?f=html{AT_OJCOW}")
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page).to_have_url(re.compile(r"#13\.00/50\.21\d+/19\.82\d+$"))
+
+
+def test_an_invalid_area_is_reported_and_the_form_is_kept(page: Page) -> None:
+    page.goto(ORDER)
+    area = page.locator("[data-area]")
+    area.fill("somewhere")
+    expect(page.get_by_role("status")).to_contain_text("This is no area. Allowed: GeoJSON, WKT")
+    area.fill("POLYGON((0 0, 1 1, 1 0, 0 1, 0 0))")
+    expect(page.get_by_role("status")).to_contain_text("aoi")
+    area.fill("-40, -40, -39, -39")
+    expect(page.get_by_role("status")).to_have_text(re.compile("outside|no data|nothing", re.IGNORECASE))
+    assert area.input_value() == "-40, -40, -39, -39"
+
+
+def test_undo_restores_the_former_area(page: Page) -> None:
+    page.goto(f"{ORDER}{AT_OJCOW}")
+    drawn(page)
+    before = page.locator("[data-area]").input_value()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("[data-area]")).to_have_value("")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("[data-area]")).to_have_value(before)
+    assert json.loads(before)["type"] == "Polygon"
+
+
+def find(page: Page, what: str) -> None:
+    page.get_by_label("Find a place").fill(what)
+    page.get_by_role("button", name="Find", exact=True).click()
+
+
+def test_a_place_is_found_by_name_and_by_coordinates(page: Page) -> None:
+    page.goto(ORDER)
+    find(page, "OJCOWSKI")
+    expect(page).to_have_url(re.compile(r"#1[0-9.]+/50\.2\d+/19\.8\d+$"))
+    find(page, "albánia")
+    expect(page).to_have_url(re.compile(r"#[5-8][0-9.]+/41\.\d+/20\.\d+$"))
+    find(page, "33.5 S, 70.25° W")
+    expect(page).to_have_url(re.compile(r"#13\.00/-33\.50000/-70\.25000$"))
+    for nowhere in ("<b>Atlantis</b>", "91, 0", ""):
+        find(page, nowhere)
+        expect(page.get_by_text(f"Nothing on this map is called “{nowhere}”.")).to_be_visible()
+
+
+def until_named(page: Page, place: tuple[float, float], name: str) -> None:
+    """Move over the place until the map has loaded its features."""
+    for step in range(SECONDS // 500):
+        page.mouse.move(place[0] + step % 2, place[1])
+        page.wait_for_timeout(500)
+        if name in page.locator(".under-pointer").inner_text():
+            return
+    pytest.fail(f"{name} is not there")
+
+
+def test_a_feature_is_picked_by_a_click_as_the_area_of_an_order(page: Page) -> None:
+    page.goto(f"{ORDER}{AT_OJCOW}")
+    area, land = page.locator("[data-area]"), page.locator(".land-map")
+    page.locator(".under-pointer").wait_for(state="attached")
+    box = land.bounding_box()
+    assert box
+    middle = {"x": box["width"] / 2, "y": box["height"] / 2}
+    until_named(page, (box["x"] + middle["x"], box["y"] + middle["y"]), "Ojcowski")
+
+    def click(position: dict[str, float]) -> None:
+        """Click there, wherever the estimate has moved the map; two clicks at once are a double click, which zooms."""
+        page.wait_for_timeout(1000)
+        land.click(position={"x": position["x"], "y": position["y"]})
+
+    click(middle)
+    expect(area).to_have_value("")
+    page.get_by_role("button", name="Pick from the map").click()
+    click(middle)
+    expect(area).not_to_have_value("")
+    park = json.loads(area.input_value())
+    assert park["type"].endswith("Polygon")
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_the_map_is_saved_with_its_legend(page: Page, tmp_path: Path) -> None:
+    page.goto(f"/?f=html{AT_OJCOW}")
+    page.wait_for_load_state("networkidle")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as picture").click()
+    download.value.save_as(tmp_path / "map.png")
+    with rasterio.open(tmp_path / "map.png") as picture:
+        pixels = picture.read([1, 2, 3])
+    box = page.locator(".land-map").bounding_box()
+    assert box
+    below = pixels[:, int(box["height"]) + 2 :].reshape(3, -1).T
+    assert below.shape[0] > 50 * box["width"]
+    assert (0, 128, 255) in {tuple(map(int, pixel)) for pixel in below}, "the class of water, which is not in view"
+    assert len({tuple(map(int, pixel)) for pixel in pixels[:, 200:400].reshape(3, -1).T}) > 5
+
+
+def test_a_file_can_be_the_area(page: Page, tmp_path: Path) -> None:
+    ring = [[19.8, 50.2], [19.81, 50.2], [19.81, 50.21], [19.8, 50.2]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    (tmp_path / "area.geojson").write_text(json.dumps(feature))
+    page.goto(ORDER)
+    page.set_input_files("input[type=file]", tmp_path / "area.geojson")
+    expect(page.get_by_role("status")).to_contain_text("km²")
+
+
+def test_a_job_can_be_cancelled_on_its_page(page: Page) -> None:
+    page.goto("/processes/echo?f=html")
+    page.fill("[name=pause]", "60")
+    page.locator("form").get_by_role("button").last.click()
+    page.wait_for_url("**/jobs/*")
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("text=Cancelled")
+
+
+def test_an_order_is_found_repeated_and_deleted_without_script(url: str, chromium: Browser) -> None:
+    context = chromium.new_context(java_script_enabled=False, base_url=url)
+    context.set_default_timeout(SECONDS)
+    page = context.new_page()
+    page.goto("/processes/echo?f=html")
+    page.fill("[name=stringInput]", "first")
+    page.locator("form").get_by_role("button").last.click()
+    page.wait_for_url("**/jobs/*")
+    page.get_by_role("link", name="Order again, with changes").click()
+    assert page.input_value("[name=stringInput]") == "first"
+    page.goto("/jobs?f=html")
+    page.get_by_label("State").select_option("ready")
+    page.get_by_role("button", name="Show").click()
+    chosen = page.locator("tbody input[type=checkbox]")
+    expect(chosen).not_to_have_count(0)
+    before = chosen.count()
+    chosen.first.check()
+    page.get_by_role("button", name="Cancel or delete the chosen").click()
+    page.wait_for_url("**/jobs?f=html")
+    page.get_by_label("State").select_option("ready")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("tbody input[type=checkbox]")).to_have_count(before - 1)
+    context.close()
+
+
+def test_an_order_can_be_made_without_script(url: str, chromium: Browser) -> None:
+    context = chromium.new_context(java_script_enabled=False, base_url=url)
+    context.set_default_timeout(SECONDS)
+    page = context.new_page()
+    page.goto(ORDER)
+    page.fill("[data-area]", "19.8, 50.2, 19.82, 50.22")
+    page.get_by_role("button", name="Order", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.wait_for_selector("text=Ready to download")
+    context.close()

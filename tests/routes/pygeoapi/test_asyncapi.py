@@ -1,0 +1,162 @@
+"""`/asyncapi` and published messages, without resources that are not publicly discoverable."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from starlette.testclient import TestClient
+
+from orchestration.store.outbox import Entry, Outbox
+from server.check import find_problems
+from server.configuration import examine
+from tests.auth.issuers import FakeIssuer
+from tests.conftest import MakeApp
+
+BROKER = {"name": "HTTP", "broker": {"url": "https://me:password@broker.example/x", "channel": "land"}}
+SCHEMA = files("pygeoapi").joinpath("resources/schemas/asyncapi/asyncapi-3.0.0.json")
+
+
+@contextmanager
+def _served(make_app: MakeApp, configuration: dict[str, Any], **settings: dict[str, Any]) -> Iterator[TestClient]:
+    app = make_app({**configuration, "pubsub": BROKER}, **settings)
+    with TestClient(app, base_url="http://inside.invalid", headers={"accept": "*/*"}) as client:
+        yield client
+
+
+def test_asyncapi_is_valid_and_has_the_channels(make_app: MakeApp, configuration: dict[str, Any]) -> None:
+    configuration["resources"]["parks"]["visibility"] = "hidden"
+    with _served(make_app, configuration) as client:
+        answer = client.get("/asyncapi")
+        assert answer.headers["content-type"] == "application/asyncapi+json"
+        document = answer.json()
+        Draft7Validator(json.loads(SCHEMA.read_text())).validate(document)
+        addresses = {channel["address"] for channel in document["channels"].values()}
+        assert {"land-processes-echo", "land-collections-nations"} <= addresses
+        assert "land-collections-parks" not in addresses
+        assert document["operations"]["consume-echo"]["channel"] == {"$ref": "#/channels/notify-echo"}
+        assert document["servers"]["default"]["host"] == "broker.example"
+        for text in (answer.text, client.get("/?f=json").text, client.get("/asyncapi?f=html").text):
+            assert "password" not in text
+        assert "land-processes-echo" in client.get("/asyncapi?f=html").text
+        assert all(ref.startswith("#/") for ref in _refs(document))
+        assert client.get("/asyncapi?bogus=1").status_code == 400
+
+
+def _refs(document: Any) -> Iterator[str]:
+    if isinstance(document, dict):
+        yield from ([document["$ref"]] if "$ref" in document else [])
+        for member in document.values():
+            yield from _refs(member)
+
+
+def test_asyncapi_is_linked_from_the_landing_page(make_app: MakeApp, configuration: dict[str, Any]) -> None:
+    with _served(make_app, configuration) as client:
+        links = client.get("/?f=json").json()["links"]
+        (hub,) = [each for each in links if each["rel"] == "hub"]
+        assert (hub["href"], hub["channel"]) == ("https://broker.example/x", "land")
+        assert [each["href"].partition("/asyncapi")[2] for each in links if "/asyncapi" in each["href"]] == [
+            *("?f=json", "?f=html")
+        ]
+        conforms = client.get("/conformance").json()["conformsTo"]
+        assert any("ogcapi-pubsub-1/1.0/conf/discovery" in each for each in conforms)
+        assert "/asyncapi" in client.get("/openapi").json()["paths"]
+    hidden = {**BROKER, "broker": {**BROKER["broker"], "hidden": True}}  # type: ignore[dict-item]  # a mapping
+    with TestClient(make_app({**configuration, "pubsub": hidden}), headers={"accept": "*/*"}) as client:
+        for path in ("/", "/asyncapi", "/?f=html", "/asyncapi?f=html"):
+            assert "broker.example" not in client.get(path).text
+    with TestClient(make_app(configuration), headers={"accept": "*/*"}) as client:
+        assert client.get("/asyncapi").status_code == 404
+        assert "ogcapi-pubsub" not in client.get("/conformance").text
+
+
+POLICY: dict[str, Any] = {
+    "grants": {
+        "public": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": ["echo"]},
+        "public collections": {"who": "public", "may": "discover", "collections": ["parks"]},
+        "users": {
+            "who": {"role": "user"},
+            "may": ["execute", "read-own-jobs"],
+            "processes": ["echo", "quiet"],
+        },
+        "users' collections": {"who": {"role": "user"}, "may": "read-items", "collections": ["parks", "nations"]},
+    }
+}
+
+
+def _messages(tmp_path: Path) -> list[Entry]:
+    outbox = Outbox(tmp_path / "state" / "orders.sqlite")
+    try:
+        found = []
+        while (entry := outbox.take("message")) is not None:
+            found.append(entry)
+        return found
+    finally:
+        outbox.close()
+
+
+def test_hidden_resources_are_in_no_channel_and_no_message(
+    make_app: MakeApp, configuration: dict[str, Any], issuer: FakeIssuer, tmp_path: Path
+) -> None:
+    """Attack: learn of hidden processes and of jobs of unknown callers from the messages."""
+    configuration["resources"]["quiet"] = configuration["resources"]["echo"]
+    policy = tmp_path / "policy.yml"
+    policy.write_text(yaml.safe_dump(POLICY))
+    auth = {"open": False, "issuer": issuer.url, "policy": policy}
+    token = issuer.token(sub="r", realm_access={"roles": ["user"]}, resource_access=None, scope="openid")
+    known = {"authorization": f"Bearer {token}"}
+    with _served(make_app, configuration, auth=auth) as client:
+        for headers in ({}, known):
+            document = client.get("/asyncapi", headers=headers).json()
+            assert set(document["channels"]) == {"notify-echo", "notify-parks"}
+        asked = {"prefer": "respond-async"}
+        assert client.post("/processes/quiet/execution", json={}, headers=asked | known).is_success
+        assert client.post("/processes/echo/execution", json={}, headers=asked).is_success
+        assert _messages(tmp_path) == []
+        job = client.post("/processes/echo/execution", json={}, headers=asked | known).json()
+        (entry,) = _messages(tmp_path)
+        assert (entry.job_id, entry.event, entry.address) == (job["jobID"], "accepted", "land-processes-echo")
+        shown = client.get(f"/jobs/{job['jobID']}", headers=known).json()
+        assert "notifications" not in shown or shown["notifications"] == []
+
+
+def test_without_a_broker_nothing_waits_to_be_published(
+    make_app: MakeApp, configuration: dict[str, Any], tmp_path: Path
+) -> None:
+    with TestClient(make_app(configuration)) as client:
+        client.post("/processes/echo/execution", json={}, headers={"prefer": "respond-async"})
+    assert _messages(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "HTTP", "broker": {"url": "mqtt://me:password@x"}}, "pubsub.broker.url: is no address that begins"),
+        ({"name": "MQTT", "broker": {"url": "me:password@x"}}, "pubsub.broker.url: is no address that begins"),
+        ({"name": "MQTT", "broker": {"url": "mqtt://me:password@x:99999999"}}, "pubsub.broker.url: is no address"),
+        ({"name": "MQTT", "broker": {"url": "mqtt://x", "chanel": "a"}}, "pubsub.broker.chanel: unknown"),
+        ({"name": "HTTP", "broker": {}}, "pubsub.broker.url: missing"),
+        ({"name": "HTTP"}, "pubsub.broker: missing"),
+        ({"name": "HTTP", "broker": {"url": "https://x", "hidden": "no"}}, "pubsub.broker.hidden: must be true or"),
+        ("HTTP", "pubsub: must be a mapping"),
+    ],
+)
+def test_mistakes_are_named_without_the_password(configuration: dict[str, Any], changed: Any, said: str) -> None:
+    flaws = examine({**configuration, "pubsub": changed}).flaws
+    assert [flaw for flaw in flaws if flaw.startswith(said)] != []
+    assert "password" not in repr(flaws)
+
+
+def test_a_client_that_is_missing_is_named_by_check(
+    configuration: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDCAST_AUTH_OPEN", "yes")
+    path = tmp_path / "theirs.yml"
+    broker = {"name": "no.such.Client", "broker": {"url": "tcp://x:1", "more": 1}}
+    path.write_text(yaml.safe_dump({**configuration, "pubsub": broker}))
+    assert find_problems(path) == ["pubsub.name: no.such.Client: No module named 'no'"]
