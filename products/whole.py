@@ -116,9 +116,10 @@ Version = tuple[tuple[int, ...], ...]
 
 
 def version_of(path: str | os.PathLike[str], beside: Sequence[str] = ("-wal",)) -> Version:
-    """Return what differs where a file or one beside it does: number, times and size; of none there is, nothing.
+    """Return what differs where a file or one beside it does: number, time written, size; nothing if missing.
 
-    Beside a database SQLite keeps its write-ahead log.
+    A further name of the file, as an order of the whole product makes, is no other version. Beside a database SQLite
+    keeps its write-ahead log.
     """
     name = os.fspath(path)
     return tuple(_version(f"{name}{ending}") for ending in ("", *beside))
@@ -129,4 +130,4 @@ def _version(path: str) -> tuple[int, ...]:
         found = os.stat(path)  # noqa: PTH116 - a Path costs as much again
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,3 +1,4 @@
+import os
 import time
 from functools import partial
 from io import BytesIO
@@ -21,6 +22,7 @@ from products.operation import Bounds
 from products.raster.cog import OpenRasters, check_classes, read_grid
 from products.raster.picture import picture
 from products.raster.scaled import Wanted, open_scaled
+from products.whole import link
 
 OJCOW = (19.77, 50.19, 19.87, 50.24)
 PROFILE: dict[str, Any] = {
@@ -130,6 +132,23 @@ def test_pixels_outside_of_the_source_are_no_data(raster: Path) -> None:
     pixels, _, _ = read_scaled(raster, (0, 0, 1, 1), 4326, (30, 20))
     assert pixels.shape == (20, 30)
     assert (pixels == NODATA).all()
+
+
+def test_a_raster_may_get_another_name_while_it_is_read(tmp_path: Path) -> None:
+    """As an order of the whole product gives it: that is no other content, and no reason to open it anew."""
+    source = tmp_path / "a.tif"
+    with rasterio.open(source, "w", **PROFILE) as made:
+        made.write(np.full((1024, 1024), 3, np.uint8), 1)
+    files = OpenRasters()
+    with files.reading(source, check_classes, None) as opened:
+        link(source, tmp_path / "whole.tif")
+        assert (opened.dataset.read(1) == 3).all()
+    with files.reading(source, check_classes, None) as again:
+        assert again.dataset is opened.dataset
+        (tmp_path / "whole.tif").unlink()
+    with pytest.raises(BrokenSource, match=r"a\.tif was written to"), files.reading(source, check_classes, None):
+        os.utime(source, ns=(1, 1))
+    files.close()
 
 
 def test_more_pixels_than_the_bound_are_refused_before_one_is_read(raster: Path, tmp_path: Path) -> None:
