@@ -65,6 +65,9 @@ VISIBLE = "visible"
 """The member of an order's stored inputs with the outline, as WKB in hexadecimal digits, that its caller may see of the
 raster; without it all of it."""
 
+ADDED = frozenset({REPAIRED, VISIBLE})
+"""The members of an order's stored inputs that the server adds to those of the caller."""
+
 
 def is_test(order: Order) -> bool:
     """Say whether the order says that it is a test: the same is done, and its status and its package say so."""

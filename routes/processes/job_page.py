@@ -8,7 +8,7 @@ from functools import lru_cache
 from pprint import pformat
 from typing import Any
 
-from orchestration.job import REPAIRED, UNFINISHED, Job, JobEvent, Order, Status, instant, is_test
+from orchestration.job import ADDED, UNFINISHED, Job, JobEvent, Order, Status, instant, is_test
 from processes.messages import shown
 from products.area import Area, measure_area
 from products.catalogue import Catalogue
@@ -143,7 +143,7 @@ def execution_of_order(job: Job) -> dict[str, Any]:
     """Return the body of an execution that orders the same again."""
     order = job.order
     return {
-        "inputs": {name: value for name, value in order.inputs.items() if name != REPAIRED},
+        "inputs": {name: value for name, value in order.inputs.items() if name not in ADDED},
         **({"outputs": order.outputs} if order.outputs else {}),
         "response": order.response,
     }

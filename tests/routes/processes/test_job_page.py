@@ -167,8 +167,8 @@ def test_the_form_is_filled_in_with_the_order(bureau: Bureau) -> None:
     assert '<option value="true" selected>yes</option>' in page
     assert 'value="a &#34;b&#34;"' in page
     assert "{&#34;bbox&#34;: [19.8, 50.2, 19.82, 50.22]}</textarea>" in page
-    repaired = ordered(bureau, "extract-product", {**inputs, "repaired": "a ring"})
-    assert "repaired" not in bureau.client.get(f"/jobs/{repaired}/order").json()["inputs"]
+    added = ordered(bureau, "extract-product", {**inputs, "repaired": "a ring", "visible": "0103"})
+    assert bureau.client.get(f"/jobs/{added}/order").json()["inputs"] == inputs
     gone = ordered(bureau, "gone", {"a": 1})
     assert bureau.client.get(f"/jobs/{gone}/order").json() == {"inputs": {"a": 1}, "response": "raw"}
     assert bureau.client.get(f"/jobs/{gone}/order", headers=PAGE).status_code == 404
