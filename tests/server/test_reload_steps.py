@@ -1,7 +1,6 @@
 """The steps of a reload, with small processes in place of servers."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +12,7 @@ import pytest
 from products.held import hold
 from server.control import Control
 from server.examination import Examined
-from server.reload import HeldConfiguration, Reload, WorkerLine
+from server.reload import _TRIAL_SECONDS, HeldConfiguration, Reload, WorkerLine
 from server.settings import CONCERNS, Settings
 from server.supervise import Child, Liveness
 from tests.server.served import eventually
@@ -37,7 +36,7 @@ def serve(liveness: Liveness) -> None:
 
 
 def fail(_: Liveness) -> None:
-    sys.exit(os.EX_CONFIG)
+    os._exit(os.EX_CONFIG)  # pytest has threads, whose locks a fork may hold for ever: nothing is tidied up
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def until(reload: Reload, holds: Callable[[], bool]) -> None:
         reload.poll(time.monotonic())
         return holds()
 
-    eventually(step)
+    eventually(step, seconds=_TRIAL_SECONDS + 30)
 
 
 def test_an_unusable_configuration_is_refused(reload: Callable[..., Reload], caplog: pytest.LogCaptureFixture) -> None:
