@@ -113,7 +113,7 @@ def _postgresql(url: SecretStr) -> SecretStr:
 
 
 class TilesSettings(BaseSettings):
-    """Map tiles that are kept."""
+    """The cache of map tiles."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_TILES_", **COMMON)
 
@@ -127,7 +127,7 @@ class TilesSettings(BaseSettings):
 
 
 class CoverageSettings(BaseSettings):
-    """The bound of an answer of a coverage."""
+    """The limit of a coverage response."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_COVERAGE_", **COMMON)
 
@@ -136,7 +136,7 @@ class CoverageSettings(BaseSettings):
 
 
 class FeaturesSettings(BaseSettings):
-    """The bounds of a download of items."""
+    """The limits of a download of items."""
 
     model_config = SettingsConfigDict(env_prefix="LANDCAST_FEATURES_", **COMMON)
 
@@ -163,7 +163,7 @@ class DatabaseSettings(BaseSettings):
 
 
 def _bytes(given: str | int, *, least: int, said: str) -> int:
-    """Return a number of bytes that is written as such or as 50G."""
+    """Return the number of bytes of `50000` or `50G`. Raises ValueError."""
     found = _SIZE.fullmatch(str(given).strip())
     size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
     if size < least:
@@ -312,7 +312,7 @@ class MetricsSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LANDCAST_METRICS_", **COMMON)
 
     bind: str | None = Field(None, pattern=_BIND)
-    """Address and port of `/metrics`, such as 127.0.0.1:9464; it asks nobody who they are. Default: no metrics."""
+    """Address and port of `/metrics`, such as 127.0.0.1:9464; it needs no credentials. Default: no metrics."""
 
     @field_validator("bind")
     @classmethod
