@@ -64,11 +64,11 @@ export function drawing(map, element) {
     stop();
     if (!begins) return;
     picked.setAttribute("aria-pressed", "true");
-    picks.start((feature) => {
+    picks.start(({ feature, key }) => {
       keep();
       const chosen = source.getFeatures();
-      const there = chosen.find((each) => each.get("of") === feature.getId());
-      change(there ? chosen.filter((each) => each !== there) : [...chosen, copyOf(feature)]);
+      const there = chosen.find((each) => each.get("of") === key);
+      change(there ? chosen.filter((each) => each !== there) : [...chosen, copyOf(feature, key)]);
     });
   });
   picked.setAttribute("aria-pressed", "false");
@@ -93,8 +93,8 @@ export function drawing(map, element) {
 }
 
 // Only the outline is ordered, not what else the feature has; `of` tells it again.
-function copyOf(feature) {
-  return new Feature({ geometry: feature.getGeometry().clone(), of: feature.getId() });
+function copyOf(feature, key) {
+  return new Feature({ geometry: feature.getGeometry().clone(), of: key });
 }
 
 function write(features) {

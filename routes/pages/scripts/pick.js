@@ -1,16 +1,19 @@
 // Features of the map's collections that are picked for an order by a click, several into one.
 
-/** Return whether the map picks: `start(act)` has each click call `act` with the smallest polygon there, `stop()` ends it. */
+/** Return whether the map picks: `start(act)` has each click call `act` with the smallest polygon there and a key that no other has, `stop()` ends it. */
 export function picking(map) {
   let act = null;
   map.on("singleclick", ({ pixel }) => {
     if (!act) return;
-    const layers = map.get("shown").map(({ layer }) => layer);
-    const found = map
-      .getFeaturesAtPixel(pixel, { layerFilter: (layer) => layers.includes(layer) })
-      .filter((each) => each.getGeometry?.()?.getType().endsWith("Polygon"));
-    found.sort((one, other) => one.getGeometry().getArea() - other.getGeometry().getArea());
-    if (found.length) act(found[0]);
+    const found = [];
+    for (const { id, layer: of } of map.get("shown")) {
+      const there = map.getFeaturesAtPixel(pixel, { layerFilter: (layer) => layer === of });
+      for (const feature of there) found.push({ feature, key: `${id} ${feature.getId() ?? feature.ol_uid}` });
+    }
+    const polygons = found.filter(({ feature }) => feature.getGeometry?.()?.getType().endsWith("Polygon"));
+    const area = ({ feature }) => feature.getGeometry().getArea();
+    polygons.sort((one, other) => area(one) - area(other));
+    if (polygons.length) act(polygons[0]);
   });
   return {
     start: (acts) => {

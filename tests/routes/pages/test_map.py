@@ -2,14 +2,20 @@
 
 import io
 import json
+import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import rasterio
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Position, expect
+from shapely import unary_union
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
 from tests.browser import launched_chromium
 from tests.server.served import Served, end
@@ -168,37 +174,76 @@ def test_a_place_is_found_by_name_and_by_coordinates(page: Page) -> None:
         expect(page.get_by_text(f"Nothing on this map is called “{nowhere}”.")).to_be_visible()
 
 
-def until_named(page: Page, place: tuple[float, float], name: str) -> None:
-    """Move over the place until the map has loaded its features."""
-    for step in range(SECONDS // 500):
-        page.mouse.move(place[0] + step % 2, place[1])
-        page.wait_for_timeout(500)
-        if name in page.locator(".under-pointer").inner_text():
-            return
-    pytest.fail(f"{name} is not there")
+@dataclass(frozen=True)
+class Parks:
+    """The map of an order round Ojców and Gorce, with both parks in view, and where these are on the page's map."""
+
+    VIEW: ClassVar = "#9/49.9/19.9"
+    page: Page
+    outlines: Mapping[str, BaseGeometry]
+
+    @classmethod
+    def shown(cls, page: Page) -> "Parks":
+        page.goto(f"{ORDER}{cls.VIEW}")
+        items = page.request.get("/collections/parks/items?f=json").json()["features"]
+        outlines = {each["properties"]["name"].split()[0]: shape(each["geometry"]) for each in items}
+        return cls(page, {name: outlines[name] for name in ("Ojcowski", "Gorczański")})
+
+    def click(self, name: str) -> None:
+        """Click a park once the map has loaded it; where other things of the page are is left to the browser."""
+        land, place = self.page.locator(".land-map"), self._place(name)
+        for step in range(SECONDS // 250):
+            land.hover(position={"x": place["x"] + step % 2, "y": place["y"]})
+            if name in self.page.locator(".under-pointer").inner_text():
+                break
+            self.page.wait_for_timeout(250)
+        land.click(position=place)
+
+    def _place(self, name: str) -> Position:
+        box = self.page.locator(".land-map").bounding_box()
+        assert box
+        inside = self.outlines[name].representative_point()
+        points = [_on_the_world(latitude, longitude) for latitude, longitude in ((49.9, 19.9), (inside.y, inside.x))]
+        (middle_x, middle_y), (x, y) = points
+        return {"x": box["width"] / 2 + x - middle_x, "y": box["height"] / 2 + y - middle_y}
 
 
-def test_a_feature_is_picked_by_a_click_as_the_area_of_an_order(page: Page) -> None:
-    page.goto(f"{ORDER}{AT_OJCOW}")
-    area, land = page.locator("[data-area]"), page.locator(".land-map")
-    page.locator(".under-pointer").wait_for(state="attached")
-    box = land.bounding_box()
-    assert box
-    middle = {"x": box["width"] / 2, "y": box["height"] / 2}
-    until_named(page, (box["x"] + middle["x"], box["y"] + middle["y"]), "Ojcowski")
+def _on_the_world(latitude: float, longitude: float) -> tuple[float, float]:
+    """Return the pixel in the Web Mercator world of zoom 9, of which a tile has 256."""
+    size, radians = 256 * 2**9, math.radians(latitude)
+    return size * (longitude / 360 + 0.5), size * (0.5 - math.asinh(math.tan(radians)) / math.tau)
 
-    def click(position: dict[str, float]) -> None:
-        """Click there, wherever the estimate has moved the map; two clicks at once are a double click, which zooms."""
-        page.wait_for_timeout(1000)
-        land.click(position={"x": position["x"], "y": position["y"]})
 
-    click(middle)
+def test_several_features_are_picked_by_clicks_into_one_order(page: Page) -> None:
+    parks = Parks.shown(page)
+    area, pick = page.locator("[data-area]"), page.get_by_role("button", name="Pick from the map")
+    pick.click()
+    parks.click("Ojcowski")
+    expect(area).to_have_value(re.compile("^{.type.:.MultiPolygon"))
+    parks.click("Gorczański")
+    expect(area).to_have_value(re.compile("^{.type.:.FeatureCollection"))
+    chosen = unary_union([shape(each["geometry"]) for each in json.loads(area.input_value())["features"]])
+    assert chosen.symmetric_difference(unary_union(list(parks.outlines.values()))).area < 1e-6
+    expect(page.get_by_role("status")).to_contain_text("km²")
+    parks.click("Ojcowski")
+    expect(area).to_have_value(re.compile("^{.type.:.MultiPolygon"))
+    assert shape(json.loads(area.input_value())).distance(parks.outlines["Gorczański"]) == 0
+    page.get_by_role("button", name="Undo").click()
+    expect(area).to_have_value(re.compile("^{.type.:.FeatureCollection"))
+    page.get_by_role("button", name="Order", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.wait_for_selector("text=Ready to download")
+
+
+def test_a_click_picks_nothing_until_it_is_asked_for(page: Page) -> None:
+    parks = Parks.shown(page)
+    area, pick = page.locator("[data-area]"), page.get_by_role("button", name="Pick from the map")
+    parks.click("Ojcowski")
+    page.wait_for_timeout(1000)
     expect(area).to_have_value("")
-    page.get_by_role("button", name="Pick from the map").click()
-    click(middle)
+    pick.click()
+    parks.click("Ojcowski")
     expect(area).not_to_have_value("")
-    park = json.loads(area.input_value())
-    assert park["type"].endswith("Polygon")
 
 
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
