@@ -35,10 +35,10 @@ _SLOW = 240
 
 
 class Airflow:
-    """A running Airflow; `url`, `username` and `password` are what the server is told, `operator` may do everything.
+    """A running Airflow; `url`, `username` and `password` are the server's settings, `operator` has all rights.
 
     `state` is the server's state folder, `database_url` its database, `server_bind` the address that Airflow's plugin
-    tells news to, signed with `key`; `environment` is that of Airflow's processes. With a `broker` Celery runs
+    sends events to, signed with `key`; `environment` is that of Airflow's processes. With a `broker` Celery runs
     the tasks; `more` are settings that differ.
     """
 
@@ -60,7 +60,7 @@ class Airflow:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def _environment(self) -> dict[str, str]:
-        """Return the settings of deploy/airflow, with this machine's places in them."""
+        """Return the settings of deploy/airflow, with the paths of this machine."""
         here = {
             "AIRFLOW_HOME": str(self.folder),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database("airflow").replace("://", "+psycopg2://"),
@@ -173,9 +173,9 @@ class Airflow:
         return done.stdout
 
     def start(self, component: str, *command: str) -> None:
-        """Begin a process: `api-server`, `scheduler`, `dag-processor`, or another command by a name of the caller's.
+        """Start a process: `api-server`, `scheduler`, `dag-processor`, or another command under a name of the caller's.
 
-        `wait` waits until it is there.
+        `wait` waits until it runs.
         """
         with self.log(component).open("ab") as log:
             self._running[component] = subprocess.Popen(
@@ -196,7 +196,7 @@ class Airflow:
         process.wait(60)
 
     def pid(self, component: str) -> int:
-        """Return the id of a process, whose children are all of the component's."""
+        """Return the id of a process that has all processes of the component as children."""
         return self._running[component].pid
 
     def lives(self, component: str) -> bool:
@@ -243,9 +243,9 @@ class Airflow:
         return f"not read: {unread}" if unread else ""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask Airflow's API (below /api/v2) as its operator; return the JSON. Fails where the answer is no success.
+        """Send a request to Airflow's API (below /api/v2) as its operator; return the JSON. Fails unless it succeeds.
 
-        A change that meets the scheduler's own is 500, as PostgreSQL ends one of two that wait for each other.
+        A change during one by the scheduler may be 500, because PostgreSQL ends one of two deadlocked transactions.
         """
         address, headers = f"{self.url}/api/v2{path}", {"authorization": f"Bearer {self._token}"}
         for _ in range(5):
@@ -262,7 +262,7 @@ class Airflow:
         return str(answer.raise_for_status().json()["access_token"])
 
     def begin(self, dag: str, run: str, conf: Mapping[str, Any] | None = None) -> None:
-        """Begin a run."""
+        """Start a run."""
         self.ask("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "dag_run_id": run, "conf": conf or {}})
 
     def ended(self, dag: str, run: str, *, within: float = 60) -> str:
@@ -274,7 +274,7 @@ class Airflow:
         return str(state)
 
     def connect(self, connection: str, url: str) -> None:
-        """Give Airflow a connection by HTTP, such as to a stand-in of an outer service, in place of the one it has."""
+        """Set a connection of Airflow by HTTP, such as to a stand-in for an external service."""
         scheme, _, place = url.partition("://")
         host, _, port = place.partition(":")
         body = {"connection_id": connection, "conn_type": "http", "schema": scheme, "host": host, "port": int(port)}
@@ -282,7 +282,7 @@ class Airflow:
         self.ask("POST", "/connections", body)
 
     def disconnect(self, connection: str) -> None:
-        """Take a connection from Airflow where it has it."""
+        """Delete a connection of Airflow, if it exists."""
         if connection in self._connections():
             self.ask("DELETE", f"/connections/{connection}")
 

@@ -1,4 +1,4 @@
-"""Chromium without a screen."""
+"""Chromium, headless."""
 
 import os
 import shutil

@@ -53,7 +53,7 @@ StartServer = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a state folder with the sample's products; all processes copy those that the first one makes."""
+    """Return a state folder with the sample's products; the first test process makes them, the others copy them."""
     state = tmp_path_factory.mktemp("sample state")
     base = tmp_path_factory.getbasetemp()
     made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made sample"
@@ -66,14 +66,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
-    """Return a real Keycloak with the committed realm, the same for all tests; add users of your own names to it."""
+    """Return a real Keycloak with the committed realm, shared by all tests; add users with unique names to it."""
     with start_keycloak(tmp_path_factory.mktemp("keycloak")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def airflow(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    """Return a real Airflow with our DAGs and settings, the same for all tests; its state folder has the sample."""
+    """Return a real Airflow with our DAGs and settings, shared by all tests; its state folder has the sample."""
     with start_airflow(tmp_path_factory.mktemp("airflow")) as running:
         shutil.copytree(sample / "sample", running.state / "sample")
         yield running
@@ -81,14 +81,14 @@ def airflow(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """Return a real RabbitMQ, the same for all tests; use a virtual host or names of your own in it."""
+    """Return a real RabbitMQ, shared by all tests; use a separate virtual host or unique names in it."""
     with start_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Return a real PostgreSQL, the same for all tests; make a database of your own in it."""
+    """Return a real PostgreSQL, shared by all tests; create a separate database in it."""
     with start_postgres() as running:
         yield running
 
@@ -128,7 +128,7 @@ def configuration(sample: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
 
 @pytest.fixture
 def make_app(configuration: dict[str, Any], tmp_path: Path) -> MakeApp:
-    """Return a factory: each keyword is a concern with its settings, such as `server={"requests": 1}`."""
+    """Return a factory; each keyword is a settings class with its values, such as `server={"requests": 1}`."""
 
     def make(given: dict[str, Any] | None = None, **settings: dict[str, Any]) -> Starlette:
         return application(given or configuration, **{"state": {"dir": tmp_path / "state"}, **settings})
@@ -137,7 +137,7 @@ def make_app(configuration: dict[str, Any], tmp_path: Path) -> MakeApp:
 
 
 def application(configuration: dict[str, Any], **settings: dict[str, Any]) -> Starlette:
-    """Return the application with these settings of concerns, of which `state` is one; without `auth` it is open."""
+    """Return the application with these settings by class, `state` included; without `auth` it is open."""
     chosen: dict[str, dict[str, Any]] = {"server": {"url": URL}, "auth": {"open": True}}
     for concern, changed in settings.items():
         chosen[concern] = {**chosen.get(concern, {}), **changed}
@@ -153,7 +153,7 @@ type Variables = frozenset[tuple[str, str]]
 
 
 def _variables() -> Variables:
-    """Return the variables that configure the server; cached settings are valid while these stay the same."""
+    """Return the variables that configure the server; cached settings are valid while these are unchanged."""
     return frozenset(item for item in os.environ.items() if item[0].startswith("LANDCAST_"))
 
 
@@ -169,7 +169,7 @@ def _of_environment(kind: type[BaseSettings], _: Variables) -> BaseSettings:
 
 @pytest.fixture
 def client(make_app: MakeApp) -> Iterator[TestClient]:
-    """Return a client of the application; it follows no redirect and asks by another host than the public one."""
+    """Return a client of the application; it follows no redirect and uses another host than the public one."""
     app = make_app()
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False, headers={"accept": "*/*"}) as made:
         yield made

@@ -1,4 +1,4 @@
-"""Processors shared as systemd shares them: a control group for each process of Airflow, with its unit's weight."""
+"""CPU shares like systemd's: a control group for each process of Airflow, with the weight of its unit."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ _TICK = 0.05
 
 @contextmanager
 def weighed(component: str, leader: int) -> Iterator[None]:
-    """Give a component of Airflow and its children the CPUWeight of its unit. Needs root."""
+    """Give a component of Airflow and its children the CPUWeight of its unit. Requires root."""
     older = (_ROOT / "cpu").is_dir()
     home = _ROOT / "cpu" if older else _ROOT
     group = home / f"landcast-test-{leader}"

@@ -1,4 +1,4 @@
-"""Where the tests of both databases keep things, and how they look at them past the program."""
+"""The databases of tests for both SQLite and PostgreSQL, with direct access to their rows."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class DatabaseOf(Protocol):
         """Return the database as for another process, with its own connections."""
 
     def run(self, statement: str, **values: Any) -> list[Any]:
-        """Run a statement past the program; return its rows."""
+        """Run a statement directly; return its rows."""
 
 
 class SqliteDatabase:
@@ -69,7 +69,7 @@ class PostgresDatabase:
 
 @contextmanager
 def given_database(request: pytest.FixtureRequest, path: Path) -> Iterator[DatabaseOf]:
-    """Give the database that the fixture's parameter names: the file, or an empty one of the test's own."""
+    """Yield the database that the fixture's parameter names: the file, or an empty one of PostgreSQL."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield SqliteDatabase(path)
         return

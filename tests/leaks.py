@@ -1,9 +1,8 @@
-"""No secret that the tests make is in a log: all logged lines are searched after the last test.
+"""No secret of the tests is in a log: all logged lines are searched after the last test.
 
-What is read: the log of this process, as the server's own formatter writes it, and every log of a server or a worker: a
-file named `*.log` or `log` below pytest's folder. What is looked for: each secret that this process made or was given
-(tokens, API keys, tickets, sessions, client secrets), by its own text; and whatever has the form of one, since servers
-of their own processes make some too.
+The logs are that of this process, as the server's formatter writes it, and those of servers and workers: files named
+`*.log` or `log` below pytest's folder. The secrets are those that this process made or received (tokens, API keys,
+tickets, sessions, client secrets), and every text of their format, since servers in other processes make some too.
 """
 
 import functools
@@ -35,7 +34,7 @@ _FORMS = re.compile(
 
 
 class _Written(logging.StreamHandler[TextIO]):
-    """Of a class of its own, so that no server takes it for its own and writes it in the background."""
+    """A separate class, so that no server replaces it by its background handler."""
 
 
 class Leaks:
@@ -49,12 +48,12 @@ class Leaks:
         self._handler.setFormatter(JsonFormatter())
 
     def know(self, secret: str) -> None:
-        """Search for this secret too; the claims and the signature of a token are secret, its header is not."""
+        """Search for this secret too; of a token, the claims and the signature are secret, the header is not."""
         parts = secret.split(".")[1:] if secret.startswith("eyJ") else [re.sub(r"^lc_\w{12}_", "", secret)]
         self._secrets |= {part for part in parts if len(part) >= _WINDOW}
 
     def listen(self) -> None:
-        """Write lines that are logged from now on; a test may have removed the root logger's handlers."""
+        """Record lines from now on; a test may have removed the root logger's handlers."""
         root = logging.getLogger()
         if self._handler not in root.handlers:
             root.addHandler(self._handler)
@@ -62,7 +61,7 @@ class Leaks:
             logging.getLogger(name).setLevel(logging.INFO)
 
     def watch(self) -> Callable[[], None]:
-        """Know each secret that the code makes from now on; return what ends that."""
+        """Record each secret that the code makes from now on; return a function that stops it."""
         undo = [
             _told(auth.keys.store, "new_key", lambda key: self.know(key.text)),
             _told(auth.sessions, "new_secret", self.know),
@@ -84,7 +83,7 @@ class Leaks:
             self.know(answer.get(name, ""))
 
     def found(self, folder: Path) -> list[str]:
-        """Return the lines, of all logs below the folder, that hold a secret."""
+        """Return the lines with a secret of all logs below the folder."""
         self._stream.flush()
         beginnings = {secret[at : at + _WINDOW] for secret in self._secrets for at in (0, len(secret) - _WINDOW)}
         return [f"{path}: {line}" for path in _logs(folder) for line in _lines(path) if _holds(line, beginnings)]
@@ -108,7 +107,7 @@ def _told(owner: Any, name: str, tell: Callable[[Any], None]) -> Callable[[], No
 
 
 def _logs(folder: Path) -> Iterator[Path]:
-    """Yield the logs below the folder, but for those of Keycloak, which are no matter of ours."""
+    """Yield the logs below the folder, except those of Keycloak, which is not our program."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "keycloak"))]
         yield from (Path(place, name) for name in names if name == "log" or name.endswith(".log"))

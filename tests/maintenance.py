@@ -45,7 +45,7 @@ class Program:
             self.process.wait(60)
 
     def kill_alone(self) -> None:
-        """Kill the first process only: what it began finds out by itself."""
+        """Kill the first process only; its children notice by themselves."""
         assert self.process is not None
         self.process.kill()
 
@@ -63,7 +63,7 @@ class Tender:
         self._lock = Lock()
 
     def tend(self) -> None:
-        """Look once."""
+        """Check the units once."""
         with self._lock:
             for name, unit in self.units.items():
                 if unit.lives():
@@ -79,7 +79,7 @@ class Tender:
 
 @contextmanager
 def tended(units: Mapping[str, Unit]) -> Iterator[Tender]:
-    """Look after units that run, until the end."""
+    """Restart running units when they end, until the context ends."""
     tender, over = Tender(units), Event()
 
     def run() -> None:

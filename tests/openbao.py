@@ -75,7 +75,7 @@ class OpenBao:
         pytest.fail("OpenBao's key-value engine does not take a secret")
 
     def start(self) -> None:
-        """Start the server, which is sealed then."""
+        """Start the server, sealed."""
         with (self._folder / "openbao.txt").open("ab") as log:
             self._process = subprocess.Popen(
                 [program(), "server", f"-config={self._folder / 'bao.hcl'}"], stdout=log, stderr=log
@@ -102,7 +102,7 @@ class OpenBao:
         self._process.wait()
 
     def back(self) -> None:
-        """Start it again after `kill`, with its data."""
+        """Restart it after `kill`, with its data."""
         self.start()
         self.unseal()
 
@@ -111,7 +111,7 @@ class OpenBao:
         self._process.send_signal(number)
 
     def ask(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
-        """Ask its API, as root unless a token is given."""
+        """Call its API, as root unless a token is given."""
         request = urllib.request.Request(  # noqa: S310  ours
             f"{self.url}/v1/{path}",
             None if body is None else json.dumps(body).encode(),
@@ -132,7 +132,7 @@ class OpenBao:
         self.ask("POST", f"secret/data/{path}", {"data": values})
 
     def approle(self, name: str, rules: str, *, ttl: str = "1h", max_ttl: str = "2h") -> dict[str, str]:
-        """Make a role with a policy of these rules; return the settings of a login."""
+        """Create a role with a policy of these rules; return the settings of its login."""
         self.ask("PUT", f"sys/policies/acl/{name}", {"policy": rules})
         times = {"token_ttl": ttl, "token_max_ttl": max_ttl}
         self.ask("POST", f"auth/approle/role/{name}", {"token_policies": [name], **times})
@@ -143,7 +143,7 @@ class OpenBao:
     def database(self, role: str, url: str, *, ttl: str, max_ttl: str, thrown_out: bool = True) -> str:
         """Lend users of a PostgreSQL by the administrator in the URL; return the path of the credentials.
 
-        Connections of an expired user are closed (`thrown_out`), or go on without rights, as in docs/secrets.md.
+        Connections of an expired user are closed (`thrown_out`), or continue without rights, as in docs/secrets.md.
         """
         parts = urlsplit(url)
         connection = {

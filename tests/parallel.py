@@ -1,8 +1,8 @@
-"""The tests in several processes at once, by pytest-xdist: `pytest -n auto`. Without `-n` it is one process, as ever.
+"""Run the tests in several processes, by pytest-xdist: `pytest -n auto`. Without `-n` there is one process.
 
-A file is run by one process, whole, so what it makes for all of its tests is made once. All files that use a costly
-service go to the same process, so that a run has one of it; a test says nothing for that, the fixture that it asks for
-does. What else must not happen at once says so: `pytestmark = pytest.mark.xdist_group("a name")`.
+All tests of a file run in one process, so its fixtures are made once. All files that use a costly service run in the
+same process, so a run starts the service once; this follows from the fixtures. Other tests that must not run at the
+same time are marked: `pytestmark = pytest.mark.xdist_group("a name")`.
 """
 
 import gc
@@ -16,19 +16,19 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 SERVICES = ("keycloak", "rabbitmq", "airflow")
-"""The fixtures of costly services, each the name of a group; a file that uses several is of the last one's."""
+"""The fixtures of costly services, each the name of a group; a file that uses several is in the group of the last."""
 LONGEST = "airflow"
-"""The service whose tests only `make test-full` runs: it takes a third of a core, and seconds for each task."""
+"""The service whose tests only `make test-full` runs: it uses a third of a core, and seconds for each task."""
 _MOST = 4
 _GROUPS = "landcast/groups"
 _OF_FILES = pytest.StashKey[dict[str, str]]()
 
 
 class FileScheduling(LoadFileScheduling):
-    """As `--dist=loadfile`, but all files of a group go to one process.
+    """Like `--dist=loadfile`, but all files of a group run in one process.
 
-    That of `--dist=loadgroup` shares out what is of no group by single tests; and xdist 3.8 forgets the groups with
-    pytest 9.2, as they are to be in the tests' names. Those who collect the tests tell them by pytest's cache.
+    The scheduler of `--dist=loadgroup` distributes tests without a group one by one, and xdist 3.8 loses the groups
+    with pytest 9.2, as it reads them from the tests' names. Here the collecting process passes them in pytest's cache.
     """
 
     @cached_property
@@ -50,15 +50,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileSch
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are cores, as some wait for services, and no more than these and long files keep busy.
+    """Return one more than the number of cores, as some processes wait for services, and at most four.
 
-    PYTEST_XDIST_AUTO_NUM_WORKERS, xdist's own variable, says otherwise.
+    xdist's variable PYTEST_XDIST_AUTO_NUM_WORKERS overrides it.
     """
     return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(len(os.sched_getaffinity(0)) + 1, _MOST))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group the files by their services; long ones start first, so that nothing waits for them at the end."""
+    """Group the files by their services; long ones start first, so that the run does not wait for them at its end."""
     for item in items:
         if LONGEST in getattr(item, "fixturenames", ()):
             item.add_marker("full")
@@ -72,14 +72,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Take all that was imported and collected from the garbage collector, which else goes over it again and again."""
+    """Exclude imported and collected objects from garbage collection, which would visit them again and again."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """End costly services after the last test of their group: an Airflow that does nothing takes a third of a core."""
+    """End costly services after the last test of their group: an idle Airflow uses a third of a core."""
     yield
     groups = item.config.stash.get(_OF_FILES, {})
     group = groups.get(_file(item))

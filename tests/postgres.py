@@ -34,20 +34,20 @@ class Postgres:
         self._emptied: list[str] = []
 
     def empty(self) -> str:
-        """Make a database without anything in it; return its URL."""
+        """Create an empty database; return its URL."""
         name = next(self._names)
         self.run(self.url, f"create database {name}")
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
 
     def spatial(self) -> str:
-        """Make a database with PostGIS in it, which a superuser alone may install; return its URL."""
+        """Create a database with PostGIS, which only a superuser can install; return its URL."""
         made = self.empty()
         admin = made.replace("//landcast:", "//postgres:")
         self.run(admin, "set client_min_messages = error; create extension postgis")
         return made
 
     def migrated(self) -> str:
-        """Return a database with our schema and nothing in it, which nobody else uses; give it back."""
+        """Return a database with our schema and no rows, for this caller alone; call `give_back` afterwards."""
         if self._emptied:
             return self._emptied.pop()
         made = self.empty()
@@ -55,12 +55,12 @@ class Postgres:
         return made
 
     def give_back(self, url: str) -> None:
-        """Empty a database, which takes a tenth of the time that making one does."""
+        """Empty a database for the next caller; creating one takes ten times as long."""
         self.run(url, f"set lock_timeout = '5s'; truncate {_TABLES} restart identity")
         self._emptied.append(url)
 
     def run(self, url: str, statement: str) -> list[tuple[object, ...]]:
-        """Run a statement by itself; return its rows."""
+        """Run a statement in autocommit mode; return its rows."""
         with closing(psycopg2.connect(url)) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
@@ -113,7 +113,7 @@ class Cluster:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End the server as a crash does, where it lives; its children notice and end too."""
+        """End the server like a crash, if it runs; its children notice and end too."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
@@ -131,7 +131,7 @@ class Cluster:
             self._process.wait(60)
 
     def admit(self) -> None:
-        """Make the user that we connect as."""
+        """Create the user of our connections."""
         admin = self.url.replace("//landcast:", "//postgres:")
         Postgres(admin).run(admin, f"create role landcast login createdb createrole password '{_PASSWORD}'")
 
@@ -181,7 +181,7 @@ def start_postgres() -> Iterator[Postgres]:
 
 
 def program(name: str) -> str:
-    """Return a program of PostgreSQL, which Debian puts on no PATH."""
+    """Return a program of PostgreSQL, which Debian does not put on the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     program = shutil.which(name) or (str(found[-1]) if found else None)
     if program is None:

@@ -47,7 +47,7 @@ class RabbitMQ:
         """The daemon that Erlang finds nodes by; it would start one that outlives it."""
 
     def start(self) -> None:
-        """Start it, and wait until it takes logins."""
+        """Start it, and wait until it accepts logins."""
         if self._names is None:
             self._names = subprocess.Popen(["epmd"], env=self._environment)
         (self._folder / "plugins").write_text("[].\n")
@@ -71,14 +71,14 @@ class RabbitMQ:
         return True
 
     def kill(self) -> None:
-        """Kill it as a failing machine would."""
+        """Kill it, like a failing machine."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def end(self) -> None:
-        """Kill it, and the daemon beside it."""
+        """Kill it and its daemon."""
         self.kill()
         if self._names is not None:
             self._names.kill()

@@ -1,4 +1,4 @@
-"""Kills sessions of processes, as systemd does a control group; as a program, when its standard input ends."""
+"""Kills sessions of processes, like systemd a control group; as a program, when its standard input ends."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import psutil
 
 
 def kill_session(leader: int) -> None:
-    """Kill a process that began a session, and all in the session, also those whose parent is gone."""
+    """Kill the leader of a session and all processes in it, also those whose parent has ended."""
     while found := [process for process in psutil.process_iter() if _is_of(process.pid, leader) and lives(process)]:
         for process in found:
             with suppress(psutil.NoSuchProcess):
@@ -19,7 +19,7 @@ def kill_session(leader: int) -> None:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Return whether a process is more than an entry that nobody has asked for yet."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -27,7 +27,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def kill_sessions(folder: Path) -> None:
-    """Kill what the folder's files `….pid` name."""
+    """Kill the sessions that the folder's files `….pid` name."""
     for path in folder.glob("*.pid"):
         kill_session(int(path.read_text()))
         path.unlink()

@@ -32,5 +32,5 @@ OURS = Registry(
 
 
 def work_of(process: str) -> Work:
-    """Return the work of a process of ours."""
+    """Return the work of one of our processes."""
     return OURS[process].find_work()

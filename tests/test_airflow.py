@@ -1,4 +1,4 @@
-"""The Airflow that the tests have: as deploy/airflow sets it up, killed and started again."""
+"""The Airflow of the tests: as deploy/airflow sets it up, killed and restarted."""
 
 import psutil
 import pytest

@@ -1,4 +1,4 @@
-"""The folders import only what the architecture lets them."""
+"""Each folder imports only the folders that the architecture allows."""
 
 import ast
 import importlib.metadata
@@ -25,7 +25,7 @@ WITHOUT_PYGEOAPI = ("products", "sql", "auth", "orchestration")
 
 
 def imports_of(folder: str) -> dict[str, set[str]]:
-    """Return the top-level packages that each module of the folder imports, wherever in it."""
+    """Return the top-level packages that each module of the folder imports, also inside functions."""
     found: dict[str, set[str]] = {}
     for path in Path(folder).rglob("*.py"):
         names: set[str] = set()

@@ -1,4 +1,4 @@
-"""What the whole run is searched by finds a secret where there is one."""
+"""The search of the logs finds a secret."""
 
 import logging
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Every reader of a caller's text takes time as the text is long: twice the text at most 2.5 times the time.
+"""Every reader of a caller's text takes linear time: for twice the text at most 2.5 times the time.
 
-Each is given what its kind of reader is slow at: repeated separators, openings that are never closed, blanks, long
-words, many short ones. `thread_time` counts this thread alone; the collector of garbage would count other objects too.
+Each reader gets texts that are slow for its kind: repeated separators, unclosed brackets, blanks, long words, many
+short ones. `thread_time` measures this thread alone; garbage collection is off, as it would visit other objects too.
 """
 
 import ctypes
@@ -314,7 +314,7 @@ CASES: Sequence[tuple[Read, str, str, str]] = [
 
 @pytest.fixture(scope="module", autouse=True)
 def undisturbed() -> Iterator[None]:
-    """Collect no garbage, and keep freed memory: above a size glibc gives it back, and each page costs anew."""
+    """Disable garbage collection, and retain freed memory, as glibc returns large blocks and new pages take time."""
     libc = ctypes.CDLL(None)
     gc.disable()
     libc.mallopt(_MMAP_THRESHOLD, 1 << 25)
@@ -334,7 +334,7 @@ def seconds(read: Read, text: str) -> float:
 
 
 def growth(read: Read, before: str, repeated: str, after: str) -> float:
-    """Return how many times longer twice the text takes, best of up to five each; 0 where the longest is quick."""
+    """Return the ratio of times for twice the text, the best of up to five each; 0 if the longest text is quick."""
 
     def made(times: int) -> str:
         return before + repeated * times + after
@@ -352,7 +352,7 @@ def growth(read: Read, before: str, repeated: str, after: str) -> float:
 
 
 def ratio(measured: Sequence[tuple[float, float]]) -> float:
-    """Return how the best of twice the text compares with the best of once."""
+    """Return the ratio of the best times of twice and once the text."""
     return min(twice for _, twice in measured) / min(once for once, _ in measured)
 
 

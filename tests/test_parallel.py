@@ -1,4 +1,4 @@
-"""In several processes the tests prove what they do in one: real runs of pytest over small files."""
+"""The tests run in several processes as in one: real runs of pytest with small files."""
 
 import socket
 import subprocess
@@ -53,7 +53,7 @@ _OURS = ("auth/keycloak.py", "leaks.py", "parallel.py", "ports.py", "watching.py
 
 
 def run(folder: Path, *arguments: str, **files: str) -> "subprocess.CompletedProcess[str]":
-    """Run these tests as the project's own are run, with the parts of its `tests` that matter here."""
+    """Run these tests like those of the project, with the relevant parts of its `tests`."""
     (folder / "tests" / "auth").mkdir(parents=True)
     for name in _OURS:
         (folder / "tests" / name).symlink_to(Path("tests", name).resolve())
@@ -66,7 +66,7 @@ def run(folder: Path, *arguments: str, **files: str) -> "subprocess.CompletedPro
 
 
 def test_a_file_is_run_by_one_process_and_those_with_a_service_by_the_same(tmp_path: Path) -> None:
-    """More processes than cores, so that each takes what comes next."""
+    """There are more processes than cores, so that each takes the next file."""
     files = {f"test_plain_{number}": _PLAIN for number in range(6)}
     files |= {f"test_grouped_{number}": _GROUPED for number in range(3)}
     done = run(tmp_path, "-n3", **files, test_people=_SERVED, test_matrix=_SERVED, test_readme=_LONG)
@@ -88,7 +88,7 @@ def _first(seen: list[list[str]], process: str) -> list[str]:
 
 
 def _last(seen: list[list[str]], name: str) -> int:
-    """Return after how many others of its process the last of a name is."""
+    """Return the number of tests that the process runs before the last one of a name."""
     [process] = {each for each, other in seen if other == name}
     names = [other for each, other in seen if each == process]
     return len(names) - 1 - names[::-1].index(name)

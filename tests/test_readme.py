@@ -1,4 +1,4 @@
-"""What the README says, done word for word: its two commands in a fresh folder, its order with curl and in Python."""
+"""The examples of the README, executed literally: two commands in a new folder, an order with curl and in Python."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def block(heading: str, language: str) -> str:
 
 
 def fresh_copy(folder: Path) -> Path:
-    """Copy what a clone would hold, the uncommitted included."""
+    """Copy the files of a clone, including uncommitted changes."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True
     ).stdout.decode()
@@ -86,7 +86,7 @@ def members(archive: Path) -> set[str]:
 
 @pytest.fixture
 def busy(made_run: tuple[str, Path]) -> str:
-    """Return the address of the server, whose one place for orders is taken for some seconds."""
+    """Return the address of the server while its only slot for orders is occupied for some seconds."""
     url, _ = made_run
     order = {"inputs": {"product": "Vector", "aoi": {"bbox": [19.6, 49, 21, 50.5]}}}
     headers = {"Content-Type": "application/json"}

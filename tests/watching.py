@@ -13,7 +13,7 @@ _LEAKED = pytest.StashKey[list[str]]()
 
 @pytest.fixture(scope="session", autouse=True)
 def leaks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaks]:
-    """Return what watches that no secret of the run is logged; the run fails at its end where one was."""
+    """Return the recorder of secrets; the run fails at its end if one is in a log."""
     watching = Leaks(tmp_path_factory.mktemp("process") / "tests.log")
     request.config.stash[_LEAKS] = watching
     undo = watching.watch()
@@ -47,7 +47,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was found."""
+    """Show the findings."""
     if found := config.stash.get(_LEAKED, []):
         terminalreporter.section("secrets in logs", red=True)
         for line in found[:50]:

@@ -25,7 +25,7 @@ def rsa_key(bits: int = 2048) -> RSAPrivateKey:
 
 @cache
 def first_key() -> RSAPrivateKey:
-    """Return the key that every issuer starts with; to make one takes longer than most tests."""
+    """Return the key that every issuer starts with; making one takes longer than most tests."""
     return rsa_key()
 
 
@@ -51,7 +51,7 @@ def signed(claims: dict[str, Any], key: PrivateKey, *, algorithm: str = "RS256",
 
 
 class FakeIssuer:
-    """Publishes `jwks`; `answers` replaces the answer of a path, `delay` delays every answer, `asked` counts them."""
+    """Publishes `jwks`; `answers` replaces the response of a path, `delay` delays each, `asked` counts the requests."""
 
     def __init__(self) -> None:
         self.key = first_key()
@@ -66,7 +66,7 @@ class FakeIssuer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def claims(self, **changed: Any) -> dict[str, Any]:
-        """Return what Keycloak would write; a claim given as None is left out."""
+        """Return the claims as Keycloak writes them; a claim given as None is left out."""
         now = int(time.time())
         usual = {
             "iss": self.url,

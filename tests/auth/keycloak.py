@@ -27,7 +27,7 @@ _OPTIONS = ["--optimized", "--import-realm", "--cache=local", "--http-enabled=tr
 
 
 class Keycloak:
-    """A running Keycloak; `issuer` is the realm's address, `admin` asks the realm's administration."""
+    """A running Keycloak; `issuer` is the realm's address, `admin` calls the realm's administration API."""
 
     def __init__(self, url: str, *, realm: str = "landcast", admin: str, password: str) -> None:
         self.url = url
@@ -38,14 +38,14 @@ class Keycloak:
         self._admin_until = 0.0
 
     def admin(self, method: str, path: str = "", body: Any = None) -> Any:
-        """Ask the realm's administration, such as `GET`, `/users`; return the JSON, or the new thing's id."""
+        """Call the realm's administration API, such as `GET`, `/users`; return the JSON, or a new resource's id."""
         return self._ask_admin(method, f"/admin/realms/{self.realm}{path}", body)
 
     def add_realm(self, realm: dict[str, Any]) -> None:
         self._ask_admin("POST", "/admin/realms", {**realm, "realm": self.realm})
 
     def prepare(self) -> None:
-        """Add what only tests need: a client that gets tokens by user name and password."""
+        """Add a client for the tests, which gets tokens by user name and password."""
         scopes = ["basic", "profile", "email", "roles", "groups", "landcast"]
         client = {
             "clientId": "test-login",
@@ -93,7 +93,7 @@ class Keycloak:
         return found
 
     def grant(self, user: str, *roles: str) -> None:
-        """Give a user, by id, roles of the realm."""
+        """Give roles of the realm to the user with this id."""
         self.admin("POST", f"/users/{user}/role-mappings/realm", self._roles(*roles))
 
     def withdraw(self, user: str, *roles: str) -> None:
@@ -107,11 +107,11 @@ class Keycloak:
         return found
 
     def service_account(self, client_id: str) -> str:
-        """Return the id of the user that a client is."""
+        """Return the id of a client's service account."""
         return str(self.admin("GET", f"/clients/{self.client(client_id)['id']}/service-account-user")["id"])
 
     def tokens(self, user: str, scope: str = "openid", *, client: str = "test-login") -> dict[str, Any]:
-        """Log in; return what the token endpoint answers: access_token, id_token, refresh_token, …"""
+        """Log in; return the response of the token endpoint: access_token, id_token, refresh_token, …"""
         login = {"grant_type": "password", "client_id": client, "username": user, "password": user, "scope": scope}
         return self.token_endpoint(**login)
 
@@ -147,7 +147,7 @@ class Keycloak:
             self.admin("DELETE", f"/components/{one['id']}")
 
     def publish(self, key: RSAPrivateKey) -> str:
-        """Publish a key of the test as one of the realm's own, of least priority; return its `kid`."""
+        """Publish a key of the test as a key of the realm with the lowest priority; return its `kid`."""
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
         made = self.admin(
             "POST",
@@ -162,7 +162,7 @@ class Keycloak:
         return next(str(one["kid"]) for one in self.admin("GET", "/keys")["keys"] if one["providerId"] == made)
 
     def public_key(self, kid: str) -> str:
-        """Return a key of the realm as PEM, as anybody may have it."""
+        """Return a public key of the realm as PEM."""
         found = next(one for one in self.admin("GET", "/keys")["keys"] if one["kid"] == kid)
         return f"-----BEGIN PUBLIC KEY-----\n{found['publicKey']}\n-----END PUBLIC KEY-----\n"
 
@@ -184,7 +184,7 @@ class Keycloak:
 
 
 class OwnKeycloak(Keycloak):
-    """A Keycloak that the tests start, and may kill and start again; its state is in `folder`."""
+    """A Keycloak that the tests start, kill and restart; its state is in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         if not (HOME / "bin" / "kc.sh").exists():
@@ -200,7 +200,7 @@ class OwnKeycloak(Keycloak):
         (folder / "data" / "import" / REALM.name).write_bytes(REALM.read_bytes())
 
     def start(self) -> float:
-        """Start it and wait until it answers; return the seconds that took."""
+        """Start it and wait until it answers; return the duration in seconds."""
         begin = time.monotonic()
         command = [str(HOME / "bin" / "kc.sh"), f"-Dkc.home.dir={self._folder}", "start", *_OPTIONS]
         environment = {
@@ -221,7 +221,7 @@ class OwnKeycloak(Keycloak):
         return time.monotonic() - begin
 
     def kill(self) -> None:
-        """End it without a word, as a lack of memory or of power would."""
+        """Kill it, as a lack of memory or a power failure would."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -244,7 +244,7 @@ class OwnKeycloak(Keycloak):
 
 @contextmanager
 def start_keycloak(folder: Path) -> Iterator[Keycloak]:
-    """Start one in the folder, or use the one that TEST_KEYCLOAK_URL names, with a realm that is removed again."""
+    """Start one in the folder, or use that of TEST_KEYCLOAK_URL with a realm that is removed at the end."""
     if url := os.environ.get("TEST_KEYCLOAK_URL"):
         yield from _borrow_keycloak(url)
         return
@@ -270,7 +270,7 @@ def _borrow_keycloak(url: str) -> Iterator[Keycloak]:
 
 
 def _realm() -> dict[str, Any]:
-    """Return the committed realm as the administration takes it, which puts nothing in for a variable."""
+    """Return the committed realm for the administration API, which does not substitute variables."""
     text = REALM.read_text().replace("${LANDCAST_SERVER_URL:http://127.0.0.1:5000}", "http://127.0.0.1:5000")
     found: dict[str, Any] = json.loads(text)
     return found

@@ -1,4 +1,4 @@
-"""Credentials of a request: one, in one form, or none."""
+"""A request has at most one credential, in one form."""
 
 from base64 import b64encode
 from itertools import count
@@ -88,7 +88,7 @@ def test_two_credentials_are_refused(headers: list[tuple[str, str]]) -> None:
     ids=map(str, count(1)),  # a name with the key in it is another one in each process
 )
 def test_malformed_credentials_are_refused(value: str) -> None:
-    """Taken for 'no credentials' it would be answered as to an anonymous caller, and nobody would find the mistake."""
+    """Treated as no credentials, it would get an anonymous caller's answer, and the mistake would stay unnoticed."""
     with pytest.raises(InvalidCredential):
         of(("authorization", value))
 

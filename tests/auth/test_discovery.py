@@ -79,7 +79,7 @@ def test_many_requests_ask_an_unavailable_issuer_once() -> None:
 
 @pytest.mark.parametrize("address", [None, 5, "http://sso.example.org/auth", "javascript:alert(1)", "//evil.example"])
 def test_browsers_are_only_redirected_to_a_safe_address(address: Any) -> None:
-    """A document that was changed on its way would send everybody to the attacker's copy of the login."""
+    """A manipulated document would redirect every user to the attacker's copy of the login."""
     for name in ("authorization_endpoint", "end_session_endpoint"):
         discovery = discovery_of(Source({**KNOWN, name: address}))
         with pytest.raises(IssuerUnreachable, match=name):

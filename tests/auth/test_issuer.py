@@ -79,7 +79,7 @@ def test_a_key_set_without_signing_keys_is_refused(issuer: FakeIssuer) -> None:
 
 
 def test_the_whole_request_has_a_deadline(issuer: FakeIssuer) -> None:
-    """Two answers that are each just in time take twice as long as a request may wait."""
+    """Two responses that are each just in time together take twice the limit."""
     issuer.delay = 0.4
     assert "in time" in problem(issuer, timeout=0.6)
 

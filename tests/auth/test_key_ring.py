@@ -14,7 +14,7 @@ from tests.auth.issuers import FakeIssuer, first_key, jwk_of
 
 
 class Source:
-    """An issuer whose answers the test sets; while `gate` is not set nothing is answered."""
+    """An issuer whose responses the test sets; it does not respond while `gate` is not set."""
 
     def __init__(self, *kids: str) -> None:
         self.now = 1000.0
@@ -70,7 +70,7 @@ def test_concurrent_requests_share_one_fetch() -> None:
 
 
 def test_the_first_unknown_key_causes_a_fetch() -> None:
-    """Keycloak may have got a new key a second after we fetched; its tokens are good."""
+    """Keycloak may have a new key since the last fetch; its tokens are valid."""
 
     async def ask() -> None:
         source = Source("a")
@@ -105,7 +105,7 @@ def test_a_fetch_started_before_a_new_key_does_not_mark_it_unknown() -> None:
 
 
 def test_a_flood_of_invented_keys_does_not_reach_the_issuer() -> None:
-    """Anybody can make tokens with made-up key ids; that must not make us ask the issuer for each of them."""
+    """Attack: tokens with invented key ids, each of which would cause a request to the issuer."""
 
     async def ask() -> None:
         source = Source("a")
@@ -151,7 +151,7 @@ def test_a_withdrawn_key_is_unknown_even_without_a_fetch() -> None:
 
 
 def test_failed_fetches_do_not_count() -> None:
-    """Otherwise the new key of an issuer that comes back would be unknown for half a minute."""
+    """Otherwise the new key of an issuer would be unknown for half a minute after an outage."""
 
     async def ask() -> None:
         source = Source("a")
@@ -193,7 +193,7 @@ def test_the_cache_of_unknown_ids_is_bounded() -> None:
 
 
 def test_cached_keys_are_used_while_the_issuer_is_unavailable() -> None:
-    """An outage of Keycloak must not become ours: callers with a token continue."""
+    """An outage of Keycloak does not affect callers with a token."""
 
     async def ask() -> None:
         source = Source("a")

@@ -42,7 +42,7 @@ def directory(keycloak: Keycloak) -> KeycloakDirectory:
 
 @pytest.fixture
 def person(keycloak: Keycloak, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the id of a user with two roles and a group, removed again."""
+    """Yield the id of a user with two roles and a group; the user is removed at the end."""
     group = keycloak.admin("POST", "/groups", {"name": f"makers {time.monotonic_ns()}"})
     path = keycloak.admin("GET", f"/groups/{group}")["path"]
     user = keycloak.add_user(f"owner{abs(hash(request.node.name))}", "user", "gaf", groups=[path])
@@ -235,7 +235,7 @@ def test_a_subject_cannot_change_the_path(directory: KeycloakDirectory, subject:
 
 
 class Scripted:
-    """Answers in turn, at last always as it last did."""
+    """Returns the answers in turn; the last one repeatedly."""
 
     def __init__(self, *answers: Person | Exception | None) -> None:
         self.answers = list(answers)
@@ -287,7 +287,7 @@ def test_a_failed_check_is_repeated_and_reported_once(
 
 
 def test_the_worker_confirms_owners(keycloak: Keycloak, person: str, tmp_path: Path) -> None:
-    """`landcast work` alone does it, which is the process that `serve` starts."""
+    """Only `landcast work` does it, the process that `serve` starts."""
     with closing(ApiKeys(tmp_path / "orders.sqlite")) as keys:
         text = make(keys, identity(keycloak, person, "user"))
         environment = {

@@ -192,7 +192,7 @@ for line in sys.stdin:
 def test_a_revocation_reaches_other_processes_within_the_documented_time(
     keys: ApiKeys, database_of: DatabaseOf, start_program: StartProgram
 ) -> None:
-    """A stolen key is revoked by the operator's command, while servers hold it warm and are asked all the time."""
+    """The operator revokes a stolen key, while servers have it cached and get requests with it."""
     key, text = keys.create(ANN, WANTED)
     tell, hear = start_program(_ASK, database_of.text)
     tell(text)
@@ -221,7 +221,7 @@ def test_an_owner_revokes_their_own_keys_and_no_other(keys: ApiKeys) -> None:
 
 @both
 def test_a_key_cannot_create_a_key(keys: ApiKeys) -> None:
-    """A stolen key would else make others that outlive it."""
+    """Otherwise a stolen key could create keys that outlive it."""
     _, text = keys.create(ANN, WANTED)
     for identity in (keys.identify(text), ANONYMOUS):
         with pytest.raises(KeyRefused):
@@ -248,7 +248,7 @@ def seen(keys: ApiKeys, identity: Identity, text: str, *, issued: datetime | Non
 @pytest.mark.parametrize("method", ["session", "token"])
 @both
 def test_a_key_loses_what_its_owner_lost(keys: ApiKeys, method: Literal["session", "token"]) -> None:
-    """A person leaves the project: the role is taken at the issuer, the key in their QGIS must not keep it."""
+    """A person leaves the project and loses the role at the issuer; their key in QGIS loses it too."""
     _, text = keys.create(ANN, WANTED)
     less = replace(ANN, roles=frozenset({"user"}), groups=frozenset(), method=method)
     known = seen(keys, less, text)
@@ -268,7 +268,7 @@ def test_a_key_never_gains_rights(keys: ApiKeys) -> None:
 
 @both
 def test_a_token_with_fewer_scopes_takes_no_rights_from_a_key(keys: ApiKeys) -> None:
-    """QGIS asks with few scopes of its own; the key beside it must go on working. A login here is compared wholly."""
+    """QGIS requests few scopes; its user's key keeps its rights. Only a login on our site is compared in full."""
     _, text = keys.create(ANN, WANTED)
     narrow = replace(ANN, scopes=frozenset({"openid"}))
     assert seen(keys, replace(narrow, method="token"), text).scopes == ANN.scopes
@@ -277,7 +277,7 @@ def test_a_token_with_fewer_scopes_takes_no_rights_from_a_key(keys: ApiKeys) -> 
 
 @both
 def test_an_old_token_does_not_restore_withdrawn_rights(keys: ApiKeys, database_of: DatabaseOf) -> None:
-    """A token is valid for minutes after the role is gone; its bearer hurries to use it."""
+    """A token is valid for minutes after its role was withdrawn, and could be used in that time."""
     _, text = keys.create(ANN, WANTED)
     less = replace(ANN, roles=frozenset({"user"}))
     assert seen(keys, less, text, issued=at(2)).roles == {"user"}
@@ -299,7 +299,7 @@ def test_a_key_does_not_renew_its_own_trust(keys: ApiKeys, database_of: Database
 
 @both
 def test_a_key_is_suspended_until_its_owner_is_confirmed(keys: ApiKeys, database_of: DatabaseOf) -> None:
-    """Who was deleted at the issuer never signs in again: their keys end without anybody thinking of them."""
+    """A user deleted at the issuer never signs in again: their keys end without an administrator's action."""
     _, text = keys.create(ANN, WANTED, rights_at=at() - timedelta(seconds=TRUST_SECONDS))
     assert "the API key is suspended" in reason(keys, text)
     with closing(ApiKeys(database_of(), trust_seconds=2 * TRUST_SECONDS)) as patient:
@@ -354,7 +354,7 @@ def test_the_last_uses_are_written_when_a_server_ends(database_of: DatabaseOf) -
 
 
 def test_a_request_with_a_key_does_not_wait_for_writers(database_of: DatabaseOf) -> None:
-    """An order that is being stored holds the one lock for writing; a map must go on."""
+    """Storing an order holds the only write lock; a map request must not wait for it."""
     with closing(ApiKeys(database_of(), busy_seconds=60)) as keys:
         _, text = keys.create(ANN, WANTED)
         with closing(connect(Path(database_of.text))) as writer:
@@ -400,7 +400,7 @@ def test_guesses_of_a_key_are_slowed_but_not_its_owner(keys: ApiKeys) -> None:
 
 @both
 def test_an_invalid_hash_is_not_stored(keys: ApiKeys, database_of: DatabaseOf) -> None:
-    """The hash that an unknown key is compared with is zeros: a row must never hold a short one."""
+    """An unknown key is compared with a hash of zeros, so no row may have a shorter one."""
     keys.create(ANN, WANTED)
     with pytest.raises((sqlite3.IntegrityError, psycopg2.IntegrityError)):
         change(database_of, "hash = :value", b"\0")

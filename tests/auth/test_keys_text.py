@@ -39,14 +39,14 @@ def test_an_incomplete_key_is_invalid(change: "type[str]") -> None:
 
 
 def test_characters_that_only_look_like_digits_are_invalid() -> None:
-    """`\\d` and `int` take the digits of every script: two texts would be one key."""
+    """`\\d` and `int` accept the digits of every script: two texts would be one key."""
     key = new_key()
     with pytest.raises(InvalidKey):
         read_key(f"lc_{'\u0661' * 12}_{key.text[16:]}")
 
 
 def test_the_checksum_matches_an_independent_implementation() -> None:
-    """Secret scanners rely on the form: the CRC-32 of the preceding text in six characters, 0-9A-Za-z."""
+    """Secret scanners rely on the format: the CRC-32 of the preceding text in six characters, 0-9A-Za-z."""
     assert read_key("lc_0123456789ab_" + "A" * 43 + "0Ua0AJ").id == "0123456789ab"
 
 

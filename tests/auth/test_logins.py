@@ -1,4 +1,4 @@
-"""Logins on their way, against a real database and with several processes on it."""
+"""Pending logins, in a real database with several processes."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def count(database_of: DatabaseOf) -> int:
 
 @both
 def test_a_login_is_returned_exactly_once(logins: PendingLogins) -> None:
-    """A code and state that leaked from a log or a browser's history are worth nothing after their use."""
+    """A code and state leaked from a log or a browser's history are useless after their first use."""
     login = logins.begin("/collections?f=html")
     assert logins.take(login.state, login.browser) == login
     assert logins.take(login.state, login.browser) is None

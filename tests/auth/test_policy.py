@@ -132,7 +132,7 @@ def test_a_scope_is_a_scope_and_no_role() -> None:
     ],
 )
 def test_a_key_is_limited_by_its_scope(scope: KeyScope, action: str, resource: str | None, *, allowed: bool) -> None:
-    """Attack: a key for a map, found in a QGIS project, orders or administers."""
+    """Attack: use a key for maps, found in a QGIS project, to order or to administer."""
     decide = read_policy(EXAMPLE, KNOWN)
     assert may(decide, by_key(scope, "admin"), action, resource) is allowed
 
@@ -155,7 +155,7 @@ def test_a_verdict_is_cached_for_its_caller_and_access() -> None:
 
 
 def test_invented_names_are_not_cached() -> None:
-    """Attack: fill the memory with verdicts on long ids that do not exist."""
+    """Attack: fill the memory with verdicts on long, non-existent ids."""
     decide = read_policy(EXAMPLE, KNOWN)
     may(decide, USER, "read-items", "parks")
     for number in range(10):
@@ -267,7 +267,7 @@ def test_a_document_that_is_not_a_policy_is_refused(document: Any) -> None:
 
 
 def test_a_repeated_restriction_is_refused(tmp_path: Path) -> None:
-    """Mistake: of two members of one name YAML's readers keep the last; here that lifts the limit, or the grant."""
+    """Mistake: of two equal names YAML readers take the last; here that would remove the limit, or the grant."""
     order = "who: public, may: execute, processes: echo"
     for number, text in enumerate(
         (

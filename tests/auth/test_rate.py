@@ -1,4 +1,4 @@
-"""Rates: requests of a caller in a period, counted by several processes together."""
+"""Rates: requests of a caller in a period, counted across several processes."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Browser sessions against a real database, and several processes on it."""
+"""Browser sessions in a real database with several processes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def test_a_session_is_found_by_its_cookie(sessions: Sessions) -> None:
 
 @both
 def test_every_login_has_a_cookie_of_its_own(sessions: Sessions) -> None:
-    """What an attacker planted in a browser before the login is never the session after it."""
+    """A cookie that an attacker set before the login is never the session after it."""
     secrets = {begin(sessions) for _ in range(50)}
     assert len(secrets) == 50
     assert {len(secret) for secret in secrets} == {43}
@@ -156,7 +156,7 @@ def test_use_is_recorded_once_a_minute(sessions: Sessions, database_of: Database
 
 
 def test_a_page_does_not_wait_for_writers(sessions: Sessions, database_of: DatabaseOf) -> None:
-    """An order that is being stored holds the one lock for writing; reading a page must not need it each time."""
+    """Storing an order holds the only write lock; reading a page must not need it each time."""
     secret, session = sessions.create(ANN, sid=None, id_token=None)
     with closing(connect(Path(database_of.text))) as writer:
         writer.execute("begin immediate")
@@ -188,7 +188,7 @@ def test_the_issuer_ends_a_session_of_its_own_or_all_of_a_person(sessions: Sessi
 
 @both
 def test_a_key_is_not_accepted_as_a_session(sessions: Sessions) -> None:
-    """A session has all rights of its user, including new keys; a stolen key must not become one."""
+    """A session has all rights of its user, including the creation of keys; a stolen key must not become one."""
     for identity in (KeyIdentity("iss|ann", method="key"), ANONYMOUS):
         with pytest.raises(ValueError, match="signed in"):
             sessions.create(identity, sid=None, id_token=None)

@@ -1,4 +1,4 @@
-"""Failures are slowed, their victims are not."""
+"""Failing callers are slowed, their victims are not."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_wait_ends_and_failures_are_forgotten() -> None:
 
 
 def test_guesses_with_the_id_of_a_key_do_not_lock_out_its_owner() -> None:
-    """Ids are no secret: were failures counted by id alone, anybody could shut a key from anywhere."""
+    """Ids are not secret: if failures were counted by id alone, anybody could block a key."""
     throttle = Throttle(clock=Clock())
     fail(throttle, 1000)
     assert wait_of(throttle) > 0
@@ -72,7 +72,7 @@ def test_a_valid_credential_is_not_slowed_by_others_at_the_same_address() -> Non
 
 
 def test_an_invalidated_credential_is_slowed_like_any_other() -> None:
-    """Otherwise a revoked key could be used without end, each time with a query of the database."""
+    """Otherwise a revoked key could cause a query of the database with every request."""
     throttle = Throttle(clock=Clock())
     throttle.succeeded(throttle.attempt(EVE, "key", "revoked"))
     fail(throttle, BY_NAME.free + 1, credential="revoked")
@@ -80,7 +80,7 @@ def test_an_invalidated_credential_is_slowed_like_any_other() -> None:
 
 
 def test_credentials_without_a_name_are_counted_by_address_only() -> None:
-    """Refresh tokens have no name: ten that were bad, from one address, are no reason to slow all others from there."""
+    """Refresh tokens have no name: ten bad ones from an address must not slow all others from there."""
     throttle = Throttle(clock=Clock())
     fail(throttle, BY_ADDRESS.free, name="")
     assert wait_of(throttle, name="") == 0
@@ -97,7 +97,7 @@ def test_many_names_from_one_address_are_slowed_too() -> None:
 
 
 def test_a_success_resets_the_count_of_its_name_but_not_of_its_address() -> None:
-    """An attacker with a key of their own would else reset the count between guesses at others."""
+    """Otherwise an attacker with a valid key could reset the count between guesses of others."""
     throttle = Throttle(clock=Clock())
     for number in range(BY_ADDRESS.free + 1):
         fail(throttle, 1, name=f"key {number}")

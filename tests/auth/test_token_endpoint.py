@@ -19,13 +19,13 @@ def endpoint_of(issuer: FakeIssuer, timeout: float = 3) -> TokenEndpoint:
 
 
 def test_a_start_does_not_wait_for_python_keycloak() -> None:
-    """To import it takes a second."""
+    """Its import takes a second."""
     code = "import sys, server.app; sys.exit('keycloak' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_certificate_of_keycloak_is_checked_with_the_system_store(issuer: FakeIssuer) -> None:
-    """As the issuer's keys are fetched: one address with two answers on whom to trust helps nobody."""
+    """Like for the issuer's keys: one address is always checked against the same certificates."""
     endpoint = endpoint_of(issuer)
     with endpoint._borrowed() as asked:
         paths = ssl.get_default_verify_paths()

@@ -73,7 +73,7 @@ def test_an_access_token_identifies_its_subject(issuer: FakeIssuer) -> None:
 
 
 def test_roles_of_another_client_give_nothing(issuer: FakeIssuer) -> None:
-    """Whoever administers some other client of the realm can make a role there that is called 'admin'."""
+    """An administrator of another client of the realm can create a role named 'admin' there."""
     token = issuer.token(realm_access=None, resource_access={"other": {"roles": ["admin"]}})
     assert identify(verifier_of(issuer), token).roles == frozenset()
 
@@ -269,7 +269,7 @@ def test_a_malformed_token_is_refused_and_never_a_500(issuer: FakeIssuer, token:
 
 
 def test_a_token_with_any_change_is_refused(issuer: FakeIssuer) -> None:
-    """Bytes changed, left out, put in at random: InvalidToken or KeysUnavailable, never another exception."""
+    """Bytes changed, removed, inserted at random: InvalidToken or KeysUnavailable, never another exception."""
     dice = random.Random(5)  # noqa: S311 - the same changes each time
     good = issuer.token()
     verifier = verifier_of(issuer)
@@ -291,7 +291,7 @@ def test_a_token_with_any_change_is_refused(issuer: FakeIssuer) -> None:
 
 
 def test_a_token_is_never_shown(issuer: FakeIssuer, caplog: pytest.LogCaptureFixture) -> None:
-    """A reader of the log, a traceback or a debugger must not be able to call in another's name."""
+    """A reader of the log, a traceback or a debugger must not be able to call under another name."""
     caplog.set_level(logging.DEBUG)
     verifier = verifier_of(issuer)
     good = issuer.token()
@@ -345,7 +345,7 @@ def test_a_cached_token_is_not_valid_early_after_a_clock_change(issuer: FakeIssu
 def test_no_caller_gets_the_identity_of_the_previous_one(issuer: FakeIssuer) -> None:
     """The old server kept the token of a user and used it for the next caller.
 
-    The tokens differ in one claim, have the same header, and many are asked for at once and again.
+    The tokens differ in one claim and have the same header; many are used concurrently and repeatedly.
     """
     verifier = verifier_of(issuer)
     tokens = {f"user{number}": issuer.token(sub=f"user{number}") for number in range(40)}
@@ -361,7 +361,7 @@ def test_no_caller_gets_the_identity_of_the_previous_one(issuer: FakeIssuer) -> 
 
 
 def test_a_cached_token_with_another_signature_is_not_accepted(issuer: FakeIssuer) -> None:
-    """Remembered by its claims, or by a part of it, a forged token would be taken for the one that was verified."""
+    """If the cache compared only claims or a part, a forged token would pass as the verified one."""
     verifier = verifier_of(issuer)
     token = issuer.token()
     identify(verifier, token)
@@ -373,7 +373,7 @@ def test_a_cached_token_with_another_signature_is_not_accepted(issuer: FakeIssue
 
 
 def test_the_token_cache_is_bounded(issuer: FakeIssuer) -> None:
-    """Whoever fetches a new token for each call must not fill the memory."""
+    """A client that fetches a new token for each call must not fill the memory."""
     verifier = verifier_of(issuer)
 
     async def ask() -> None:
@@ -418,7 +418,7 @@ def test_no_request_waits_for_the_issuer_once_the_server_runs(issuer: FakeIssuer
 
 
 def test_a_cached_token_of_a_withdrawn_key_is_refused(issuer: FakeIssuer) -> None:
-    """The operator takes a stolen key out of Keycloak: its tokens must not live on in a cache."""
+    """The operator removes a stolen key from Keycloak: its tokens must not stay valid in a cache."""
     verifier = verifier_of(issuer)
     token = issuer.token()
 

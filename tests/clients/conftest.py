@@ -1,4 +1,4 @@
-"""A real server that knows its callers: Keycloak's, and keys that the operator made."""
+"""A real server with authentication: users of Keycloak, and the operator's API keys."""
 
 import os
 import re
@@ -58,7 +58,7 @@ class Guarded:
 
 @pytest.fixture(scope="session")
 def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """Return a running server that gives nothing to callers without credentials."""
+    """Return a running server that refuses callers without credentials."""
     folder = tmp_path_factory.mktemp("guarded")
     state = folder / "state"
     state.mkdir()
@@ -85,7 +85,7 @@ def guarded(sample: Path, keycloak: Keycloak, tmp_path_factory: pytest.TempPathF
 def run(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end, with these environment variables and none that names a server.
 
-    GDAL's cache of what `OGCAPI:` reads is forgotten: else it would be in the way of the next.
+    GDAL's cache of `OGCAPI:` is not reused, because it would affect the next program.
     """
     ours = {name: value for name, value in os.environ.items() if _TELLING.match(name) is None}
     with TemporaryDirectory() as cache:
@@ -95,5 +95,5 @@ def run(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]"
 
 
 def run_python(program: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program in a Python of our own environment."""
+    """Run a program with the Python of our environment."""
     return run(sys.executable, "-c", program, *arguments, **environment)

@@ -1,4 +1,4 @@
-"""What docs/access.md shows, done word for word on a guarded server."""
+"""The examples of docs/access.md, executed literally on a guarded server."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def block(heading: str, language: str) -> str:
 
 @pytest.fixture
 def environment(guarded: Guarded, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Return the variables of the examples, while the program's account has their role."""
+    """Yield the variables of the examples, while the program's account has their role."""
     keycloak = guarded.keycloak
     account = keycloak.service_account("landcast-script")
     keycloak.grant(account, "user")

@@ -1,6 +1,6 @@
 """GDAL with a key or a token, on a server that requires one.
 
-The GDAL of the system is the one that Debian has (3.6 or newer), the one in rasterio is 3.12.
+The system's GDAL is Debian's (3.6 or newer); the one in rasterio is 3.12.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_the_coverage_is_read(guarded: Guarded, tmp_path: Path, way: Way) -> Non
 def test_without_a_key_gdal_reports_401_or_404(guarded: Guarded) -> None:
     """A discoverable file is 401, a hidden one 404.
 
-    The coverage's pieces are refused one by one, and GDAL goes on without them.
+    The coverage's pieces are refused one by one, and GDAL continues without them.
     """
     done = run("gdalinfo", f"/vsicurl/{guarded.url}{FILE}")
     assert (done.returncode, "HTTP response code: 401" in done.stderr) == (1, True)

@@ -1,4 +1,4 @@
-"""Programs made from the definition: a client reads and orders, and schemathesis meets nothing undeclared."""
+"""Programs generated from the OpenAPI document: a client that reads and orders, and schemathesis."""
 
 import json
 import subprocess
@@ -95,7 +95,7 @@ def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def made(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the package `made`, the client of openapi-python-client, made without a warning."""
+    """Return the folder of the package `made`, which openapi-python-client generates without a warning."""
     folder = tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_text(json.dumps(served.get("/openapi")))
     (folder / "configuration.yml").write_text(_CONFIGURATION)
@@ -162,7 +162,7 @@ def _schemathesis(served: Served, *arguments: str) -> None:
 
 
 def test_no_answer_is_undeclared(served: Served) -> None:
-    """Without orders that work for minutes."""
+    """Orders that take minutes are left out."""
     left_out = "/(extract|national|european)-product/execution$"
     _schemathesis(served, "--phases", "fuzzing", "--max-examples", "3", "--exclude-path-regex", left_out)
 

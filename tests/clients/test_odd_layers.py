@@ -1,4 +1,4 @@
-"""GDAL and QGIS on layers that others made oddly: every feature, value and place arrives."""
+"""GDAL and QGIS read unusual layers of other programs: every feature, value and geometry."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ COUNTS = {
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a server with the worst layers, and some that QGIS has written."""
+    """Return the address of a server with the most unusual layers, and some written by QGIS."""
     folder = tmp_path_factory.mktemp("layers")
     definitions: dict[str, dict[str, Any]] = {}
     for make in MADE:
@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_gdal_reads_unusual_layers(served: str) -> None:
-    """Its layers are those of the server; ids, names, filters by place and the values of odd columns arrive."""
+    """It reads the layers of the server, with ids, names, spatial filters and the values of unusual columns."""
     done = run("ogrinfo", "-ro", f"OAPIF:{served}", *COUNTS)
     assert done.returncode == 0, done.stderr
     counts = {name: done.stdout.count(f"\nOGRFeature({name}):") for name in COUNTS}
@@ -76,7 +76,7 @@ def test_gdal_reads_unusual_layers(served: str) -> None:
 
 
 def test_qgis_reads_unusual_layers(served: str, tmp_path: Path) -> None:
-    """It asks for the schema, the queryables and pages of its own size."""
+    """It requests the schema, the queryables and pages of its own size."""
     done = run(PYTHON, str(PROGRAMS / "read_layers.py"), served, str(tmp_path), *COUNTS, HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr[-500:]
     layers = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""QGIS with an API key in its authentication database: polygons and pixels arrive, and without it nothing does."""
+"""QGIS with an API key in its authentication database reads polygons and pixels, without it none."""
 
 import json
 import os
@@ -12,7 +12,7 @@ PROGRAM = Path(__file__).parents[1] / "qgis" / "read_with_key.py"
 
 
 def read(guarded: Guarded, profile: Path, *key: str) -> dict[str, Any]:
-    """Return what a newly installed QGIS reads."""
+    """Return the layers as a newly installed QGIS reads them."""
     python = os.environ.get("QGIS_PYTHON", "/usr/bin/python3")
     profile.mkdir()
     done = run(python, str(PROGRAM), guarded.url, FILE, str(profile), *key, HOME=str(profile))

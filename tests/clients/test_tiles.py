@@ -1,4 +1,4 @@
-"""GDAL reads our map tiles as people set it up: a WMTS, an XYZ service, and `OGCAPI:` with tiles; pixel by pixel."""
+"""GDAL reads our map tiles, compared by pixel: as a WMTS, as an XYZ service, and by `OGCAPI:`."""
 
 import math
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def expected(box: tuple[float, float, float, float], crs: int, size: tuple[int, 
 
 
 def translated(source: str, target: Path, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
-    """Return what gdal_translate makes of a box."""
+    """Return the output of gdal_translate for a box."""
     west, south, east, north = (str(edge) for edge in box)
     done = run("gdal_translate", "-q", "-projwin", west, north, east, south, source, str(target))
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def translated(source: str, target: Path, box: tuple[float, float, float, float]
 
 
 def same(found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> bool:
-    """Return whether colours are equal where something is drawn, and nothing is drawn where nothing is to be."""
+    """Return whether opaque pixels have equal colours, and the same pixels are transparent."""
     shown = wanted[3] > 0
     return found.shape == wanted.shape and bool(
         (found[:, shown] == wanted[:, shown]).all() and (found[3] == wanted[3]).all() and shown.any()

@@ -1,4 +1,4 @@
-"""DAGs that only tests have, in Airflow's environment: one task that is quick, slow, fails, or never starts."""
+"""DAGs for tests, in Airflow's environment: one task that is quick, is slow, fails, or never starts."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ def quick() -> str:
 
 @task
 def slow(**context: Any) -> None:
-    """Work for conf's `seconds`; where it names a file, `beats`, add a line every tenth of a second."""
+    """Work for the `seconds` of the conf; if it names a file `beats`, add a line every tenth of a second."""
     conf = context["dag_run"].conf
     until = time.monotonic() + conf.get("seconds", 60)
     while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""A DAG of Airflow that only tests have: an order in parts, each of which is an input of `echo`."""
+"""A DAG for tests: an order in parts, each of which is an input of `echo`."""
 
 from orchestration.dags.steps import in_parts
 

@@ -1,4 +1,4 @@
-"""A DAG that only tests have: a service that never answers within the time of its task."""
+"""A DAG for tests: a service that never answers within the time limit of its task."""
 
 import time
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Run by the Python of deploy/tools: lint the chart by Helm's own library, print what it makes as JSON."""
+"""Run by the Python of deploy/tools: lint the chart with Helm's library, print the rendered objects as JSON."""
 
 import json
 import sys

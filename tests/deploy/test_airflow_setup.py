@@ -72,7 +72,7 @@ def test_the_ten_lines_lead_to_an_order_on_airflow(tmp_path: Path) -> None:
 
 
 def running(folder: Path) -> list[psutil.Process]:
-    """Return `run.sh`, then what it began and what these began."""
+    """Return the process of `run.sh`, then its descendants."""
     scripts = [each for each in psutil.process_iter() if _is_script(each, folder)]
     return [each for script in scripts for each in (script, *script.children(recursive=True))]
 
@@ -84,7 +84,7 @@ def _is_script(process: psutil.Process, folder: Path) -> bool:
 
 
 def assert_all_ends(processes: list[psutil.Process]) -> None:
-    """Interrupt `run.sh` while a worker of Airflow ignores signals, for which its scheduler waits forever."""
+    """Interrupt `run.sh` while a worker of Airflow ignores signals; its scheduler would wait for it forever."""
     workers = [each for each in processes if each.name().startswith("airflow worker")]
     assert workers
     workers[0].suspend()

@@ -1,4 +1,4 @@
-"""A real Caddy in front of the server, with the committed example, another port and its own authority."""
+"""A real Caddy in front of the server, with the committed example, another port and its own CA."""
 
 import os
 import subprocess
@@ -80,7 +80,7 @@ def test_links_and_an_order_work_behind_caddy(proxy: Proxy) -> None:
 
 
 def test_an_unavailable_server_is_a_problem_document(proxy: Proxy) -> None:
-    """Last, as it ends the server."""
+    """It is the last test, because it ends the server."""
     end(proxy.served)
     answer = proxy.curl(f"{proxy.url}/collections")
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")

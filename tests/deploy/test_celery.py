@@ -34,7 +34,7 @@ def counter(celery: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def worker(airflow: Airflow, name: str, *queues: str) -> None:
-    """Start a worker of these queues; it is ready when its first task is done."""
+    """Start a worker for these queues; it is ready when its first task has finished."""
     options = ("--skip-serve-logs", "--celery-hostname", f"{name}@localhost", "--queues", ",".join(queues))
     airflow.start(name, "celery", "worker", *options)
 

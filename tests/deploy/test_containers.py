@@ -1,4 +1,4 @@
-"""The images, the compose file and the proxies beside it, as far as they are judged without an engine."""
+"""The images, the compose file and its proxies, as far as they can be tested without a container engine."""
 
 import hashlib
 import json
@@ -119,7 +119,7 @@ def test_rabbitmq_s_users_have_the_passwords_that_the_addresses_name(folder: Pat
 
 @pytest.mark.full
 def test_the_roles_of_postgresql_have_the_needed_rights(folder: Path) -> None:
-    """As the container does at its first start, then as `landcast migrate` and a task of Airflow."""
+    """Created as at the container's first start, then used by `landcast migrate` and a task of Airflow."""
     secrets = folder / "secrets"
     with start_cluster() as cluster:
         admin = cluster.url.replace("//landcast:", "//postgres:")

@@ -1,4 +1,4 @@
-"""What the set-up scripts find."""
+"""The programs that the set-up scripts find."""
 
 import subprocess
 import sys

@@ -29,7 +29,7 @@ print(f"took {time.monotonic() - begun:.3f} s")
 
 
 def _receiver(answer: Callable[[int], int], port: int) -> Receiver:
-    """Listen on the port; a connection of another program may hold it for a moment."""
+    """Listen on the port; a connection of another program may occupy it for a moment."""
     until = time.monotonic() + 90
     while True:
         try:
@@ -127,7 +127,7 @@ def test_sending_never_blocks_if_the_server_hangs_or_is_unavailable(tmp_path: Pa
 
 
 def telling(home: Path, url: str) -> "subprocess.CompletedProcess[str]":
-    """Tell 3000 ends of runs in Airflow's environment, without an Airflow."""
+    """Send the ends of 3000 runs in Airflow's environment, without an Airflow."""
     environment = {
         "AIRFLOW_HOME": str(home),
         "PYTHONPATH": f"{ROOT}:{ROOT}/deploy/airflow/plugins",

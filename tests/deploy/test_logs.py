@@ -1,4 +1,4 @@
-"""The configurations that ship logs to Loki have the labels that they promise."""
+"""The configurations that ship logs to Loki have the documented labels."""
 
 import re
 from pathlib import Path

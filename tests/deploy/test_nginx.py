@@ -1,4 +1,4 @@
-"""A real nginx with the committed example, of which ports and paths are other ones, before a real `landcast serve`."""
+"""A real nginx with the committed example, with other ports and paths, before a real `landcast serve`."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def proxy(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 
 
 def certified(folder: Path) -> Path:
-    """Make a certificate that signs itself."""
+    """Make a self-signed certificate."""
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}"),
@@ -227,7 +227,7 @@ def test_a_forged_address_of_the_client_and_a_forged_host_change_no_link(proxy: 
 
 
 def test_the_proxy_reports_an_unavailable_server_as_a_problem(proxy: Proxy) -> None:
-    """Last, as it ends the server."""
+    """It is the last test, because it ends the server."""
     end(proxy.served)
     time.sleep(0.1)
     answer = proxy.curl(f"{proxy.url}/collections")

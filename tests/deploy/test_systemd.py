@@ -1,4 +1,4 @@
-"""The units, as far as systemd can judge them without running them."""
+"""The units, as far as systemd can verify them without running them."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ OF_AIRFLOW = [name for name in SERVICES if "airflow" in name]
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """Return a folder with the units, whose program is the one of this checkout, by a path without a space."""
+    """Return a folder with the units, changed to the program of this checkout, by a path without a space."""
     (tmp_path / "checkout").symlink_to(Path.cwd())
     airflow = f"{HOME}/bin/airflow"
     for name in UNITS:
@@ -91,6 +91,6 @@ def test_the_settings_of_the_example_exist(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_server_is_watched() -> None:
-    """What it sends, and that it sends nothing while it hangs, tests/server/test_supervise.py shows."""
+    """tests/server/test_supervise.py shows the heartbeats, and that none is sent while it hangs."""
     lines = PATHS["landcast.service"].read_text().splitlines()
     assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=60", "Restart=on-failure", "KillMode=mixed"} <= set(lines)

@@ -1,4 +1,4 @@
-"""GeoPackages as others make them, or should not: each by code, each with one thing odd."""
+"""GeoPackages as other programs make them, valid or not: each is made by code, and unusual in one way."""
 
 # ruff: noqa: S608 - names are those of this module
 
@@ -38,7 +38,7 @@ CREATE TABLE gpkg_geometry_columns (table_name TEXT NOT NULL, column_name TEXT N
 
 
 def blob(body: bytes | Any, *, envelope: int = 0, flags: int = 1) -> bytes:
-    """Return a geometry's blob with an envelope of this kind, which is as wrong as it may be."""
+    """Return a geometry's blob with an envelope of this kind and wrong values."""
     body = body if isinstance(body, bytes) else shapely.to_wkb(body)
     return (
         b"GP\0" + bytes([flags | envelope << 1]) + struct.pack("<i", 4326) + bytes((0, 32, 48, 48, 64)[envelope]) + body
@@ -84,7 +84,7 @@ def by_us(path: Path, columns: Sequence[Column], rows: Sequence[Sequence[Any]], 
 
 
 def by_gdal(path: Path, features: Sequence[Mapping[str, Any]], *options: str) -> None:
-    """Let ogr2ogr write a layer `places`."""
+    """Write a layer `places` with ogr2ogr."""
     source = path.with_suffix(".geojson")
     source.write_text(json.dumps({"type": "FeatureCollection", "features": list(features)}))
     subprocess.run(["ogr2ogr", "-f", "GPKG", path, source, "-nln", "places", *options], check=True)
@@ -144,19 +144,19 @@ def _one(path: Path, **how: Any) -> None:
 
 
 def laea(path: Path) -> None:
-    """A system of nobody's code."""
+    """A CRS without a code."""
     _one(path, srs=(100_001, "me", 1, CRS.from_user_input(LAEA).to_wkt("WKT1_GDAL")))
     _move(path, CRS.from_user_input(LAEA))
 
 
 def esri(path: Path) -> None:
-    """ESRI's code."""
+    """A code of ESRI."""
     _one(path, srs=(102_014, "ESRI", 102_014, ""))
     _move(path, CRS.from_authority("ESRI", 102_014))
 
 
 def false_epsg(path: Path) -> None:
-    """ESRI's code under the EPSG's name, as older programs write, but a definition that is right."""
+    """A code of ESRI under the name EPSG, as older programs write it, with a correct definition."""
     _one(path, srs=(102_014, "EPSG", 102_014, CRS.from_authority("ESRI", 102_014).to_wkt("WKT1_GDAL")))
     _move(path, CRS.from_authority("ESRI", 102_014))
 
@@ -208,7 +208,7 @@ def two_keys(path: Path) -> None:
 
 
 def no_key(path: Path) -> None:
-    """It has none, and a column of SQLite's own name for it."""
+    """It has no key, but a column with SQLite's name for it."""
     by_hand(
         path,
         "rowid TEXT, name TEXT",
@@ -223,13 +223,13 @@ def view(path: Path) -> None:
 
 
 def view_of_numbers(path: Path) -> None:
-    """A view numbers its rows by its first column, as the standard has it."""
+    """A view numbers its rows by its first column, as in the standard."""
     _one(path)
     as_view(path, "SELECT id AS number, upper(name) AS name, geom FROM places")
 
 
 def as_view(path: Path, query: str) -> None:
-    """Put a view in the place of the layer `places`."""
+    """Replace the layer `places` by a view."""
     with closing(sqlite3.connect(path, autocommit=True)) as connection:
         connection.executescript(
             f"CREATE VIEW seen AS {query};"
@@ -238,7 +238,7 @@ def as_view(path: Path, query: str) -> None:
 
 
 def names(path: Path) -> None:
-    """Names with quotes, spaces, signs, and those that SQL keeps to itself."""
+    """Names with quotes, spaces, punctuation, and SQL keywords."""
     columns = '"sel""ect" TEXT, "group" TEXT, "with space" INTEGER, "żółć" TEXT, "a,b" TEXT, "it\'s" TEXT'
     by_hand(
         path, columns, [("1", "2", 3, "4", "5", "6", blob(shapely.Point(WARSAW)))], table='ta"ble of', geometry="ge om"
@@ -246,7 +246,7 @@ def names(path: Path) -> None:
 
 
 def values(path: Path) -> None:
-    """Bytes, truths, infinity, numbers beyond 2^53, text that is none, generated columns."""
+    """Bytes, booleans, infinity, numbers beyond 2^53, invalid text, generated columns."""
     by_hand(
         path,
         "id INTEGER PRIMARY KEY, bytes BLOB, truth BOOLEAN, big INTEGER, much REAL, day DATE, moment DATETIME,"
@@ -273,7 +273,7 @@ def values(path: Path) -> None:
 
 
 def heights(path: Path) -> None:
-    """Z, M, both, and a Z that is no number."""
+    """Z, M, both, and a Z that is not a number."""
     shapes = ["POINT Z (21 52.2 100.5)", "POINT M (21 52.2 7)", "POINT ZM (21 52.2 100.5 7)"]
     rows = [
         (n, text, blob(shapely.to_wkb(shapely.from_wkt(text), output_dimension=4, flavor="iso")))
@@ -308,7 +308,7 @@ def one_point(path: Path) -> None:
 
 
 def no_feature(path: Path) -> None:
-    """It has none."""
+    """It has no feature."""
     with write_geopackage(path, Layer("places", 4326, (Column("name", "TEXT"),))):
         pass
 
@@ -326,7 +326,7 @@ def old_index(path: Path) -> None:
 
 
 def stale_index(path: Path) -> None:
-    """An index that holds a feature where it was, one that is gone, and one whose outline is gone."""
+    """An index with the old place of a moved feature, with a deleted feature, and with one without a geometry."""
     places = [shapely.Point(WARSAW), shapely.Point(KRAKOW), shapely.Point(22, 51), shapely.Point(10, 10)]
     by_us(path, [Column("name", "TEXT")], [("moved",), ("same",), ("lost",), ("gone",)], points=places)
     with closing(sqlite3.connect(path, autocommit=True)) as connection:
@@ -338,14 +338,14 @@ def stale_index(path: Path) -> None:
 
 
 def envelopes(path: Path) -> None:
-    """Envelopes of every kind, all wrong, and numbers in the other order."""
+    """Envelopes of every kind, all wrong, and numbers in the other byte order."""
     rows = [(n, str(n), blob(shapely.Point(WARSAW), envelope=n)) for n in range(5)]
     rows.append((5, "big", blob(shapely.to_wkb(shapely.Point(WARSAW), byte_order=0))))
     by_hand(path, ONE, rows)
 
 
 def null_ids(path: Path) -> None:
-    """Ids that are NULL, hold a slash, look like numbers, or are the same."""
+    """Ids that are NULL, contain a slash, look like numbers, or are equal."""
     ids = [None, "a/b", "../x", "1", "01", "1.0", "a%2Fb", "", " ", "ą?&#", "same", "same", "a//b", "items"]
     by_us(path, [Column("code", "TEXT"), Column("name", "TEXT")], [(id_, str(n)) for n, id_ in enumerate(ids, 1)])
 
@@ -357,7 +357,7 @@ def several(path: Path) -> None:
 
 
 def log(path: Path) -> None:
-    """Written by way of a log, which is empty."""
+    """Written with a write-ahead log, which is empty."""
     by_us(path, [Column("name", "TEXT")], [("Warsaw",)], points=[shapely.Point(WARSAW)])
     with closing(sqlite3.connect(path, autocommit=True)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -30,7 +30,7 @@ _COG = {"driver": "COG", "blocksize": 512, "overview_resampling": "mode", "nodat
 
 
 def place_of(epsg: int) -> Affine:
-    """Return where the rasters of a system lie."""
+    """Return the position of the rasters of a CRS."""
     side, west, north = PLACES[epsg]
     return Affine(side, 0, west, 0, -side, north)
 
@@ -62,7 +62,7 @@ def plain(path: Path, values: Values, epsg: int | None = 3035, **profile: Any) -
 
 
 def masked_beside(path: Path, values: Values, mask: Values) -> Path:
-    """Write a GeoTIFF whose mask is in a file of its own, `.msk`."""
+    """Write a GeoTIFF with its mask in a separate file, `.msk`."""
     plain(path, values)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="NO"), rasterio.open(path, "r+") as target:
         target.write_mask(mask)
@@ -70,7 +70,7 @@ def masked_beside(path: Path, values: Values, mask: Values) -> Path:
 
 
 def with_alpha(path: Path, values: Values, alpha: Values) -> Path:
-    """Write a GeoTIFF of two bands, of which the second is a mask."""
+    """Write a GeoTIFF of two bands, the second of which is a mask."""
     height, width = values.shape
     given = {"driver": "GTiff", "crs": "EPSG:3035", "dtype": "uint8", "count": 2, "alpha": "UNSPECIFIED"}
     with rasterio.open(path, "w", width=width, height=height, transform=place_of(3035), **given) as target:
@@ -81,12 +81,12 @@ def with_alpha(path: Path, values: Values, alpha: Values) -> Path:
 
 
 def gdal_cog(path: Path, values: Values, epsg: int = 3035, **options: Any) -> Path:
-    """Write what GDAL's driver COG makes."""
+    """Write a file with GDAL's driver COG."""
     return plain(path, values, epsg, **{**_COG, **options})
 
 
 def rio_cog(path: Path, values: Values, epsg: int = 3035, **options: Any) -> Path:
-    """Write what rio-cogeo makes: blocks of 512, or 256 with `blockxsize`; a mask with `add_mask`."""
+    """Write a file with rio-cogeo: blocks of 512, or 256 with `blockxsize`; a mask with `add_mask`."""
     source = plain(path.with_suffix(".plain.tif"), values, epsg, **options.pop("source", {}))
     profile = {**cog_profiles.get("deflate"), **options.pop("profile", {})}
     cog_translate(source, path, profile, overview_resampling="mode", quiet=True, in_memory=True, **options)
@@ -95,7 +95,7 @@ def rio_cog(path: Path, values: Values, epsg: int = 3035, **options: Any) -> Pat
 
 
 def with_overviews_beside(path: Path, values: Values, epsg: int = 3035, **profile: Any) -> Path:
-    """Write a tiled GeoTIFF whose overviews are in a file of their own, `.ovr`."""
+    """Write a tiled GeoTIFF with its overviews in a separate file, `.ovr`."""
     plain(path, values, epsg, tiled=True, blockxsize=256, blockysize=256, nodata=255, **profile)
     with rasterio.Env(TIFF_USE_OVR="YES"), rasterio.open(path, "r+") as target:
         target.build_overviews([2, 4], Resampling.mode)

@@ -1,4 +1,4 @@
-"""Write `fiona.gpkg` and `geopandas.gpkg`, which are kept packed beside this file: neither library is one of ours.
+"""Write `fiona.gpkg` and `geopandas.gpkg`, stored compressed beside this file: neither library is a dependency.
 
 `uv run --no-project --with fiona --with geopandas tests/odd/write_others.py FOLDER`, then `gzip -9n` each.
 """
@@ -17,7 +17,7 @@ LAEA = "+proj=laea +lat_0=52 +lon_0=20 +x_0=0 +y_0=0 +ellps=GRS80 +units=m +no_d
 
 
 def by_fiona(path: Path) -> None:
-    """Types of its schema, any kind of geometry with heights, a system of nobody's code; a second layer."""
+    """Types of its schema, geometries of all types with heights, a CRS without a code; a second layer."""
     properties = {
         "name": "str:20", "short": "int32", "long": "float:19.0", "much": "float:24.15", "truth": "bool", "day": "date",
         "moment": "datetime", "bytes": "bytes", "ąę ć": "str",
@@ -40,7 +40,7 @@ def by_fiona(path: Path) -> None:
 
 
 def by_geopandas(path: Path) -> None:
-    """Types of pandas, an index that is written too, an empty geometry; no system, and one of northings first."""
+    """Types of pandas, a written index, an empty geometry; a layer without a CRS, and one with northings first."""
     frame = geopandas.GeoDataFrame(
         {
             "name": pd.Categorical(["Warsaw", "Kraków", None]),

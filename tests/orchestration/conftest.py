@@ -79,7 +79,7 @@ def until() -> Until:
 
 @pytest.fixture
 def start_worker(state_dir: Path) -> Iterator[StartWorker]:
-    """Start `landcast work`'s own function in a process, with the works of `works.py` beside the real ones."""
+    """Start `landcast work`'s own function in a process, with the works of `works.py` and the real ones."""
     workers: list[subprocess.Popen[bytes]] = []
 
     def start(**settings: Any) -> subprocess.Popen[bytes]:

@@ -23,7 +23,7 @@ _TIME = "2026-11-25T00:00:00Z"
 
 @dataclass
 class PlayedAirflow:
-    """Runs by DAG and name, and the moods that it is in; `asked` is what it was asked."""
+    """Runs by DAG and name, and its configurable faults; `asked` has the requests."""
 
     url: str = ""
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class PlayedAirflow:
 
 
 def task(name: str, state: str | None, tries: int = 1, number: int = -1) -> dict[str, Any]:
-    """Return a task instance as Airflow has it."""
+    """Return a task instance like Airflow."""
     texts = ("task_display_name", "dag_display_name", "dag_run_id", "dag_id", "hostname", "pool", "executor_config")
     return dict.fromkeys(texts, "x") | {
         "task_id": name,
@@ -192,7 +192,7 @@ def _page(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def playing_airflow() -> Iterator[PlayedAirflow]:
-    """Serve one until the end."""
+    """Serve one until the context ends."""
     played = PlayedAirflow()
 
     class Handler(BaseHTTPRequestHandler):
@@ -221,7 +221,7 @@ def playing_airflow() -> Iterator[PlayedAirflow]:
 
         @override
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -14,7 +14,7 @@ from orchestration.services.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a service answers: a JSON value or bytes, whole or not, at once or not."""
+    """The response of a service: a JSON value or bytes, complete or not, immediate or not."""
 
     content: Any = field(default_factory=dict)
     status: int = 200
@@ -30,7 +30,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request that came."""
+    """A received request."""
 
     path: str
     query: dict[str, str]
@@ -39,7 +39,7 @@ class Asked:
 
 
 class PlayedServices:
-    """Answers a POST by `replies` and keeps the requests."""
+    """Answers a POST by `replies` and records the requests."""
 
     def __init__(self, replies: Callable[[Asked], Reply]) -> None:
         self.asked: list[Asked] = []
@@ -88,7 +88,7 @@ class PlayedServices:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def service(self, name: str = "apply-model-service", *, seconds: float = 5, login: str = "") -> Service:
-        """Return one of them as the functions take it."""
+        """Return one of the services, as an argument of the functions."""
         return Service(name, self.url, seconds, login)
 
     def close(self) -> None:

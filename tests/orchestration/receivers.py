@@ -53,7 +53,7 @@ class Receiver:
 
 
 class Postman:
-    """An SMTP server that keeps its mails; `answers` are the replies to the next messages, later ones are accepted."""
+    """An SMTP server that stores its mails; `answers` are the replies to the next messages, later ones are accepted."""
 
     def __init__(self, *answers: str, silent: bool = False, login: bool = False, port: int = 0) -> None:
         self.taken: list[Envelope] = []
@@ -71,7 +71,7 @@ class Postman:
         return AuthResult(success=data.password == b"pass word", handled=False)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's
-        """Keep the message, and answer as was chosen."""
+        """Store the message, and send the next reply."""
         answer = self._answers.pop(0) if self._answers else "250 taken"
         if not answer.startswith(("4", "5")):
             self.taken.append(envelope)

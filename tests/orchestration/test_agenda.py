@@ -1,4 +1,4 @@
-"""What is due is done once, in time, by one thread at a time."""
+"""A due name is taken once, in time, by one thread."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The client of Airflow's API with a stand-in, for answers that a real one rarely gives."""
+"""The client of Airflow's API with a stand-in, for rare answers."""
 
 import logging
 import socket
@@ -108,7 +108,7 @@ def test_other_refusals_do_not_renew_the_token(played: PlayedAirflow, client: Ai
 def test_an_invalid_answer_does_not_mean_a_missing_run(
     played: PlayedAirflow, client: Airflow, nonsense: tuple[int, object]
 ) -> None:
-    """A page of a proxy in between must not be taken for Airflow's word that a run is not there."""
+    """A page of a proxy must not be read as Airflow's answer that a run does not exist."""
     played.runs["echo", RUN] = "running"
     played.mood = [nonsense]
     with pytest.raises(WorkflowUnavailable) as error:

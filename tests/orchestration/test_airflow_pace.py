@@ -1,7 +1,7 @@
-"""The time of an order on Airflow, the rate of accepted orders meanwhile, and the memory of all idle processes.
+"""The time of an order on Airflow, the rate of accepted orders, and the memory of all idle processes.
 
-`python -m bench airflow` does it for longer, with a PostgreSQL that writes to the disk and processors shared as the
-units of deploy/airflow have it, and prints the figures; bounds here are for a machine that does much else.
+`python -m bench airflow` measures longer, with a PostgreSQL that writes to the disk and the CPU shares of the units of
+deploy/airflow, and prints the figures; the limits here are for a busy machine.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ def test_memory_of_the_idle_processes(airflow: Airflow, server: Program) -> None
 
 
 def sizes_of(leader: psutil.Process) -> list[float]:
-    """Return the proportional size of a process and of all that it began, in MB; what ends meanwhile has none."""
+    """Return the proportional set size of a process and its descendants in MB; a process that has ended counts 0."""
     sizes = []
     for each in (leader, *leader.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -97,7 +97,7 @@ def sizes_of(leader: psutil.Process) -> list[float]:
     "paused", [True, False] if MEASURED else [True], ids=lambda paused: "waiting" if paused else "running"
 )
 def test_many_orders_per_second_are_accepted(airflow: Airflow, *, paused: bool) -> None:
-    """They wait for a paused DAG; or Airflow works meanwhile, on the same cores, and has the rest taken away after."""
+    """They wait for a paused DAG; or Airflow runs them on the same cores, and the rest is dismissed afterwards."""
     last = int(str(rows(airflow, "select coalesce(max(number), 0) from jobs")[0][0]))
     airflow.ask("PATCH", "/dags/echo", {"is_paused": paused})
     try:
@@ -114,7 +114,7 @@ def test_many_orders_per_second_are_accepted(airflow: Airflow, *, paused: bool) 
 
 
 async def ordered(url: str) -> list[float]:
-    """Order at an even pace, whatever becomes of the answers; return how long each took."""
+    """Send orders at a constant rate, independent of the answers; return the duration of each."""
     took: list[float] = []
     limits = httpx2.Limits(max_connections=64)
 
@@ -136,6 +136,6 @@ async def ordered(url: str) -> list[float]:
 
 
 def dismiss(airflow: Airflow, last: int) -> None:
-    """End the orders after the last one as their callers would; again where the worker was at the same rows."""
+    """Dismiss the orders like their callers; repeat it if the worker locked the same rows."""
     ended = "update jobs set status = 'dismissed', finished = updated where number > %s and finished is null"
     wait(lambda: not rows(airflow, ended, last))

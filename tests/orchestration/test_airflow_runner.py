@@ -1,4 +1,4 @@
-"""The runner with a stand-in for Airflow: faults and states that a real one rarely has."""
+"""The runner with a stand-in for Airflow, for rare faults and states."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ RESULT = Done((Output("stringOutput", "x"),))
 
 
 def test_a_refused_login_is_tried_with_growing_pauses(played: PlayedAirflow, tmp_path: Path) -> None:
-    """An account that is tried once a second is one that is locked."""
+    """An account with a failed login each second would be locked."""
     access = replace(played.access(timeout=0.5), password="wrong")  # noqa: S106  of nobody
     with closing(AirflowRunner(lambda: Airflow(access), tmp_path, PROCESSES, pace=PACE)):
         time.sleep(4)
@@ -219,7 +219,7 @@ def test_a_dag_that_disappears_between_two_checks_costs_no_attempt(yard: Yard, m
 
 
 def test_a_dag_paused_at_the_last_moment_gets_no_unseen_run(yard: Yard) -> None:
-    """Airflow takes a run of a paused DAG, and leaves it queued."""
+    """Airflow accepts a run of a paused DAG, and leaves it queued."""
     run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf = {}
     with closing(Airflow(yard.played.access())) as airflow:
@@ -257,7 +257,7 @@ def test_orders_wait_while_airflow_is_unavailable_or_does_not_schedule(yard: Yar
 
 @pytest.mark.parametrize("before", [False, True])
 def test_a_run_that_airflow_cannot_have_received_is_not_begun(yard: Yard, *, before: bool) -> None:
-    """Unless a worker before us may have handed it over, or we did."""
+    """Unless this worker or one before it may have handed it over."""
     run = run_of(yard.job(), ("echo",), yard.results, OURS["echo"])
     run.conf, run.sent = {}, before
     nobody = PlayedAirflow(url=f"http://127.0.0.1:{free_port()}")
@@ -384,7 +384,7 @@ def test_a_running_order_without_reports_shows_that_airflow_is_unavailable(yard:
 
 
 def test_a_result_is_used_even_if_airflow_does_not_end_the_run(yard: Yard) -> None:
-    """The known stuck run: its row is locked by a transaction of a scheduler that was killed."""
+    """A known fault: a transaction of a killed scheduler locks the row of the run."""
     yard.runner._pace = replace(PACE, closer=60)
     job = yard.started()
     yard.set(job, "running")

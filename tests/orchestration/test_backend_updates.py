@@ -140,7 +140,7 @@ def test_a_missing_order_is_not_updated(make_store: MakeStore) -> None:
 
 
 def test_no_run_of_ours_changes_an_order_that_a_back_end_has(make_store: MakeStore) -> None:
-    """The run continues for a moment with the same attempt: all its changes are too late."""
+    """The run continues for a moment with the same attempt; all its changes have no effect."""
     store = make_store()
     job = begun(store)
     store.report(job.id, 1, 20, "ours")
@@ -213,7 +213,7 @@ def _updated(store: StoredJobs, job_id: str, update: BackendUpdate) -> bool:
 
 
 def test_an_order_started_here_and_by_a_back_end_belongs_to_the_back_end(make_store: MakeStore) -> None:
-    """If both start it, the order belongs to the back end, for good: our run is ended."""
+    """If both start it, the order belongs to the back end from then on, and our run is ended."""
     store = make_store()
     with ThreadPoolExecutor(2) as threads:
         for _ in range(15):

@@ -18,7 +18,7 @@ Dags = dict[str, Any]
 
 
 def parse(folder: Path, **environment: str) -> Any:
-    """Return what Airflow makes of a folder, without a database of its own."""
+    """Return the DAGs of a folder as Airflow parses them, without a database."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LANDCAST"))}
     settings = {"PYTHONPATH": str(ROOT), "LANDCAST_AIRFLOW_PYTHON": "/ours/python", "AIRFLOW_HOME": str(folder)}
     command = [PYTHON, ROOT / "tests" / "orchestration" / "parse_dags.py", DAGS]

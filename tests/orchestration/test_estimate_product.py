@@ -1,4 +1,4 @@
-"""Estimates compared with deliveries; their use of past orders, about which they reveal nothing else."""
+"""Estimates compared with deliveries, and their use of past orders, of which they reveal nothing else."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -175,7 +175,7 @@ def test_the_cost_of_orders_of_another_size_is_scaled(
 def test_four_past_orders_do_not_change_the_estimate(
     estimate: Estimate, make_store: Callable[..., StoredJobs], tmp_path: Path
 ) -> None:
-    """Attack: learn from an estimate what the few others ordered."""
+    """Attack: infer from an estimate the orders of few others."""
     store = make_store()
     before = estimate(PARK)
     for _ in range(4):
@@ -189,7 +189,7 @@ def test_four_past_orders_do_not_change_the_estimate(
 def test_nothing_but_numbers_of_other_orders_is_revealed(
     estimate: Estimate, make_store: Callable[..., StoredJobs], tmp_path: Path, state_dir: Path
 ) -> None:
-    """Attack: find another one's place, name or order in an estimate or beside it."""
+    """Attack: find another caller's place, name or order in an estimate or in its files."""
     store = make_store()
     for _ in range(6):
         order(store, 123_456_789, LARGE)

@@ -1,4 +1,4 @@
-"""An order of the real product for a real park, by the worker as an operator runs it."""
+"""An order of the real product for a real park, executed by the worker of `landcast work`."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """Orders over HTTP while every involved process is killed: each is executed and published once.
 
-`make faults` does it with 200 orders and prints what it saw.
+`make faults` runs it with 200 orders and prints the results.
 """
 
 import json
@@ -68,7 +68,7 @@ class Component:
 
 
 class Orders:
-    """Orders echoes and products from several clients, each again until it is taken."""
+    """Sends orders of echo and products from several clients, each repeated until it is accepted."""
 
     def __init__(self, url: str, receiver: str) -> None:
         self._http = httpx2.Client(base_url=url, timeout=20, trust_env=False)
@@ -78,7 +78,7 @@ class Orders:
         self.refused: Counter[str] = Counter()
 
     def order(self, number: int) -> None:
-        """Order, each at its time, while one after the other is killed."""
+        """Send each order at its time, while one component after the other is killed."""
         time.sleep(max(0.0, self._begin + number * len(KILLED) * PAUSE / ORDERS - time.monotonic()))
         process, inputs = self._wanted(number)
         body = {"inputs": inputs, "subscriber": {"successUri": f"{self._receiver}/{number}"}}
@@ -111,7 +111,7 @@ class Orders:
 
 
 def rows(airflow: Airflow, statement: str, *parameters: int) -> list[tuple[object, ...]]:
-    """Ask the database, when it is there."""
+    """Query the database, once it is available."""
     with closing(psycopg2.connect(airflow.database_url)) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
@@ -122,7 +122,7 @@ def rows(airflow: Airflow, statement: str, *parameters: int) -> list[tuple[objec
 
 @contextmanager
 def audited(airflow: Airflow) -> Iterator[int]:
-    """Have the database note every publication; yield the number of the last order before."""
+    """Make the database record every publication; yield the number of the last order before."""
     rows(airflow, _AUDIT)
     try:
         yield int(str(rows(airflow, "select coalesce(max(number), 0) from jobs")[0][0]))
@@ -132,7 +132,7 @@ def audited(airflow: Airflow) -> Iterator[int]:
 
 @contextmanager
 def running(airflow: Airflow, folder: Path) -> Iterator[Tender]:
-    """Run server and worker beside Airflow, and have all of it started again where it ends."""
+    """Run server and worker beside Airflow; each process is restarted when it ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
     more = {"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_WORKERS": "1", "LANDCAST_CALLBACKS_PAUSE": "1"}
     environment = {**clean, **airflow.server_environment(), **more}
@@ -151,7 +151,7 @@ def running(airflow: Airflow, folder: Path) -> Iterator[Tender]:
 
 
 def kill_each(tender: Tender) -> None:
-    """Kill one after the other."""
+    """Kill the components one after the other."""
     for name in KILLED:
         time.sleep(PAUSE)
         if name == "reconciler":

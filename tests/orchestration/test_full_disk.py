@@ -34,7 +34,7 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(folder: Path, *, leaving: int) -> Path:
-    """Take all of the disk but so many bytes."""
+    """Fill the disk except for this number of bytes."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while (disk := os.statvfs(folder)).f_bavail * disk.f_frsize > leaving:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Played:
-    """An Airflow whose DAG has these last tasks and this value."""
+    """An Airflow with a DAG of these last tasks and this value."""
 
     def __init__(self, value: Any, leaves: list[str]) -> None:
         self._value = value
@@ -32,7 +32,7 @@ class Played:
 
 
 class Bureau:
-    """A run of an operator's DAG, and the folder of the files that it may name."""
+    """A run of an operator's DAG, and the folder of the files that it can name."""
 
     def __init__(self, folder: Path) -> None:
         self.files = folder / "files"

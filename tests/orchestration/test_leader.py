@@ -31,7 +31,7 @@ Restart = Callable[[], None]
 
 @pytest.fixture
 def lose_all(postgres: Postgres, database_of: DatabaseOf) -> Restart:
-    """Return a function that ends all connections to the database, as a restart of the server does."""
+    """Return a function that ends all connections to the database, like a restart of the server."""
     others = "select pg_terminate_backend(pid) from pg_stat_activity"
     where = "where datname = current_database() and pid <> pg_backend_pid()"
 
@@ -115,7 +115,7 @@ def test_of_two_machines_one_works_and_the_other_takes_over(  # noqa: PLR0917  t
     until: Until,
     tmp_path: Path,
 ) -> None:
-    """The second has a state folder of its own: only the database is between them."""
+    """Each has its own state folder; they share only the database."""
     with closing(make_store()) as store:
         first = start_worker(database=database_of.text)
         assert finished(_order(store, 5)).status is Status.SUCCESSFUL

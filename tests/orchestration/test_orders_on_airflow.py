@@ -85,7 +85,7 @@ def _until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def _process_of(run: Run) -> psutil.Process | None:
-    """Return the process of our Python that works for a run."""
+    """Return the process of our Python that executes a run."""
     return next((each for each in _children(run.airflow) if _works_in(each, run.folder)), None)
 
 
@@ -102,7 +102,7 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 
 
 def _is_over(process: psutil.Process) -> bool:
-    """Say whether it works no more, also where nobody asked yet how it ended."""
+    """Return whether the process has ended, also if it is not reaped yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What is read of orders that are over: only successful ones of a kind, the newest, and nothing is written."""
+"""Past orders: only the newest successful ones of a kind are read, and nothing is written."""
 
 import hashlib
 import sqlite3

@@ -55,7 +55,7 @@ class Stage:
 
 
 class Scene:
-    """A real store and real files, a staged runner, and the reconciler between them, which has a store of its own."""
+    """A real store and real files, a staged runner, and a reconciler with its own connection to the store."""
 
     def __init__(self, state_dir: Path, store: StoredJobs, own_store: StoredJobs) -> None:
         self.state_dir = state_dir
@@ -206,7 +206,7 @@ def test_a_result_is_published_and_other_files_are_removed(scene: Scene, make_ou
 def test_a_late_result_is_not_published_and_its_files_are_removed(
     scene: Scene, make_output: Callable[[str], Output]
 ) -> None:
-    """An attempt that was taken for lost and finishes after all, while the next one runs."""
+    """An attempt that was considered lost finishes while the next one runs."""
     job_id = scene.running()
     loser = scene.job(job_id)
     scene.set(job_id, Gone("lost from sight"))
@@ -271,7 +271,7 @@ def test_runs_that_survive_are_neither_ended_nor_counted_as_lost_at_a_stop(scene
 
 
 def test_a_surviving_run_is_started_again_under_the_same_id(scene: Scene) -> None:
-    """A worker stopped between two steps may have recorded an attempt that no runner got."""
+    """A worker that stops between two steps may have recorded an attempt without a run."""
     scene.stage.survives = True
     job_id = scene.store.add(Order(_LONG, {"year": 2018}, "local"))[0].id
     scene.store.begin(job_id)

@@ -1,4 +1,4 @@
-"""The worker as a real process, with real children: it is killed, stopped, doubled, and nothing is lost."""
+"""The worker as a real process with real children: it is killed, stopped or started twice, and loses no order."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ def _children(worker: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 
 def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: StoredJobs) -> list[psutil.Process]:
-    """Return the children whose order may lose one more attempt without being given up."""
+    """Return the children whose order can lose one more attempt without failing."""
     spare = {job.id for job in store.unfinished() if job.failures == 0}
     found = []
     for child in _children(worker):
@@ -61,7 +61,7 @@ def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: Stored
 
 
 def _strike(victim: str, worker: "subprocess.Popen[bytes]", store: StoredJobs) -> int:
-    """Kill the worker, a child, both, or what begins runs and so each of them; return how many children were meant."""
+    """Kill the worker, a child, both, or the fork server and so all children; return how many children are affected."""
     children = _children_of_fewer_failures(worker, store)[:1] if victim in {"child", "both"} else []
     for child in children:
         child.kill()
@@ -74,7 +74,7 @@ def _strike(victim: str, worker: "subprocess.Popen[bytes]", store: StoredJobs) -
 
 
 def _assert_whole(job: Job, results: Path) -> None:
-    """One result, of the last attempt, complete, and nothing else in the order's folder."""
+    """Check that the order's folder has one complete result, of the last attempt, and nothing else."""
     assert job.status is Status.SUCCESSFUL, job.message
     (output,) = job.manifest
     assert output.file is not None
@@ -222,7 +222,7 @@ def test_an_idle_worker_uses_little_cpu(start_worker: Start, until: Until, state
     process = psutil.Process(worker.pid)
 
     def is_idle() -> bool:
-        """Return whether three seconds cost nearly nothing, which is so once the start is over."""
+        """Return whether the process uses almost no CPU in three seconds, which is so after its start."""
         before = sum(process.cpu_times()[:2])
         time.sleep(3)
         return sum(process.cpu_times()[:2]) - before < 0.02 * 3
@@ -245,7 +245,7 @@ def test_a_real_order_of_echo_from_start_to_end(start_worker: Start, make_store:
 def test_no_descriptor_of_ours_reaches_a_grandchild(
     start_worker: Start, make_store: MakeStore, state_dir: Path, until: Until
 ) -> None:
-    """A lock that a grandchild inherits would keep a dead run alive."""
+    """If a grandchild inherited the lock, a dead run would appear alive."""
     job, _ = make_store().add(Order("family", {}, "local"))
     start_worker()
     family = state_dir / "results" / job.id / "1" / "1" / "family"

@@ -38,7 +38,7 @@ NAMES = ("calculate_feature_service", "apply_model_service", "sample_extraction_
 
 @cache
 def parsed() -> dict[str, Any]:
-    """Return our DAGs as Airflow's own Python reads them, with the pauses that production has."""
+    """Return our DAGs as Airflow's Python parses them, with the pauses of production."""
     python = HOME / "bin" / "python"
     program = ROOT / "tests" / "orchestration" / "parse_dags.py"
     environment = {
@@ -206,7 +206,7 @@ _FIRST_TRY = {
 
 
 def _played(asked: Asked) -> Reply:
-    """Answer as the services would, some of them ill."""
+    """Answer like the services, some of which are faulty."""
     try_ = int(asked.query["process_id"].rpartition("_")[2])
     match asked.path:
         case "/s2scenesfeatures":
@@ -237,7 +237,7 @@ class Ran:
     """How it stood meanwhile, in the order in which it came to that."""
 
     def count(self) -> Counter[str]:
-        """Return how often each path was asked."""
+        """Return the number of requests by path."""
         return Counter(asked.path for asked in self.asked)
 
 
@@ -251,7 +251,7 @@ class Stage:
         self._said: dict[str, list[str]] = {}
 
     def begin(self, dag: str, inputs: dict[str, Any]) -> tuple[str, str]:
-        """Begin a run as the server would; return its DAG and its job."""
+        """Start a run like the server; return its DAG and its job."""
         job = str(uuid4())
         self._said[job] = []
         hand_order(self._airflow.state / "results" / job / "1", Order(dag, inputs, ""), OURS[dag])
@@ -270,7 +270,7 @@ class Stage:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear how the runs stand meanwhile, as the server does."""
+        """Receive the states of the runs, like the server."""
         over = Event()
         thread = Thread(target=self._listen, args=(over,))
         thread.start()
@@ -302,7 +302,7 @@ def _text(envelope: Any) -> str:
 
 @pytest.fixture(scope="module")
 def ran(airflow: Airflow) -> Iterator[dict[str, Ran]]:
-    """Return the runs of a few orders, side by side; the first before the operator made any connection."""
+    """Return the concurrent runs of a few orders; the first starts before the operator has set any connection."""
     played, postman = PlayedServices(_played), Postman(port=airflow.mail_port)
     stage = Stage(airflow, played, postman)
     with stage.listening():

@@ -1,4 +1,4 @@
-"""Requests to the production services and their accepted answers, over real sockets with every unusual answer."""
+"""Requests to the production services over real sockets, with valid and with unusual answers."""
 
 import json
 import socket
@@ -219,7 +219,7 @@ def test_a_refusal_has_the_text_of_the_service(play: Play, status: int) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 401, 403, 302, 307, 100 + 99])
 def test_any_other_status_is_a_temporary_failure(play: Play, status: int) -> None:
-    """A redirect is not followed: a service of the operator's must not choose where an order goes."""
+    """A redirect is not followed: a service must not choose the receiver of an order."""
     played = play(Reply({"secret": "stack"}, status=status, headers={"Location": "/elsewhere"}))
     with pytest.raises(ServiceFailed, match=f"^apply-model-service failed with status {status}$") as caught:
         apply_model(played.service(), MODEL, {"inputs": {}, "acquisition_dates": []}, "run_1")
@@ -328,6 +328,6 @@ def test_a_run_ends_with_the_answer_or_with_the_reason(tmp_path: Any) -> None:
     ],
 )
 def test_a_run_without_an_order_writes_nothing(conf: Any, tmp_path: Any) -> None:
-    """Who may start runs in Airflow must not choose which folder is written to."""
+    """A user who starts runs in Airflow must not choose the folder that is written to."""
     with pytest.raises(WorkFailed, match="started for no order"):
         ServiceRun.of(conf, "run", tmp_path)

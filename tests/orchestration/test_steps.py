@@ -53,7 +53,7 @@ class Bureau:
         )
 
     def run(self, step: str, *rest: Any, **more: Any) -> Any:
-        """Do a step that ends well; return what it returned."""
+        """Run a step that succeeds; return its result."""
         return _answer(self.start(step, *rest, **more))
 
     def endings(self) -> dict[str, Done | Failed]:
@@ -201,7 +201,7 @@ def test_a_step_of_another_attempt_does_nothing(
 
 
 def test_a_step_gets_no_path_from_the_run(make_bureau: MakeBureau, tmp_path: Path) -> None:
-    """Attack: a user who may start a run by hand names a path as the job."""
+    """Attack: a user with the right to start a run by hand names a path as the job."""
     bureau = make_bureau("echo")
     step = bureau.start("perform", told={**bureau.told, "job": "../../outside"})
     step.communicate(timeout=60)
@@ -211,7 +211,7 @@ def test_a_step_gets_no_path_from_the_run(make_bureau: MakeBureau, tmp_path: Pat
 
 @pytest.mark.parametrize("process", ["files", "rest"])
 def test_a_step_stops_once_its_order_is_dismissed(make_bureau: MakeBureau, process: str) -> None:
-    """Also a step without reports for a long time, such as a reader of a slow disk."""
+    """Also a step that does not report for a long time, such as one that reads a slow disk."""
     bureau = make_bureau(process, {"steps": 3000})
     step = bureau.start("perform")
     folder = bureau.attempt / "1"
@@ -231,7 +231,7 @@ def test_an_unavailable_database_stops_no_step(make_bureau: MakeBureau) -> None:
 
 
 def test_files_of_a_killed_try_do_not_disturb_the_next(make_bureau: MakeBureau) -> None:
-    """Airflow runs a task again after a crash, now and then under the same number, while the first may still work."""
+    """Airflow runs a task again after a crash, sometimes with the same number, while the first may still run."""
     bureau = make_bureau("files", {"steps": 60})
     killed, still = bureau.start("perform"), bureau.start("perform", try_=2)
     _until(lambda: {path.parent.name for path in bureau.attempt.glob("*/*.bin")} == {"1", "2"})
@@ -250,7 +250,7 @@ def test_files_of_a_killed_try_do_not_disturb_the_next(make_bureau: MakeBureau) 
 
 
 def test_a_step_ends_with_its_task(make_bureau: MakeBureau) -> None:
-    """Airflow kills a task that it stops, and the program that it began for our Python with nothing."""
+    """Airflow kills a task that it stops, but not the program that the task started with our Python."""
     bureau = make_bureau("files", {"steps": 3000})
     program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     step = [*_STEP, "perform", json.dumps(bureau.told), "1"]

@@ -345,7 +345,7 @@ def test_a_list_is_counted_and_read_from_an_index_in_its_order(
 
 
 def test_all_jobs_are_counted_by_an_index_of_nothing_else(postgres: Postgres) -> None:
-    """As SQLite does above: PostgreSQL decides by the figures that it keeps."""
+    """PostgreSQL chooses it by its statistics, SQLite in the test above."""
     url = postgres.migrated()
     with closing(StoredJobs(PostgresPool(url, size=1, wait=60))) as store:
         with closing(PostgresConnection(url)) as connection:

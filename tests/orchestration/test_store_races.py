@@ -1,4 +1,4 @@
-"""Many concurrent threads on either database: no two transactions decide differently."""
+"""Many concurrent threads on either database: transactions never contradict each other."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +63,7 @@ def test_concurrent_workers_start_an_attempt_once(make_store: MakeStore) -> None
 
 
 def test_the_first_of_a_result_and_a_dismissal_counts(make_store: MakeStore) -> None:
-    """Dismissed twice is deleted: so a result that came first is deleted, one that came second is dropped."""
+    """A second dismissal deletes: so a result before it is deleted, and a result after it is dropped."""
     store = make_store()
     for _ in range(20):
         job, _ = store.add(Order("echo", {}, "ann"))
@@ -86,7 +86,7 @@ def test_concurrent_couriers_claim_an_entry_once(make_store: MakeStore, database
         taken: list[str] = []
 
         def take_all() -> None:
-            """Take until there is nothing left; of two that reach for one entry, one gets none and reaches again."""
+            """Take entries until none is left; of two concurrent calls for one entry, one gets none and repeats."""
             misses = 0
             while misses < 20:
                 entry = outbox.take("callback")

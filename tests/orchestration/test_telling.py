@@ -110,7 +110,7 @@ def test_private_addresses_get_no_callbacks(work: Work, make_store: MakeStore, o
 def test_a_mail_is_unknown_after_a_kill_between_claim_and_sending(
     work: Work, make_store: MakeStore, outbox: Outbox, until: Until, state_dir: Path
 ) -> None:
-    """The worker dies after it has claimed the mail, while the mail server has not even greeted it."""
+    """The worker dies after it has claimed the mail, before the mail server's greeting."""
     store, port = make_store(), free_port()
     settings = {"LANDCAST_MAIL_URL": f"smtp://me:pass%20word@127.0.0.1:{port}"}
     job = ordered(store, MAIL)

@@ -141,7 +141,7 @@ def _raising(error: Exception) -> Work:
 
 
 def _full_database() -> sqlite3.Error:
-    """Return what SQLite raises when it cannot write another page."""
+    """Return SQLite's error when it cannot write another page."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("pragma max_page_count = 1")
         with pytest.raises(sqlite3.OperationalError) as caught:
@@ -201,7 +201,7 @@ def test_a_full_disk_is_detected_despite_the_error_of_a_library(
 
 
 def test_the_text_of_a_caller_is_not_mistaken_for_a_full_disk(make_context: MakeBench) -> None:
-    """An order that says so itself would wait for ever."""
+    """Otherwise an order with that text in its inputs would wait forever."""
     error = WorkFailed("https://x.example/No space left on device: not text")
     assert isinstance(_ending(make_context(), lambda: _raising(error)), Failed)
 
@@ -261,7 +261,7 @@ def test_an_ending_lost_by_a_power_failure_does_not_exist(make_context: MakeBenc
 def test_only_a_result_with_files_is_flushed_to_disk(
     make_context: MakeBench, monkeypatch: pytest.MonkeyPatch, make_output: Callable[[str], Output]
 ) -> None:
-    """What is not durable is published by a commit that is, or else made again."""
+    """A result without files is published by a durable commit, or else made again."""
     context = make_context()
     synced: list[int] = []
     monkeypatch.setattr("os.fsync", synced.append)

@@ -1,4 +1,4 @@
-"""Run the worker with the settings of the command line, as `landcast work` does with those of the environment."""
+"""Run the worker with the settings of the command line, like `landcast work` with those of the environment."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A child of the runner, or a step of a task, that knows works which misbehave, beside the real ones."""
+"""A child of the runner, or a step of a task, with the real works and works that misbehave."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); pri
 
 
 def _files(part: Part, context: JobContext) -> Piece:
-    """Write random bytes for a while, in small steps, so that it can be killed half-way."""
+    """Write random bytes in small steps, so that it can be killed in between."""
     path = context.folder / f"{context.job_id}.bin"
     with path.open("wb") as file:
         for step in range(part["steps"]):
@@ -45,7 +45,7 @@ def _crash(_part: Part, _context: JobContext) -> Piece:
 
 
 def _family(_part: Part, context: JobContext) -> Piece:
-    """Have a grandchild that ignores SIGTERM, and be as deaf."""
+    """Start a grandchild that ignores SIGTERM, and ignore it too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with subprocess.Popen([sys.executable, "-c", _DEAF], stdout=subprocess.PIPE) as grandchild:
         assert grandchild.stdout is not None
@@ -56,7 +56,7 @@ def _family(_part: Part, context: JobContext) -> Piece:
 
 
 def _environment(part: Part, _context: JobContext) -> Piece:
-    """Say what the environment is, and where temporary files lie; stay until another could have changed it."""
+    """Return the environment and the folder of temporary files; wait so that another child could change them."""
     os.environ[part["name"]] = "set"
     time.sleep(0.5)
     with closing(sqlite3.connect("")) as connection:
@@ -75,7 +75,7 @@ def _found(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
 
 
 def _orphans(_part: Part, _context: JobContext) -> Piece:
-    """Leave a grandchild that ignores SIGTERM, and a child of it."""
+    """Leave behind a grandchild that ignores SIGTERM, and its child."""
     program = f"import os; os.fork(); {_DEAF}"
     grandchild = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert grandchild.stdout is not None
@@ -96,7 +96,7 @@ def _break(_part: Part, _context: JobContext) -> Piece:
 
 
 def _rest(_part: Part, _context: JobContext) -> Piece:
-    """Say nothing for a long time."""
+    """Report nothing for a long time."""
     time.sleep(60)
     return {}
 
@@ -150,7 +150,7 @@ _WORKS = {
 
 
 def _step(name: str, *arguments: str) -> None:
-    """Do a step as a task of Airflow does; print what it returns."""
+    """Run a step like a task of Airflow; print its result."""
     *given, try_ = map(json.loads, arguments)
     print(json.dumps(getattr(steps, name)(*given, try_, works=_WORKS)))  # noqa: T201
 

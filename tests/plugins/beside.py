@@ -133,7 +133,7 @@ def _point(*place: float) -> dict[str, Any]:
 
 
 def configuration(folder: Path, elsewhere: str) -> dict[str, Any]:
-    """Return collections of pygeoapi's providers and of ours, processes, and hidden ones; `elsewhere` is a WMS."""
+    """Return collections of pygeoapi's providers and ours, processes, and hidden ones; `elsewhere` is a WMS."""
     gauges = {
         "type": "feature", "name": "CSV", "data": str(folder / "gauges.csv"), "id_field": "id",
         "time_field": "seen", "geometry": {"x_field": "long", "y_field": "lat"},
@@ -201,7 +201,7 @@ def configuration(folder: Path, elsewhere: str) -> dict[str, Any]:
 
 
 class Request(NamedTuple):
-    """A request of the list, and the names of the differences below it."""
+    """A request of the list, and the names of its allowed differences."""
 
     line: str
     method: str
@@ -338,7 +338,7 @@ def differences(vanilla: Mapping[str, str], ours: Mapping[str, str]) -> list[Dif
 
 
 class Asked:
-    """A client of one server, which remembers the job that it made last."""
+    """A client of one server, with the last job that it created."""
 
     def __init__(self, client: httpx2.Client) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""A provider of EDR as operators write them: temperatures at stations, in two runs of a forecast."""
+"""An EDR provider as an operator writes it: temperatures at stations, in two runs of a forecast."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ RUNS = {"monday": 280.0, "tuesday": 290.0}
 
 
 class Soundings(BaseEDRProvider):
-    """Answers with what it was asked for, so that a difference of the arguments is one of the answers."""
+    """Answers with its arguments, so that different arguments make different answers."""
 
     def get_fields(self) -> dict[str, Any]:
         """Return the two parameters."""
@@ -19,7 +19,7 @@ class Soundings(BaseEDRProvider):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The same; pygeoapi's own has none before they are asked for."""
+        """The same; pygeoapi's own is empty before the first call of `get_fields`."""
         return self.get_fields()
 
     def instances(self, **_: Any) -> list[str]:

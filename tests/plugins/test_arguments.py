@@ -152,7 +152,7 @@ def spec(crs: str, **given: Any) -> Any:
 
 
 def test_coordinates_have_the_order_of_their_system(folder: Path) -> None:
-    """As the handlers reckon: `storage_crs` of the configuration, `crs` of the query; none where both are one."""
+    """As the handlers do it: from `storage_crs` of the configuration to `crs` of the query, unless equal."""
 
     def first(storage: str | None, asked: str | None, **more: Any) -> list[float]:
         given = {"storage_crs": storage} if storage else {}
@@ -177,14 +177,14 @@ def test_coordinates_have_the_order_of_their_system(folder: Path) -> None:
 
 
 def test_a_bbox_has_the_order_of_the_configured_system(folder: Path) -> None:
-    """The handlers transform it into `storage_crs`, in that one's own order."""
+    """The handlers transform it into `storage_crs`, in the axis order of that CRS."""
     assert ids(features(folder, storage_crs=f"{EPSG}4326").query(bbox=[49, 20.05, 51, 20.15])) == [2]
     with pytest.raises(ProviderInvalidQueryError, match="bbox"):
         features(folder, storage_crs=f"{EPSG}3857").query(bbox=[float("inf"), 1, float("inf"), 2])
 
 
 def test_a_page_that_would_end_early_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handlers reckon the next page by the limit, and would skip items."""
+    """The handlers calculate the next page from the limit, and would skip items."""
     monkeypatch.setattr(query, "_MAX_BYTES", 1)
     assert ids(features(folder).query(limit=1, offset=1)) == [2]
     with pytest.raises(ProviderRequestEntityTooLargeError, match="1 at a time"):

@@ -24,7 +24,7 @@ EVERYWHERE, REQUESTS, KINDS = read_list(LIST.read_text())
 
 
 class WmsAsStandIn(BaseHTTPRequestHandler):
-    """Answers with the text of the request, or with a few bytes for an archive."""
+    """Answers with the text of the request, or with a few bytes in place of an archive."""
 
     def do_GET(self) -> None:
         body = b"archive" if self.path.endswith(".zip") else f"a map of {self.path}".encode()
@@ -36,7 +36,7 @@ class WmsAsStandIn(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the name that the standard library calls
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write nothing."""
 
 
 @contextmanager
@@ -56,7 +56,7 @@ class Answers(NamedTuple):
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Answers]:
-    """Send the requests in order, as some are about the job of an earlier one."""
+    """Send the requests in order, as some use the job of an earlier one."""
     folder = tmp_path_factory.mktemp("beside")
     write_data(folder)
     state, log = folder / "state", folder / "ours.log"

@@ -52,7 +52,7 @@ def test_a_client_of_the_operators_own_publishes(tmp_path: Path, monkeypatch: py
 def test_mqtt_waits_for_the_acknowledgement(
     monkeypatch: pytest.MonkeyPatch, url: str, port: int, login: dict[str, str] | None, tls: dict[str, Any] | None
 ) -> None:
-    """paho-mqtt is no part of Landcast; its function with the quality of service 1 returns once it is acknowledged."""
+    """paho-mqtt is not a dependency of Landcast; with quality of service 1, it returns after the acknowledgement."""
     asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     paho, mqtt, publish = ModuleType("paho"), ModuleType("paho.mqtt"), ModuleType("paho.mqtt.publish")
     vars(publish)["single"] = lambda *given, **named: asked.append((given, named))

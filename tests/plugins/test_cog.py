@@ -42,7 +42,7 @@ def provider(path: Path = SOURCE) -> CogProvider:
 
 
 def test_our_patch_is_the_function_that_pygeoapi_calls() -> None:
-    """`_coverage_properties` is for it alone."""
+    """pygeoapi uses `_coverage_properties` nowhere else."""
     assert "_coverage_properties" in gen_collection.__code__.co_names
 
 
@@ -107,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("epsg", PLACES)
 def test_a_box_at_its_own_scale_has_exactly_its_pixels_in_every_system(folder: Path, epsg: int) -> None:
-    """Sides of 1,030 x 773 pixels do not divide: no overview has square pixels."""
+    """1,030 x 773 pixels are not divisible: no overview has square pixels."""
     values = classes(773, 1030)
     cog = provider(gdal_cog(folder / f"{epsg}.tif", values, epsg))
     assert cog.size_of(cog.whole) == (1030, 773)
@@ -153,7 +153,7 @@ def test_a_size_in_another_system_is_that_of_the_pixels_there(folder: Path, epsg
 
 
 def test_pixels_that_differ_by_a_millionth_are_square(folder: Path) -> None:
-    """Real grids end in 8.333333333333425e-05 and ...156e-05; one that is a percent off is refused."""
+    """Real grids have steps such as 8.333333333333425e-05 and ...156e-05; a difference of a percent is refused."""
     for name, height in (("real", 8.333333333333156e-05), ("millionth", 8.3333e-05 * (1 + 9e-7)), ("off", 8.4e-05)):
         side = 8.333333333333425e-05 if name == "real" else 8.3333e-05
         path = plain(

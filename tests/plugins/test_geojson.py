@@ -1,4 +1,4 @@
-"""Boxes in other systems than the features: the part of an extent that they cover, also of invalid extents."""
+"""Boxes in another CRS than the features: the part of an extent that they cover, also of invalid extents."""
 
 import pytest
 import shapely

@@ -1,4 +1,4 @@
-"""The classes of plugins of each kind, by pygeoapi's short names and dotted ones, and why one is refused."""
+"""The classes of plugins by pygeoapi's short names and by dotted names; refused classes with the reason."""
 
 from pathlib import Path
 

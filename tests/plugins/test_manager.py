@@ -1,4 +1,4 @@
-"""pygeoapi finds our processes by the manager of the configuration, and no job."""
+"""pygeoapi finds our processes, but no job, by the configured manager."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pages of items by their place, in every order, while rows come and go."""
+"""Pages of items by position, in every order, while rows are inserted and deleted."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ ORDERS: Sequence[tuple[SortKey, ...]] = [
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a layer of four times these rows, in a line from west to east."""
+    """Return a layer with each of these rows four times, in a line from west to east."""
     path = tmp_path_factory.mktemp("paging") / "rows.gpkg"
     rows = [*ROWS] * 4
     odd.by_us(path, COLUMNS, rows, points=[shapely.Point(number / 4, 50) for number in range(len(rows))])
@@ -44,7 +44,7 @@ def flat(pages: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def pages(provider: GeoPackageProvider, query: ItemQuery) -> list[list[Any]]:
-    """Return the ids of all pages, from the first to the last and back, which has to be the same pages' items."""
+    """Return the ids of all pages from the first to the last; check that the way back has the same pages."""
     found, seen = [], 0
     page = provider.find(query)
     while True:

@@ -34,7 +34,7 @@ def test_the_configuration_of_the_log_is_not_changed() -> None:
 
 
 def test_the_patched_bugs_still_exist_in_pygeoapi() -> None:
-    """When this fails, pygeoapi no longer does it: remove the patch."""
+    """If this fails, pygeoapi has fixed the bug: remove the patch."""
     source = inspect.getsource(inspect.getmodule(pygeoapi.util.json_serial) or pygeoapi.util)
     assert "replace('<', '&lt;')" in source
     assert "remove when" in inspect.getsource(patches).lower()

@@ -1,4 +1,4 @@
-"""The provider of tables in PostGIS: its answers for tables of every kind, and its refusals."""
+"""The provider of PostGIS tables: its answers for tables of every kind, and its refusals."""
 
 import inspect
 import io
@@ -156,7 +156,7 @@ def by_id(page: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_type_of_geometry_is_geojson(database: str) -> None:
-    """With a role that cannot read one column; curves are lines, surfaces polygons; without coordinates null."""
+    """Curves become lines, surfaces polygons, empty geometries null; the role cannot read one of the columns."""
     made = provider(database, ODD, user=READER)
     assert list(made.get_fields()) == ['a"b%s', "ж"]
     found = by_id(made.query(limit=100))
@@ -320,7 +320,7 @@ def test_a_page_ends_before_it_is_too_large(database: str, monkeypatch: pytest.M
 
 
 def test_a_box_is_compared_with_outlines_in_its_own_system(database: str) -> None:
-    """A box in degrees is no box in the table's system: the one by its two corners alone has others."""
+    """A box in degrees is not a box in the table's CRS: the box of its two corners contains other items."""
     made = provider(database, "fields")
     box = (10.02, 52.01, 10.13, 52.07)
     found = {feature["id"] for feature in made.find(ItemQuery(boxes=(Box(box, CRS84),), limit=10_000)).features}
@@ -422,7 +422,7 @@ def test_the_provider_cannot_write(database: str) -> None:
 
 
 def test_a_tile_has_only_the_items_that_the_caller_may_see(database: str) -> None:
-    """PostGIS writes it; the layer, the ids and the attributes are in its bytes as they are."""
+    """PostGIS writes the tile; its bytes contain the layer, the ids and the attributes as plain text."""
     made = provider(database, "fields")
     [(west, south, east, north)] = [reproject((10.0, 52.0, 10.02, 52.01), 4326, 3857)]
     asked = TileQuery((west, south, east, north), crs_of(3857), "the layer", 100)

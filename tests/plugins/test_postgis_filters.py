@@ -1,4 +1,4 @@
-"""CQL2 on tables in PostGIS: selected items, unsupported filters, and rows and areas of a policy."""
+"""CQL2 on PostGIS tables: selected items, unsupported filters, and the row and area rules of a policy."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`landcast[plugins]` installs, and two of its providers serve: one a file, one a stand-in for CKAN."""
+"""`landcast[plugins]` installs, and two of its providers work: one with a file, one with a stand-in for CKAN."""
 
 import json
 import os
@@ -45,12 +45,12 @@ class CkanAsStandIn(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write nothing."""
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the Python of an environment with the extra and without the packages of tests."""
+    """Return the Python of an environment with the extra and without test packages."""
     folder = tmp_path_factory.mktemp("plugins") / "venv"
     places = {"UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON_DOWNLOADS": "never", "PYTHON": sys.executable}
     subprocess.run(["sh", "-c", _INSTALL], cwd=ROOT, env={**os.environ, **places}, check=True)

@@ -1,4 +1,4 @@
-"""Rules of rows, made at random: list, item, pages, tile, values and count are of the same items, on both providers."""
+"""Random row rules: list, item, pages, tile, values and count have the same items, with both providers."""
 
 import random
 from contextlib import suppress
@@ -33,7 +33,7 @@ def row(number: int) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def providers(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[Provider, Provider]:
-    """Return a provider of each kind, of the same rows, of which nobody is shown one column."""
+    """Return a provider of each kind with the same rows and a hidden column."""
     path = tmp_path_factory.mktemp("rules") / "rows.gpkg"
     points = [shapely.Point(number / 10, number / 20) for number in range(NUMBER)]
     odd.by_us(path, COLUMNS, [row(number) for number in range(NUMBER)], points=points)
@@ -71,7 +71,7 @@ def rule(chance: random.Random, depth: int = 2) -> str:
 
 
 def everywhere(provider: Provider, folder: Path) -> list[list[int]]:
-    """Return the codes of what a caller gets in a list, one by one, in pages, as values and in a tile."""
+    """Return the codes that a caller gets in a list, one by one, in pages, as values and in a tile."""
     page = provider.find(ItemQuery(limit=1_000))
     listed = [feature["properties"]["code"] for feature in page.features]
     single: list[int] = []

@@ -1,4 +1,4 @@
-"""Rasters of measured values, of any type and number of bands, by the provider of coverages."""
+"""Rasters of measured values of any type and number of bands, by the coverage provider."""
 
 from pathlib import Path
 from typing import Any

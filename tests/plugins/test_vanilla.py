@@ -1,4 +1,4 @@
-"""Our providers in vanilla pygeoapi answer what our own routes answer."""
+"""Our providers give the same answers in vanilla pygeoapi as in our routes."""
 
 import copy
 import io
@@ -51,7 +51,7 @@ class Both(NamedTuple):
 
 
 def stations() -> list[dict[str, Any]]:
-    """Return 45 features with columns, ids and times that the sample does not have."""
+    """Return 45 features with columns, ids and times that differ from the sample's."""
     found = []
     for n in range(45):
         x, y = 18 + n / 10, 50 + (n * 7 % 11) / 10
@@ -338,7 +338,7 @@ def test_pixels_are_the_same_as_in_vanilla(both: Both, collection: str, paramete
 
 
 def test_a_window_has_the_pixels_of_the_file(both: Both) -> None:
-    """By hand, against both: column and row of the file that was made for this."""
+    """Compared with both servers: column and row, written by hand, of a file made for this test."""
     values = classes(773, 1030)
     with rasterio.open(io.BytesIO(both.vanilla.get("/collections/degrees/coverage?f=GTiff").content)) as whole:
         west, north, side = whole.transform.c, whole.transform.f, whole.transform.a
@@ -354,7 +354,7 @@ def test_a_window_has_the_pixels_of_the_file(both: Both) -> None:
     [("degrees", "-10,-10,-9,-9"), ("clcplus-raster", "0,0,1,1"), ("clcplus-raster", "20.1,49.2,20.15,49.25")],
 )
 def test_a_box_outside_of_the_coverage_is_empty_or_refused(both: Both, collection: str, bbox: str) -> None:
-    """The last one lies in the coverage's envelope in degrees, beside it in its own system."""
+    """The last box is inside the coverage's envelope in degrees, but outside of the coverage in its own CRS."""
     for form in ("json", "GTiff"):
         ours, vanilla = both.ask(f"/collections/{collection}/coverage", bbox=bbox, f=form)
         assert (vanilla.status_code, vanilla.content) == (204, b"")

@@ -1,4 +1,4 @@
-"""Our process manager in vanilla pygeoapi: its executions are orders that a real `landcast work` does."""
+"""Our process manager in vanilla pygeoapi: its executions are orders, executed by a real `landcast work`."""
 
 import base64
 import copy
@@ -41,7 +41,7 @@ OURS = ("echo", "extract-product", "area-statistics", "estimate-product", "apply
 
 
 class Running(NamedTuple):
-    """Vanilla pygeoapi and ours, on the orders of one worker."""
+    """Vanilla pygeoapi and our server, with the orders of one worker."""
 
     vanilla: httpx2.Client
     ours: TestClient
@@ -56,7 +56,7 @@ class Running(NamedTuple):
         return dict(job)
 
     def delete(self, job_id: str) -> int | None:
-        """Delete the job; 0.24's adapter to Starlette breaks off where the handler's answer has no headers, as here."""
+        """Delete the job; the Starlette adapter of 0.24 fails if the handler's answer has no headers, as here."""
         with suppress(httpx2.TransportError):
             return httpx2.delete(
                 f"{str(self.vanilla.base_url).rstrip('/')}/jobs/{job_id}", timeout=PATIENCE
@@ -69,7 +69,7 @@ class Running(NamedTuple):
 
 
 def configured(folder: Path) -> Path:
-    """Write the configuration of the worker: one product, of the raster alone."""
+    """Write the configuration of the worker: one product, the raster alone."""
     document = read_configuration(ROOT / "pygeoapi-config.yml")
     del document["products"]["clcplus-2023"]["vector"]
     kept = {"clcplus-raster", *OURS} - {"apply-model"}
@@ -318,7 +318,7 @@ def test_the_orders_of_a_database_need_the_folder_of_the_worker() -> None:
 
 @pytest.mark.parametrize("database_of", BOTH, indirect=True)
 def test_the_functions_of_base_manager_work_on_jobs(database_of: DatabaseOf, tmp_path: Path) -> None:
-    """The functions of BaseManager that a handler never calls, on orders that nobody does."""
+    """The functions of BaseManager that no handler calls, on orders without a worker."""
     with_file = database_of.text.endswith("orders.sqlite")
     made = manager(Path(database_of.text).parent) if with_file else manager(database_of.text, output_dir=str(tmp_path))
     foreign = StoredJobs(database_of())
@@ -359,7 +359,7 @@ def test_a_synchronous_execution_has_a_time_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Dummy", "TinyDB"])
 def test_our_processes_work_under_other_managers(tmp_path: Path, name: str) -> None:
-    """At once, in the process of the handler."""
+    """They run synchronously, in the process of the handler."""
     landcast = configured(tmp_path)
     resources: dict[str, Any] = {
         "echo": {"type": "process", "processor": {"name": "processes.echo.Echo"}},

@@ -73,5 +73,5 @@ def _wait_for(client: httpx2.Client, process: subprocess.Popen[bytes], log: Path
 
 
 def described(response: httpx2.Response) -> str:
-    """Return an answer as a failed comparison shows it."""
+    """Return an answer as text for a failed comparison."""
     return f"{response.status_code} {json.dumps(response.text[:500])}"

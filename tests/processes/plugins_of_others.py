@@ -1,4 +1,4 @@
-"""Process plugins as others write them, after pygeoapi's documentation, and some that go wrong."""
+"""Process plugins as third parties write them, after pygeoapi's documentation, and some with faults."""
 
 import csv
 import ctypes
@@ -30,18 +30,18 @@ SURVEY: dict[str, Any] = {
 
 
 class Survey(BaseProcessor):
-    """Make a table, after a pause; as pygeoapi's documentation has it, with few keys of metadata."""
+    """Make a table, after a pause; with few metadata, as in pygeoapi's documentation."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, SURVEY)
         self._job = ""
 
     def set_job_id(self, job_id: str) -> None:
-        """Keep it."""
+        """Store it."""
         self._job = job_id
 
     def execute(self, data: dict[str, Any]) -> tuple[str, Any]:  # type: ignore[override] # as is documented
-        """Return a CSV; note the try in a file that the caller names, for the test to see."""
+        """Return a CSV; record the try in a file that the caller names, for the test."""
         if "mark" in data:
             with Path(data["mark"]).open("a") as file:
                 file.write(f"{os.getpid()} {self._job}\n")
@@ -54,7 +54,7 @@ class Survey(BaseProcessor):
 
 
 class Odd(BaseProcessor):
-    """Return a value or fail as the input `what` says."""
+    """Return a value or fail, depending on the input `what`."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         outputs = {"one": {"title": "One"}, "two": {"schema": {"contentMediaType": "image/png"}}}
@@ -62,10 +62,10 @@ class Odd(BaseProcessor):
         self.supports_outputs = True
 
     def report_progress(self, percent: float, message: str = "") -> None:
-        """Landcast puts its own in the place of this."""
+        """Landcast replaces this function."""
 
     def execute(self, data: dict[str, Any], outputs: Any = None) -> tuple[Any, Any]:
-        """Do it."""
+        """Do what the inputs ask."""
         return getattr(self, f"_{data['what']}")(data, outputs)  # type: ignore[no-any-return] # whatever it is
 
     def _value(self, data: dict[str, Any], _outputs: Any) -> tuple[Any, Any]:
@@ -103,7 +103,7 @@ class Odd(BaseProcessor):
         return "text/plain", str(len(bytearray(data["bytes"])))
 
     def _holding(self, _data: dict[str, Any], _outputs: Any) -> tuple[str, Any]:
-        """Hold the interpreter, as an extension or a regular expression does that takes long."""
+        """Block the interpreter, like a slow extension or regular expression."""
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         ctypes.PyDLL(None).sleep(600)
         return "text/plain", "never"
@@ -115,14 +115,14 @@ class Odd(BaseProcessor):
 
 
 class Undescribed(BaseProcessor):
-    """Has metadata that are none."""
+    """Has invalid metadata."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, None)  # type: ignore[arg-type] # which is what is wrong
 
 
 class Raising(BaseProcessor):
-    """Cannot be made."""
+    """Raises when it is created."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, {})
@@ -130,7 +130,7 @@ class Raising(BaseProcessor):
 
 
 class Short(Processor):
-    """Is of our own kind, and does not say what its input allows."""
+    """Is a subclass of ours, with an input without a schema."""
 
     work = "orchestration.work.echo"
     description: ClassVar[Mapping[str, Any]] = {**Echo.description, "inputs": {"a": {"title": "A"}}}
@@ -143,7 +143,7 @@ class Shorter(Processor):
 
 
 class Workless(Echo):
-    """Has a work that is not there."""
+    """Names a work that does not exist."""
 
     work = "no.such.work"
 
@@ -157,4 +157,4 @@ class Leaving(BaseProcessor):
 
 
 class NoProcessor:
-    """Is none."""
+    """Is not a processor."""

@@ -1,4 +1,4 @@
-"""A plugin that is described in few words is described in full, and its inputs are held against valid schemas."""
+"""A plugin with few metadata gets a full description, and its inputs are checked against valid schemas."""
 
 import time
 from contextlib import suppress
@@ -174,7 +174,7 @@ def test_references_of_a_schema_are_not_fetched(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_matching_a_value_with_any_pattern_is_fast(schema: Any, value: Any) -> None:
-    """Each would take Python's `re` minutes to years, in a request."""
+    """Python's `re` would take minutes to years for each."""
     begin = time.thread_time()
     with suppress(InvalidInput):
         adapted(n={"schema": schema}).check({"n": value}, NOTHING)

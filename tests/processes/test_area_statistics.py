@@ -27,7 +27,7 @@ def process() -> AreaStatistics:
 
 @pytest.fixture
 def catalogue(sample: Path, two_years: tuple[Path, Path], tmp_path: Path) -> Catalogue:
-    """Return the sample of 2023, two smaller years on a grid of their own, one whose file is missing, and parks."""
+    """Return the sample of 2023, two smaller years on another grid, one with a missing file, and parks."""
     earlier, later = two_years
 
     def product(year: int, raster: Path) -> Product:

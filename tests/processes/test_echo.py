@@ -63,7 +63,7 @@ def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> No
 
 
 def test_inputs_made_by_the_ogc_test_suite_are_accepted() -> None:
-    """As ets-ogcapi-processes10 does in its `createExecuteJsonNode…`: the first object by value, the rest by kind."""
+    """Like `createExecuteJsonNode…` of ets-ogcapi-processes10: the first object by value, the rest by kind."""
     inputs: dict[str, Any] = {}
     for name, described in Echo.description["inputs"].items():
         schema = described["schema"]

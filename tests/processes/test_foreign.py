@@ -1,4 +1,4 @@
-"""A plugin's `execute` is called as pygeoapi calls it, and what it returns is kept as an order's result."""
+"""A plugin's `execute` is called as by pygeoapi, and its return value becomes the result of an order."""
 
 import base64
 import json

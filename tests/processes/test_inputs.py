@@ -1,4 +1,4 @@
-"""The inputs of an execution match the description, or are refused by name with their value and the allowed ones."""
+"""Inputs of an execution match the description, or are refused by name with their value and the allowed ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A plugin that exceeds its time or memory fails once, with that as the reason, whatever it does."""
+"""A plugin that exceeds its time or memory fails once, with this reason."""
 
 import shutil
 import time
@@ -55,7 +55,7 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Execute:
 
 @pytest.mark.parametrize("what", ["slow", "holding"])
 def test_a_plugin_that_takes_too_long_fails_once_with_this_reason(execute: Execute, what: str) -> None:
-    """Both one that blocks the interpreter and one that waits are ended; neither handles signals."""
+    """A plugin that blocks the interpreter and one that waits are ended; neither handles signals."""
     job = execute({"what": what}, seconds=1)
     assert (job.status, job.message, job.fault) == (Status.FAILED, _LATE, "WorkFailed")
     assert (job.attempt, job.failures) == (1, 0)

@@ -1,4 +1,4 @@
-"""Schemas and values in words that fit on a line."""
+"""Descriptions of schemas and values that fit on a line."""
 
 from typing import Any
 

@@ -17,6 +17,6 @@ def raster() -> Path:
 
 @pytest.fixture(scope="session")
 def parks() -> dict[str, Area]:
-    """Return the nine parks; two of their outlines cross themselves as published, and are repaired."""
+    """Return the nine parks; two outlines intersect themselves as published, and are repaired."""
     features = json.loads((SAMPLE / "parks.geojson").read_text())["features"]
     return {feature["properties"]["name"]: Area(shapely.make_valid(shape(feature["geometry"]))) for feature in features}

@@ -1,4 +1,4 @@
-"""A product of a nation, made in as many parts as a test likes."""
+"""A product of a nation, made in any number of parts."""
 
 import json
 from collections.abc import Mapping

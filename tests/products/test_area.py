@@ -209,7 +209,7 @@ def _readings(text: str) -> list[Any]:
 
 @pytest.mark.parametrize("height", [0.5, 0.999, 1.001, 3, 80])
 def test_the_area_below_an_edge_is_that_below_its_pieces(height: float) -> None:
-    """Low edges are integrated with fewer places than high ones."""
+    """Low edges are integrated with fewer nodes than high ones."""
     triangle = shapely.Polygon([(19, 5), (60, 5 + height), (61, 5)])
     assert Area(triangle).km2 == pytest.approx(Area(shapely.segmentize(triangle, 0.05)).km2, rel=1e-12)
 
@@ -237,7 +237,7 @@ def test_ogc_crs27_and_crs83_are_epsg_with_longitude_first(of_ogc: str, of_epsg:
 
 
 def test_reading_and_measuring_many_vertices_is_fast() -> None:
-    """It took 1.8 s, most of it for finding how tangled the outline is."""
+    """The limit excludes a slow search for overlaps of the outline, which takes 1.8 s."""
     angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     text = shapely.to_wkt(shapely.Polygon(np.column_stack([20 + np.cos(angle), 50 + np.sin(angle)])))
     spent = []
@@ -250,7 +250,7 @@ def test_reading_and_measuring_many_vertices_is_fast() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_outline_at_the_limit_has_the_same_result_each_time(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """How tangled it is was estimated from other edges each time."""
+    """Overlaps are estimated from the same sample of edges each time."""
     chance = np.random.default_rng(seed)
     angle = np.linspace(0, 2 * np.pi, 1_500, endpoint=False)
     radius = chance.uniform(0.2, 1, len(angle))

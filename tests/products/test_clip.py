@@ -1,4 +1,4 @@
-"""Features are cut with what of an outline is near them as they are with all of it, at a cost that is linear in it."""
+"""A cut with the nearby parts of an outline equals one with all of it, at a cost linear in its size."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _SIDE = 1_000
 
 
 def _outline(name: str, vertices: int) -> shapely.MultiPolygon:
-    """Return a shape that reaches over most of 1,000 by 1,000 and has a point every few units, as densified ones do."""
+    """Return a shape over most of 1,000 by 1,000 with a point every few units, like a densified one."""
     polygons = shapely.multipolygons(list(map(shapely.Polygon, SHAPES[name](vertices))))
     west, south, east, north = polygons.bounds
     factor = _SIDE / np.array([east - west, north - south])
@@ -26,14 +26,14 @@ def _outline(name: str, vertices: int) -> shapely.MultiPolygon:
 
 
 def _with_holes(*, islands: bool) -> shapely.Geometry:
-    """Return the whole square but for many small polygons, with or without a smaller one in each of them."""
+    """Return the square without many small polygons, with or without a smaller polygon in each of them."""
     holes = shapely.get_parts(_outline("parts", 2_000))
     inner = [scale(hole, 0.5, 0.5) for hole in holes] if islands else []
     return shapely.union_all([shapely.box(0, 0, _SIDE, _SIDE).difference(shapely.union_all(holes)), *inner])
 
 
 def _features(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-    """Return boxes, some of them large, with holes and of several parts, within and round 1,000 by 1,000."""
+    """Return boxes, some large, with holes or in several parts, inside and around 1,000 by 1,000."""
     chance = np.random.default_rng(seed)
     x, y = chance.uniform(-50, _SIDE, (2, count))
     width, height = chance.choice([2, 10, 50, 400], (2, count), p=[0.4, 0.4, 0.17, 0.03])
@@ -95,7 +95,7 @@ def test_an_outline_with_too_many_pieces_is_refused(name: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("epsg", [3035, 3857, 32634])
 def test_touching_parts_are_cut_in_place(epsg: int) -> None:
-    """The corner of each triangle lies on a side of another polygon: projected, they may overlap by nanometres."""
+    """A corner of each triangle is on a side of another polygon: projected, they may overlap by nanometres."""
     chance = np.random.default_rng(3)
     parts = []
     for x, y in np.array([(19 + i / 100, 49 + j * 0.013) for i in range(9) for j in range(9)]):
@@ -115,7 +115,7 @@ def test_touching_parts_are_cut_in_place(epsg: int) -> None:
 
 
 def test_features_are_compared_only_with_nearby_edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 250,000 edges for each of the features took 20 times as long; counted is what GEOS compares."""
+    """Comparing all 250,000 edges with each feature takes 20 times as long; the test counts GEOS's comparisons."""
     compared = 0
     counted: Any = shapely.intersects
 
@@ -137,7 +137,7 @@ def test_features_are_compared_only_with_nearby_edges(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("seed", range(6))
 def test_odd_features_are_cut_as_geos_cuts_them(seed: int) -> None:
-    """Stars of many spikes cut by stars, some with holes, some of several parts, and geometries without an area."""
+    """Stars of many spikes cut by stars, some with holes or in several parts, and geometries without an area."""
     chance = np.random.default_rng(seed)
 
     def star(size: float) -> shapely.Polygon:

@@ -135,7 +135,7 @@ def test_pixels_outside_of_the_source_are_no_data(raster: Path) -> None:
 
 
 def test_a_raster_may_get_another_name_while_it_is_read(tmp_path: Path) -> None:
-    """As an order of the whole product gives it: that is no other content, and no reason to open it anew."""
+    """An order of the whole product links to it: the content is the same, so it is not opened again."""
     source = tmp_path / "a.tif"
     with rasterio.open(source, "w", **PROFILE) as made:
         made.write(np.full((1024, 1024), 3, np.uint8), 1)

@@ -42,7 +42,7 @@ def test_five_million_square_kilometres_are_checked_within_two_seconds(raster: P
 )
 @pytest.mark.parametrize("side", [2048, 1537])
 def test_one_pixel_is_found_in_any_file(tmp_path: Path, options: dict[str, object], side: int) -> None:
-    """An overview by the nearest pixel, or of an odd size, misses a pixel: it must not be believed."""
+    """An overview by the nearest pixel, or of an odd size, may lack a pixel, so it is not trusted."""
     pixels = np.full((side, side), 255, np.uint8)
     pixels[777, 1536] = 10
     transform = from_origin(4_900_000, 3_100_000, 10, 10)
@@ -58,7 +58,7 @@ def test_one_pixel_is_found_in_any_file(tmp_path: Path, options: dict[str, objec
 
 
 def _around(x: float, y: float, distance: float) -> Area:
-    """Return a square round a point of EPSG:3035 as an area; its edges bend by less than a metre."""
+    """Return a square around a point of EPSG:3035 as an area; its edges deviate by less than a metre."""
     square = shapely.segmentize(shapely.Point(x, y).buffer(distance, cap_style="square"), 100)
     return Area(shapely.transform(square, _to_degrees))
 

@@ -1,4 +1,4 @@
-"""CQL2: the standard's own examples, selected items, refusals with their places, and no text that becomes SQL."""
+"""CQL2: the examples of the standard, selected items, refusals with positions, and no text that becomes SQL."""
 
 import json
 import random
@@ -52,7 +52,7 @@ def selected(reader: Reader, tree: Any, **more: Any) -> list[int]:
 
 
 def plain(tree: Any) -> Any:
-    """Return a tree without what text and JSON of the standard's examples spell in two ways."""
+    """Return a tree without differences that text and JSON of the standard's examples have in spelling."""
     if isinstance(tree, dict):
         return {key: value.lower() if key == "op" else plain(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -217,7 +217,7 @@ def test_json_that_is_not_a_filter_is_refused(reader: Reader, document: str) -> 
 
 
 def test_no_text_of_a_filter_is_part_of_the_sql(reader: Reader) -> None:
-    """Whatever the values are, the SQL is the same; names that are no properties are refused before."""
+    """The SQL is the same for all values; names that are not properties are refused before."""
     evil = [
         "'; DROP TABLE places; --",
         '"',
@@ -280,7 +280,7 @@ def test_random_filters_select_the_same_items_as_python(reader: Reader) -> None:
 
 
 def _random(rng: random.Random, depth: int) -> tuple[str, Any]:
-    """Return a filter and the same in Python: true, false or, of NULL, None."""
+    """Return a filter and its value in Python: True, False, or None for NULL."""
     if not depth or rng.random() < 0.3:
         place, name = rng.choice([(1, "size"), (2, "code")])
         value, sign = rng.choice([-7, 0, 1, 1.5, 2, 3]), rng.choice(["<", ">", "=", "<>", "<=", ">="])

@@ -46,12 +46,12 @@ def park(raster: Path, parks: dict[str, Area], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def whole(raster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the extracted raster of an area that holds all of the sample."""
+    """Return the extracted raster of an area that contains the whole sample."""
     return extract_raster(raster, read_area(WHOLE), tmp_path_factory.mktemp("whole"), name="all", report=unheard)[0]
 
 
 def counts_by_rasterizing(raster: Path, area: Area) -> NDArray[np.int64]:
-    """Count the source's pixels by a path of its own: finer edges, another transformer, one mask of the whole."""
+    """Count the source's pixels independently: with finer edges, another transformer, one mask for all."""
     fine = shapely.segmentize(area.geometry, 0.0005)
     transformer = Transformer.from_crs("EPSG:4326", "EPSG:3035")
     outline = shapely.transform(

@@ -1,4 +1,4 @@
-"""The pixels that an outline holds, whole and by quarters, as another library finds them."""
+"""The pixels inside an outline, as a whole and by quarters, compared with another library."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ _BOX = (4_000_003, 3_000_007 - 10 * _SIDE, 4_000_003 + 10 * _SIDE, 3_000_007)
 
 
 def _mosaic(part: Part | None, box: tuple[float, float, float, float], side: int, least: int) -> NDArray[np.bool_]:
-    """Return the mask of a box, put together from those of its quarters of `least` pixels."""
+    """Return the mask of a box, assembled from those of its quarters of `least` pixels."""
     west, south, east, north = box
     if part is None:
         return np.zeros((side, side), bool)
@@ -57,7 +57,7 @@ def test_a_mask_equals_that_of_gdal_whole_and_by_quarters(number: int) -> None:
 @pytest.mark.parametrize("low", [2_997_499.0, 2_998_727.0, 2_999_207.0])
 @pytest.mark.parametrize("stairs", [False, True])
 def test_an_edge_along_a_row_ends_what_it_crosses(low: float, *, stairs: bool) -> None:
-    """No other edge is in the boxes that it crosses: a box in longitude and latitude has such edges in Mercator."""
+    """Such edges are those of a box in longitude and latitude in Mercator; no other edge is in the boxes they cross."""
     outline: shapely.Geometry = shapely.box(3_990_000, low, 4_010_000, low + 777)
     if stairs:
         outline = outline.union(shapely.box(3_980_000, low + 777, 3_995_000, low + 900)).difference(
@@ -70,7 +70,7 @@ def test_an_edge_along_a_row_ends_what_it_crosses(low: float, *, stairs: bool) -
 
 
 def test_areas_with_common_edges_divide_the_pixels() -> None:
-    """Their edges go through centres of pixels."""
+    """Their edges cross the centres of pixels."""
     centre = 4_000_003 + 5.0
     for step in (10, 20, 70):
         columns = [
@@ -88,7 +88,7 @@ def test_areas_with_common_edges_divide_the_pixels() -> None:
 
 @pytest.mark.parametrize("lean", [0, 10, 400, -400, 1_000, -2_000, 4_000, -4_000, -9_000])
 def test_slanted_stripes_divide_the_pixels(lean: float) -> None:
-    """Edges go through centres of pixels, with whole columns to a row, whole rows to a column, or neither."""
+    """Edges cross centres of pixels, with slopes of whole columns per row, of whole rows per column, or others."""
     centre, north, height = 4_000_003 + 5.0, 3_000_007 + 395.0, 4_000
     stripes = [
         shapely.Polygon([(x, north), (x + 210, north), (x + 210 + lean, north - height), (x + lean, north - height)])
@@ -148,7 +148,7 @@ def test_points_are_inside_as_in_geos(number: int) -> None:
 @pytest.mark.parametrize("height", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("teeth", [3, 129, 2_000])
 def test_points_at_the_height_of_many_edges_are_inside(height: float, teeth: int) -> None:
-    """Teeth stand on a bar with a hole; places lie on their sides, within them and beside them."""
+    """The outline is a bar with teeth and a hole; points are on the sides of the teeth, inside and beside them."""
     x = np.arange(teeth, dtype=float)
     comb = shapely.union_all([*shapely.box(2 * x, 0, 2 * x + 1, 1), shapely.box(0, -2, 2 * teeth, 0)])
     part = Part.of(comb.difference(shapely.box(0.5, -1.5, 2 * teeth - 0.5, -0.5)))
@@ -161,7 +161,7 @@ def test_points_at_the_height_of_many_edges_are_inside(height: float, teeth: int
 
 
 def test_points_on_the_boundary_of_two_parts_are_inside_once() -> None:
-    """Boxes with common sides: a point on a side belongs to the box at its right or below it."""
+    """Boxes with common sides: a point on a side belongs to the box to the right or below."""
     points = np.array([(x, y) for x in range(6) for y in range(6)] * 1_000, float)
     boxes = [Part.of(shapely.box(x, y, x + 1, y + 1)).holds(points[:36]) for x in range(5) for y in range(5)]
     assert np.sum(boxes, axis=0).tolist() == [int(x < 5 and y > 0) for x, y in points[:36]]

@@ -1,4 +1,4 @@
-"""Files in memory, and a configuration in one."""
+"""Files in memory, and a configuration in a file in memory."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_a_file_on_disk_is_not_copied_to_memory(tmp_path: Path) -> None:
 
 
 def test_a_configuration_in_memory_is_the_one_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where a value looks like a variable by now; and what its paths are relative to stays."""
+    """Also if a value now looks like a variable; its paths stay relative to the same folder."""
     monkeypatch.setenv("ODD", "${NO_SUCH_VARIABLE}#: {")
     (tmp_path / "there.csv").touch()
     path = tmp_path / "configuration.yml"

@@ -1,4 +1,4 @@
-"""What lies beside a product, read by the libraries that users read it with."""
+"""The files beside a product, read with the libraries that users have."""
 
 import hashlib
 import json
@@ -65,7 +65,7 @@ def test_owslib_reads_the_iso_document(raster: Path, product: Product) -> None:
 
 
 def test_pystac_reads_the_item_and_finds_it_valid(raster: Path, product: Product) -> None:
-    """The core schema is pystac's own copy; the extensions' schemas are on the internet only and not asked."""
+    """The core schema is pystac's own copy; the extensions' schemas are only on the internet and not used."""
     known = describe(raster, product, AREA.geometry, place="a place")
     _, path = write_metadata(known, raster.parent)
     document = json.loads(path.read_text())
@@ -118,7 +118,7 @@ def test_a_long_outline_is_simplified(raster: Path, product: Product) -> None:
 
 @pytest.mark.parametrize(("side", "parts"), [(30, 900), (40, 1_600)])
 def test_an_outline_of_many_parts_is_described_by_its_hull(side: int, parts: int) -> None:
-    """However much they are simplified, each keeps four points."""
+    """Even a simplified part has four points."""
     corners = np.arange(side) * 0.01
     west, south = (each.ravel() for each in np.meshgrid(19 + corners, 49 + corners))
     many = shapely.multipolygons(shapely.box(west, south, west + 0.004, south + 0.004))

@@ -54,7 +54,7 @@ def poland(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a part be so small that a nation with one park has several."""
+    """Make parts so small that a nation with one park has several."""
     monkeypatch.setattr("products.raster.parts.BLOCKS", 1)
     monkeypatch.setattr("products.vector.parts.FEATURES", 300)
 
@@ -71,7 +71,7 @@ def test_the_raster_has_the_nations_crs_on_the_10_m_grid_and_all_files(poland: P
 
 
 def test_every_pixel_is_the_nearest_one_of_the_source_within_the_bound(poland: Path, product: Product) -> None:
-    """Each pixel must be one that lies, by PROJ's exact position, within an eighth of a pixel of the pixel's centre."""
+    """By PROJ's exact position, each source pixel is within an eighth of a pixel of the target pixel's centre."""
     poles = nation("poland")
     operation = operation_to(poles, 3035)
     random = np.random.default_rng(7)
@@ -118,7 +118,7 @@ def test_interpolated_positions_are_within_an_eighth_of_a_pixel_of_proj(name: st
 
 
 def test_the_area_of_each_class_is_that_of_the_source(product: Product, tmp_path: Path) -> None:
-    """Poland's grid has a scale of 0.9993 to 1.0009: a park's classes cover the same part of it in both rasters."""
+    """Poland's grid has a scale of 0.9993 to 1.0009: a park's classes have the same share in both rasters."""
     west, south, east, north = 23.74, 52.71, 23.90, 52.80
     area = Area(shapely.box(west, south, east, north))
     with open_warp(product.raster, area, operation_between(3035, 2180), 2180) as warp:
@@ -149,7 +149,7 @@ def test_a_nation_without_data_is_refused(name: str, product: Product, tmp_path:
 
 
 def test_the_polygons_match_the_pixels(product: Product, tmp_path: Path) -> None:
-    """Seen in the Czech grid, which is turned by up to ten degrees and scales lengths by 0.9999 to 1.0001."""
+    """Compared in the Czech grid, which is rotated by up to ten degrees and scales lengths by 0.9999 to 1.0001."""
     raster, *_ = make_national("Raster", product, nation("czech republic"), tmp_path)
     members = make_national("Vector", product, nation("czech republic"), tmp_path)
     assert [path.name for path in members] == ["made.gpkg", "made.sld", "made.txt"]
@@ -216,7 +216,7 @@ def test_the_polygons_of_many_parts_are_those_of_one(product: Product, tmp_path:
 
 
 def test_a_small_nation_is_not_divided(product: Product) -> None:
-    """Where the source has 114 blocks and 143,624 features of a nation, and where it has few."""
+    """The source has 114 blocks and 143,624 features of one nation, and few of another."""
     for national, most in (NationalRaster, 4), (NationalVector, 3):
         assert len(national(product, nation("poland")).divide(most=64)) == most
         assert len(national(product, nation("poland")).divide(most=2)) == 2
@@ -225,7 +225,7 @@ def test_a_small_nation_is_not_divided(product: Product) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 def test_pieces_of_different_grids_are_not_joined(product: Product, tmp_path: Path) -> None:
-    """As made by machines of which one has a PROJ with another operation."""
+    """Like those of two machines whose PROJ has different operations."""
     national = NationalRaster(product, nation("slovakia"))
     pieces = []
     for number, part in enumerate(national.divide(most=2)):

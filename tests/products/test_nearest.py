@@ -1,4 +1,4 @@
-"""Pixels of a box in any CRS: beside a plain reference that asks PROJ for every pixel."""
+"""Pixels of a box in any CRS, compared with a simple reference that uses PROJ for every pixel."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def _transformer(source: int, target: int) -> Transformer:
 
 
 def reference(path: Path, expected: NDArray[np.uint8], bbox: Bounds, crs: int, size: tuple[int, int]) -> Any:
-    """Return the pixels of the raster itself that hold the centres, 255 outside."""
+    """Return the pixels of the raster that contain the centres, 255 outside."""
     with rasterio.open(path) as dataset:
         epsg, place = dataset.crs.to_epsg(), dataset.transform
     x = bbox[0] + (np.arange(size[0]) + 0.5) * (bbox[2] - bbox[0]) / size[0]
@@ -62,7 +62,7 @@ def reference(path: Path, expected: NDArray[np.uint8], bbox: Bounds, crs: int, s
 
 
 def box_at(path: Path, crs: int, step: float, size: tuple[int, int], at: tuple[float, float]) -> Bounds:
-    """Return a box around a share of the raster, of about `step` pixels of it a pixel."""
+    """Return a box around a part of the raster, with pixels of about `step` pixels of the raster."""
     with rasterio.open(path) as dataset:
         here = dataset.transform @ (at[0] * dataset.width, at[1] * dataset.height)
         beside = dataset.transform @ (at[0] * dataset.width + 1, at[1] * dataset.height)
@@ -115,7 +115,7 @@ def test_omitted_blocks_are_not_read() -> None:
 
 
 def test_the_world_continues_across_the_antimeridian(tmp_path: Path) -> None:
-    """A raster from 170 degrees to 190 is in the tiles on both sides; one of the whole world ends nowhere."""
+    """A raster from 170 degrees to 190 is in the tiles on both sides; one of the whole world has no edge there."""
     values = classes(200, 400)
     side = 20 / 400
     place = rasterio.Affine(side, 0, 170, 0, -side, 5)
@@ -138,7 +138,7 @@ def _tiled(path: Path) -> Path:
 
 
 def test_places_without_coordinates_have_no_data(tmp_path: Path) -> None:
-    """The whole globe in an azimuthal system: most of its box is beyond the Earth, or on its far side."""
+    """The whole globe in an azimuthal system: most of its box is outside of the Earth, or on its far side."""
     path = gdal_cog(tmp_path / "a.tif", classes(180, 360), 4326)
     found = read_nearest(RasterBlocks(path), (-3e7, -3e7, 3e7, 3e7), 3035, (64, 64))
     assert found is None or found.shape == (64, 64)

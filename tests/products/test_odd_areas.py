@@ -1,4 +1,4 @@
-"""No odd geometry ends the process that reads it, is answered with a 5xx, or has another area than it should."""
+"""No unusual geometry ends the process that reads it, causes a 5xx, or has a wrong area."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ _CASES = int(os.environ.get("TEST_ODD_AREAS", "20000"))
 
 @pytest.mark.long
 def test_odd_areas_are_accepted_or_clearly_refused(sample: Path) -> None:
-    """In a process of its own, which a signal may end; `TEST_ODD_AREAS` says how many."""
+    """In a separate process, as a signal may end it; `TEST_ODD_AREAS` is their number."""
     command = [sys.executable, "-W", "ignore", "-X", "faulthandler", "-m", "bench.odd_areas", str(_CASES), "20261129"]
     environment = {**os.environ, "LANDCAST_STATE_DIR": str(sample)}
     root = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""For every nation a real operation of stated accuracy, the same for rasters and vectors."""
+"""Every nation has an operation of known accuracy, the same for rasters and vectors."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_nation_has_an_accurate_operation_in_both_directions(nation: Nation) -
 
 
 def test_british_coordinates_are_transformed_accurately() -> None:
-    """A ballpark operation puts the Greenwich observatory 100 m off."""
+    """A ballpark operation moves the Greenwich observatory by 100 m."""
     to_europe = Transformer.from_crs("OGC:CRS84", SOURCE, always_xy=True)
     x, y = operation_between(SOURCE, 27700).transform(*map(np.atleast_1d, to_europe.transform(-0.0014748, 51.4778885)))
     assert np.hypot(x - 538883, y - 177323)[0] < 10
@@ -43,7 +43,7 @@ def test_an_inaccurate_transformation_is_refused() -> None:
 
 
 def test_an_operation_is_chosen_for_the_place() -> None:
-    """Without the place PROJ's first for 5514 is Czechia's, and for Malta's it is one for the north of Norway."""
+    """Without the place, PROJ's first for 5514 is that of Czechia, and for Malta's CRS one of northern Norway."""
     names = {nation.code: operation_to(nation, SOURCE).name for nation in NATIONS}
     assert "S-JTSK to ETRS89 (1)" in names["CZ"]
     assert "S-JTSK to ETRS89 (3)" in names["SK"]

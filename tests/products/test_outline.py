@@ -1,4 +1,4 @@
-"""Areas as people paste them: other systems, collections, EWKT, empty parts."""
+"""Areas as people paste them: other CRSs, collections, EWKT, empty parts."""
 
 from typing import Any
 
@@ -289,7 +289,7 @@ def test_an_unreadable_area_is_refused(value: object, words: str) -> None:
 
 
 def test_densifying_only_adds_points() -> None:
-    """What is not valid stays so, a ring that is a point, too."""
+    """An invalid outline stays invalid, also a ring that is a point."""
     bow_tie = shapely.Polygon([(0, 0), (3, 3), (3, 0), (0, 3)])
     holed = shapely.box(0, 0, 3, 3).difference(shapely.box(1, 1, 2, 2))
     point = shapely.Polygon([(1, 1), (1, 1), (1, 1), (1, 1)])

@@ -9,7 +9,7 @@ from products.progress import unheard
 
 @pytest.fixture
 def members(tmp_path: Path) -> list[Path]:
-    """Return two files, neither in the order of their names."""
+    """Return two files, not in the order of their names."""
     raster, text = tmp_path / "b.tif", tmp_path / "a.txt"
     raster.write_bytes(b"tile" * 1_000_000)
     text.write_text("Sealed\n" * 1000)

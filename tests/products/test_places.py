@@ -55,7 +55,7 @@ def test_features_that_meet_a_box_are_returned_whole(catalogue: Catalogue) -> No
 
 
 def test_an_outline_in_other_coordinates_has_its_area_on_the_ellipsoid(tmp_path: Path) -> None:
-    """EPSG:3035 is equal area: a square of 100 km has 10,000 km2, far from its centre too."""
+    """EPSG:3035 is equal area: a square of 100 km has 10,000 km2, also far from its centre."""
     square = shapely.box(5_000_000, 2_000_000, 5_100_000, 2_100_000)
     (place,) = places_of({"collection": "x", "bbox": _EVERYWHERE}, _catalogue(tmp_path / "x.gpkg", 3035, square))
     assert place.area.km2 == pytest.approx(10_000, rel=1e-6)
@@ -89,7 +89,7 @@ def test_at_most_a_hundred_features_are_allowed(tmp_path: Path) -> None:
 def test_names_match_in_composed_and_decomposed_unicode(
     tmp_path: Path, form: Literal["NFC", "NFD", "NFKC", "NFKD"], stored: Literal["NFC", "NFD"]
 ) -> None:
-    """As macOS and others write them: park and id."""
+    """Names and ids of parks, as macOS and others write them."""
     path, name = tmp_path / "x.gpkg", "Świętokrzyski Ångström é"
     with write_geopackage(path, Layer("x", 4326, (Column("name", "TEXT"),))) as writer:
         box = np.array([shapely.MultiPolygon([shapely.box(20, 50, 20.1, 50.1)])], dtype=object)
@@ -121,7 +121,7 @@ def test_empty_parts_of_a_feature_are_dropped(tmp_path: Path, wkt: str, epsg: in
 
 @pytest.mark.parametrize("epsg", [3035, 32634])
 def test_parts_and_holes_of_a_feature_are_measured(tmp_path: Path, epsg: int) -> None:
-    """Also where a part is in a hole of another one."""
+    """Also a part inside a hole of another part."""
     x, y = (5_000_000, 3_000_000) if epsg == 3035 else (400_000, 5_500_000)
     squares = [shapely.box(x + inset, y + inset, x + 9_000 - inset, y + 9_000 - inset) for inset in (0, 1_000, 3_000)]
     ring = shapely.difference(squares[0], squares[1])

@@ -1,4 +1,4 @@
-"""Outlines as they are published are repaired where that changes nothing, and refused where it would."""
+"""Published outlines are repaired if this does not change their area, and refused otherwise."""
 
 import json
 import math

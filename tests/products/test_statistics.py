@@ -25,7 +25,7 @@ PARK = "Ojcowski National Park"
 
 
 def counted(raster: Path, area: Area) -> tuple[NDArray[np.int64], int]:
-    """Count by a path of its own: finer edges, rasterio's transformation, one mask; and all pixels of the area."""
+    """Count all pixels of the area independently: with finer edges, rasterio's transformation, one mask."""
     fine = shapely.segmentize(area.geometry, 0.0005)
     outline = shapely.transform(
         fine, lambda points: np.column_stack(transform_points("EPSG:4326", "EPSG:3035", *points.T))
@@ -98,7 +98,7 @@ def test_a_raster_without_overviews_is_refused_above_the_bound(tmp_path: Path) -
 def test_the_area_is_that_of_the_ellipsoid_in_whatever_crs(
     raster: Path, parks: dict[str, Area], tmp_path: Path, epsg: int
 ) -> None:
-    """Web Mercator would have 2.4 times as much; EPSG:32631 is far off its meridian in Poland."""
+    """The area in Web Mercator is 2.4 times as large; Poland is far from the meridian of EPSG:32631."""
     area = parks[PARK]
     expected = count_classes(raster, area)
     counts = count_classes(_warped(raster, area, epsg, tmp_path / "warped.tif"), area)

@@ -1,4 +1,4 @@
-"""The statistics as document, table and chart: one says what the other says."""
+"""The statistics as document, table and chart have the same values."""
 
 import csv
 import io
@@ -120,7 +120,7 @@ def test_the_table_of_changes_has_a_row_for_each_pair() -> None:
 
 
 def drawn(told: dict[str, Any]) -> ET.Element:
-    """Return the picture; it is named and described, runs no script, loads nothing and is not drawn beyond its edge."""
+    """Return the chart; it has a name, a description, no script, no external resource, and nothing beyond its edge."""
     picture = as_svg(told)
     assert "<script" not in picture
     assert "href" not in picture

@@ -1,4 +1,4 @@
-"""Clips that copy the blocks of their source: the pixels are those of rasterio's mask for sources of any maker."""
+"""Clips that copy blocks of their source have the pixels of rasterio's mask, for sources of any program."""
 
 import itertools
 import os
@@ -39,7 +39,7 @@ TILES: dict[str, Any] = {"tiled": True, "blockxsize": 512, "blockysize": 512, "c
 
 
 def patches(height: int = HEIGHT, width: int = WIDTH) -> Pixels:
-    """Return pixels of all classes and of values that are none, in patches of 24 x 24 and smaller ones."""
+    """Return pixels of all classes and of other values, in patches of 24 x 24 and smaller."""
     chance = np.random.default_rng(5)
     shape = -(-height // 24), -(-width // 24)
     pixels = np.kron(chance.integers(0, 14, shape, np.uint8), np.ones((24, 24), np.uint8))[:height, :width]
@@ -48,7 +48,7 @@ def patches(height: int = HEIGHT, width: int = WIDTH) -> Pixels:
 
 
 def outline(*parts: shapely.Geometry) -> Area:
-    """Return an area of shapes that are drawn in pixels, in degrees."""
+    """Return an area in degrees of shapes in pixels."""
     back = Transformer.from_crs(3035, 4326, always_xy=True)
     shapes = shapely.union_all(parts)
     return Area(
@@ -82,7 +82,7 @@ SMALL = outline(star(760, 700, 620).difference(star(700, 700, 180)))
 
 
 def expected(source: Path, area: Area) -> Pixels:
-    """Return what the mask of rasterio leaves of a source where it has data."""
+    """Return the pixels of a source that rasterio's mask leaves."""
     with rasterio.open(source) as dataset:
         shape = area.project(3035)
         pixels = dataset.read(1)
@@ -91,7 +91,7 @@ def expected(source: Path, area: Area) -> Pixels:
 
 
 def assert_same_pixels(image: Path, source: Path, area: Area) -> None:
-    """Compare all pixels of a clip, and those outside of it, with `expected`."""
+    """Compare all pixels inside and outside of a clip with `expected`."""
     wanted = expected(source, area)
     with rasterio.open(image) as product, rasterio.open(source) as dataset:
         column, row = (~dataset.transform @ (product.transform.c, product.transform.f))[:2]
@@ -103,7 +103,7 @@ def assert_same_pixels(image: Path, source: Path, area: Area) -> None:
 
 
 def copied(image: Path, source: Path) -> list[int]:
-    """Return how many compressed blocks of each level of a clip are blocks of the source too, byte by byte."""
+    """Return how many compressed blocks of each level of a clip equal a block of the source."""
     known = set(itertools.chain.from_iterable(blocks_of(source)))
     return [sum(block in known for block in blocks) for blocks in blocks_of(image)]
 
@@ -127,7 +127,7 @@ def clip(source: Path, area: Area, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return what GDAL's driver COG writes, zlib at level 1, so that a block of ours is never one of its."""
+    """Return a file of GDAL's driver COG with zlib at level 1, so that its blocks differ from ours."""
     return rasters.gdal_cog(tmp_path_factory.mktemp("cog") / "gdal.tif", patches(), level=1)
 
 
@@ -268,7 +268,7 @@ def test_sources_of_every_kind_are_cut_to_the_same_pixels(tmp_path: Path, kind: 
 
 
 def damaged(cog: Path, folder: Path, change: Callable[[bytearray, Any], None]) -> Path:
-    """Return a copy of a raster in which something of its first directory's blocks is changed."""
+    """Return a copy of a raster with a change in the block entries of its first directory."""
     content = bytearray(cog.read_bytes())
     with cog.open("rb") as file:
         first = next(iter(read_directories(file.fileno())))
@@ -336,7 +336,7 @@ def test_a_small_or_narrow_area_gets_no_margin(cog: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["BigTIFF", "big-endian", "no overviews"])
 def test_random_tiff_directories_raise_no_error(tmp_path: Path, kind: str) -> None:
-    """Change a byte or several of a header: what a file says of itself is never believed beyond its length."""
+    """Change bytes of a header: its offsets and sizes are never trusted beyond the length of the file."""
     source = MAKERS[kind][0](tmp_path / "source.tif", patches(1_100, 1_030))
     content, chance = source.read_bytes(), np.random.default_rng(4)
     with source.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Polygons are counted as an extraction delivers them, and estimated within the stated margin."""
+"""The number of polygons is that of an extraction, or an estimate within its margin."""
 
 import sqlite3
 from pathlib import Path

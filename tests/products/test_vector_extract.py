@@ -62,7 +62,7 @@ def test_areas_sum_to_the_area_of_the_park(product: Path, parks: dict[str, Area]
 def test_a_park_without_a_buffer_has_the_area_of_its_pixels(
     product: Path, raster: Path, parks: dict[str, Area], tmp_path: Path
 ) -> None:
-    """The source was cut by pixel centres along the park's very outline: what pixels stand out there is cut off too."""
+    """The source is cut by pixel centres at the park's outline; parts of pixels outside of it are cut off too."""
     park = parks["Poleski National Park"]
     extract_vector(product, park, tmp_path, name="x", report=unheard)
     total = sum(areas_by_class(tmp_path / "x.gpkg").values())
@@ -76,7 +76,7 @@ def test_a_park_without_a_buffer_has_the_area_of_its_pixels(
 def test_areas_of_classes_are_about_those_of_the_pixels(
     product: Path, raster: Path, parks: dict[str, Area], tmp_path: Path, name: str
 ) -> None:
-    """A pixel is in whole or not at all, a polygon is cut: they differ along the edge, by chance either way."""
+    """A pixel is inside or outside, a polygon is cut: they differ at the edge, in either direction."""
     park = parks[f"{name} National Park"]
     extract_vector(product, park, tmp_path, name="x", report=unheard)
     pixels = pixels_by_class(raster, park)
@@ -153,13 +153,13 @@ def test_extraction_reports_whether_there_are_polygons(product: Path, parks: dic
 
 
 def test_an_area_between_the_parks_is_empty(product: Path) -> None:
-    """A ring round all parks, within the bounds of the product but without one of its polygons."""
+    """A ring around all parks, within the bounds of the product but without a polygon."""
     ring = "POLYGON ((14 48, 26 48, 26 55, 14 55, 14 48), (15 48.5, 25 48.5, 25 54.5, 15 54.5, 15 48.5))"
     assert not has_features(product, read_area(ring))
 
 
 def test_distant_small_areas_do_not_read_everything_between(product: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a product of Europe that would be millions of polygons."""
+    """In a European product there would be millions of polygons between them."""
     monkeypatch.setattr("products.vector.census.any_inside", _never)
     specks = "MULTIPOLYGON (((15 49, 15.001 49, 15.001 49.001, 15 49)), ((25 54, 25.001 54, 25.001 54.001, 25 54)))"
     assert not has_features(product, read_area(specks))

@@ -34,7 +34,7 @@ def write(path: Path, *, count: int = 5, style: bool = False) -> None:
 
 
 def schema(path: Path) -> dict[str, str]:
-    """Return the SQL of the GeoPackage's own tables and triggers, without what differs in spelling only."""
+    """Return the SQL of the GeoPackage's own tables and triggers, without differences in spelling."""
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL").fetchall()
     return {name: re.sub(r"[\s;\"']+", "", sql).lower() for name, sql in rows}

@@ -26,7 +26,7 @@ def product(sample: Path) -> Path:
 
 
 def whole_blocks(path: Path) -> Iterator[Window]:
-    """Yield windows of blocks that touch each other, corners too: one read of each holds components whole."""
+    """Yield windows of blocks that touch each other, also at corners: each window contains whole components."""
     with rasterio.open(path) as source:
         left = {
             (row, column)
@@ -48,7 +48,7 @@ def whole_blocks(path: Path) -> Iterator[Window]:
 
 
 def polygons_of(path: Path, window: Window | None = None) -> Polygons:
-    """Return class and outline of the components, made in one piece."""
+    """Return class and outline of the components, made in one step."""
     with rasterio.open(path) as source:
         window = window or Window(0, 0, source.width, source.height)
         classes = source.read(1, window=window)
@@ -94,7 +94,7 @@ def test_every_polygon_of_the_sample_is_valid_and_overlaps_no_other(product: Pat
 
 
 def noise(path: Path, *, seed: int, block: int, size: tuple[int, int]) -> None:
-    """Write a raster of small and large areas, holes, and blocks that are not stored."""
+    """Write a raster of small and large areas, holes, and omitted blocks."""
     random = np.random.default_rng(seed)
     classes = random.choice(np.array([1, 2, 254, 255], np.uint8), p=[0.5, 0.3, 0.1, 0.1], size=size)
     classes[size[0] // 3 : size[0] // 2] = 3

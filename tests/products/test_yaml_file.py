@@ -1,4 +1,4 @@
-"""YAML as people and their editors write it: read to the letter, or refused with the place and the reason."""
+"""YAML as people and their editors write it: read exactly, or refused with position and reason."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Print what QGIS makes of a raster and its style beside it: `/usr/bin/python3 describe_raster.py FILE.tif`."""
+"""Print how QGIS reads a raster and the style beside it: `/usr/bin/python3 describe_raster.py FILE.tif`."""
 
 import json
 import sys

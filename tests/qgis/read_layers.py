@@ -1,4 +1,4 @@
-"""Print what QGIS reads of a server's layers, as JSON: name -> [[attributes by name, WKT or null], …], null for none.
+"""Print the layers of a server in QGIS as JSON: name -> [[attributes by name, WKT or null], …], null if missing.
 
 usage: read_layers.py URL PROFILE LAYER…; PROFILE is an empty folder.
 """

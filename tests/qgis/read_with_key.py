@@ -1,8 +1,8 @@
-"""Print what QGIS gets of a server, with an API key in its authentication database or with none.
+"""Print the data that QGIS reads from a server, with or without an API key in its authentication database.
 
 usage: read_with_key.py URL FILE PROFILE [KEY_ID SECRET]; PROFILE is an empty folder. Prints JSON: the number of
-features of `parks`, and the 64 x 64 pixels at column 33,656, row 45,127 of FILE as hexadecimal; null for what does
-not arrive.
+features of `parks`, and the 64 x 64 pixels at column 33,656, row 45,127 of FILE as hexadecimal; null for missing
+data.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Write GeoPackages as QGIS does: `write_layers.py FOLDER`; points.gpkg and, in a system of its own, own.gpkg."""
+"""Write GeoPackages as QGIS does: `write_layers.py FOLDER`; points.gpkg and, in a custom CRS, own.gpkg."""
 
 import sys
 from pathlib import Path

@@ -16,7 +16,7 @@ from tests.routes.people import POLICY, SECRET, Browser, LoginIssuer, browser_of
 
 @dataclass(frozen=True, slots=True)
 class Bureau:
-    """Takes orders through `client`; `serve` does one as the worker would."""
+    """Accepts orders through `client`; `serve` executes one like the worker."""
 
     client: TestClient
     resources: Resources
@@ -41,7 +41,7 @@ class Bureau:
         assert self.resources.store.fail(job_id, job.attempt, reason, fault=fault)
 
     def file(self, job_id: str, content: bytes, name: str = "Raster.zip") -> Output:
-        """Return an output that is this file, written where the worker would."""
+        """Return an output with this file, written to the worker's folder."""
         path = self.resources.results.folder(job_id, 1, 1) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -54,7 +54,7 @@ class Bureau:
 
 @pytest.fixture
 def bureau(make_app: Callable[..., Starlette]) -> Iterator[Bureau]:
-    """Return a bureau of its own for each test; it waits a second for a result."""
+    """Return a new bureau for each test; it waits a second for a result."""
     app = make_app(jobs={"wait": 1})
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
         yield Bureau(client, app.state.resources)
@@ -62,7 +62,7 @@ def bureau(make_app: Callable[..., Starlette]) -> Iterator[Bureau]:
 
 @pytest.fixture
 def login_issuer() -> Iterator[LoginIssuer]:
-    """Return an issuer that people sign in at."""
+    """Return an issuer for sign-in."""
     made = LoginIssuer()
     yield made
     made.close()
@@ -81,6 +81,6 @@ def make_closed_app(make_app: Callable[..., Starlette], login_issuer: LoginIssue
 
 @pytest.fixture
 def browser(make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer) -> Iterator[Browser]:
-    """Return a browser at the application with access control."""
+    """Return a browser of the application with access control."""
     with browser_of(make_closed_app(), login_issuer) as made:
         yield made

@@ -1,4 +1,4 @@
-"""Sign-in without a real Keycloak: the application with an issuer of the test, and a browser that has no screen."""
+"""Sign-in without a real Keycloak: the application with an issuer of the test, and a simulated browser."""
 
 import json
 import time
@@ -60,7 +60,7 @@ class LoginIssuer(FakeIssuer):
         return signed(claims, self.key, **{"kid": "first", "typ": "JWT", **header})
 
     def grant(self, nonce: str, /, *, access: dict[str, Any] | None = None, **id_claims: Any) -> None:
-        """Answer the next code with tokens; `access` and `id_claims` change what they say."""
+        """Answer the next code with tokens; `access` and `id_claims` change their claims."""
         access_token = self.token(**(access or {}))
         self.answer_token(access_token, self.sign(self.id_claims(nonce, access_token, **id_claims)))
 
@@ -90,13 +90,13 @@ class LoginIssuer(FakeIssuer):
 
 @dataclass
 class Browser:
-    """A browser of its own cookies at the application; it follows no redirect."""
+    """A browser with its own cookies; it follows no redirect."""
 
     issuer: LoginIssuer
     http: TestClient = field(repr=False)
 
     def begin(self, return_to: str | None = None) -> dict[str, str]:
-        """Go to the login; return what the issuer is asked."""
+        """Go to the login; return the parameters sent to the issuer."""
         answer = self.http.get("/land/auth/login", params={"return": return_to} if return_to else {})
         assert answer.status_code == 302, answer.text
         address = urlsplit(answer.headers["location"])
@@ -104,20 +104,20 @@ class Browser:
         return dict(parse_qsl(address.query))
 
     def come_back(self, state: str, **changed: str | None) -> Response:
-        """Come back from the issuer with a code."""
+        """Return from the issuer with a code."""
         usual = {"state": state, "code": "a-code", "iss": self.issuer.url, "session_state": "x"}
         given = {name: value for name, value in {**usual, **changed}.items() if value is not None}
         return self.http.get("/land/auth/callback", params=given, headers=PAGE)
 
     def sign_in(self, return_to: str | None = None, **granted: Any) -> Response:
-        """Sign in as ada, or as `access` and the claims of the ID token say."""
+        """Sign in as ada, or with the claims `access` and those of the ID token."""
         asked = self.begin(return_to)
         self.issuer.grant(asked["nonce"], **granted)
         return self.come_back(asked["state"])
 
     @property
     def secret(self) -> str | None:
-        """The cookie of the session."""
+        """The session cookie."""
         return self.http.cookies.get("__Host-landcast")
 
     def page(self) -> str:
@@ -126,14 +126,14 @@ class Browser:
         return str(answer.text)
 
     def csrf(self) -> str:
-        """Return what the forms of the account page bring back."""
+        """Return the CSRF token of the account page's forms."""
         return self.page().partition('name="csrf" value="')[2].partition('"')[0]
 
     def is_signed_in(self) -> bool:
         return self.http.get("/land/auth/account").status_code == 200
 
     def post(self, path: str, headers: dict[str, str] | None = None, **form: str) -> Response:
-        """Send a form from a page of ours."""
+        """Send a form from one of our pages."""
         own = {
             **PAGE,
             "content-type": "application/x-www-form-urlencoded",
@@ -145,13 +145,13 @@ class Browser:
 
 @contextmanager
 def browser_of(app: Starlette, issuer: LoginIssuer) -> Iterator[Browser]:
-    """Run the application with one browser at it."""
+    """Run the application with one browser."""
     with TestClient(app, base_url="https://maps.example.org", follow_redirects=False) as http:
         yield Browser(issuer, http)
 
 
 def another(browser: Browser) -> Browser:
-    """Return a second browser at the same application."""
+    """Return a second browser of the same application."""
     return Browser(
         browser.issuer, TestClient(browser.http.app, base_url="https://maps.example.org", follow_redirects=False)
     )

@@ -77,7 +77,7 @@ def desk(open_desk: Callable[..., Desk]) -> Desk:
 
 
 def same(one: Answer, other: Answer, *asked: str) -> bool:
-    """Say whether two answers are the same but for the request's id and the id asked for."""
+    """Return whether two answers are equal except for the request's id and the requested id."""
 
     def told(answer: Answer) -> tuple[int, dict[str, str], str]:
         headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
@@ -95,7 +95,7 @@ def same(one: Answer, other: Answer, *asked: str) -> bool:
     "path", ["/", "/collections", "/collections/parks", "/health/live", "/static/landcast.css", "/x"]
 )
 def test_a_bad_token_is_401_on_public_paths_too(desk: Desk, path: str) -> None:
-    """A client that sends credentials wants to know that they are bad."""
+    """A client that sends credentials must learn that they are invalid."""
     answer = desk.client.get(path, headers={"Authorization": f"Bearer {desk.token('user', aud='another')}"})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
@@ -163,7 +163,7 @@ def test_an_authenticated_caller_gets_the_missing_right(desk: Desk) -> None:
 def test_a_hidden_resource_is_answered_like_a_missing_one(
     open_desk: Callable[..., Desk], role: str | None, hidden: str, unknown: tuple[str, str]
 ) -> None:
-    """Attack: find out what there is by the difference of two answers."""
+    """Attack: learn from the difference of two answers what exists."""
     shown = {"who": "public", "may": "read-items", "collections": "parks"}
     desk = open_desk({"shown": shown, "echo": {"who": "public", "may": "discover", "processes": "echo"}})
     methods = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
@@ -193,7 +193,7 @@ def test_a_hidden_resource_is_in_no_list_count_link_page_or_openapi(open_desk: C
 
 
 def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Desk]) -> None:
-    """Attack: fetch by an order what one may not even see."""
+    """Attack: order a product whose collection is hidden from the caller."""
     execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
     desk = open_desk({"execute": execute})
     answer = desk.order("user", PRODUCT, "extract-product")
@@ -208,7 +208,7 @@ def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Calla
 
 
 def test_the_year_of_a_hidden_product_is_in_no_description(open_desk: Callable[..., Desk]) -> None:
-    """Attack: read in a description, a page or the definition which products there are."""
+    """Attack: learn from a description, a page or the OpenAPI document which products exist."""
     execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
     hidden = open_desk({"execute": execute})
     shown = open_desk({"execute": execute, "all": {"who": "public", "may": "discover", "collections": "clcplus-*"}})
@@ -230,7 +230,7 @@ def test_an_order_belongs_to_its_caller(desk: Desk) -> None:
 
 @pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville"])
 def test_the_order_of_another_is_404(desk: Desk, role: str | None) -> None:
-    """Attack: read, dismiss or fetch the order of another by its id."""
+    """Attack: read, dismiss or download the order of another by its id."""
     job, nothing = desk.order("user").json()["jobID"], "00000000-0000-4000-8000-000000000000"
     for path in ("/jobs/{}", "/jobs/{}/results", "/jobs/{}/results/x", "/jobs/{}?x=1"):
         for method in ("GET", "DELETE", "HEAD"):
@@ -247,7 +247,7 @@ UPDATE = {"status": "SUCCESS", "result": "https://files.example.org/x"}
 
 @pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville", "user"])
 def test_only_an_administrator_updates_an_order(desk: Desk, role: str | None) -> None:
-    """Attack: end an order with a link of one's own, also one's own order."""
+    """Attack: end an order, also one's own, with the attacker's link as the result."""
     job, nothing = (
         desk.order("user", PRODUCT, "extract-product").json()["jobID"],
         "00000000-0000-4000-8000-000000000000",
@@ -262,7 +262,7 @@ def test_only_an_administrator_updates_an_order(desk: Desk, role: str | None) ->
 
 
 def test_no_api_key_updates_an_order(desk: Desk) -> None:
-    """Attack: a key, found somewhere, ends orders with links to somewhere else."""
+    """Attack: end orders by a stolen key, with the attacker's links as results."""
     store = desk.app.state.resources.store
     job, _ = store.add(Order("extract-product", {}, desk.owner("admin")))
     authenticator: Any = desk.app.state.authenticator
@@ -370,7 +370,7 @@ IN_PARKS: tuple[dict[str, Any], ...] = (
 def test_statistics_read_only_features_that_the_caller_may_read(
     open_desk: Callable[..., Desk], inputs: dict[str, Any]
 ) -> None:
-    """Attack: learn names and outlines of a collection by measuring in it."""
+    """Attack: learn names and outlines of a collection from statistics."""
     hidden = open_desk({"statistics": STATISTICS, "raster": RASTER})
     answer = hidden.order("user", {"inputs": inputs}, "area-statistics")
     assert answer.status_code == 400
@@ -418,7 +418,7 @@ def test_an_estimate_reports_the_limits_of_the_order(
 
 
 def test_anonymous_callers_do_not_share_an_order(open_desk: Callable[..., Desk]) -> None:
-    """Attack: guess the idempotency key of another anonymous caller and get their job; list what others ordered."""
+    """Attack: guess the idempotency key of another anonymous caller to get their job; list the orders of others."""
     desk = open_desk({"g": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": "echo"}})
     asked = {"Prefer": "respond-async", "Idempotency-Key": "1"}
     answer = desk.ask("/processes/echo/execution", None, "POST", json={}, headers=asked)
@@ -581,7 +581,7 @@ def test_openapi_declares_which_operations_need_credentials(desk: Desk) -> None:
     ],
 )
 def test_no_spelling_of_a_path_bypasses_the_guard(desk: Desk, path: str) -> None:
-    """Attack: write the path so that the guard and the router read two different ones."""
+    """Attack: write the path so that the guard and the router read it differently."""
     for headers in (
         {},
         {"Host": "parks.example.org"},
@@ -596,7 +596,7 @@ def test_no_spelling_of_a_path_bypasses_the_guard(desk: Desk, path: str) -> None
 
 
 def test_a_closed_server_without_an_issuer_serves_nobody(make_app: MakeApp) -> None:
-    """Mistake: assembled without `landcast serve`, which refuses it, all callers would be the one of an open server."""
+    """Mistake: without `landcast serve`, which refuses this, every caller would have the rights of an open server."""
     app = make_app(auth={"open": False, "policy": Path("deploy/policy.yml")})
     with pytest.raises(InvalidPolicy, match="LANDCAST_AUTH_ISSUER"), TestClient(app):
         pass
@@ -612,7 +612,7 @@ def test_an_unavailable_issuer_is_503_only_for_tokens(desk: Desk, open_desk: Cal
 
 
 def test_an_estimate_keeps_the_limits_of_its_own_grant(open_desk: Callable[..., Desk]) -> None:
-    """Attack: have the server count pixels over all of a continent, which only orders are bounded for."""
+    """Attack: make the server count the pixels of a continent, if only orders had limits."""
     user = {"role": "user"}
     see = {"who": "public", "may": "discover", "collections": "*"}
     asking = {"who": user, "may": "execute", "processes": "estimate-product"}
@@ -658,7 +658,7 @@ def test_orders_beyond_the_limits_are_in_the_audit(
 def test_an_order_reads_only_what_its_caller_may_read(
     open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack: of a collection that is granted in part, have an order read all of it."""
+    """Attack: make an order read all of a collection that is granted in part."""
     monkeypatch.setattr("processes.echo.Echo.reads", lambda *_: ("parks",))
     user = {"role": "user"}
     grants = {

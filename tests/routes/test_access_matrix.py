@@ -120,7 +120,7 @@ def _provider(kind: str, name: str, data: str, **members: Any) -> dict[str, Any]
 
 
 def foreign(folder: Path) -> dict[str, Any]:
-    """Return collections of each kind of provider that is not ours, with the files that they read."""
+    """Return collections of each kind of foreign provider, with the files that they read."""
     (folder / "matrix_plugin.py").write_text(TILED_AND_RETRIEVED)
     (folder / "files").mkdir()
     (folder / "files" / "first.txt").write_text("a file")
@@ -160,7 +160,7 @@ SAMPLE = str(ROOT / "sample" / "clcplus_2023_parks.tif")
 
 
 def configure(folder: Path) -> tuple[Path, Path]:
-    """Write the committed configuration and policy with collections of all kinds, and return where they are."""
+    """Write the committed configuration and policy with collections of all kinds, and return their paths."""
     document = read_yaml(ROOT / "pygeoapi-config.yml")
     for resource in document["resources"].values():
         for provider in resource.get("providers", ()):
@@ -177,7 +177,7 @@ def configure(folder: Path) -> tuple[Path, Path]:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one caller is answered at one method of one path."""
+    """The expected answer to one caller for one method of one path."""
 
     method: str
     written: str
@@ -186,13 +186,13 @@ class Cell:
 
     @property
     def path(self) -> str:
-        """The path as the document has it."""
+        """The path as in the OpenAPI document."""
         return _PLACE.sub(r"{\1}", self.written)
 
 
 @dataclass
 class Town:
-    """A server with its callers, and the orders that cells are about."""
+    """A server with its callers, and the orders of cells."""
 
     url: str
     headers: dict[str, Mapping[str, str]]
@@ -206,7 +206,7 @@ class Town:
     renewed: float = field(default_factory=time.monotonic)
 
     def renew(self) -> None:
-        """Get new tokens before those that there are end: the table is long, and the machine may be slow."""
+        """Get new tokens before the current ones expire: the table is long, and the machine may be slow."""
         if time.monotonic() > self.renewed + _RENEWED_AFTER:
             self.headers |= {column: bearer(self.keycloak.token(f"matrix-{column}")) for column in self.owners}
             self.renewed = time.monotonic()
@@ -224,7 +224,7 @@ class Town:
         return await http.request(cell.method, address, headers=headers)
 
     async def fill(self, http: httpx2.AsyncClient, written: str) -> tuple[str, dict[str, str]]:
-        """Return the address that a cell asks for, with an order of its own where it names one, and what it put in."""
+        """Return the address of a cell, with a new order if it names one, and the inserted values."""
         put = dict(_PLACE.findall(written))
         if put.get("job_id") in {"order", "production", "waiting"}:
             put["job_id"] = self.order(put["job_id"])
@@ -254,7 +254,7 @@ class Town:
 
 
 def cells_of(text: str) -> Iterator[Cell]:
-    """Yield the cells of the table. Raises ValueError for a row that is not whole."""
+    """Yield the cells of the table. Raises ValueError for an incomplete row."""
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     if rows[0] != ["methods", "path", *COLUMNS]:
         raise ValueError("the first row names the columns")
@@ -278,13 +278,13 @@ def encoded(part: bytes) -> str:
 
 
 def unsigned(token: str, algorithm: str) -> str:
-    """Return the token with another algorithm, up to its signature."""
+    """Return the token with another algorithm, without its signature."""
     header = {**part_of(token, 0), "alg": algorithm}
     return f"{encoded(json.dumps(header).encode())}.{token.split('.')[1]}."
 
 
 def with_public_key(token: str, public_key: str) -> str:
-    """Return the token signed with what anybody can read, as if it were a secret that the server shares."""
+    """Return the token signed with the public key as if it were a shared secret."""
     body = unsigned(token, "HS256").rstrip(".")
     return f"{body}.{encoded(hmac.digest(public_key.encode(), body.encode(), 'sha256'))}"
 
@@ -295,7 +295,7 @@ def bearer(token: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def people(keycloak: Keycloak) -> dict[str, str]:
-    """Return the owners that orders are stored under, by column."""
+    """Return the owners of orders by column."""
     roles = {"user": "user", "gaf": "gaf", "geov": "geoville", "admin": "admin", "other": "user"}
     return {
         column: f"{keycloak.issuer}|{keycloak.add_user(f'matrix-{column}', role)}" for column, role in roles.items()
@@ -304,7 +304,7 @@ def people(keycloak: Keycloak) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tokens(keycloak: Keycloak, people: dict[str, str]) -> dict[str, str]:
-    """Return the tokens of the columns, and `control`: as `exp`, but not expired."""
+    """Return the tokens of the columns, and `control`: like `exp`, but not expired."""
     elsewhere = keycloak.other("matrix-elsewhere")
     elsewhere.add_user("matrix-user", "user")
     mine = keycloak.tokens("matrix-user")
@@ -379,7 +379,7 @@ def town(
 
 
 def with_all(town: Town, cells: Iterable[Cell], judge: Callable[..., Any]) -> list[str]:
-    """Return what the judge says of the cells, asked a row at a time."""
+    """Return the judge's results for the cells, requested by row."""
 
     async def ask() -> list[str]:
         said: list[str | None] = []
@@ -393,7 +393,7 @@ def with_all(town: Town, cells: Iterable[Cell], judge: Callable[..., Any]) -> li
 
 
 def told(answer: httpx2.Response, put: Iterable[str]) -> tuple[int, dict[str, str], str]:
-    """Return the answer without what may differ: the ids that were asked for, the date, the length."""
+    """Return the answer without parts that may differ: the requested ids, the date, the length."""
     text = answer.text
     for word in put:
         text = text.replace(word, "?")
@@ -461,7 +461,7 @@ def test_no_cell_of_the_table_is_repeated() -> None:
 
 @pytest.mark.parametrize("caller", WHY)
 def test_bad_credentials_are_refused_with_their_reason(town: Town, caller: str) -> None:
-    """A column that were refused for another reason would not show what it is there for."""
+    """A column that is refused for another reason would prove nothing."""
     answer = httpx2.get(f"{town.url}/", headers=town.headers[caller], trust_env=False)
     assert answer.status_code == 401
     assert WHY[caller] in answer.headers["www-authenticate"]

@@ -1,4 +1,4 @@
-"""Whom the policy leaves an area of a raster sees the same pixels by every route and order, and nothing beyond."""
+"""A caller restricted to an area of a raster sees the same pixels by every route and order, and none beyond."""
 
 import io
 import json
@@ -47,7 +47,7 @@ AOI = {"bbox": [float(each) for each in np.round(reproject(BOX, 3035, 4326), 3)]
 
 
 def star(seed: int) -> Area:
-    """Return a random outline round a random place of the raster: of two stars, one of them with a hole."""
+    """Return a random outline around a random place of the raster: two stars, one of them with a hole."""
     random = np.random.default_rng(seed)
     west, south, east, north = reproject(BOX, 3035, 4326)
     found = []
@@ -65,7 +65,7 @@ def star(seed: int) -> Area:
 
 
 def inside(area: Area, epsg: int = 3035) -> NDArray[np.bool_]:
-    """Return which pixels have their centre in the area, by GEOS alone."""
+    """Return a mask of pixels with their centre in the area, by GEOS alone."""
     outline = area.project(epsg)
     x, y = WEST + SIDE * (np.arange(COLUMNS) + 0.5), NORTH - SIDE * (np.arange(ROWS) + 0.5)
     held: NDArray[np.bool_] = shapely.contains_xy(outline, *np.meshgrid(x, y))
@@ -74,7 +74,7 @@ def inside(area: Area, epsg: int = 3035) -> NDArray[np.bool_]:
 
 @dataclass
 class Office:
-    """A server, and a policy that leaves every caller what `verdict` says of collections."""
+    """A server whose policy decides by `verdict` on the collections, for every caller."""
 
     client: TestClient
     resources: Resources
@@ -89,7 +89,7 @@ class Office:
         return self.verdict if restricted else WHOLE
 
     def masked(self, area: Area) -> Path:
-        """Return a raster that has nothing outside of an area."""
+        """Return a raster without data outside of an area."""
         return gdal_cog(self.folder / "masked.tif", np.where(inside(area), self.values, 255).astype(np.uint8))
 
     def coverage(self, query: str = "f=tiff", collection: str = LAND) -> NDArray[Any]:
@@ -111,7 +111,7 @@ class Office:
         return job.order
 
     def done(self, order: Order) -> Any:
-        """Do the work of an order, and return the value or the file of its output."""
+        """Execute an order, and return the value or the file of its output."""
         folder = self.folder / "results" / order.process
         folder.mkdir(parents=True)
         catalogue = self.resources.catalogue
@@ -212,7 +212,7 @@ def test_coverage_map_tile_statistics_and_order_have_the_same_pixels(office: Off
 
 
 def tiles_of(office: Office) -> Iterator[tuple[str, tuple[float, float, float, float], int]]:
-    """Yield tiles in the middle of the raster at its own scale and finer, of one collection."""
+    """Yield tiles of one collection in the middle of the raster, at its own scale and finer."""
     for set_id, matrix in (("EuropeanETRS89_LAEAQuad", "14"), ("WebMercatorQuad", "14"), ("WebMercatorQuad", "16")):
         tiles = office.resources.matrix_sets[set_id]
         assert isinstance(tiles.crs, int)

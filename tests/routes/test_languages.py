@@ -1,4 +1,4 @@
-"""A configuration in several languages: every document and page is in the requested one, as in pygeoapi."""
+"""A configuration in several languages: every document and page is in the requested language, as in pygeoapi."""
 
 import json
 import re
@@ -101,7 +101,7 @@ WORDS = {
 
 @pytest.mark.parametrize("place", WORDS)
 def test_each_document_is_in_the_language_that_is_asked_for(client: TestClient, place: str) -> None:
-    """Twice, as documents are cached; a title without the language is in its first one, as in pygeoapi."""
+    """Each is requested twice, because of the cache; a title without the language is in its first, as in pygeoapi."""
     for _ in range(2):
         for language, asked in ((language, asked) for language in LANGUAGES for asked in ("lang", "header")):
             answer = (
@@ -268,7 +268,7 @@ def words_of(answer: httpx2.Response) -> tuple[int, int]:
 
 @pytest.mark.parametrize("form", ["", "&f=html"])
 def test_every_address_takes_lang_and_answers_in_that_language(every: TestClient, form: str) -> None:
-    """A known language by `lang` or by the header, an unknown one as none; caches are told what differs."""
+    """`lang` or the header name a known language; an unknown one has no effect; `Vary` names the header."""
     wrong, translated, answered = [], 0, 0
     for path in (path for path, operations in paths_of(every).items() if "get" in operations):
         place = filled(path) + form

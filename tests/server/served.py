@@ -1,4 +1,4 @@
-"""`landcast serve` in a process of its own, as tests need it."""
+"""`landcast serve` in a separate process, for tests."""
 
 import json
 import os
@@ -56,7 +56,7 @@ class Served:
             return document
 
     def ready(self, seconds: float = 120) -> None:
-        """Wait until orders are taken and done, too."""
+        """Wait until orders are accepted and executed too."""
         eventually(lambda: self.answers("/health/orders"), seconds)
 
     def answers(self, path: str) -> bool:
@@ -72,7 +72,7 @@ class Served:
 
 
 def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until it holds; the bound is there against hanging alone."""
+    """Wait until it is true; the limit only prevents hanging."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about in time"
@@ -84,7 +84,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 def end(served: Served) -> None:
-    """Kill it with all that it started."""
+    """Kill it and its descendants."""
     if served.process.poll() is None:
         tree = served.tree()
         for process in tree:
@@ -96,7 +96,7 @@ def end(served: Served) -> None:
 
 @contextmanager
 def serving(state: Path, log: Path, *arguments: str, **environment: str) -> Iterator[httpx2.Client]:
-    """Yield a client of a server of one process with its worker, which ends without a fault when it is asked to."""
+    """Yield a client of a server of one process with its worker; fail if it does not end cleanly."""
     served = Served(state, log, *arguments, **{"LANDCAST_SERVER_WORKERS": "1", **environment})
     try:
         eventually(lambda: served.answers("/health/live"), 120)

@@ -54,7 +54,7 @@ class Counter:
         wait(lambda: self.check("airflow") == "ok" and self.check("worker") == "ok", 300)
 
     def kill(self) -> None:
-        """End server and worker as a crash of the machine does."""
+        """Kill server and worker, like a crash of the machine."""
         assert self.process is not None
         for each in [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]:
             each.kill()
@@ -165,12 +165,12 @@ def _tiles(asked: Asked) -> Reply:
 
 
 def test_a_dismissed_order_ends_at_once_and_its_work_within_15_seconds(counter: Counter) -> None:
-    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    """The best of several tries counts, as a busy machine may delay one."""
     assert any(over < 2 and gone < 15 for over, gone in (_seconds_to_dismiss(counter) for _ in range(4)))
 
 
 def _seconds_to_dismiss(counter: Counter) -> tuple[float, float]:
-    """Return how long it takes until an order is over, and until its processes and its files are gone."""
+    """Return the seconds until an order has ended, and until its processes and files are gone."""
     job_id = counter.order(pause=60)
     wait(lambda: counter.is_running(job_id))
     folder = counter.airflow.state / "results" / job_id
@@ -188,7 +188,7 @@ def _seconds_to_dismiss(counter: Counter) -> tuple[float, float]:
 
 
 def _works(airflow: Airflow, job_id: str) -> list[psutil.Process]:
-    """Return the processes of our own Python that Airflow's tasks began for an order."""
+    """Return the processes of our Python that Airflow's tasks started for an order."""
     scheduler = psutil.Process(int((airflow.folder / "scheduler.pid").read_text()))
     return [each for each in scheduler.children(recursive=True) if job_id.encode() in _told(each)]
 
@@ -198,7 +198,7 @@ def _is_over(process: psutil.Process) -> bool:
 
 
 def _told(process: psutil.Process) -> bytes:
-    """Return the arguments of a task's program, nothing of another process or where it is over."""
+    """Return the arguments of a task's program; nothing for another process or one that has ended."""
     try:
         told = [Path(word) for word in process.cmdline() if word.endswith("script.in")]
         return told[0].read_bytes() if told else b""
@@ -254,7 +254,7 @@ def test_orders_are_accepted_and_wait_while_airflow_is_unavailable(counter: Coun
 
 
 def _said_to_lack(counter: Counter) -> list[str]:
-    """Return the connections that `landcast check` says there are not; it says nothing else of this Airflow."""
+    """Return the connections that `landcast check` reports as missing, its only problems with this Airflow."""
     lines = [line for line in counter.run("check").stderr.splitlines() if "AIRFLOW" in line]
     found = [
         re.search(r"LANDCAST_AIRFLOW_URL: Airflow has no connection (\S+), which \S+ needs", each) for each in lines

@@ -1,4 +1,4 @@
-"""Processes that the configuration sends to a real Airflow: a plugin by the general DAG, and a DAG of an operator's."""
+"""Processes configured to run on a real Airflow: a plugin by the general DAG, and an operator's DAG."""
 
 import os
 from collections.abc import Iterator

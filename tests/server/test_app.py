@@ -28,7 +28,7 @@ CALLED = {
 
 
 def test_everything_used_from_pygeoapi_is_listed() -> None:
-    """An upgrade of pygeoapi has to check these."""
+    """These must be checked at an upgrade of pygeoapi."""
     found: dict[str, set[str]] = {}
     for path in [*(ROOT / "routes").rglob("*.py"), *(ROOT / "server").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -79,7 +79,7 @@ def test_ignored_pygeoapi_settings_have_no_effect(
 
 
 def test_building_the_application_opens_no_file(make_app: Callable[..., Starlette], tmp_path: Path) -> None:
-    """It is made before the fork: databases and threads are opened after it."""
+    """It is built before the fork: databases are opened and threads started after it."""
     app = make_app()
     assert not (tmp_path / "state").exists()
     assert not hasattr(app.state, "resources")
@@ -100,7 +100,7 @@ def test_pygeoapis_own_application_is_not_loaded(make_app: Callable[..., Starlet
 
 
 def test_slow_unneeded_modules_are_not_imported() -> None:
-    """pygeoapi's item routes build a CQL2 grammar at import: half a second of every start."""
+    """pygeoapi's item routes build a CQL2 grammar at import, which would add half a second to every start."""
     code = "import sys, server.app; print({'pygeofilter.parsers', 'werkzeug', 'pandas', 'osgeo'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout == "set()\n"

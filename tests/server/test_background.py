@@ -44,7 +44,7 @@ def test_a_line_holds_no_secret(line: str, safe: str) -> None:
 
 
 def test_the_quick_search_misses_no_secret() -> None:
-    """A line is searched only if it has a sign of a secret; lines of the pieces of secrets and their neighbours."""
+    """A line is searched only if it has a sign of one; the lines consist of parts of secrets and similar texts."""
     pieces = sorted({piece for line, _ in LINES for piece in re.split(r"(\W)", line)} | {"İ", "\u212a", "eyJ", "="})
     lot = random.Random(2)  # noqa: S311
     for _ in range(5_000):
@@ -62,7 +62,7 @@ def test_no_log_format_contains_a_secret_in_any_position(formatter: logging.Form
 
 
 def test_a_stalled_reader_of_the_log_delays_no_request() -> None:
-    """Attack: stop the log's reader, and with it every request that logs."""
+    """Attack: block every request that logs by stopping the reader of the log."""
     source, sink = os.pipe()
     handler = BackgroundHandler(os.fdopen(sink, "w"))
     handler.setFormatter(JsonFormatter())
@@ -106,7 +106,7 @@ def test_every_line_is_written_in_order() -> None:
 
 
 def lines_of(*records: logging.LogRecord, named: str = "") -> list[dict[str, object]]:
-    """Return the lines that the thread makes, after the request `named` is over."""
+    """Return the lines that the thread formats after the end of the request `named`."""
     source, sink = os.pipe()
     stream = os.fdopen(sink, "w")
     handler = BackgroundHandler(stream)
@@ -128,7 +128,7 @@ def test_a_line_names_the_request_that_it_was_written_in() -> None:
 
 @contextmanager
 def stalled() -> Iterator[tuple[logging.Logger, IO[str]]]:
-    """A logger whose lines wait, and their reader, which has not started to read."""
+    """A logger with queued lines, and their reader, which has not started to read."""
     source, sink = os.pipe()
     handler = BackgroundHandler(os.fdopen(sink, "w"))
     handler.setFormatter(JsonFormatter())
@@ -169,7 +169,7 @@ def test_an_unwritable_line_is_reported_and_later_lines_are_written() -> None:
 
 def test_a_queued_traceback_keeps_no_objects_of_its_request() -> None:
     class Large:
-        """What a request holds."""
+        """An object of a request."""
 
     def fail(logger: logging.Logger) -> weakref.ref[Large]:
         large = Large()

@@ -1,4 +1,4 @@
-"""Backups of a real store and real files, taken and brought back by the commands."""
+"""Backups of a real store and real files, made and restored by the commands."""
 
 import io
 import itertools
@@ -80,7 +80,7 @@ def backup(target: Path, *options: str) -> Path:
 
 
 def contents(state: Path) -> dict[str, bytes]:
-    """Return what counts, by name; the database as SQL, since its bytes change with every opening."""
+    """Return the content by name; the database as SQL, since its bytes change each time it is opened."""
     names = [path for path in state.rglob("*") if path.is_file() and path.parent.name != "sample"]
     found = {str(path.relative_to(state)): path.read_bytes() for path in names if not path.name.startswith("orders.")}
     found = {name: content for name, content in found.items() if not name.endswith(".lock")}
@@ -209,7 +209,7 @@ def test_products_are_included_on_request(state: Path, tmp_path: Path) -> None:
 
 
 def european(state: Path) -> Path:
-    """Order the European raster, as the worker does it; return its prebuilt file."""
+    """Execute an order of the European raster like the worker; return its prebuilt file."""
     product = catalogue_of(read_configuration(CONFIG)).default
     stage = state / "results" / "stage"
     stage.mkdir()
@@ -436,7 +436,7 @@ def test_a_state_in_use_is_not_restored(archive: Path, state: Path) -> None:
 
 
 def killed_at(step: int, command: list[str], state: Path) -> bool:
-    """Run the command in a fork that is killed before it changes a name for the step-th time; say whether it was."""
+    """Run the command in a fork that is killed before rename number `step`; return whether it was killed."""
     if (child := os.fork()) == 0:
         left = iter(range(step))
         for name in ("mkdir", "rename", "replace", "unlink", "hardlink_to"):

@@ -1,4 +1,4 @@
-"""A restore drill: a backup while orders run, everything killed and deleted, brought back, started again."""
+"""A restore drill: a backup while orders run, everything is killed, deleted, restored and restarted."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Processes that share one listening socket, each a real fork with a loop of its own."""
+"""Processes that share one listening socket, each a real fork with its own event loop."""
 
 import asyncio
 import multiprocessing
@@ -58,7 +58,7 @@ def serve(listening: socket.socket, board: Board, slot: Slot) -> None:
 
 @contextmanager
 def served_by(number: int) -> Iterator[tuple[tuple[str, int], Board, list[ForkProcess]]]:
-    """Yield the address that so many processes serve."""
+    """Yield the address that this number of processes serves."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
         board = Board(number)
@@ -85,7 +85,7 @@ def named(connection: socket.socket) -> str:
 
 @pytest.mark.parametrize(("processes", "clients"), [(2, 4), (2, 8), (2, 64), (4, 16), (4, 64), (1, 8)])
 def test_kept_connections_are_shared_evenly(processes: int, clients: int) -> None:
-    """All come at once, as the 8 of which one process took each."""
+    """All arrive at once, which could let one process take all."""
     with served_by(processes) as (address, _, _):
         made = [socket.create_connection(address, timeout=30) for _ in range(clients)]
         shares = Counter(named(connection) for connection in made)
@@ -185,7 +185,7 @@ class Noted(asyncio.Protocol):
 
 
 async def begun_of(listening: socket.socket, number: int, *, crowd: int) -> list[int]:
-    """Take what waits, with so many connections already served; return who was begun, in order."""
+    """Accept the waiting connections, with this number already served; return the started ones in order."""
     begun: list[int] = []
     loop = asyncio.get_running_loop()
     acceptor = Acceptor(
@@ -208,7 +208,7 @@ def waiting_for(listening: socket.socket, senders: list[str]) -> list[socket.soc
 
 
 def test_under_load_addresses_take_turns() -> None:
-    """Who comes after forty of another address is one of the first two, as the kernel may change their order."""
+    """A connection after forty of another address starts first or second, as the kernel may change the order."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
         made = waiting_for(listening, ["127.0.0.1"] * 40 + ["127.0.0.2"])
@@ -231,7 +231,7 @@ def test_the_newest_connections_of_a_flooding_address_are_served(monkeypatch: py
 
 
 def test_an_accepted_connection_is_counted_until_it_is_served() -> None:
-    """A process that retires would end before it, else."""
+    """Otherwise a retiring process would end before it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it
         made = waiting_for(listening, ["127.0.0.1"])[0]

@@ -1,4 +1,4 @@
-"""Which program this is."""
+"""The version of the program."""
 
 import re
 import subprocess

@@ -37,7 +37,7 @@ def check(configuration: Path, **environment: str) -> Result:
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> dict[str, object]:
-    """Return the sample's configuration with absolute paths, to be broken."""
+    """Return the sample's configuration with absolute paths, for tests to damage."""
     text = CONFIGURATION.read_text().replace("data: sample/", f"data: {Path('sample').resolve()}/")
     document: dict[str, object] = yaml.safe_load(
         text.replace("data: products/", f"data: {Path('products').resolve()}/").replace(
@@ -49,7 +49,7 @@ def configuration(tmp_path: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a configuration without the 147,770 polygons, whose spatial index is read whole each time."""
+    """Return a configuration without the 147,770 polygons, whose spatial index is read completely each time."""
     document = yaml.safe_load(CONFIGURATION.read_text())
     del document["resources"]["clcplus-vector"], document["products"]["clcplus-2023"]["vector"]
     for resource in document["resources"].values():
@@ -63,7 +63,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sample_passes_the_check(sample: Path) -> None:
-    """As an operator runs it; the others spare a process's start."""
+    """This test runs it as a program; the others save the start of a process."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
     done = subprocess.run(
         [sys.executable, "-m", "server.cli", "check", "--config", str(CONFIGURATION)],
@@ -174,7 +174,7 @@ def _orders(state: Path, *, results: bool = True, jobs: int = 1) -> Path:
 
 
 def _damaged(path: Path) -> None:
-    """Make one page in the middle something else."""
+    """Overwrite one page in the middle."""
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(b"\xff" * 4096)

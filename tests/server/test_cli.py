@@ -1,4 +1,4 @@
-"""The program's commands as people mistype them."""
+"""The program's commands with typical mistakes."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_making_the_sample_reports_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As `make run` in a log: a line for each tenth, at once, on the error stream; the files alone on the other."""
+    """Like `make run` in a log: standard error has a line for each tenth, at once; standard output only the files."""
 
     def make(_source: Path, target: Path, *, report: Report) -> list[Path]:
         for done in range(201):

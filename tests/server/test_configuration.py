@@ -1,4 +1,4 @@
-"""The schema of the configuration: all mistakes and all keys without effect are named at once."""
+"""The schema of the configuration: all mistakes and all keys without effect are reported together."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 @pytest.fixture
 def configuration() -> dict[str, Any]:
-    """Return the sample's configuration, to be broken."""
+    """Return the sample's configuration, for tests to damage."""
     return read_configuration(Path("pygeoapi-config.yml"))
 
 

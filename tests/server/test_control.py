@@ -1,4 +1,4 @@
-"""The socket by which a server is asked to reload."""
+"""The socket for reloads of a server."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ from tests.server.served import eventually
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder whose path is longer than the address of a socket may be."""
+    """Return a folder with a path longer than the maximum address of a socket."""
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     return deep

@@ -104,7 +104,7 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
 
 
 def test_an_issuer_is_kept_verbatim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token's `iss` is compared with it; a slash that the settings put at its end would refuse every token."""
+    """A token's `iss` is compared with it; with an added slash, every token would be refused."""
     monkeypatch.setenv("LANDCAST_AUTH_ISSUER", "https://sso.example.org")
     auth = read_settings().auth
     assert auth.issuer == "https://sso.example.org"
@@ -112,7 +112,7 @@ def test_an_issuer_is_kept_verbatim(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_open_server_has_no_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sets an issuer expects it to be asked."""
+    """An operator who sets an issuer expects it to be used."""
     monkeypatch.setenv("LANDCAST_AUTH_OPEN", "yes")
     (problem,) = problems_with(monkeypatch, LANDCAST_AUTH_ISSUER="https://sso.example.org/realms/land")
     assert problem.startswith("LANDCAST_AUTH_ISSUER: not allowed with LANDCAST_AUTH_OPEN=yes")

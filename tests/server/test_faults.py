@@ -1,4 +1,4 @@
-"""Keycloak killed, started again and its keys changed under load, over HTTP: no wrong answer, none slow.
+"""Keycloak is killed, restarted and gets new keys under load over HTTP: no answer is wrong or slow.
 
 `python -m bench faults_access` runs it for a minute and prints the figures.
 """
@@ -50,7 +50,7 @@ MAY_BE: Mapping[str, frozenset[int]] = {
 
 @dataclass
 class Load:
-    """Asks at an even pace, whatever becomes of the answers; `callers` are headers by what they may be answered."""
+    """Sends requests at a constant rate, independent of the answers; `callers` are headers by allowed statuses."""
 
     url: str
     callers: dict[str, list[dict[str, str]]]

@@ -1,4 +1,4 @@
-"""HTTP as it goes over the wire: real sockets, the real server."""
+"""HTTP on the wire: real sockets, the real server."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 def ask(url: str, *lines: str, version: str = "1.1") -> tuple[str, dict[str, str], bytes]:
-    """Return status line, headers and body of the answer to a request of just these lines."""
+    """Return status line, headers and body of the answer to a request of exactly these lines."""
     parts = urlsplit(url)
     first, *others = lines
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=30) as connection:
@@ -132,7 +132,7 @@ def test_curl_reads_a_compressed_answer(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [FILE, "/static/landcast.css"])
 @pytest.mark.parametrize("accept", ["zstd, gzip", "gzip", "zstd, identity;q=0", ""])
 def test_an_etag_does_not_depend_on_the_encoding(server: str, path: str, accept: str) -> None:
-    """What has a strong tag and ranges is never compressed, so that its parts fit together."""
+    """An answer with a strong tag and ranges is never compressed, so that its parts fit together."""
     lines = ("Host: a", f"Accept-Encoding: {accept}")
     _, plain, _ = ask(server, f"HEAD {path}", "Host: a")
     _, headers, body = ask(server, f"GET {path}", *lines)

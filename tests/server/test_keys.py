@@ -1,4 +1,4 @@
-"""The operator's keys, against a real database."""
+"""`landcast keys` with a real database."""
 
 import json
 import os

@@ -47,7 +47,7 @@ def provider_of(configuration: Path) -> PostgisProvider:
 
 
 def write(path: Path, driver: str, *, count: int = 300, epsg: str | None = "EPSG:3035", layer: str = "cover") -> None:
-    """Write squares of 100 m by GDAL."""
+    """Write squares of 100 m with GDAL."""
     x, y = 4_321_000 + 100 * (np.arange(count) % 20), 3_210_000 + 100 * (np.arange(count) // 20)
     squares = shapely.box(x, y, x + 100, y + 100)
     values = [np.arange(count, dtype=np.int64) * 2, np.array([f"n {each}" for each in range(count)], dtype=object)]
@@ -140,7 +140,7 @@ def test_the_former_table_is_served_until_the_new_one_is_complete(
 
 
 def test_postgis_may_be_in_any_schema_and_a_table_of_another_schema_stays(postgres: Postgres, tmp_path: Path) -> None:
-    """The table goes into the first schema; one of the same name in a later one lends it its grants alone."""
+    """The table is made in the first schema; of a table of that name in a later schema it gets only the grants."""
     url = postgres.empty()
     admin = url.replace("//landcast:", "//postgres:")
     for statement in (

@@ -61,7 +61,7 @@ def test_a_caller_cannot_inject_a_line_into_a_text_log() -> None:
 def test_our_own_requests_are_not_logged_with_their_address(
     capfd: pytest.CaptureFixture[str], issuer: FakeIssuer
 ) -> None:
-    """An address of a receiver may hold a secret of theirs, under whatever name."""
+    """The address of a receiver may contain its secret, in a parameter of any name."""
     before = logging.getLogger().handlers[:], logging.getLogger().level
     start_logging(level="INFO", form="json")
     try:

@@ -1,4 +1,4 @@
-"""What is done beside the requests: uses written, what ended forgotten."""
+"""Background tasks of the server: recording uses, removing expired rows."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ def keys(path: Path) -> Iterator[ApiKeys]:
 
 
 class Counted:
-    """What is swept, with the threads that did it; `failures` of the first times fail."""
+    """Counts the calls with their threads; the first `failures` calls fail."""
 
     def __init__(self, failures: int = 0) -> None:
         self.threads: list[int] = []

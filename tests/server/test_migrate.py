@@ -1,4 +1,4 @@
-"""`landcast migrate` and the other commands on PostgreSQL, as the operator runs them."""
+"""`landcast migrate` and the other commands with PostgreSQL."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def landcast(*arguments: str) -> Result:
 
 
 def filled(database: Database) -> tuple[list[Job], str, str, tuple[str, str]]:
-    """Store orders in all states, a key, a session and a login; return the ids that find them."""
+    """Store orders in all states, a key, a session and a login; return their ids."""
     store = StoredJobs(database)
     for number in range(5):
         store.add(Order("echo", {"n": number, "ä": "\0", "long": "x" * 3000}, ANN.owner, notices=NOTICES))
@@ -127,7 +127,7 @@ def test_an_incomplete_migration_changes_nothing(pool: PostgresPool, tmp_path: P
 
 
 def test_a_database_in_use_is_not_migrated(pool: PostgresPool, tmp_path: Path) -> None:
-    """Orders that are acknowledged after the move would be lost."""
+    """Orders acknowledged after the move would be lost."""
     filled(tmp_path / "orders.sqlite")
     with in_use(tmp_path):
         refused = landcast("migrate", "--from", f"sqlite:{tmp_path}/orders.sqlite")

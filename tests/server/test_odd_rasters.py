@@ -1,4 +1,4 @@
-"""Rasters as other makers write them, from `product add` to a delivered package: the same pixels everywhere."""
+"""Rasters of other programs, from `product add` to a delivered package: the same pixels everywhere."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ COLOURS = {value: (value, 0, 0, 255) for value in range(12)}
 
 
 def pixel_is_point(path: Path) -> Path:
-    """Write a GeoTIFF whose corner is said as the middle of a pixel."""
+    """Write a GeoTIFF whose corner is given as the centre of a pixel."""
     plain(path, VALUES)
     with rasterio.open(path, "r+") as target:
         target.update_tags(AREA_OR_POINT="Point")
@@ -92,7 +92,7 @@ ODD: dict[str, tuple[Callable[[Path], Path], Pixels]] = {
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a configuration to which `landcast product add` added each of the odd rasters, the year counting them."""
+    """Return a configuration with each of the odd rasters, added by `landcast product add` with consecutive years."""
     folder = tmp_path_factory.mktemp("odd")
     document: dict[str, Any] = yaml.safe_load((ROOT / "pygeoapi-config.yml").read_text())
     resources = {name: each for name, each in document["resources"].items() if each["type"] == "process"}

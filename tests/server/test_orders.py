@@ -1,4 +1,4 @@
-"""The operator's orders, against a real store."""
+"""`landcast orders` with a real store."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Process plugins of others, by the real server and the real worker: done, dismissed, killed, and done again."""
+"""Third-party process plugins with the real server and worker: executed, dismissed, killed, and executed again."""
 
 import json
 import os
@@ -71,7 +71,7 @@ _ENTRIES: dict[str, dict[str, Any]] = {
 
 
 class Place:
-    """A server whose configuration, plugins and works lie outside of the repository."""
+    """A server whose configuration, plugins and works are outside of the repository."""
 
     def __init__(self, folder: Path) -> None:
         shutil.copy(ROOT / "tests" / "processes" / "plugins_of_others.py", folder / "others.py")
@@ -117,7 +117,7 @@ class Place:
         return self.job(job_id)
 
     def marked(self, name: str, tries: int = 1) -> int:
-        """Return the process that is at the given try of an order with this mark."""
+        """Return the process that runs the given try of an order with this mark."""
         path = self.folder / name
         eventually(lambda: path.exists() and len(path.read_text().splitlines()) >= tries, 120)
         return int(path.read_text().splitlines()[tries - 1].split()[0])
@@ -257,7 +257,7 @@ def test_progress_is_reported(place: Place) -> None:
 
 
 def test_an_order_runs_again_after_the_worker_was_killed(place: Place) -> None:
-    """Last, as another worker has to start."""
+    """It is the last test, because another worker has to start."""
     mark, once = str(place.folder / "orphaned"), str(place.folder / "orphan")
     job = place.order("survey", {"rows": 1, "pause": 3, "mark": mark})
     other = place.order("once", {"rows": 1, "pause": 30, "mark": once})

@@ -1,4 +1,4 @@
-"""`landcast serve` on a PostgreSQL that is killed and comes back: what needs no order goes on, the rest says when."""
+"""`landcast serve` while PostgreSQL is killed and restarted: orders get 503 with Retry-After, the rest is served."""
 
 import json
 import time

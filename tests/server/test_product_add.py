@@ -1,4 +1,4 @@
-"""`landcast product add`: from GeoTIFFs as they are delivered to a product that is served and ordered."""
+"""`landcast product add`: from delivered GeoTIFFs to a product that can be requested and ordered."""
 
 import os
 from pathlib import Path
@@ -48,7 +48,7 @@ def config(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def run(results: Path, order: Order, config: Path) -> Manifest:
-    """Do the work of an order as the runner does, in this process."""
+    """Execute an order like the runner, in this process."""
     folder = results / "job"
     folder.mkdir()
     bench = JobContext("job", order, results, folder, config, lambda _: pytest.fail("fetched"), unheard)
@@ -57,13 +57,13 @@ def run(results: Path, order: Order, config: Path) -> Manifest:
 
 
 def add(config: Path, *files: Path, year: int = 2021, words: list[str] = WORDS) -> Result:
-    """Run the command; the raster is made beside the configuration."""
+    """Run the command; it makes the raster beside the configuration."""
     into = ["--into", str(config.parent / "made"), "--config", str(config), "--year", str(year)]
     return CliRunner().invoke(main, ["product", "add", *map(str, files), *words, *into])
 
 
 def write(path: Path, pixels: Pixels, *, place: Affine = PLACE, bands: int = 1, **profile: Any) -> Path:
-    """Write a GeoTIFF as it may be delivered."""
+    """Write a GeoTIFF like a delivered one."""
     height, width = pixels.shape
     given = {"crs": "EPSG:3035", "dtype": "uint8", "compress": "deflate", **profile}
     with rasterio.open(path, "w", "GTiff", width, height, bands, transform=place, **given) as target:
@@ -246,7 +246,7 @@ def test_the_product_is_checked_listed_served_and_ordered_by_year(
 
 @pytest.fixture
 def own(config: Path, tmp_path: Path) -> Path:
-    """Return the configuration with a product that has two classes of its own, as raster and vector."""
+    """Return the configuration with a product of two own classes, as raster and vector."""
     given = tmp_path / "classes.yml"
     given.write_text('[{value: 1, name: Wet & wild, colour: "#0000ff"}, {value: 2, name: Dry, colour: "#ffee00"}]')
     pixels = np.full((300, 300), 2, np.uint8)
@@ -423,7 +423,7 @@ def test_overlapping_tiles_with_different_values_are_reported(config: Path, tmp_
 
 @pytest.mark.parametrize("epsg", [4326, 3857, 2180, 25832, 2263, 3832])
 def test_polygons_in_any_system_have_their_areas_on_the_ellipsoid(config: Path, tmp_path: Path, epsg: int) -> None:
-    """Components across seams of 512 pixels are one polygon; all together they are as large as the raster's outline."""
+    """Components across seams of 512 pixels are one polygon; their total area is that of the raster's outline."""
     pixels = np.full((700, 1100), 2, np.uint8)
     pixels[100:600, 200:900] = 5
     pixels[300:310, :] = 7

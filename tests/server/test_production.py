@@ -1,4 +1,4 @@
-"""What is not fit for production, a line of this table for each kind."""
+"""Settings that are unfit for production, one row for each kind."""
 
 import os
 import time

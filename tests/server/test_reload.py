@@ -1,4 +1,4 @@
-"""The reload of a running server: real processes, real signals, requests all the while."""
+"""The reload of a running server: real processes, real signals, continuous requests."""
 
 import http.client
 import json
@@ -65,7 +65,7 @@ class Site:
         )
 
     def reload(self) -> subprocess.CompletedProcess[str]:
-        """Ask for a reload in a process of its own: tests ask several at once, and the environment is one for all."""
+        """Request a reload in a separate process, because tests request several at once with different environments."""
         environment = {**os.environ, "LANDCAST_STATE_DIR": str(self.state)}
         command = [sys.executable, "-m", "server.cli", "reload"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -74,7 +74,7 @@ class Site:
         return str(self.served.get("/")["title"])
 
     def web(self) -> list[psutil.Process]:
-        """Return the parents of the server processes: the first children of the supervisor but for the worker."""
+        """Return the parents of the server processes: the first children of the supervisor except the worker."""
         return psutil.Process(self.served.process.pid).children()
 
     def execute(self, process: str, pause: float = 0) -> str:
@@ -118,7 +118,7 @@ class Asking:
 
 @contextmanager
 def asking(site: Site) -> Iterator[list[Asking]]:
-    """Have clients send requests meanwhile; fail if one request has failed."""
+    """Send requests with several clients in the context; fail if a request has failed."""
     over = Event()
     clients = [Asking(site.served.url, over, kept_alive=kept_alive) for kept_alive in (True, True, False, False)]
     with ThreadPoolExecutor(len(clients)) as threads:
@@ -151,7 +151,7 @@ def test_two_reloads_change_the_answers_without_a_failed_request(site: Site) -> 
 
 
 def test_an_invalid_configuration_is_refused_and_the_former_stays(site: Site) -> None:
-    """It stays even if processes start again, which do not read the file."""
+    """It stays even if processes restart, as they do not read the file."""
     before = site.title()
     site.write("wrong", **{"no-process": {"type": "process", "processor": {"name": "no.such.Plugin"}}, "empty": {}})
     with asking(site) as clients:

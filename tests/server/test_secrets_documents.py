@@ -1,4 +1,4 @@
-"""The pages on secrets and on the database name what there is."""
+"""The pages on secrets and on the database name existing settings and functions."""
 
 import pkgutil
 import re

@@ -1,4 +1,4 @@
-"""`landcast serve` on users that a real OpenBao lends and revokes: no request is lost, whatever becomes of Vault."""
+"""`landcast serve` with users that a real OpenBao lends and revokes: no request is lost, also without Vault."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def health(running: Served) -> Any:
 
 
 def lent_password(running: Served) -> str:
-    """Return the password of the current user, which is in memory that only processes of this user can open."""
+    """Return the password of the current user, from memory that only processes of this user can open."""
     folder = Path(f"/proc/{running.process.pid}/fd")
     shared = next(path for path in folder.iterdir() if str(path.readlink()).startswith("/memfd:landcast"))
     return str(urlsplit(SharedAddress.open(str(shared))()).password)
@@ -147,7 +147,7 @@ def test_a_change_of_database_users_loses_no_request_and_no_order(
 
 
 def is_replaced_after(revoke: Callable[[], None], running: Served, connected: Callable[[], set[str]]) -> None:
-    """Revoke the credentials, and wait for another user with whom orders are done."""
+    """Revoke the credentials, and wait for another user with whom orders are executed."""
     before = connected()
     revoke()
     eventually(lambda: connected() and not connected() & before)

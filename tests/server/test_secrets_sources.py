@@ -1,4 +1,4 @@
-"""Values from variables, files and credentials of systemd; what Vault has is in test_secrets_vault.py."""
+"""Values from variables, files and credentials of systemd; test_secrets_vault.py tests those from Vault."""
 
 import os
 from pathlib import Path

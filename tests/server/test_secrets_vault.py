@@ -192,7 +192,7 @@ def test_invalid_vault_settings_are_named(
 
 
 def test_an_expired_login_is_repeated(openbao: OpenBao) -> None:
-    """Both after its expiry and after an early revocation."""
+    """It is repeated after its expiry and after an early revocation."""
     asking = vault(openbao.approle("brief", READ, ttl="1s", max_ttl="2s"))
     first = asking.log_in().value["token"]
     time.sleep(1.1)

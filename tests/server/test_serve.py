@@ -29,7 +29,7 @@ Up = Callable[[int], Served]
 
 @pytest.fixture(scope="module")
 def up(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """Return the running server of so many processes; one that a test has ended is started again, on its state."""
+    """Return a running server of this number of processes; one ended by a test is restarted with its state."""
     running: dict[int, Served] = {}
 
     def running_of(workers: int) -> Served:
@@ -105,7 +105,7 @@ def test_processes_that_hang_at_the_same_time_are_replaced(up: Up) -> None:
 
 @dataclass
 class Asking:
-    """A client that asks one thing after another; made before, as that takes a busy machine seconds."""
+    """A client that sends requests one after another; it is made before, as this takes seconds on a busy machine."""
 
     client: httpx2.Client
     slowest: float = 0.0
@@ -122,9 +122,9 @@ class Asking:
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_a_replaced_server_process_loses_no_request(up: Up, workers: int) -> None:
-    """As after many requests, or where an operator ends all; a request of some seconds is answered, too.
+    """It is replaced like after many requests, or when an operator ends all; a request of some seconds is answered too.
 
-    Each takes connections until a successor does, so nobody waits for one that starts.
+    Each accepts connections until its successor does, so no client waits for a start.
     """
     served = up(workers)
     served.ready()
@@ -187,7 +187,7 @@ def test_interrupted_work_runs_again_after_a_restart(up: Up) -> None:
 
 
 def test_each_killed_process_comes_back(up: Up) -> None:
-    """After those that look for its processes, which are found in the order in which they began."""
+    """This test is after those that look for processes by the order of their starts."""
     served = up(2)
     served.ready()
     for victim in served.tree()[1:]:
@@ -216,12 +216,12 @@ def test_no_order_is_lost_when_all_processes_are_killed(up: Up) -> None:
 
 
 def test_sigterm_ends_all_within_five_seconds(up: Up) -> None:
-    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    """The best of several tries counts, as a busy machine may delay one."""
     assert any(seconds_to_end(up(2)) < 5 for _ in range(5))
 
 
 def seconds_to_end(served: Served) -> float:
-    """Return how long all of it takes to end, with nothing left."""
+    """Return the seconds until all of its processes have ended."""
     served.ready()
     eventually(lambda: len(served.tree()) >= 5)  # supervisor, gunicorn and two of its workers, worker
     tree = served.tree()
@@ -259,7 +259,7 @@ def test_every_log_line_is_json_with_a_request_id_for_a_request(up: Up) -> None:
 def test_an_invalid_setup_prevents_the_start_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
 ) -> None:
-    """In this process, which spares the seconds that a new one's imports take; the next is as an operator sees it."""
+    """It runs in this process, which saves the imports of a new one; the next test runs the program."""
     monkeypatch.setattr("server.logs.start_logging", lambda **_: None)  # the log of the tests stays theirs
     monkeypatch.setattr("server.supervise.supervise", lambda _: pytest.fail("it started"))
     clean = {name: None for name in os.environ if name.startswith("LANDCAST_")}

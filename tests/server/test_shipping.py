@@ -1,4 +1,4 @@
-"""The log over a real RabbitMQ into a real PostgreSQL: nothing lost, nothing twice."""
+"""The log over a real RabbitMQ into a real PostgreSQL: no line is lost or stored twice."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 class Broker:
-    """Keeps published lines; `away` it keeps none, `half-way` it keeps them without confirming."""
+    """Stores published lines; if `away`, it stores none, if `half-way`, it stores them without confirming."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []

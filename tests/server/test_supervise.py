@@ -1,4 +1,4 @@
-"""The supervisor as a real process over real children."""
+"""The supervisor as a real process with real children."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_children_do_not_outlive_a_killed_parent(obedient: tuple[subprocess.Pope
 
 
 def test_a_child_that_ignores_signals_is_killed_with_its_children_in_five_seconds() -> None:
-    """The best of some tries: on a machine that is busy with something else one may take longer."""
+    """The best of several tries counts, as a busy machine may delay one."""
     assert any(seconds_to_kill_a_stubborn_child() < 5 for _ in range(5))
 
 

@@ -1,4 +1,4 @@
-"""Templates of the operator's, and files beside them."""
+"""The operator's templates and static files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.routes.test_languages import client_of, configuration
 
 @pytest.fixture
 def document(tmp_path: Path) -> dict[str, Any]:
-    """Return a configuration with folders for the server and one collection."""
+    """Return a configuration with folders for the server and for one collection."""
     for name, content in {
         "pages/landing.html": '{% extends "landcast/landing.html" %}{% block footer %}By us, {{ url }}{% endblock %}',
         "pages/collection.html": "all of them: {{ title }}",

@@ -1,4 +1,4 @@
-"""Clients that mean no good, on real sockets: whatever they hold, the others are served."""
+"""Malicious clients on real sockets: the others are served."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ AT_ONCE = 15.0
 
 @pytest.fixture(scope="module")
 def plain(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a server with the settings that come with it."""
+    """Return the address of a server with the default settings."""
     with serving(sample, tmp_path_factory.mktemp("plain") / "server.log") as url:
         yield url
 
@@ -99,7 +99,7 @@ def answer_to(connection: socket.socket) -> bytes:
 
 
 def all_of(connection: socket.socket) -> bytes:
-    """Return what comes until it is closed; with a reset where something that was sent has not been read."""
+    """Return the bytes received until it is closed, or until it is reset because the server has not read everything."""
     said = b""
     with suppress(ConnectionResetError):
         while piece := connection.recv(1_000_000):
@@ -108,7 +108,7 @@ def all_of(connection: socket.socket) -> bytes:
 
 
 def test_a_head_sent_byte_by_byte_is_not_waited_for(live_server: StartServer, connect: Open) -> None:
-    """Attack: keep a connection for ever with a byte a second (slowloris), or with none."""
+    """Attack: keep a connection open with a byte a second (slowloris), or with none."""
     url = live_server(LANDCAST_SERVER_IDLE="1")
     slow, silent, began = connect(url, b"GET / HTTP/1.1\r\nX: "), connect(url), time.monotonic()
     while not is_closed(slow):
@@ -138,7 +138,7 @@ FILE = b"GET /collections/clcplus-raster/files/clcplus_2023_parks.tif HTTP/1.1\r
 
 
 def test_missing_bodies_take_no_place(plain: str, connect: Open) -> None:
-    """Attack: 4,400 connections with a head and one byte of a body, of one address: more than all places there are."""
+    """Attack: 4,400 connections with a head and one byte of a body, from one address: more than the limit."""
     held = [connect(plain, (HEAD_AND_A_BYTE, CHUNKED, REFUSED)[number % 3]) for number in range(4400)]
     for path in ("/collections", "/health/live", "/collections/parks/items?limit=1"):
         assert seconds_until_answered(plain + path) < AT_ONCE
@@ -148,7 +148,7 @@ def test_missing_bodies_take_no_place(plain: str, connect: Open) -> None:
 
 @pytest.fixture(scope="module")
 def narrow(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a server with few places."""
+    """Return the address of a server with low limits."""
     settings = {
         "LANDCAST_SERVER_CONNECTIONS": "60",
         "LANDCAST_SERVER_ADDRESS_CONNECTIONS": "10",
@@ -214,7 +214,7 @@ def test_a_trusted_proxy_may_hold_many_connections(narrow: str, connect: Open) -
 
 
 def test_a_body_has_a_time_limit(narrow: str, connect: Open) -> None:
-    """Attack: send a byte now and then, so that something always comes."""
+    """Attack: send a byte from time to time, so that no read times out."""
     slow, silent, chunked = (connect(narrow, sent) for sent in (HEAD_AND_A_BYTE, HEAD_AND_A_BYTE, CHUNKED))
     until = time.monotonic() + 60
     while not is_readable(slow):
@@ -233,7 +233,7 @@ def test_a_body_has_a_time_limit(narrow: str, connect: Open) -> None:
     ids=["a request", "nothing", "a head whose body does not come", "a part of a head"],
 )
 def test_a_request_beyond_the_limit_gets_retry_after(narrow: str, connect: Open, sender: str, sent: bytes) -> None:
-    """Regardless of what the additional client has sent; running requests are not ended for it."""
+    """This is independent of the bytes that the additional client has sent; running requests are not ended for it."""
     working = [connect(narrow, LARGE, sender=sender) for _ in range(10)]
     assert all(each.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200" for each in working)
     for _ in range(3):
@@ -248,14 +248,14 @@ def test_a_request_beyond_the_limit_gets_retry_after(narrow: str, connect: Open,
 
 
 def test_a_completely_sent_answer_holds_no_place(narrow: str, connect: Open) -> None:
-    """The kernel has all of it, so that its connection is one that waits for a request."""
+    """The kernel has all of it, so its connection counts as waiting for a request."""
     done = [connect(narrow, FILE, sender="127.0.2.8") for _ in range(10)]
     assert all(each.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200" for each in done)
     eventually(lambda: answer_to(connect(narrow, LIVE, sender="127.0.2.8")).startswith(b"HTTP/1.1 200"))
 
 
 def test_slow_clients_hold_no_thread(plain: str, connect: Open) -> None:
-    """Attack: send a body, or take an answer, so slowly that every thread is waiting for it."""
+    """Attack: send a body, or read an answer, so slowly that every thread waits for it."""
     file = b"GET /collections/clcplus-raster/files/clcplus_2023_parks.tif HTTP/1.1\r\nHost: a\r\n\r\n"
     body = b"POST /processes/echo/execution HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
     held = [connect(plain, sent) for sent in (file, body) for _ in range(60)]
@@ -336,7 +336,7 @@ def guarded(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_a_body_of_a_refused_caller_is_not_requested(
     guarded: str, connect: Open, path: str, length: int, status: bytes
 ) -> None:
-    """Attack: let the server take in what it will refuse anyhow."""
+    """Attack: make the server receive a body that it refuses anyway."""
     head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
     said = answer_to(connect(guarded, head.encode()))
     assert said.split(b" ")[1] == status

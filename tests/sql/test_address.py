@@ -1,4 +1,4 @@
-"""An address in shared memory, and what follows it: the pool, the lock, the listener."""
+"""An address in shared memory, and its users: the pool, the lock, the listener."""
 
 import os
 import subprocess

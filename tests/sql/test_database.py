@@ -1,4 +1,4 @@
-"""The file of the database on the disk."""
+"""The database file on the disk."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The documentation shows the tables that there are."""
+"""The documentation shows the existing tables."""
 
 import re
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Words between processes, through a real PostgreSQL."""
+"""Payloads between processes, through a real PostgreSQL."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def lose_all(postgres: Postgres, url: str) -> None:
 
 
 def heard(ear: PostgresListener, count: int) -> list[str]:
-    """Return so many words, which come at once or one after the other."""
+    """Return this number of payloads, received together or one after the other."""
     words: list[str] = []
     while len(words) < count:
         said = ear.hear(2)

@@ -1,4 +1,4 @@
-"""Connections to a real PostgreSQL: few, honest about it, and none the worse for a restart."""
+"""Connections to a real PostgreSQL: their limit, its message, and their recovery after a restart."""
 
 import logging
 import time
@@ -148,7 +148,7 @@ def test_a_wrong_password_is_in_no_message(url: str, caplog: pytest.LogCaptureFi
 
 
 def test_an_uncommitted_change_is_noticed_after_its_commit(pool: PostgresPool) -> None:
-    """A counter that moves before the commit would be looked at too early, and never again."""
+    """A counter that changes before the commit would cause a read that is too early, and no other."""
     watch = pool.watch()
     watch.changed()
     with pool.writing() as connection:

@@ -1,4 +1,4 @@
-"""Whose rows PostgreSQL shows, whatever is asked, and what the roles may do: the database's own word, past our code."""
+"""Row-level security and the rights of the roles in PostgreSQL, tested without our code."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -67,14 +67,14 @@ def seen(postgres: Postgres, url: str, owner: str | None) -> dict[str, int]:
     ("owner", "count"), [(None, 0), ("", 0), ("ann", 1), ("bob", 1), ("an", 0), ("ann' or true --", 0), ("*", 3)]
 )
 def test_a_connection_sees_the_rows_of_its_owner(postgres: Postgres, url: str, owner: str | None, count: int) -> None:
-    """The owner of the tables is bound as everybody is."""
+    """It binds the owner of the tables too."""
     quoted = owner and owner.replace("'", "''")
     assert seen(postgres, url, quoted) == dict.fromkeys(TABLES, count)
 
 
 @pytest.mark.parametrize("owner", ["ann", "*"])
 def test_a_transaction_for_an_owner_sees_theirs_and_the_next_sees_all(url: str, owner: str) -> None:
-    """Who is called as the word for everybody is not everybody."""
+    """An owner named like the wildcard does not see all."""
     with closing(PostgresPool(url, size=1)) as pool:
         for _ in range(2):
             with pool.reading(owner) as connection:
@@ -96,7 +96,7 @@ def test_a_connection_cannot_change_or_insert_rows_of_another_owner(postgres: Po
 
 
 def test_an_owner_cannot_subscribe_to_the_order_of_another(postgres: Postgres, url: str) -> None:
-    """Attack: an entry of one's own about another's order would mail its results."""
+    """Attack: insert an entry for another's order to get its results by mail."""
     [(theirs,)] = postgres.run(url, "set landcast.owner = 'bob'; select id from jobs")
     insert = f"insert into outbox (job, kind, event, address) values ('{theirs}', 'mail', 'failed', 'ann@example.org')"  # noqa: S608  likewise
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="row-level security"):
@@ -119,7 +119,7 @@ def test_a_change_by_an_owner_makes_their_notifications_due(postgres: Postgres, 
 
 
 def test_a_statement_that_forgets_the_owner_finds_no_rows_of_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second lock: with the clause of the owner gone from the statement, the rows of others still are not there."""
+    """Row-level security hides the rows of others also if a statement lacks its clause of the owner."""
     monkeypatch.setitem(listing._CLAUSES, "owner", ":owner = :owner")
     with closing(PostgresPool(url)) as pool:
         assert [job.order.owner for job in StoredJobs(pool).find(JobQuery(owner="ann")).jobs] == ["ann"]

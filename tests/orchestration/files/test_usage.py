@@ -1,4 +1,4 @@
-"""What a folder holds on disk, and the note of it."""
+"""The size of a folder on disk, and its stored value."""
 
 import os
 from pathlib import Path

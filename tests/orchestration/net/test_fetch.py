@@ -1,4 +1,4 @@
-"""Each test explains an attack by way of an input by reference, against a real server where one is needed."""
+"""Attacks by an input by reference, each explained in its test, with a real server if needed."""
 
 import gzip
 import threading
@@ -104,7 +104,7 @@ def test_chunked_answers_and_answers_without_a_length_are_read(serve: Serve) -> 
 
 
 def test_private_addresses_are_not_fetched(serve: Serve) -> None:
-    """A caller names an address that only this machine can reach, to read it through us."""
+    """A caller names an address that only this machine can reach, to read it through the server."""
     asked: list[str] = []
     url = serve(lambda handler: asked.append(handler.path))
     with pytest.raises(ReferenceRefused, match="public"):
@@ -139,13 +139,13 @@ def test_private_addresses_are_not_fetched(serve: Serve) -> None:
     ],
 )
 def test_other_schemes_and_malformed_addresses_are_refused(url: str) -> None:
-    """Other schemes read files or speak to other services; odd characters mean different hosts to different parsers."""
+    """Other schemes read files or call other services; parsers find different hosts in unusual characters."""
     with pytest.raises(ReferenceRefused):
         Fetcher(resolve=lambda *_: [])(url)
 
 
 def test_a_name_is_resolved_once_and_this_address_is_used(serve: Serve) -> None:
-    """DNS rebinding: a name that is public when it is checked and ours when it is connected to."""
+    """DNS rebinding: a name is public when it is checked, and private when the connection is made."""
     url = serve(lambda handler: _send(handler, handler.headers["Host"].encode()))
     port = url.rsplit(":", 1)[1]
     answers = iter([["127.0.0.1"]])
@@ -183,7 +183,7 @@ def test_the_number_of_redirects_is_limited(serve: Serve) -> None:
 
 
 def test_too_large_answers_are_refused_by_length_and_by_content(serve: Serve) -> None:
-    """A caller makes us hold more than our memory, saying so or not."""
+    """A caller makes the server read more than its memory, with or without a declared length."""
 
     def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -199,7 +199,7 @@ def test_too_large_answers_are_refused_by_length_and_by_content(serve: Serve) ->
 
 
 def test_many_references_share_one_limit(serve: Serve) -> None:
-    """A hundred and fifty images, each just small enough."""
+    """150 images, each just below the limit."""
     url = serve(lambda handler: _send(handler, b"x" * 400))
     fetcher = _fetcher(size=1000)
     fetcher(url)
@@ -217,7 +217,7 @@ def test_a_compressed_answer_is_not_unpacked(serve: Serve) -> None:
 
 @pytest.mark.parametrize("part", ["silence", "headers", "body"])
 def test_a_slow_answer_ends_in_time(serve: Serve, part: str) -> None:
-    """Each byte comes before a read would time out, the last one never."""
+    """Each byte arrives before the timeout of a read, the last one never."""
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
         if part == "silence":
@@ -258,7 +258,7 @@ def test_invalid_and_missing_servers_are_refused_with_a_reason(serve: Serve) -> 
 
 
 def test_proxy_variables_of_the_environment_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would connect for us, to addresses that nobody checked."""
+    """A proxy would connect for the server, to addresses that were not checked."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert _fetcher()(serve(lambda handler: _send(handler, b"direct"))).body == b"direct"

@@ -75,7 +75,7 @@ def serve() -> Iterator[Serve]:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What a courier works with, and receivers that end with the test."""
+    """The objects of a courier, and receivers that end with the test."""
 
     outbox: Outbox
     store: StoredJobs
@@ -128,7 +128,7 @@ def told(url: str) -> tuple[Notice, ...]:
 
 
 def is_signed(headers: dict[str, str], body: bytes) -> bool:
-    """Check as a receiver does, by the words of Standard Webhooks."""
+    """Check like a receiver, as Standard Webhooks specifies."""
     content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(KEY, content, hashlib.sha256).digest()).decode()
     fresh = abs(time.time() - int(headers["webhook-timestamp"])) < 300
@@ -247,7 +247,7 @@ def test_a_slow_receiver_times_out_and_is_tried_again(office: Office) -> None:
 
 
 def test_a_private_address_is_never_called(office: Office) -> None:
-    """A caller has us post into our own network."""
+    """Attack: a caller makes the server post into its own network."""
     store, receiver = office.store, office.serve(Receiver(lambda _: 200))
     job = ordered(store, told(receiver.url)[1])
     done(store, job)
@@ -347,7 +347,7 @@ def test_the_server_authenticates_to_the_mail_server(
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")
 def test_no_password_is_sent_over_an_insecure_connection(office: Office) -> None:
-    """Attack: a man in the middle removes STARTTLS from the mail server's offer, to read the password."""
+    """Attack: a man in the middle removes STARTTLS from the mail server's extensions, to read the password."""
     store, postman = office.store, office.serve(Postman(login=True))
     job = mailed(store)
     done(store, job)

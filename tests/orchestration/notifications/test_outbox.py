@@ -74,7 +74,7 @@ def test_notifications_of_an_order_with_an_existing_result_are_due_at_once(
 
 @both
 def test_a_dropped_result_sends_no_notification(make_store: MakeStore, outbox: Outbox) -> None:
-    """The same compare-and-set decides on the result and on its notifications."""
+    """One compare-and-set decides on the result and on its notifications."""
     store = make_store()
     job = ordered(store)
     store.begin(job)

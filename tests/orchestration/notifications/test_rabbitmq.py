@@ -27,7 +27,7 @@ URL = "https://maps.example.org/land"
 
 
 class Subscriber:
-    """Keeps the messages of its own queue for a pattern of routing keys."""
+    """Collects the messages of its own queue for a pattern of routing keys."""
 
     def __init__(self, url: str, pattern: str) -> None:
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
@@ -36,7 +36,7 @@ class Subscriber:
         self._channel.queue_bind(self._queue, EXCHANGE, pattern)
 
     def heard(self, number: int) -> list[dict[str, Any]]:
-        """Return so many events, waiting for them."""
+        """Wait for this number of events and return them."""
         events: list[dict[str, Any]] = []
         for _, _, body in self._channel.consume(self._queue, auto_ack=True, inactivity_timeout=60):
             assert body is not None, f"only {len(events)} of {number} events came"

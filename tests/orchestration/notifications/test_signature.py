@@ -1,4 +1,4 @@
-"""What is signed for us: by the key, of this very message, and lately."""
+"""Verified signatures: by the right key, of this message, and recent."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The names of national and European products are those that the production system gave them."""
+"""National and European products have the names of the production system."""
 
 from dataclasses import replace
 from pathlib import Path

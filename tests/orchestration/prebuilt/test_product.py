@@ -1,4 +1,4 @@
-"""A prebuilt file is made once, complete, of the current source, and no job's end removes it."""
+"""A prebuilt file is made once, complete and from the current source, and outlives its jobs."""
 
 import errno
 import fcntl
@@ -32,7 +32,7 @@ MakeStore = Callable[..., StoredJobs]
 
 
 class Workshop:
-    """A product, a folder of prebuilt files, and a count of those made."""
+    """A product, a folder of prebuilt files, and the number of files made."""
 
     def __init__(self, folder: Path) -> None:
         self.source = folder / "source.tif"
@@ -191,7 +191,7 @@ def test_a_symbolic_link_is_used_if_no_hard_link_is_possible(
 
 
 def test_only_complete_prebuilt_files_may_link_to_a_source(workshop: Workshop, tmp_path: Path) -> None:
-    """Attack: a link in the folder of results, or a path that climbs, gives any file of the machine."""
+    """Attack: read any file of the machine by a link in the results folder or a path with `..`."""
     secret = tmp_path / "secret"
     secret.write_text("x")
     root = workshop.files.root
@@ -289,7 +289,7 @@ def test_only_outdated_files_without_a_result_are_removed(
 
 
 def _house_of_three(workshop: Workshop, *, days: float = 2) -> list[ResultFile]:
-    """Provide three editions of rising size, made so many days ago."""
+    """Provide three editions of increasing size and these ages in days."""
     files = []
     for number, nation in enumerate(("Poland", "Austria", "Albania")):
         workshop.source.write_bytes(bytes(20_000 * (number + 1)))

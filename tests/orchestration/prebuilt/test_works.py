@@ -1,4 +1,4 @@
-"""The works that make prebuilt files: in one process or in many, at once, after a crash, of a changing source."""
+"""The works of prebuilt files: in one or several processes, concurrent, after a crash, from a changing source."""
 
 import json
 import threading
@@ -38,7 +38,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config(sample: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of the committed configuration, on a raster that may be changed."""
+    """Return a copy of the committed configuration, on a raster that tests can change."""
     monkeypatch.setenv("LANDCAST_STATE_DIR", str(sample))
     path = tmp_path / "config.yml"
     text = (ROOT / "pygeoapi-config.yml").read_text().replace("sample/clcplus_2023_parks.tif", str(source))
@@ -48,7 +48,7 @@ def config(sample: Path, source: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def make_context(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> MakeBench:
-    """Return a factory of benches of different orders of one server, a part so small that a park has several."""
+    """Return a factory of contexts of orders of one server, with parts so small that a park has several."""
     monkeypatch.setattr("products.raster.parts.BLOCKS", 1)
     monkeypatch.setattr("products.vector.parts.FEATURES", 50)
     results = tmp_path / "results"
@@ -68,7 +68,7 @@ def _no_fetch(url: str) -> Any:
 
 
 def made(context: JobContext) -> list[Piece]:
-    """Do all but the assembly, each step as in a process of its own: nothing but JSON goes from one to the other."""
+    """Do all steps before the assembly like separate processes, which exchange only JSON."""
     work = work_of(context.order.process)
     parts = json.loads(json.dumps(work.plan(context)))
     return [json.loads(json.dumps(work.make(part, context))) for part in parts]
@@ -85,7 +85,7 @@ def file_of(manifest: Manifest) -> ResultFile:
 
 
 def done(context: JobContext) -> ResultFile:
-    """Do the order as the embedded runner's child does."""
+    """Execute the order like a child of the embedded runner."""
     attempt(lambda: work_of(context.order.process), context)
     ending = read_ending(context.folder)
     assert isinstance(ending, Done), ending

@@ -12,7 +12,7 @@ KEY = re.compile(r'<code class="secret">(lc_[0-9a-z]{12}_[0-9A-Za-z]{49})</code>
 
 
 def make_key(browser: Browser, **changed: str) -> str:
-    """Make a key by the form of the page and return its text."""
+    """Create a key with the form of the page and return its text."""
     form = {"csrf": browser.csrf(), "name": "QGIS", "scope": "read", "days": "9", **changed}
     answer = browser.post("/auth/keys", None, **form)
     assert answer.status_code == 201, answer.text
@@ -110,7 +110,7 @@ def test_a_key_is_shown_once_works_and_is_revoked(browser: Browser) -> None:
 
 
 def test_a_key_cannot_create_list_or_revoke_keys(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
-    """A key that was stolen would else make itself a successor that nobody knows of."""
+    """Otherwise a stolen key could secretly create its successor."""
     caplog.set_level("INFO", "landcast.audit")
     browser.sign_in()
     text = make_key(browser, scope="order")
@@ -140,7 +140,7 @@ def test_a_program_creates_keys_with_the_token_of_a_user(browser: Browser) -> No
 
 
 def test_the_key_of_another_is_404(browser: Browser) -> None:
-    """An attacker who could revoke the key of another would stop their programs."""
+    """Attack: stop another user's programs by revoking their key."""
     browser.sign_in()
     make_key(browser)
     (key,) = document(browser)["keys"]
@@ -155,7 +155,7 @@ def test_the_key_of_another_is_404(browser: Browser) -> None:
 
 
 def test_json_is_for_tokens_and_forms_are_for_sessions(browser: Browser) -> None:
-    """CSRF without a form: JSON of a foreign page's script, sent with the cookie by a browser that has a bug."""
+    """CSRF without a form: JSON from the script of a foreign page, sent with the cookie by a faulty browser."""
     browser.sign_in()
     assert browser.http.post("/land/auth/keys", json={"name": "x"}).status_code == 403
     assert browser.http.delete("/land/auth/keys/000000000000").status_code == 403

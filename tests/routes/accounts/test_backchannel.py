@@ -38,7 +38,7 @@ FORGED: list[dict[str, Any]] = [
 
 
 def tell(browser: Browser, token: str, **more: str) -> Response:
-    """Tell the server as the issuer does: without a cookie."""
+    """Notify the server like the issuer, without a cookie."""
     return another(browser).http.post("/land/auth/backchannel-logout", data={"logout_token": token, **more})
 
 
@@ -79,7 +79,7 @@ def test_a_forged_logout_token_is_refused(browser: Browser, caplog: pytest.LogCa
 
 
 def test_another_kind_of_token_is_refused_for_logout(browser: Browser) -> None:
-    """An ID token or an access token of the person, which programs hold, is signed by the same key."""
+    """An ID token or an access token of the person, which programs have, is signed by the same key."""
     browser.sign_in()
     issuer = browser.issuer
     access_token = issuer.token()

@@ -1,4 +1,4 @@
-"""Sign-in against an issuer of the test, as people do it and as attackers would."""
+"""Sign-in with an issuer of the test, by users and by attackers."""
 
 import base64
 import hashlib
@@ -94,9 +94,9 @@ ELSEWHERE = [
 
 
 def test_a_login_never_redirects_to_another_site(browser: Browser) -> None:
-    """Open redirect: a link of ours that ends at the attacker's copy of the login, after a real one.
+    """Open redirect: a link to us that ends at the attacker's copy of the login, after a real login.
 
-    Back at /auth/login there would be no end of it; at /auth/callback, the attacker's answer.
+    A redirect to /auth/login would never end; one to /auth/callback would accept the attacker's response.
     """
     for elsewhere in ELSEWHERE:
         answer = browser.http.get("/land/auth/login", params={"return": elsewhere})
@@ -134,7 +134,7 @@ def test_a_forged_login_cookie_is_ignored(browser: Browser) -> None:
 
 
 def test_a_flood_of_logins_is_slowed_by_address(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
-    """Attack: start logins without end; as their number is limited, those of real users are displaced."""
+    """Attack: start very many logins; as their number is limited, those of real users are displaced."""
     caplog.set_level("INFO", "landcast.audit")
     answers = [browser.http.get("/land/auth/login", headers=PAGE) for _ in range(LOGINS.free + 20)]
     assert {answer.status_code for answer in answers[: LOGINS.free]} == {302}
@@ -177,7 +177,7 @@ def test_an_unrequested_authorization_response_is_refused(browser: Browser, capl
 
 
 def test_a_session_is_new_at_each_login(browser: Browser) -> None:
-    """Session fixation: the attacker puts a session's cookie into the victim's browser and waits for the login."""
+    """Session fixation: the attacker sets a session cookie in the victim's browser and waits for the login."""
     browser.sign_in()
     planted = browser.secret
     assert planted
@@ -190,7 +190,7 @@ def test_a_session_is_new_at_each_login(browser: Browser) -> None:
 
 
 def test_a_session_id_from_a_client_is_never_adopted(browser: Browser) -> None:
-    """Session fixation with a secret that the server never gave."""
+    """Session fixation with a secret that the server did not issue."""
     planted = "A" * 43
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])
@@ -204,7 +204,7 @@ def test_a_session_id_from_a_client_is_never_adopted(browser: Browser) -> None:
 
 @pytest.mark.parametrize("given", ["https://evil.example/realms/land", ""])
 def test_an_authorization_response_of_another_issuer_is_refused(browser: Browser, given: str) -> None:
-    """Mix-up (RFC 9207): an issuer of the attacker's has the browser bring a code of one issuer to another."""
+    """Mix-up (RFC 9207): the attacker's issuer makes the browser send a code of one issuer to another."""
     asked = browser.begin()
     browser.issuer.grant(asked["nonce"])
     answer = browser.come_back(asked["state"], iss=given)
@@ -243,7 +243,7 @@ OTHERS: list[dict[str, Any]] = [
 
 
 def test_an_id_token_for_another_login_is_refused(browser: Browser) -> None:
-    """Code injection and token substitution: what belongs to another login, client, issuer or person."""
+    """Code injection and token substitution: tokens of another login, client, issuer or person."""
     for changed in OTHERS:
         answer = browser.sign_in(**changed)
         assert answer.status_code == 400, changed
@@ -275,7 +275,7 @@ def test_an_access_token_for_another_server_is_refused_at_login(browser: Browser
 
 
 def test_texts_of_the_query_are_not_repeated_on_the_page(browser: Browser) -> None:
-    """Content injection: anybody may write an address of ours with an error in it."""
+    """Content injection: anybody can make a link to our callback with an error text in it."""
     asked = browser.begin()
     answer = browser.come_back(
         asked["state"], code=None, error="access_denied", error_description="call +1 555 to unlock"
@@ -356,7 +356,7 @@ FORGED: list[tuple[dict[str, str], str | None]] = [
 def test_a_form_of_another_site_changes_nothing_and_is_audited(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """CSRF: a page of the attacker's sends a form to us, and the browser adds the cookie of the session."""
+    """CSRF: the attacker's page sends a form to us, and the browser adds the session cookie."""
     caplog.set_level("INFO", "landcast.audit")
     ada = f"{browser.issuer.url}|0b1c"
     browser.sign_in()
@@ -417,5 +417,5 @@ def test_the_log_has_no_secret_of_a_login(browser: Browser, caplog: pytest.LogCa
 
 
 def _is_ours(logger: str) -> bool:
-    """The test's own client names each address that it asks."""
+    """The client of the test records each address that it requests."""
     return not logger.startswith(("httpx", "httpcore", "asyncio"))

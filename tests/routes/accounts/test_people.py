@@ -1,4 +1,4 @@
-"""People in a real browser at a real Keycloak: Chromium, no screen, no script of ours."""
+"""People in a real browser (headless Chromium) with a real Keycloak, without our scripts."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _EVIL = "https://evil.example/"
 
 @contextmanager
 def our_client(keycloak: Keycloak, **changed: Any) -> Iterator[dict[str, Any]]:
-    """Change the server's client in Keycloak for a while; `attributes` are added to those that there are."""
+    """Change the server's client in Keycloak temporarily; `attributes` are added to the existing ones."""
     client = keycloak.client("landcast")
     attributes = {**client["attributes"], **changed.pop("attributes", {})}
     keycloak.admin("PUT", f"/clients/{client['id']}", {**client, **changed, "attributes": attributes})
@@ -55,7 +55,7 @@ class Visit:
         self.page.click("[type=submit]")
 
     def is_asked_for_a_password(self) -> bool:
-        """Say whether the account leads to Keycloak's form: nobody is signed in, here or there."""
+        """Return whether the account page redirects to Keycloak's form: nobody is signed in at either server."""
         self.open("/auth/account")
         return self.page.is_visible("#password")
 
@@ -132,7 +132,7 @@ def test_a_user_signs_in_creates_a_key_and_signs_out(visit: Visit) -> None:
 def test_sessions_end_when_an_administrator_of_keycloak_ends_them(
     keycloak: Keycloak, visit: Visit, chromium: Browser, browsers: int
 ) -> None:
-    """Of several sessions Keycloak names one alone in its logout token (keycloak/keycloak#27359), or, as set, none."""
+    """Of several sessions Keycloak's logout token names only one (keycloak/keycloak#27359) or, by setting, none."""
     with ExitStack() as contexts:
         more = [contexts.enter_context(closing(chromium.new_context())) for _ in range(browsers - 1)]
         visits = [visit, *(Visit(visit.url, context.new_page(), context) for context in more)]
@@ -169,7 +169,7 @@ def test_a_form_of_another_site_ends_no_session(visit: Visit) -> None:
 
 @pytest.fixture
 def tokens(keycloak: Keycloak, make_app: Callable[..., Starlette]) -> Iterator[TestClient]:
-    """Return a client of a server that takes passwords, where Keycloak does too."""
+    """Return a client of a server that accepts passwords, with a Keycloak that does."""
     auth = {
         "open": False,
         "issuer": keycloak.issuer,

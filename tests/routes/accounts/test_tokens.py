@@ -25,7 +25,7 @@ ADA = {"username": "ada", "password": "her password"}
 
 @pytest.fixture
 def passwords(make_closed_app: Callable[..., Starlette], login_issuer: LoginIssuer) -> Iterator[TestClient]:
-    """Return a client of a server that takes passwords."""
+    """Return a client of a server that accepts passwords."""
     with browser_of(make_closed_app(password_grant=True), login_issuer) as browser:
         yield browser.http
 
@@ -95,7 +95,7 @@ def test_a_program_gets_a_token_with_its_own_secret(passwords: TestClient, login
 
 
 def test_our_secret_is_sent_for_no_other_client(passwords: TestClient, login_issuer: LoginIssuer) -> None:
-    """Confused deputy: with our secret added, anybody would get a token as the server's own client."""
+    """Confused deputy: with our secret added, anybody would get a token as the server's client."""
     grant(login_issuer)
     for client in ("landcast", "landcast-script"):
         form = {"grant_type": "client_credentials", "client_id": client}
@@ -111,7 +111,7 @@ def test_our_secret_is_sent_for_no_other_client(passwords: TestClient, login_iss
 
 
 def test_guessing_is_slowed(passwords: TestClient, login_issuer: LoginIssuer) -> None:
-    """Password guessing: after ten failures under one name the next is not even asked of the issuer."""
+    """Password guessing: after ten failures with one name, the next attempt is not sent to the issuer."""
     login_issuer.refuse_token(401, "invalid_grant")
     answers = [passwords.post("/auth/token", data={**ADA, "password": f"guess {number}"}) for number in range(14)]
     assert [answer.status_code for answer in answers[:11]] == [401] * 11
@@ -123,7 +123,7 @@ def test_guessing_is_slowed(passwords: TestClient, login_issuer: LoginIssuer) ->
 def test_guesses_are_audited_with_the_address_but_not_the_password(
     passwords: TestClient, login_issuer: LoginIssuer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Attack: guess at passwords, clients and refresh tokens here, where it would stand in no log."""
+    """Attack: guess passwords, clients and refresh tokens here, without a trace in a log."""
     login_issuer.refuse_token(401, "invalid_grant")
     caplog.set_level("INFO", "landcast.audit")
     for number in range(12):
@@ -145,7 +145,7 @@ def test_guesses_are_audited_with_the_address_but_not_the_password(
 def test_the_owner_of_a_refreshed_or_revoked_token_is_audited(
     passwords: TestClient, login_issuer: LoginIssuer, caplog: pytest.LogCaptureFixture, subject: str | None, who: str
 ) -> None:
-    """Attack: live on a stolen refresh token, where nobody would see it used."""
+    """Attack: use a stolen refresh token unnoticed."""
     grant(login_issuer)
     login_issuer.answers[LOGOUT] = (204, b"")
     caplog.set_level("INFO", "landcast.audit")

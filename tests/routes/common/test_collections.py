@@ -1,4 +1,4 @@
-"""Lists open each file once, and hidden collections are in none but answer at their address."""
+"""Lists open each file once; hidden collections are in no list, but answer at their address."""
 
 import copy
 import sys
@@ -24,7 +24,7 @@ LISTS = ("/", "/collections", "/openapi", "/processes", "/health/ready", "/jobs"
 
 
 class Opened:
-    """The GeoPackages and GeoTIFFs that are opened, while `names` is a list."""
+    """Records the GeoPackages and GeoTIFFs that are opened, while `names` is a list."""
 
     def __init__(self) -> None:
         self.names: list[str] | None = None
@@ -37,7 +37,7 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def opened() -> Opened:
-    """Return what hears of each file: a hook of audit stays for good, so there is one."""
+    """Return the recorder of opened files: an audit hook cannot be removed, so there is one."""
     return Opened()
 
 
@@ -161,7 +161,7 @@ def test_a_hidden_collection_is_in_no_list_and_answers_at_its_address(
 
 
 def test_the_policy_decides_on_hidden_collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is in no list, not even for administrators; its address answers callers with a grant, like any other."""
+    """It is in no list, not even for administrators; its address answers callers with a grant."""
     configuration = with_hidden(tmp_path, monkeypatch)
     configuration["resources"]["secret-nations"] = {
         **copy.deepcopy(configuration["resources"]["nations"]),

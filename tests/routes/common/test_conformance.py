@@ -1,4 +1,4 @@
-"""Each class that is claimed, and a request that shows it; what a standard asks beyond is tested with its route."""
+"""Each claimed class, and a request that shows it; other requirements are tested with their route."""
 
 import json
 from typing import Any

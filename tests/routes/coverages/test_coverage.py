@@ -294,7 +294,7 @@ def test_days_alone_are_whole_in_a_configured_extent(
 
 
 def test_a_single_row_is_not_filled_up_to_tiles(client: TestClient) -> None:
-    """16 million pixels in one row would be 4 GB of tiles, and took 7 s."""
+    """16 million pixels in one row would be 4 GB of tiles, which take 7 s."""
     with opened(client.get(f"{COVERAGE}?bbox={BABIA}&width=100000&height=1").content) as dataset:
         assert dataset.shape == (1, 100_000)
         assert dataset.block_shapes[0][0] == 1
@@ -305,7 +305,7 @@ def test_a_single_row_is_not_filled_up_to_tiles(client: TestClient) -> None:
 def test_a_file_of_any_name_is_linked(
     make_app: Callable[..., Starlette], configuration: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A header is Latin-1 and an address has no space; a product of one's own may be called as it likes."""
+    """A header is Latin-1 and an address has no space; a product can have any name."""
     source = tmp_path / "Łódź 2023.tif"
     source.symlink_to(SOURCE)
     configuration["resources"]["clcplus-raster"]["providers"][0]["data"] = str(source)

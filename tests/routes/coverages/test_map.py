@@ -52,7 +52,7 @@ def test_box_and_size_are_as_requested(client: TestClient, query: str, shape: tu
 
 
 def test_the_colours_are_those_of_the_classes(client: TestClient) -> None:
-    """A box of four pixels in the source's own system is drawn in the colour of the class that is there."""
+    """A box of four pixels in the source's CRS is drawn in the colours of its classes."""
     path = Path(__file__).parents[3] / "sample" / "clcplus_2023_parks.tif"
     with rasterio.open(path) as source:
         bounds = 5_006_000, 2_986_000, 5_010_560, 2_989_330
@@ -130,7 +130,7 @@ def test_the_headers_have_place_and_time(client: TestClient) -> None:
     ],
 )
 def test_a_huge_box_is_accepted(client: TestClient, query: str) -> None:
-    """Sums of such numbers are infinite, which was a 500."""
+    """Sums of such numbers are infinite, which must not be a 500."""
     assert client.get(f"/collections/clcplus-raster/{query}").status_code < 500
 
 

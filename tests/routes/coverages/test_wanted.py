@@ -1,4 +1,4 @@
-"""What can be asked of a coverage: places, resolutions, fields, interpolations, and answers too large for memory."""
+"""Requests of a coverage: places, resolutions, fields, interpolations, and answers too large for memory."""
 
 import gc
 import os
@@ -246,7 +246,7 @@ def test_a_large_answer_uses_a_temporary_file(client: TestClient) -> None:
 
 
 def deleted_files() -> list[str]:
-    """Return the files without a name, of this test, that this process has open."""
+    """Return the unnamed files of this test that this process has open."""
     gc.collect()
     links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
     targets = [str(link.readlink()) for link in links if link.is_symlink()]

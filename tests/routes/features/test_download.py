@@ -166,7 +166,7 @@ def test_too_many_items_are_refused_with_alternatives(client: TestClient) -> Non
 
 
 def test_a_failed_stream_is_cut_off(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is sent after an error would look like the end."""
+    """Otherwise the stream would look complete after an error."""
     collection = client.app.state.resources.collections["a/many"]  # type: ignore[attr-defined] # Starlette's
     provider = collection.readable_features()
     texts, pages = type(provider).texts, iter(range(2))

@@ -40,7 +40,7 @@ def ids(document: Any) -> list[Any]:
 
 
 def outlines(sample: Path) -> dict[int, Any]:
-    """Return every polygon of the product by its number, read without our own code."""
+    """Return every polygon of the product by its number, read without our code."""
     with sqlite3.connect(sample / "sample" / "clcplus_2023_parks.gpkg") as connection:
         rows = connection.execute(
             "SELECT fid, geometry FROM land_cover f JOIN rtree_land_cover_geometry r ON r.id = f.fid"
@@ -195,7 +195,7 @@ def test_items_without_a_time_match_every_time(client: TestClient) -> None:
     ],
 )
 def test_a_list_may_be_repeated(client: TestClient, listed: str, repeated: str) -> None:
-    """Some clients that are made from the definition write it so."""
+    """Some clients generated from the OpenAPI document write it so."""
     once, often = (client.get(f"/collections/parks/items?{query}").json() for query in (listed, repeated))
     assert once["features"] == often["features"] != []
 
@@ -492,7 +492,7 @@ def test_a_filter_that_cannot_be_answered_is_400(
 
 
 def test_sql_in_every_parameter_changes_nothing(client: TestClient) -> None:
-    """Each is refused, or taken for a value that no item has."""
+    """Each is refused, or is a value that no item has."""
     everything = get(client, "/collections/nations/items", limit=100)
     for name in (*(each.name for each in ITEMS_PARAMETERS), "code", "name", "f", "lang"):
         for text in ("' OR 1=1 --", "1; DROP TABLE nations; --", '") UNION SELECT 1', "%00", "\\"):

@@ -1,4 +1,4 @@
-"""GeoPackages of all makers, through every address of a collection."""
+"""GeoPackages of many programs, through every path of a collection."""
 
 import copy
 import csv
@@ -64,7 +64,7 @@ def app_of(state: Path, definitions: dict[str, dict[str, Any]], **extra: Any) ->
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """Return a client of a server with every odd file."""
+    """Return a client of a server with every unusual file."""
     folder = tmp_path_factory.mktemp("odd")
     definitions: dict[str, dict[str, Any]] = {}
     for make in odd.ALL:
@@ -289,7 +289,7 @@ def test_every_id_has_an_address(client: TestClient) -> None:
 def test_a_view_is_numbered_or_refused_and_never_empty(
     tmp_path: Path, query: str, given: str | None, expected: str | set[Any]
 ) -> None:
-    """SQLite has a rowid in each view, which is NULL: without another number a view of many rows was empty."""
+    """SQLite has a rowid in each view, which is NULL: without another number the view would appear empty."""
     odd.by_hand(tmp_path / "a.gpkg", odd.ONE, odd.TWO)
     odd.as_view(tmp_path / "a.gpkg", query)
     provider = GeoPackageProvider(
@@ -494,7 +494,7 @@ def test_gdals_layers_are_read(tmp_path: Path) -> None:
 
 
 def test_a_large_layer_without_an_index_refuses_a_bbox(tmp_path: Path) -> None:
-    """It found everything for every box."""
+    """Otherwise every box would match all features."""
     large = tmp_path / "large.gpkg"
     odd.by_hand(large, odd.ONE, [])
     many = (
@@ -511,7 +511,7 @@ def test_a_large_layer_without_an_index_refuses_a_bbox(tmp_path: Path) -> None:
 
 
 def test_large_keys_hide_no_items(tmp_path: Path) -> None:
-    """Features without a place match every box, and those that the index lacks are found, however high the keys."""
+    """Features without a geometry match every box, and those missing in the index are found, also with high keys."""
     odd.by_us(tmp_path / "high.gpkg", [Column("name", "TEXT")], [("Warsaw",)], points=[shapely.Point(odd.WARSAW)])
     with closing(sqlite3.connect(tmp_path / "high.gpkg", autocommit=True)) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():

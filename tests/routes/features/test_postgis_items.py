@@ -1,4 +1,4 @@
-"""Items of a table in PostGIS over HTTP: all answers of the routes, also while the database is unavailable."""
+"""Items of a PostGIS table over HTTP: all answers of the routes, also while the database is unavailable."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ NAMES = ("places", "types", "fields", "odd", "slow")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Return a server of its own, which a test ends and starts again, with PostGIS in its database."""
+    """Return a separate server, which a test ends and restarts, with PostGIS in its database."""
     with start_cluster() as running:
         postgres = Postgres(running.url)
         admin = running.url.replace("//landcast:", "//postgres:")
@@ -200,7 +200,7 @@ def test_a_table_that_stays_locked_is_503(client: TestClient, cluster: Cluster) 
 
 
 def test_an_altered_table_is_served_correctly(client: TestClient, cluster: Cluster) -> None:
-    """The facts are ten seconds old at most; a statement that no longer fits is made anew at once."""
+    """Cached facts are ten seconds old at most; a statement that no longer fits is made again at once."""
     postgres = Postgres(cluster.url)
     assert "size" in get(client, "/collections/places/items")["features"][0]["properties"]
     postgres.run(cluster.url, "alter table places rename column size to extent")
@@ -217,7 +217,7 @@ def test_an_altered_table_is_served_correctly(client: TestClient, cluster: Clust
 
 
 def test_a_restart_of_the_database_truncates_no_answer(client: TestClient, cluster: Cluster) -> None:
-    """Pages go on while it is killed: each is whole or 503, and afterwards all are whole again."""
+    """Pages are requested while it is killed: each is complete or 503, and afterwards all are complete."""
     answers: list[Any] = []
     stop = threading.Event()
 
@@ -257,7 +257,7 @@ def _wait_for(true: Any, seconds: float = 60) -> None:
 
 
 def test_a_statement_is_cancelled_when_its_client_disconnects(client: TestClient, cluster: Cluster) -> None:
-    """The statement would take fifteen seconds; its client goes once it runs."""
+    """The statement would take fifteen seconds; its client disconnects once it runs."""
     postgres = Postgres(cluster.url)
     admin = cluster.url.replace("//landcast:", "//postgres:")
     running = f"select 1 from pg_stat_activity where state = 'active' and usename = '{READER}'"  # noqa: S608 - a constant
@@ -275,7 +275,7 @@ def test_a_statement_is_cancelled_when_its_client_disconnects(client: TestClient
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(_: Any) -> None:
-            """Nobody listens."""
+            """The client has disconnected."""
 
         async def go() -> None:
             until = time.monotonic() + 30

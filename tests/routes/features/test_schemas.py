@@ -1,4 +1,4 @@
-"""The schemas of features over HTTP, words in items, and filters that are posted."""
+"""The schemas of features over HTTP, text search in items, and posted filters."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ def page_of(client: TestClient, query: str) -> str:
 
 
 def link(page: str, pattern: str) -> str:
-    """Return the address of the first link that fits."""
+    """Return the address of the first matching link."""
     found = re.search(rf'<a[^>]*href="([^"]*)"[^>]*{pattern}', page)
     assert found, pattern
     return unescape(found[1])

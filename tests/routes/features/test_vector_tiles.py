@@ -1,4 +1,4 @@
-"""Vector tiles over HTTP, of a GeoPackage: read by GDAL, and with what the policy leaves of the items."""
+"""Vector tiles of a GeoPackage over HTTP: read by GDAL, and with the items that the policy allows."""
 
 import gzip
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SETS = tile_matrix_sets()
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """Return a client of a grid of points of which one column is hidden, and of nations."""
+    """Return a client of a grid of points with a hidden column, and of nations."""
     folder = tmp_path_factory.mktemp("tiles")
     points = [shapely.Point(20 + x / 100, 50 + y / 100) for y in range(20) for x in range(20)]
     rows: list[tuple[Any, ...]] = [(f"n{i} Łódź", -i, i / 4, "hidden") for i in range(400)]
@@ -42,14 +42,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 def at(matrix_set: str, matrix: str, x: float, y: float) -> tuple[int, int]:
-    """Return row and column of the tile that has a place, in the coordinates of the set."""
+    """Return row and column of the tile with a point, in the coordinates of the tile matrix set."""
     found = SETS[matrix_set].matrices[matrix].limits((x, y, x, y))
     assert found is not None
     return found.top, found.left
 
 
 def features(content: bytes, folder: Path) -> tuple[Any, list[Any]]:
-    """Return what GDAL reads in a tile: columns by name and geometries in the units of the tile, y upwards."""
+    """Return the features of a tile by GDAL: columns by name and geometries in units of the tile, y upwards."""
     path = folder / "tile.mvt"
     path.write_bytes(gzip.compress(content))
     meta, _, wkb, columns = pyogrio.raw.read(path)

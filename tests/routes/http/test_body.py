@@ -1,4 +1,4 @@
-"""A body is JSON that can be kept and answered, or 400."""
+"""A body is JSON that can be stored and returned, or 400."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Which language an answer is in."""
+"""The language of an answer."""
 
 from types import SimpleNamespace
 

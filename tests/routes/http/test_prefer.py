@@ -1,4 +1,4 @@
-"""Prefer is read as RFC 7240 writes it."""
+"""Prefer is read as RFC 7240 defines it."""
 
 import pytest
 from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""Where a login leads back to, at a server without a path prefix: there, what begins with a slash is not yet ours."""
+"""The target of a redirect after login; without a path prefix, a leading slash alone does not make it ours."""
 
 import pytest
 

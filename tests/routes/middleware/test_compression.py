@@ -171,7 +171,7 @@ def test_a_large_answer_is_compressed_in_complete_pieces(coding: str) -> None:
 
 
 def test_no_piece_that_is_sent_is_empty() -> None:
-    """A megabyte of zeros is some bytes: what an encoder keeps to itself is no chunk, which would end the body."""
+    """A megabyte of zeros is a few bytes: an empty output of the encoder is not sent, as it would end the body."""
     for coding in (b"gzip", b"zstd"):
         sent = _sent(lambda: Response(bytes(10**6), media_type="text/plain"), coding)
         assert all(message["body"] for message in sent[1:])
@@ -188,7 +188,7 @@ def test_the_zstd_window_is_one_that_clients_must_support() -> None:
 
 @pytest.mark.parametrize(("coding", "unpack"), [(b"gzip", zlib.decompressobj(31)), (b"zstd", ZstdDecompressor())])
 def test_a_stream_stays_a_stream(coding: bytes, unpack: Any) -> None:
-    """Each part that the route sends can be read at once, before the next one is there."""
+    """Each part that the route sends can be read at once, before the next one."""
     seen = bytearray()
 
     async def parts() -> AsyncIterator[bytes]:
@@ -232,7 +232,7 @@ async def _never() -> Message:
 
 
 def test_answers_under_auth_and_for_sessions_are_not_compressed() -> None:
-    """Attack: have a browser ask many times for what reflects a guess beside a secret, and look at the length."""
+    """Attack: make a browser request pages that reflect a guess beside a secret, and compare their lengths."""
     client = _client(lambda: Response(LONG, media_type="text/html"), "/land/auth/account")
     assert "content-encoding" not in client.get("/land/auth/account").headers
     client = _client(lambda: Response(LONG, media_type="text/html"))

@@ -166,7 +166,7 @@ def test_a_slash_at_the_end_redirects_to_the_public_address(asked: str) -> None:
 
 
 def test_a_slash_at_the_end_reveals_nothing() -> None:
-    """Attack: learn from the redirect, which comes before any credential is looked at, whether there is a resource."""
+    """Attack: learn from the redirect, which precedes authentication, whether a resource exists."""
     for path in ("/thing", "/no-such", "/thing/of/nobody"):
         for headers in ({}, {"authorization": "Bearer x"}):
             answer = _client(_path).get(f"{path}/", headers=headers)
@@ -179,7 +179,7 @@ def test_two_leading_slashes_do_not_redirect_to_another_host() -> None:
 
 
 def _answered(path: bytes, *headers: tuple[bytes, bytes], version: str = "1.1") -> tuple[int, dict[bytes, bytes]]:
-    """Return status and headers of the answer to a request with just these headers."""
+    """Return status and headers of the answer to a request with exactly these headers."""
     sent: list[Message] = []
 
     async def ask() -> None:
@@ -213,7 +213,7 @@ def _answered(path: bytes, *headers: tuple[bytes, bytes], version: str = "1.1") 
     ],
 )
 def test_an_absolute_address_in_place_of_a_path_is_accepted(path: bytes, location: bytes | None) -> None:
-    """Attack: be sent to another host by the redirect that a slash at the end leads to."""
+    """Attack: an open redirect to another host by the redirect of a final slash."""
     status, headers = _answered(path, (b"host", b"a"))
     assert status == (308 if location else 200)
     assert headers.get(b"location") == location
@@ -242,7 +242,7 @@ def test_an_absolute_address_without_a_host_is_400(path: bytes) -> None:
     ],
 )
 def test_any_host_is_accepted(host: bytes) -> None:
-    """Probes name the server by its address, proxies by whatever name they have for it."""
+    """Probes use the server's address as host, proxies an internal name."""
     assert _answered(b"/thing", (b"host", host))[0] == 200
 
 
@@ -368,14 +368,14 @@ def test_a_missing_body_is_408() -> None:
 
 
 def test_a_silent_sender_gets_408() -> None:
-    """gunicorn says after a while that the client has gone, where it may only be silent."""
+    """gunicorn reports a silent client as disconnected after a while, though it may only be silent."""
     assert _received(parts=1, pause=0, seconds=30, body_seconds=30, last={"type": "http.disconnect"}) == [408]
 
 
 def _received(
     *, parts: int, pause: float, seconds: float, body_seconds: float, last: Message | None = None
 ) -> list[int]:
-    """Return the statuses that are sent where the body comes in parts with pauses before each."""
+    """Return the statuses of the answers if the body arrives in parts with pauses before each."""
     app, statuses, left = _client(_body, seconds=seconds, body_seconds=body_seconds).app, [], iter(range(parts))
     end = last or {"type": "http.request", "body": b"", "more_body": False}
 
@@ -428,7 +428,7 @@ def test_requests_that_wait_for_their_body_take_no_place() -> None:
 
 @pytest.mark.parametrize("kind", ["whole", "in pieces", "a file", "a page of items"])
 def test_answers_that_nobody_reads_take_no_place(kind: str, tmp_path: Path) -> None:
-    """Attack: ask for what no buffer holds and read none of it, until everybody else is answered 503."""
+    """Attack: request answers larger than all buffers and read none, until everybody else gets 503."""
     (tmp_path / "file").write_bytes(b"x" * 600_000)
 
     async def pieces() -> Any:
@@ -459,7 +459,7 @@ def test_unstarted_answers_keep_their_places() -> None:
 
 
 def _held(answered: Callable[[Request], Any], *, readers: int, after: str = "") -> list[int]:
-    """Return the status of a further request while readers wait, which take nothing from such a message on."""
+    """Return the status of another request while clients read nothing more from such a message on."""
     app, statuses = _client(answered, requests=1).app, []
     scope = {"type": "http", "method": "GET", "path": "/thing", "query_string": b"", "headers": [(b"host", b"a")]}
 

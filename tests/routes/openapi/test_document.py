@@ -95,7 +95,7 @@ def _names(document: dict[str, Any], operation: dict[str, Any]) -> list[str]:
 
 
 def test_the_described_parameters_are_those_that_are_allowed(client: TestClient, document: dict[str, Any]) -> None:
-    """What a 400 for an unknown parameter says is allowed is what the document describes, operation by operation."""
+    """The parameters that a 400 names as allowed are those of the document, for each operation."""
     job = client.post("/processes/echo/execution", json={}, headers={"Prefer": "respond-async"}).json()["jobID"]
     for path, method, operation in _operations(document):
         if method != "GET":

@@ -1,4 +1,4 @@
-"""The definition of a server whose callers are known."""
+"""The OpenAPI document of a server with authentication."""
 
 import re
 from typing import Any
@@ -49,7 +49,7 @@ def test_operation_ids_and_tags_are_unique(document: dict[str, Any]) -> None:
 
 
 def test_the_described_parameters_are_those_that_are_allowed(browser: Browser, document: dict[str, Any]) -> None:
-    """A callback passes over what it does not know (RFC 6749, 4.1.2)."""
+    """A callback ignores unknown parameters (RFC 6749, 4.1.2)."""
     browser.sign_in()
     for path, operations in document["paths"].items():
         if path.startswith("/auth/") and path != _CALLBACK and "get" in operations:

@@ -74,7 +74,7 @@ def test_an_invalid_event_is_400(post: Post, body: bytes) -> None:
 
 
 def test_forged_old_and_changed_events_have_no_effect(post: Post) -> None:
-    """Attack: have every run looked at, again and again, by who does not have the key."""
+    """Attack: cause checks of every run, again and again, without the key."""
     body = _event()
     old = sign(KEY.encode(), "id", int(time.time()) - 3600, body)
     forged = sign(b"another key of as many characters", "id", int(time.time()), body)

@@ -32,7 +32,7 @@ def test_health_ready_has_each_dependency_and_open(client: TestClient) -> None:
 
 
 def test_health_reads_no_orders(make_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To find a page of them counts all: 100,000 orders would make each call of a load balancer as costly as a list."""
+    """A page of orders counts all: with 100,000 orders, each call of a load balancer would be as costly as a list."""
 
     def find(*_: object) -> None:
         raise AssertionError

@@ -1,4 +1,4 @@
-"""axe finds nothing on any page, in light and dark, at the width of a phone."""
+"""axe finds no violation on any page, in light and dark, and at the width of a phone."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def jobs(served: Served) -> dict[str, str]:
-    """Return the ids of a job that is done and of one that is not."""
+    """Return the ids of a finished and an unfinished job."""
     done = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x"}}, Prefer="respond-async")
     waiting = served.post("/processes/echo/execution", {"inputs": {"pause": 60}}, Prefer="respond-async")
     return {"done": str(done["jobID"]), "waiting": str(waiting["jobID"])}
@@ -75,7 +75,7 @@ def page(request: pytest.FixtureRequest, served: Served, chromium: Browser) -> I
 
 @pytest.mark.parametrize("path", PAGES)
 def test_axe_finds_no_violation(page: Page, path: str, jobs: dict[str, str]) -> None:
-    """Swagger UI is as its makers publish it, and not looked at, nor its second `main`."""
+    """Swagger UI is used as published and is excluded, and so is its second `main`."""
     page.goto(path.format(**jobs))
     page.wait_for_load_state("networkidle")
     for summary in page.locator("main summary").all()[:3]:

@@ -19,7 +19,7 @@ def links_of(document: dict[str, Any], rel: str) -> list[dict[str, Any]]:
 
 
 def ours(node: Any) -> list[str]:
-    """Return every `href` in a document but those to the next page."""
+    """Return every `href` in a document except those to the next page."""
     if isinstance(node, dict):
         own = [node["href"]] if isinstance(node.get("href"), str) and node.get("rel") != "next" else []
         return own + [href for value in node.values() for href in ours(value)]
@@ -35,7 +35,7 @@ def test_the_landing_page_leads_everywhere(client: TestClient) -> None:
 
 
 def test_every_link_of_this_server_works(client: TestClient) -> None:
-    """Followed from the landing page, each address with the public prefix answers 200 in the type that it promises."""
+    """Starting at the landing page, each address with the public prefix answers 200 in the media type of its link."""
     seen: dict[str, str] = {}
     waiting = [f"{URL}/?f=json"]
     while waiting:

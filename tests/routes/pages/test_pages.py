@@ -32,7 +32,7 @@ _VOID = {"meta", "link", "img", "br", "input", "rect", "hr"}
 
 
 class Page(HTMLParser):
-    """What a page refers to, and whether it is well made."""
+    """The references of a page, and whether it is well formed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def page(request: pytest.FixtureRequest, client: TestClient) -> Page:
 
 
 def test_a_page_has_no_foreign_resources(page: Page) -> None:
-    """No script but our own files, nothing loaded from another host: only an `a` may lead away."""
+    """Scripts are only our files, and nothing is loaded from another host; only an `a` refers to one."""
     assert not {"iframe", "object", "embed", "style"} & set(page.tags)
     assert page.styled == 0
     assert page.loaded

@@ -1,4 +1,4 @@
-"""Large pages of items: written and sent in pieces, so that little of them is in memory at once."""
+"""Large pages of items are written and sent in pieces, so that memory stays small."""
 
 import asyncio
 import copy
@@ -50,9 +50,9 @@ def client(make_app: Callable[..., Starlette], configuration: dict[str, Any], ri
 
 
 def sent(client: TestClient, query: str, *headers: tuple[bytes, bytes]) -> tuple[dict[str, str], list[int], bytes, int]:
-    """Return the head of the answer, the sizes of the pieces it came in, what they are, and how much memory it took.
+    """Return the head of the answer, the sizes of its pieces, its content, and the memory it took.
 
-    What comes is put into a file, as a client would that has no room.
+    The content is written to a file, like by a client with little memory.
     """
     head: dict[str, str] = {}
     sizes: list[int] = []
@@ -106,7 +106,7 @@ def test_a_page_of_10000_items_is_one_document_and_takes_no_more_memory_than_one
 
 
 def _check(document: Any, client: TestClient) -> None:
-    """Hold the page against its parts, asked for one by one."""
+    """Compare the page with its parts, requested one by one."""
     assert (document["numberMatched"], document["numberReturned"]) == (COUNT, COUNT)
     assert [feature["id"] for feature in document["features"]] == list(range(1, COUNT + 1))
     feature = document["features"][4_321]

@@ -1,4 +1,4 @@
-"""The committed scripts of pages equal those built again from their sources."""
+"""The committed scripts of pages equal those built from their sources."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The commands on the page of a collection work in the programs they are for."""
+"""The commands on the page of a collection work in their programs."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def commands(page: str) -> dict[str, str]:
 
 
 def pasted(url: str, collection: str, tool: str, folder: Path) -> str:
-    """Return what the program says to what the page says."""
+    """Return the program's output for the command on the page."""
     fetched = ["curl", "-sf", f"{url}/collections/{collection}?f=html"]
     page = subprocess.run(fetched, capture_output=True, text=True, check=True).stdout
     interpreter = {"Python": [sys.executable], "JavaScript": ["node", "--input-type=module"]}.get(tool, ["sh"])

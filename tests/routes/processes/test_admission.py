@@ -1,4 +1,4 @@
-"""Orders while the results have reached their cap, over HTTP."""
+"""Orders over HTTP while the results have reached their cap."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

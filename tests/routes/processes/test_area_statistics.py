@@ -1,4 +1,4 @@
-"""Statistics from order to picture: a real server and worker, the sample and two smaller years."""
+"""Statistics from order to chart: a real server and worker, the sample and two smaller years."""
 
 import csv
 import io

@@ -69,7 +69,7 @@ def soon(work: "Callable[[], None]") -> threading.Thread:
 
 
 def served(bureau: "Bureau", *outputs: Output, after: float = 0.0) -> threading.Thread:
-    """Serve the next job that comes, as a worker in another thread; its execution waits as long as that takes."""
+    """Serve the next job in another thread, like a worker; the execution waits for it."""
     bureau.resources.wait = 60
 
     def work() -> None:

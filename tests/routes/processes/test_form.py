@@ -16,7 +16,7 @@ WKT = "POLYGON((19.8 50.2, 19.81 50.2, 19.81 50.21, 19.8 50.2))"
 
 
 def inputs_of(bureau: "Bureau", path: str, fields: dict[str, str]) -> Any:
-    """Return the inputs of the order that the form leads to."""
+    """Return the inputs of the order that the form makes."""
     answer = bureau.client.post(path, data=fields, headers={"Accept": "text/html"})
     assert answer.status_code == 303, answer.text
     address = re.fullmatch(r".*/jobs/([0-9a-f-]{36})\?f=html", answer.headers["location"])
@@ -107,7 +107,7 @@ def test_the_page_has_a_field_for_each_input(bureau: "Bureau") -> None:
 
 
 def test_fields_have_the_types_of_their_inputs() -> None:
-    """The inputs of a foreign plugin."""
+    """The inputs are those of a foreign plugin."""
     schemas = {
         "a": {"type": "string"},
         "b": {"type": "integer", "enum": [1, 2]},

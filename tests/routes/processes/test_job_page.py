@@ -1,4 +1,4 @@
-"""My orders: names that a person recognises, states in words, filters, repetition, and the end of several at once."""
+"""My orders: recognizable names, statuses in words, filters, repetition, and dismissal of several orders."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ def page_of(bureau: Bureau, path: str) -> str:
 
 
 def ordered(bureau: Bureau, process: str, inputs: dict[str, Any]) -> str:
-    """Store an order as it is, checked by nobody."""
+    """Store an order without checks."""
     job, _ = bureau.resources.store.add(Order(process, inputs, "local"))
     return job.id
 

@@ -1,4 +1,4 @@
-"""Jobs after 18-062r2: their list, status and dismissal."""
+"""Jobs as 18-062r2 defines them: list, status and dismissal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -118,7 +118,7 @@ def office(make_app: Callable[..., Starlette], database_of: DatabaseOf) -> Itera
 
 
 def walk(bureau: Bureau, path: str, rel: str, between: Callable[[int], object]) -> Iterator[list[str]]:
-    """Yield the pages from a path on, by their links; `between` is done after each, with its number."""
+    """Yield the pages from a path on, by their links; `between` is called after each, with its number."""
     number, following = 0, path
     while following:
         page = bureau.client.get(following).json()
@@ -136,7 +136,7 @@ def test_paging_shows_each_remaining_job_once(office: Bureau, query: str) -> Non
     gone: set[str] = set()
 
     def change(number: int) -> None:
-        """Order some, remove one that was seen, one at the edge and one to come, and begin and end others."""
+        """Add orders, remove one already listed, one at the page's end and a later one, and start and end others."""
         for _ in range(number + 1):
             office.order()
         for job_id in {*made[5 * number : 5 * number + 8 : 4], *made[5 * number + 7 : 5 * number + 8]} - gone:

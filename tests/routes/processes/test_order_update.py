@@ -177,7 +177,7 @@ def told(bureau: Bureau, job: str, query: str = "", **headers: str) -> httpx2.Re
 
 
 def test_a_link_is_returned_as_a_reference_and_never_fetched(bureau: Bureau) -> None:
-    """The link may be dead: the server never fetches it, and interprets none of its parts."""
+    """The link may be broken: the server never fetches it, and interprets no part of it."""
     job = ordered(bureau)
     put(bureau, job, **DONE)
     link = f'<{LINK}>; rel="related"; title="result"'

@@ -1,4 +1,4 @@
-"""Descriptions, pages and the definition of processes that others wrote, and of one that cannot be loaded."""
+"""Descriptions, pages and OpenAPI document of third-party processes, and of one that cannot be loaded."""
 
 import logging
 from collections.abc import Iterator
@@ -32,14 +32,14 @@ ODD_SCHEMAS: dict[str, Any] = {
 
 
 class Bare(BaseProcessor):
-    """Is described by nothing at all."""
+    """Has no description."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         super().__init__(processor_def, {})
 
 
 class Wild(BaseProcessor):
-    """Has every odd schema that was thought of."""
+    """Has unusual schemas of every kind."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
         inputs = {name: {"schema": schema, "maxOccurs": "unbounded"} for name, schema in ODD_SCHEMAS.items()}

@@ -1,4 +1,4 @@
-"""National and European products from start to downloaded file: a real server, a real worker, a raster of ours."""
+"""National and European products from start to downloaded file: a real server, a real worker, a made raster."""
 
 import io
 import os
@@ -24,7 +24,7 @@ EUROPE = "CLMS_CLCplus_RASTER_2023_010m_eu_03035_V1_1.tif"
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A running server and worker on a copy of the sample's raster, which the test may change."""
+    """A running server and worker on a copy of the sample's raster, which the test can change."""
 
     client: httpx2.Client
     raster: Path

@@ -1,4 +1,4 @@
-"""Processes are described as 18-062r2 asks, for programs and for people."""
+"""Processes are described as 18-062r2 requires, for programs and for people."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Results are answered as the order asked (18-062r2, table 11); files by range and by links that end."""
+"""Results have the requested form (18-062r2, table 11); files are served by range and by expiring links."""
 
 import base64
 import hashlib
@@ -211,7 +211,7 @@ def test_a_signed_link_needs_no_identity_and_resumes(bureau: "Bureau", monkeypat
 
 
 def test_a_changed_link_is_403(bureau: "Bureau") -> None:
-    """Attack: prolong a link, take it to another job or file, or leave its signature out."""
+    """Attack: extend the life of a link, use it for another job or file, or remove its signature."""
     job_id, other = ordered_file(bureau), ordered_file(bureau)
     link = link_of(bureau, job_id)
     path, _, query = link.partition("?")

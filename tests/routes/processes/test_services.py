@@ -19,7 +19,7 @@ SCENES = {"inputs": {"s2_parameter_list": [SCENE]}}
 
 @pytest.fixture
 def bureau(make_app: MakeApp) -> Iterator[Bureau]:
-    """Return a bureau that has an Airflow; its runs are played."""
+    """Return a bureau with an Airflow, whose runs are simulated."""
     app = make_app(airflow=AIRFLOW)
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
         yield Bureau(client, app.state.resources)

@@ -1,4 +1,4 @@
-"""Subscribers of an order: what an execution accepts, and how its delivery is shown."""
+"""Subscribers of an order: accepted and refused ones, and the delivery in the job's status."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

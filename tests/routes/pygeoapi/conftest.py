@@ -1,4 +1,4 @@
-"""A server with an operator's own configuration, `theirs.yml` in the `folder` of each module."""
+"""A server with an operator's configuration, `theirs.yml` in the `folder` of each module."""
 
 from collections.abc import Iterator
 from pathlib import Path

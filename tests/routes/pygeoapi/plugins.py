@@ -1,4 +1,4 @@
-"""Plugins of an operator: a provider of tiles, and one of EDR, as the text of a module or of its end."""
+"""Plugins of an operator: a tile provider and an EDR provider, as the text of a module or of its end."""
 
 TILED_AND_RETRIEVED = """
 from types import SimpleNamespace

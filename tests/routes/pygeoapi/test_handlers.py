@@ -1,4 +1,4 @@
-"""Collections of providers that are not ours: pygeoapi's own, and one that an operator wrote."""
+"""Collections of foreign providers: pygeoapi's, and one of an operator."""
 
 import csv
 import gc
@@ -104,7 +104,7 @@ def _features(name: str, data: str, **members: Any) -> dict[str, Any]:
 
 
 def _values(path: Path) -> None:
-    """Write a raster of two bands of floats, in degrees, of sides that do not divide."""
+    """Write a raster of two bands of floats, in degrees, with indivisible sides."""
     values = np.arange(97 * 131, dtype="float32").reshape(97, 131)
     size = {"width": 131, "height": 97, "count": 2, "dtype": "float32", "nodata": -1}
     place = {"crs": "EPSG:4326", "transform": from_bounds(-20, 30, 45.5, 78.5, 131, 97)}
@@ -114,14 +114,14 @@ def _values(path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _close_what_providers_left() -> Iterator[None]:
-    """Collect what pygeoapi's providers leave open in the test that it is of, where its warnings are expected."""
+    """Close files that pygeoapi's providers leave open, so that their warnings are in the test that expects them."""
     yield
     gc.collect()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of an operator: a configuration without products, files and a plugin of their own."""
+    """Return an operator's folder: a configuration without products, files and a plugin."""
     folder = tmp_path / "an operator's"
     folder.mkdir()
     with (folder / "stations.csv").open("w") as file:
@@ -227,7 +227,7 @@ def test_a_provider_without_a_schema_is_404(client: TestClient) -> None:
 
 
 def test_a_provider_that_finds_no_file_is_503(make_app: MakeApp, theirs: dict[str, Any]) -> None:
-    """SQLiteGPKG says of a missing file that the plugin is invalid."""
+    """SQLiteGPKG reports a missing file as an invalid plugin."""
     missing = _features("SQLiteGPKG", "/a-secret/missing.sqlite", id_field="id", table="t")
     theirs["resources"]["lakes"] = _collection("Lakes", missing)
     with TestClient(make_app(theirs), raise_server_exceptions=False) as client:

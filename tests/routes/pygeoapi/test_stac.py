@@ -107,7 +107,7 @@ def _close_what_providers_left() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return an operator's folder: its configuration, files that may be sent and files that may not."""
+    """Return an operator's folder: its configuration, public files and private files."""
     folder = tmp_path / "theirs"
     (folder / "files" / "sub #1?").mkdir(parents=True)
     for path in ("files/raster.tif", "files/sub #1?/höhe 100%.tif"):
@@ -173,7 +173,7 @@ def test_mistakes_are_named(folder: Path, name: str, changed: dict[str, Any], sa
 
 
 def test_a_stac_client_reads_the_whole_catalog(client: TestClient) -> None:
-    """Every document is valid for pystac, every link of ours leads to a document, every file is there."""
+    """Every document is valid for pystac, every link of ours refers to a document, every file exists."""
     root = _get(client, "/stac").json()
     assert _hrefs(root, "child") == [f"{URL}/stac/files", f"{URL}/stac/a/b"]
     seen, kinds = {f"{URL}/stac"}, []
@@ -237,7 +237,7 @@ OUTSIDE = [
 
 
 def test_other_files_are_hidden(client: TestClient) -> None:
-    """Attack: read files beside those that are shown."""
+    """Attack: read files beside the published ones."""
     for path in OUTSIDE:
         answer = _get(client, f"/stac/{path}")
         assert (answer.status_code, path) == (404, path)

@@ -1,4 +1,4 @@
-"""When `datetime` meets a time (17-069r4 /req/core/fc-time-response): in UTC, the ends belong to an interval."""
+"""When `datetime` intersects a time (17-069r4 /req/core/fc-time-response): in UTC, with the ends of an interval."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""A client of one application for all tests of a file: tiles change nothing."""
+"""A client of one application for all tests of a file, as tiles do not change state."""
 
 from collections.abc import Iterator
 from typing import Any

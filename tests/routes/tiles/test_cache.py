@@ -1,4 +1,4 @@
-"""Tiles on disk: bounded, correct with concurrent writers, and never of a replaced file."""
+"""Tiles on disk: bounded, correct with concurrent writers, and never those of a replaced file."""
 
 import logging
 import os

@@ -60,7 +60,7 @@ def test_a_tile_has_the_pixels_of_its_place_in_the_colours_of_the_classes(tiles:
 
 @pytest.mark.parametrize("place", ["/10/349/567", "/14/5584/9080", "/6/21/35"])
 def test_a_tile_equals_the_map_of_its_box(tiles: TestClient, place: str) -> None:
-    """The map warps by GDAL: on the edges between classes a pixel may differ."""
+    """The map is warped by GDAL: at edges between classes a pixel may differ."""
     zoom, row, column = map(int, place.strip("/").split("/"))
     west, south, east, north = mercator(zoom, row, column)
     system = "http://www.opengis.net/def/crs/EPSG/0/3857"
@@ -180,7 +180,7 @@ def test_invalid_tiles_are_refused_with_the_reason(tiles: TestClient, path: str,
 
 
 def two_rasters(folder: Path) -> dict[str, Any]:
-    """Return a configuration of two rasters in the same place: the first has data in its western half alone."""
+    """Return a configuration of two rasters in the same place: the first has data only in its western half."""
     values = classes(512, 512)
     west = values.copy()
     west[:, 256:] = 255

@@ -1,4 +1,4 @@
-"""Access to tiles: collections without a grant are neither drawn nor named."""
+"""Access to tiles: collections without a grant are neither drawn nor listed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Metadata of tiles: tilesets, matrix sets, TileJSON; and sets of the configuration."""
+"""Metadata of tiles: tilesets, tile matrix sets, TileJSON; and configured matrix sets."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What Prometheus reads, with a hundred thousand orders in a real database."""
+"""Metrics for Prometheus, with 100,000 orders in a real database."""
 
 import socket
 import time

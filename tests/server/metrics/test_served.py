@@ -1,4 +1,4 @@
-"""The metrics of a running server: its processes may be killed, and no counter falls."""
+"""The metrics of a running server: no counter decreases, also if processes are killed."""
 
 import json
 from contextlib import suppress
