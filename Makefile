@@ -4,10 +4,12 @@
 # check  lint, format, types
 # faults kill everything once while 200 orders are done
 # bench  measure
+# components  write docs/components.md, the list of components with their licences
+# sbom   write sbom.json, the list of the installed packages as CycloneDX
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # else each program that is started compiles all of its modules anew
-.PHONY: help setup run check test test-full faults services bench
+.PHONY: help setup run check test test-full faults services bench components sbom
 PYTHON_RUN := .venv/bin/python
 
 help:
@@ -41,3 +43,10 @@ faults: setup
 
 bench: setup
 	@$(PYTHON_RUN) -m bench
+
+components: setup
+	@$(PYTHON_RUN) deploy/components.py
+
+SBOM := sbom.json
+sbom: setup
+	@.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate --output-file $(SBOM) .venv

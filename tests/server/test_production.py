@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from server.components import Component, components_page, locked_components
 from server.production import find_unfit
 from server.settings import CONCERNS, Settings
 
@@ -72,26 +71,3 @@ def test_a_missing_and_an_old_backup_are_named(tmp_path: Path) -> None:
     assert "has no backup" in problem
     (problem,) = _unfit(tmp_path, {}, hours=49)
     assert "older than two days" in problem
-
-
-def test_every_locked_package_has_an_allowed_licence() -> None:
-    components = list(locked_components(Path("uv.lock")))
-    assert {"pygeoapi", "starlette", "psycopg2-binary"} <= {each.name for each in components}
-    assert {each.name: each.refused for each in components if each.refused} == {}
-    page = components_page(Path("uv.lock"))
-    assert all(f"\n{each.name} | {each.version} | " in page for each in components)
-
-
-@pytest.mark.parametrize(
-    ("licence", "refused"),
-    [
-        ("MIT", []),
-        ("GPL-3.0-only OR MIT", []),
-        ("MIT AND GPL-3.0-only", ["GPL-3.0-only"]),
-        ("(Apache-2.0 OR BSD-3-Clause) AND AGPL-3.0-only", ["AGPL-3.0-only"]),
-        ("unknown", ["unknown"]),
-        ("", [""]),
-    ],
-)
-def test_one_of_alternative_licences_and_each_of_joint_ones_must_be_allowed(licence: str, refused: list[str]) -> None:
-    assert Component("x", "1", licence, "").refused == refused
