@@ -1,1 +1,1 @@
-"""The raster product: a Cloud-Optimized GeoTIFF of one byte a pixel."""
+"""The raster product: a Cloud-Optimized GeoTIFF of one byte per pixel."""

@@ -1,4 +1,4 @@
-"""An open class raster whose blocks are read one by one: the fast way to the few pixels that a tile of a map needs."""
+"""An open class raster whose blocks are read one by one, which is fast for the few pixels of a map tile."""
 
 import os
 import weakref
@@ -19,7 +19,7 @@ from products.errors import BrokenSource
 from products.raster.cog import Pixels, grid_of, has_mask, open_cog, read_classes
 
 _CACHED_BYTES = 8 * 1024**2
-"""Decoded blocks of one raster that stay in memory, 32 of 512 x 512 pixels: neighbouring tiles share them."""
+"""Decoded blocks of one raster that stay in memory, 32 of 512 x 512 pixels: adjacent tiles share them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Level:
 
 
 class RasterBlocks:
-    """One state of a raster, for all threads; it is closed with the last reference to it.
+    """One version of a raster, for all threads; it is closed with the last reference to it.
 
-    A file that is replaced stays as it was here; one that is overwritten in place is not read any more.
+    If the file is replaced, the old one is still read here; one that is overwritten in place is no longer read.
     """
 
     def __init__(self, source: Path) -> None:
@@ -61,7 +61,7 @@ class RasterBlocks:
             self.grid = grid_of(dataset)
             self.levels = tuple(self._level(index) for index in (None, *range(len(self.grid.overviews))))
             self.empty = NODATA if dataset.nodata is not None or has_mask(dataset) else 0
-            """The value of the pixels of a block that the file leaves out."""
+            """The value of the pixels of an omitted block."""
             if not os.path.samestat(source.stat(), os.fstat(self._descriptor)):
                 raise BrokenSource(f"{source.name} was replaced while it was opened")
 
@@ -83,9 +83,9 @@ class RasterBlocks:
         return max(fits, key=lambda index: self.levels[index].factor, default=0)
 
     def window(self, number: int, left: int, top: int, right: int, bottom: int) -> tuple[Pixels, int, int] | None:
-        """Return pixels of a level that hold a window, with the column and row that they begin at; 255 without data.
+        """Return pixels of a level that contain a window, with the column and row that they begin at; 255 without data.
 
-        None if the file leaves out all blocks of the window and says what no data is. Raises BrokenSource.
+        None if the file omits all blocks of the window and declares a nodata value. Raises BrokenSource.
         """
         level = self.levels[number]
         columns = range(left // level.block, -(-right // level.block))
@@ -105,7 +105,7 @@ class RasterBlocks:
         return pixels, left, top
 
     def _block(self, number: int, column: int, row: int) -> Pixels | None:
-        """Return a block, None for one that the file leaves out. Raises BrokenSource."""
+        """Return a block, None for an omitted one. Raises BrokenSource."""
         key = number, column, row
         with self._lock:
             if (known := self._blocks.get(key)) is not None:
@@ -127,14 +127,14 @@ class RasterBlocks:
         return block
 
     def _place(self, level: Level, column: int, row: int) -> tuple[int, int] | None:
-        """Return offset and size of a block in the file, None for one that it leaves out."""
+        """Return offset and size of a block in the file, None for an omitted one."""
         with self._lock:
             item = level.dataset.get_tag_item
             offset, size = (item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=1) for what in ("OFFSET", "SIZE"))
         return (int(offset), int(size)) if offset and size else None
 
     def _decoded(self, level: Level, offset: int, size: int) -> Pixels:
-        """Return a block by its place in the file. No more is decoded than a block has."""
+        """Return a block by its position in the file, decoding at most the size of a block."""
         length = level.block**2
         try:
             content = deflate.zlib_decompress(os.pread(self._descriptor, size, offset), length)

@@ -1,4 +1,4 @@
-"""The raster of a product, made from GeoTIFFs as they are delivered."""
+"""The raster of a product, made from delivered GeoTIFFs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ _READ = 0.9
 _CRS84 = 4326
 _HALF = 180
 _LOOK = 500
-"""Tiles that are still read once it is known that the raster is refused."""
+"""Tiles that are still read after the raster was found to be invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was made: its bounds in degrees, how many pixels have a value that is no class, by value, and remarks."""
+    """The made raster: its bounds in degrees, the number of pixels by value that is not a class, and remarks."""
 
     bounds: Bounds
     unknown: Mapping[int, int]
@@ -35,7 +35,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The tiles of a pyramid, added row by row; holds the unfinished row of each overview."""
+    """The tiles of a pyramid, added row by row; it stores the unfinished row of each overview."""
 
     pyramid: Pyramid
     counts: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -53,7 +53,7 @@ class _Rows:
             above[y : y + half, x : x + half] = halve(pixels)
 
     def finish(self, level: int, row: int) -> None:
-        """Add the row of the overview above, once no tile of this level can change it."""
+        """Add the row of the next overview, once no tile of this level can change it."""
         is_last = (row + 1) * TILE << level >= self.pyramid.height
         if level < self.pyramid.top and (row % 2 or is_last):
             for column, pixels in sorted(self._waiting.pop(level + 1, {}).items()):
@@ -69,11 +69,10 @@ def build_raster(
     nodata: Sequence[float] | None = None,
     report: Report,
 ) -> Built:
-    """Make the Cloud-Optimized GeoTIFF of rasters of one grid, whole or not at all: overviews by mode, 255 no data.
+    """Make the Cloud-Optimized GeoTIFF of rasters of one grid, atomically: overviews by mode, 255 no data.
 
-    Any whole numbers from 0 to 254 are taken, in whatever type they are; `nodata` are the values that mean no data, in
-    place of what the files say. Holds one row of tiles of each overview. Raises BrokenSource, NothingInside where there
-    is no data at all.
+    Integers from 0 to 254 of any type are accepted; `nodata` are the values that mean no data, instead of those of the
+    files. It stores one row of tiles of each overview. Raises BrokenSource, and NothingInside if there is no data.
     """
     with (
         open_mosaic(sources, classes, nodata) as mosaic,
@@ -95,7 +94,7 @@ def build_raster(
 
 
 def _degrees(mosaic: Mosaic) -> Bounds:
-    """Return the bounds in degrees; across the antimeridian the east is less than the west. Raises InvalidArea."""
+    """Return the bounds in degrees; across the antimeridian, east is less than west. Raises InvalidArea."""
     west, north = mosaic.transform @ (0, 0)
     east, south = mosaic.transform @ (mosaic.width, mosaic.height)
     west, south, east, north = reproject((west, south, east, north), mosaic.epsg, _CRS84)
@@ -107,7 +106,7 @@ def _degrees(mosaic: Mosaic) -> Bounds:
 
 
 def _read(mosaic: Mosaic, rows: _Rows, report: Report) -> None:
-    """Read all tiles; after one with values that are no class some more are looked at for others, not all."""
+    """Read all tiles; after one with a value that is not a class, only some more are searched for others."""
     down, looked_at = -(-mosaic.height // TILE), 0
     for row in range(down):
         for column in range(-(-mosaic.width // TILE)):

@@ -1,4 +1,4 @@
-"""A Cloud-Optimized GeoTIFF of classes: its grid, how it is opened, and the open ones that later requests read."""
+"""Cloud-Optimized GeoTIFFs of classes: their grid, how they are opened, and open ones for later requests."""
 
 import math
 from collections import OrderedDict
@@ -27,23 +27,23 @@ Pixels = NDArray[np.uint8]
 
 _CACHE_MB = 64
 _SQUARE = 1e-6
-"""How much a pixel's sides may differ, relatively: those of real grids end in ...3425e-05 and ...156e-05."""
+"""The allowed relative difference of a pixel's sides: in real grids they end in ...3425e-05 and ...156e-05."""
 _TURNS = 3
 _WORLDS = 1_000
-"""How often the Earth goes round in a box of which nothing can be seen any more."""
+"""The number of turns around the Earth from which a box shows nothing."""
 READ_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-"""Masks and overviews in files of their own are found by name, without a look at all other files of the folder."""
+"""Masks and overviews in separate files are found by name, without listing the folder."""
 BESIDE = (".msk", ".ovr", ".aux.xml")
-"""Endings of the files beside a raster that belong to it."""
+"""Suffixes of the files that belong to a raster."""
 _MOST_IDLE = 24
-"""Datasets that are open although nobody reads them, at most."""
+"""Maximum number of open datasets that are not being read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What a class raster is: size and bounds in its CRS, overviews as factors, the side of its blocks in pixels.
+    """The grid of a class raster: size and bounds in its CRS, overviews as factors, the side of its blocks in pixels.
 
-    `nodata` is the value that the file says means no data, None where it says none.
+    `nodata` is the value for no data that the file declares, or None.
     """
 
     width: int
@@ -67,12 +67,12 @@ class Grid:
 
     @property
     def nominal(self) -> float:
-        """The side of a pixel in metres as the CRS counts them: a degree is one of the equator."""
+        """The side of a pixel in metres of the CRS: a degree counts as one of the equator."""
         return self.resolution * metres_of_unit(self.epsg)
 
     @property
     def metres(self) -> float:
-        """The side of a pixel in metres on the ground: the nominal one, less what Mercator stretches in the middle."""
+        """The side of a pixel in metres on the ground: the nominal one without Mercator's scale in the middle."""
         crs = CRS.from_epsg(self.epsg)
         operation, geod = crs.coordinate_operation, crs.get_geod()
         if operation is None or geod is None or not MERCATOR.match(operation.method_name):
@@ -88,9 +88,9 @@ class Grid:
 def open_cog(
     source: Path, overview: int | None = None, *, check: Callable[[DatasetReader], None] | None = None
 ) -> Iterator[DatasetReader]:
-    """Yield the raster, or one of its overviews by index; `check` instead of that for classes says what it has to be.
+    """Yield the raster, or one of its overviews by index; `check` replaces the check for class rasters.
 
-    Raises BrokenSource, also for what a read of it finds.
+    Raises BrokenSource, also for errors while it is read.
     """
     level = {} if overview is None else {"overview_level": overview}
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS):
@@ -116,7 +116,7 @@ def read_grid(source: Path) -> Grid:
 
 
 def grid_of(dataset: DatasetReader) -> Grid:
-    """Return what an open raster is."""
+    """Return the grid of an open raster."""
     return Grid(
         width=dataset.width,
         height=dataset.height,
@@ -130,7 +130,7 @@ def grid_of(dataset: DatasetReader) -> Grid:
 
 
 def _factors(dataset: DatasetReader) -> tuple[int, ...]:
-    """Return the overviews as factors. GDAL has them from the width: of one column each is 1."""
+    """Return the overviews as factors. GDAL calculates them from the width: for one column each is 1."""
     factors = tuple(dataset.overviews(1))
     if dataset.width >= min(dataset.height, dataset.block_shapes[0][1]):
         return factors
@@ -152,7 +152,7 @@ def read_classes(dataset: DatasetReader, window: Window) -> Pixels:
 
 
 def count_values(pixels: Pixels, likely: Sequence[int]) -> NDArray[np.int64]:
-    """Return how many pixels have each of 256 values; fast where the `likely` ones are all that there are."""
+    """Return how many pixels have each of 256 values; fast if only the `likely` ones occur."""
     counts = np.zeros(256, np.int64)
     rest = pixels.size
     for value in likely:
@@ -164,17 +164,17 @@ def count_values(pixels: Pixels, likely: Sequence[int]) -> NDArray[np.int64]:
 
 
 def only_inside(pixels: Pixels, inside: NDArray[np.bool_]) -> Pixels:
-    """Return pixels with 255 for those that are not inside: all bits, set without a branch."""
+    """Return pixels with 255 for those outside: all bits are set, without a branch."""
     return pixels | (inside.view(np.uint8) - np.uint8(1))
 
 
 def has_mask(dataset: DatasetReader) -> bool:
-    """Tell whether a raster has a mask, inside or beside it, or an alpha band."""
+    """Return whether a raster has a mask, internal or external, or an alpha band."""
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
 
 
 def turns(bbox: Bounds, extent: Bounds, epsg: int | str) -> list[float]:
-    """Return by how much a box is moved round the Earth so that it meets an extent; the least first, three at most."""
+    """Return the offsets around the Earth by which a box meets an extent; the smallest first, at most three."""
     period = period_of(epsg)
     first = last = 0
     if period and bbox[2] - bbox[0] > _WORLDS * period:
@@ -188,7 +188,7 @@ def turns(bbox: Bounds, extent: Bounds, epsg: int | str) -> list[float]:
 
 
 def window_in(grid: Grid, bounds: Bounds) -> Window | None:
-    """Return the whole pixels that bounds in the raster's CRS touch, None where there are none."""
+    """Return the window of whole pixels that bounds in the raster's CRS touch, or None."""
     seen = intersection(bounds, grid.bounds)
     if not seen:
         return None
@@ -199,14 +199,14 @@ def window_in(grid: Grid, bounds: Bounds) -> Window | None:
 
 
 def intersection(one: Bounds, other: Bounds) -> Bounds | None:
-    """Return what two boxes share, None where that is nothing."""
+    """Return the intersection of two boxes, or None."""
     west, south = max(one[0], other[0]), max(one[1], other[1])
     east, north = min(one[2], other[2]), min(one[3], other[3])
     return (west, south, east, north) if west < east and south < north else None
 
 
 def check_classes(dataset: DatasetReader) -> None:
-    """Raise BrokenSource for what is no raster of classes on a straight grid."""
+    """Raise BrokenSource unless it is a raster of classes on a north-up grid."""
     name, masked, grid = Path(dataset.name).name, has_mask(dataset), grid_fault(dataset.transform)
     faults = {
         f"it has {dataset.count} bands of {dataset.dtypes[0]}, not one of uint8": dataset.dtypes != ("uint8",),
@@ -223,7 +223,7 @@ def check_classes(dataset: DatasetReader) -> None:
 
 
 def overviews_have_mask(dataset: DatasetReader) -> bool:
-    """Tell whether the overviews of a raster with a mask have it too."""
+    """Return whether the overviews of a raster with a mask have one too."""
     if not dataset.overviews(1):
         return True
     with rasterio.open(dataset.name, driver="GTiff", overview_level=0) as overview:
@@ -237,7 +237,7 @@ def epsg_of(dataset: DatasetReader) -> int | None:
 
 
 def is_usable(epsg: int | None) -> bool:
-    """Tell whether a CRS has an EPSG code and is one of two axes on the Earth."""
+    """Return whether a CRS has an EPSG code and two axes, geographic or projected."""
     if epsg is None:
         return False
     crs = CRS.from_epsg(epsg)
@@ -245,7 +245,7 @@ def is_usable(epsg: int | None) -> bool:
 
 
 def grid_fault(transform: Affine) -> str:
-    """Return in words why pixels are not square, within a millionth, with rows from north to south; else nothing."""
+    """Return in words why pixels are not square, within a millionth, with rows from north to south; else empty."""
     width, height = transform.a, -transform.e
     if transform.b or transform.d:
         return "its pixels are not square, north up: the grid is rotated; gdalwarp makes it straight"
@@ -261,7 +261,7 @@ _Key = tuple[str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A raster, or one of its overviews, that one thread reads at a time, and the version of its file."""
+    """An open raster or overview, read by one thread at a time, and the version of its file."""
 
     dataset: DatasetReader
     version: Version
@@ -278,10 +278,10 @@ class OpenRasters:
 
     @contextmanager
     def reading(self, source: Path, check: Callable[[DatasetReader], None], overview: int | None) -> Iterator[Opened]:
-        """Yield the raster, or an overview by its index; `check` raises BrokenSource for one that is no such raster.
+        """Yield the raster, or an overview by its index; `check` raises BrokenSource for an unsuitable raster.
 
-        Raises BrokenSource, also for what a read finds, and where the file is overwritten meanwhile. One that is
-        replaced by another file of its name is read to the end.
+        Raises BrokenSource, also for errors while it is read, and if the file is overwritten meanwhile. A file that is
+        replaced by another of its name is read to the end.
         """
         key, version = (str(source), overview), version_of(source, BESIDE)
         opened = self._take(key, version)
@@ -323,7 +323,7 @@ class OpenRasters:
                     del self._idle[eldest]
 
     def close(self) -> None:
-        """Close all that nobody reads."""
+        """Close all that are not being read."""
         with self._lock:
             for opened in (each for idle in self._idle.values() for each in idle):
                 opened.dataset.close()
@@ -349,7 +349,7 @@ def _close(opened: Opened | None) -> None:
 
 
 def _refuse_overwritten(source: Path, version: Version) -> None:
-    """Raise BrokenSource for the same file with another content."""
+    """Raise BrokenSource if the content of the file has changed."""
     now = version_of(source, BESIDE)
     if now != version and now[0][:2] == version[0][:2]:
         raise BrokenSource(f"{source.name} was written to while it was read")

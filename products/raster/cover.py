@@ -8,7 +8,7 @@ from products.raster.cut import Cut, Tile, open_cut
 
 
 def has_data(source: Path, area: Area) -> bool:
-    """Tell whether any pixel with data has its centre in the area; ends at the first. Raises BrokenSource."""
+    """Return whether any pixel with data has its centre in the area; stops at the first. Raises BrokenSource."""
     with open_cut(source, area) as cut:
         return cut is not None and _has_data(cut, cut.top)
 

@@ -1,4 +1,4 @@
-"""Which pixels of a raster an area takes: those whose centre lies inside, found by quarters, empty blocks skipped."""
+"""The pixels of a raster with their centre in an area, found by quarters; empty blocks are skipped."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +26,14 @@ from products.raster.tiff import TILE
 from products.whole import version_of
 
 _FEW = 64
-"""Blocks that are read rather than looked for in an overview: to open it costs as much."""
+"""Number of blocks up to which no overview is opened to find empty ones, as opening costs as much as reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One tile of a pyramid over the cut: at `level` n its pixels are 2**n times as wide as those of the raster.
 
-    `part` is what of the area lies in it; `share` is the fraction of all the work that is below it.
+    `part` is the part of the area in it; `share` is its fraction of the whole work.
     """
 
     level: int
@@ -45,9 +45,9 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An area in a raster: `window` holds it tightly, `stored[row, column]` tells which blocks may have data.
+    """An area in a raster: `window` bounds it, `stored[row, column]` is whether a block may have data.
 
-    `blocks` are those of the raster, where they can be taken as they are stored.
+    `blocks` are those of the raster, if they can be copied as they are stored.
     """
 
     dataset: DatasetReader
@@ -69,12 +69,12 @@ class Cut:
 
     @property
     def top(self) -> Tile:
-        """The tile that holds all."""
+        """The tile that contains the whole area."""
         level, part = top_level(self.window.width, self.window.height), Part.of(self.geometry)
         return Tile(level, 0, 0, part.within(self.box(level, 0, 0)) or part)
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
-        """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
+        """Yield the quarters of a tile, a level lower, with a part of the area and blocks that may have data."""
         found = []
         for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
             count = self.stored_in(tile.level - 1, column, row)
@@ -100,7 +100,7 @@ class Cut:
         return pixels
 
     def aligned(self, side: int) -> Self:
-        """Return the cut with a window that begins at a corner of squares of so many pixels of the raster."""
+        """Return the cut with a window that begins at a corner of squares of this side in pixels."""
         window, block = self.window, self.grid.block
         left, top = int(window.col_off) // side * side, int(window.row_off) // side * side
         more = (int(window.row_off) // block - top // block, 0), (int(window.col_off) // block - left // block, 0)
@@ -113,7 +113,7 @@ class Cut:
         return Window(self.window.col_off + left, self.window.row_off + top, width, height)
 
     def box(self, level: int, column: int, row: int) -> Bounds:
-        """Return what a tile covers of the raster, in its CRS."""
+        """Return the box of a tile in the raster's CRS."""
         side = TILE << level
         left, top = self.window.col_off + column * side, self.window.row_off + row * side
         west, north = self.grid.transform @ (left, top)
@@ -131,13 +131,13 @@ class Cut:
 
 
 def top_level(width: float, height: float) -> int:
-    """Return the level on which one tile holds so many pixels of level 0."""
+    """Return the level on which one tile contains so many pixels of level 0."""
     return max(0, (int(max(width, height)) - 1).bit_length() - TILE.bit_length() + 1)
 
 
 @contextmanager
 def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
-    """Yield the area's cut of a raster, None where they do not meet. Raises BrokenSource, InvalidArea."""
+    """Yield the area's cut of a raster, None if they do not intersect. Raises BrokenSource, InvalidArea."""
     version = version_of(source, ())
     with open_cog(source) as dataset, open_blocks(dataset, version) as blocks:
         grid = grid_of(dataset)
@@ -150,7 +150,7 @@ def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
 
 
 def on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
-    """Return an area where the raster has it: one of degrees may go on beyond 180, or begin at 0."""
+    """Return an area in the range of the raster: a raster in degrees may continue beyond 180, or begin at 0."""
     moves = [] if geometry.is_empty else turns(geometry.bounds, grid.bounds, grid.epsg)
     if moves in ([], [0]):
         return geometry
@@ -161,10 +161,10 @@ def on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
 def stored_blocks(
     dataset: DatasetReader, grid: Grid, window: Window, blocks: StoredBlocks | None = None
 ) -> NDArray[np.bool_]:
-    """Return which blocks that the window touches may have data.
+    """Return which blocks of the window may have data.
 
-    One that a sparse file leaves out has none, unless the file says no value for that: then it is 0. Nor has one whose
-    overview is empty: the mode ignores no data.
+    A block that a sparse file omits has none, unless the file declares no nodata value: then it is 0. A block with an
+    empty overview has none either, as the mode ignores no data.
     """
     left, right = int(window.col_off) // grid.block, -(-int(window.col_off + window.width) // grid.block)
     top, bottom = int(window.row_off) // grid.block, -(-int(window.row_off + window.height) // grid.block)
@@ -195,7 +195,7 @@ def _is_exact(grid: Grid, factor: int) -> bool:
 
 
 def _filled(overview: DatasetReader, top: int, left: int, columns: int, side: int) -> NDArray[np.bool_]:
-    """Return which of a row of blocks have data in an overview, in which each block is `side` pixels wide."""
+    """Return which blocks of a row have data in an overview, in which each block is `side` pixels wide."""
     pixels = np.full((side, columns * side), NODATA, np.uint8)
     height, width = min(side, overview.height - top), min(columns * side, overview.width - left)
     pixels[:height, :width] = read_classes(overview, Window(left, top, width, height))

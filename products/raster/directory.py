@@ -1,4 +1,4 @@
-"""The directories of a GeoTIFF: where in the file the compressed blocks of a raster and of its overviews lie."""
+"""The directories of a GeoTIFF: the positions of the compressed blocks of a raster and its overviews in the file."""
 
 import os
 import struct
@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HEADERS = {42: (4, "I", "H", 12, 4), 43: (8, "Q", "Q", 20, 8)}
-"""By version of TIFF: where the first offset is, letters of offsets and counts, sizes of a field and of a value."""
+"""By version of TIFF: position of the first offset, letters of offsets and counts, sizes of a field and of a value."""
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _MOST = 64
-"""Directories, and fields of one, that are read: a raster has an overview for each power of two, and twenty fields."""
+"""Maximum directories, and fields of one: a raster has an overview for each power of two, and twenty fields."""
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _ORDER, _SAMPLES = 256, 257, 258, 259, 266, 277
 _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _SIZES, _SUBFILE, _FORMAT = 317, 322, 323, 324, 325, 254, 339
 _DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _ORDER: 1, _SAMPLES: 1, _PREDICTOR: 1, _SUBFILE: 0, _FORMAT: 1}
 _PLAIN = {_BITS: {8}, _COMPRESSION: {8, 32946}, _ORDER: {1}, _SAMPLES: {1}, _PREDICTOR: {1}, _FORMAT: {1}}
-"""What the fields of a directory say whose blocks are zlib streams of a byte a pixel."""
+"""The fields of a directory whose blocks are zlib streams of a byte per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDirectory:
-    """A raster or an overview whose square blocks are zlib streams of a byte a pixel; `block` is their side in pixels.
+    """A raster or overview whose square blocks are zlib streams of a byte per pixel; `block` is their side in pixels.
 
-    `offsets` and `sizes` have a row for each row of blocks; 0 is a block that the file leaves out.
+    `offsets` and `sizes` have a row for each row of blocks; 0 is an omitted block.
     """
 
     width: int
@@ -38,7 +38,7 @@ class ImageDirectory:
 
 
 class _Field(NamedTuple):
-    """The type of a field's values by `struct`'s letter, how many there are, and where they are."""
+    """The type of a field's values by `struct`'s letter, their number and their position."""
 
     letter: str
     length: int
@@ -46,11 +46,11 @@ class _Field(NamedTuple):
 
 
 class _UnknownLayoutError(ValueError):
-    """The file is no TIFF of the kind that is read here; GDAL may know it."""
+    """The file is not a TIFF that is read here; GDAL may support it."""
 
 
 def read_directories(descriptor: int) -> Iterator[ImageDirectory]:
-    """Yield the directories from the first on, up to one that is not as `ImageDirectory` says."""
+    """Yield the directories from the first on, up to one that `ImageDirectory` does not describe."""
     with suppress(_UnknownLayoutError):
         yield from _directories(descriptor)
 
@@ -73,7 +73,7 @@ def _directories(descriptor: int) -> Iterator[ImageDirectory]:
 
 
 def _fields(descriptor: int, at: int, order: str, version: int) -> tuple[Mapping[int, _Field], int]:
-    """Return the fields of the directory at an offset by how many there are, and where the next directory is."""
+    """Return the fields of the directory at an offset by their number, and the position of the next directory."""
     _, offset, counter, size, room = _HEADERS[version]
     head = struct.calcsize(counter)
     (count,) = struct.unpack(f"{order}{counter}", _read(descriptor, head, at))
@@ -111,7 +111,7 @@ def _directory(descriptor: int, fields: Mapping[int, _Field], order: str) -> Ima
 
 
 def _array(descriptor: int, field: _Field, order: str, count: int) -> NDArray[np.uint64]:
-    """Return the values of a field, which has to have so many."""
+    """Return the values of a field, which must have this number."""
     kind = np.dtype(f"{order}{field.letter}")
     if field.length != count:
         raise _UnknownLayoutError
@@ -119,7 +119,7 @@ def _array(descriptor: int, field: _Field, order: str, count: int) -> NDArray[np
 
 
 def _read(descriptor: int, size: int, at: int) -> bytes:
-    """Return so many bytes; what a broken file says of them is compared with its length first."""
+    """Return this number of bytes, after a comparison with the length of the file, which may be broken."""
     if at + size > os.fstat(descriptor).st_size:
         raise _UnknownLayoutError
     return os.pread(descriptor, size, at)

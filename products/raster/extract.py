@@ -24,12 +24,12 @@ from products.raster.warp import Warp
 from products.vector.style import legend
 
 _READ, _CUT = 0.1, 0.95
-"""The shares after which it is known where there is something to cut, and after which it is cut."""
+"""The shares of the progress after which the blocks to cut are known, and after which they are cut."""
 _HALF = TILE // 2
 _OFTEN = 16
-"""Values that are looked for in each tile first: to count them all takes seven times as long."""
+"""Number of values that are counted first in each tile: counting all takes seven times as long."""
 _EMPTY = 8
-"""The part of a side that may be empty so that blocks can be copied: an eighth."""
+"""The part of a side that may be empty so that blocks can be copied: one in this number."""
 READING = "Reading the raster"
 NOTHING = "The product has no data inside the area."
 
@@ -38,8 +38,8 @@ NOTHING = "The product has no data inside the area."
 class Extraction:
     """A running extraction: its progress within its share of the work, and the pixels counted by value.
 
-    `source` are the tiles as the raster has them: what lies wholly in the area is taken from there, copied where it is
-    stored in the same blocks.
+    `source` are the stored tiles of the raster: tiles inside the area are taken from there, copied if the blocks are
+    the same.
     """
 
     cut: Cut | Warp
@@ -61,7 +61,7 @@ class Extraction:
         return pixels
 
     def _source_of(self, tile: Tile, level: int) -> BlockTiles | None:
-        """Return the source if all of a tile is taken from it, and it has the level."""
+        """Return the source if the whole tile is taken from it, and it has the level."""
         return self.source if self.source and tile.part.whole and self.source.has(level) else None
 
     def _cut(self, tile: Tile) -> Pixels | None:
@@ -96,7 +96,7 @@ class Extraction:
         return None if pixels is None else halve(pixels)
 
     def _take(self, tile: Tile, source: BlockTiles) -> None:
-        """Put a tile that lies wholly in the area, and all below it, into the pyramid: of the source all are known."""
+        """Put a tile inside the area, and all tiles below it, into the pyramid, from the source."""
         for level in range(tile.level, -1, -1):
             times = 1 << tile.level - level
             columns, rows = (
@@ -113,7 +113,7 @@ class Extraction:
                 self._take_one(key, blocks.get(key), source, tile.share / len(found))
 
     def _take_one(self, key: Key, block: TileBytes | None, source: BlockTiles, share: float) -> None:
-        """Put a tile with data into the pyramid: as the block that it is, else as pixels."""
+        """Put a tile with data into the pyramid: as a compressed block if possible, else as pixels."""
         level, row, column = key
         pixels = source.read(level, column, row)
         has_data = (pixels != NODATA).any() if level else self._count(pixels, share)[:NODATA].any()
@@ -128,8 +128,8 @@ def extract_raster(
 ) -> tuple[Path, ...]:
     """Write the raster inside the area: `{name}.tif`, a Cloud-Optimized GeoTIFF, and the files beside it.
 
-    A pixel belongs to the area when its centre does; outside it is 255. Holds a few tiles at a time, reads no empty
-    block, and copies those that lie wholly in the area where `on_blocks` lets them be tiles. Raises NothingInside,
+    A pixel belongs to the area if its centre does; outside it is 255. It stores a few tiles at a time, reads no empty
+    block, and copies blocks inside the area if `on_blocks` aligns the tiles with them. Raises NothingInside,
     BrokenSource, InvalidArea.
     """
     image = folder / f"{name}.tif"
@@ -154,8 +154,8 @@ def extract_raster(
 def on_blocks(cut: Cut) -> Cut:
     """Return the cut with a window that begins at a corner of the raster's blocks, and of those of some overviews.
 
-    So their compressed blocks can be copied. At most an eighth of a side is empty for that: of less than 4,096 pixels
-    there is nothing to gain.
+    So their compressed blocks can be copied. At most an eighth of a side is empty for that; a side of less than 4,096
+    pixels gains nothing.
     """
     side = int(min(cut.window.width, cut.window.height)) // _EMPTY
     if cut.blocks is None or side < TILE:
@@ -170,7 +170,7 @@ def _tiles_of(cut: Cut) -> BlockTiles | None:
 def write_sidecars(
     folder: Path, name: str, transform: Affine, counts: NDArray[np.int64], classes: Classes
 ) -> list[Path]:
-    """Write the files that stand beside a raster; `counts` are its pixels by value, those without data included."""
+    """Write the files beside a raster; `counts` are its pixels by value, including no data."""
     paths = []
     for suffix, content in _sidecars(transform, [*counts[:NODATA].tolist(), 0], classes).items():
         paths.append(folder / f"{name}.{suffix}")

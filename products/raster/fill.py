@@ -1,4 +1,4 @@
-"""Which pixels an outline holds, those whose centre lies inside: linear in its edges and the pixels that they cross."""
+"""The pixels with their centre in an outline, in time linear in its edges and the pixels that they cross."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from products.operation import Bounds
 from products.outline import Polygonal
 
 _LEVEL = 32
-"""Places on the heights of an edge, on average, up to which all of these are compared with it."""
+"""Average number of points at the heights of an edge up to which all of them are compared with it."""
 _CHUNK = 32_768
-"""Rows or columns crossed by edges that are looked at together, about: their arrays fit into a processor's cache."""
+"""Approximate number of crossed rows or columns per step: their arrays fit into a processor's cache."""
 
 _ONE = np.uint8(1)
 _WORD = 64
@@ -29,10 +29,10 @@ _Crossed = tuple[_Places, _Places, _Places, _Places]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of an outline lies in a box: its edges there, and at which heights what lies left of the box changes sides.
+    """The part of an outline in a box: its edges there, and the heights at which the left of the box changes sides.
 
-    `x` and `y` are those of each edge's lower end, then of its upper one. A pixel whose centre lies on an edge belongs
-    to what is right of it, and to what is below it, so that areas that share an edge share no pixel.
+    `x` and `y` are those of each edge's lower end, then of its upper one. A pixel with its centre on an edge belongs to
+    the right of it or below it, so that areas with a common edge have no common pixel.
     """
 
     x: _Numbers
@@ -47,11 +47,11 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """All of the box lies in the outline."""
+        """Whether the whole box is in the outline."""
         return not self.x.size and self.left.tolist() == [np.inf]
 
     def within(self, box: Bounds) -> Self | None:
-        """Return what of the part lies in a box inside of its own, None where nothing does."""
+        """Return the part in a smaller box, or None."""
         west, south, east, north = box
         near = np.flatnonzero((self.y[1] > south) & (self.y[0] < north))
         part = self
@@ -75,7 +75,7 @@ class Part:
         return type(self)(x, y, np.full(1, np.inf)) if holds else None
 
     def holds(self, points: _Numbers) -> NDArray[np.bool_]:
-        """Say which places belong to the outline: what of it is near some of them, and so on, until both are few."""
+        """Return which points are in the outline: both are divided until a part of each is small."""
         found = np.zeros(len(points), bool)
         waiting: list[tuple[Part, NDArray[np.intp]]] = [(self, np.arange(len(points)))] if len(points) else []
         while waiting:
@@ -95,9 +95,9 @@ class Part:
         return found
 
     def _hold(self, points: _Numbers) -> NDArray[np.bool_] | None:
-        """Compare each edge with the places on its heights: inside is what has an odd number of edges left of it.
+        """Compare each edge with the points at its heights: inside are those with an odd number of edges to the left.
 
-        Return None where there are more of these than is worth it.
+        Return None if there are too many comparisons.
         """
         order = np.argsort(points[:, 1])
         x, y = points[order].T
@@ -118,7 +118,7 @@ class Part:
         return odd
 
     def _at(self, edge: NDArray[np.intp], y: _Numbers) -> _Numbers:
-        """Return where edges are at heights."""
+        """Return the x of edges at heights."""
         x, ends = self.x[:, edge], self.y[:, edge]
         at: _Numbers = x[0] + (y - ends[0]) / (ends[1] - ends[0]) * (x[1] - x[0])
         return at
@@ -135,13 +135,13 @@ class Part:
             np.add.at(toggles, row * side + column, _ONE)
         for row, column, *_ in lines.turns():
             np.add.at(turns, row * side + column, _ONE)
-        turns[1:] += turns[:-1]  # a turn from a column to the next one is a change of both
+        turns[1:] += turns[:-1]  # an edge that moves from a column to the next changes both
         for row, column in ((lines.upper, lines.first), (lines.lower, lines.last)):
             np.add.at(turns, (row * side + column)[lines.steep], _ONE)
         changes = np.clip(_row(self.left, transform), 0, height).astype(np.int64)
         np.add.at(turns, changes * side, _ONE)
         odd = _words(toggles, side) ^ np.bitwise_xor.accumulate(_words(turns, side))[:height]
-        for shift in _SHIFTS:  # each bit becomes that of all up to it: in its word, then in its row
+        for shift in _SHIFTS:  # each bit becomes the parity of all bits up to it: in its word, then in its row
             odd ^= odd << shift
         before = np.bitwise_xor.accumulate(odd[:, :-1] >> _LAST, axis=1)
         odd[:, 1:] ^= np.negative(before)
@@ -149,13 +149,13 @@ class Part:
 
 
 def _words(table: NDArray[np.uint8], side: int) -> NDArray[np.uint64]:
-    """Return whether numbers are odd as bits, 64 columns a word, the first one the lowest."""
+    """Return whether numbers are odd as bits, 64 columns per word, the first one the lowest."""
     table &= _ONE
     return np.packbits(table, bitorder="little").view("<u8").reshape(-1, side // _WORD)
 
 
 def centres_inside(geometry: Polygonal, transform: Affine) -> int:
-    """Return how many pixels of an endless grid have their centre inside: on each row those left of an edge, signed."""
+    """Return how many pixels of an infinite grid have their centre inside: a signed sum of those left of edges."""
     x, y, falls = _edges(shapely.orient_polygons(geometry))
     signs = np.where(falls, -1, 1)
     lines = _Lines.of(x, y, transform, None)
@@ -171,9 +171,9 @@ def centres_inside(geometry: Polygonal, transform: Affine) -> int:
 
 
 def _edges(geometry: Polygonal) -> tuple[_Numbers, _Numbers, NDArray[np.bool_]]:
-    """Return x and y of the lower and the upper ends of all edges that are not level, and which of them fall.
+    """Return x and y of the lower and upper ends of all edges that are not horizontal, and which of them fall.
 
-    Those that rise come first, then those that fall, last ones first: where one ends, mostly the next begins.
+    Rising edges are first, then falling ones in reverse, so that mostly one begins at the end of the one before.
     """
     points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
     x, y = points.T
@@ -184,7 +184,7 @@ def _edges(geometry: Polygonal) -> tuple[_Numbers, _Numbers, NDArray[np.bool_]]:
 
 
 def _odd(heights: _Numbers) -> _Numbers:
-    """Return the heights that are there an odd number of times: where one edge ends at the next no side changes."""
+    """Return the heights that occur an odd number of times: where one edge continues another, no side changes."""
     found, counts = np.unique(heights, return_counts=True)
     odd: _Numbers = found[counts % 2 == 1]
     return odd
@@ -199,9 +199,8 @@ def _row(y: _Numbers, transform: Affine) -> _Numbers:
 class _Lines:
     """Edges in a grid, in rows and columns from the centre of its first pixel: their upper ends, and slopes by rows.
 
-    Each crosses the rows from `upper` to before `lower`. The first column whose centre is not left of it is `first` on
-    the first of them and `last` on the last, and between them only rises or only falls. Steep lines cross more rows
-    than columns.
+    Each crosses the rows from `upper` to before `lower`. The first column with its centre not left of it is `first` on
+    the first row and `last` on the last, and is monotonic between them. Steep lines cross more rows than columns.
     """
 
     column: _Numbers
@@ -217,7 +216,7 @@ class _Lines:
 
     @classmethod
     def of(cls, x: _Numbers, y: _Numbers, transform: Affine, shape: tuple[int, int] | None) -> Self:
-        """Return what of edges lies on the rows of a grid, or of an endless one, and in its columns or beside them."""
+        """Return the edges on the rows of a grid, or of an infinite one, in its columns or beside them."""
         lower, upper = _row(y, transform)
         height, most = shape or (np.inf, np.inf)
         if shape:
@@ -232,9 +231,9 @@ class _Lines:
         return cls(columns[1], rows[1], slope, upper, lower, first, last, number, steep, most)
 
     def rows(self) -> Iterator[_Crossed]:
-        """Yield rows that lines cross that are not steep, and on each the first column that is not left of the line.
+        """Yield the rows that lines cross which are not steep, and on each the first column not left of the line.
 
-        Then which lines these are, and from where on each one's rows are.
+        Also the numbers of these lines, and the index of each line's first row.
         """
         for some, counts, begins in _chunks(np.flatnonzero(~self.steep), self.lower - self.upper):
             begin_x, begin_y, slope = (np.repeat(each[some], counts) for each in (self.column, self.row, self.slope))
@@ -242,9 +241,9 @@ class _Lines:
             yield row, _column(begin_x + (row - begin_y) * slope, self.most), some, begins
 
     def turns(self) -> Iterator[_Crossed]:
-        """Yield the rows on which steep lines come to the other side of a column's centre, and that column.
+        """Yield the rows on which steep lines cross to the other side of a column's centre, and that column.
 
-        Then which lines these are, and from where on each one's columns are.
+        Also the numbers of these lines, and the index of each line's first column.
         """
         crossed, steep = self.last - self.first, np.flatnonzero(self.steep)
         for sign in (1, -1):
@@ -261,19 +260,19 @@ class _Lines:
 
 
 def _spread(first: _Places, counts: _Places, begins: _Places) -> _Places:
-    """Return so many numbers for each line, from the first one on."""
+    """Return consecutive numbers for each line: how many, from its first one on."""
     numbers: _Places = np.arange(begins[-1] + counts[-1]) + np.repeat(first - begins, counts)
     return numbers
 
 
 def _column(place: _Numbers, most: float) -> _Places:
-    """Return the first column whose centre is not left of places, of those that there are, or the one after them."""
+    """Return the first column of the grid whose centre is not left of points, or the one after the last."""
     column: _Places = (np.clip(np.ceil(place), 0, most) if np.isfinite(most) else np.ceil(place)).astype(np.int64)
     return column
 
 
 def _chunks(lines: NDArray[np.intp], counts: _Places) -> Iterator[tuple[_Places, _Places, _Places]]:
-    """Yield lines that count more than nothing, some after the others, how much, and how much those before them do."""
+    """Yield batches of lines with a count above 0, their counts, and the sum of the counts before them."""
     lines = lines[counts[lines] > 0]
     total = counts[lines].cumsum()
     ends = np.searchsorted(total, np.arange(_CHUNK, total[-1] if len(total) else 0, _CHUNK)) + 1

@@ -1,4 +1,4 @@
-"""Pixels as a GeoTIFF of any type and number of bands, written tile by tile: its head stands before the tiles."""
+"""Pixels as a GeoTIFF of any type and number of bands, written tile by tile, with its header before the tiles."""
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,11 @@ from products.classes import NODATA, Classes
 Values = NDArray[Any]
 """Of shape (bands, rows, columns)."""
 _LEVEL = 1
-"""Of ISA-L's deflate: a sixteenth of the time of zlib's level 6, at one and a half times the bytes."""
+"""The level of ISA-L's deflate: a sixteenth of the time of zlib's level 6, at one and a half times the bytes."""
 _SMALL, _LARGE = 256, 512
-"""Sides of a tile: of an answer that fits into one or few, and of larger ones."""
+"""Sides of a tile: of an answer of one or few tiles, and of larger answers."""
 _STRIP = 65_536
-"""Bytes of a strip: an answer narrower than a tile has strips, as a single row would be filled up to many times it."""
+"""Bytes of a strip: an answer narrower than a tile has strips, as padding would multiply a single row."""
 _DEFLATE, _PALETTE, _RGB, _GREY = 8, 3, 2, 1
 _KINDS = {"u": 1, "i": 2, "f": 3}
 _TYPES = {"s": 2, "H": 3, "I": 4, "d": 12}
@@ -34,9 +34,9 @@ _COLOURS = 3
 
 @dataclass(frozen=True, slots=True)
 class GeoTiff:
-    """What a GeoTIFF is: size, type and place of its pixels, the value of no data, and the names of its bands.
+    """The properties of a GeoTIFF: size, type and position of its pixels, the nodata value, and the names of its bands.
 
-    With `classes` it has their colours: of one band of bytes.
+    With `classes`, for one band of bytes, it has their colours.
     """
 
     size: tuple[int, int]
@@ -58,12 +58,12 @@ class GeoTiff:
 
     @property
     def is_tiled(self) -> bool:
-        """Whether it has tiles, not strips."""
+        """Whether it has tiles instead of strips."""
         return min(self.size) >= _SMALL
 
 
 class _Tag(NamedTuple):
-    """A field of the directory: its number, the type of its values by `struct`'s letter, and they as bytes."""
+    """A field of the directory: its number, the type of its values by `struct`'s letter, and its values as bytes."""
 
     number: int
     letter: str
@@ -71,16 +71,16 @@ class _Tag(NamedTuple):
 
 
 def geotiff(tiff: GeoTiff, rows: Callable[[int, int], Values]) -> bytes:
-    """Return what `write_geotiff` writes."""
+    """Return the bytes that `write_geotiff` writes."""
     content = BytesIO()
     write_geotiff(content, tiff, rows)
     return content.getvalue()
 
 
 def write_geotiff(target: IO[bytes], tiff: GeoTiff, rows: Callable[[int, int], Values]) -> None:
-    """Write the file; `rows` returns the pixels of the rows from one up to, but without, another.
+    """Write the file; `rows` returns the pixels of the rows from one up to, but excluding, another.
 
-    A row of tiles is in memory at a time. Raises OSError, and what `rows` does.
+    One row of tiles is in memory at a time. Raises OSError, and the errors of `rows`.
     """
     (width, height), (across, down) = tiff.size, tiff.block
     count = -(-width // across) * -(-height // down)
@@ -110,7 +110,7 @@ def write_geotiff(target: IO[bytes], tiff: GeoTiff, rows: Callable[[int, int], V
 
 
 def _tiles(values: Values, tiff: GeoTiff) -> Iterator[Values]:
-    """Yield the tiles of a row of them, of shape (rows, columns, bands), the last ones filled up."""
+    """Yield the tiles of a row, of shape (rows, columns, bands), the last ones padded."""
     across, down = tiff.block
     for left in range(0, values.shape[2], across):
         part = np.moveaxis(values[:, :, left : left + across], 0, 2)
@@ -122,7 +122,7 @@ def _tiles(values: Values, tiff: GeoTiff) -> Iterator[Values]:
 
 
 def _predicted(tile: Values, dtype: np.dtype[Any]) -> Values:
-    """Return what is compressed: differences of whole numbers of several bytes, and of the bytes of floats."""
+    """Return the input of the compression: differences of integers of several bytes, and of the bytes of floats."""
     match _predictor(dtype):
         case 2:
             differences = tile.copy()
@@ -191,7 +191,7 @@ def _image_tags(tiff: GeoTiff, offsets: NDArray[np.uint32], sizes: NDArray[np.ui
 
 @lru_cache(_KNOWN)
 def _metadata(bands: tuple[str, ...], classes: Classes) -> bytes:
-    """Return GDAL's metadata: the name of each band, and of each class what its value means; it is escaped twice."""
+    """Return GDAL's metadata, escaped twice: the name of each band, and the name of each class by value."""
     names = "".join(
         f'<Item name="DESCRIPTION" sample="{number}" role="description">{escape(escape(name))}</Item>'
         for number, name in enumerate(bands)

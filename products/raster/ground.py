@@ -1,4 +1,4 @@
-"""How much of the ellipsoid pixels and polygons of a CRS cover."""
+"""The area on the ellipsoid of pixels and polygons of a CRS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ from products.vector.blob import Geometries
 
 _CELLS = 16
 _CHORD = 1_000
-"""Metres between two points of an edge that is put into another projection."""
+"""Metres between two points of an edge that is transformed to another projection."""
 _BASE = 100_000
-"""Units of a Mercator projection in which its longitudes are measured."""
+"""Units of a Mercator projection over which its scale of longitudes is measured."""
 _ELLIPSOID = Geod(ellps="GRS80")
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The square metres of the ellipsoid that pixels in a CRS cover."""
+    """The square metres on the ellipsoid of pixels in a CRS."""
 
     crs: CRS
     equal: bool = field(init=False)
-    """A pixel of a certain size covers the same everywhere."""
+    """Whether a pixel of some size covers the same area everywhere."""
 
     def __post_init__(self) -> None:
         operation = self.crs.coordinate_operation
@@ -37,9 +37,9 @@ class Ground:
         object.__setattr__(self, "equal", "Equal Area" in method and "Spherical" not in method)
 
     def square_metres(self, transform: Affine) -> NDArray[np.float64]:
-        """Return them for each of 512 x 512 pixels; where all are equal an array of one.
+        """Return them for each of 512 x 512 pixels; if all are equal, an array of one.
 
-        Between nodes 32 pixels apart they are interpolated.
+        They are interpolated between nodes 32 pixels apart.
         """
         if self.equal:
             unit = self.crs.axis_info[0].unit_conversion_factor
@@ -50,10 +50,10 @@ class Ground:
         return interpolated
 
     def areas(self, polygons: Geometries) -> NDArray[np.float64]:
-        """Return the square metres that polygons cover whose edges are straight in the CRS.
+        """Return the square metres of polygons whose edges are straight in the CRS.
 
-        Where a CRS keeps no areas, they are put into a projection that does: of longitude and latitude where the edges
-        of pixels follow these, else round the middle of all, with a point a kilometre.
+        If the CRS is not equal-area, they are projected to one that is: a cylindrical one if the edges of pixels follow
+        longitude and latitude, else one around the middle of all, with a point per kilometre.
         """
         unit = self.crs.axis_info[0].unit_conversion_factor
         if self.equal:
@@ -65,33 +65,33 @@ class Ground:
         return np.asarray(shapely.area(shapely.transform(dense, self._round(_middle(polygons)))))
 
     def _on_cylinder(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return points in the equal-area projection on a cylinder: their longitudes, and the area below each."""
+        """Return points in the cylindrical equal-area projection: their longitudes, and the area below each."""
         ellipsoid = self.crs.get_geod() or _ELLIPSOID
         if self.crs.is_geographic:
             longitude, latitude = points.T * self.crs.axis_info[0].unit_conversion_factor
         else:
             x, y = points.T
             begin, end = self._radians(x[0] + np.array([0, _BASE]), y[[0, 0]])[0]
-            longitude = (end - begin) % (2 * np.pi) * (x - x[0]) / _BASE  # they go on beyond the antimeridian
+            longitude = (end - begin) % (2 * np.pi) * (x - x[0]) / _BASE  # they continue beyond the antimeridian
             latitude = self._radians(x, y)[1]
         return np.column_stack([longitude, square_metres_below(latitude, ellipsoid)])
 
     def _round(self, middle: tuple[float, float]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        """Return what puts points into the equal-area projection round a place."""
+        """Return the transformation of points to the equal-area projection around a point."""
         ellipsoid = self.crs.get_geod() or _ELLIPSOID
         longitude, latitude = np.degrees(self._radians(*np.array([middle]).T)).ravel().tolist()
         azimuthal = Proj({"proj": "laea", "lat_0": latitude, "lon_0": longitude, "a": ellipsoid.a, "b": ellipsoid.b})
         return lambda points: np.column_stack(azimuthal(*np.degrees(self._radians(*points.T))))
 
     def _radians(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return longitudes and latitudes, of shape (2, …): some systems are of degrees, some of grads."""
+        """Return longitudes and latitudes, of shape (2, …); a CRS may be in degrees or grads."""
         geodetic = self.crs.geodetic_crs or self.crs
         there = Transformer.from_crs(self.crs, geodetic, always_xy=True).transform(x, y)
         radians: NDArray[np.float64] = np.array(there) * geodetic.axis_info[0].unit_conversion_factor
         return radians
 
     def _at(self, transform: Affine, columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the square metres of pixels round these places: in radians their size, times that of a radian."""
+        """Return the square metres of pixels at these points: their size in square radians times a radian's area."""
 
         def at(right: float, down: float) -> NDArray[np.float64]:
             x = transform.c + transform.a * (columns + right)

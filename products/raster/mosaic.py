@@ -1,4 +1,4 @@
-"""One class raster that is delivered as several GeoTIFFs of one grid, of any tiling and type of numbers."""
+"""A class raster delivered as several GeoTIFFs of one grid, of any tiling and number type."""
 
 import math
 import warnings
@@ -25,7 +25,7 @@ from products.raster.tiff import TILE
 
 _CACHE_MB = 256
 _OFF_GRID = 1e-3
-"""Pixels by which a tile may lie beside the grid of the first."""
+"""Maximum offset of a tile from the grid of the first, in pixels."""
 _MOST_VALUES = 1_000
 _SHOWN = 10
 
@@ -45,7 +45,7 @@ class SourceRaster:
         return Path(self.dataset.name).name
 
     def read(self, window: Window) -> tuple[Pixels, NDArray[Any]]:
-        """Return the classes of a window, 255 for no data, and those values that are no whole number from 0 to 254."""
+        """Return the classes of a window, 255 for no data, and the values that are not integers from 0 to 254."""
         try:
             raw = self.dataset.read(1, window=window)
             missing = self.dataset.read_masks(1, window=window) == 0 if has_mask(self.dataset) else _nan(raw)
@@ -75,7 +75,7 @@ class SourceRaster:
 
 @dataclass(slots=True)
 class Clash:
-    """Where two rasters overlap with different values: how many pixels, and the columns and rows that hold them."""
+    """The overlap of two rasters with different values: the number of pixels, and the bounds of columns and rows."""
 
     pixels: int
     left: int
@@ -86,9 +86,9 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class Mosaic:
-    """Open rasters of one grid; between them there is no data. What is wrong is gathered while it is read.
+    """Open rasters of one grid; between them is no data. Problems are collected while they are read.
 
-    `unfit` counts values that are no class, by file; `clashes` are by the numbers of two parts, the first is seen.
+    `unfit` counts values that are not classes, by file; `clashes` are by the numbers of two parts, the first is used.
     """
 
     parts: tuple[SourceRaster, ...]
@@ -100,7 +100,7 @@ class Mosaic:
     clashes: dict[tuple[int, int], Clash] = field(default_factory=dict)
 
     def read(self, column: int, row: int) -> Pixels:
-        """Return the 512 x 512 pixels of a tile, 255 where nothing is; where rasters overlap the first is seen."""
+        """Return the 512 x 512 pixels of a tile, 255 for no data; of overlapping rasters the first is used."""
         tile = np.full((TILE, TILE), NODATA, np.uint8)
         owners = np.full((TILE, TILE), -1, np.int32)
         for number, part in enumerate(self.parts):
@@ -139,7 +139,7 @@ class Mosaic:
             known.right, known.bottom = max(known.right, right), max(known.bottom, bottom)
 
     def refuse_unfit(self) -> None:
-        """Raise BrokenSource where values were read that are no whole numbers from 0 to 254."""
+        """Raise BrokenSource if values were read that are not integers from 0 to 254."""
         for name, counts in self.unfit.items():
             shown = [
                 f"{value:.10g} ({count} {'pixel' if count == 1 else 'pixels'})"
@@ -152,7 +152,7 @@ class Mosaic:
             )
 
     def remarks(self) -> Iterator[str]:
-        """Yield in words what was converted, and where rasters overlap with different values."""
+        """Yield descriptions of conversions, and of overlaps with different values."""
         kinds: dict[str, list[str]] = {}
         for part in self.parts:
             kinds.setdefault(part.kind, []).append(part.name)
@@ -182,9 +182,9 @@ def _listed(words: Sequence[str]) -> str:
 def open_mosaic(
     sources: Sequence[Path], classes: Classes = (), nodata: Sequence[float] | None = None
 ) -> Iterator[Mosaic]:
-    """Yield the rasters as one; `nodata` are the values that mean no data, in place of those that the files say.
+    """Yield the rasters as one; `nodata` are the values that mean no data, instead of those of the files.
 
-    Raises BrokenSource naming the file that is none, differs from the first, or says that a class is no data.
+    Raises BrokenSource with the file that is no raster, differs from the first, or declares a class as no data.
     """
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS))
@@ -195,7 +195,7 @@ def open_mosaic(
 def _open(source: Path) -> DatasetReader:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it is said below
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it is reported below
             dataset: DatasetReader = rasterio.open(source, driver="GTiff")
         epsg = epsg_of(dataset)
     except (RasterioError, CRSError) as error:
@@ -215,7 +215,7 @@ def _open(source: Path) -> DatasetReader:
 
 
 def _empty(dataset: DatasetReader, classes: Classes, nodata: Sequence[float] | None) -> tuple[float, ...]:
-    """Return the values that mean no data: 255 where neither file nor caller says any. Raises BrokenSource."""
+    """Return the values that mean no data: 255 if neither file nor caller names any. Raises BrokenSource."""
     if nodata is not None:
         return tuple(nodata)
     if dataset.nodata is None:

@@ -1,4 +1,4 @@
-"""The pixels of an open raster in a box of any CRS, each the nearest one of the overview that fits."""
+"""The pixels of an open raster in a box of any CRS, each the nearest one of a suitable overview."""
 
 import math
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from products.raster.cog import Grid, Pixels, turns
 _MAX_ERROR = 0.125
 """Pixels of the overview by which an interpolated position may differ from PROJ's."""
 _CELLS = 4
-"""Cells of the first grid of nodes along a side; PROJ transforms the nodes, the pixels between are interpolated."""
+"""Cells of the first grid of nodes along a side; PROJ transforms the nodes, pixels between them are interpolated."""
 _DENSER = 4
 _HALVES = np.arange(2 * _CELLS + 1) / (2 * _CELLS)
 _BEYOND = 1e9
 _ROUNDING = 1.001
 _MOST_READ = 16_777_216
-"""Pixels of an overview that are read for one picture at most."""
+"""Maximum pixels of an overview that are read for one picture."""
 
 _Floats = NDArray[np.floating[Any]]
 _Axis = tuple[float, float, int]
-"""Where the first pixel begins along an axis, the step to the next one, and how many there are."""
+"""The begin of the first pixel along an axis, the step to the next one, and the number of pixels."""
 
 
 class Blocks(Protocol):
-    """An open raster that is read by windows of its levels, as `RasterBlocks` has them."""
+    """An open raster that is read by windows of its levels, like `RasterBlocks`."""
 
     @property
     def grid(self) -> Grid:
@@ -45,14 +45,14 @@ class Blocks(Protocol):
         """Return the index of the coarsest level that is not coarser than `step` pixels of the raster."""
 
     def window(self, number: int, left: int, top: int, right: int, bottom: int) -> tuple[Pixels, int, int] | None:
-        """Return pixels of a level that hold a window, with the column and row that they begin at; 255 without data."""
+        """Return pixels of a level that contain a window, with their first column and row; 255 without data."""
 
 
 def read_nearest(raster: Blocks, bbox: Bounds, crs: int | str, size: tuple[int, int]) -> Pixels | None:
     """Return exactly the bbox, in its CRS and of `size` (width, height), as `pixels[row, column]`; 255 without data.
 
-    None if the index of the file tells that there is no data: then no block is read. The Earth goes on beyond the
-    antimeridian. Raises BrokenSource, and RequestTooLarge where no overview is coarse enough.
+    None if the index of the file shows that there is no data: then no block is read. The box may cross the
+    antimeridian. Raises BrokenSource, and RequestTooLarge if no overview is coarse enough.
     """
     grid = raster.grid
     try:
@@ -83,13 +83,13 @@ def _read_at(raster: Blocks, bbox: Bounds, crs: int | str, size: tuple[int, int]
 
 
 def _inside(begin: float, step: float, count: int, low: float, high: float) -> tuple[int, int]:
-    """Return which of the pixels along an axis have their centres in an interval: the first, and the one after."""
+    """Return the pixels along an axis with their centres in an interval: the first, and the one after the last."""
     first, last = math.ceil((low - begin) / step - 0.5), math.floor((high - begin) / step - 0.5) + 1
     return min(max(first, 0), count), min(max(last, 0), count)
 
 
 def _gathered(raster: Blocks, crs: int | str, x: _Axis, y: _Axis) -> Pixels | None:
-    """Return the nearest pixels of the columns `x` and rows `y`, None if the file has none there."""
+    """Return the nearest pixels of the columns `x` and rows `y`, None if the file has no data there."""
     nodes, weights, step = _positions(raster.grid, crs, x, y)
     number = raster.level(step * _ROUNDING)
     level = raster.levels[number]
@@ -139,12 +139,12 @@ def _refuse_large(count: float) -> None:
 def _positions(
     grid: Grid, crs: int | str, x: _Axis, y: _Axis
 ) -> tuple[_Floats, tuple[NDArray[np.float32], NDArray[np.float32]] | None, float]:
-    """Return where nodes lie in the raster, their weights for each of the columns and of the rows, and the step.
+    """Return the positions of nodes in the raster, their weights for each column and row, and the step.
 
     The nodes are columns and rows of the raster, of shape (2, nodes down, nodes across); the weights have the shapes
-    (pixels, nodes). The nodes get denser until the middles of their cells are where PROJ has them, or until the centre
-    of each pixel is a node: then there are no weights. The step is the number of the raster's pixels from one pixel to
-    the next in the middle, the geometric mean of both directions.
+    (pixels, nodes). The grid is refined until the middles of its cells agree with PROJ, or until the centre of each
+    pixel is a node: then there are no weights. The step is the number of the raster's pixels from one pixel to the next
+    in the middle, the geometric mean of both directions.
     """
     cells, step = _CELLS, 0.0
     share = _HALVES
@@ -152,7 +152,7 @@ def _positions(
         halves = _nodes(grid, crs, x[0] + x[1] * x[2] * share, y[0] + y[1] * y[2] * share)
         step = step or _step(halves, cells, x[2], y[2])
         nodes, middles = halves[:, ::2, ::2], halves[:, 1::2, 1::2]
-        with np.errstate(invalid="ignore"):  # where there is no place, positions are infinite or undefined
+        with np.errstate(invalid="ignore"):  # points outside of the projection are infinite or undefined
             error = np.abs(
                 (nodes[:, 1:, 1:] + nodes[:, :-1, 1:] + nodes[:, 1:, :-1] + nodes[:, :-1, :-1]) / 4 - middles
             )
@@ -174,7 +174,7 @@ def _step(halves: _Floats, cells: int, columns: int, rows: int) -> float:
 
 
 def _nodes(grid: Grid, crs: int | str, x: _Floats, y: _Floats) -> _Floats:
-    """Return the raster's columns and rows at x and y, of shape (2, len(y), len(x)); not finite where none is."""
+    """Return the raster's columns and rows at x and y, of shape (2, len(y), len(x)); not finite where undefined."""
     nodes = np.empty((2, len(y), len(x)))
     nodes[0], nodes[1] = x, y[:, np.newaxis]
     if crs != grid.epsg:
@@ -191,7 +191,7 @@ def _nodes(grid: Grid, crs: int | str, x: _Floats, y: _Floats) -> _Floats:
 
 @lru_cache(64)
 def _weights(count: int, cells: int) -> NDArray[np.float32]:
-    """Return, for the centre of each of `count` pixels, the weights of the nodes that lie beside it."""
+    """Return, for the centre of each of `count` pixels, the weights of its adjacent nodes."""
     place = (np.arange(count) + 0.5) * cells / count
     cell = np.minimum(place.astype(int), cells - 1)
     weights = np.zeros((count, cells + 1), np.float32)

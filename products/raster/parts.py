@@ -1,4 +1,4 @@
-"""A raster made in parts: branches of its pyramid, each kept as a piece, and the pieces joined to one GeoTIFF."""
+"""A raster made in parts: branches of its pyramid, each stored as a piece, and joined to one GeoTIFF."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,15 +23,15 @@ from products.raster.warp import RESOLUTION, Warp
 from products.whole import whole_file
 
 BLOCKS = 32
-"""Blocks of the source in a part, at least: two seconds of work or three."""
+"""Minimum blocks of the source in a part: two or three seconds of work."""
 
 _ENTRY = np.dtype([("key", "<u4", 3), ("offset", "<u8"), ("size", "<u4")])
-"""What the end of a piece says of each of its tiles."""
+"""The entry of a tile in the index at the end of a piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all pieces of one raster have in common: its upper left corner and its size in pixels."""
+    """The common frame of all pieces of a raster: its upper left corner and its size in pixels."""
 
     west: float
     north: float
@@ -46,7 +46,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class RasterPiece:
-    """What is known of a piece: its frame, the number of tiles in its file, and its pixels counted by value."""
+    """The description of a piece: its frame, the number of tiles in its file, and its pixels by value."""
 
     frame: Frame
     tiles: int
@@ -54,7 +54,7 @@ class RasterPiece:
 
 
 def divide(warp: Warp, most: int) -> Sequence[Sequence[Key]]:
-    """Return parts of about equal work, `most` at most, as the tiles below which all data lie, each in one part."""
+    """Return at most `most` parts of about equal work: the tiles that contain all data, each in one part."""
     count = min(most, math.ceil(np.count_nonzero(warp.stored) / BLOCKS))
     begun, parts = 0.0, []
     for tile in _branches(warp, warp.top, 1 / max(1, 2 * count)):
@@ -76,9 +76,9 @@ def _key(tile: Tile) -> Key:
 
 
 def write_piece(warp: Warp, branches: Sequence[Key] | None, target: Path, *, report: Report) -> RasterPiece:
-    """Write the tiles of these branches, of all where None, with an index behind them; whole or not at all.
+    """Write the tiles of these branches, or of all if None, followed by an index, atomically.
 
-    The pixels are the same however the raster is divided. Holds a few tiles at a time.
+    The pixels do not depend on the division of the raster. It stores a few tiles at a time.
     """
     frame = _frame(warp)
     with whole_file(target) as part, part.open("w+b") as file:
@@ -93,7 +93,7 @@ def write_piece(warp: Warp, branches: Sequence[Key] | None, target: Path, *, rep
 
 
 def _chosen(warp: Warp, tile: Tile, branches: set[Key]) -> Iterator[Tile]:
-    """Go down to the branches by the same quarters as who makes all, so that an outline is cut at the same points."""
+    """Go down to the branches by the same quarters as without parts, so that an outline is cut at the same points."""
     if _key(tile) in branches:
         yield tile
     elif any(_is_below(branch, tile) for branch in branches):
@@ -112,7 +112,7 @@ def join_pieces(
 ) -> tuple[Path, ...]:
     """Write the raster of all pieces: the files of `extract_raster`, the tiles copied as they are compressed.
 
-    Raises NothingInside where there is no tile, BrokenPiece where the pieces are not of one raster.
+    Raises NothingInside if there is no tile, BrokenPiece if the pieces are not of one raster.
     """
     if not any(piece.tiles for _, piece in pieces):
         raise NothingInside(NOTHING)
@@ -130,7 +130,7 @@ def join_pieces(
 
 
 def _common_frame(pieces: Sequence[RasterPiece]) -> Frame:
-    """Return the frame; machines whose PROJ knows different operations do not agree on it."""
+    """Return the frame, which differs between machines whose PROJ has different operations."""
     frame = pieces[0].frame
     if any(piece.frame != frame for piece in pieces):
         raise BrokenPiece("the pieces of the raster lie on different grids: the machines that made them differ in PROJ")

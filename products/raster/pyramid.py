@@ -1,4 +1,4 @@
-"""A raster with its overviews, built by tiles from below and written as a Cloud-Optimized GeoTIFF."""
+"""A raster with its overviews, built bottom-up by tiles and written as a Cloud-Optimized GeoTIFF."""
 
 import os
 from collections.abc import Mapping
@@ -45,22 +45,22 @@ class Pyramid:
     _tiles: dict[Key, _Stored] = field(default_factory=dict)
 
     def add(self, level: int, column: int, row: int, pixels: Pixels) -> None:
-        """Keep the 512 x 512 pixels of a tile; one that is never added has no data."""
+        """Store the 512 x 512 pixels of a tile; a tile that is not added has no data."""
         tile = deflate.zlib_compress(pixels, _LEVEL)
         self._tiles[level, row, column] = _Stored(self.scratch, self.scratch.seek(0, os.SEEK_END), len(tile))
         self.scratch.write(tile)
 
     @property
     def tiles(self) -> Mapping[Key, TileBytes]:
-        """Where in its file each tile lies, compressed."""
+        """The position of each compressed tile in its file."""
         return {key: (stored.offset, stored.size) for key, stored in self._tiles.items()}
 
     def adopt(self, file: BinaryIO, tiles: Mapping[Key, TileBytes]) -> None:
-        """Take in tiles of the same raster that are compressed in another file, as they are."""
+        """Add compressed tiles of the same raster from another file."""
         self._tiles.update({key: _Stored(file, *place) for key, place in tiles.items()})
 
     def complete(self) -> None:
-        """Add the overviews that are missing above tiles which are there."""
+        """Add the missing overviews of existing tiles."""
         for level in range(1, self.top + 1):
             above = {(level, row // 2, column // 2) for below, row, column in self._tiles if below == level - 1}
             for _, row, column in sorted(above.difference(self._tiles)):
@@ -98,7 +98,7 @@ class Pyramid:
 def halve(quarters: Pixels) -> Pixels:
     """Return the pixels at half the size: the most frequent value of each 2 x 2, data before no data.
 
-    Of values that are there equally often, it is the one that comes first, by row.
+    Of equally frequent values, the first by row is taken.
     """
     first, second, third, fourth = (
         np.ascontiguousarray(quarters[row::2, column::2]) for row in (0, 1) for column in (0, 1)

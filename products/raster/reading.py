@@ -1,4 +1,4 @@
-"""An area in one raster, or in several on one grid, read by tiles: at full resolution or from an overview."""
+"""An area in one raster, or in several on one grid, read by tiles at full resolution or from an overview."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,16 +21,16 @@ from products.raster.tiff import TILE
 
 _LEVELS = TILE.bit_length()
 _BAND = 262_144
-"""Pixels that are counted together: so many stay in a processor's cache."""
+"""Number of pixels that are counted together: they fit into a processor's cache."""
 _AT_ONCE = 8_000_000
-"""Pixels of a window that may be read at once: fewer steps, in 50 MB."""
+"""Maximum pixels of a window that is read at once, with fewer steps and 50 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What the pixels of a tile are, `all`, and which of them lie in the area, `inside`.
+    """The pixels of a tile, `all`, and a mask of those in the area, `inside`.
 
-    Of several rasters a value is that of the first times 256 plus that of the second.
+    For two rasters, a value is that of the first times 256 plus that of the second.
     """
 
     all: NDArray[np.uint16] | Pixels
@@ -38,11 +38,11 @@ class Codes:
 
     @property
     def values(self) -> NDArray[np.uint16] | Pixels:
-        """Those in the area."""
+        """The pixels in the area."""
         return self.all[self.inside]
 
     def counts(self, size: int, likely: Sequence[int] = ()) -> NDArray[np.int64]:
-        """Return how many pixels in the area have each of `size` values; fast where the `likely` ones are all."""
+        """Return how many pixels in the area have each of `size` values; fast if only the `likely` ones occur."""
         if self.all.dtype != np.uint8:
             return np.bincount(self.values, minlength=size)
         counts = np.zeros(size, np.int64)
@@ -58,9 +58,8 @@ class Codes:
 class Reading:
     """An area to be read from an overview of factor 2**`level`; 0 is full resolution.
 
-    `tiles` are those of that level in which there are area and blocks that may have data, each 512 x 512 pixels of it;
-    or it is one that holds the whole window. The window begins at a corner of a tile, so that each is read as it is
-    stored.
+    `tiles` are those of that level with a part of the area and blocks that may have data, each 512 x 512 pixels of it;
+    or one that contains the whole window. The window begins at a corner of a tile, so that tiles are stored blocks.
     """
 
     cut: Cut
@@ -85,9 +84,9 @@ class Reading:
         return self._codes(self.coarse, self.level, (tile.column * side, tile.row * side, side), tile.part)
 
     def blocks(self) -> Iterator[Tile]:
-        """Yield the tiles of level 0 below those that are read that have area and may have data, in random order.
+        """Yield the tiles of level 0 below the read ones that have area and may have data, in a fixed random order.
 
-        The order is always the same; of each the share is at most that of one among all of them.
+        The share of each is at most that of one among all of them.
         """
         above = {(tile.column, tile.row): tile.part for tile in self.tiles}
         places = self._stored()
@@ -103,7 +102,7 @@ class Reading:
         return [(x, y) for y in range(rows) for x in range(columns) if self.cut.stored_in(0, x, y)]
 
     def read_both(self, block: Tile) -> tuple[Codes, Codes]:
-        """Return a tile of level 0 as the overview has it, and at full resolution."""
+        """Return a tile of level 0 from the overview, and at full resolution."""
         side = TILE >> self.level
         coarse = self._codes(self.coarse, self.level, (block.column * side, block.row * side, side), block.part)
         return coarse, self._codes(self.full, 0, (block.column * TILE, block.row * TILE, TILE), block.part)
@@ -118,7 +117,7 @@ class Reading:
                 (datasets[0].height, top, self.cut.window.height, row),
             )
         )
-        if min(width, height) <= 0:  # an overview of half an odd size, rounded down
+        if min(width, height) <= 0:  # an overview of an odd size, halved and rounded down
             return Codes(np.zeros((0, 0), np.uint8), np.zeros((0, 0), np.bool_))
         transform = self.cut.transform @ Affine.scale(2**level) @ Affine.translation(column, row)
         inside = part.mask(transform, (height, width))
@@ -133,11 +132,11 @@ class Reading:
 
 @contextmanager
 def open_reading(sources: Sequence[Path], area: Area, *, most: int, at_once: bool = False) -> Iterator[Reading | None]:
-    """Yield the area as it is to be read, None where the rasters, which are on one grid, do not meet it.
+    """Yield the area for reading, None if the rasters, which are on one grid, do not intersect it.
 
-    At full resolution where the blocks to be read have `most` pixels together, else the finest overview whose have.
-    With `at_once` a small window of one raster is one tile. Raises BrokenSource, InvalidArea, and RequestTooLarge where
-    there is none.
+    It is read at full resolution if the blocks have at most `most` pixels, else from the finest overview with so few.
+    With `at_once` a small window of one raster is one tile. Raises BrokenSource, InvalidArea, and RequestTooLarge if
+    no overview is coarse enough.
     """
     with ExitStack() as stack:
         cut = stack.enter_context(open_cut(sources[0], area))
@@ -153,7 +152,7 @@ def open_reading(sources: Sequence[Path], area: Area, *, most: int, at_once: boo
 
 
 def _with_all(cut: Cut, others: Sequence[DatasetReader]) -> Cut:
-    """Return the cut with the blocks of the other rasters too."""
+    """Return the cut with the blocks of the other rasters added."""
     stored = cut.stored
     for other in others:
         stored = stored | stored_blocks(other, grid_of(other), cut.window)

@@ -1,4 +1,4 @@
-"""The small files beside a class raster, by which other programs know its place, colours, classes and counts."""
+"""The small files beside a class raster with its position, colours, classes and counts for other programs."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def auxiliary(counts: Counts, classes: Classes) -> str:
 
 
 def _rows(counts: Counts, classes: Classes) -> Iterator[tuple[int, int, str, int, int, int]]:
-    """Yield value, count, name and colour of each value that occurs; without a class: no name, black."""
+    """Yield value, count, name and colour of each value that occurs; a value without a class is unnamed and black."""
     known = by_value(classes)
     for value, count in enumerate(counts):
         if count and (land_cover := known.get(value)):

@@ -1,4 +1,4 @@
-"""How much of an area has which class, and what became of what between two years."""
+"""The classes of an area, and their changes between two years."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,23 +19,23 @@ from products.raster.ground import Ground
 from products.raster.reading import Codes, Reading, open_reading
 
 CHECKED = 64
-"""Blocks in which an overview is compared with full resolution, at most."""
+"""Maximum blocks in which an overview is compared with full resolution."""
 
 _OFTEN = 24
-"""Values that are counted one by one, before others: of one raster those of the classes."""
+"""Values that are counted one by one first: for one raster, those of the classes."""
 _OFF_GRID = 1e-3
-"""Pixels by which those of two years may lie beside each other."""
+"""Maximum offset between the pixels of two years, in pixels."""
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts:
-    """The pixels of an area by value: arrays of 256, at 255 what has no data, also outside of the raster.
+    """The pixels of an area by value: arrays of 256; 255 is no data, also outside of the raster.
 
-    `pixels` are of full resolution, also where they were counted in an `overview` (its factor; 1 is full resolution).
-    `square_metres` are of the ellipsoid. `margin` is, in square metres, how far each may be from full resolution:
-    0 where `exact`, else in 95 of 100 cases at most that, measured in `checked` blocks that were read both ways.
+    `pixels` are of full resolution, even if counted in an `overview` (its factor; 1 is full resolution).
+    `square_metres` are on the ellipsoid. `margin` is the possible difference from full resolution in square metres:
+    0 if `exact`, else at most that in 95 of 100 cases, measured in `checked` blocks that were read both ways.
     """
 
     pixels: Numbers
@@ -46,13 +46,13 @@ class ClassCounts:
 
     @property
     def exact(self) -> bool:
-        """Every pixel of the area was counted."""
+        """Whether every pixel of the area was counted."""
         return self.overview == 1
 
 
 @dataclass(frozen=True, slots=True)
 class ClassChanges(ClassCounts):
-    """As ClassCounts, but arrays of 256 x 256: the earlier raster's value, then the later one's."""
+    """Like ClassCounts, with arrays of 256 x 256: the earlier raster's value, then the later one's."""
 
 
 def count_classes(
@@ -63,10 +63,10 @@ def count_classes(
     checked: int = CHECKED,
     report: Report = unheard,
 ) -> ClassCounts:
-    """Count the pixels whose centre lies in the area. Holds one tile at a time; empty blocks are never read.
+    """Count the pixels with their centre in the area, with one tile in memory; empty blocks are never read.
 
-    At full resolution where at most `most` pixels have to be read, else in the finest overview where so.
-    Raises BrokenSource, InvalidArea, and RequestTooLarge where there is none.
+    They are counted at full resolution if this reads at most `most` pixels, else in the finest overview that does.
+    Raises BrokenSource, InvalidArea, and RequestTooLarge if no overview does.
     """
     return ClassCounts(*_count((source,), area, (most, checked), report))
 
@@ -79,14 +79,14 @@ def count_changes(
     checked: int = CHECKED,
     report: Report = unheard,
 ) -> ClassChanges:
-    """Count pairs of pixels, of the earlier and the later raster, on one grid; else as `count_classes`."""
+    """Count pairs of pixels of the earlier and the later raster, on one grid; otherwise like `count_classes`."""
     pixels, square_metres, margin, overview, seen = _count(sources, area, (most, checked), report)
     shape = 256, 256
     return ClassChanges(pixels.reshape(shape), square_metres.reshape(shape), margin.reshape(shape), overview, seen)
 
 
 def same_grid(one: Path, other: Path) -> bool:
-    """Tell whether each pixel of a raster is also one of the other. Raises BrokenSource."""
+    """Return whether the pixels of two rasters coincide. Raises BrokenSource."""
     first, second = read_grid(one), read_grid(other)
     size = first.width, first.height
     if (first.epsg, size) != (second.epsg, (second.width, second.height)):
@@ -97,7 +97,7 @@ def same_grid(one: Path, other: Path) -> bool:
 
 @dataclass(slots=True)
 class _Count:
-    """What was counted so far, by value, in pixels of the overview and in square metres."""
+    """The counts so far, by value, in pixels of the overview and in square metres."""
 
     ground: Ground
     size: int
@@ -153,7 +153,7 @@ def _nothing(grid: Grid, area: Area, size: int) -> tuple[Numbers, Numbers, Numbe
 
 
 def _add_empty(count: _Count, reading: Reading, area: Area) -> None:
-    """Set what has no data: most of it was not read."""
+    """Set the count of no data, most of which was not read."""
     count.pixels[-1] = count.square_metres[-1] = 0
     empty = centres_inside(reading.cut.geometry, reading.transform) - count.pixels.sum()
     if empty <= 0:
@@ -166,9 +166,9 @@ def _add_empty(count: _Count, reading: Reading, area: Area) -> None:
 
 
 def _margin(reading: Reading, size: int, most: int) -> tuple[Numbers, int]:
-    """Return by value how many pixels of full resolution an overview is off: what is found in some blocks, for all.
+    """Return by value the margin of an overview in pixels of full resolution, extrapolated from some blocks.
 
-    It is the mean difference's distance from 0 and twice its standard error, times the number of blocks.
+    It is the absolute mean difference plus twice its standard error, times the number of blocks.
     """
     total, squares, seen, blocks = np.zeros(size), np.zeros(size), 0, 0.0
     for block in islice(reading.blocks(), most):

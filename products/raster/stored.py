@@ -1,4 +1,4 @@
-"""The compressed blocks of an open raster and of its overviews: copied as they are stored, or decoded without GDAL."""
+"""The compressed blocks of an open raster and of its overviews: copied, or decoded without GDAL."""
 
 import os
 from collections import OrderedDict
@@ -21,14 +21,14 @@ from products.raster.tiff import TILE, Key, TileBytes
 from products.whole import Version, cached_by_file, version_of
 
 _DECODED = 32
-"""Blocks that stay decoded: neighbours are read together where tiles are not those of the raster."""
+"""Number of blocks that stay decoded: neighbours are read together if tiles are not blocks of the raster."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBlocks:
     """The blocks of a raster, 512 x 512 pixels each, as zlib streams; level n is its overview of factor 2**n, by mode.
 
-    `levels` are those whose blocks are stored so, from 0 on. A block that the file leaves out is 255.
+    `levels` are those with such blocks, from 0 on. An omitted block is 255.
     """
 
     file: BinaryIO
@@ -36,7 +36,7 @@ class StoredBlocks:
     _decoded: OrderedDict[TileBytes, Pixels] = field(default_factory=OrderedDict)
 
     def place(self, level: int, column: int, row: int) -> TileBytes | None:
-        """Return offset and size of a block in the file, None for one that is left out or beyond the raster."""
+        """Return offset and size of a block in the file, None for one that is omitted or outside of the raster."""
         directory = self.levels[level]
         rows, columns = directory.offsets.shape
         if not (0 <= column < columns and 0 <= row < rows) or not directory.offsets[row, column]:
@@ -81,9 +81,9 @@ class StoredBlocks:
 
 @dataclass(frozen=True, slots=True)
 class BlockTiles:
-    """The tiles of a pyramid over a raster from a pixel on, `left` and `top`, as its blocks have them.
+    """The tiles of a pyramid over a raster, beginning at the pixel `left`, `top`, taken from its blocks.
 
-    Those of level n are blocks where the pixel is a corner of one; else they lie across several.
+    Tiles of level n are blocks if the pixel is a corner of one; otherwise they overlap several.
     """
 
     blocks: StoredBlocks
@@ -91,15 +91,15 @@ class BlockTiles:
     top: int
 
     def has(self, level: int) -> bool:
-        """Tell whether the pixels of a level are those of the raster's overview."""
+        """Return whether the pixels of a level are those of the raster's overview."""
         return level < len(self.blocks.levels) and not (self.left | self.top) & ((1 << level) - 1)
 
     def are_blocks(self, level: int) -> bool:
-        """Tell whether the tiles of a level that it has are blocks of the raster's overview."""
+        """Return whether the tiles of a level are blocks of the raster's overview."""
         return not (self.left | self.top) & ((TILE << level) - 1)
 
     def blocks_of(self, tiles: Sequence[Key]) -> dict[Key, TileBytes]:
-        """Return where the blocks lie that are tiles of a level, without those that the file leaves out."""
+        """Return the positions of the blocks that are tiles of a level, without omitted ones."""
         places = {}
         for level, row, column in tiles:
             side = TILE << level
@@ -108,17 +108,17 @@ class BlockTiles:
         return places
 
     def read(self, level: int, column: int, row: int, *, side: int = TILE) -> Pixels:
-        """Return the pixels of a square of so many pixels, by its number from the left and the top."""
+        """Return the pixels of a square of this side, by its number from the left and the top."""
         left, top = (self.left >> level) + column * side, (self.top >> level) + row * side
         return self.blocks.read(level, left, top, (side, side))
 
 
 @contextmanager
 def open_blocks(dataset: DatasetReader, version: Version) -> Iterator[StoredBlocks | None]:
-    """Yield the blocks of an open raster, None where they are stored in another way.
+    """Yield the blocks of an open raster, None if they are stored in another way.
 
-    `version` is that of its file before it was opened: of one that has been replaced since none are taken. Raises
-    BrokenSource also where it is overwritten meanwhile.
+    `version` is that of its file before it was opened: of a file replaced since then no block is taken. Raises
+    BrokenSource, also if the file is overwritten meanwhile.
     """
     if not _is_plain(dataset):
         yield None
@@ -132,13 +132,13 @@ def open_blocks(dataset: DatasetReader, version: Version) -> Iterator[StoredBloc
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:
-    """Return what changes when a file is overwritten, but not when its name is given to another."""
+    """Return the properties that change when a file is overwritten, but not when its name is given to another."""
     found = os.fstat(file.fileno())
     return found.st_mtime_ns, found.st_size
 
 
 def _is_plain(dataset: DatasetReader) -> bool:
-    """Tell whether a pixel's byte is its value, and 255 has no data."""
+    """Return whether a pixel's byte is its value, and 255 is no data."""
     return dataset.nodata in (None, NODATA) and not has_mask(dataset)
 
 
@@ -149,14 +149,14 @@ def _directories(source: Path) -> Sequence[ImageDirectory]:
 
 
 def _levels(directories: Sequence[ImageDirectory], dataset: DatasetReader) -> tuple[ImageDirectory, ...]:
-    """Return the raster and those of its overviews by mode that halve it again and again."""
+    """Return the raster and the overviews by mode that each halve the one before."""
     by_mode = dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", "").upper() == "MODE"
-    by_mode &= dataset.nodata == NODATA  # else 255 was a value as others
+    by_mode &= dataset.nodata == NODATA  # otherwise 255 is an ordinary value
     found: list[ImageDirectory] = []
     for directory in directories[: None if by_mode else 1]:
         level = len(found)
         size = -(-dataset.width >> level), -(-dataset.height >> level)
-        whole = dataset.nodata == NODATA or bool(directory.offsets.all())  # what a file leaves out is 0 without nodata
+        whole = dataset.nodata == NODATA or bool(directory.offsets.all())  # an omitted block is 0 without nodata
         if (directory.width, directory.height, directory.block) != (*size, TILE) or not whole:
             break
         if directory.is_overview != bool(level):

@@ -1,4 +1,4 @@
-"""The directories of a sparse Cloud-Optimized GeoTIFF (BigTIFF) of classes, as bytes that stand before its tiles."""
+"""The directories of a sparse Cloud-Optimized GeoTIFF (BigTIFF) of classes, as the bytes before its tiles."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _HEADER = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16 + len(_STRUCTURE)) + _STRUC
 _METADATA = b'<GDALMetadata><Item name="OVERVIEW_RESAMPLING" domain="IMAGE_STRUCTURE">MODE</Item></GDALMetadata>'
 _INLINE = 8
 FRAME = 8
-"""Bytes round a tile: half of them before it, half behind."""
+"""Bytes around a tile: half before it, half after it."""
 _DEFLATE, _PALETTE = 8, 3
 _TYPES = {"S": 2, "H": 3, "I": 4, "d": 12, "Q": 16}
 
@@ -37,7 +37,7 @@ _TYPES = {"S": 2, "H": 3, "I": 4, "d": 12, "Q": 16}
 class Image:
     """One level of the pyramid: its size in pixels, its tiles by row and column; a missing one is empty.
 
-    Their offsets are from where the tiles begin, their sizes with the frames.
+    Their offsets are relative to the begin of the tiles, their sizes include the frames.
     """
 
     width: int
@@ -46,7 +46,7 @@ class Image:
 
 
 class _Tag(NamedTuple):
-    """A field of a directory: its number, the type of its values by `struct`'s letter, and they as bytes."""
+    """A field of a directory: its number, the type of its values by `struct`'s letter, and its values as bytes."""
 
     number: int
     letter: str
@@ -54,12 +54,12 @@ class _Tag(NamedTuple):
 
 
 def framed(compressed: bytes) -> bytes:
-    """Return a tile as it stands in the file: its size before it and its last four bytes again, as GDAL's COGs do."""
+    """Return a tile with its frame: its size before it and its last four bytes repeated, like in GDAL's COGs."""
     return struct.pack("<I", len(compressed)) + compressed + compressed[-4:]
 
 
 def header(images: Sequence[Image], transform: Affine, epsg: int, classes: Classes = CLASSES) -> bytes:
-    """Return all that stands before the tiles; `images` are the raster and its overviews by mode, ever coarser."""
+    """Return all bytes before the tiles; `images` are the raster and its overviews by mode, from fine to coarse."""
     length = len(_header(images, transform, epsg, classes, begin=0))
     return _header(images, transform, epsg, classes, begin=length)
 
@@ -116,7 +116,7 @@ def _colours(classes: Classes) -> bytes:
 
 
 def _directory(tags: Sequence[_Tag], begin: int, *, is_last: bool) -> bytes:
-    """Return a directory that stands at `begin`: its fields, then those values that are too long for a field."""
+    """Return a directory at the offset `begin`: its fields, then the values that are too long for a field."""
     values_at = begin + 8 + 20 * len(tags) + 8
     fields, values = bytearray(struct.pack("<Q", len(tags))), bytearray()
     for tag in tags:

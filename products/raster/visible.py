@@ -1,4 +1,4 @@
-"""What a caller sees of a raster of which the access policy leaves an area: pixels whose centre lies inside."""
+"""The pixels of a raster that a caller with an area rule sees: those with their centre in the area."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,10 +31,10 @@ class Visible:
         object.__setattr__(self, "_part", Part.of(self.geometry))
 
     def shown[T: np.generic](self, values: NDArray[T], transform: Affine, fill: Any) -> NDArray[T]:
-        """Return pixels of shape (..., rows, columns), north up, with `fill` where they lie outside of the area.
+        """Return pixels of shape (..., rows, columns), north up, with `fill` outside of the area.
 
-        `transform` is that of their own level, from its columns and rows to coordinates: so nothing that is made of
-        them, in whatever system or size, has a value from outside.
+        `transform` is that of their own level, from its columns and rows to coordinates. So a result in any CRS or size
+        has no value from outside.
         """
         height, width = values.shape[-2:]
         west, north = transform @ (0, 0)
@@ -47,13 +47,13 @@ class Visible:
         )
 
     def holds(self, bounds: Bounds) -> bool:
-        """Return whether a box in the CRS lies in the area wholly."""
+        """Return whether a box in the CRS is completely in the area."""
         return bool(shapely.covers(self.geometry, shapely.box(*bounds)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisibleBlocks:
-    """An open raster of which only what is visible is read."""
+    """An open raster of which only visible pixels are read."""
 
     raster: RasterBlocks
     visible: Visible
@@ -73,7 +73,7 @@ class VisibleBlocks:
         return self.raster.level(step)
 
     def window(self, number: int, left: int, top: int, right: int, bottom: int) -> tuple[Pixels, int, int] | None:
-        """Return the visible pixels of a window of a level, and where it begins; 255 for all others."""
+        """Return the visible pixels of a window of a level, and its begin; 255 for all others."""
         found = self.raster.window(number, left, top, right, bottom)
         if found is None:
             return None
@@ -87,5 +87,5 @@ class VisibleBlocks:
 
 @lru_cache(64)
 def visible(area: Area, grid: Grid) -> Visible:
-    """Return an area as a raster has it. Raises InvalidArea where the area cannot be expressed in its CRS."""
+    """Return an area in the CRS of a raster. Raises InvalidArea if it cannot be expressed there."""
     return Visible(on_raster(area.project(grid.epsg), grid))

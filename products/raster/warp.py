@@ -1,4 +1,4 @@
-"""A raster in another CRS: each pixel the nearest one of the source, empty blocks never touched."""
+"""A raster in another CRS: each pixel is the nearest one of the source; empty blocks are never read."""
 
 import math
 from collections.abc import Iterator
@@ -34,9 +34,9 @@ _MARGIN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """An area in a raster as it is in the CRS of `operation`'s target; pixels lie on the 10 m grid.
+    """An area of a raster in the target CRS of `operation`, with pixels on the 10 m grid.
 
-    `origin` is the upper left corner; `window` the size in pixels; `stored[row, column]` tells which blocks of the
+    `origin` is the upper left corner, `window` the size in pixels; `stored[row, column]` is whether a block of the
     source may have data, counted from `first` (column, row).
     """
 
@@ -58,11 +58,11 @@ class Warp:
 
     @property
     def top(self) -> Tile:
-        """The tile that holds all."""
+        """The tile that contains the whole area."""
         return Tile(top_level(self.window.width, self.window.height), 0, 0, Part.of(self.geometry))
 
     def quarters(self, tile: Tile) -> Iterator[Tile]:
-        """Yield those quarters of a tile, a level lower, in which there are area and blocks that may have data."""
+        """Yield the quarters of a tile, a level lower, with a part of the area and blocks that may have data."""
         found = []
         for column, row in product((2 * tile.column, 2 * tile.column + 1), (2 * tile.row, 2 * tile.row + 1)):
             box = self._box(tile.level - 1, column, row)
@@ -112,7 +112,7 @@ class Warp:
 
 @contextmanager
 def open_warp(source: Path, area: Area, operation: Operation, epsg: int) -> Iterator[Warp | None]:
-    """Yield the area of a raster in another CRS, None where they do not meet. Raises BrokenSource, InvalidArea."""
+    """Yield the area of a raster in another CRS, None if they do not intersect. Raises BrokenSource, InvalidArea."""
     with open_cog(source) as dataset:
         grid = grid_of(dataset)
         there = area.project(grid.epsg)
@@ -144,9 +144,9 @@ def open_warp(source: Path, area: Area, operation: Operation, epsg: int) -> Iter
 def positions(
     operation: Operation, grid: Grid, transform: Affine, *, most: float = MAX_ERROR
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where in the source the centres of a tile's 512 x 512 pixels are, as columns and rows.
+    """Return the source's columns and rows at the centres of a tile's 512 x 512 pixels.
 
-    Interpolated between nodes that PROJ gives, ever denser until the middle of each cell is within a quarter of `most`.
+    They are interpolated between nodes by PROJ, refined until the middle of each cell is within a quarter of `most`.
     """
     cells = 4
     while True:
@@ -162,7 +162,7 @@ def positions(
 
 
 def node_weights(cells: int) -> NDArray[np.float64]:
-    """Return, for each of 512 pixels' centres, the weights of the nodes beside it."""
+    """Return the weights of the adjacent nodes for each of 512 pixels' centres."""
     place = (np.arange(TILE) + 0.5) * cells / TILE
     cell = np.minimum(place.astype(int), cells - 1)
     weights = np.zeros((TILE, cells + 1))
@@ -188,7 +188,7 @@ def _around(bounds: tuple[float, float, float, float]) -> tuple[NDArray[np.float
 
 
 def _bounds(operation: Operation, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Return an envelope, rather too large than too small, of a box of the source."""
+    """Return an envelope of a box of the source, possibly too large but not too small."""
     x, y = operation.transform(*_around(bounds))
     margin = _MARGIN * max(np.ptp(x), np.ptp(y))
     return x.min() - margin, y.min() - margin, x.max() + margin, y.max() + margin
@@ -197,7 +197,7 @@ def _bounds(operation: Operation, bounds: tuple[float, float, float, float]) -> 
 def _source_pixels(
     operation: Operation, grid: Grid, bounds: tuple[float, float, float, float]
 ) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom, in pixels of the source, of what holds a box of the target."""
+    """Return left, top, right and bottom, in pixels of the source, of a window that contains a box of the target."""
     x, y = operation.back(*_around(bounds))
     columns, rows = ~grid.transform @ (x, y)
     margin = 2 + _MARGIN * max(np.ptp(columns), np.ptp(rows))

@@ -1,4 +1,4 @@
-"""What a request wants of a coverage: which box, in which system and size, which fields, and by which interpolation."""
+"""The parameters of a coverage request: box, CRS, size, fields and interpolation."""
 
 import math
 import re
@@ -39,7 +39,7 @@ _PIXELS = by_axes(pixels, "a number of pixels")
 
 
 def _interval_or_place(text: str) -> Range:
-    """Return the bounds of `low:high`, or a place twice. Raises ValueError."""
+    """Return the bounds of `low:high`, or a position twice. Raises ValueError."""
     if ":" in text:
         return interval(text)
     place = number(text)
@@ -50,16 +50,16 @@ def _interval_or_place(text: str) -> Range:
 
 _NATIVE = ByAxis(geographic=False, x=0.0, y=0.0)
 _LONGEST = 1_000
-"""Letters of the Prefer headers in which an interpolation is looked for."""
+"""Maximum characters of the Prefer headers that are searched for an interpolation."""
 
 
 def _step_or_native(text: str) -> float:
-    """Return units a pixel, 0 for those of the coverage. Raises ValueError."""
+    """Return units per pixel, 0 for those of the coverage. Raises ValueError."""
     return factor(text) if text.strip() else 0.0
 
 
 def _resolution(text: str) -> ByAxis[float]:
-    """Return the resolution along each axis; of nothing at all it is the coverage's own. Raises ValueError."""
+    """Return the resolution along each axis; an empty text is the coverage's own. Raises ValueError."""
     return by_axes(_step_or_native, "units a pixel, or none")(text) if text.strip() else _NATIVE
 
 
@@ -102,7 +102,7 @@ _METHODS: Mapping[str, Method] = {
     "maximum": "maximum",
     "median": "median",
 }
-"""By the names that the OGC registers."""
+"""By the names in the OGC's register."""
 _INTERPOLATION = re.compile(
     r"(?:^|[,;\s])(properties-)?interpolation\s*=\s*\"?((?:\w[\w.-]*\([^()\"]*\)(?:\s*,\s*(?=\w[\w.-]*\())?)+|[^\s,;\"()]+)",
     re.IGNORECASE,
@@ -116,7 +116,7 @@ class CoverageRequest:
     """The box in the system of the answer, its size in the source's own pixels (`full`), and the requested `size`.
 
     Without a requested size the server may choose a smaller one than `full`. `applied` is the preference that the
-    answer follows, as `Preference-Applied` says it. A request `is_position` if it is for the values at one place.
+    answer follows, for `Preference-Applied`. A request `is_position` if it is for the values at one position.
     """
 
     box: Box
@@ -151,7 +151,7 @@ def read_wanted(request: Request, provider: CoverageProvider) -> CoverageRequest
 
 @dataclass(frozen=True, slots=True)
 class _Subset:
-    """The values of `subset` along the axes of a system."""
+    """The values of `subset` along the axes of a CRS."""
 
     along: ByAxis[Range]
     crs: Crs
@@ -289,7 +289,7 @@ def _names(asked: Mapping[str, Any], parameter: Parameter, known: Mapping[str, B
 def _interpolation(request: Request, provider: CoverageProvider) -> tuple[Method | None, str]:
     """Return the preferred interpolation, and the preference that is followed: that of the fields before that of axes.
 
-    What cannot be followed is ignored; with `handling=strict` it raises the 400 Problem.
+    An unsupported preference is ignored; with `handling=strict` it raises the 400 Problem.
     """
     header = ", ".join(request.headers.getlist("prefer"))[:_LONGEST]
     found = sorted(_INTERPOLATION.findall(header), reverse=True)

@@ -1,4 +1,4 @@
-"""Places between two pages of items: opaque, signed texts in the links `next` and `prev`."""
+"""Positions between two pages of items: opaque, signed texts in the links `next` and `prev`."""
 
 import hmac
 import json
@@ -10,18 +10,18 @@ from products.vector.query import Position
 from routes.http.problem import bad_parameter
 from routes.query.parameters import Parameter
 
-CURSOR = Parameter("cursor", "Where the page begins or ends: what the link `next` or `prev` of another page has.")
+CURSOR = Parameter("cursor", "The position where the page begins or ends, from the link `next` or `prev` of a page.")
 _SIGNATURE = 16
 """Bytes of a signature."""
 _LONGEST = 8_000
-_ALLOWED = "allowed: what the link next or prev of a page of these items in this order has"
+_ALLOWED = "allowed: the value in the link next or prev of a page of these items in this order"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """Writes and reads the places of one collection's items in one order; no other text is accepted.
+    """Writes and reads the positions of one collection's items in one order; no other text is accepted.
 
-    With a place goes the number of items before its page, for people; items may be added and removed meanwhile.
+    A text also has the number of items before its page, for people; it is outdated if items are added or removed.
     """
 
     key: bytes = field(repr=False)
@@ -29,13 +29,13 @@ class Cursors:
     order: str
 
     def write(self, place: Position, first: int) -> str:
-        """Return the text of a place."""
+        """Return the text of a position."""
         values = [{"bytes": _text(value)} if isinstance(value, bytes) else value for value in place.values]
         said = json.dumps([values, place.backwards, first], separators=(",", ":")).encode()
         return _text(self._sign(said) + said)
 
     def read(self, text: str) -> tuple[Position, int]:
-        """Return the place of a text, and how many items come before its page. Raises the 400 Problem."""
+        """Return the position of a text, and the number of items before its page. Raises the 400 Problem."""
         signed = _signed(text) if len(text) <= _LONGEST and text.isascii() else b""
         signature, said = signed[:_SIGNATURE], signed[_SIGNATURE:]
         if not hmac.compare_digest(self._sign(said), signature):
@@ -57,7 +57,7 @@ def _text(content: bytes) -> str:
 
 
 def _signed(text: str) -> bytes:
-    """Return the bytes of a text, none where it is no base64."""
+    """Return the bytes of a text, empty if it is not base64."""
     try:
         return urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:

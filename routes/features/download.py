@@ -1,4 +1,4 @@
-"""All items that a query selects in one answer: streamed while they are read, or by way of a file of another format."""
+"""All items of a query in one answer: streamed while they are read, or as a file of another format."""
 
 import json
 import logging
@@ -44,26 +44,26 @@ AS_FILES: Mapping[str, str] = (
     if _HAS_GDAL
     else {}
 )
-"""The media types of files by what `f` calls them, where `landcast[load]` is installed."""
+"""The media types of files by value of `f`, if `landcast[load]` is installed."""
 _ENDINGS = {"csv": "csv", "geojsonseq": "geojsonl", "shp": "shp.zip"}
 _ALL = 1 << 40
 _ROOT = Path(__file__).parents[2]
-"""Where the packages are, for the child."""
+"""The folder of our packages, for the child process."""
 _PAGE = 2_000
 _SEVERAL_TYPES = 3
 _LOGGER = logging.getLogger(__name__)
 
 
 class BrokenDownload(Exception):
-    """A download that cannot go on: its client sees that it was cut off."""
+    """A download that cannot continue: its client sees that it was cut off."""
 
 
 def get_all(
     request: Request, collection: Collection, provider: FeatureProvider, query: ItemQuery, form: str
 ) -> Response | Later:
-    """Answer with all items of a query, at most as many as `limit`. Raises Problem 413 where they are too many.
+    """Answer with all items of a query, at most `limit`. Raises Problem 413 if there are too many.
 
-    The first items are read before the answer begins, so that what is wrong with the request is answered as such.
+    The first items are read before the answer begins, so that errors of the request get their status.
     """
     downloads = resources_of(request).downloads
     most = downloads.streamed if form in STREAMED else downloads.filed
@@ -103,7 +103,7 @@ def _refuse_many(provider: FeatureProvider, query: ItemQuery, most: int) -> None
 def _pieces(
     collection: Collection, provider: FeatureProvider, query: ItemQuery, *, most: int
 ) -> Iterator[Sequence[bytes]]:
-    """Yield the items, some at a time. Raises BrokenDownload where they do not go on as they began."""
+    """Yield the items in batches. Raises BrokenDownload if they cannot be continued."""
     left, place = query.limit, query.after
     version = None if collection.asks_database else collection.versions()
     query = replace(query, counting="none")
@@ -127,7 +127,7 @@ def _next(place: Position | None) -> Position:
 
 
 def _in_this_context(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the pieces, each made in the context of the request: what its caller may see must hold to the end."""
+    """Yield the pieces, each made in the context of the request, so that its caller's rights apply to the end."""
     context = copy_context()
     while (piece := context.run(next, pieces, None)) is not None:
         yield piece
@@ -143,7 +143,7 @@ class _Download:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The attributes that are wanted."""
+        """The requested attributes."""
         wanted, fields = self.query.properties, self.provider.get_fields()
         return {name: field for name, field in fields.items() if wanted is None or name in wanted}
 
@@ -156,11 +156,11 @@ class _Download:
         return as_csv(pieces, table)
 
     def file(self, pieces: Iterator[Sequence[bytes]], headers: Mapping[str, str]) -> Response:
-        """Answer with a file that a child makes: GDAL, and its memory, are not in the server."""
+        """Answer with a file that a child process makes, so that GDAL and its memory are not in the server."""
         with TemporaryDirectory(prefix="landcast-download-") as folder:
             target = Path(folder) / f"made.{self.form}"
             self._make(pieces, target)
-            file = target.open("rb")  # it stays until it is closed, without a name
+            file = target.open("rb")  # unnamed, it exists until it is closed
         return FromFile(file, fstat(file.fileno()).st_size, headers=headers, media_type=AS_FILES[self.form])
 
     def _make(self, pieces: Iterator[Sequence[bytes]], target: Path) -> None:

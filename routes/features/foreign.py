@@ -1,4 +1,4 @@
-"""Items of foreign providers, which pygeoapi's handlers answer; and the forms that all items have."""
+"""Items of foreign providers, answered by pygeoapi's handlers; and the formats of all items."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from routes.query.parameters import START_INDEX, negotiate, read_page
 from routes.resources import Collection, collection_of
 
 ITEM_FORMS = {"json": GEOJSON, "html": "text/html", "jsonld": JSON_LD}
-"""The media types of an item, by what `f` calls them."""
+"""The media types of an item by value of `f`."""
 _CONTEXT = {
     "schema": "https://schema.org/",
     "type": "@type",
@@ -87,7 +87,7 @@ def _foreign_page(
 
 
 def linked(collection: Collection, features: Sequence[Feature], uri_field: str | None = None) -> str:
-    """Return a page as JSON-LD, as pygeoapi's template does, which fails without items and for ids with a quote."""
+    """Return a page as JSON-LD like pygeoapi's template, which fails without items and for ids with a quote."""
     document = {
         "@context": [_CONTEXT],
         "type": "FeatureCollection",

@@ -15,7 +15,7 @@ from products.vector.times import TimeColumns
 _JSON_FG = "http://www.opengis.net/spec/json-fg-1/1.0/conf/core"
 _DAY, _YEAR = len("2023-12-31"), 4
 Pieces = Iterable[Sequence[bytes]]
-"""Items as GeoJSON, some at a time."""
+"""Items as GeoJSON, in batches."""
 
 
 def as_sequence(pieces: Pieces) -> Iterator[bytes]:
@@ -26,7 +26,7 @@ def as_sequence(pieces: Pieces) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns of a table of items; without `geometry`, its name, there is none, and that of points is x and y."""
+    """The columns of a table of items; `geometry` is the name of its geometry, if any; that of points is x and y."""
 
     id: str
     attributes: tuple[str, ...]
@@ -76,7 +76,7 @@ def _cell(value: Any) -> Any:
 def as_json_fg(
     items: Sequence[bytes], described: Mapping[str, Any], kind: str, crs: Crs, times: TimeColumns | None
 ) -> dict[str, Any]:
-    """Return a page as JSON-FG 1.0: with the time of each item, and with its `place` in a system that is not CRS84."""
+    """Return a page as JSON-FG 1.0: with the time of each item, and with `place` in a CRS other than CRS84."""
     elsewhere = crs.uri != CRS84.uri
     time_of = _time_of(times)
     features = []
@@ -98,7 +98,7 @@ def _time_of(times: TimeColumns | None) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _instant(value: Any) -> Any:
-    """Return the time that a value is: a day, a moment or a year; None for what is none of these."""
+    """Return the time of a value that is a day, an instant or a year, otherwise None."""
     text = str(value)
     if len(text) == _YEAR and text.isdecimal():
         return {"interval": [f"{text}-01-01", f"{text}-12-31"]}

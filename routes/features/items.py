@@ -57,7 +57,7 @@ from routes.resources import Collection, collection_of, resources_of
 
 Link = dict[str, Any]
 PAGE_FORMS = {**ITEM_FORMS, **STREAMED, **AS_FILES}
-"""The media types of one item and of a page of them, by what `f` calls them."""
+"""The media types of one item and of a page of items, by value of `f`."""
 PROPERTIES = Parameter("properties", "The properties to answer with.", NAMES)
 SORTBY = Parameter("sortby", "Properties to order by, `-` in front for the other way.", NAMES)
 SKIP_GEOMETRY = Parameter("skipGeometry", "Leave the geometry out.", {**FLAG, "default": False})
@@ -82,7 +82,7 @@ _OTHERS = (
     "f", "ids", "lang", "token",
 )  # fmt: skip
 RESERVED = frozenset(name.lower() for name in (*(each.name for each in ITEMS_PARAMETERS), *_OTHERS))
-"""Names of parameters in the standards, also of those that are not implemented: a column of such a name is no filter.
+"""Names of parameters in the standards, also of unimplemented ones: a column of such a name is not a filter.
 
 They are compared in lower case, so that `Limit` never means a column.
 """
@@ -129,9 +129,9 @@ def get_items(request: Request) -> Response | Later:
 
 
 def post_items(request: Request) -> Response | Later:
-    """Answer with a page of the items that the body selects, a filter in CQL2 JSON; other parameters are in the query.
+    """Answer with a page of the items that the body, a filter in CQL2 JSON, selects; other parameters are in the query.
 
-    What the body says is what `filter` says, so that the links of the page are those of a request by GET.
+    The body becomes the parameter `filter`, so that the links of the page are those of a request by GET.
     """
     for name in (FILTER.name, FILTER_LANG.name):
         if name in request.query_params:
@@ -150,14 +150,14 @@ _FILTER_EXAMPLE = '{"op": "=", "args": [{"property": "name"}, "a"]}'
 
 
 def _counting(query: ItemQuery, *, counted: bool) -> Counting:
-    """Return how `numberMatched` is wanted: exact where nothing else is asked for, not at all where configured so."""
+    """Return how `numberMatched` is counted: exactly unless otherwise requested, not at all if so configured."""
     if not query.limit:
         return "exact"
     return "cheap" if counted else "none"
 
 
 def _placed(request: Request, query: ItemQuery, cursors: Cursors) -> tuple[ItemQuery, int]:
-    """Return the query of the page that `cursor` names, and how many items come before it. Raises the 400 Problem."""
+    """Return the query of the page of `cursor`, and the number of items before it. Raises the 400 Problem."""
     text = request.query_params.get(CURSOR.name)
     if text is None:
         return query, query.offset
@@ -194,7 +194,7 @@ def _answer(content: str | bytes, form: str, crs: Crs) -> Response:
 
 
 def _described(summary: PageSummary, links: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the members of a page but its items.
+    """Return the members of a page except its items.
 
     `numberMatched` has to be exact (17-069r4 /req/core/fc-numberMatched): an estimate is a member of its own.
     """
@@ -209,7 +209,7 @@ def _described(summary: PageSummary, links: Sequence[Mapping[str, Any]]) -> dict
 
 
 def get_item(request: Request) -> Response:
-    """Answer with one item, 404 without one of this id."""
+    """Answer with one item, or 404."""
     collection = collection_of(request)
     provider = collection.readable_features()
     allow_parameters(request, CRS)
@@ -236,7 +236,7 @@ def get_item(request: Request) -> Response:
 def _page_links(
     request: Request, collection: Collection, cursors: Cursors, first: int, summary: PageSummary
 ) -> list[Link]:
-    """Return the links; `first` is how many items come before the page. One of large items may be below its limit."""
+    """Return the links; `first` is the number of items before the page. A page may be smaller than its limit."""
     end, before = first + summary.returned, max(0, first - summary.returned)
     following = {"offset": str(end)} if summary.more and summary.returned else None
     if summary.next is not None:
@@ -266,7 +266,7 @@ def _respond(
 
 
 def _language_header(request: Request) -> dict[str, str]:
-    """Return Content-Language if the provider names the language of its data: that and the one of the other texts."""
+    """Return Content-Language if the provider names the language of its data: this one and that of the other texts."""
     definition = collection_of(request).definition("feature")
     of_data = definition.get("languages", [definition["language"]] if "language" in definition else [])
     languages = dict.fromkeys([*of_data, resources_of(request).language])
@@ -278,9 +278,9 @@ def _crs_header(crs: Crs) -> dict[str, str]:
 
 
 def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str, Any]) -> ItemQuery:
-    """Return the query, with `resulttype=hits` of no item; without what `cursor` says. Raises the 400 Problem.
+    """Return the query, of no item with `resulttype=hits`, and without `cursor`. Raises the 400 Problem.
 
-    `limits` has `default_items` and `max_items`; a larger limit is cut to that (17-069r4 /req/core/fc-limit-response),
+    `limits` has `default_items` and `max_items`; a larger one is reduced to it (17-069r4 /req/core/fc-limit-response),
     or a 400 with `on_exceed: error`.
     """
     fields, systems, columns = provider.get_fields(), provider.systems, provider.times
@@ -308,7 +308,7 @@ def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str,
 
 
 def _filters(request: Request, systems: Sequence[Crs]) -> tuple[Filter, ...]:
-    """Return the condition of `filter`, or none. Raises the 400 Problem, which says where it is wrong."""
+    """Return the condition of `filter`, or None. Raises the 400 Problem with the position of the error."""
     text, language, crs = FILTER.text(request), FILTER_LANG.of(request), read_crs(request, FILTER_CRS, systems, CRS84)
     if text is None:
         return ()
@@ -318,7 +318,7 @@ def _filters(request: Request, systems: Sequence[Crs]) -> tuple[Filter, ...]:
 
 
 def _words(request: Request, fields: Mapping[str, Any]) -> tuple[Filter, ...]:
-    """Return the condition of `q`, or none. Raises the 400 Problem."""
+    """Return the condition of `q`, or None. Raises the 400 Problem."""
     if Q.name not in request.query_params:
         return ()
     text = request.query_params[Q.name]
@@ -330,7 +330,7 @@ def _words(request: Request, fields: Mapping[str, Any]) -> tuple[Filter, ...]:
 
 @contextmanager
 def refused_filter(text: str) -> Iterator[None]:
-    """Turn what is wrong with a filter into the 400 Problem."""
+    """Raise the 400 Problem for an error of a filter."""
     try:
         yield
     except FilterError as error:
@@ -346,7 +346,7 @@ def _limit(request: Request, page: Page, limits: Mapping[str, Any]) -> int:
 
 
 def queryable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields that items can be filtered by: those without the name of a parameter."""
+    """Return the fields for filters by parameter: those without the name of a standard parameter."""
     return {name: field for name, field in fields.items() if name.lower() not in RESERVED}
 
 

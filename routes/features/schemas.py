@@ -1,4 +1,4 @@
-"""The schemas of features (OGC 23-058r2): what items have, can be asked for by, and can be ordered by."""
+"""The schemas of features (OGC 23-058r2): properties, queryables and sortables."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ PROFILE = Parameter(
 )
 JSON_FG = "jsonfg"
 INLINE, VALID, ACTUAL = "codelist-inline", "valid-domain", "actual-domain"
-"""The profiles of schemas: classes with their names, all values that may occur, those that the items have."""
+"""The profiles of schemas: classes with their names, all possible values, the values of the items."""
 _PROFILES = "http://www.opengis.net/def/profile/OGC/0/"
 _GEOMETRY = "geometry"
 _FORMATS = {
@@ -26,28 +26,28 @@ _FORMATS = {
     **dict.fromkeys(("linestring", "multilinestring"), "geometry-linestring-or-multilinestring"),
     **dict.fromkeys(("polygon", "multipolygon"), "geometry-polygon-or-multipolygon"),
 }
-"""The formats of geometries by the declared type: files that say one of the two often have both."""
+"""The formats of geometries by the declared type: files that declare single or multiple geometries often have both."""
 _UNSORTED = {"object", "array"}
 
 
 def asked_profiles(request: Request) -> frozenset[str]:
-    """Return the names of the profiles that are asked for, whether by name, URI or safe CURIE."""
+    """Return the names of the requested profiles, given by name, URI or safe CURIE."""
     names = PROFILE.of(request) or ()
     return frozenset(name.strip("[]").removeprefix("ogc-profile:").removeprefix(_PROFILES) for name in names)
 
 
 def profile_header(*names: str) -> dict[str, str]:
-    """Return the header that says which profiles an answer has (RFC 6906)."""
+    """Return the header with the profiles of an answer (RFC 6906)."""
     return {"Link": ", ".join(f'<{_PROFILES}{name}>; rel="profile"' for name in names)}
 
 
 def geometry_name_of(provider: FeatureProvider) -> str:
-    """Return how filters and schemas call the geometry: the name of its column where an attribute is a `geometry`."""
+    """Return the name of the geometry in filters and schemas: its column's if an attribute is named `geometry`."""
     return provider.geometry_name if _GEOMETRY in provider.get_fields() else _GEOMETRY
 
 
 def id_name_of(provider: FeatureProvider) -> str:
-    """Return how schemas and tables call the id, which is no attribute."""
+    """Return the name of the id in schemas and tables; no attribute has it."""
     fields = provider.get_fields()
     return next(each for each in ("id", "fid", "feature_id", "the id") if each not in fields)
 
@@ -68,14 +68,14 @@ def schema_of(collection: Collection, provider: FeatureProvider) -> dict[str, An
 
 
 def queryables_of(collection: Collection, provider: FeatureProvider, names: Iterable[str]) -> dict[str, Any]:
-    """Return the schema of what filters may name: geometry and attributes; nothing else can be asked for."""
+    """Return the schema of queryables: geometry and attributes; filters can name no others."""
     schema = schema_of(collection, provider)
     kept = {geometry_name_of(provider), *names}
     return {**schema, "properties": _only(schema, kept), "additionalProperties": False}
 
 
 def sortables_of(collection: Collection, provider: FeatureProvider) -> dict[str, Any]:
-    """Return the schema of what `sortby` may name; nothing else can be ordered by."""
+    """Return the schema of sortables; `sortby` can name no others."""
     schema = schema_of(collection, provider)
     return {**schema, "properties": _only(schema, sortable(provider.get_fields())), "additionalProperties": False}
 
@@ -86,7 +86,7 @@ def sortable(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def with_actual_values(request: Request, schema: dict[str, Any], provider: FeatureProvider, id_: str) -> dict[str, Any]:
-    """Return the schema with the values that the items have which the caller may read. Raises the refusal."""
+    """Return the schema with the values of the items that the caller may read. Raises the refusal."""
     reset = current_verdict.set(permit(request, Access(Action.READ_ITEMS, id_)))
     try:
         values, _ = provider.get_domains([name for name in schema["properties"] if name in provider.get_fields()])
@@ -97,7 +97,7 @@ def with_actual_values(request: Request, schema: dict[str, Any], provider: Featu
 
 
 def _actual(schema: Mapping[str, Any], values: list[Any] | None) -> dict[str, Any]:
-    """Return the schema of a property with the values that there are, without any where they are too many or none."""
+    """Return the schema of a property with its values; without them if there are too many or none."""
     rest = {name: member for name, member in schema.items() if name not in {"enum", "oneOf"}}
     if not values or schema.get("type") not in {"string", "integer"}:
         return rest
@@ -120,7 +120,7 @@ def _document(collection: Collection, properties: Mapping[str, Mapping[str, Any]
 
 
 def _with_temporal_role(field: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema; a number, such as a year, has no role of time, as that is for texts (23-058r2, 8.3)."""
+    """Return the schema; a number, such as a year, has no role of time, which is for texts (23-058r2, 8.3)."""
     if field.get("type") == "string" or not str(field.get("x-ogc-role", "")).startswith("primary-in"):
         return field
     return {name: member for name, member in field.items() if name != "x-ogc-role"}

@@ -1,4 +1,4 @@
-"""What the table of items on a page leads to: another order, and the items of one value, or of any again."""
+"""The links of the table of items on a page: another order, the items of one value, or of all values again."""
 
 from collections.abc import Container, Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 _BEGINNING = frozenset({"offset", "startindex", "cursor"})
-"""Parameters of a place in the list, which another order or filter has not."""
+"""Parameters of a position in the list, which is invalid in another order or filter."""
 _LONGEST = 80
 _FORMS = {
     "json": "GeoJSON",
@@ -19,15 +19,15 @@ _FORMS = {
     "shp": "Shapefile",
     "parquet": "GeoParquet",
 }
-"""How people call what `f` says."""
+"""The names of formats for people, by value of `f`."""
 
 
 def table_of(
     request: Request, *, queryables: Container[str], sortables: Iterable[str], forms: Iterable[str]
 ) -> dict[str, Any]:
-    """Return the links of a table: `sorting` by name, the `filters` there are, and `only`, a function for a value.
+    """Return the links of a table: `sorting` by name, the current `filters`, and `only`, a function for a value.
 
-    `downloads` are the other forms of the page, by `f`, with their names.
+    `downloads` are the other formats of the page, by value of `f`, with their names.
     """
     given = [(name, value) for name, value in request.query_params.multi_items() if name not in _BEGINNING]
     sorted_by = request.query_params.get("sortby", "").lstrip("+ ")
@@ -36,7 +36,7 @@ def table_of(
         return "?" + urlencode([*((name, value) for name, value in given if name not in dropped), *added.items()])
 
     def only(name: str, value: object) -> str | None:
-        """Return the link to the items of that value, or None where they cannot be asked for, or are."""
+        """Return the link to the items of that value, or None if it is no filter or already the current one."""
         is_plain = isinstance(value, str | int) and not isinstance(value, bool) and 0 < len(str(value)) <= _LONGEST
         if not is_plain or name not in queryables or name in request.query_params:
             return None

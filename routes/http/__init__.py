@@ -1,1 +1,1 @@
-"""HTTP itself: headers, bodies, ranges, problems. Nothing here knows of land cover."""
+"""HTTP: headers, bodies, ranges, problems; independent of land cover."""

@@ -10,15 +10,15 @@ _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 def choose_for(request: Request, types: Sequence[str]) -> str | None:
-    """Return what `choose` does for a request, whose Accept may stand in several lines (RFC 9110 5.3)."""
+    """Return the result of `choose` for a request; Accept may have several lines (RFC 9110 5.3)."""
     return choose(", ".join(request.headers.getlist("accept")), types)
 
 
 def choose(accept: str, types: Sequence[str]) -> str | None:
     """Return the media type that the caller prefers, the first of equal ones; None if it accepts none.
 
-    Parameters other than `q` are not compared; nonsense is ignored. `application/json` takes any `+json`. A type of
-    errors says which errors the caller prefers, and nothing about other answers.
+    Parameters other than `q` are not compared; invalid parts are ignored. `application/json` accepts any `+json`. A
+    media type of errors states a preference for errors, and none for other answers.
     """
     said = weights(accept)
     passed_over = set(_ERRORS) - set(types)
@@ -30,7 +30,7 @@ def choose(accept: str, types: Sequence[str]) -> str | None:
 
 
 def weights(header: str) -> dict[str, float]:
-    """Return the weight of each name in the header, the highest where it stands twice."""
+    """Return the weight of each name in the header, the highest if a name is repeated."""
     said: dict[str, float] = {}
     for name, weight in _weights(header):
         said[name] = max(weight, said.get(name, 0))
@@ -50,7 +50,7 @@ def _bare(media_type: str) -> str:
 
 
 def _quality(media_type: str, ranges: dict[str, float]) -> float:
-    """Return the quality that the most specific range gives."""
+    """Return the quality of the most specific range."""
     family = media_type.split("/", maxsplit=1)[0]
     wider = ["application/json"] if media_type.endswith("+json") else []
     for name in (media_type, *wider, f"{family}/*", "*/*"):

@@ -1,4 +1,4 @@
-"""A request's body: bounded while it is read, and JSON that can be kept, answered and computed with."""
+"""A request's body: bounded while it is read, and JSON that can be stored, returned and calculated with."""
 
 import json
 import math
@@ -17,13 +17,13 @@ from starlette.requests import Request
 from routes.http.problem import Problem
 
 MAX_BODY = 10_000_000
-"""Bytes that the body of a request may have."""
+"""Maximum bytes of the body of a request."""
 SMALL_BODY = 10_000
-"""Bytes of a body with a token, a form or the name of a new API key: a token has 8,192 at most."""
+"""Maximum bytes of a body with a token, a form or the name of a new API key: a token has at most 8,192."""
 MAX_DEPTH = 64
-"""Arrays and objects inside each other; the deepest GeoJSON of an execution takes nine."""
+"""Maximum levels of arrays and objects; the deepest GeoJSON of an execution has nine."""
 MAX_CONTAINERS = 1_000_000
-"""Arrays and objects in one body: Python's reader of JSON lets no other thread work while it makes them."""
+"""Maximum arrays and objects in one body: Python's JSON parser blocks all other threads while it creates them."""
 
 _STRING = re.compile(rb'"[^"]*"?')
 _STEPS = bytes(1 if sign in b"[{" else 255 for sign in range(256))
@@ -34,7 +34,7 @@ _LONGEST_NUMBER = 300
 
 
 async def read_body(request: Request, largest: int = MAX_BODY) -> bytes:
-    """Return the body. Raises the 413 Problem as soon as more than `largest` bytes are announced or have come."""
+    """Return the body. Raises the 413 Problem as soon as more than `largest` bytes are announced or received."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > largest:
         raise too_large(largest)
@@ -58,7 +58,7 @@ def media_type_of(request: Request) -> str:
 
 
 async def read_json(request: Request, largest: int = MAX_BODY, also: Sequence[str] = ()) -> bytes:
-    """Return the body; raises the 413 Problem, and the 415 Problem where its type is neither JSON nor among `also`."""
+    """Return the body. Raises the 413 Problem, and the 415 Problem if its type is neither JSON nor in `also`."""
     media_type = media_type_of(request)
     if media_type not in ("application/json", *also):
         allowed = ", ".join(("application/json", *also))
@@ -79,10 +79,10 @@ async def read_object(
 
 
 def parse_object(body: bytes, *, such_as: str = '{"inputs": {…}, …}') -> dict[str, Any]:
-    """Return the body as an object. Raises the 400 Problem where it is no JSON, or JSON that only Python reads.
+    """Return the body as an object. Raises the 400 Problem for invalid JSON, and for JSON that only Python accepts.
 
-    That is: NaN, infinite numbers, half of a surrogate pair, a member that stands twice, more than MAX_DEPTH levels or
-    MAX_CONTAINERS. It takes time as the body is long: call it in a thread.
+    The latter is NaN, infinite numbers, half of a surrogate pair, a repeated member, more than MAX_DEPTH levels or
+    MAX_CONTAINERS. It takes time proportional to the body: call it in a thread.
     """
     try:
         document = _parse(body)
@@ -105,10 +105,11 @@ def _parse(body: bytes) -> Any:
 
 
 def _check_structure(body: bytes) -> None:
-    """Raise ValueError for more than MAX_DEPTH levels or MAX_CONTAINERS; no loop of ours looks at each byte.
+    """Raise ValueError for more than MAX_DEPTH levels or MAX_CONTAINERS, without a Python loop over the bytes.
 
-    Escapes go first, as two backslashes or a quote behind one: what quotes are left begin and end a string. Two that
-    meet end one string and begin the next, and go together. What is no bracket goes, then what is in strings.
+    Escapes are removed first (two backslashes, a backslash and a quote), so the remaining quotes begin and end strings.
+    Adjacent quotes end a string and begin the next, and are removed together. Then all but brackets and quotes is
+    removed, and then the content of strings.
     """
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = _STRING.sub(b"", unescaped.translate(None, _NO_STRUCTURE).replace(b'""', b""))
@@ -124,11 +125,11 @@ def _check_structure(body: bytes) -> None:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object. Raises ValueError for a member that stands twice: readers differ in which one counts."""
+    """Return the object. Raises ValueError for a repeated member, as parsers differ in which one counts."""
     members = dict(pairs)
     if len(members) < len(pairs):
         [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the member {name[:80]!r} stands twice")
+        raise ValueError(f"the member {name[:80]!r} is repeated")
     return members
 
 

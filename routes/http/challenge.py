@@ -1,4 +1,4 @@
-"""Why a caller is not let in, as HTTP says it: 401 with a challenge, 429, 503."""
+"""The refusal of credentials in HTTP: 401 with a challenge, 429, 503."""
 
 import logging
 from http import HTTPStatus
@@ -20,7 +20,7 @@ BASIC = f'Basic {REALM}, charset="UTF-8"'
 
 
 def refusal_of(error: Exception) -> Problem | None:
-    """Return the problem for credentials that are refused or cannot be judged now, None for any other error."""
+    """Return the problem for credentials that are refused or cannot be verified now, None for any other error."""
     match error:
         case InvalidToken() | InvalidKey():
             return _unauthorized("invalid_token", str(error))
@@ -35,21 +35,21 @@ def refusal_of(error: Exception) -> Problem | None:
 
 
 def _unavailable(error: KeysUnavailable | IssuerUnreachable | AccessUnavailable) -> Problem:
-    """Return the 503; why it is so is for the log."""
+    """Return the 503; the reason is only in the log."""
     _LOGGER.warning("unavailable: %s", error)
     match error:
         case KeysUnavailable():
-            detail = "whether the token is good cannot be told at present: its issuer does not answer"
+            detail = "the token cannot be verified at present: its issuer does not answer"
         case IssuerUnreachable():
             detail = "nobody can sign in or get a token at present: the issuer does not answer"
         case _:
-            detail = "who you are cannot be told at present"
+            detail = "the credentials cannot be verified at present"
     seconds = error.retry_after if isinstance(error, KeysUnavailable) else _RETRY
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(seconds)})
 
 
 def _unauthorized(error: str, reason: str) -> Problem:
-    """Return the 401 of RFC 6750, section 3; its words stand in the header and in the body."""
+    """Return the 401 of RFC 6750, section 3; its description is in the header and in the body."""
     said = reason.replace("\\", "").replace('"', "'").replace("`", "'")
     challenge = f'{BEARER}, error="{error}", error_description="{said}"'
     return Problem(HTTPStatus.UNAUTHORIZED, reason, headers={"WWW-Authenticate": challenge})

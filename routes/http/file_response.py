@@ -1,4 +1,4 @@
-"""A file by range, resumable and conditional (RFC 9110, sections 13 and 14)."""
+"""A file with range and conditional requests (RFC 9110, sections 13 and 14)."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ _CHUNK = 256 * 1024
 
 
 class RangeNotSatisfiable(Exception):
-    """No range that was asked for overlaps the file."""
+    """No requested range overlaps the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _File:
 
 
 Range = tuple[int, int]
-"""First byte and the one after the last."""
+"""The first byte, and the one after the last."""
 
 
 def send_file(
@@ -48,10 +48,10 @@ def send_file(
     sha256: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with the file or the parts of it that Range asks for; HEAD answers with its headers alone.
+    """Answer with the file or its requested ranges; HEAD with the headers alone.
 
-    `sha256` in hexadecimal, where it is known, is the ETag and the Repr-Digest (RFC 9530); else the ETag is made
-    of the file's inode, size and time. Raises Problem: 404 no such file, 412, 416.
+    `sha256` in hexadecimal, if known, is the ETag and the Repr-Digest (RFC 9530); otherwise the ETag is made from the
+    file's inode, size and time. Raises Problem: 404 if the file does not exist, 412, 416.
     """
     status = _stat(path)
     validators = Validators(_etag(status, sha256), int(status.st_mtime))
@@ -168,9 +168,9 @@ _MOST = 32
 
 
 def parse_ranges(header: str, size: int) -> list[Range] | None:
-    """Return the satisfiable ranges in order, overlaps merged; None where the header is to be ignored.
+    """Return the satisfiable ranges in order, overlaps merged; None if the header must be ignored.
 
-    Ignored are malformed headers, other units, more than 32 ranges (RFC 9110 14.2 allows it).
+    Malformed headers, other units and more than 32 ranges are ignored (RFC 9110 14.2 allows it).
     Raises RangeNotSatisfiable.
     """
     unit, equals, specs = header.partition("=")

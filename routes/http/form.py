@@ -1,4 +1,4 @@
-"""What a form of a page, or a program in its place, sends: `application/x-www-form-urlencoded`."""
+"""Forms of pages, and of programs in their place: `application/x-www-form-urlencoded`."""
 
 from collections.abc import Collection
 from http import HTTPStatus
@@ -17,16 +17,16 @@ _MOST_FIELDS = 20
 
 
 def is_form(request: Request) -> bool:
-    """Say whether the body is that of a form."""
+    """Return whether the body is that of a form."""
     return media_type_of(request) == FORM
 
 
 async def read_form(
     request: Request, *, allowed: Collection[str] | None, others: bool = False, most: int = _MOST_FIELDS
 ) -> dict[str, str]:
-    """Return the fields, each given once, at most so many; `others` are passed over or refused.
+    """Return the fields, each given once, with a maximum number; `others` are ignored or refused.
 
-    With `allowed` None their names are any. Raises Problem 400, 413, 415.
+    If `allowed` is None, any name is allowed. Raises Problem 400, 413, 415.
     """
     if not is_form(request):
         raise Problem(
@@ -38,7 +38,7 @@ async def read_form(
 
 
 def parse_form(body: bytes, allowed: Collection[str] | None, most: int = _MOST_FIELDS) -> dict[str, str]:
-    """Return the fields of a body, each given once, at most so many. Raises Problem 400."""
+    """Return the fields of a body, each given once, with a maximum number. Raises Problem 400."""
     try:
         fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=most)
     except ValueError as error:
@@ -56,9 +56,9 @@ def parse_form(body: bytes, allowed: Collection[str] | None, most: int = _MOST_F
 
 
 def check_csrf(session: Session | None, given: str) -> None:
-    """Raise the 403 Problem unless the form came from a page that this very session was shown.
+    """Raise the 403 Problem unless the form is from a page of the same session.
 
-    A page of another site can have a browser send a form with the session's cookie, but cannot read what is in ours.
+    A page of another site can make a browser send a form with the session's cookie, but cannot read our forms.
     """
     if session is None or not session.sent_form(given):
         detail = "this form is not of your session; open the page again and repeat it"

@@ -1,4 +1,4 @@
-"""The media types of answers that several routes give."""
+"""Media types that several routes use."""
 
 GEOJSON = "application/geo+json"
 JSON_LD = "application/ld+json"

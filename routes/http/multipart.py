@@ -27,7 +27,7 @@ class BodyPart:
 
 
 def related(parts: Sequence[BodyPart], headers: Mapping[str, str]) -> Response:
-    """Answer with the parts, streamed, of known length."""
+    """Answer with the parts, streamed, with Content-Length."""
     boundary = token_hex(16)
     heads = [_head(part, boundary) for part in parts]
     tail = f"\r\n--{boundary}--\r\n".encode()

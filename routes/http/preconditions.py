@@ -1,4 +1,4 @@
-"""Conditional requests as RFC 9110, section 13, orders them."""
+"""Conditional requests, evaluated in the order of RFC 9110, section 13."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _LONGEST_DATE = 64
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one state of a file from another: a strong `etag` and the second it was `modified` in."""
+    """The validators of a file: a strong `etag` and the second of its last modification, `modified`."""
 
     etag: str
     modified: int
 
 
 def check_preconditions(request: Request, validators: Validators) -> HTTPStatus:
-    """Return 200, or 304 where the caller's copy is current; raises Problem 412 (RFC 9110 13.2.2)."""
+    """Return 200, or 304 if the caller's copy is current. Raises Problem 412 (RFC 9110 13.2.2)."""
     headers = request.headers
     if "if-match" in headers:
         if not _names(headers.getlist("if-match"), validators.etag, weak=False):
@@ -38,7 +38,7 @@ def check_preconditions(request: Request, validators: Validators) -> HTTPStatus:
 
 
 def range_applies(request: Request, validators: Validators) -> bool:
-    """Say whether Range is to be honoured: a GET, and If-Range, where sent, names this very state (13.1.5)."""
+    """Return whether Range applies: the method is GET, and If-Range, if sent, matches this state (13.1.5)."""
     if request.method != "GET" or "range" not in request.headers:
         return False
     if_range = request.headers.get("if-range")
@@ -48,7 +48,7 @@ def range_applies(request: Request, validators: Validators) -> bool:
 
 
 def _names(lines: Sequence[str], etag: str, *, weak: bool) -> bool:
-    """Say whether the lines of a header together name the tag (RFC 9110 5.3)."""
+    """Return whether the lines of a header contain the tag (RFC 9110 5.3)."""
     tags = [tag.strip() for line in lines for tag in line.split(",")]
     if weak:
         tags = [tag.removeprefix("W/") for tag in tags]
@@ -56,7 +56,7 @@ def _names(lines: Sequence[str], etag: str, *, weak: bool) -> bool:
 
 
 def _seconds(header: str | None) -> float | None:
-    """Return the moment of a date, None where it is none; one without a zone is of UTC (5.6.7), not of this place."""
+    """Return the time of a date, None if it is invalid; a date without a zone is in UTC (5.6.7), not in local time."""
     if not header or len(header) > _LONGEST_DATE:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Every refusal and failure as RFC 9457 problem+json."""
+"""Errors as RFC 9457 problem+json."""
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -13,11 +13,11 @@ INVALID_PARAMETER = f"{_EXCEPTIONS}/ogcapi-features-1/1.0/invalid-parameter-valu
 NOT_FOUND = f"{_EXCEPTIONS}/ogcapi-common-1/1.0/not-found"
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id")
-"""The id of the running request, in its answer and in every line of the log about it; unset outside of one."""
+"""The id of the running request, in its answer and in its log lines; unset outside of a request."""
 
 
 class Problem(Exception):
-    """Raise it anywhere in a route to answer with it; `detail` says what was wrong, where, and what is allowed."""
+    """An error answer, raised anywhere in a route; `detail` names the mistake, its place, and the allowed values."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Problem(Exception):
         self.members = members
 
     def document(self, instance: str, request_id: str) -> dict[str, Any]:
-        """Return the body: type, title, status, detail, instance, requestId and what was added."""
+        """Return the body: type, title, status, detail, instance, requestId and additional members."""
         return {
             "type": self.type,
             "title": self.status.phrase,
@@ -49,7 +49,7 @@ class Problem(Exception):
 
 
 def bad_parameter(name: str, value: str, allowed: str) -> Problem:
-    """Return the 400 for a query parameter: which, what it was, what is allowed."""
+    """Return the 400 for a query parameter: its name, its value, the allowed values."""
     return Problem(
         HTTPStatus.BAD_REQUEST,
         f"parameter {name}={value!r}: {allowed}",
@@ -65,7 +65,7 @@ def no_such_collection(collection_id: str) -> Problem:
 
 
 def no_such_process(process_id: str, there_are: Iterable[str]) -> Problem:
-    """Return the 404 for a process; `there_are` is what the caller may see."""
+    """Return the 404 for a process; `there_are` are the processes that the caller may see."""
     detail = f"there is no process {process_id[:80]!r}; there are {', '.join(there_are) or 'none'}"
     return Problem(HTTPStatus.NOT_FOUND, detail, type_=NO_SUCH_PROCESS)
 

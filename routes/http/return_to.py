@@ -1,4 +1,4 @@
-"""Where a login leads back to: a page of ours, whatever the address says."""
+"""The target of a redirect after login: always one of our pages."""
 
 from urllib.parse import quote, unquote, urlsplit
 
@@ -9,9 +9,9 @@ _LONGEST = 2000
 
 
 def is_ours(path: str, url: str) -> bool:
-    """Say whether this is a path of the server at `url`, prefix included, and after a login a place to go to.
+    """Return whether this is a path of the server at `url`, prefix included, and a suitable target after a login.
 
-    Read as browsers do: they take a backslash for `/`, leave out tabs and line ends, and resolve `..` however written.
+    It is read like by a browser: a backslash is `/`, tabs and line ends are ignored, every form of `..` is resolved.
     """
     prefix = urlsplit(url).path
     place = path.partition("#")[0].partition("?")[0]
@@ -34,7 +34,7 @@ def origin_of(url: str) -> str:
 
 
 def path_of(request: Request, url: str) -> str:
-    """Return the path and query of a page that is being shown, as `return`; the account where it is no place to go."""
+    """Return the path and query of the current page for `return`; the account page if it is not a suitable target."""
     path = quote(request.scope.get("public_path", request.scope["path"]))
     query = request.scope["query_string"].decode("latin-1")
     here = f"{path}?{query}" if query else path

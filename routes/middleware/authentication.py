@@ -1,4 +1,4 @@
-"""The identity of the caller, found before anything else is decided, and the answers to OPTIONS."""
+"""Authentication of the caller before all other decisions, and the answers to OPTIONS."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -31,10 +31,10 @@ _PREFLIGHT = {
 
 
 class Authentication:
-    """Set `current_identity` for the request; anyio carries it into threads. On an open server it is `LOCAL`.
+    """Set `current_identity` for the request; anyio copies it into threads. On an open server it is `LOCAL`.
 
-    As answers depend on the caller, they have Vary, and those to known callers may be in no shared cache. `url` is the
-    public address: a signed-in browser changes something only from a page of ours.
+    As answers depend on the caller, they have Vary, and those to authenticated callers must not be in a shared cache.
+    `url` is the public address: a signed-in browser can make changes only from our pages.
     """
 
     def __init__(self, app: ASGIApp, *, url: str) -> None:
@@ -73,7 +73,7 @@ class Authentication:
         return caller.identity
 
     def _check_origin(self, headers: Headers) -> None:
-        """Refuse requests that another site makes a signed-in browser send; scripts cannot forge the origin."""
+        """Refuse changes by a signed-in browser from another site; scripts cannot forge the origin."""
         origin = headers.get("origin")
         if origin is not None and origin != self._origin:
             raise Problem(HTTPStatus.FORBIDDEN, "a signed-in browser changes things from pages of this server only")
@@ -91,7 +91,7 @@ def _telling(identity: Identity, send: Send) -> Send:
 
 
 def tell_caches(headers: MutableHeaders, *, known: bool) -> None:
-    """Set Vary, and for a known caller Cache-Control, so that no shared cache keeps the answer."""
+    """Set Vary, and for an authenticated caller Cache-Control, so that no shared cache stores the answer."""
     headers.add_vary_header(_BY)
     control = headers.get("cache-control", "")
     if known and "private" not in control and "no-store" not in control:
@@ -102,7 +102,7 @@ def tell_caches(headers: MutableHeaders, *, known: bool) -> None:
 class Options:
     """Answer OPTIONS at every existing path, also CORS preflights.
 
-    These have no credentials; bad ones are refused as everywhere, since `Authentication` comes before.
+    Preflights have no credentials; invalid ones are refused earlier, by `Authentication`.
     """
 
     def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:

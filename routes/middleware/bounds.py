@@ -1,4 +1,4 @@
-"""The bounds of a request and of all requests at once, and the answer to an unexpected error."""
+"""The limits of a request and of all concurrent requests, and the answer to an unexpected error."""
 
 import logging
 from http import HTTPStatus
@@ -15,18 +15,18 @@ from routes.http.problem import Problem
 
 _LOGGER = logging.getLogger(__name__)
 _HELD = 10 * MAX_BODY
-"""Bytes of bodies that one process holds at once; beyond them only small ones are read on."""
+"""Bytes of bodies in the memory of one process; above it only small bodies are read further."""
 _DRAINED_BYTES = 100_000_000
 _DRAINED_SECONDS = 5.0
 _ALWAYS = frozenset({"/health/live"})
 
 
 class Bounds:
-    """Refuse what is beyond: 413 a larger body, 408 one that does not come, 503 more requests at once or a late answer.
+    """Enforce limits: 413 for a larger body, 408 for a missing one, 503 for too many requests or a late answer.
 
-    A request whose body has not come is none of the `requests`, and its `seconds` do not run. They run until the answer
-    begins, and so long it is one of the `requests`: a slow reader of a large file is not cut off, and holds neither
-    thread nor place, but a connection. A thread that still works for a request given up keeps its place.
+    A request counts as one of the `requests`, and its `seconds` run, from the end of its body to the begin of its
+    answer. So a slow reader of a large file is not cut off, and occupies a connection, but no thread and no slot. A
+    thread that still works for an abandoned request occupies its slot.
     """
 
     def __init__(self, app: ASGIApp, *, requests: int, seconds: float, body_seconds: float) -> None:
@@ -36,10 +36,10 @@ class Bounds:
         self._body_seconds = body_seconds
         self._running = 0
         self.held = 0
-        """Bytes of the bodies that have come, of requests that are not over."""
+        """Received bytes of the bodies of unfinished requests."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or hand on within the bounds."""
+        """Pass the request on within the limits, or refuse it."""
         if scope["type"] != "http" or scope["path"] in _ALWAYS:
             await self._app(scope, receive, send)
             return
@@ -56,17 +56,17 @@ class Bounds:
             self.held -= body.received
 
     def enter(self) -> None:
-        """Take a place among those at work. Raises Problem 503."""
+        """Take a slot of running requests. Raises Problem 503."""
         if (problem := self._busy()) is not None:
             raise problem
         self._running += 1
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Release the slot."""
         self._running -= 1
 
     def hold(self, size: int, received: int) -> None:
-        """Count what has come of a body, `received` in all. Raises Problem 503 where all together are too much."""
+        """Count bytes of a body, `received` in all. Raises Problem 503 if all bodies together are too large."""
         self.held += size
         if self.held > _HELD and received > SMALL_BODY:
             raise _try_again()
@@ -111,9 +111,9 @@ class Bounds:
 
 
 class _Body:
-    """A request's body: counted, since no header says how large a chunked one is; `unread` until its end.
+    """A request's body: its bytes are counted, as a chunked one does not declare its size; `unread` until its end.
 
-    The request has no place among those at work while its body is waited for.
+    The request occupies no slot while the server waits for its body.
     """
 
     def __init__(self, scope: Scope, receive: Receive, bounds: Bounds, seconds: float) -> None:
@@ -121,7 +121,7 @@ class _Body:
         self.unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self.received = 0
         self.work: CancelScope | None = None
-        """Ends the work when its time is over."""
+        """Ends the request at its time limit."""
         self._awaited = "expect" not in headers
         self._receive = receive
         self._bounds = bounds
@@ -130,12 +130,12 @@ class _Body:
         self._waited = 0.0
 
     def enter(self) -> None:
-        """Take a place among those at work. Raises Problem 503."""
+        """Take a slot of running requests. Raises Problem 503."""
         self._bounds.enter()
         self._has_place = True
 
     def leave(self) -> None:
-        """Give the place back, where there is one."""
+        """Release the slot, if it has one."""
         if self._has_place:
             self._has_place = False
             self._bounds.leave()
@@ -156,7 +156,7 @@ class _Body:
         return message
 
     async def _in_time(self) -> Message:
-        """Return what comes; gunicorn says that a client has gone when it has been silent for long, too."""
+        """Return the next message; gunicorn reports also a long silent client as disconnected."""
         began = anyio.current_time()
         with anyio.move_on_after(self._seconds - self._waited):
             message = await self._receive()
@@ -171,9 +171,9 @@ class _Body:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail)
 
     async def drain(self) -> None:
-        """Read on, within bounds: a client that sends all before it listens gets the answer, not a broken pipe.
+        """Read on, within limits: a client that sends everything before it reads gets the answer, not a broken pipe.
 
-        One that waits for `100 Continue` listens already.
+        A client that waits for `100 Continue` reads already.
         """
         self.leave()
         drained = 0
@@ -185,7 +185,7 @@ class _Body:
 
 
 def _closing(body: _Body, send: Send) -> Send:
-    """Say that the connection ends with an answer before the body's end, as gunicorn ends it (RFC 9112, 9.6)."""
+    """Announce that the connection ends, as gunicorn ends it after an answer before the body's end (RFC 9112, 9.6)."""
 
     async def say(message: Message) -> None:
         if message["type"] == "http.response.start" and body.unread:
@@ -203,7 +203,7 @@ def _try_again() -> Problem:
 
 
 class Failures:
-    """Answer an unknown error with a 500 problem; an answer that has begun is cut off."""
+    """Answer an unexpected error with a 500 problem; an answer that has begun is cut off."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

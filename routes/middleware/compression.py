@@ -1,4 +1,4 @@
-"""JSON and pages are compressed where the caller takes it (RFC 9110, 8.4 and 12.5.3)."""
+"""Compression of JSON and pages, if the caller accepts it (RFC 9110, 8.4 and 12.5.3)."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ else:
 _TEXT = re.compile(r"text/(?!event-stream)[^;]+|image/svg\+xml|application/(?:[^;]+\+)?(?:json|xml)", re.IGNORECASE)
 _NOT_OF = ("content-encoding", "content-range", "repr-digest")
 _SMALLEST = 1000
-"""Bytes that fit into one packet with the head; to compress them saves nothing."""
+"""Bytes that fit into one packet with the head; compressing them saves nothing."""
 _ON_THE_LOOP = 16_384
 """Bytes that are compressed in less than a millisecond."""
 _PIECE = 262_144
@@ -40,7 +40,7 @@ _SESSION = COOKIE.encode()
 
 
 class Then(Enum):
-    """What follows a piece of a body: more at once, more later (so this much has to be readable), or nothing."""
+    """What follows a piece of a body: more at once, more later (so the piece must be readable), or nothing."""
 
     MORE = auto()
     PAUSE = auto()
@@ -51,7 +51,7 @@ Encoder = Callable[[bytes, Then], bytes]
 
 
 def _zstd() -> Encoder:
-    """Return an encoder of 0.6 MB, whose window of 256 kB every client has (RFC 9659)."""
+    """Return an encoder of 0.6 MB, whose window of 256 kB every client supports (RFC 9659)."""
     parameter = CompressionParameter
     compressor = ZstdCompressor(options={parameter.compression_level: _ZSTD_LEVEL, parameter.window_log: _ZSTD_WINDOW})
     modes: dict[Then, Literal[0, 1, 2]] = {
@@ -74,15 +74,15 @@ def _gzip() -> Encoder:
 
 
 _ENCODERS: dict[str, Callable[[], Encoder]] = {"zstd": _zstd, "gzip": _gzip}
-"""By content coding; of those that a caller likes equally well the first is taken."""
+"""By content coding; of equally preferred ones the first is used."""
 
 
 class Compression:
-    """Compress what is text with the coding that the caller likes best, piece by piece, larger pieces in a thread.
+    """Compress text with the coding that the caller prefers, piece by piece, larger pieces in a thread.
 
-    Never what is sent by range (its ETag and ranges are of its own bytes), nor an answer under /auth/, one that no
-    cache may store, or one to a signed-in browser: who can make a browser ask and see how long answers are could guess
-    the secrets in them (BREACH).
+    Answers with ranges are not compressed, as ETag and ranges refer to their bytes. Neither are answers under /auth/,
+    with `no-store`, or to a signed-in browser: an attacker who makes a browser send requests and sees the lengths of
+    the answers could guess the secrets in them (BREACH).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -90,7 +90,7 @@ class Compression:
         self._threads = CapacityLimiter(_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, and compress the answer."""
+        """Pass the request on, and compress the answer."""
         if scope["type"] != "http" or "/auth/" in scope["path"]:
             await self._app(scope, receive, send)
             return
@@ -104,14 +104,14 @@ class Compression:
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """The content coding that an answer is sent in, None for as it is; `always` where the caller refuses that."""
+    """The content coding of an answer, None for no compression; `always` if the caller refuses that."""
 
     name: str | None
     always: bool = False
 
 
 def coding_of(accept: str) -> Coding:
-    """Return the coding that is liked best, at a tie not as it is; `*` is gzip, which everybody can read."""
+    """Return the preferred coding, rather one than none at a tie; `*` is gzip, which every client can read."""
     said = weights(accept)
     others = said.get("*", 0.0)
     liked = {"zstd": said.get("zstd", 0.0), "gzip": said.get("gzip", said.get("x-gzip", others))}
@@ -127,7 +127,7 @@ _known_coding = lru_cache(_KNOWN)(coding_of)
 
 
 class _Compressed:
-    """An answer: its head waits for the first piece of its body, whose length decides."""
+    """An answer: its head waits for the first piece of its body, whose length decides on compression."""
 
     def __init__(self, send: Send, threads: CapacityLimiter, wanted: Coding, *, bodiless: bool) -> None:
         self._send = send
@@ -138,7 +138,7 @@ class _Compressed:
         self._encode: Encoder | None = None
 
     async def send(self, message: Message) -> None:
-        """Take a message of the answer."""
+        """Process a message of the answer."""
         if message["type"] == "http.response.start":
             if not _is_compressible(message):
                 await self._send(message)
@@ -178,7 +178,7 @@ class _Compressed:
         return await anyio.to_thread.run_sync(encode, piece, then, limiter=self._threads)
 
     async def _begin(self, length: int | None) -> None:
-        """Send the head, once: as it is, or of a compressed body of this length, -1 where that is not known yet."""
+        """Send the head once: unchanged, or for a compressed body of this length, -1 if unknown."""
         if self._head is None:
             return
         message, self._head = self._head, None
@@ -192,7 +192,7 @@ class _Compressed:
 
 
 def _pieces(body: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Return the body in pieces, each with whether it is the last."""
+    """Return the body in pieces, each with whether it is the last one."""
     begins = range(0, max(len(body), 1), _PIECE)
     for begin in begins:
         yield body[begin : begin + _PIECE], begin == begins[-1]

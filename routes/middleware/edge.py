@@ -37,7 +37,7 @@ _AUTHORITY = "a name or an address, and a port"
 _LARGEST_PORT = 65_535
 
 OTHER = "other"
-"""The route of a request that no route answers."""
+"""The path of requests that no route answers."""
 type Counted = tuple[str, str, int, float]
 """An answered request: the path of its route, method, status and seconds."""
 Count = Callable[[Counted], None]
@@ -54,8 +54,8 @@ class Edge:
 
     Headers are added unless the route has set them; answers to HEAD lose their body. Every 503 has Retry-After, and an
     answer with texts of the configuration Content-Language. Scripts of any origin may read answers: with `*` browsers
-    do so without cookies only. `headers` are more headers for every answer. `count` is given each answered request:
-    the path of its route, method, status and seconds; it must not wait.
+    do so without cookies only. `headers` are more headers for every answer. `count` is called for each answered
+    request: the path of its route, method, status and seconds; it must not wait.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ def choose_request_id(inbound: str | None) -> str:
 
 
 def without_secrets(scope: Scope) -> str:
-    """Return path and query with the values of signatures, tokens and keys left out."""
+    """Return path and query without the values of signatures, tokens and keys."""
     query = scope["query_string"].decode("latin-1")
     path: str = scope["path"]
     return path + (f"?{_SECRET.sub(r'\1=…', query)}" if query else "")
@@ -167,8 +167,8 @@ def without_secrets(scope: Scope) -> str:
 def content_policy(url: str, *form_targets: str, scripts: bool = False, drawn: bool = False) -> str:
     """Return the Content-Security-Policy of a page: only our own style and pictures, and our own scripts if allowed.
 
-    Pictures in a style sheet are allowed where the page is `drawn` with them. `form_targets` are the addresses that a
-    form of the page redirects to in the end; browsers check these too.
+    Pictures in a style sheet are allowed if the page is `drawn` with them. `form_targets` are the addresses that a form
+    of the page finally redirects to; browsers check these too.
     """
     ours, *others = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (url, *form_targets)))
     targets = " ".join(["'self'", *dict.fromkeys(other for other in others if other != ours)])

@@ -1,7 +1,8 @@
-"""Tiles on disk, for all server processes of a machine: small files by their keys, the least recently used go first.
+"""Tiles on disk, for all server processes of a machine: a file for each key; the least recently used are removed.
 
-A key says all that a tile depends on, so no file is ever wrong, only unused. No lock is taken: a file is written beside
-and renamed, and whoever finds it gone or damaged draws the tile. What a killed process leaves is removed as unused.
+A key contains everything that a tile depends on, so a file is never outdated, only unused. There is no lock: a file is
+written under another name and renamed, and a process that finds it missing or damaged draws the tile. Files that a
+killed process leaves are removed like unused ones.
 """
 
 import logging
@@ -16,17 +17,17 @@ from threading import get_ident
 
 _FOLDERS = 256
 _CHECK = 16
-"""Bytes before the content that tell whether the file is whole and of this key."""
+"""Bytes before the content that show whether the file is complete and belongs to this key."""
 _BLOCK = 4_096
-"""Bytes that a file takes of a disk at least, and in which it grows."""
+"""The unit of disk space: the bytes that a file occupies are a multiple of it."""
 _FILL = 0.9
-"""The part of a folder's share that is left when it was too full."""
+"""The part of a folder's share that remains after a removal."""
 _OFTEN = 8
-"""How often a process looks at a folder while it fills its share once."""
+"""Number of times that a process measures a folder while it fills its share once."""
 _TOUCH = 3_600
-"""Seconds after which a use is noted again."""
+"""Seconds after which a use is recorded again."""
 _PAUSE = 60
-"""Seconds without writing after the disk has refused it."""
+"""Seconds without writing after a failed write."""
 _NEW = ".new"
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,11 +44,11 @@ class TileCache:
     hits: int = 0
     misses: int = 0
     _written: dict[str, int] = field(default_factory=dict)
-    """Bytes that this process has written to a folder since it looked how full it is; a folder is looked at first."""
+    """Bytes that this process has written to a folder since it measured it; a new folder is measured first."""
     _paused_until: float = 0.0
 
     def get(self, key: str) -> bytes | None:
-        """Return a tile, None where there is none, or none that is whole."""
+        """Return a tile, None if it is missing or incomplete."""
         path = self._path(key)
         try:
             with path.open("rb") as file:
@@ -66,11 +67,11 @@ class TileCache:
         return content[_CHECK:]
 
     def holds(self, key: str) -> bool:
-        """Return whether there is a tile, without a look at what it has."""
+        """Return whether there is a file for a tile, without reading it."""
         return self._path(key).exists()
 
     def put(self, key: str, content: bytes) -> bool:
-        """Keep a tile; return whether it could be written. A full disk, or one that fails, is logged once a minute."""
+        """Store a tile; return whether it could be written. A full or failing disk is logged once a minute."""
         if time.monotonic() < self._paused_until:
             return False
         path = self._path(key)
@@ -100,7 +101,7 @@ class TileCache:
 
     @property
     def bytes(self) -> int:
-        """What all tiles take of the disk."""
+        """The disk space of all tiles in bytes."""
         files = (each for folder in self._folders() for each in _files(folder))
         return sum(_size(found.st_size) for each in files if (found := _stat(each)))
 
@@ -112,7 +113,7 @@ class TileCache:
             yield self.folder / f"{number:02x}"
 
     def _bound(self, folder: Path, written: int) -> None:
-        """Remove what was used least recently where a folder has more than its share."""
+        """Remove the least recently used files of a folder that exceeds its share."""
         share = self.most // _FOLDERS
         known = self._written.get(folder.name)
         self._written[folder.name] = 0 if known is None else known + written
@@ -157,7 +158,7 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _remove(entry: os.DirEntry[str]) -> bool:
-    """Remove a file; another process may have."""
+    """Remove a file, which another process may have removed."""
     try:
         os.unlink(entry.path)  # noqa: PTH108 - an entry's path is text
     except OSError:
