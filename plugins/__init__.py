@@ -1,1 +1,1 @@
-"""What pygeoapi loads: providers and the process manager."""
+"""The plugins that pygeoapi loads: providers and the process manager."""

@@ -20,7 +20,7 @@ def publisher(broker: Broker) -> Callable[[str, str], None]:
 
 
 def _by_mqtt(broker: Broker, channel: str, text: str) -> None:
-    """Return once the broker has acknowledged it; pygeoapi's client disconnects before, and may lose the message."""
+    """Return after the broker's acknowledgement; pygeoapi's client disconnects earlier, and may lose the message."""
     publish = import_module("paho.mqtt.publish")
     parts = urlsplit(broker.url)
     login = None

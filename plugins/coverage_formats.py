@@ -57,7 +57,7 @@ def coverage_json(pixels: Pixels) -> dict[str, Any]:
 
 
 def position_json(pixels: Pixels) -> Any:
-    """Return the values at one place: of one field the value itself, of several an object (/req/position-query)."""
+    """Return the values at one position: of one field the value itself, of several an object (/req/position-query)."""
     values = [_value(value, pixels.nodata) for value in pixels.values[:, 0, 0].tolist()]
     if len(pixels.bands) == 1:
         return values[0]
@@ -94,7 +94,7 @@ def _category(value: int) -> str:
 
 
 def domain_set(provider: CoverageProvider) -> dict[str, Any]:
-    """Return the grid in longitude and latitude: GDAL's OGCAPI driver takes every coverage for EPSG:4326."""
+    """Return the grid in longitude and latitude: GDAL's OGCAPI driver reads every coverage as EPSG:4326."""
     box = provider.whole.to(CRS84)
     width, height = provider.size_of(box)
     west, south, east, north = box.bbox
@@ -130,7 +130,7 @@ def domain_set(provider: CoverageProvider) -> dict[str, Any]:
 
 
 def range_type(provider: CoverageProvider) -> dict[str, Any]:
-    """Return the type of the values; GDAL reads it from `definition`, without which it takes them for floats."""
+    """Return the type of the values; GDAL reads it from `definition`, and without it as floats."""
     type_ = f"ogcType:{_OGC_TYPES[provider.dtype]}"
     nil = NODATA if provider.classes else provider.grid.nodata
     nils = [] if nil is None or not math.isfinite(nil) else [{"value": nil, "reason": "no data"}]

@@ -1,4 +1,4 @@
-"""Which box of a coverage is asked for, and in how many pixels."""
+"""The box of a coverage request, and its size in pixels."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ from plugins.crs import Box, Crs, across_antimeridian, within_reach
 from products.operation import Bounds, transformer
 
 MAX_VALUES_AS_TEXT = 65_536
-"""Values that are written as JSON at most."""
+"""Maximum values that are written as JSON."""
 _THIN = 1e-7
-"""Part of a pixel."""
+"""A fraction of a pixel."""
 _OVERVIEW = 4_194_304
-"""Pixels of an answer whose size the server chooses, at most (2048 x 2048)."""
+"""Maximum pixels of an answer whose size the server chooses (2048 x 2048)."""
 
 AXES: Mapping[str, tuple[Literal["x", "y"], bool]] = {
     "lon": ("x", True),
@@ -31,16 +31,16 @@ AXES: Mapping[str, tuple[Literal["x", "y"], bool]] = {
     "northing": ("y", False),
     "y": ("y", False),
 }
-"""Names of axes in lower case: which one it is, and whether it is longitude or latitude."""
+"""Names of axes in lower case: the index of the axis, and whether it is longitude or latitude."""
 AXES_ALLOWED = "Lat and Lon, or N and E"
 
 Range = tuple[float, float]
-"""Bounds along an axis, infinite for an open one; the second may lie below the first across the antimeridian."""
+"""Bounds along an axis, infinite if open; across the antimeridian the second may be less than the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByAxis[T]:
-    """A value for each axis that was named; `geographic` tells longitude and latitude from the grid's own axes."""
+    """A value for each named axis; `geographic` is whether they are longitude and latitude or the grid's own axes."""
 
     geographic: bool
     x: T | None = None
@@ -48,7 +48,7 @@ class ByAxis[T]:
 
 
 def by_axis[T](values: Iterable[tuple[str, T]]) -> ByAxis[T]:
-    """Return values by the axes that they are named by, in any case. Raises ValueError: what is allowed."""
+    """Return values by named axis, in any case. Raises ValueError with the allowed values."""
     found: dict[str, T] = {}
     kinds = set()
     for name, value in values:
@@ -63,12 +63,12 @@ def by_axis[T](values: Iterable[tuple[str, T]]) -> ByAxis[T]:
 
 
 def is_slice(along: Range | None) -> bool:
-    """Tell a place along an axis from an interval."""
+    """Return whether a range along an axis is a position, not an interval."""
     return along is not None and along[0] == along[1]
 
 
 def subset_of(provider: CoverageProvider, asked: ByAxis[Range], crs: Crs) -> Box:
-    """Return the box of ranges along the axes; the whole along one that is not named. Raises ValueError for none."""
+    """Return the box of ranges along the axes, complete along unnamed ones. Raises ValueError for an empty box."""
     west, south, east, north = provider.whole.to(crs).bbox
     x, y = asked.x or (west, east), asked.y or (south, north)
     if asked.x and crs.geographic:
@@ -82,9 +82,9 @@ def subset_of(provider: CoverageProvider, asked: ByAxis[Range], crs: Crs) -> Box
 
 
 def position_of(provider: CoverageProvider, asked: ByAxis[Range], crs: Crs) -> Box:
-    """Return the box round a place along one axis, a pixel thick, or along both: then in the coverage's own system.
+    """Return the box around a position along one axis, a pixel thick, or along both: then in the coverage's own CRS.
 
-    In that system it is so thin that it lies in one row or column of pixels. Raises ValueError.
+    In that CRS it is so thin that it is in one row or column of pixels. Raises ValueError.
     """
     if asked.x and asked.y and is_slice(asked.x) and is_slice(asked.y):
         place = np.array([[within_reach(asked.x[0])], [within_reach(asked.y[0])]])
@@ -113,13 +113,13 @@ def _finite(value: float, otherwise: float) -> float:
 
 
 def _beside(bbox: Bounds) -> Bounds:
-    """Return a box at all: an open interval that begins beyond the coverage is outside of it, not empty."""
+    """Return a valid box: an open interval that begins beyond the coverage is outside of it, not empty."""
     west, south, east, north = bbox
     return west, south, max(east, west + 1e-9), max(north, south + 1e-9)
 
 
 def scaled_down(full: Size, bound: int) -> Size:
-    """Return the size that the server chooses for an answer: that of the pixels, or that of an overview."""
+    """Return the size that the server chooses for an answer: that of the pixels or of an overview."""
     pixels = full[0] * full[1]
     if pixels <= bound:
         return full
@@ -128,5 +128,5 @@ def scaled_down(full: Size, bound: int) -> Size:
 
 
 def shrink(full: Size, x: float, y: float) -> Size:
-    """Return the size in pixels that are so many times longer."""
+    """Return the size in pixels that are longer by this factor."""
     return max(1, math.ceil(full[0] / x)), max(1, math.ceil(full[1] / y))

@@ -1,4 +1,4 @@
-"""What the texts of a query mean: coordinate reference systems and boxes as the OGC names them, numbers and times."""
+"""Parse texts of a query: coordinate reference systems and boxes as the OGC defines them, numbers and times."""
 
 import math
 import re
@@ -21,9 +21,9 @@ _NAME = re.compile(
 _HALF = 180
 """Degrees of longitude from the prime meridian to the antimeridian."""
 _BEYOND = 1e9
-"""More than any place has, in degrees or metres."""
+"""More than any coordinate on the Earth, in degrees or metres."""
 Interval = tuple[datetime, datetime]
-"""First and last moment."""
+"""First and last instant."""
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
@@ -32,15 +32,15 @@ _LARGEST = 1 << 63
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d)(?::(\d\d)(\.\d+)?)?([Zz]|[-+ ]\d\d:?\d\d)?)?", re.ASCII)
-"""RFC 3339, and what people leave out of it; a `+` in a query arrives as a space."""
+"""RFC 3339 with optional parts; a `+` in a query arrives as a space."""
 _ALLOWED_TIMES = "allowed: an RFC 3339 time or date, or an interval of two such as 2023-01-01/.."
 
 
 @dataclass(frozen=True, slots=True)
 class Crs:
-    """One system: its URI, its EPSG code, whether coordinates are written northing (latitude) first, or are degrees.
+    """A CRS: its URI, its EPSG code, whether its coordinates have the northing (latitude) first, or are degrees.
 
-    A system without an EPSG code has 0 for it and a definition that PROJ reads; one without any code has no URI.
+    Without an EPSG code this is 0 and there is a definition for PROJ; without any code there is no URI.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class Crs:
         object.__setattr__(self, "name", self.definition or self.epsg)
 
     def as_xy(self, bbox: Bounds) -> Bounds:
-        """Return a bbox that is written in the order of this system's axes as west, south, east, north."""
+        """Return a bbox in the order of this CRS's axes as west, south, east, north."""
         a, b, c, d = bbox
         return (b, a, d, c) if self.northing_first else bbox
 
@@ -64,20 +64,20 @@ CRS84 = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, northing_first
 
 
 def within_reach(number: float) -> float:
-    """Return a coordinate that can be calculated with, just as far beyond every place: 1e308 becomes 1e9."""
+    """Return a coordinate that can be calculated with and is also outside of the Earth: 1e308 becomes 1e9."""
     return max(-_BEYOND, min(number, _BEYOND))
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """West, south, east, north in the units of a system; one that crosses the antimeridian goes on beyond it."""
+    """West, south, east, north in the units of a CRS; a box across the antimeridian continues beyond it."""
 
     bbox: Bounds
     crs: Crs
 
     @property
     def as_written(self) -> Bounds:
-        """The box in the order of its system's axes; one that crosses the antimeridian ends west of where it begins."""
+        """The box in the order of its CRS's axes; across the antimeridian, east is less than west."""
         west, south, east, north = self.bbox
         period = period_of(self.crs.name)
         if period and east > period / 2 >= west and east - west < period:
@@ -85,7 +85,7 @@ class Box:
         return self.crs.as_xy((west, south, east, north))
 
     def to(self, crs: Crs) -> "Box":
-        """Return the box around this one in another system, edges followed. Raises ValueError where it cannot be."""
+        """Return the box around this one in another CRS, with edges followed. Raises ValueError if impossible."""
         if crs.name == self.crs.name:
             return Box(self.bbox, crs)
         try:
@@ -94,12 +94,12 @@ class Box:
             raise ValueError(str(error)) from error
 
     def moved(self, east: float) -> "Box":
-        """Return the box so far to the east."""
+        """Return the box, moved to the east by this distance."""
         west, south, right, north = self.bbox
         return Box((west + east, south, right + east, north), self.crs)
 
     def cut(self, other: "Box") -> "Box | None":
-        """Return what two boxes of the same system share, None where that is nothing."""
+        """Return the intersection of two boxes of the same CRS, or None."""
         west, south = max(self.bbox[0], other.bbox[0]), max(self.bbox[1], other.bbox[1])
         east, north = min(self.bbox[2], other.bbox[2]), min(self.bbox[3], other.bbox[3])
         return Box((west, south, east, north), self.crs) if west < east and south < north else None
@@ -109,9 +109,9 @@ BOX_ALLOWED = "allowed: four numbers, the lower corner before the upper one, not
 
 
 def box_of(numbers: Sequence[float], crs: Crs) -> Box:
-    """Return the box of two corners, each in the order of the system's axes. Raises ValueError where it is empty.
+    """Return the box of two corners, each in the order of the CRS's axes. Raises ValueError if it is empty.
 
-    One that crosses the antimeridian, its west above its east in degrees, goes on beyond 180 degrees.
+    A box across the antimeridian, its west above its east in degrees, continues beyond 180 degrees.
     """
     west, south, east, north = _corners(numbers, crs)
     if crs.epsg == CRS84.epsg:
@@ -122,7 +122,7 @@ def box_of(numbers: Sequence[float], crs: Crs) -> Box:
 
 
 def boxes_of(numbers: Sequence[float], crs: Crs) -> tuple[Box, ...]:
-    """Return that box, or two where it crosses the antimeridian; one may be a point. Raises ValueError."""
+    """Return that box, or two across the antimeridian; a box may be a point. Raises ValueError."""
     west, south, east, north = _corners(numbers, crs)
     crossing = west > east and crs.epsg == CRS84.epsg
     if south > north or (west > east and not crossing):
@@ -133,12 +133,12 @@ def boxes_of(numbers: Sequence[float], crs: Crs) -> tuple[Box, ...]:
 
 
 def across_antimeridian(west: float, east: float) -> tuple[float, float]:
-    """Return west and east; across the antimeridian, where east is less than west, east goes on beyond 180 degrees."""
+    """Return west and east; across the antimeridian, where east is less than west, east is beyond 180 degrees."""
     return (west, east + 2 * _HALF) if east < west and abs(west) <= _HALF >= abs(east) else (west, east)
 
 
 def _corners(numbers: Sequence[float], crs: Crs) -> Bounds:
-    """Return west, south, east and north of two corners; heights, which land cover does not have, are left out."""
+    """Return west, south, east and north of two corners; heights are ignored."""
     if len(numbers) == 6:  # noqa: PLR2004 - two corners with heights
         numbers = [*numbers[:2], *numbers[3:5]]
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):  # noqa: PLR2004 - two corners
@@ -149,7 +149,7 @@ def _corners(numbers: Sequence[float], crs: Crs) -> Bounds:
 
 @cache
 def crs_of(epsg: int) -> Crs:
-    """Return the system of an EPSG code, with the order of axes that its definition says. Raises ValueError."""
+    """Return the CRS of an EPSG code, with the axis order of its definition. Raises ValueError."""
     try:
         system = CRS.from_epsg(epsg)
         first = system.axis_info[0]
@@ -160,14 +160,14 @@ def crs_of(epsg: int) -> Crs:
 
 
 def systems_with(native: Crs) -> tuple[Crs, ...]:
-    """Return the systems that features are answered in: the usual ones, and their own where it has an address."""
+    """Return the CRSs of answers: the usual ones, and that of the features if it has a URI."""
     usual = (CRS84, crs_of(4326), crs_of(3857), crs_of(3035))
     return usual if native in usual or not native.uri else (*usual, native)
 
 
 @cache
 def foreign_crs(definition: str) -> Crs:
-    """Return the system of another authority than the EPSG (`ESRI:102014`) or of a definition. Raises CRSError."""
+    """Return the CRS of an authority other than EPSG (`ESRI:102014`) or of a definition. Raises CRSError."""
     authority, colon, code = definition.partition(":")
     named = colon and authority.isalnum() and code.isalnum()
     system = CRS.from_user_input(definition)
@@ -178,7 +178,7 @@ def foreign_crs(definition: str) -> Crs:
 
 
 def crs_named(name: str) -> Crs:
-    """Return the system of a URI, URN or CURIE, with the order of axes that it means. Raises ValueError for none."""
+    """Return the CRS of a URI, URN or CURIE, with its axis order. Raises ValueError."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"{name!r} names no system; such as {CRS84.uri}")
@@ -194,7 +194,7 @@ def crs_named(name: str) -> Crs:
 
 
 def epsg_of(name: str) -> int:
-    """Return the EPSG code of a URI, URN or CURIE, 0 for what is none of the EPSG; CRS84's is that of its datum."""
+    """Return the EPSG code of a URI, URN or CURIE, 0 for other authorities; CRS84 has the code of its datum."""
     match = _NAME.fullmatch(name)
     if match is None:
         return 0
@@ -205,7 +205,7 @@ def epsg_of(name: str) -> int:
 
 
 def find_crs(name: str, systems: Sequence[Crs]) -> Crs | None:
-    """Return the one of the systems with that URI, URN or safe CURIE (`[EPSG:3035]`), or None."""
+    """Return the one of the CRSs with that URI, URN or safe CURIE (`[EPSG:3035]`), or None."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -216,9 +216,9 @@ def find_crs(name: str, systems: Sequence[Crs]) -> Crs | None:
 
 
 def number(text: str) -> float:
-    """Return the number that a text is, infinite where it is too large. Raises ValueError.
+    """Return the number of a text, infinite if it is too large. Raises ValueError.
 
-    Python's `float` takes more: `1_0` for ten, digits of every script, `nan`.
+    Python's `float` accepts more: `1_0` for ten, digits of every script, `nan`.
     """
     if not _NUMBER.fullmatch(text):
         raise ValueError(text)
@@ -226,7 +226,7 @@ def number(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """Return the whole number that a text is. Raises ValueError, as for `1_0` and digits of other scripts."""
+    """Return the integer of a text. Raises ValueError, also for `1_0` and digits of other scripts."""
     if not _WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
@@ -242,7 +242,7 @@ _WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, fal
 
 
 def value_of(text: str, field: Mapping[str, Any]) -> Any:
-    """Return the value of a field, described by its JSON schema, that a text is. Raises ValueError: what is allowed."""
+    """Return the value of a field from a text, by its JSON schema. Raises ValueError with the allowed values."""
     kind = "bytes" if "contentEncoding" in field else field["type"]
     try:
         value = _TYPES.get(kind, str)(text)
@@ -254,7 +254,7 @@ def value_of(text: str, field: Mapping[str, Any]) -> Any:
 
 
 def interval_of(text: str) -> Interval:
-    """Return the first and last moment that a `datetime` means. Raises ValueError: what is allowed."""
+    """Return the first and last instant of a `datetime`. Raises ValueError with the allowed values."""
     begin, slash, end = text.partition("/")
     if text in {"", "..", "../..", "/", "../", "/.."}:
         raise ValueError(_ALLOWED_TIMES)
@@ -276,9 +276,9 @@ def _last(word: str) -> datetime:
 
 
 def _instant(word: str) -> Interval:
-    """Return the first and last moment that is meant: a date alone lasts to its end. Raises ValueError, OverflowError.
+    """Return the first and last instant: a date alone lasts to its end. Raises ValueError, OverflowError.
 
-    Without an offset it is UTC, without seconds the minute's first; a leap second is the last moment before it ends.
+    Without an offset it is UTC, without seconds the minute's first; a leap second is the last instant before its end.
     """
     match = _FORM.fullmatch(word)
     if match is None:

@@ -1,4 +1,4 @@
-"""Features as GeoJSON, in any system; and boxes as areas of a layer."""
+"""Features as GeoJSON in any CRS; and boxes as areas of a layer."""
 
 import json
 import math
@@ -32,10 +32,10 @@ _EMPTY = re.compile(r"\[\s*\]")
 
 
 def geojson_texts(geometries: NDArray[Any], source: Crs, target: Crs) -> list[str]:
-    """Return the geometries in another system as JSON, axes in its own order, to the centimetre, heights as they are.
+    """Return the geometries in another CRS as JSON, axes in its order, to the centimetre, heights unchanged.
 
-    Outer rings run counterclockwise in x and y (RFC 7946, 3.1.6). `null` for what is empty, and for what has no place
-    in the other system or a coordinate that is no number. Measures (M) have no place in GeoJSON.
+    Outer rings run counterclockwise in x and y (RFC 7946, 3.1.6). An empty geometry is `null`, and so is one that
+    cannot be transformed or has a coordinate that is not a number. Measures (M) are dropped, as GeoJSON has none.
     """
     written = [NO_GEOMETRY] * len(geometries)
     geometries = _finite(geometries)
@@ -50,7 +50,7 @@ def geojson_texts(geometries: NDArray[Any], source: Crs, target: Crs) -> list[st
 
 
 def _has_heights(geometries: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say which have a height at every point; the heights of the others are left out."""
+    """Return which have a height at every point; the heights of the others are dropped."""
     points, owners = shapely.get_coordinates(geometries, include_z=True, return_index=True)
     heights = np.ones(len(geometries), bool)
     heights[owners[np.isnan(points[:, 2])]] = False
@@ -66,7 +66,7 @@ def _without_measures(geometries: NDArray[Any], dimension: int) -> NDArray[Any]:
 
 
 def _rounded(geometries: NDArray[Any], crs: Crs, dimension: int) -> NDArray[Any]:
-    """Return the geometries as they are written, None for those with a coordinate that is no number."""
+    """Return the geometries for writing, None for those with a coordinate that is not a number."""
     geometries = _finite(geometries, high=dimension == _XYZ)
     numbers = shapely.get_coordinates(geometries, include_z=dimension == _XYZ)
     _round(numbers[:, :2], _DEGREE_DECIMALS if crs.geographic else _METRE_DECIMALS)
@@ -77,7 +77,7 @@ def _rounded(geometries: NDArray[Any], crs: Crs, dimension: int) -> NDArray[Any]
 
 
 def _finite(geometries: NDArray[Any], *, high: bool = False) -> NDArray[Any]:
-    """Return the geometries, None for those with a coordinate that is no number, which GEOS does not orient."""
+    """Return the geometries, None for those with a coordinate that is not a number, which GEOS does not orient."""
     numbers, owners = shapely.get_coordinates(geometries, include_z=high, return_index=True)
     wrong = np.zeros(len(geometries), bool)
     wrong[owners[~np.isfinite(numbers).all(axis=1)]] = True
@@ -98,7 +98,7 @@ def _without_empty(text: str) -> str:
 
 
 def _filled(geometry: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the geometry without parts that are empty, None where nothing is left (RFC 7946, 3.1)."""
+    """Return the geometry without empty parts, None if nothing remains (RFC 7946, 3.1)."""
     name = "geometries" if "geometries" in geometry else "coordinates"
     if name == "geometries":
         parts = [filled for part in geometry[name] if (filled := _filled(part))]
@@ -117,7 +117,7 @@ def area_of(boxes: Sequence[Box], whole: Box) -> Any:
 def _part(box: Box, whole: Box) -> Any:
     """Cut the box first: it may go beyond where the whole's system can be used, and there is nothing."""
     wide = part = _widened(box)
-    with suppress(ValueError):  # a whole that has no place in the box's system: features at the poles, or far beyond
+    with suppress(ValueError):  # an extent outside of the box's CRS: features at the poles, or far beyond
         west, south, east, north = _on_earth(whole).to(box.crs).bbox
         margin = max(east - west, north - south) / 100 + 2 * _LEAST
         around = Box((west - margin, south - margin, east + margin, north + margin), box.crs)
@@ -136,7 +136,7 @@ def _part(box: Box, whole: Box) -> Any:
 
 
 def _on_earth(whole: Box) -> Box:
-    """Return the extent within the longitudes and latitudes of the Earth; a damaged feature may lie beyond them."""
+    """Return the extent within the longitudes and latitudes of the Earth; a damaged feature may be outside."""
     west, south, east, north = whole.bbox
     turn = period_of(whole.crs.name) if whole.crs.geographic else None
     if turn is None:
@@ -147,13 +147,13 @@ def _on_earth(whole: Box) -> Box:
 
 
 def _widened(box: Box) -> Box:
-    """Return the box with an inside, even where it is a point."""
+    """Return the box with a positive area, even if it is a point."""
     west, south, east, north = box.bbox
     return Box((west - _LEAST, south - _LEAST, east + _LEAST, north + _LEAST), box.crs)
 
 
 def transformed(geometries: NDArray[Any], source: Crs, target: Crs) -> NDArray[Any]:
-    """Return the geometries in another system, x before y, heights as they are."""
+    """Return the geometries in another CRS, x before y, heights unchanged."""
     if source.name == target.name:
         return geometries
 
@@ -191,7 +191,7 @@ _TEXTS: Mapping[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     NoneType: lambda _none: "null",
 }
-"""How values of SQLite are written as JSON; `json` makes an encoder anew for each call, which costs more."""
+"""Writes values of SQLite as JSON; `json` creates an encoder for each call, which is slower."""
 
 
 def _json(value: Any) -> str:
@@ -207,7 +207,7 @@ def text_of(feature: ItemRow) -> str:
 
 
 def stored(identifier: str) -> tuple[Any, ...]:
-    """Return the values that an id in an address may mean: text, a number or bytes."""
+    """Return the possible values of an id in an address: text, a number or bytes."""
     values: list[Any] = [identifier]
     with suppress(ValueError, OverflowError):
         number = int(identifier)

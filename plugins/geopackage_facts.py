@@ -1,4 +1,4 @@
-"""What is known of a layer of a GeoPackage with a provider's configuration."""
+"""Facts about a layer of a GeoPackage with a provider's configuration."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from products.vector.times import TimeColumns, time_columns
 
 @dataclass(frozen=True, slots=True)
 class ShownColumn:
-    """An attribute of an item: its place in a row, its name, and the function that converts its value to JSON."""
+    """An attribute of an item: its index in a row, its name, and the function that converts its value to JSON."""
 
     place: int
     name: str
@@ -29,7 +29,7 @@ class ShownColumn:
 
 
 _COUNTS = 1_024
-"""Numbers of items that are known for a file, of as many searches."""
+"""Number of searches of a file whose counts are cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LayerFacts:
     shown: tuple[ShownColumn, ...]
     fields: Mapping[str, Mapping[str, Any]]
     columns: Mapping[str, Mapping[str, Any]]
-    """The schemas of all columns but the geometry, also of those that are not shown."""
+    """The schemas of all columns except the geometry, including hidden ones."""
     counts: Recent[Hashable, Count] = field(default_factory=partial(Recent, _COUNTS), compare=False)
 
 
@@ -82,7 +82,7 @@ def facts_of(layer: Layer, options: LayerOptions) -> LayerFacts:
 
 
 def _system(name: str | int) -> Crs:
-    """Return the system of an EPSG code, a URI or what PROJ reads. Raises BrokenSource where it leads nowhere."""
+    """Return the CRS of an EPSG code, a URI or a definition. Raises BrokenSource if it cannot be transformed."""
     try:
         code = name if isinstance(name, int) else epsg_of(name)
         crs = CRS84 if code == CRS84.epsg else crs_of(code) if code else foreign_crs(str(name))

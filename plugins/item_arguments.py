@@ -1,4 +1,4 @@
-"""The arguments with which pygeoapi's handlers ask a provider of features, as the values of `plugins.features`."""
+"""The arguments of pygeoapi's handlers for feature providers, converted to the values of `plugins.features`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,16 +19,16 @@ _MOST = 1_000_000_000
 
 
 class Transformation(Protocol):
-    """What the handlers say of the system of an answer: `pygeoapi.crs.CrsTransformSpec`."""
+    """The CRS of an answer as the handlers pass it: `pygeoapi.crs.CrsTransformSpec`."""
 
     target_crs_uri: str
 
 
 class Coordinates:
-    """Which system the handlers mean where they name none, by the configuration of a provider.
+    """The CRS that the handlers assume by the configuration of a provider.
 
-    That is its `storage_crs`, longitude and latitude without one: they put a bbox into it, and ask for a transformation
-    out of it. With `always_xy` the coordinates of an answer have x before y, whatever the system says.
+    It is `storage_crs`, by default longitude and latitude: they transform a bbox to it, and request a transformation
+    from it. With `always_xy` the coordinates of an answer have x before y in every CRS.
     """
 
     def __init__(self, provider_def: Mapping[str, Any]) -> None:
@@ -37,25 +37,25 @@ class Coordinates:
         self.always_xy = bool(provider_def.get("always_xy"))
 
     def boxes(self, bbox: Sequence[float]) -> tuple[Box, ...] | None:
-        """Return what a bbox covers, None without one. Raises ProviderInvalidQueryError."""
+        """Return the box of a bbox, None without one. Raises ProviderInvalidQueryError."""
         if not len(bbox):
             return None
         with refused("bbox"):
             return boxes_of(bbox, self._stated)
 
     def target(self, transformation: Transformation | None) -> Crs:
-        """Return the system of the answer. Raises ProviderInvalidQueryError."""
+        """Return the CRS of the answer. Raises ProviderInvalidQueryError."""
         with refused("crs"):
             crs = self._stated if transformation is None else crs_named(transformation.target_crs_uri)
         return self.ordered(crs)
 
     def ordered(self, crs: Crs) -> Crs:
-        """Return the system with the order of coordinates that answers have in it."""
+        """Return the CRS with the axis order of answers."""
         return replace(crs, northing_first=False) if self.always_xy else crs
 
 
 class OnlyLanguage:
-    """The language, if any, that the texts of a provider are said to be in: `language` or `languages`, one."""
+    """The configured language of a provider's texts, if any: `language`, or one in `languages`."""
 
     def __init__(self, provider_def: Mapping[str, Any]) -> None:
         given = provider_def.get("languages", provider_def.get("language")) or []
@@ -80,7 +80,7 @@ def selection_of(
     q: str | None,
     filterq: object | None,
 ) -> Selection:
-    """Return what filters and orders the items. Raises ProviderInvalidQueryError."""
+    """Return the filters and the order of items. Raises ProviderInvalidQueryError."""
     return Selection(
         equal=_equal(properties, fields),
         times=_times(datetime_, columns),
@@ -90,7 +90,7 @@ def selection_of(
 
 
 def page_of(query: ItemQuery, *, offset: int, limit: int, resulttype: str) -> ItemQuery:
-    """Return the query of a page; of no item where only their number is asked for. Raises ProviderInvalidQueryError."""
+    """Return the query of a page; of no item if only their number is requested. Raises ProviderInvalidQueryError."""
     for name, count in (("offset", offset), ("limit", limit)):
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
             raise invalid(f"{name}: allowed: whole numbers from 0 to {_MOST - 1}")
@@ -100,7 +100,7 @@ def page_of(query: ItemQuery, *, offset: int, limit: int, resulttype: str) -> It
 
 
 def names_of(select_properties: Sequence[str], fields: Mapping[str, Any]) -> frozenset[str] | None:
-    """Return the properties that are asked for, None for all. Raises ProviderInvalidQueryError."""
+    """Return the requested properties, None for all. Raises ProviderInvalidQueryError."""
     for name in select_properties:
         _require("properties", name, fields)
     return frozenset(select_properties) or None

@@ -1,4 +1,4 @@
-"""What our providers of features have in common: pygeoapi's `query`, and the schemas of the attributes."""
+"""The base of our feature providers: pygeoapi's `query`, and the schemas of the attributes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from products.errors import RequestTooLarge
 from products.vector.times import TimeColumns
 
 MOST_VALUES = 1_000
-"""Values of a property that are listed; one that has more has no list."""
+"""Maximum listed values of a property; one with more has no list."""
 
 
 class LayerProvider(BaseProvider):
-    """A provider that pygeoapi's handlers ask by `query`; `counting` says how a page finds how many items match."""
+    """A provider that pygeoapi's handlers call by `query`; `counting` is how a page counts matching items."""
 
     counting: ClassVar[Literal["cheap", "exact"]]
     _coordinates: Coordinates
@@ -33,11 +33,11 @@ class LayerProvider(BaseProvider):
 
     @property
     def times(self) -> TimeColumns | None:
-        """The columns that say when an item is, None where there are none: then it matches every time."""
+        """The columns of an item's time, None if there are none: then it matches every time."""
         raise NotImplementedError
 
     def find(self, query: ItemQuery) -> ItemPage:
-        """Return a page of items. Raises RequestTooLarge where looking for them takes too long, FilterError."""
+        """Return a page of items. Raises RequestTooLarge if the search takes too long, FilterError."""
         raise NotImplementedError
 
     def query(  # noqa: PLR0913 - pygeoapi's arguments
@@ -57,10 +57,10 @@ class LayerProvider(BaseProvider):
         filterq: object | None = None,
         crs_transform_spec: Transformation | None = None,
     ) -> dict[str, Any]:
-        """Return items as pygeoapi's handlers ask for them; our own route asks `find` and `write`.
+        """Return items for pygeoapi's handlers; our own route calls `find` and `write`.
 
-        Raises ProviderInvalidQueryError for what cannot be answered, ProviderRequestEntityTooLargeError for a page that
-        would end before its limit: the next one is reckoned from that.
+        Raises ProviderInvalidQueryError for an invalid query, ProviderRequestEntityTooLargeError for a page that would
+        end before its limit, because the next one is calculated from the limit.
         """
         self._language.check(language)
         fields: Mapping[str, Any] = self.get_fields()  # type: ignore[no-untyped-call] # pygeoapi's
@@ -92,7 +92,7 @@ class LayerProvider(BaseProvider):
 
 @dataclass(frozen=True, slots=True)
 class LayerOptions:
-    """What a configuration says of a layer or table; `texts` are title, description and unit by column."""
+    """The configuration of a layer or table; `texts` are title, description and unit by column."""
 
     id_field: str | None
     properties: Sequence[str]
@@ -103,7 +103,7 @@ class LayerOptions:
 
     @classmethod
     def read(cls, provider_def: Mapping[str, Any]) -> Self:
-        """Return what a definition says."""
+        """Return the configuration of a definition."""
         given = provider_def.get("time_field") or ()
         return cls(
             provider_def.get("id_field"),
@@ -123,8 +123,8 @@ def schemas_of(
 ) -> dict[str, dict[str, Any]]:
     """Return the JSON schemas of columns by their types, with the classes of land cover and the roles of times.
 
-    `texts` have `title`, `description` and `unit` (UCUM) of columns, those of the source before those that an operator
-    has configured. A layer with `class_code` is one of our product, whose columns are known.
+    `texts` have `title`, `description` and `unit` (UCUM) of columns, those of the source before configured ones. A
+    layer with `class_code` is one of our product, whose columns are known.
     """
     known = _land_cover(classes) if "class_code" in types else {}
     roles = _roles(times)
@@ -137,11 +137,11 @@ def schemas_of(
 
 
 _MEMBERS = {"title": "title", "description": "description", "unit": "x-ogc-unit"}
-"""The members of a schema (OGC API Features, part 5) by what the configuration calls them."""
+"""The members of a schema (OGC API Features, part 5) by their names in the configuration."""
 
 
 def _land_cover(classes: Classes) -> dict[str, dict[str, Any]]:
-    """Return what is known of the columns of the vector product; classes are a code list in the schema itself."""
+    """Return the schemas of the columns of the vector product; classes are a code list in the schema itself."""
     return {
         "class_code": {
             "title": "Class",
@@ -164,7 +164,7 @@ def _land_cover(classes: Classes) -> dict[str, dict[str, Any]]:
 
 
 def _roles(times: TimeColumns | None) -> Mapping[str, Mapping[str, str]]:
-    """Return the roles of the columns of time (OGC API Features, part 5)."""
+    """Return the roles of the temporal columns (OGC API Features, part 5)."""
     if times is None:
         return {}
     if times.single:

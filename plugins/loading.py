@@ -1,4 +1,4 @@
-"""Load the class of a plugin that the configuration names; a wrong one is named for the operator."""
+"""Load the class of a configured plugin; an invalid one is reported to the operator."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,11 +13,11 @@ _BASES: Mapping[Kind, str] = {
     "process": "pygeoapi.process.base.BaseProcessor",
     "pubsub": "pygeoapi.pubsub.base.BasePubSubClient",
 }
-"""What a class of each kind derives from: this class, or for a full stop at the end any class below the package."""
+"""The base class of each kind; a name that ends with a full stop is any class below the package."""
 
 
 class WrongPlugin(Exception):
-    """A plugin that cannot be used; the message says why, for the operator."""
+    """A plugin that cannot be used; the message has the reason for the operator."""
 
 
 def plugin_class(kind: Kind, name: str) -> type[Any]:
@@ -28,7 +28,7 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
         raise WrongPlugin(f"there is no {kind} {name}; allowed: a dotted name, or {', '.join(sorted(known))}")
     try:
         found = getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way while it is imported
+    except (Exception, SystemExit) as error:  # the import of a plugin may fail in any way
         raise WrongPlugin(f"{name}: {reason_of(error)}") from error
     bases = found.__mro__ if isinstance(found, type) else ()
     needed = _BASES[kind]
@@ -39,7 +39,7 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what a plugin raised: with the type, unless the message is Python's about a module or an attribute."""
+    """Return an exception of a plugin as text: with its type, unless Python's message names a module or attribute."""
     return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
 
 

@@ -1,4 +1,4 @@
-"""The process manager: executions in vanilla pygeoapi are durable orders, which `landcast work` does."""
+"""The process manager: executions in vanilla pygeoapi are durable orders, executed by `landcast work`."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,11 +33,11 @@ from plugins.requests import checked_inputs, checked_outputs
 from products.catalogue import Catalogue, catalogue_of, read_configuration
 
 OWNER = "vanilla"
-"""Whose the orders of vanilla pygeoapi are: it knows no callers, and who signs in has an issuer in their name."""
+"""The owner of orders of vanilla pygeoapi, which has no callers; an authenticated owner's name has an issuer."""
 _LATE = 15.0
-"""Seconds after which a worker that gave no sign of life is none."""
+"""Seconds without a heartbeat after which there is no worker."""
 _WAIT = 60.0
-"""Seconds that a synchronous execution is waited for, unless `wait` of the configuration says otherwise."""
+"""Seconds that a synchronous execution waits by default; `wait` of the configuration overrides it."""
 _FIRST_LOOK, _LAST_LOOK, _SLOWER = 0.02, 0.25, 1.3
 _ALL = 10_000
 _CONNECTIONS = 4
@@ -53,23 +53,23 @@ class OrderRefused(ProcessorExecuteError):
 
 
 class WorkerMissing(ProcessorExecuteError):
-    """Nobody would do the order now."""
+    """There is no worker to execute the order."""
 
     http_status_code = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class StillRunning(ProcessorExecuteError):
-    """A synchronous execution takes longer than it is waited for; its job goes on."""
+    """A synchronous execution exceeds the time limit of the wait; its job continues."""
 
     http_status_code = HTTPStatus.GATEWAY_TIMEOUT
 
 
 class Manager(BaseManager):
-    """The configured processes; with a `connection` their orders too, of which only those taken here are seen.
+    """The configured processes; with a `connection` also their orders, but only those made here.
 
-    `connection` is the state folder of the worker, or the URL of its database, then `output_dir` is that folder.
-    `configuration` is the worker's, by which the inputs of products are checked. It opens nothing before it is asked.
-    Landcast's own server asks it for the processes alone.
+    `connection` is the state folder of the worker, or the URL of its database; then `output_dir` is that folder.
+    `configuration` is the worker's, for checks of the inputs of products. Nothing is opened before the first call.
+    Landcast's own server uses it for the processes alone.
     """
 
     def __init__(self, manager_def: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ class Manager(BaseManager):
     def get_jobs(
         self, status: JobStatus | None = None, limit: int | None = None, offset: int | None = None
     ) -> dict[str, Any]:
-        """Return a page of the jobs that were taken here, newest first, and how many there are."""
+        """Return a page of the jobs that were made here, newest first, and their number."""
         if not self._is_there():
             return {"jobs": [], "numberMatched": 0}
         statuses = () if status is None else (Status(_value(status)),)
@@ -94,7 +94,7 @@ class Manager(BaseManager):
 
     @override
     def get_job(self, job_id: str) -> dict[str, Any]:
-        """Return a job. Raises JobNotFoundError, as for all that were taken elsewhere."""
+        """Return a job. Raises JobNotFoundError, also for jobs that were made elsewhere."""
         return _described(self._own(job_id))
 
     @override
@@ -121,7 +121,7 @@ class Manager(BaseManager):
 
     @override
     def update_job(self, job_id: str, update_dict: dict[str, Any]) -> bool:
-        """Bring a job to a status, as a back end does: no run of ours goes on. False where it cannot come to it."""
+        """Set a job's status like a back end: our run of it ends. Return False if the status is not allowed."""
         job = self._own(job_id)
         status = Status(update_dict.get("status", job.status))
         if status is Status.DISMISSED:
@@ -193,13 +193,13 @@ class Manager(BaseManager):
         return catalogue_of(read_configuration(self._configuration))
 
     def _is_there(self) -> bool:
-        """Say whether there are orders at all: a folder is not made by who looks into it."""
+        """Return whether there is a store of orders; reading does not create it."""
         if self.connection is None:
             raise NotImplementedError("server.manager has no connection: the state folder or the database of a worker")
         return _is_url(self.connection) or (self._state_dir / "orders.sqlite").exists()
 
     def _own(self, job_id: str) -> Job:
-        """Return a job that was taken here. Raises JobNotFoundError."""
+        """Return a job that was made here. Raises JobNotFoundError."""
         known = self.connection is not None and self._is_there() and "\0" not in job_id
         job = self._store.get(job_id) if known else None
         if job is None or job.order.owner != OWNER:
@@ -233,7 +233,7 @@ class Manager(BaseManager):
             return self._store.add(order, made)[0]
 
     def _check_worker(self) -> None:
-        """Raise WorkerMissing where no worker gave a sign of life."""
+        """Raise WorkerMissing if there is no heartbeat of a worker."""
         if self.connection is None:
             raise WorkerMissing(user_msg="server.manager.connection is missing: the state folder of a worker")
         age = heartbeat_age(self._state_dir)
@@ -267,7 +267,7 @@ class Manager(BaseManager):
         return _JSON, {"type": code, "code": code, "description": description}, JobStatus.failed
 
     def _result(self, job: Job) -> tuple[str, Any]:
-        """Return one output by itself, several or a document as an object by their ids. Raises ResultMissing."""
+        """Return a single output as it is, several or a document as an object by their ids. Raises ResultMissing."""
         outputs = _asked(job)
         if job.order.response == "raw" and len(outputs) == 1:
             [output] = outputs
@@ -279,7 +279,7 @@ class Manager(BaseManager):
 
 
 def _value(given: Enum | str) -> str:
-    """Return the text of one of pygeoapi's enums, or of its handlers, which give the text."""
+    """Return the text of one of pygeoapi's enums, or the text that its handlers pass."""
     return str(given.value if isinstance(given, Enum) else given)
 
 
@@ -289,7 +289,7 @@ def _is_url(connection: object) -> bool:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Turn what is wrong with the orders or the files into what the handlers answer with."""
+    """Convert errors of the orders or the files to the errors that the handlers answer with."""
     try:
         yield
     except StoreUnavailable as error:
@@ -329,7 +329,7 @@ def _instant(moment: datetime) -> str:
 
 
 def _notices(subscriber: Subscriber | None) -> tuple[Notice, ...]:
-    """Return the callbacks that are asked for. Raises OrderRefused for what is no address."""
+    """Return the requested callbacks. Raises OrderRefused for an invalid address."""
     if subscriber is None:
         return ()
     asked = (

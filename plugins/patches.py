@@ -1,4 +1,4 @@
-"""What pygeoapi does to data and to the process, undone; each says when it can go."""
+"""Patches of pygeoapi's effects on data and on the process; each states when to remove it."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ def apply_patches() -> None:
 
 
 def unaltered_json(document: Any, pretty: bool = False) -> str:  # noqa: FBT001, FBT002 - pygeoapi's signature
-    """Serialise as pygeoapi does, but leave `<` as it is. Remove when pygeoapi has released its pull request 2310."""
+    """Serialise like pygeoapi, but leave `<` unchanged. Remove when pygeoapi has released its pull request 2310."""
     return json.dumps(
         document,
         default=pygeoapi.util.json_serial,
@@ -25,7 +25,7 @@ def unaltered_json(document: Any, pretty: bool = False) -> str:  # noqa: FBT001,
 
 
 def _leave_the_log_alone(_configuration: Any) -> None:
-    """Stand for `setup_logger`, whose basicConfig writes local time. Remove when it can be switched off."""
+    """Replace `setup_logger`, whose basicConfig writes local time. Remove when it can be switched off."""
 
 
 def _replace(name: str, old: Any, new: Any) -> None:

@@ -1,4 +1,4 @@
-"""The provider of features that are in PostgreSQL with PostGIS."""
+"""The provider of features in PostgreSQL with PostGIS."""
 
 import json
 from collections.abc import Callable, Hashable, Sequence
@@ -34,12 +34,12 @@ from sql.tables import FeatureTable
 
 
 class PostgisProvider(LayerProvider):
-    """Reads one table or view; connects when it is used, then raises ProviderConnectionError where it cannot.
+    """Reads one table or view; it connects at its first use, and then may raise ProviderConnectionError.
 
-    `data` is the place of the database, as pygeoapi's provider of PostgreSQL has it. An item's id is the value of
+    `data` is the address of the database, as for pygeoapi's PostgreSQL provider. An item's id is the value of
     `id_field`, else of the primary key; its geometry that of `geom_field`, else of the first such column; its time that
-    of `time_field`, one column or those of begin and end, else of what `time_columns` finds. `storage_crs` takes the
-    place of the column's system. Columns that the role may not read are not there.
+    of `time_field`, one column or those of begin and end, else of `time_columns`. `storage_crs` replaces the column's
+    CRS. Columns that the role may not read do not exist here.
     """
 
     reads: ClassVar[Literal["feature"]] = "feature"
@@ -55,7 +55,7 @@ class PostgisProvider(LayerProvider):
         self.table: str = provider_def["table"]
         self._live = LiveFacts(provider_def)
         self._pinned: TableFacts | None = None
-        self.editable = False  # the handlers then refuse whatever would be written
+        self.editable = False  # the handlers then refuse all writes
 
     def now(self) -> Self:
         """Return a provider with the facts about the table as it is now."""
@@ -64,7 +64,7 @@ class PostgisProvider(LayerProvider):
         return same
 
     def version(self) -> Hashable | None:
-        """Return what differs where the facts about the table do, and from time to time; None where it is not read."""
+        """Return a value that changes with the facts about the table, and from time to time; None if it is unread."""
         return self._live.version()
 
     @property
@@ -73,7 +73,7 @@ class PostgisProvider(LayerProvider):
         return self._live.now() if self._pinned is None else self._pinned
 
     def _fitting[T](self, answer: Callable[[], T]) -> T:
-        """Return an answer; where the table has changed, it is looked at and asked again, once."""
+        """Return an answer; if the table has changed, its facts are read again and the call is repeated once."""
         with as_provider_error():
             try:
                 return answer()
@@ -89,23 +89,23 @@ class PostgisProvider(LayerProvider):
 
     @property
     def times(self) -> TimeColumns | None:
-        """The columns that say when an item is, None where there are none: then it matches every time."""
+        """The columns of an item's time, None if there are none: then it matches every time."""
         return self._known.times
 
     @property
     def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
-        """The first and the last moment of all items, None for an open end; None where it is not soon known."""
+        """The first and the last instant of all items, None for an open end; None if the search takes too long."""
         with as_provider_error():
             return self._known.time_extent()
 
     @property
     def native(self) -> Crs:
-        """The system of the coordinates as they are stored; PostGIS puts x before y."""
+        """The CRS of the stored coordinates; PostGIS has x before y."""
         return self._known.native
 
     @property
     def systems(self) -> tuple[Crs, ...]:
-        """The systems that items can be asked for in, the default first."""
+        """The CRSs of answers, the default first."""
         return self._known.systems
 
     @property
@@ -115,7 +115,7 @@ class PostgisProvider(LayerProvider):
 
     @property
     def storage_crs_uri(self) -> str:
-        """The URI of `native`, empty where it has none."""
+        """The URI of `native`, empty if it has none."""
         return self.native.uri
 
     @property
@@ -143,12 +143,12 @@ class PostgisProvider(LayerProvider):
         return self.get_fields()
 
     def find(self, query: ItemQuery) -> ItemPage:
-        """Return a page of items. Raises RequestTooLarge where looking for them takes too long, FilterError."""
+        """Return a page of items. Raises RequestTooLarge if the search takes too long, FilterError."""
         items, summary = self.texts(query)
         return ItemPage(list(map(json.loads, items)), summary)
 
     def texts(self, query: ItemQuery) -> tuple[list[bytes], PageSummary]:
-        """Return a page of items as JSON. Raises as `find`."""
+        """Return a page of items as JSON. Raises like `find`."""
 
         def found() -> tuple[list[bytes], PageSummary]:
             page = self._page(query)
@@ -157,7 +157,7 @@ class PostgisProvider(LayerProvider):
         return self._fitting(found)
 
     def tile(self, query: TileQuery) -> bytes:
-        """Return a Mapbox Vector Tile, which PostGIS makes. Raises RequestTooLarge where that takes too long."""
+        """Return a Mapbox Vector Tile made by PostGIS. Raises RequestTooLarge if it takes too long."""
 
         def made() -> bytes:
             known = self._known
@@ -171,9 +171,9 @@ class PostgisProvider(LayerProvider):
         return self._fitting(made)
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
-        """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.
+        """Write a page of items as JSON, separated by commas, with only a few of them in memory.
 
-        Raises RequestTooLarge where looking for them takes too long, OSError.
+        Raises RequestTooLarge if the search takes too long, OSError.
         """
 
         def written() -> PageSummary:
@@ -214,13 +214,13 @@ class PostgisProvider(LayerProvider):
         )
 
     def _count(self, page: PageOfTable, *, exact: bool) -> Counted:
-        """Return how many items match; a page that has all of them says it itself."""
+        """Return how many items match, from the page if it has all of them."""
         if page.limit and page.after is None and not page.more_after and (page.returned or not page.offset):
             return Counted(page.offset + page.returned)
         key = ("count", exact, page.query.where(page.selection), page.filters)
         return self._known.recent(key, lambda: page.count(exact=exact))
 
-    def get(  # type: ignore[override] # an argument that is not known is a mistake
+    def get(  # type: ignore[override] # an unknown argument is a mistake
         self,
         identifier: str,
         *,
@@ -260,7 +260,7 @@ class PostgisProvider(LayerProvider):
         properties: Sequence[str] = (),
         current: bool = False,  # noqa: FBT001, FBT002 - pygeoapi's signature
     ) -> tuple[dict[str, list[Any]], bool]:
-        """Return the values of the properties of what the caller may see, and True; without one that has too many."""
+        """Return the values of the properties of visible items, and True; without properties with too many values."""
         del current
         domains = {}
         for name in self._known.fields:
@@ -269,7 +269,7 @@ class PostgisProvider(LayerProvider):
         return {name: values for name, values in domains.items() if values}, True
 
     def _values(self, name: str) -> list[Any]:
-        """Return the values of a property in their order, none where they are too many or bytes."""
+        """Return the values of a property in their order, none if they are too many or bytes."""
         known = self._known
         column = known.query.column(name)
         if column.type == "bytea":

@@ -1,4 +1,4 @@
-"""What is known of a table in PostGIS with a provider's configuration, and for how long."""
+"""Facts about a PostGIS table with a provider's configuration, cached for some time."""
 
 # ruff: noqa: S608 - identifiers come from the catalog, quoted; values are never formatted in
 
@@ -34,20 +34,20 @@ from sql.reading import (
 from sql.tables import FeatureTable, SpatialSystem, TableColumn, quoted, read_extent, read_table
 
 SHORTLY = 10.0
-"""Seconds after which the catalog is asked again whether a table is as it was, and items are counted again."""
+"""Seconds after which the catalog is queried again for changes of a table, and items are counted again."""
 _KNOWN_SECONDS = 300.0
-"""Seconds for which times of a table are used, and documents of it."""
+"""Seconds for which the times of a table, and documents about it, are cached."""
 SECONDS_OF_LOOKING = 2.0
 """What is looked for in all rows is not known where that takes longer."""
 _MOST_RECENT = 1_000
 _FAR = 1e8
-"""A coordinate that no place on Earth has, in degrees or metres."""
+"""A coordinate outside of the Earth, in degrees or metres."""
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 
 @dataclass(slots=True, eq=False)
 class TableFacts:
-    """Facts about a table with a configuration; `recent` has what was found out about its rows, for some time."""
+    """Facts about a table with a configuration; `recent` caches facts about its rows for some time."""
 
     pool: ReadingPool
     table: FeatureTable
@@ -60,11 +60,11 @@ class TableFacts:
 
     @property
     def query(self) -> TableQuery:
-        """What makes the statements."""
+        """The builder of the statements."""
         return TableQuery(self.table, self.native)
 
     def recent[T](self, key: Hashable, find: Callable[[], T], *, seconds: float = SHORTLY) -> T:
-        """Return what `find` has found at most so many seconds ago."""
+        """Return the result of `find`, at most so many seconds old."""
         now = time.monotonic()
         found = self._recent.get(key)
         if found is None or found[0] < now:
@@ -76,9 +76,9 @@ class TableFacts:
         return value
 
     def extent(self) -> Bounds:
-        """Return bounds that hold every item, and some more: by the index or the statistics, else by the rows.
+        """Return bounds that contain every item, with a margin: from the index or the statistics, else from the rows.
 
-        Where neither is soon known, they are those of the area in which the system is used.
+        If none of these is fast, they are the CRS's area of use.
         """
         return self.recent("extent", self._extent)
 
@@ -88,7 +88,7 @@ class TableFacts:
             found = read_extent(self.pool, self.table, exact=exact)
         except (StatementTooLong, StatementFailed, TableChanged):
             found = None
-        if found is None or not all(abs(each) < _FAR for each in found):  # a damaged item lies anywhere
+        if found is None or not all(abs(each) < _FAR for each in found):  # a damaged item may be anywhere
             return self._area_of_use()
         west, south, east, north = found
         margin = max(east - west, north - south) / 2 + 1
@@ -101,7 +101,7 @@ class TableFacts:
         return reproject(_WORLD if used is None else used.bounds, CRS84.epsg, self.native.name)
 
     def has_unplaced(self) -> bool:
-        """Say whether there are items without a geometry; no where that is not soon known."""
+        """Return whether there are items without a geometry; False if the search takes too long."""
         return not self.table.geometry.not_null and self.recent("unplaced", self._unplaced, seconds=_KNOWN_SECONDS)
 
     def _unplaced(self) -> bool:
@@ -112,7 +112,7 @@ class TableFacts:
             return False
 
     def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
-        """Return the first and the last moment of all items, None for an open end; None where it is not soon known."""
+        """Return the first and last instant of all items, None for an open end; None if the search takes too long."""
         return self.recent("times", self._time_extent, seconds=_KNOWN_SECONDS)
 
     def _time_extent(self) -> tuple[datetime | None, datetime | None] | None:
@@ -126,9 +126,9 @@ class TableFacts:
 
 
 class LiveFacts:
-    """The facts about a table as it is, the same object for as long as they are the same; it is made by many threads.
+    """The current facts about a table, the same object until they change; for use by many threads.
 
-    Raises ProviderConnectionError where the table cannot be read or does not fit the configuration.
+    Raises ProviderConnectionError if the table cannot be read or does not match the configuration.
     """
 
     def __init__(self, provider_def: Mapping[str, Any]) -> None:
@@ -146,7 +146,7 @@ class LiveFacts:
         return reading_pool(self._source, size=self._size)
 
     def now(self) -> TableFacts:
-        """Return the facts; the catalog is asked again from time to time."""
+        """Return the facts; the catalog is queried again from time to time."""
         if self._last is None or time.monotonic() > self._until:
             with as_provider_error():
                 table = read_table(self.pool, self._name, key=self._options.id_field, geometry=self._geometry)
@@ -156,14 +156,14 @@ class LiveFacts:
         return self._last
 
     def version(self) -> Hashable | None:
-        """Return what differs where the facts do, and from time to time; None where the table cannot be read."""
+        """Return a value that changes with the facts, and from time to time; None if the table cannot be read."""
         try:
             return self.now(), time.monotonic() // _KNOWN_SECONDS
         except ProviderConnectionError:
             return None
 
     def forget(self) -> None:
-        """Ask the catalog again the next time."""
+        """Query the catalog again with the next call."""
         self._until = 0.0
 
     def _look(self, table: FeatureTable) -> TableFacts:
@@ -188,7 +188,7 @@ class LiveFacts:
 
 
 def source_of(provider_def: Mapping[str, Any]) -> DatabaseSource:
-    """Return the place of the database of a provider's definition. Raises ProviderConnectionError for another shape."""
+    """Return the database's address of a provider's definition. Raises ProviderConnectionError if it is invalid."""
     data = provider_def.get("data")
     if not isinstance(data, Mapping):
         raise ProviderConnectionError("data: must be a mapping with host, port, dbname, user, password, search_path")
@@ -206,7 +206,7 @@ def source_of(provider_def: Mapping[str, Any]) -> DatabaseSource:
 
 
 def _kind(column: TableColumn) -> str:
-    """Return the type of a column as a GeoPackage calls it, for times."""
+    """Return the type of a temporal column by its name in GeoPackage."""
     if column.type == "date":
         return "DATE"
     return "DATETIME" if column.type.startswith("timestamp") else column.type.upper()
@@ -214,7 +214,7 @@ def _kind(column: TableColumn) -> str:
 
 @contextmanager
 def as_provider_error() -> Iterator[None]:
-    """Turn an error of the database into pygeoapi's, and a statement that takes too long into RequestTooLarge."""
+    """Convert an error of the database to pygeoapi's, and a timeout of a statement to RequestTooLarge."""
     try:
         yield
     except StatementTooLong as error:
@@ -224,7 +224,7 @@ def as_provider_error() -> Iterator[None]:
 
 
 def _system(given: str | None, system: SpatialSystem) -> Crs:
-    """Return the system of the coordinates. Raises BrokenSource where it leads nowhere."""
+    """Return the CRS of the coordinates. Raises BrokenSource if it cannot be transformed."""
     try:
         if given is not None:
             code = epsg_of(given)
@@ -241,7 +241,7 @@ def _system(given: str | None, system: SpatialSystem) -> Crs:
 
 
 def _definition(system: SpatialSystem) -> str:
-    """Return what PROJ reads of a system that is not the EPSG's."""
+    """Return the definition for PROJ of a CRS that is not EPSG's."""
     name = f"{system.authority}:{system.code}"
     with suppress(CRSError):
         CRS.from_user_input(name)

@@ -1,4 +1,4 @@
-"""CQL2 in PostGIS: its dialect for a table, and the rules of what a caller may see."""
+"""CQL2 in PostGIS: the dialect for a table, and the row rules of a caller."""
 
 # ruff: noqa: S608 - identifiers come from the catalog, quoted; values are never formatted in
 
@@ -17,7 +17,7 @@ from sql.tables import quoted
 
 _ACCENTS = r"'[\u0300-\u036f]'"
 _HIGHEST = 700
-"""The natural logarithm of a power at most; larger ones are beyond what a number can be."""
+"""The maximum natural logarithm of a power; larger ones exceed the range of numbers."""
 _CALCULATED: Mapping[str, str] = {
     "+": "({left} + {right})",
     "-": "({left} - {right})",
@@ -31,7 +31,7 @@ _AS_SHOWN = {"boolean", "integer", "number"}
 
 @dataclass(frozen=True, slots=True)
 class PostgisDialect:
-    """Spells conditions for PostgreSQL; what has no order in CQL2, such as a UUID, is compared as a text."""
+    """The dialect for PostgreSQL; types without an order in CQL2, such as a UUID, are compared as texts."""
 
     query: TableQuery
     mark: str = "%s"
@@ -41,7 +41,7 @@ class PostgisDialect:
         if name == self.query.table.geometry.name:
             return quoted(name)
         column = self.query.column(name)
-        if column.type == "float4":  # 1.1 is the number that is written so, not the nearest of 32 bits
+        if column.type == "float4":  # 1.1 is the decimal number, not the nearest one of 32 bits
             return f"{quoted(name)}::text::float8"
         plain = column.category == "S" or json_schema(column)["type"] in _AS_SHOWN
         return quoted(name) if plain else f"{quoted(name)}::text"
@@ -55,20 +55,20 @@ class PostgisDialect:
         return first, last
 
     def fold(self, how: str, text: Sql) -> Sql:
-        """Return the text by functions that know every script, whatever the locale of the database."""
+        """Return the text by functions that support every script, independent of the database's locale."""
         if how == "casei":
             return f'lower(({text[0]})::text collate "und-x-icu")', text[1]
         return f"normalize(regexp_replace(normalize(({text[0]})::text, nfd), {_ACCENTS}, '', 'g'), nfc)", text[1]
 
     def like(self, text: Sql, pattern: Sql) -> Sql:
-        """Return the comparison. Raises FilterError for a pattern that ends in the midst."""
+        """Return the comparison. Raises FilterError for a pattern that ends with an escape."""
         for value in pattern[1]:
             if isinstance(value, str) and (len(value) - len(value.rstrip("\\"))) % 2:
                 raise FilterError(f"like: {value[:80]!r}: allowed: a letter behind the last backslash")
         return f"({text[0]} like {pattern[0]})", (*text[1], *pattern[1])
 
     def calculated(self, operator: str, left: Sql, right: Sql) -> Sql:
-        """Return the calculation, in numbers without a bound but for powers."""
+        """Return the calculation, in numbers without a limit except for powers."""
         a, b = f"({left[0]})::numeric", f"({right[0]})::numeric"
         if operator in _CALCULATED:
             return _CALCULATED[operator].format(left=a, right=b), (*left[1], *right[1])
@@ -80,7 +80,7 @@ class PostgisDialect:
         return power, (*left[1], *right[1])
 
     def spatial(self, relation: str, shape: Any, condition: Filter, *, narrows: bool) -> Sql:
-        """Return the relation; PostGIS asks the index itself."""
+        """Return the relation; PostGIS uses the index itself."""
         del narrows
         srid = self.query.table.system.srid
         moved = shape_in(shape, condition, self.query.native.name)
@@ -89,7 +89,7 @@ class PostgisDialect:
 
 
 def filters_of(query: TableQuery, fields: Mapping[str, Any], given: Sequence[Filter]) -> tuple[Sql, ...]:
-    """Return filters and the rules of what the caller may see in SQL; rules may name every column.
+    """Return filters and the caller's row rules in SQL; rules may use every column.
 
     Raises FilterError, RestrictionUnsupported.
     """

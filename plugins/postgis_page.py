@@ -1,4 +1,4 @@
-"""A page of items of a table in PostGIS, some at a time, and how many there are."""
+"""A page of items of a PostGIS table, read in batches, and their number."""
 
 # ruff: noqa: S608 - identifiers come from the catalog, quoted; values are never formatted in
 
@@ -19,18 +19,18 @@ from sql.reading import ReadingPool, Row, StatementFailed
 from sql.tables import quoted
 
 _MAX_BYTES = 32_000_000
-"""Bytes of a page; it ends before, but never without an item."""
+"""Maximum bytes of a page; it ends before, but has at least one item."""
 _AT_ONCE = 100
-"""Items of a page that are read in one go."""
+"""Items of a page that are read together."""
 _PIECE = 250
 _FEW = 10_000
-"""Items that are counted one by one; of more the planner's estimate is told."""
+"""Maximum items that are counted one by one; for more the planner's estimate is returned."""
 _SMALL_TABLE = 50_000
 _NO_NUMBERS = (b"NaN", b"Infinity")
 
 
 class Counted(NamedTuple):
-    """A number of items, and whether it is only about so many."""
+    """A number of items, and whether it is estimated."""
 
     number: int
     estimated: bool = False
@@ -38,10 +38,10 @@ class Counted(NamedTuple):
 
 @dataclass(slots=True)
 class PageOfTable:
-    """A page, read some items at a time. Reading raises what the pool raises.
+    """A page, read in batches. Reading raises the errors of the pool.
 
-    Once it is read, `first` and `last` are its ends, None where there is none or it has no place by which it is found
-    again; `more_before` and `more_after` say whether there is more; `returned` how many it has.
+    After reading, `first` and `last` are the positions of its ends, None for an empty page or an item without a
+    position; `more_before` and `more_after` are whether there are more items; `returned` is the number of its items.
     """
 
     pool: ReadingPool
@@ -63,8 +63,8 @@ class PageOfTable:
     def __iter__(self) -> Iterator[list[bytes]]:
         """Yield the items as GeoJSON.
 
-        Where PostGIS fails at one, such as at a point that has no place in the system of the answer, PROJ goes on from
-        there: then that one is without geometry.
+        If PostGIS fails at one, such as at a point outside of the CRS of the answer, PROJ continues from there, and
+        that item has no geometry.
         """
         if not self.limit:
             return
@@ -108,7 +108,7 @@ class PageOfTable:
         return self.after is not None and self.after.backwards
 
     def _items(self, statement: str, values: Sequence[Any]) -> Iterator[list[bytes]]:
-        """Yield the items of a statement whose first column is the item, and whose others are its place."""
+        """Yield the items of a statement whose first column is the item, and whose others are its position."""
         self.more_before = self._is_one_before() if self._is_backwards else self.offset > 0 or self.after is not None
         self.more_after = self._is_backwards
         with closing(self._pieces(statement, values)) as pieces:
@@ -124,14 +124,14 @@ class PageOfTable:
                     return
 
     def _is_one_before(self) -> bool:
-        """Say whether there is an item before a page that ends at a place."""
+        """Return whether there is an item before a page that ends at a position."""
         where, values = self._conditions()
         order = self.query.order(self.selection.order, backwards=True)
         sql = f"select 1 from {self.query.table.quoted} item where {where} order by {order} offset %s limit 1"
         return bool(self.pool.rows(sql, (*values, self.limit)))
 
     def _within(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Return the rows that the page has room for."""
+        """Return the rows that fit into the page."""
         for place, row in enumerate(rows):
             self._bytes += len(row[0])
             if self.returned + place == self.limit or (self._bytes > _MAX_BYTES and self.returned + place):
@@ -154,7 +154,7 @@ class PageOfTable:
         return both(parts)
 
     def _statement(self, item: Sql) -> Sql:
-        """Return the statement of a page and one item more; before a place it finds the nearest, then turns them."""
+        """Return the statement of a page and one more item; before a position, the nearest items, reversed."""
         query, table = self.query, self.query.table
         where, values = self._conditions()
         sorting = query.sorting(self.selection.order)
@@ -167,7 +167,7 @@ class PageOfTable:
             return f"select {item[0]}, {place} from {source} order by {order}", (*item[1], *values, self.limit)
         limit = self.limit + 1
         if self.offset and where == "true" and not self.selection.order and (table.key.primary or table.key.unique):
-            key = quoted(table.key.name)  # the index alone is read of what is left out
+            key = quoted(table.key.name)  # skipped items are only read from the index
             skipped = f"select {key} from {table.quoted} order by {key} limit %s offset %s"
             page = f"where {key} = any(array({skipped})) order by {order}"
         else:
@@ -176,7 +176,7 @@ class PageOfTable:
         return sql, (*item[1], *values, limit, self.offset)
 
     def count(self, *, exact: bool) -> Counted:
-        """Return how many items are selected: exact where they are few or the table is small, else estimated."""
+        """Return how many items are selected: exact if they are few or the table is small, else estimated."""
         where, values = both([self.query.where(self.selection), *self.filters])
         source = f"{self.query.table.quoted} item where {where}"
         if not exact:
@@ -204,7 +204,7 @@ def _place(row: Row) -> Position | None:
 
 
 def _finite(item: bytes) -> bytes:
-    """Return the item, without its geometry where PostGIS has written one with what is no number in JSON."""
+    """Return the item, without its geometry if PostGIS has written one with an invalid number."""
     if not any(word in item for word in _NO_NUMBERS):
         return item
     feature = json.loads(item)

@@ -1,4 +1,4 @@
-"""What cannot be answered, said by pygeoapi's own errors."""
+"""Refusals as pygeoapi's errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def invalid(message: str) -> ProviderInvalidQueryError:
 
 @contextmanager
 def refused(name: str) -> Iterator[None]:
-    """Turn what is wrong with an argument into pygeoapi's 400, which names it."""
+    """Convert an error of an argument to pygeoapi's 400, which names it."""
     try:
         yield
     except (ValueError, InvalidArea) as error:
@@ -24,7 +24,7 @@ def refused(name: str) -> Iterator[None]:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Turn RequestTooLarge into pygeoapi's 413."""
+    """Convert RequestTooLarge to pygeoapi's 413."""
     try:
         yield
     except RequestTooLarge as error:

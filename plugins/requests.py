@@ -1,4 +1,4 @@
-"""What an execution in vanilla pygeoapi asks for, checked as Landcast's own route does."""
+"""The request of an execution in vanilla pygeoapi, checked like by Landcast's own route."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _BY_VALUE = (None, "value")
 def checked_inputs(
     processor: BaseProcessor, inputs: Any, catalogue: Callable[[], Catalogue], refused: type[GenericError]
 ) -> Mapping[str, Any]:
-    """Return the inputs as they are stored: checked by a process of ours, of another as they are. Raises `refused`."""
+    """Return the inputs for the store: checked by our own processes, unchanged for others. Raises `refused`."""
     if not isinstance(inputs, dict):
         raise refused(user_msg="inputs: allowed: an object of inputs by their id")
     if getattr(processor, "work", None) == "":
@@ -35,7 +35,7 @@ def checked_inputs(
 def checked_outputs(
     processor: BaseProcessor, outputs: Mapping[str, Any] | Sequence[str] | None, refused: type[GenericError]
 ) -> Mapping[str, Any] | None:
-    """Return the outputs that are asked for by value, None for all. Raises `refused`."""
+    """Return the outputs that are requested by value, None for all. Raises `refused`."""
     if not outputs:
         return None
     if not isinstance(outputs, dict | list):

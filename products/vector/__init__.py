@@ -1,1 +1,1 @@
-"""The vector product: a GeoPackage of polygons, one a connected area of equal class."""
+"""The vector product: a GeoPackage with a polygon for each connected area of equal class."""

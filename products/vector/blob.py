@@ -1,6 +1,6 @@
-"""The geometry blob of a GeoPackage (OGC 12-128r17, 2.1.3), whole arrays at a time.
+"""The geometry blob of a GeoPackage (OGC 12-128r17, 2.1.3), for whole arrays.
 
-Geometries that GEOS does not read are read here: arcs as chords, patches of surfaces as polygons (ISO 13249-3 WKB).
+Geometries that GEOS does not read are converted here: arcs to chords, surfaces to polygons (ISO 13249-3 WKB).
 """
 
 import math
@@ -25,16 +25,16 @@ _LITTLE_ENDIAN_WITH_XY_ENVELOPE = 0b11
 _FIXED_BYTES = 8
 _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
 _HEAD_BYTES, _DEEPEST = 9, 100
-"""Bytes of a collection's head, and the deepest nesting of collections for GEOS, which crashes on deeper ones."""
+"""Bytes of a collection's header, and the maximum nesting of collections for GEOS, which crashes on deeper ones."""
 _CHORDS = 24
-"""Chords of a quarter of a circle; they deviate from the arc by a two-thousandth of its radius at most."""
+"""Chords of a quarter of a circle; they deviate from the arc by at most 1/2000 of its radius."""
 _DEEPEST_OF_OURS = 32
-"""The deepest nesting of collections with arcs."""
+"""The maximum nesting of collections with arcs."""
 _EWKB_Z, _EWKB_M, _EWKB_SRID = 0x80000000, 0x40000000, 0x20000000
 _THOUSAND = 1000
 
 _NOT_A_CURVE = (NotImplementedError, AttributeError, TypeError)
-"""The exceptions of shapely for a part of the wrong kind."""
+"""The exceptions of shapely for a part of a wrong type."""
 _COLLECTING = {
     shapely.GeometryType.GEOMETRYCOLLECTION: shapely.geometrycollections,
     shapely.GeometryType.MULTIPOINT: shapely.multipoints,
@@ -42,7 +42,7 @@ _COLLECTING = {
 }
 
 Point = tuple[float, ...]
-"""x, y and, if there is one, z."""
+"""x, y and, if present, z."""
 
 
 def encode(geometries: Geometries, srs: int) -> list[bytes]:
@@ -69,7 +69,7 @@ def decode(blobs: Sequence[bytes | None]) -> Geometries:
 
 
 def decode_each(blobs: Sequence[Any]) -> Geometries:
-    """Return the geometries of the blobs as `decode` does; for one that cannot be read, text that says why."""
+    """Return the geometries of the blobs like `decode`; for an unreadable one, a text with the reason."""
     bodies = [_body(blob) for blob in blobs]
     read = np.full(len(blobs), None, dtype=object)
     try:
@@ -82,14 +82,14 @@ def decode_each(blobs: Sequence[Any]) -> Geometries:
         if isinstance(body, str):
             read[place] = body
         elif body is not None and (read[place] is None or isinstance(read[place], shapely.GeometryCollection)):
-            read[place] = _curved(body)  # GEOS reads arcs in a collection, and shapely fails on them later
+            read[place] = _curved(body)  # GEOS accepts arcs in a collection, and shapely fails on them later
     geometries = np.array([isinstance(geometry, shapely.Geometry) for geometry in read], dtype=bool)
     read[geometries] = without_empty(read[geometries])
     return read
 
 
 def geometries_of(keys: Sequence[Any], blobs: Sequence[Any], damaged: Callable[[Any, str], None]) -> Geometries:
-    """Return the geometries; `damaged` is told key and reason of one that cannot be read, which is None."""
+    """Return the geometries; for an unreadable one `damaged` is called with key and reason, and it is None."""
     found = decode_each(blobs)
     for place, geometry in enumerate(found):
         if isinstance(geometry, str):
@@ -127,7 +127,7 @@ def _whole(part: shapely.Polygon) -> shapely.Polygon:
 
 
 def _body(blob: Any) -> bytes | str | None:
-    """Return the WKB of a blob, or a text that says why it has none."""
+    """Return the WKB of a blob, or a text with the reason why it has none."""
     if blob is None:
         return None
     if not isinstance(blob, bytes) or len(blob) <= _FIXED_BYTES or blob[:2] != b"GP":
@@ -139,7 +139,7 @@ def _body(blob: Any) -> bytes | str | None:
 
 
 def _is_flat(body: bytes) -> bool:
-    """Return whether collections are nested so little that GEOS can read the WKB."""
+    """Return whether GEOS can read the WKB: its collections are not nested too deeply."""
     return len(body) <= _HEAD_BYTES * _DEEPEST or depth_of(body) <= _DEEPEST
 
 
@@ -154,18 +154,18 @@ def _geometry(body: bytes) -> Any:
 
 def _curved(body: bytes) -> Any:
     try:
-        with np.errstate(invalid="ignore"):  # shapely warns of coordinates that are no number
+        with np.errstate(invalid="ignore"):  # shapely warns of coordinates that are not numbers
             return read_curved(body)
     except Unreadable as error:
         return f"{error}"
 
 
 class Unreadable(ValueError):
-    """The bytes are no geometry of a known kind."""
+    """The bytes are not a geometry of a known type."""
 
 
 def read_curved(body: bytes) -> Any:
-    """Return the geometry of a WKB, any kind of it, without its measures. Raises Unreadable."""
+    """Return the geometry of a WKB of any type, without its measures. Raises Unreadable."""
     try:
         return _Reader(body).geometry()
     except (struct.error, ShapelyError, ValueError, ArithmeticError, LookupError, *_NOT_A_CURVE) as error:
@@ -205,12 +205,12 @@ class _Reader:
         return made
 
     def _head(self) -> tuple[int, str, tuple[int, bool]]:
-        """Return the kind, the order of bytes, and how many numbers a point has and whether the third is its z."""
+        """Return the type, the byte order, the number of coordinates of a point, and whether the third is z."""
         order = "<" if self._take("<B")[0] else ">"
         (code,) = self._take(f"{order}I")
         if code & _EWKB_SRID:
             self._take(f"{order}I")
-        thousands, kind = divmod(code & 0xFFFF, _THOUSAND)  # as GEOS does
+        thousands, kind = divmod(code & 0xFFFF, _THOUSAND)  # like GEOS
         z = bool(code & _EWKB_Z) or thousands in {1, 3}
         m = bool(code & _EWKB_M) or thousands in {2, 3}
         return kind, order, (2 + z + m, z)
@@ -221,7 +221,7 @@ class _Reader:
         return values
 
     def count(self, order: str) -> int:
-        """Return a number of parts; each takes at least a byte."""
+        """Return a number of parts; each has at least a byte."""
         (count,) = self._take(f"{order}I")
         if count > len(self.body) - self.at:
             raise Unreadable("it ends too early")
@@ -236,7 +236,7 @@ class _Reader:
         return [numbers[i : i + 2 + z] for i in range(0, count * size, size)]
 
     def skip(self) -> int | None:
-        """Skip a geometry without parts, or the head of a collection, whose number of parts is returned."""
+        """Skip a geometry without parts, or the header of a collection, and return its number of parts."""
         kind, order, (size, _) = self._head()
         if kind not in _PLAIN:
             return self.count(order)
@@ -249,7 +249,7 @@ class _Reader:
 
 
 _PLAIN = {1: "point", 2: "points", 3: "rings", 8: "points", 17: "rings"}
-"""The contents of geometries that are no collections."""
+"""The content of geometries other than collections."""
 
 _Make = Callable[[_Reader, str, tuple[int, bool]], Any]
 

@@ -1,4 +1,4 @@
-"""How many polygons of each class an area takes, counted or estimated at a bounded cost."""
+"""The number of polygons of each class in an area, counted or estimated at a bounded cost."""
 
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
@@ -21,17 +21,17 @@ from products.vector.layer import quote
 from products.vector.style import COLUMN
 
 MOST_NODES, _FEW_NODES = 1_000, 100
-"""Nodes of the R-tree on each level that are looked at, to count or to find one; a leaf holds some thirty polygons."""
+"""Maximum nodes of the R-tree that are read on each level; a leaf has about thirty polygons."""
 
 _MOST_NEAR = 50_000
-"""Runs of an outline's edges near the leaves' boxes, all together, above which fewer leaves are looked at."""
+"""Total runs of an outline's edges near the boxes of leaves above which fewer leaves are read."""
 _LEAST = 30
-"""Leaves that are looked at in any case."""
+"""Minimum leaves that are read."""
 _ROOT = 1
 _READ = 4_000
-"""Features across the edge that are read at a time."""
+"""Features on the edge that are read at a time."""
 _TWO_SIDED = 1.96
-"""Standard errors that hold 95 of 100 outcomes."""
+"""Standard errors of a 95 % confidence interval."""
 
 _Numbers = NDArray[np.int64]
 _Weights = NDArray[np.float64]
@@ -46,12 +46,12 @@ class PolygonCounts:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum over all classes."""
         return sum(self.polygons.values())
 
 
 class _Found(NamedTuple):
-    """Parts of nodes: the place of each one's node, its number, its box, and whether that lies inside."""
+    """Parts of nodes: the index of the node, the number, the box, and whether the box is inside."""
 
     owners: _Numbers
     numbers: _Numbers
@@ -61,7 +61,7 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Leaves:
-    """Leaves of the R-tree, each standing for `weights` of them; drawn from `chains`, all of them where `exact`."""
+    """Leaves of the R-tree, each representing `weights` leaves; drawn from `chains`, all of them if `exact`."""
 
     numbers: _Numbers
     weights: _Weights
@@ -72,8 +72,8 @@ class _Leaves:
 def count_polygons(source: Path, area: Area, *, most: int = MOST_NODES) -> PolygonCounts:
     """Count the polygons that an extraction of the area would deliver. Raises BrokenSource, InvalidArea.
 
-    Where the area meets more than `most` leaves of the R-tree, or its outline winds so much that looking at so many
-    takes long, the sum is estimated from some, drawn at random but the same ones each time.
+    If the area meets more than `most` leaves of the R-tree, or its outline is too complex for that many, the sum is
+    estimated from some of them, drawn at random with a fixed seed.
     """
     with read_geopackage(source) as reader:
         outline = area.project(land_cover(reader.layer).epsg)
@@ -83,7 +83,7 @@ def count_polygons(source: Path, area: Area, *, most: int = MOST_NODES) -> Polyg
 
 
 def has_features(source: Path, area: Area) -> bool:
-    """Say whether the product has anything inside the area, soon too where its box holds all. Raises BrokenSource."""
+    """Return whether the product has data in the area, fast also if its box contains all. Raises BrokenSource."""
     found = count_polygons(source, area, most=_FEW_NODES)
     return bool(found.total) or (found.margin > 0 and any_inside(source, area))
 
@@ -107,7 +107,7 @@ class _Census:
         return PolygonCounts(counted, 0.0 if leaves.exact else _margin(each, leaves.chains))
 
     def _leaves(self, most: int) -> _Leaves:
-        """Go down the R-tree, all nodes that meet the outline as long as they are few, then one below each of some."""
+        """Descend the R-tree to all nodes that meet the outline while they are few, then to one child of each."""
         numbers, depth, near = np.array([_ROOT]), self._depth(), 0
         while depth and len(numbers) <= most:
             found = self._meeting(numbers)
@@ -132,7 +132,7 @@ class _Census:
         return f"{quote(f'{self.reader.layer.index}_node')} WHERE nodeno"
 
     def _meeting(self, numbers: _Numbers) -> _Found:
-        """Return what of these nodes meets the outline."""
+        """Return the parts of these nodes that meet the outline."""
         found = dict(self._rows(self._node, numbers.tolist(), "nodeno, data"))
         parts = [parts_of(found[number]) for number in numbers.tolist()]
         owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -143,7 +143,7 @@ class _Census:
         return _Found(owners[meeting], cells["id"][meeting].astype(np.int64), boxes[meeting], inside[meeting])
 
     def _inside(self, keys: _Numbers, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Say which features have some of their surface in the outline; those across its edge are looked at in full."""
+        """Return which features have a part of their surface in the outline; those on its edge are compared exactly."""
         edge = np.flatnonzero(~inside)
         layer = self.reader.layer
         table = f"{quote(layer.table)} WHERE {quote(layer.key)}"
@@ -174,7 +174,7 @@ def _one_each(
 
 
 def _margin(each: _Weights, chains: int) -> float:
-    """Return the 95 % margin of a sum as a fraction of it, from what each of the chains found; lost ones found none."""
+    """Return the 95 % margin of a sum as a fraction of it, from each chain's result; lost chains count as 0."""
     total = each.sum()
     if not total:
         return 1.0

@@ -1,4 +1,4 @@
-"""What of features lies in an outline, compared and cut with the few of its edges that are near each of them."""
+"""The parts of features in an outline, compared and cut with only the edges of it that are near each of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from products.raster.fill import Part
 from products.vector.blob import Geometries
 
 _RUN = 8
-"""Edges in a row that are found together."""
+"""Number of consecutive edges in a run, which is found as one."""
 _PAIRS = 4_000_000
-"""Pairs of a feature and a run of edges whose boxes meet, at most, that are held at a time."""
+"""Maximum pairs of a feature and a run of edges with intersecting boxes that are in memory."""
 _TOGETHER = 10_000
-"""Features that are compared at a time, at most."""
+"""Maximum features that are compared at a time."""
 _CUT = 10_000
-"""Such pairs that meet indeed, about, whose features are cut at a time: teeth of a comb take some 30 kB each."""
+"""Approximate number of intersecting pairs whose features are cut at a time: teeth of a comb take some 30 kB each."""
 MOST_PIECES = 50_000
-"""Pieces that the edges of an outline may make of features in one order: a comb's take some 15 seconds."""
+"""Maximum pieces that an outline cuts features into in one order: those of a comb take some 15 seconds."""
 _CROSSINGS = MAX_VERTICES // _RUN
-"""Runs that may cross one feature, which is cut at once: as many as the longest outline has. A comb's take 1 GB."""
+"""Maximum runs across one feature, which is cut at once: those of the longest outline. Those of a comb take 1 GB."""
 _TOO_MANY = (
     f"The area's outline cuts the product's polygons into too many pieces. Allowed are {MOST_PIECES:,}, and"
     f" {MAX_VERTICES:,} edges across one polygon. Simplify it, order a part of it, or order the raster."
 )
 _FIRST, _TIMES = 4, 4
-"""Runs that a feature is compared with at first; as long as none tells, so many times more."""
+"""Runs that a feature is compared with first, and the factor by which the number grows until one decides."""
 
 _Flags = NDArray[np.bool_]
 _Places = NDArray[np.intp]
@@ -41,9 +41,9 @@ _Test = Callable[[Geometries, Geometries], _Flags]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """An outline that features are compared and cut with: its edges in runs that a tree finds, and what it holds.
+    """An outline that features are compared and cut with: its edges in runs with a spatial index, and its inside.
 
-    It costs what the outline has, once, and for each feature what is near of it.
+    The cost is linear in the outline, once, and for each feature in the edges near it.
     """
 
     runs: shapely.STRtree
@@ -55,9 +55,9 @@ class Clip:
         return cls(shapely.STRtree(_runs(outline)), Part.of(outline))
 
     def cut(self, geometries: Geometries, *, most: int = MOST_PIECES) -> tuple[Geometries, int]:
-        """Return what of each lies in the outline, as multipolygons, empty where no surface does; and the pieces made.
+        """Return the part of each in the outline as a multipolygon, empty without a surface; and the number of pieces.
 
-        Raises AreaTooLarge as soon as there are more than `most` of these.
+        Raises AreaTooLarge as soon as there are more than `most` pieces.
         """
         surfaces, owners = _surfaces(geometries)
         crossed, run = self.runs.query(surfaces, predicate="intersects")
@@ -78,7 +78,7 @@ class Clip:
         return _multipolygons(np.concatenate(pieces), np.concatenate(of), len(geometries)), made
 
     def meets(self, geometries: Geometries) -> _Flags:
-        """Say which have a surface in the outline: an edge of it in their inside, or else all of it."""
+        """Return which have a surface in the outline: an edge of it is inside of them, or they are inside of it."""
         surfaces, owners = _surfaces(geometries)
         found = self.part.holds(shapely.get_coordinates(shapely.point_on_surface(surfaces)))
         rest = np.flatnonzero(~found)
@@ -86,7 +86,7 @@ class Clip:
         return np.bincount(owners[found], minlength=len(geometries)) > 0
 
     def relate(self, geometries: Geometries) -> tuple[_Flags, _Flags]:
-        """Say which meet the outline, if only in a point, and which of them lie in its inside."""
+        """Return which intersect the outline, if only in a point, and which of them are inside of it."""
         parts, owners = shapely.get_parts(geometries, return_index=True)
         parts, owners = parts[~shapely.is_empty(parts)], owners[~shapely.is_empty(parts)]
         touched = self._passed(parts, shapely.intersects)
@@ -98,12 +98,12 @@ class Clip:
         return met > 0, (held == parts_) & (parts_ > 0)
 
     def near(self, boxes: Geometries) -> NDArray[np.intp]:
-        """Return how many runs of edges are near each box, which is what comparing with what is in it costs."""
+        """Return how many runs of edges are near each box, which is the cost of comparing its content."""
         counts: NDArray[np.intp] = np.bincount(self.runs.query(boxes)[0], minlength=len(boxes))
         return counts
 
     def _passed(self, geometries: Geometries, test: _Test) -> _Flags:
-        """Say for which the test is true of a run near them: of a few, and as long as none tells of more."""
+        """Return for which the test is true with a run near them: tried with a few first, then with more."""
         found = np.zeros(len(geometries), bool)
         step = min(max(1, _PAIRS // max(1, len(self.runs))), _TOGETHER)
         for begin in range(0, len(geometries), step):
@@ -120,9 +120,9 @@ class Clip:
         return found
 
     def _pieces(self, surfaces: Geometries, crossed: _Places, run: _Places) -> tuple[Geometries, _Places]:
-        """Return what of surfaces lies in the outline, and of which: the faces that their edges and its make together.
+        """Return the parts of surfaces in the outline, with the surface of each: the faces made by the edges of both.
 
-        No two faces inside of both have an edge in common.
+        No two faces inside of both have a common edge.
         """
         places, group = np.unique(crossed, return_inverse=True)
         lines = shapely.multilinestrings(self.runs.geometries[run], indices=group)
@@ -137,14 +137,14 @@ class Clip:
 
 
 def _pass_inside(surfaces: Geometries, lines: Geometries) -> _Flags:
-    """Say which lines pass the inside of their surfaces."""
+    """Return which lines cross the inside of their surfaces."""
     passing: _Flags = shapely.intersects(surfaces, lines)
     passing[passing] = ~shapely.touches(surfaces[passing], lines[passing])
     return passing
 
 
 def _runs(outline: Polygonal) -> Geometries:
-    """Return the edges of an outline as lines of some in a row."""
+    """Return the edges of an outline as lines of consecutive edges."""
     points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(outline)), return_index=True)
     edges = np.flatnonzero(ring[1:] == ring[:-1])
     begins = np.searchsorted(ring, ring[edges])
@@ -157,28 +157,28 @@ def _runs(outline: Polygonal) -> Geometries:
 
 
 def _split(crossed: _Places) -> Iterator[slice]:
-    """Yield some pairs after the others, all of a feature together."""
+    """Yield batches of pairs, with all pairs of a feature in one batch."""
     begins = np.flatnonzero(np.diff(crossed, prepend=-1))
     first = begins[np.diff(begins // _CUT, prepend=-1) > 0]
     yield from (slice(*ends) for ends in pairwise([*first.tolist(), len(crossed)]))
 
 
 def _corners(geometries: Geometries) -> NDArray[np.float64]:
-    """Return a place of each."""
+    """Return a point of each."""
     points, owners = shapely.get_coordinates(geometries, return_index=True)
     corners: NDArray[np.float64] = points[np.searchsorted(owners, np.arange(len(geometries)))]
     return corners
 
 
 def _surfaces(geometries: Geometries) -> tuple[Geometries, _Places]:
-    """Return the polygons of geometries, and of which each is."""
+    """Return the polygons of geometries, and the index of the geometry of each."""
     parts, owners = shapely.get_parts(geometries, return_index=True)
     polygons = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
     return parts[polygons], owners[polygons]
 
 
 def _multipolygons(polygons: Geometries, owners: _Places, count: int) -> Geometries:
-    """Return the polygons of each owner together."""
+    """Return the polygons of each owner as one geometry."""
     order = np.argsort(owners, kind="stable")
     collected: Geometries = shapely.empty(count, geom_type=shapely.GeometryType.MULTIPOLYGON)
     shapely.multipolygons(polygons[order], indices=owners[order], out=collected)

@@ -25,7 +25,7 @@ class Block(NamedTuple):
 
     @property
     def transform(self) -> Affine:
-        """From pixels of the block to those of the raster: whole numbers, so that what blocks share is equal."""
+        """From pixels of the block to those of the raster: integers, so that common edges of blocks are equal."""
         return Affine.translation(self.column, self.row)
 
 
@@ -40,8 +40,8 @@ class Areas(NamedTuple):
 class Components:
     """Join the areas of single blocks to 4-connected components of equal class.
 
-    What is held is bounded by one row of blocks (those areas of it that touch a block's edge) and by the components
-    that cross its lower edge.
+    Memory is bounded by one row of blocks (the areas that touch an edge of a block) and by the components that cross
+    its lower edge.
     """
 
     _pieces: dict[int, tuple[Any, int]] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Components:
     _east: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     def add(self, block: Block) -> Areas:
-        """Take the next block of a row, from west to east; return its areas that touch no edge of it."""
+        """Add the next block of a row, from west to east; return its areas that touch no edge of it."""
         areas = _areas(block)
         edge = _touching(areas.polygons, block)
         labels = self._keep(areas.polygons[edge], areas.values[edge], block)

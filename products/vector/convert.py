@@ -1,4 +1,4 @@
-"""Make a file of another format of features that come as lines of GeoJSON: a program of its own, as GDAL may crash.
+"""Make a file of another format from lines of GeoJSON features: a separate program, as GDAL may crash.
 
 `python -m products.vector.convert FORM TARGET SCHEMA` reads lines from its standard input. It needs `landcast[load]`.
 """
@@ -21,11 +21,11 @@ import pyogrio
 import shapely
 
 FORMS: Mapping[str, str] = {"fgb": "FlatGeobuf", "gpkg": "GPKG", "shp": "ESRI Shapefile"}
-"""GDAL's drivers by the forms; GeoParquet is written by pyarrow, as the wheels of GDAL have no driver of it."""
+"""GDAL's drivers by format; pyarrow writes GeoParquet, as the wheels of GDAL have no driver for it."""
 LARGEST = 4_000_000_000
-"""Bytes of a file at most."""
+"""Maximum bytes of a file."""
 SEVERAL_TYPES = 3
-"""The exit status where a Shapefile cannot hold the types of geometry that there are."""
+"""The exit status if a Shapefile cannot store the types of the geometries."""
 _BATCH = 2_000
 _GEOMETRY = "geometry"
 _POLYGONS = {"polygon", "multipolygon"}
@@ -42,7 +42,7 @@ _TYPES: Mapping[str, pa.DataType] = {
 def main(form: str, target: str, described: str) -> int:
     """Make the file, and return the exit status."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
-    warnings.simplefilter("ignore")  # of GDAL, about what a Shapefile loses, which is told in a file
+    warnings.simplefilter("ignore")  # of GDAL, about losses of a Shapefile, which a file in it lists
     layer = json.loads(described)
     table = _Table(layer["fields"], layer["shape"])
     batches = map(table.batch, batched(sys.stdin.buffer, _BATCH))
@@ -61,7 +61,7 @@ def main(form: str, target: str, described: str) -> int:
 
 
 class _Table:
-    """The columns of a layer, and what was met in its rows."""
+    """The columns of a layer, and properties of its rows."""
 
     def __init__(self, fields: Mapping[str, Mapping[str, Any]], shape: str) -> None:
         self.kinds = {name: str(field.get("format") or field.get("type")) for name, field in fields.items()}
@@ -90,7 +90,7 @@ class _Table:
         return pa.record_batch([*columns, pa.array(shapely.to_wkb(geometries), pa.binary())], self.schema)
 
     def _geometries(self, lines: Sequence[str | None]) -> Any:
-        """Return the geometries, None where there is none; of a layer of polygons each is a MultiPolygon."""
+        """Return the geometries or None; in a layer of polygons each is a MultiPolygon."""
         found = np.asarray(shapely.from_geojson(lines), dtype=object)
         found[shapely.is_empty(found)] = None
         if self.many and (single := shapely.get_type_id(found) == shapely.GeometryType.POLYGON).any():
@@ -159,7 +159,7 @@ def _write_by_gdal(
 
 
 def _write_parquet(path: Path, table: _Table, batches: Iterator[pa.RecordBatch], crs: str) -> None:
-    """Write GeoParquet 1.1.0 with a column of bounds, by which readers leave out groups of rows."""
+    """Write GeoParquet 1.1.0 with a column of bounds, by which readers skip groups of rows."""
     box = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
     schema = table.schema.append(pa.field("bbox", box))
     with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:  # type: ignore[no-untyped-call] # pyarrow's
@@ -181,14 +181,14 @@ def _write_parquet(path: Path, table: _Table, batches: Iterator[pa.RecordBatch],
 
 
 def _projjson(crs: str) -> Any:
-    """Return a system as PROJJSON."""
-    from pyproj import CRS  # noqa: PLC0415 - only this form needs it
+    """Return a CRS as PROJJSON."""
+    from pyproj import CRS  # noqa: PLC0415 - only this format needs it
 
     return CRS.from_user_input(crs).to_json_dict()
 
 
 def _zip(shapefile: Path, target: Path, table: _Table) -> None:
-    """Put the parts of a Shapefile into one file, with what it could not hold."""
+    """Put the parts of a Shapefile into one file, with a list of its losses."""
     kept = [str(each) for each in pyogrio.read_info(shapefile)["fields"]]
     said = [f"{name} is called {short}" for name, short in zip(table.kinds, kept, strict=True) if name != short]
     said += [f"{name} has lost its time of day" for name, kind in table.kinds.items() if kind == "date-time"]

@@ -1,4 +1,4 @@
-"""How many features of a GeoPackage a search selects: exactly where that is soon known, else about how many."""
+"""The number of features of a GeoPackage that a search selects: exact if it is fast, otherwise estimated."""
 
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
@@ -12,19 +12,19 @@ from products.vector.meeting import keys_as_json
 from products.vector.query import Count, Search
 
 _SMALL = 250_000
-"""Features of a layer in which all that are selected are counted."""
+"""Maximum features of a layer in which all selected ones are counted."""
 _FEW = 5_000
-"""Features near an area that are counted one by one."""
+"""Maximum features near an area that are counted one by one."""
 _SAMPLE = 2_000
 _LARGE_SAMPLE = 16_000
 _LEAST = 40
-"""Features of a sample that must be selected: with fewer, chance says too much."""
+"""Minimum selected features of a sample: with fewer, the estimate is too uncertain."""
 
 
 def count_cheaply(search: Search, total: Callable[[], int]) -> Count:
-    """Return how many features are selected, estimated where counting takes long; `total` counts the whole layer.
+    """Return how many features are selected, estimated if counting takes long; `total` counts the whole layer.
 
-    The numbers of a box are those of the R-tree, and of conditions those of a sample.
+    The estimate of a box is from the R-tree, that of conditions from a sample.
     """
     reader, area = search.reader, search.selection.area
     if area is None and search.conditions == "TRUE":
@@ -45,7 +45,7 @@ def _near(reader: Reader, search: Search) -> int:
 
 
 def _count_near(search: Search, near: int) -> Count:
-    """Return about how many of the features near an area meet it and the conditions."""
+    """Return approximately how many of the features near an area intersect it and match the conditions."""
     area, quoted = search.selection.area, search.reader.layer.quoted
     number = near * area.area / shapely.box(*area.bounds).area
     if search.conditions == "TRUE":
@@ -60,12 +60,12 @@ def _count_near(search: Search, near: int) -> Count:
 
 
 def _prime_above(number: int) -> int:
-    """Return a step that no regular order of the keys shares."""
+    """Return a prime number as the step, which no regular order of the keys shares."""
     return next(each for each in range(max(number, 1) + 1, 2 * number + 5) if all(each % by for by in range(2, each)))
 
 
 def _sampled(search: Search, size: int) -> float | None:
-    """Return the share of a sample that is selected, None where it is too small to tell."""
+    """Return the share of a sample that is selected, None if it is too small."""
     quoted = search.reader.layer.quoted
     [(least, most)] = search.reader.rows(f"SELECT min({quoted.key}), max({quoted.key}) FROM {quoted.table}")
     if not (isinstance(least, int) and isinstance(most, int) and most - least > size):

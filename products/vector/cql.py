@@ -1,4 +1,4 @@
-"""Filters in CQL2 (OGC 21-065r2), read from text or JSON into one tree, which is that of CQL2 JSON."""
+"""Filters in CQL2 (OGC 21-065r2), read from text or JSON into a tree, that of CQL2 JSON."""
 
 import json
 import math
@@ -15,24 +15,23 @@ from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 from shapely.errors import ShapelyError
 
 _LONGEST = 50_000
-"""Characters of a filter at most."""
+"""Maximum characters of a filter."""
 _SHOWN = 80
 _DEEPEST = 60
-"""Expressions inside one another at most."""
+"""Maximum nesting of expressions."""
 _MOST_NODES = 10_000
-"""Operators, properties and values of a filter at most, without the coordinates of its geometries."""
+"""Maximum operators, properties and values of a filter, without the coordinates of its geometries."""
 
 
 class FilterError(ValueError):
-    """A filter that cannot be read or answered; the message says what is wrong, where, and what is allowed."""
+    """A filter that cannot be read or answered; the message names the error, its position, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A condition on features, as CQL2 JSON.
 
-    Coordinates of its geometries are in `crs`, as PROJ reads it: those of a system whose axes begin with the northing
-    have that first where `northing_first`.
+    Coordinates of its geometries are in `crs`, as PROJ reads it, with the northing first if `northing_first`.
     """
 
     tree: Any
@@ -57,7 +56,7 @@ def read_text(text: str) -> Any:
 
 
 def read_json(document: Any) -> Any:
-    """Return the tree of a filter in CQL2 JSON: text, or the value that JSON has. Raises FilterError."""
+    """Return the tree of a filter in CQL2 JSON, a text or a parsed value. Raises FilterError."""
     if isinstance(document, str):
         if len(document) > _LONGEST:
             raise FilterError(f"allowed: at most {_LONGEST:,} characters")
@@ -73,7 +72,7 @@ def _no_number(name: str) -> Any:
 
 
 def checked(tree: Any) -> Any:
-    """Return the tree. Raises FilterError where it is too deep or too large."""
+    """Return the tree. Raises FilterError if it is too deep or too large."""
     nodes, level = 0, [tree]
     for _ in range(_DEEPEST):
         level = [part for each in level for part in _parts(each)]
@@ -93,15 +92,15 @@ def _parts(node: Any) -> Iterator[Any]:
 
 
 def negated(tree: Any) -> Any:
-    """Return what is true where the tree is false."""
+    """Return the negation of the tree."""
     return {"op": "not", "args": [tree]}
 
 
 def having_words(text: str, fields: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Return the tree of what has one of these terms, which commas part, in a text or as the name of a class.
+    """Return the tree for features with one of these comma-separated terms in a text or as the name of a class.
 
-    Case and accents do not matter. A term of several words is found where they stand beside each other. Raises
-    FilterError for terms that are too many or too long.
+    Case and accents are ignored. A term of several words matches these words in sequence. Raises FilterError for too
+    many or too long terms.
     """
     terms = [" ".join(term.split()) for term in text.split(",") if term.strip()]
     if not 0 < len(terms) <= _MOST_TERMS or len(text) > _LONGEST_TERMS or "\0" in text:
@@ -148,7 +147,7 @@ def _number(text: str) -> int | float:
 
 @v_args(inline=True)
 class _Tree(Transformer[Token, Any]):
-    """Makes the tree while the text is parsed."""
+    """Builds the tree while the text is parsed."""
 
     def or_(self, *args: Any) -> Any:
         return {"op": "or", "args": list(args)}

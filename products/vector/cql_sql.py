@@ -1,4 +1,4 @@
-"""Filters in CQL2 as conditions in SQL: one translation for every database, which says how it spells some of them.
+"""Filters in CQL2 as conditions in SQL: one translation for all databases, with a dialect for the differences.
 
 Values are parameters, names are quoted by the dialect: no text of a filter is ever part of the SQL.
 """
@@ -18,14 +18,14 @@ from products.vector.cql import Filter, FilterError
 from products.vector.times import span
 
 Sql = tuple[str, tuple[Any, ...]]
-"""A piece of SQL, and the values of its parameters."""
+"""An SQL expression, and the values of its parameters."""
 _LARGEST = 1 << 63
 _LONGITUDE_LATITUDE = 4326
 _WIDE = 50
 _REACH = 1e30
-"""A coordinate, at most."""
+"""The maximum coordinate."""
 _SIDE = 100
-"""Points on a side of a box in another system, so that its edges are followed."""
+"""Points on a side of a box in another CRS, so that its edges are followed."""
 _COMPARISONS = {"=", "<>", "<", ">", "<=", ">="}
 _SPATIAL = ("intersects", "disjoint", "contains", "within", "touches", "crosses", "overlaps", "equals")
 _TURNED = {"contains": "within", "within": "contains"}
@@ -48,7 +48,7 @@ _TEMPORAL: Mapping[str, tuple[str, Sequence[tuple[int, str, int]]]] = {
     "t_startedby": ("AND", [(0, "=", 2), (1, ">", 3)]),
     "t_starts": ("AND", [(0, "=", 2), (1, "<", 3)]),
 }
-"""How each compares 0 and 1, the begin and the end of the first time, with 2 and 3, those of the second."""
+"""The comparisons of each: 0 and 1 are begin and end of the first time, 2 and 3 those of the second."""
 _AS_TIMES: Mapping[str, tuple[str, Sequence[tuple[int, str, int]]]] = {
     "=": ("AND", [(0, ">=", 2), (1, "<=", 3)]),
     "<>": ("OR", [(0, "<", 2), (1, ">", 3)]),
@@ -57,41 +57,41 @@ _AS_TIMES: Mapping[str, tuple[str, Sequence[tuple[int, str, int]]]] = {
     "<=": ("AND", [(1, "<=", 3)]),
     ">=": ("AND", [(0, ">=", 2)]),
 }
-"""The same for comparisons: a moment equals the day that it is in."""
+"""The same for comparisons: an instant equals the day that contains it."""
 
 
 class Dialect(Protocol):
-    """How a database spells what SQL leaves open."""
+    """The expressions of SQL that differ by database."""
 
     @property
     def mark(self) -> str:
-        """What stands for a parameter."""
+        """The placeholder of a parameter."""
 
     def column(self, name: str) -> str:
         """Return the column of a property, quoted."""
 
     def times(self, name: str) -> tuple[str, str]:
-        """Return the first and the last microsecond since 1970 of a property that is a time."""
+        """Return the first and the last microsecond since 1970 of a temporal property."""
 
     def fold(self, how: str, text: Sql) -> Sql:
-        """Return a text without case (`casei`) or accents (`accenti`). Raises FilterError where it cannot."""
+        """Return a text without case (`casei`) or accents (`accenti`). Raises FilterError if unsupported."""
 
     def like(self, text: Sql, pattern: Sql) -> Sql:
-        r"""Return whether a text has the pattern, of `%`, `_` and, before one that stands for itself, `\\`."""
+        r"""Return whether a text matches the pattern of `%`, `_` and the escape `\\`."""
 
     def calculated(self, operator: str, left: Sql, right: Sql) -> Sql:
-        """Return the value of `+ - * / % ^ div`; NULL where there is none, as of a division by zero."""
+        """Return the value of `+ - * / % ^ div`; NULL if undefined, as for a division by zero."""
 
     def spatial(self, relation: str, shape: Any, condition: Filter, *, narrows: bool) -> Sql:
-        """Return whether a feature's geometry is so related to a shape in the coordinates of the filter.
+        """Return whether a feature's geometry has this relation to a shape in the coordinates of the filter.
 
-        Where it `narrows` what is selected, an index may be asked first. Raises FilterError for what has no place.
+        If it `narrows` the selection, an index can be used first. Raises FilterError if the shape cannot be projected.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """An operand: number, text, boolean, time or null; a time has begin and end."""
+    """An operand: a number, text, boolean, time or null; a time has begin and end."""
 
     kind: str
     sql: Sql
@@ -100,7 +100,7 @@ class _Value:
 
 
 def where(condition: Filter, fields: Mapping[str, Mapping[str, Any]], geometry: str, dialect: Dialect) -> Sql:
-    """Return a filter as SQL. Raises FilterError for a property that is not among the fields, and what has no meaning.
+    """Return a filter as SQL. Raises FilterError for a property that is not a field, and for a meaningless expression.
 
     `fields` are the JSON schemas of the properties, `geometry` the name of the geometry.
     """
@@ -108,7 +108,7 @@ def where(condition: Filter, fields: Mapping[str, Mapping[str, Any]], geometry: 
 
 
 def _joined(parts: Sequence[Sql], between: str) -> Sql:
-    """Return the parts as one; of many, some inside one another, as databases bound how deep expressions are."""
+    """Return the parts as one expression, balanced, because databases limit the depth of expressions."""
     if len(parts) > _WIDE:
         step = -(-len(parts) // _WIDE)
         parts = [_joined(parts[first : first + step], between) for first in range(0, len(parts), step)]
@@ -123,7 +123,7 @@ class _Walker:
     dialect: Dialect
 
     def condition(self, node: Any, *, narrows: bool = False) -> Sql:
-        """Return what is true or false."""
+        """Return a boolean expression."""
         if isinstance(node, bool):
             return ("TRUE" if node else "FALSE"), ()
         operator, args = self._operation(node)
@@ -220,7 +220,7 @@ class _Walker:
         return self._result(node)
 
     def _result(self, node: Any) -> _Value:
-        """Return what an operation gives."""
+        """Return the value of an operation."""
         operator, args = self._operation(node)
         if operator in {"casei", "accenti"}:
             text = self.value(*_exactly(1, operator, args))
@@ -269,7 +269,7 @@ class _Walker:
         return _times_compared(_TEMPORAL[operator], left, right)
 
     def _time(self, node: Any, shown: str) -> _Value:
-        """Return a time, also of a property that says when a feature is without being a date, such as a year."""
+        """Return a time, also of a temporal property that is not a date, such as a year."""
         if isinstance(node, dict) and isinstance(node.get("property"), str):
             name = node["property"]
             self._column(name)
@@ -306,7 +306,7 @@ class _Walker:
 
 
 def shape_of(node: Any, condition: Filter) -> Any:
-    """Return the geometry that is a GeoJSON object or a bbox, x before y. Raises FilterError."""
+    """Return the geometry of a GeoJSON object or a bbox, x before y. Raises FilterError."""
     if isinstance(node, shapely.Geometry):
         return node
     try:
@@ -327,7 +327,7 @@ def _finite(shape: Any) -> bool:
 
 
 def shape_in(shape: Any, condition: Filter, system: int | str) -> Any:
-    """Return a shape of a filter in another system, x before y, its edges followed. Raises FilterError."""
+    """Return a shape of a filter in another CRS, x before y, with its edges followed. Raises FilterError."""
     if condition.northing_first:
         shape = shapely.transform(shape, lambda points: points[:, ::-1])
     if condition.crs == system or {condition.crs, system} == {"OGC:CRS84", _LONGITUDE_LATITUDE}:
@@ -368,7 +368,7 @@ def _as_time(value: _Value, shown: str) -> _Value:
 
 
 def _moments(text: Any, mark: str) -> _Value:
-    """Return the time that a text means."""
+    """Return the time of a text."""
     found = span(text) if isinstance(text, str) else None
     if found is None:
         raise FilterError(f"{_shown(text)}: allowed: a date or a time as in RFC 3339")

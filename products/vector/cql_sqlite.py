@@ -24,7 +24,7 @@ from products.vector.times import add_functions
 
 
 def _rest(left: Any, right: Any) -> Any:
-    """Return what a division leaves, of the sign of what is divided; exact for whole numbers."""
+    """Return the remainder of a division, with the sign of the dividend; exact for integers."""
     if isinstance(left, int) and isinstance(right, int):
         return (abs(left) % abs(right)) * (1 if left > 0 else -1)
     return math.fmod(left, right)
@@ -40,7 +40,7 @@ _RELATED: Mapping[str, Callable[[Any, Any], Any]] = {
     "overlaps": shapely.overlaps,
     "equals": shapely.equals,
 }
-"""Relations of a feature to a shape, asked of the shape, which is prepared."""
+"""Relations of a feature to a shape, evaluated by the shape, which is prepared."""
 _CALCULATED: Mapping[str, Callable[[Any, Any], Any]] = {
     "%": _rest,
     "^": math.pow,
@@ -51,14 +51,14 @@ _REACH = 1e30
 
 @dataclass(frozen=True, slots=True)
 class GeoPackageDialect:
-    """Spells the conditions of one open GeoPackage, whose coordinates are in `system`, as PROJ reads it."""
+    """The dialect for one open GeoPackage, whose coordinates are in `system`, as PROJ reads it."""
 
     reader: Reader
     system: int | str
     mark: str = "?"
 
     def column(self, name: str) -> str:
-        """Return the column; the geometry is called `geometry`, whatever the name of its column."""
+        """Return the column; the geometry is named `geometry`, independent of its column's name."""
         quoted = self.reader.layer.quoted
         return quoted.by_name.get(name, quoted.geometry)
 
@@ -78,7 +78,7 @@ class GeoPackageDialect:
         return f"cql_like({text[0]}, {pattern[0]})", (*text[1], *pattern[1])
 
     def calculated(self, operator: str, left: Sql, right: Sql) -> Sql:
-        """Return the calculation: SQLite divides whole numbers into whole ones, and its % takes no others."""
+        """Return the calculation: SQLite divides integers to integers, and its % accepts only integers."""
         values = (*left[1], *right[1])
         if operator in _CALCULATED:
             _function(self.reader.connection, "cql_calculate", 3, _calculate)
@@ -88,7 +88,7 @@ class GeoPackageDialect:
         return f"({left[0]} {operator} {right[0]})", values
 
     def spatial(self, relation: str, shape: Any, condition: Filter, *, narrows: bool) -> Sql:
-        """Return the relation by a function, the R-tree before it."""
+        """Return the relation by a function, after the R-tree."""
         layer, moved = self.reader.layer, shape_in(shape, condition, self.system)
         _function(self.reader.connection, "cql_related", 3, _related)
         sql, values = f"cql_related('{relation}', {layer.quoted.geometry}, ?)", (moved.wkb,)
@@ -118,7 +118,7 @@ def _accenti(value: Any) -> Any:
 
 @lru_cache(64)
 def _pieces(pattern: str) -> tuple[re.Pattern[str], ...]:
-    """Return what a pattern has between its `%`, each to be found after the one before: that takes no backtracking."""
+    """Return the parts of a pattern between `%`, each searched after the one before, which needs no backtracking."""
     pieces, piece, escaped = [], "", False
     for letter in pattern:
         if not escaped and letter in "\\%":

@@ -36,7 +36,7 @@ Project = Callable[[Geometries], Geometries]
 
 @dataclass(frozen=True, slots=True)
 class VectorDelivery:
-    """How polygons are delivered: an EPSG code, what puts them there if it is not the source's, and their classes."""
+    """The form of delivered polygons: EPSG code, transformation from the source if it differs, classes."""
 
     epsg: int
     project: Project | None
@@ -48,8 +48,8 @@ def extract_vector(
 ) -> tuple[Path, ...]:
     """Write the vector product inside the area: `{name}.gpkg` with its style, `{name}.sld` and `{name}.txt`.
 
-    Polygons on the edge are cut, areas measured anew, on the ellipsoid; every feature keeps its number. Holds some
-    thousand polygons at a time. Raises NothingInside, BrokenSource, and AreaTooLarge as `Clip.cut` does.
+    Polygons on the edge are cut, areas are measured again on the ellipsoid; features keep their numbers. Some thousand
+    polygons are in memory at a time. Raises NothingInside, BrokenSource, and AreaTooLarge as `Clip.cut` does.
     """
     geopackage = folder / f"{name}.gpkg"
     with read_geopackage(source) as reader:
@@ -62,7 +62,7 @@ def extract_vector(
 def extract_strip(
     source: Path, area: Area, target: Path, *, strip: Strip, delivery: VectorDelivery, report: Report
 ) -> int:
-    """Write the GeoPackage of `extract_vector` for the features of a strip; return how many there are.
+    """Write the GeoPackage of `extract_vector` for the features of a strip; return their number.
 
     Raises NothingInside, BrokenSource, AreaTooLarge.
     """
@@ -72,9 +72,9 @@ def extract_strip(
 
 
 def write_land_cover(target: Path, layer: Layer, batches: Iterable[Batch], *, delivery: VectorDelivery) -> int:
-    """Write features of a layer, their areas measured on the ellipsoid, then put into other coordinates, with a style.
+    """Write features of a layer with a style: areas are measured on the ellipsoid, then coordinates are transformed.
 
-    Returns how many there are. Raises NothingInside where there is none; the file does not appear then.
+    Returns their number. Raises NothingInside if there is none; then there is no file.
     """
     ground = Ground(CRS.from_epsg(layer.epsg))
     with write_geopackage(target, replace(layer, epsg=delivery.epsg)) as writer:
@@ -86,12 +86,12 @@ def write_land_cover(target: Path, layer: Layer, batches: Iterable[Batch], *, de
 
 
 def put_style(writer: Writer, classes: Classes) -> None:
-    """Put the style of land cover inside."""
+    """Add the style of land cover."""
     writer.style("Land cover", qml=qml(classes), sld=sld(writer.layer.table, classes))
 
 
 def write_styles(folder: Path, name: str, layer: Layer, classes: Classes) -> tuple[Path, ...]:
-    """Write the files that stand beside a layer of land cover: `{name}.sld` and `{name}.txt`."""
+    """Write the files beside a layer of land cover: `{name}.sld` and `{name}.txt`."""
     style, legend_text = folder / f"{name}.sld", folder / f"{name}.txt"
     style.write_text(sld(layer.table, classes))
     legend_text.write_text(legend(classes))
@@ -99,7 +99,7 @@ def write_styles(folder: Path, name: str, layer: Layer, classes: Classes) -> tup
 
 
 def any_inside(source: Path, area: Area) -> bool:
-    """Look at the features in the area's box until one is inside of it. Raises BrokenSource."""
+    """Compare the features in the area's box until one is inside of the area. Raises BrokenSource."""
     with read_geopackage(source) as reader:
         land_cover(reader.layer)
         return any(batch.keys for batch in _inside(reader, area, unheard, size=200))

@@ -27,16 +27,16 @@ from products.whole import cached_by_file, whole_file
 
 _RTREE = "http://www.geopackage.org/spec120/#extension_rtree"
 _CELL = np.dtype([("id", ">i8"), ("box", ">f4", 4)])
-"""What SQLite writes of each part of an R-tree's node, after depth and number of parts in two bytes each."""
+"""SQLite's record of each part of an R-tree's node, after depth and number of parts in two bytes each."""
 _STEPS = 10_000
-"""Steps of SQLite's machine, some tenths of a millisecond, between two looks at the clock."""
+"""Steps of SQLite's virtual machine, some tenths of a millisecond, between two checks of the time."""
 _UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _FETCHED = 1_000
 _TOO_LONG = "the query takes too long; ask for less"
 
 Row = tuple[Any, ...]
 Strip = tuple[float, float]
-"""Where the least y of a feature's envelope lies: from the first on, below the second."""
+"""A range for the minimum y of a feature's envelope: from the first value, below the second."""
 EVERYWHERE: Strip = (-math.inf, math.inf)
 
 
@@ -47,7 +47,7 @@ class Writer:
     layer: Layer
     connection: sqlite3.Connection
     extent: NDArray[np.float64] = field(default_factory=lambda: np.array([np.inf, np.inf, -np.inf, -np.inf]))
-    """The bounds of what was added."""
+    """The bounds of the added features."""
 
     def add(self, keys: Sequence[int], geometries: Geometries, rows: Sequence[Sequence[Any]]) -> None:
         """Add features: their keys, geometries (none empty) and attributes in the order of the layer's columns."""
@@ -63,12 +63,12 @@ class Writer:
         self.connection.executemany(f"INSERT INTO {quote(self.layer.index)} VALUES (?, ?, ?, ?, ?)", boxes)
 
     def widen(self, bounds: NDArray[np.float64]) -> None:
-        """Let the extent hold these bounds, a row each."""
+        """Extend the extent to these bounds, one in each row."""
         self.extent[:2] = np.minimum(self.extent[:2], bounds[:, :2].min(axis=0))
         self.extent[2:] = np.maximum(self.extent[2:], bounds[:, 2:].max(axis=0))
 
     def style(self, name: str, *, qml: str, sld: str) -> None:
-        """Put the style inside that QGIS applies when it opens the layer."""
+        """Add the style that QGIS applies when it opens the layer."""
         self.connection.executescript(_script("styles.sql"))
         self.connection.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
@@ -79,7 +79,7 @@ class Writer:
 
 @contextmanager
 def write_geopackage(target: Path, layer: Layer) -> Iterator[Writer]:
-    """Write a GeoPackage; it appears under its name whole and fsynced when the context ends without an error."""
+    """Write a GeoPackage; it gets its name, complete and synced, when the context ends without an error."""
     with whole_file(target) as part:
         with closing(sqlite3.connect(part, autocommit=True)) as connection:
             connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;")
@@ -146,7 +146,7 @@ class Batch:
 class Reader:
     """A GeoPackage that is being read; its methods raise BrokenSource if it is damaged.
 
-    No query goes on after `end`, in seconds of this thread's CPU: a busy machine makes none too long.
+    No query continues after `end`, in CPU seconds of this thread, so that it is independent of the machine's load.
     """
 
     source: Path
@@ -155,7 +155,7 @@ class Reader:
     end: float = math.inf
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Return what a query finds; text that is not UTF-8 has U+FFFD for what cannot be decoded."""
+        """Return the rows of a query; text that is not UTF-8 has U+FFFD for undecodable bytes."""
         self.keep_time()
         with readable(self.source):
             try:
@@ -166,7 +166,7 @@ class Reader:
         return [row for rows in self.batches(query, values, size=_FETCHED) for row in rows]
 
     def batches(self, query: str, values: Sequence[Any] = (), *, size: int) -> Iterator[list[Row]]:
-        """Yield what `rows` returns, `size` rows at a time."""
+        """Yield the rows of `rows`, `size` at a time."""
         self.keep_time()
         self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         with readable(self.source):
@@ -181,12 +181,12 @@ class Reader:
                 self.keep_time()
 
     def keep_time(self) -> None:
-        """Raise RequestTooLarge where time is up."""
+        """Raise RequestTooLarge after the time limit."""
         if time.thread_time() > self.end:
             raise RequestTooLarge(_TOO_LONG)
 
     def extent(self) -> Bounds | None:
-        """Return bounds that hold every feature of the R-tree, None where there are none."""
+        """Return bounds that contain every feature of the R-tree, or None."""
         if not self.layer.indexed:
             return None
         roots = [*self.rows(f"SELECT data FROM {quote(f'{self.layer.index}_node')} WHERE nodeno = 1")]
@@ -197,12 +197,12 @@ class Reader:
         return min(west), min(south), max(east), max(north)
 
     def count(self, bounds: Bounds, strip: Strip = EVERYWHERE) -> int:
-        """Return how many features of a strip have an envelope that meets the bounds."""
+        """Return how many features of a strip have an envelope that intersects the bounds."""
         [(count,)] = self.rows(f"SELECT count(*) FROM {self._meeting}", (*corners(bounds), *strip))
         return int(count)
 
     def features(self, bounds: Bounds, strip: Strip = EVERYWHERE, *, size: int = 2_000) -> Iterator[Batch]:
-        """Yield the features of a strip whose envelopes meet the bounds, `size` at a time, in no particular order."""
+        """Yield the features of a strip with envelopes that intersect the bounds, `size` at a time, unordered."""
         columns = ", ".join(f"f.{quote(name)}" for name in (self.layer.key, self.layer.geometry, *self.layer.names))
         table, key = quote(self.layer.table), quote(self.layer.key)
         query = f"SELECT {columns} FROM (SELECT id FROM {self._meeting}) r JOIN {table} f ON f.{key} = r.id"
@@ -230,9 +230,9 @@ def read_geopackage(
     key: str | None = None,
     seconds: float | None = None,
 ) -> Iterator[Reader]:
-    """Open a layer of a GeoPackage for reading only: the given one, or as `read_layer` finds it. Raises BrokenSource.
+    """Open a layer of a GeoPackage for reading: the given one, or that of `read_layer`. Raises BrokenSource.
 
-    After so many seconds of CPU no query goes on: RequestTooLarge. It is read by the thread that opened it.
+    After so many CPU seconds a query raises RequestTooLarge. Only the thread that opened it can read it.
     """
     with closing(_connect(source)) as connection:
         end = math.inf
@@ -244,7 +244,7 @@ def read_geopackage(
 
 @cached_by_file(most=1_024)
 def layer_of(source: Path, table: str | None = None, key: str | None = None) -> Layer:
-    """Return what `read_layer` finds in a GeoPackage; the file is opened only if it changed."""
+    """Return the layer of `read_layer` in a GeoPackage; the file is opened only if it changed."""
     with closing(_connect(source)) as connection, readable(source):
         return read_layer(connection, table, key)
 
@@ -270,14 +270,14 @@ def _connect(source: Path) -> sqlite3.Connection:
 
 
 def _logs_ahead(source: Path) -> bool:
-    """Say whether the file uses write-ahead logging (SQLite file format, 1.3.3)."""
+    """Return whether the file uses write-ahead logging (SQLite file format, 1.3.3)."""
     with source.open("rb") as file:
         return file.read(20)[18:20] == b"\2\2"
 
 
 @contextmanager
 def readable(source: Path) -> Iterator[None]:
-    """Turn what SQLite says of an unreadable file into BrokenSource, of an interruption into RequestTooLarge."""
+    """Convert SQLite's errors for an unreadable file to BrokenSource, for an interruption to RequestTooLarge."""
     try:
         yield
     except (sqlite3.Error, OSError, BrokenSource) as error:
@@ -289,7 +289,7 @@ def readable(source: Path) -> Iterator[None]:
 def parts_of(node: object) -> NDArray[Any]:
     """Return the parts of an R-tree's node: `id`, a child's number or in a leaf a feature's key, and `box`.
 
-    Raises BrokenSource for what is no node.
+    Raises BrokenSource for an invalid node.
     """
     if not isinstance(node, bytes) or len(node) < 4 + int.from_bytes(node[2:4]) * _CELL.itemsize:
         raise BrokenSource("its spatial index is damaged; make it anew")
@@ -297,6 +297,6 @@ def parts_of(node: object) -> NDArray[Any]:
 
 
 def corners(bounds: Bounds) -> tuple[float, ...]:
-    """Return the bounds in the order in which an R-tree is asked: maxx >= ?, minx <= ?, maxy >= ?, miny <= ?."""
+    """Return the bounds in the order of an R-tree query: maxx >= ?, minx <= ?, maxy >= ?, miny <= ?."""
     west, south, east, north = bounds
     return west, east, south, north

@@ -1,4 +1,4 @@
-"""The table of features in a GeoPackage: what it is called and what it holds."""
+"""The table of features in a GeoPackage: its name and its columns."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -37,9 +37,9 @@ class QuotedNames:
 class Layer:
     """One table of features.
 
-    `key` is its integer primary key; where it has none, SQLite's rowid, and `identity` is the primary key of another
-    type. `epsg` is 0 where its coordinates have no EPSG code: `system` is then what PROJ reads, empty where it is
-    unknown. `indexed` says whether it has an R-tree.
+    `key` is its integer primary key, or else SQLite's rowid, and then `identity` is the primary key of another type.
+    `epsg` is 0 if its coordinates have no EPSG code: then `system` is the definition for PROJ, empty if unknown.
+    `indexed` is whether it has an R-tree.
     """
 
     table: str
@@ -54,7 +54,7 @@ class Layer:
     identity: str | None = None
     indexed: bool = True
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
-    """Title and description of attributes, where the file has them (OGC 12-128r17, F.9)."""
+    """Title and description of attributes, if the file has them (OGC 12-128r17, F.9)."""
     names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """The names of its attributes."""
     quoted: QuotedNames = field(init=False, repr=False, compare=False)
@@ -71,23 +71,23 @@ class Layer:
 
     @property
     def index(self) -> str:
-        """The name of its R-tree, as the specification makes it."""
+        """The name of its R-tree, as specified."""
         return f"rtree_{self.table}_{self.geometry}"
 
 
 def quote(identifier: str) -> str:
-    """Return an identifier for SQL."""
+    """Return a quoted identifier for SQL."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 _VIEW_KEY = "OGC_FID"
-"""The column of a view that numbers its rows, as GDAL has it."""
+"""The column of a view that numbers its rows, by GDAL's convention."""
 _WHOLE = {"INTEGER", "INT", "MEDIUMINT", "SMALLINT", "TINYINT", "BIGINT"}
-"""Types of a column of whole numbers: those of GeoPackage (1.3, table 1), and BIGINT, which others write."""
+"""Types of integer columns: those of GeoPackage (1.3, table 1), and BIGINT, which other programs write."""
 _UNDEFINED_GEOGRAPHIC = 0
 _LONGITUDE_LATITUDE = 4326
 _HIDDEN = 1
-"""What SQLite says of a column of a virtual table that is not shown; generated columns are 2 and 3."""
+"""SQLite's value for a hidden column of a virtual table; generated columns are 2 and 3."""
 
 _LAYERS = """
 SELECT c.table_name, g.column_name, g.geometry_type_name, g.srs_id, s.organization, s.organization_coordsys_id,
@@ -108,9 +108,9 @@ SELECT 1 FROM gpkg_extensions, sqlite_master WHERE lower(table_name) = lower(?) 
 
 
 def read_layer(connection: sqlite3.Connection, table: str | None = None, key: str | None = None) -> Layer:
-    """Return the layer of that name, or else the only one; `key` says which column numbers the rows of a view.
+    """Return the layer of that name, or else the only one; `key` is the column that numbers the rows of a view.
 
-    Raises BrokenSource where it is missing or several could be meant, sqlite3.Error.
+    Raises BrokenSource if it is missing or ambiguous, sqlite3.Error.
     """
     layers = connection.execute(_LAYERS).fetchall()
     there = ", ".join(row[0] for row in layers)
@@ -151,7 +151,7 @@ def _is_indexed(connection: sqlite3.Connection, layer: Layer) -> bool:
 
 
 class _Numbered(NamedTuple):
-    """What numbers the rows, what else is the primary key, and whether the number is that, as R-trees need it."""
+    """The column that numbers the rows, another primary key, and whether the first is the primary key."""
 
     key: str
     identity: str | None = None
@@ -159,9 +159,9 @@ class _Numbered(NamedTuple):
 
 
 def _view_numbered(view: str, columns: list[tuple[Any, ...]], given: str | None) -> _Numbered:
-    """Return what numbers the rows of a view: SQLite's rowid is NULL in each.
+    """Return the column that numbers the rows of a view, in which SQLite's rowid is NULL.
 
-    That is the column that is given, else GDAL's, else the first one, of which GeoPackage says that it is unique.
+    It is the given column, else GDAL's, else the first one, which is unique in a GeoPackage.
     """
     names = [row[1] for row in columns]
     for name in (given, _VIEW_KEY):
@@ -212,7 +212,7 @@ def _described(found: tuple[Any, ...], columns: list[tuple[Any, ...]], numbered:
 
 @lru_cache(256)
 def _system(authority: str, code: int, definition: str) -> tuple[int, str]:
-    """Return the EPSG code, else 0 and what PROJ reads: another authority's code, or the definition."""
+    """Return the EPSG code, or 0 and a text for PROJ: another authority's code, or the definition."""
     for name in (f"{authority.upper()}:{code}", definition):
         try:
             crs = CRS.from_user_input(name)

@@ -27,16 +27,16 @@ from products.vector.geopackage import (
 from products.vector.layer import quote
 
 FEATURES = 40_000
-"""Features in a strip, about, where there are that many: two seconds of work or three."""
+"""Approximate number of features in a strip: two or three seconds of work."""
 
 _HEIGHT = 1_024
 """Strips begin and end at multiples of it, which an R-tree's numbers of 32 bits hold exactly."""
 
 
 def divide(source: Path, area: Area, most: int) -> Sequence[Strip]:
-    """Return strips of about equally many features, `most` at most; each feature lies in one of them.
+    """Return at most `most` strips of about equally many features; each feature is in one of them.
 
-    Looks at the envelopes in the area, some million a second, where there may be more than one. Raises BrokenSource.
+    It reads the envelopes in the area, some million a second, if several strips are possible. Raises BrokenSource.
     """
     if most == 1:
         return [EVERYWHERE]
@@ -50,7 +50,7 @@ def divide(source: Path, area: Area, most: int) -> Sequence[Strip]:
 
 
 def _strips(rows: Sequence[tuple[int, int]], most: int) -> Sequence[Strip]:
-    """Return strips from how many features begin in each row of the least height."""
+    """Return strips from the number of features that begin in each row of the minimum height."""
     places, counts = np.array(rows, np.int64).reshape(-1, 2).T
     below = np.cumsum(counts)
     count = max(1, min(most, int(counts.sum()) // FEATURES))
@@ -61,7 +61,7 @@ def _strips(rows: Sequence[tuple[int, int]], most: int) -> Sequence[Strip]:
 
 
 def join(pieces: Sequence[Path], target: Path, *, classes: Classes, report: Report) -> None:
-    """Write the features of all pieces, as they are, into one GeoPackage with its style. Raises BrokenPiece."""
+    """Write the unchanged features of all pieces to one GeoPackage with its style. Raises BrokenPiece."""
     with read_geopackage(pieces[0]) as first:
         layer = first.layer
     with write_geopackage(target, layer) as writer:

@@ -1,4 +1,4 @@
-"""The vector product from the class raster: one polygon a connected area of equal class."""
+"""The vector product from the class raster: a polygon for each connected area of equal class."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ from products.vector.layer import Column, Layer
 
 _LOOKED = 0.05
 _BLOCKS = 2
-"""Blocks of the raster, along and across, that are worked on at once: fewer seams to join, 1 MB of pixels."""
+"""Blocks of the raster along each side that are processed together: fewer seams to join, 1 MB of pixels."""
 
 
 def land_cover_layer(epsg: int, *, title: str) -> Layer:
@@ -43,9 +43,9 @@ def land_cover_layer(epsg: int, *, title: str) -> Layer:
 def polygonize(raster: Path, target: Path, *, year: int, report: Report, classes: Classes = CLASSES) -> int:
     """Make the vector product of a class raster, in its CRS; return the number of its polygons.
 
-    One polygon a 4-connected component of equal class. Holds one row of the raster's blocks at a time, the areas at
-    their edges and the components that reach the next row. Raises BrokenSource, before a polygon is made where a value
-    is no class.
+    A polygon is a 4-connected component of equal class. One row of the raster's blocks is in memory at a time, with the
+    areas at their edges and the components that reach the next row. Raises BrokenSource; for a value that is not a
+    class before any polygon is made.
     """
     count, names = 0, {each.value: each.name for each in classes}
     try:
@@ -81,7 +81,7 @@ def _add(writer: Writer, areas: Areas, first: int, ground: Ground, known: tuple[
 
 
 def _refuse_unknown(source: DatasetReader, rows: list[list[Window]], names: Mapping[int, str], report: Report) -> None:
-    """Raise BrokenSource where pixels have a value that is no class, with how many there are."""
+    """Raise BrokenSource if pixels have a value that is not a class, with their number."""
     counts = np.zeros(256, np.int64)
     for done, windows in enumerate(rows):
         for window in windows:
@@ -124,7 +124,7 @@ def _components(source: DatasetReader, rows: list[list[Window]]) -> Iterator[tup
 
 
 def _rows(source: DatasetReader) -> list[list[Window]]:
-    """Return the windows of `_BLOCKS` x `_BLOCKS` blocks of which one holds data, row by row; the last row is empty."""
+    """Return the windows of `_BLOCKS` x `_BLOCKS` blocks with data, row by row; the last row is empty."""
     height, width = (size * _BLOCKS for size in source.block_shapes[0])
     full = set()
     may_be_sparse = source.nodata is not None or has_mask(source)

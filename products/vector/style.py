@@ -1,4 +1,4 @@
-"""How the vector product looks: a QGIS style and an SLD by class, and the names of the classes."""
+"""The styles of the vector product: a QGIS style and an SLD by class, and the names of the classes."""
 
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
@@ -6,13 +6,13 @@ from xml.sax.saxutils import escape
 from products.classes import Classes, LandCoverClass
 
 COLUMN = "class_code"
-"""The attribute that the styles go by."""
+"""The attribute that the styles use."""
 
 _OPAQUE = "255"
 
 
 def qml(classes: Classes) -> str:
-    """Return the QGIS style: one category a class."""
+    """Return the QGIS style: a category for each class."""
     categories = _each(
         '<category symbol="{n}" value="{value}" label="{name}" render="true" type="long"/>', enumerate(classes)
     )
@@ -33,7 +33,7 @@ def qml(classes: Classes) -> str:
 
 
 def sld(layer: str, classes: Classes) -> str:
-    """Return the Styled Layer Descriptor 1.0: one rule a class."""
+    """Return the Styled Layer Descriptor 1.0: a rule for each class."""
     rules = _each(
         "<Rule><Name>{name}</Name><Title>{name}</Title>"
         "<ogc:Filter><ogc:PropertyIsEqualTo>"
@@ -53,7 +53,7 @@ def sld(layer: str, classes: Classes) -> str:
 
 
 def legend(classes: Classes) -> str:
-    """Return the classes as text, one a line: code, tabulator, name."""
+    """Return the classes as text, one on each line: code, tab, name."""
     return "".join(f"{land_cover.value}\t{land_cover.name}\n" for land_cover in classes)
 
 

@@ -1,4 +1,4 @@
-"""Times in the columns of a layer: which columns have them, what their values mean, and how they are asked for."""
+"""Times in the columns of a layer: the temporal columns, their values, and their conditions in SQL."""
 
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
@@ -31,21 +31,21 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class TimeColumns:
-    """Where a feature's time is: one column, or that of its begin and that of its end."""
+    """The column of a feature's time, or those of its begin and its end."""
 
     begin: str
     end: str
 
     @property
     def single(self) -> bool:
-        """Whether one column has both."""
+        """Whether one column is both."""
         return self.begin == self.end
 
 
 def time_columns(columns: Iterable[Column], given: Sequence[str] = ()) -> TimeColumns | None:
-    """Return the given columns; without any `year`, else `start_datetime` with `end_datetime`, else the one date.
+    """Return the given columns; otherwise `year`, else `start_datetime` with `end_datetime`, else the only date.
 
-    None where the layer has no such column, or several dates. Raises BrokenSource for a given one that is missing.
+    None if the layer has no such column, or several dates. Raises BrokenSource for a missing given column.
     """
     types = {column.name: column.type for column in columns}
     for name in given:
@@ -67,13 +67,13 @@ def microseconds(instant: datetime) -> int:
 
 
 def moment(count: int) -> datetime:
-    """Return the instant, so many microseconds after 1970."""
+    """Return the instant that is so many microseconds after 1970."""
     return _EPOCH + count * _MICROSECOND
 
 
 @lru_cache(65_536)
 def span(value: Any) -> Span | None:
-    """Return the time that a value means: a year, a month, a day or an instant; UTC where it does not say.
+    """Return the time of a value: a year, a month, a day or an instant; UTC unless it has a zone.
 
     None for everything else, such as NULL, a word or the number 20230131.
     """
@@ -119,7 +119,7 @@ def _whole(year: int, month: int = 0, day: int = 0) -> Span:
 
 
 def written(value: Any, kind: str) -> Any:
-    """Return a value of a DATE or DATETIME column in the form of RFC 3339; unchanged if it is no such time."""
+    """Return a value of a DATE or DATETIME column as in RFC 3339; unchanged if it is not a time."""
     if not isinstance(value, str) or (found := span(value)) is None:
         return value
     begin, end = found
@@ -132,7 +132,7 @@ def written(value: Any, kind: str) -> Any:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Let SQL ask for the first and the last microsecond of a value."""
+    """Define SQL functions for the first and the last microsecond of a value."""
 
     def first(value: Any) -> int | None:
         found = span(value)
@@ -147,7 +147,7 @@ def add_functions(connection: sqlite3.Connection) -> None:
 
 
 def condition(columns: TimeColumns, asked: tuple[datetime, datetime]) -> tuple[str, tuple[int, ...]]:
-    """Return the SQL of what meets the time, and its values; what has no time meets every time.
+    """Return the condition of features that intersect the time, and its values; a feature without a time always does.
 
     A begin or an end that is missing is open (17-069r4 /req/core/fc-time-response). Years are compared as numbers.
     """
