@@ -18,17 +18,19 @@ from auth.policy import refuse_beyond, visible_area
 from plugins.coverage_arguments import NativeFormat, box_asked, check_names, check_time
 from plugins.coverage_formats import coverage_json
 from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down
-from plugins.coverages import Band, Pixels, Size
+from plugins.coverages import Band, NamedStyle, Pixels, Size
 from plugins.crs import CRS84, Box, Crs, crs_of
 from plugins.refusals import bounded, refused
+from plugins.styles import ramps_of, styles_of
 from products.classes import CLASSES, NODATA, Classes
-from products.errors import BrokenSource
+from products.errors import BrokenSource, InvalidArea
 from products.limits import MAX_PIXELS
 from products.operation import Bounds, reproject, transformer
 from products.raster.blocks import RasterBlocks
 from products.raster.cog import Grid, OpenRasters, check_classes, read_grid, turns
 from products.raster.geotiff import GeoTiff
 from products.raster.nearest import read_nearest
+from products.raster.ramps import Ramp
 from products.raster.scaled import Method, Wanted, open_scaled
 from products.raster.values import ValueRaster, check_values, read_values
 from products.raster.visible import Visible, VisibleBlocks, visible
@@ -40,6 +42,8 @@ _CLASS = (Band("class", "Land-cover class"),)
 _OF_VALUES: Sequence[Method] = ("linear", "nearest", "cubic", "mean", "minimum", "maximum", "median", "mode")
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""
+_PICTURE_BYTES = 16_777_216
+"""A quarter of the bytes of values that are read for a picture at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class _Known:
     systems: tuple[Crs, ...]
     bands: tuple[Band, ...]
     values: ValueRaster | None
+    styles: tuple[NamedStyle, ...]
 
 
 class CogProvider(BaseProvider):
@@ -64,6 +69,8 @@ class CogProvider(BaseProvider):
         self._configured: Sequence[Mapping[str, Any]] = provider_def.get("bands") or ()
         self.classes: Classes = () if self._configured else provider_def.get("classes", CLASSES)
         self.axes = [name for axis in AXES for name in dict.fromkeys((axis, axis.capitalize(), axis.upper()))]
+        self.ramps = ramps_of(provider_def)
+        self._definition = provider_def
         self._format = NativeFormat(provider_def)
         self._pinned: _Known | None = None
         self._files = OpenRasters()
@@ -86,11 +93,12 @@ class CogProvider(BaseProvider):
             values = read_values(Path(self.data)) if self._configured else None
             grid = values.grid if values else read_grid(Path(self.data))
             bands = _bands(values, self._configured, Path(self.data).name) if values else _CLASS
+            styles = styles_of(self._definition, self.classes, bands)
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
         native = crs_of(grid.epsg)
         systems = (native, *(crs for crs in (CRS84, crs_of(4326), crs_of(3857)) if crs != native))
-        return _Known(grid, grid.sides, Box(grid.bounds, native), systems, bands, values)
+        return _Known(grid, grid.sides, Box(grid.bounds, native), systems, bands, values, styles)
 
     @property
     def grid(self) -> Grid:
@@ -142,6 +150,11 @@ class CogProvider(BaseProvider):
     def bands(self) -> tuple[Band, ...]:
         """The fields: the class, or the configured bands."""
         return self._known.bands
+
+    @property
+    def styles(self) -> tuple[NamedStyle, ...]:
+        """The styles that it can be drawn in, the default one first."""
+        return self._known.styles
 
     def get_fields(self) -> dict[str, Any]:
         """Return the one field, the class, with codes and names; or the configured bands."""
@@ -270,6 +283,21 @@ class CogProvider(BaseProvider):
         with self.open(box, size) as pixels:
             values = pixels.values
         return replace(pixels, rows=lambda first, last: values[:, first:last])
+
+    def read_steps(self, bbox: Bounds, crs: int | str, size: Size, ramp: Ramp) -> NDArray[np.uint8] | None:
+        """Return the nearest values in the bbox as steps of a ramp, None where there are none."""
+        kind = np.promote_types(self.dtype, "float32")
+        wanted = Wanted(bbox, crs, size, math.nan, kind.name, [ramp.band], visible=self._visible(bbox, crs))
+        limit = max(_PICTURE_BYTES // kind.itemsize, size[0] * size[1])
+        try:
+            open_ = partial(self._files.reading, Path(self.data), check_values)
+            with open_scaled(open_, self.grid, wanted, limit=limit) as reader:
+                steps = ramp.steps(reader.rows(0, size[1])[0], None)
+        except InvalidArea:
+            return None
+        except BrokenSource as error:
+            raise ProviderConnectionError(str(error)) from error
+        return None if (steps == NODATA).all() else steps
 
     def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
         """Return the classes in the bbox, by the blocks of the open file; None if its index has none of them there."""

@@ -1,4 +1,4 @@
-"""The provider of maps for pygeoapi's handlers: pictures of a Cloud-Optimized GeoTIFF in the colours of its classes."""
+"""The provider of maps for pygeoapi's handlers: pictures of a Cloud-Optimized GeoTIFF in its default colours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,6 @@ from plugins.cog import CogProvider
 from plugins.coverage_arguments import check_names, check_time
 from plugins.crs import CRS84, Crs, box_of, crs_named
 from plugins.refusals import bounded, invalid, refused
-from products.raster.picture import picture
 
 _FORMAT = "png"
 _WHITE = (255, 255, 255)
@@ -75,7 +74,7 @@ class CogMapProvider(BaseProvider):
         system = self._system(crs)
         with bounded(), refused("bbox"):
             pixels = self._coverage.read(box_of(bbox, system), (width, height))
-        return picture(pixels.codes, pixels.colours, background=background)
+        return pixels.picture(background)
 
     def _system(self, name: object) -> Crs:
         with refused("crs"):

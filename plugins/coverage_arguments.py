@@ -9,7 +9,6 @@ from plugins.coverages import CoverageProvider, Pixels
 from plugins.crs import CRS84, Box, Crs, box_of, crs_named, crs_of, interval_of
 from plugins.refusals import invalid, refused
 from products.raster.geotiff import geotiff
-from products.raster.picture import picture
 
 Encoder = Callable[[Pixels], bytes]
 
@@ -21,7 +20,7 @@ _FURTHEST = 10**15
 
 
 def _png(pixels: Pixels) -> bytes:
-    return picture(pixels.codes, pixels.colours)
+    return pixels.picture()
 
 
 def _tiff(pixels: Pixels) -> bytes:

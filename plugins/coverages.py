@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -10,12 +10,13 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from plugins.crs import Box, Crs
-from products.classes import Classes
+from products.classes import Classes, Rgb
 from products.operation import Bounds
 from products.raster.cog import Grid
 from products.raster.geotiff import GeoTiff
+from products.raster.picture import Style, palette_of, png
+from products.raster.ramps import Colours, Ramp
 from products.raster.scaled import Method, Values
-from products.raster.values import RAMP, as_codes
 
 Size = tuple[int, int]
 """Pixels across and down."""
@@ -31,6 +32,15 @@ class Band:
     unit: str = ""
     limits: tuple[float, float] = (0, 255)
     """The values that the first and the last colour of a picture stand for."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStyle:
+    """A style of a coverage: its id, its title, and how it has the coverage drawn."""
+
+    id: str
+    title: str
+    drawing: Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +68,19 @@ class Pixels:
         return self.rows(0, self.size[1])
 
     @property
-    def codes(self) -> NDArray[np.uint8]:
-        """The values of the classes, or of the first band steps of a ramp, of shape (rows, columns); 255 is no data."""
-        values = self.values[0]
-        return values if self.classes else as_codes(values, self.bands[0].limits, self.nodata)
+    def style(self) -> Style:
+        """The colours of the classes, or the default ramp for the first of the bands."""
+        return Style(self.classes, ramp=None if self.classes else Ramp(self.bands[0].number, *self.bands[0].limits))
 
     @property
-    def colours(self) -> Classes:
-        """The colours of the codes."""
-        return self.classes or RAMP
+    def codes(self) -> NDArray[np.uint8]:
+        """The values of the classes, or of the first band steps of a ramp, of shape (rows, columns); 255 is no data."""
+        values: NDArray[np.uint8] = self.values[0]
+        return values if self.style.ramp is None else self.style.ramp.steps(values, self.nodata)
+
+    def picture(self, background: Rgb | None = None) -> bytes:
+        """Return a PNG in `style`, on a background or none."""
+        return png(self.codes, palette_of(replace(self.style, background=background)))
 
 
 class CoverageProvider(Protocol):
@@ -118,6 +132,14 @@ class CoverageProvider(Protocol):
     def bands(self) -> tuple[Band, ...]:
         """The fields. Raises ProviderConnectionError."""
 
+    @property
+    def styles(self) -> tuple[NamedStyle, ...]:
+        """The styles that it can be drawn in, the default one first. Raises ProviderConnectionError."""
+
+    @property
+    def ramps(self) -> Mapping[str, Colours]:
+        """The ramps that values can be drawn in, by name."""
+
     def get_fields(self) -> Mapping[str, Any]:
         """Return the values as JSON schemas by name. Raises ProviderConnectionError."""
 
@@ -151,6 +173,9 @@ class CoverageProvider(Protocol):
 
     def read(self, box: Box, size: Size) -> Pixels:
         """Return the box in exactly that size, read at once. Raises as `open`."""
+
+    def read_steps(self, bbox: Bounds, crs: int | str, size: Size, ramp: Ramp) -> NDArray[np.uint8] | None:
+        """Return the nearest values in the bbox of a CRS, as `read_tile`, but as steps of a ramp."""
 
     def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
         """Return the nearest classes in the bbox of a CRS, x before y; None if it is known that there are none.

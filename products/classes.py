@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 NODATA = 255
+Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class LandCoverClass:
 
     value: int
     name: str
-    rgb: tuple[int, int, int]
+    rgb: Rgb
 
     @property
     def hex(self) -> str:

@@ -69,7 +69,9 @@ def in_one_language(configuration: Mapping[str, Any], language: str) -> dict[str
     config = deepcopy(dict(configuration))
     resources = config["resources"].values()
     links = [entry for resource in resources for entry in resource.get("links", ())]
-    for entry in (*config["metadata"].values(), *resources, *links):
+    providers = [entry for resource in resources for entry in resource.get("providers", ())]
+    styles = [entry for provider in providers for entry in provider.get("styles") or ()]
+    for entry in (*config["metadata"].values(), *resources, *links, *styles):
         for name in _WORDS & entry.keys():
             entry[name] = in_language(entry[name], language)
     return config

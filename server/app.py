@@ -91,7 +91,6 @@ FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_key
 """Served only if callers are known; an open server has nothing at these addresses."""
 _BROKER = "broker"
 OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {
-    "map": map_.style_routes,
     "tile": tiles.routes,
     "edr": edr.routes,
     STAC: (*stac.routes, *stac_search.routes),

@@ -19,7 +19,7 @@ from plugins.geopackage import GeoPackageProvider
 from plugins.loading import WrongPlugin, plugin_class
 from plugins.postgis import PostgisProvider
 from processes.loading import load_processes
-from products.catalogue import InvalidConfiguration, catalogue_of, read_configuration
+from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import BrokenSource
 from products.vector.meeting import faults_of_index
 from routes.features.items import queryable
@@ -262,12 +262,18 @@ def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the plugins say of their definitions; one that has no shape is named by the schema."""
     for name, why in load_processes(dict(_processes(configuration))).wrong.items():
         yield f"resources.{name}.processor.name: {why}"
+    try:
+        catalogue = catalogue_of(configuration)
+    except InvalidConfiguration:
+        catalogue = Catalogue(())
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
         match resource:
             case {"type": "collection" | "stac-collection", "providers": [*providers]}:
                 for number, provider in enumerate(providers):
-                    yield from _of_provider(f"resources.{name}.providers[{number}]", provider)
+                    if isinstance(provider, Mapping):
+                        given = {**provider, "classes": catalogue.classes(str(name))}
+                        yield from _of_provider(f"resources.{name}.providers[{number}]", given)
 
 
 def _of_broker(configuration: Mapping[str, Any]) -> Iterator[str]:

@@ -14,11 +14,10 @@ from pmtiles.writer import Writer
 
 from plugins.coverages import CoverageProvider
 from plugins.crs import CRS84, Box
-from products.catalogue import read_configuration
+from products.catalogue import catalogue_of, read_configuration
 from products.errors import InvalidArea, ProductError
 from products.operation import Bounds
 from products.progress import Report
-from products.raster.picture import Style
 from products.tiling import TileLimits, TileMatrix, TileMatrixSet, matrix_sets_of
 from routes.resources import FAILURES, Collection
 from routes.tiles.cache import TileCache
@@ -87,7 +86,7 @@ class TileRange:
     def picture(self, matrix: TileMatrix, row: int, column: int) -> TilePicture:
         """Return a tile as it is answered to a request that says nothing else."""
         versions = versions_of([self.collection])
-        drawn = [DrawnCoverage(self.collection.readable_coverage(), Style(self.provider.classes))]
+        drawn = [DrawnCoverage(self.collection.readable_coverage(), self.provider.styles[0].drawing)]
         return TilePicture([self.collection], versions, drawn, TilePlace(self.tiles, matrix, row, column), self.form)
 
 
@@ -104,6 +103,8 @@ def wanted_tiles(
     tiles = sets.get(set_id or next(iter(sets)))
     if tiles is None:
         raise NoTiles(f"{set_id!r} is no tile matrix set; there are {', '.join(sets)}")
+    for each in resources[name]["providers"]:
+        each["classes"] = catalogue_of(document).classes(name)
     collection = Collection(name, resources[name], "")
     if (reason := collection.failure()) is not None:
         raise NoTiles(f"{name} cannot be read: {reason}")

@@ -1,4 +1,4 @@
-"""Classes as a picture in their colours: a PNG of few bits a pixel, or WebP without loss."""
+"""Classes, or steps of a ramp, as a picture in their colours: a PNG of few bits a pixel, or WebP without loss."""
 
 import struct
 import zlib
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from products.classes import NODATA, Classes
+from products.classes import NODATA, Classes, Rgb
 from products.raster.cog import Pixels
+from products.raster.ramps import Ramp, shades
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -24,7 +25,6 @@ _MOST_COLOURS = 256
 _BITS = ((2, 1), (4, 2), (16, 4))
 """How many colours so many bits a pixel tell apart."""
 
-Rgb = tuple[int, int, int]
 Rgba = tuple[int, int, int, int]
 _CLEAR: Rgba = (0, 0, 0, 0)
 
@@ -33,7 +33,8 @@ _CLEAR: Rgba = (0, 0, 0, 0)
 class Style:
     """How classes are drawn: those of `only`, or all, but for the `hidden` ones, some in other colours.
 
-    What has no data, and what is not drawn, is transparent or has the colour of the `background`.
+    With a `ramp` there are no classes: the pixels are steps of it. What has no data, and what is not drawn, is
+    transparent or has the colour of the `background`.
     """
 
     classes: Classes
@@ -41,6 +42,7 @@ class Style:
     only: frozenset[int] | None = None
     colours: tuple[tuple[int, Rgb], ...] = ()
     background: Rgb | None = None
+    ramp: Ramp | None = None
 
     def shows(self, value: int) -> bool:
         """Return whether pixels of a value are drawn."""
@@ -68,6 +70,8 @@ def palette_of(drawing: Style) -> Palette:
     """Return the colours of a drawing, each once; the transparent one is the first. What is no class is black."""
     clear = (*drawing.background, 255) if drawing.background else _CLEAR
     known: Mapping[int, Rgb] = {each.value: each.rgb for each in drawing.classes} | dict(drawing.colours)
+    if drawing.ramp is not None:
+        known = dict(enumerate(shades(drawing.ramp.colours)))
     colours = [(*known.get(value, _BLACK), 255) if drawing.shows(value) else clear for value in range(256)]
     different = list(dict.fromkeys([clear, *colours]))
     return Palette(np.array([different.index(colour) for colour in colours], np.uint8), tuple(different))
@@ -120,11 +124,6 @@ def webp(pixels: Pixels, palette: Palette) -> bytes:
     buffer = BytesIO()
     Image.fromarray(colours[pixels]).save(buffer, "WEBP", lossless=True, quality=0, method=0, exact=False)
     return buffer.getvalue()
-
-
-def picture(pixels: Pixels, classes: Classes, *, background: Rgb | None = None) -> bytes:
-    """Return a PNG of the values of classes, all of them drawn. What is no class is black."""
-    return png(pixels, palette_of(Style(classes, background=background)))
 
 
 def _content(lines: NDArray[np.uint8]) -> bytes:

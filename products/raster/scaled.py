@@ -53,11 +53,12 @@ _Numbers = NDArray[np.int_]
 class Wanted:
     """A box in the units of a system, the pixels across and down that it is to have, and the bands, counted from 1.
 
-    `fill` is the value of pixels without data, and of those that are not `visible`.
+    The system is an EPSG code, or what PROJ reads. `fill` is the value of pixels without data, and of those that are
+    not `visible`.
     """
 
     bbox: Bounds
-    epsg: int
+    epsg: int | str
     size: tuple[int, int]
     fill: float
     dtype: str = "uint8"
@@ -215,7 +216,12 @@ def _resample(part: _Part, columns: range, rows: range, target: Values) -> None:
     """
     wanted = part.wanted
     place = Affine.translation(part.turn, 0) @ wanted.transform @ Affine.translation(columns.start, rows.start)
-    given = {"crs": f"EPSG:{wanted.epsg}", "transform": place, "width": len(columns), "height": len(rows)}
+    given = {
+        "crs": f"EPSG:{wanted.epsg}" if isinstance(wanted.epsg, int) else wanted.epsg,
+        "transform": place,
+        "width": len(columns),
+        "height": len(rows),
+    }
     with ExitStack() as stack:
         source, bands = part.opened, list(wanted.bands)
         if wanted.visible is not None:
@@ -256,7 +262,10 @@ def _visible_part(part: _Part, box: Bounds, size: tuple[int, int]) -> Iterator[O
 
 
 def _put(part: _Part, picked: Values, target: Values, places: Any) -> None:
-    target[places] = np.where(picked == part.wanted.fill, target[places], picked) if part.is_over else picked
+    if part.is_over:
+        fill = part.wanted.fill
+        picked = np.where(np.isnan(picked) if math.isnan(fill) else picked == fill, target[places], picked)
+    target[places] = picked
 
 
 def _places(part: _Part, columns: range, rows: range) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -308,7 +317,7 @@ def _read(part: _Part, window: Window) -> Values:
     """Return the bands of a window, with the fill value where the file has no data: by its nodata or by its mask."""
     dataset, wanted = part.opened.dataset, part.wanted
     bands = list(wanted.bands)
-    values: Values = dataset.read(bands, window=window)
+    values: Values = dataset.read(bands, window=window, out_dtype=wanted.dtype)
     if part.opened.masked:
         values[dataset.read_masks(bands, window=window) == 0] = wanted.fill
     nodata = dataset.nodata

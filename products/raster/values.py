@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
-from products.classes import Classes, LandCoverClass
 from products.errors import BrokenSource
 from products.raster.cog import BESIDE, Grid, epsg_of, grid_of, has_mask, is_usable, open_cog, overviews_have_mask
 from products.whole import cached_by_file
@@ -17,9 +14,6 @@ from products.whole import cached_by_file
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _FEW = 4_194_304
 """Pixels of an overview from which the limits of the values are found."""
-_RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-"""Colours from the lowest to the highest value, as bright as the value is high: also for people who see few colours."""
-_STEPS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +93,3 @@ def check_values(dataset: DatasetReader) -> None:
     }
     if found := [fault for fault, is_so in faults.items() if is_so]:
         raise BrokenSource(f"{Path(dataset.name).name} cannot be served as values: {', '.join(found)}.")
-
-
-def as_codes(values: NDArray[Any], limits: tuple[float, float], nodata: float | None) -> NDArray[np.uint8]:
-    """Return steps of the ramp from 0 to 254, 255 where there is no data."""
-    low, high = limits
-    numbers = values.astype(np.float64)
-    missing = ~np.isfinite(numbers) if nodata is None else ~np.isfinite(numbers) | (values == nodata)
-    steps = np.clip((np.where(missing, low, numbers) - low) / (high - low), 0, 1) * (_STEPS - 1)
-    codes: NDArray[np.uint8] = np.where(missing, _STEPS, np.rint(steps)).astype(np.uint8)
-    return codes
-
-
-def _ramp() -> Classes:
-    anchors = np.array(_RAMP, float)
-    places = np.linspace(0, len(anchors) - 1, _STEPS)
-    colours = [np.interp(places, range(len(anchors)), channel).round().astype(int) for channel in anchors.T]
-    return tuple(
-        LandCoverClass(step, "", (int(red), int(green), int(blue)))
-        for step, (red, green, blue) in enumerate(zip(*colours, strict=True))
-    )
-
-
-RAMP: Classes = _ramp()
-"""The colours of the steps, as classes are drawn."""

@@ -159,10 +159,8 @@ def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str
     yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
     yield link(f"{place}/coverage/domainset", f"{OGC}/coverage-domainset", "application/json", "Its grid")
     yield link(f"{place}/coverage/rangetype", f"{OGC}/coverage-rangetype", "application/json", "Its values")
-    yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in the colours of the classes")
-    yield link(
-        f"{place}/map/tiles", f"{OGC}/tilesets-map", "application/json", "Map tiles in the colours of the classes"
-    )
+    yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in its default style")
+    yield link(f"{place}/map/tiles", f"{OGC}/tilesets-map", "application/json", "Map tiles in its default style")
     yield link(f"{place}/styles", f"{OGC}/styles", "application/json", "Its styles")
     yield link(f"{place}/styles/default/legend?f=png", f"{OGC}/legend", "image/png", "The legend")
     yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")

@@ -23,7 +23,6 @@ from plugins.coverages import CoverageProvider, Pixels, Size
 from plugins.crs import CRS84, epsg_of
 from products.limits import MAX_PIXELS
 from products.raster.geotiff import geotiff, write_geotiff
-from products.raster.picture import picture
 from routes.coverages.wanted import CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, Later, for_foreign, on_collection
 from routes.http.file_response import send_file
@@ -116,7 +115,7 @@ def _json(document: Any) -> bytes:
 
 
 _WRITERS: Mapping[str, Callable[[Pixels], bytes]] = {
-    "png": lambda pixels: picture(pixels.codes, pixels.colours),
+    "png": lambda pixels: pixels.picture(),
     "json": lambda pixels: _json(coverage_json(pixels)),
     "covjson": lambda pixels: _json(coverage_json(pixels)),
     "value": lambda pixels: _json(position_json(pixels)),

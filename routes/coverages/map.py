@@ -3,14 +3,18 @@
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.access import Action
-from plugins.coverages import Size
+from plugins.coverages import CoverageProvider, Size
 from plugins.crs import CRS84, Box
+from plugins.styles import DEFAULT_STYLE
+from products.classes import NODATA
 from products.limits import MAX_PIXELS
-from products.raster.picture import palette_of, picture, png
+from products.raster.picture import Style, palette_of, png
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.problem import Problem
 from routes.pages.render import render
@@ -29,14 +33,13 @@ from routes.query.parameters import (
     to_system,
 )
 from routes.resources import Collection, collection_of
-from routes.tiles.styles import BGCOLOR, HIDE, ISOLATE, RECOLOUR, TRANSPARENT, WHITE, read_drawing
+from routes.tiles.styles import BGCOLOR, STYLING_PARAMETERS, TRANSPARENT, asked_style, place_of, read_drawing
 
 _WIDTH = 800
 _FORMS = {"png": "image/png", "html": "text/html"}
 MAP_PARAMETERS = (BBOX, BBOX_CRS, CRS, DATETIME, WIDTH, HEIGHT, TRANSPARENT, BGCOLOR)
-_STYLING = (HIDE, ISOLATE, RECOLOUR)
-STYLED_MAP_PARAMETERS = (*MAP_PARAMETERS, *_STYLING)
-"""Those of maps of our own, of which a query says which classes are drawn, and in which colours."""
+STYLED_MAP_PARAMETERS = (*MAP_PARAMETERS, *STYLING_PARAMETERS)
+"""Those of maps of our own, of which a query says which classes are drawn, in which colours, or how values are."""
 
 
 def get_map(request: Request) -> Response:
@@ -51,27 +54,41 @@ def get_map(request: Request) -> Response:
     size = wanted or (_WIDTH, max(1, min(4 * _WIDTH, round(_WIDTH * full[1] / full[0]))))
     if size[0] * size[1] > MAX_PIXELS:
         raise _too_large(*size)
-    is_styled = any(each.name in asked for each in _STYLING)
-    drawing = read_drawing(request, provider.classes) if is_styled else None
+    drawing = read_drawing(request, provider, asked_style(request, collection).drawing)
     if not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     headers = {**collection.headers_of(box), "Vary": "Accept"}
     if form == "html":
         return Response(_page(request, box, size, collection), headers=headers, media_type="text/html")
-    pixels, colour = provider.read(box, size), asked.get(BGCOLOR.name)
-    is_clear = asked.get(TRANSPARENT.name, colour is None)
-    if drawing is not None:
-        image = png(pixels.codes, palette_of(drawing))
-    else:
-        image = picture(pixels.codes, pixels.colours, background=None if is_clear else colour or WHITE)
+    image = png(_codes(provider, box, size, drawing), palette_of(drawing))
     return Response(image, headers={**headers, "Cache-Control": "public, max-age=3600"}, media_type="image/png")
+
+
+def _codes(provider: CoverageProvider, box: Box, size: Size, drawing: Style) -> NDArray[np.uint8]:
+    """Return the classes, or the steps of the style's ramp."""
+    if drawing.ramp is None:
+        return provider.read(box, size).codes
+    steps = provider.read_steps(box.bbox, box.crs.epsg, size, drawing.ramp)
+    return np.full(size[::-1], NODATA, np.uint8) if steps is None else steps
 
 
 def _page(request: Request, box: Box, size: Size, collection: Collection) -> str:
     """Return the page with the picture, which asks for it by the same parameters."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
-    picture_of = {"id": collection.id, "title": collection.title, "box": box, "size": size}
-    return render(request, "map.html", {**picture_of, "query": urlencode([*kept, ("f", "png")])})
+    style = asked_style(request, collection)
+    styled = place_of(collection, style)
+    asked = [(name, value) for name, value in kept if name in {each.name for each in STYLING_PARAMETERS}]
+    is_plain = style.id == DEFAULT_STYLE and style.drawing.ramp is None and not asked
+    picture_of = {
+        "id": collection.id,
+        "title": collection.title,
+        "box": box,
+        "size": size,
+        "address": f"{collection.url if style.id == DEFAULT_STYLE else styled}/map",
+        "query": urlencode([*kept, ("f", "png")]),
+        "legend": None if is_plain else f"{styled}/legend?{urlencode([*asked, ('f', 'png')])}",
+    }
+    return render(request, "map.html", picture_of)
 
 
 def get_foreign_map(request: Request) -> Response:
@@ -104,7 +121,7 @@ def _too_large(width: int, height: int) -> Problem:
 _READ = on_collection(Action.READ_MAP)
 _FOREIGN = for_foreign(get_foreign_map, "map", "coverage")
 _PLACE = "/collections/{collection_id}"
-routes = [GuardedRoute(f"{_PLACE}/map", get_map, needs=_READ, threads="heavy", foreign=_FOREIGN)]
-style_routes = [
-    GuardedRoute(f"{_PLACE}/styles/{{style}}/map", no_such_part, needs=_READ, threads="light", foreign=_FOREIGN)
+routes = [
+    GuardedRoute(f"{_PLACE}{style}/map", get_map, needs=_READ, threads="heavy", foreign=_FOREIGN)
+    for style in ("", "/styles/{style}")
 ]

@@ -28,7 +28,7 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi
-from routes.openapi.tiles import tile_paths_of, vector_tile_paths_of
+from routes.openapi.tiles import STYLE, tile_paths_of, vector_tile_paths_of
 from routes.pygeoapi.edr import QUERIES
 from routes.pygeoapi.handlers import formatters_of
 from routes.pygeoapi.tiles import tile_forms
@@ -267,7 +267,8 @@ def _coverage_paths(collection: Collection, place: str) -> Value:
         f"{place}/coverage": {"get": _coverage(collection_id)},
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},
         f"{place}/coverage/rangetype": {"get": _part(collection_id, "rangetype", "The values of its pixels")},
-        f"{place}/map": {"get": _map(collection_id)},
+        f"{place}/map": {"get": _map("getMap", collection_id)},
+        f"{place}/styles/{{style}}/map": {"get": _map("getStyledMap", collection_id, STYLE)},
         **tile_paths_of(collection_id),
         f"{place}/files/{file_name}": {"get": _file(collection_id)},
     }
@@ -301,15 +302,15 @@ def _coverage(collection_id: str) -> Value:
     )
 
 
-def _map(collection_id: str) -> Value:
+def _map(name: str, collection_id: str, *style: Value) -> Value:
     return operation(
-        _name("getMap", collection_id),
+        _name(name, collection_id),
         "A picture of it",
         tag=collection_id,
-        parameters=[*declared(*STYLED_MAP_PARAMETERS), form("png", "html")],
+        parameters=[*style, *declared(*STYLED_MAP_PARAMETERS), form("png", "html")],
         responses={
             "200": {
-                "description": "A map in the colours of the classes.",
+                "description": "A map in the colours of the classes, or of a ramp.",
                 "content": binary("", "image/png")["content"] | content({"type": "string"}, "text/html"),
                 **headers(*_PLACED),
             },

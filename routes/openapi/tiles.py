@@ -1,10 +1,11 @@
 """The operations of map tiles, styles and tile matrix sets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from routes.features.vector_tiles import VECTOR_FORMS
 from routes.openapi.operation import HTML, JSON, Value, binary, content, declared, form, headers, operation, path, ref
-from routes.tiles.styles import HIDE, ISOLATE, RECOLOUR
+from routes.tiles.styles import STYLING_PARAMETERS
 from routes.tiles.tile import COLLECTIONS, TILE_FORMS, TILE_PARAMETERS
 from routes.tiles.wmts import WMTS_PARAMETERS
 
@@ -21,7 +22,7 @@ _REPORT: Value = {
     "description": "An exception report of WMTS, or a problem.",
     "content": {"text/xml": {"schema": {}}, **content(ref("schemas", "problem"), "application/problem+json", HTML)},
 }
-_STYLE = path("style", "The style: default.")
+STYLE = path("style", "A style of the collection, of which `default` is one.")
 
 
 def tile_paths() -> Value:
@@ -71,7 +72,7 @@ def tile_paths_of(collection_id: str) -> Value:
         f"getLegend.{collection_id}",
         "The legend of a style",
         tag=collection_id,
-        parameters=[_STYLE, *declared(HIDE, ISOLATE, RECOLOUR), form("png", "json")],
+        parameters=[STYLE, *declared(*STYLING_PARAMETERS), form("png", "json")],
         responses={
             "200": {"description": "The legend.", "content": binary("", "image/png")["content"] | _object()["content"]}
         },
@@ -90,7 +91,16 @@ def tile_paths_of(collection_id: str) -> Value:
             "get": _tile(f"getTile.{collection_id}", collection_id)
         },
         f"{place}/styles": get("getStyles", "Its styles", form("json")),
-        f"{place}/styles/{{style}}": get("getStyle", "A style of it", _STYLE, form("json")),
+        f"{place}/styles/{{style}}": get("getStyle", "A style of it", STYLE, form("json")),
+        f"{place}/styles/{{style}}/map/tiles": get(
+            "getStyledTileSets", "Its sets of map tiles in a style", STYLE, form("json")
+        ),
+        f"{place}/styles/{{style}}/map/tiles/{{matrix_set}}": get(
+            "getStyledTileSet", "A set of its map tiles in a style", STYLE, _SET, form("json", "tilejson")
+        ),
+        f"{place}/styles/{{style}}/map/tiles/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}": {
+            "get": _tile(f"getStyledTile.{collection_id}", collection_id, before=[STYLE])
+        },
         f"{place}/styles/{{style}}/legend": {"get": legend},
     }
 
@@ -130,14 +140,14 @@ def _get(name: str, summary: str, tag: str, parameters: list[Value], errors: tup
     return {"get": operation(name, summary, tag=tag, parameters=parameters, responses=responses, errors=errors)}
 
 
-def _tile(name: str, tag: str, *parameters: Any) -> Value:
+def _tile(name: str, tag: str, *parameters: Any, before: Sequence[Value] = ()) -> Value:
     described = headers("Content-Crs", "ETag")
     return operation(
         name,
         "A tile of a map",
         tag=tag,
         description="Outside of the limits of the tile matrix it is 404; within them, a tile without data is blank.",
-        parameters=[*_PLACE, *declared(*parameters, *TILE_PARAMETERS), form(*TILE_FORMS)],
+        parameters=[*before, *_PLACE, *declared(*parameters, *TILE_PARAMETERS), form(*TILE_FORMS)],
         responses={
             "200": {**binary("The tile.", *TILE_FORMS.values()), **described},
             "304": {"description": "Unchanged."},

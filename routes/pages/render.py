@@ -9,8 +9,9 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, P
 from starlette.requests import Request
 
 from auth.identity import ANONYMOUS, current_identity
+from products.classes import Classes
 from routes.http.return_to import path_of
-from routes.resources import note_language, resources_of
+from routes.resources import Resources, note_language, resources_of
 
 
 def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
@@ -38,12 +39,20 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
                 "site": site,
                 "language": resources.language,
                 "title": document.get("title") or document.get("id") or site,
-                "classes": resources.catalogue.classes(str(document.get("id"))),
+                "classes": _classes(resources, str(document.get("id"))),
                 "visitor": _visitor(request, resources.url),
                 "as_json": f"?{urlencode([*kept, ('f', 'json')])}",
             }
         )
     )
+
+
+def _classes(resources: Resources, name: str) -> Classes:
+    """Return the classes of what is shown, none of a coverage of values."""
+    collection = resources.collections.get(name)
+    if collection is not None and "coverage" in collection.kinds - collection.foreign:
+        return collection.coverage().classes
+    return resources.catalogue.classes(name)
 
 
 def _visitor(request: Request, url: str) -> dict[str, str | None] | None:

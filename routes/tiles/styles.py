@@ -1,5 +1,6 @@
 """Styles: in which colours a coverage is drawn, as a list, one by one, as a legend, and changed by a query."""
 
+import math
 import re
 from dataclasses import replace
 from http import HTTPStatus
@@ -12,17 +13,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
-from products.classes import Classes
-from products.raster.picture import Rgb, Style
+from plugins.coverages import CoverageProvider, NamedStyle
+from plugins.crs import number
+from plugins.styles import DEFAULT_STYLE
+from products.classes import Classes, Rgb
+from products.raster.picture import Style
+from products.raster.ramps import Ramp, shades
 from routes.guard import GuardedRoute, for_foreign, on_collection
-from routes.http.problem import NOT_FOUND, Problem
+from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.respond import OGC, link
 from routes.pygeoapi.handlers import no_such_part
 from routes.query.parameters import FLAG, NAMES, TEXT, Parameter, allow_parameters, negotiate
 from routes.resources import Collection, collection_of, note_language
 
-DEFAULT_STYLE = "default"
-"""The only style: the colours of the classes. `hide`, `isolate` and `recolour` change it for a request."""
 _COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
 WHITE: Rgb = (255, 255, 255)
 _VALUES = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 254}}
@@ -51,6 +54,13 @@ def _colours(text: str) -> tuple[tuple[int, Rgb], ...]:
     return tuple(sorted({_value(value): _colour(colour) for value, _, colour in pairs}.items()))
 
 
+def _limits(text: str) -> tuple[float, float]:
+    low, high = map(number, text.split(","))
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(text)
+    return low, high
+
+
 TRANSPARENT = Parameter("transparent", "Whether pixels without data are transparent.", {**FLAG, "default": True})
 BGCOLOR = Parameter(
     "bgcolor",
@@ -62,17 +72,56 @@ BGCOLOR = Parameter(
 HIDE = Parameter("hide", "Classes that are not drawn, by their values.", _VALUES, _values)
 ISOLATE = Parameter("isolate", "The only classes that are drawn, by their values.", _VALUES, _values)
 RECOLOUR = Parameter("recolour", "Other colours of classes: `value:0xRRGGBB`, several with commas.", NAMES, _colours)
-DRAWING_PARAMETERS = (TRANSPARENT, BGCOLOR, HIDE, ISOLATE, RECOLOUR)
+FIELD = Parameter("properties", "The field of a raster of values that is drawn; the first one without it.")
+RESCALE = Parameter(
+    "rescale",
+    "The values that the ramp begins and ends with: `low,high`.",
+    {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+    _limits,
+    "allowed: low,high, low below",
+)
+RAMP = Parameter("colormap_name", "The ramp of colours in which values are drawn, such as `viridis`, `gray_r`.")
+_OF_CLASSES, _OF_VALUES = (HIDE, ISOLATE, RECOLOUR), (FIELD, RESCALE, RAMP)
+STYLING_PARAMETERS = (*_OF_CLASSES, *_OF_VALUES)
+"""Those that change a style for a request: of classes, or of values."""
+DRAWING_PARAMETERS = (TRANSPARENT, BGCOLOR, *STYLING_PARAMETERS)
 
 
-def read_drawing(request: Request, classes: Classes) -> Style:
-    """Return how the request has classes drawn. Raises the 400 Problem, also for a value that is no class."""
+def read_drawing(request: Request, provider: CoverageProvider, style: Style) -> Style:
+    """Return how the request has a coverage drawn in a style. Raises the 400 Problem, also for an unknown class."""
     colour, transparent = BGCOLOR.of(request), TRANSPARENT.of(request)
     clear = transparent or (transparent is None and colour is None)
+    background = None if clear else colour or WHITE
+    for each in _OF_CLASSES if style.ramp else _OF_VALUES:
+        if (text := each.text(request)) is not None:
+            raise bad_parameter(each.name, text, f"allowed for {'classes' if style.ramp else 'values'} only")
+    if style.ramp is not None:
+        return replace(style, background=background, ramp=_ramp(request, provider, style.ramp))
     hidden, only, colours = HIDE.of(request), ISOLATE.of(request), RECOLOUR.of(request)
     for parameter, named in ((HIDE, hidden), (ISOLATE, only), (RECOLOUR, dict(colours or ()))):
-        _check_known(parameter, frozenset(named or ()), classes)
-    return Style(classes, hidden or frozenset(), only, colours or (), None if clear else colour or WHITE)
+        _check_known(parameter, frozenset(named or ()), provider.classes)
+    return replace(
+        style,
+        hidden=style.hidden if hidden is None else hidden,
+        only=style.only if only is None else only,
+        colours=tuple(sorted({**dict(style.colours), **dict(colours or ())}.items())),
+        background=background,
+    )
+
+
+def _ramp(request: Request, provider: CoverageProvider, ramp: Ramp) -> Ramp:
+    """Return the ramp of the request. With another band than the style's the limits are that band's."""
+    bands = {each.name: each for each in provider.bands}
+    name, limits, colours = FIELD.of(request), RESCALE.of(request), RAMP.of(request)
+    if name is not None and name not in bands:
+        raise bad_parameter(FIELD.name, name, f"allowed: one of {', '.join(bands)}")
+    if colours is not None and colours not in provider.ramps:
+        raise bad_parameter(RAMP.name, colours, f"allowed: {', '.join(provider.ramps)}")
+    if name is not None and bands[name].number != ramp.band:
+        ramp = replace(ramp, band=bands[name].number, low=bands[name].limits[0], high=bands[name].limits[1])
+    if limits is not None:
+        ramp = replace(ramp, low=limits[0], high=limits[1])
+    return ramp if colours is None else replace(ramp, colours=provider.ramps[colours])
 
 
 def _check_known(parameter: Parameter, named: frozenset[int], classes: Classes) -> None:
@@ -85,64 +134,88 @@ def _check_known(parameter: Parameter, named: frozenset[int], classes: Classes) 
         )
 
 
-def require_style(collection: Collection, style: str) -> None:
-    """Raise Problem 404 for a style that the collection does not have."""
-    if style != DEFAULT_STYLE:
-        detail = f"collection {collection.id!r} has no style {style[:80]!r}; there is {DEFAULT_STYLE}"
+def style_of(collection: Collection, name: str) -> NamedStyle:
+    """Return a style of the collection. Raises Problem: 404 for one that it does not have, 503."""
+    styles = {each.id: each for each in collection.readable_coverage().styles}
+    if name not in styles:
+        detail = f"collection {collection.id!r} has no style {name[:80]!r}; there is {', '.join(styles)}"
         raise Problem(HTTPStatus.NOT_FOUND, detail, type_=NOT_FOUND)
+    return styles[name]
+
+
+def asked_style(request: Request, collection: Collection) -> NamedStyle:
+    """Return the style that the path names, else the default one. Raises Problem: 404, 503."""
+    return style_of(collection, request.path_params.get("style", DEFAULT_STYLE))
 
 
 def get_styles(request: Request) -> Response:
     """Answer with the styles of the collection."""
     allow_parameters(request)
     negotiate(request, {"json": "application/json"})
+    note_language(request)
     collection = collection_of(request)
-    collection.readable_coverage()
-    style = {"id": DEFAULT_STYLE, "title": "The colours of the classes", "links": _links(collection)}
+    styles = [_about(collection, each) for each in collection.readable_coverage().styles]
     self = link(f"{collection.url}/styles", "self", "application/json", "This document")
-    return JSONResponse({"links": [self], "default": DEFAULT_STYLE, "styles": [style]})
+    return JSONResponse({"links": [self], "default": DEFAULT_STYLE, "styles": styles})
 
 
 def get_style(request: Request) -> Response:
-    """Answer with one style: its classes, their values, names and colours."""
+    """Answer with one style: its classes, their values, names and colours, or its ramp."""
     allow_parameters(request)
     negotiate(request, {"json": "application/json"})
+    note_language(request)
     collection = collection_of(request)
-    require_style(collection, request.path_params["style"])
-    provider = collection.readable_coverage()
-    document = {"id": DEFAULT_STYLE, "title": "The colours of the classes", "links": _links(collection)}
-    return JSONResponse({**document, "classes": legend_of(Style(provider.classes))})
+    style = asked_style(request, collection)
+    return JSONResponse({**_about(collection, style), **legend_of(style.drawing, collection.readable_coverage())})
 
 
-def _links(collection: Collection) -> list[dict[str, Any]]:
-    place = f"{collection.url}/styles/{DEFAULT_STYLE}"
+def _about(collection: Collection, style: NamedStyle) -> dict[str, Any]:
+    return {"id": style.id, "title": style.title, "links": _links(collection, style)}
+
+
+def _links(collection: Collection, style: NamedStyle) -> list[dict[str, Any]]:
+    place = place_of(collection, style)
     return [
         link(place, "self", "application/json", "This style"),
-        link(f"{collection.url}/map?f=png", f"{OGC}/map", "image/png", "A map in this style"),
-        link(f"{collection.url}/map/tiles", f"{OGC}/tilesets-map", "application/json", "Map tiles in this style"),
+        link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in this style"),
+        link(f"{place}/map/tiles", f"{OGC}/tilesets-map", "application/json", "Map tiles in this style"),
         link(f"{place}/legend?f=png", f"{OGC}/legend", "image/png", "The legend"),
         link(f"{place}/legend?f=json", f"{OGC}/legend", "application/json", "The legend as JSON"),
     ]
 
 
+def place_of(collection: Collection, style: NamedStyle) -> str:
+    """Return the address of a style."""
+    return f"{collection.url}/styles/{quote(style.id)}"
+
+
 def get_legend(request: Request) -> Response:
-    """Answer with the legend, as an image or as JSON, of what a query leaves of the classes."""
-    allow_parameters(request, HIDE, ISOLATE, RECOLOUR)
+    """Answer with the legend, as an image or as JSON, of what a query leaves of the classes, or of its ramp."""
+    allow_parameters(request, *STYLING_PARAMETERS)
     form = negotiate(request, {"png": "image/png", "json": "application/json"})
     collection = collection_of(request)
-    require_style(collection, request.path_params["style"])
     provider = collection.readable_coverage()
-    drawing = read_drawing(request, provider.classes)
+    drawing = read_drawing(request, provider, asked_style(request, collection).drawing)
     headers = {"Vary": "Accept", "Cache-Control": "public, max-age=3600"}
     if form == "json":
         note_language(request)
-        return JSONResponse({"title": collection.title, "classes": legend_of(drawing)}, headers=headers)
-    return Response(legend_image(drawing), headers=headers, media_type="image/png")
+        return JSONResponse({"title": collection.title, **legend_of(drawing, provider)}, headers=headers)
+    return Response(legend_image(drawing, provider), headers=headers, media_type="image/png")
 
 
-def legend_of(drawing: Style) -> list[dict[str, Any]]:
-    """Return the classes that are drawn, in their order: value, name and colour."""
-    return [{"value": each.value, "name": each.name, "colour": each.hex} for each in _drawn(drawing)]
+def legend_of(drawing: Style, provider: CoverageProvider) -> dict[str, Any]:
+    """Return the classes that are drawn, in their order: value, name and colour; or the ramp, from its lowest value."""
+    classes = [{"value": each.value, "name": each.name, "colour": each.hex} for each in _drawn(drawing)]
+    if drawing.ramp is None:
+        return {"classes": classes}
+    ramp, last = drawing.ramp, len(drawing.ramp.colours) - 1
+    band = provider.bands[ramp.band - 1]
+    colours = [
+        {"value": ramp.low + (ramp.high - ramp.low) * place / last, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
+        for place, colour in enumerate(ramp.colours)
+    ]
+    about = {"property": band.name, "title": band.title, **({"unit": band.unit} if band.unit else {})}
+    return {"classes": classes, "ramp": {**about, "rescale": [ramp.low, ramp.high], "colours": colours}}
 
 
 def _drawn(drawing: Style) -> Classes:
@@ -154,27 +227,47 @@ def _drawn(drawing: Style) -> Classes:
 
 _LINE, _PATCH, _GAP = 20, 24, 8
 _TEXT_SIZE = 13
+_GREY = (96, 96, 96)
+_RAMP_WIDTH, _MARKS = 254, 3
 
 
-def legend_image(drawing: Style) -> bytes:
-    """Return a PNG with a line for each class that is drawn: a patch of its colour and its name."""
-    font = ImageFont.load_default(_TEXT_SIZE)
-    classes = _drawn(drawing)
-    width = max((round(font.getlength(each.name)) for each in classes), default=0) + _PATCH + 3 * _GAP
-    image = Image.new("RGB", (width, max(1, len(classes)) * _LINE + _GAP), "white")
-    pen = ImageDraw.Draw(image)
-    for number, each in enumerate(classes):
-        top = _GAP // 2 + number * _LINE
-        pen.rectangle((_GAP, top + 3, _GAP + _PATCH, top + _LINE - 3), fill=each.rgb, outline=(96, 96, 96))
-        pen.text((2 * _GAP + _PATCH, top + 2), each.name, fill="black", font=font)
+def legend_image(drawing: Style, provider: CoverageProvider) -> bytes:
+    """Return a PNG with a line for each class that is drawn: a patch of its colour and its name; or of the ramp."""
+    image = _ramp_image(drawing.ramp, provider) if drawing.ramp else _classes_image(_drawn(drawing))
     content = BytesIO()
     image.save(content, "PNG", optimize=True)
     return content.getvalue()
 
 
-def legend_url(collection: Collection) -> str:
-    """Return the address of the legend as an image."""
-    return f"{collection.url}/styles/{quote(DEFAULT_STYLE)}/legend?f=png"
+def _ramp_image(ramp: Ramp, provider: CoverageProvider) -> Image.Image:
+    """Return the ramp from left to right below the name of its band, with its lowest, middle and highest value."""
+    font, band = ImageFont.load_default(_TEXT_SIZE), provider.bands[ramp.band - 1]
+    title = f"{band.title} ({band.unit})" if band.unit else band.title
+    width = max(_RAMP_WIDTH + 1, round(font.getlength(title))) + 2 * _GAP
+    image = Image.new("RGB", (width, 3 * _LINE + _GAP), "white")
+    pen = ImageDraw.Draw(image)
+    pen.text((_GAP, _GAP // 2 + 2), title, fill="black", font=font)
+    top = _GAP // 2 + _LINE
+    for step, colour in enumerate(shades(ramp.colours)):
+        pen.line((_GAP + step, top, _GAP + step, top + _LINE - 4), fill=colour)
+    for mark in range(_MARKS):
+        part = mark / (_MARKS - 1)
+        text = f"{ramp.low + (ramp.high - ramp.low) * part:.6g}"
+        left = _GAP + part * (_RAMP_WIDTH - font.getlength(text))
+        pen.text((left, top + _LINE), text, fill="black", font=font)
+    return image
+
+
+def _classes_image(classes: Classes) -> Image.Image:
+    font = ImageFont.load_default(_TEXT_SIZE)
+    width = max((round(font.getlength(each.name)) for each in classes), default=0) + _PATCH + 3 * _GAP
+    image = Image.new("RGB", (width, max(1, len(classes)) * _LINE + _GAP), "white")
+    pen = ImageDraw.Draw(image)
+    for row, each in enumerate(classes):
+        top = _GAP // 2 + row * _LINE
+        pen.rectangle((_GAP, top + 3, _GAP + _PATCH, top + _LINE - 3), fill=each.rgb, outline=_GREY)
+        pen.text((2 * _GAP + _PATCH, top + 2), each.name, fill="black", font=font)
+    return image
 
 
 _READ = on_collection(Action.READ_MAP)

@@ -15,11 +15,13 @@ from starlette.responses import Response
 from auth.access import Action, Verdict, current_verdict
 from auth.policy import under, visible_area
 from plugins.coverages import CoverageProvider, Size
+from plugins.styles import DEFAULT_STYLE
 from products.area import Area
+from products.classes import Rgb
 from products.limits import MAX_PIXELS
 from products.operation import Bounds
 from products.raster.cog import Pixels
-from products.raster.picture import Palette, Rgb, Style, palette_of, png, stacked, webp
+from products.raster.picture import Palette, Style, palette_of, png, stacked, webp
 from products.tiling import TileLimits, TileMatrix, TileMatrixSet
 from routes.guard import GuardedRoute, OnCoverages, for_foreign, on_collection
 from routes.http.preconditions import Validators, check_preconditions
@@ -28,7 +30,7 @@ from routes.pygeoapi.handlers import no_such_part
 from routes.query.parameters import DATETIME, NAMES, Parameter, allow_parameters, meets_time, negotiate
 from routes.resources import Collection, collection_of, resources_of
 from routes.tiles.cache import TileCache
-from routes.tiles.styles import DRAWING_PARAMETERS, read_drawing
+from routes.tiles.styles import DRAWING_PARAMETERS, asked_style, read_drawing, style_of
 
 TILE_FORMS = {"png": "image/png", "webp": "image/webp"}
 SCALES = ("", "@2x", "@3x", "@4x")
@@ -75,8 +77,16 @@ class DrawnCoverage:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all of it is drawn, as everybody sees it who asks for nothing else. Raises RestrictionUnsupported."""
-        return visible_area(self.verdict) is None and self.drawing == Style(self.provider.classes)
+        """Whether all of it is drawn, in a style as it is configured. Raises RestrictionUnsupported."""
+        return visible_area(self.verdict) is None and any(self.drawing == each.drawing for each in self.provider.styles)
+
+    def values(self, place: TilePlace) -> Pixels | None:
+        """Return the pixels of a tile. Raises BrokenSource, RequestTooLarge."""
+        bounds, crs, ramp = place.bounds, place.tiles.crs, self.drawing.ramp
+        with under(self.verdict):
+            if ramp is None:
+                return self.provider.read_tile(bounds, crs, place.size)
+            return self.provider.read_steps(bounds, crs, place.size, ramp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +130,7 @@ class TilePicture:
         """Return the image anew, None where there is nothing in it."""
         layers = []
         for each in self.drawn:
-            with under(each.verdict):
-                values = each.provider.read_tile(self.place.bounds, self.place.tiles.crs, self.place.size)
+            values = each.values(self.place)
             if values is not None:
                 layers.append((values, palette_of(each.drawing)))
         if not layers:
@@ -137,7 +146,9 @@ def versions_of(collections: Sequence[Collection]) -> list[Any]:
 def get_tile(request: Request) -> Response:
     """Answer with a tile of the collection's map; 404 outside of its limits, a blank tile where there is no data."""
     allow_parameters(request, *TILE_PARAMETERS)
-    return answer_tile(request, [collection_of(request)], read_place(request, request.path_params))
+    collection = collection_of(request)
+    style = asked_style(request, collection).id
+    return answer_tile(request, [collection], read_place(request, request.path_params), style=style)
 
 
 def get_dataset_tile(request: Request) -> Response:
@@ -157,9 +168,14 @@ def chosen(request: Request) -> list[Collection]:
 
 
 def answer_tile(
-    request: Request, collections: Sequence[Collection], place: TilePlace, *, form: str | None = None
+    request: Request,
+    collections: Sequence[Collection],
+    place: TilePlace,
+    *,
+    form: str | None = None,
+    style: str = DEFAULT_STYLE,
 ) -> Response:
-    """Answer with the tile of these collections, the first on top. Raises Problem: 400, 404, 413, 503."""
+    """Answer with the tile of these collections, the first on top, in a style. Raises Problem: 400, 404, 413, 503."""
     form = form or negotiate(request, TILE_FORMS)
     versions = versions_of(collections)  # first: what is read is of this version, or later
     providers = [(each, each.readable_coverage()) for each in collections]
@@ -167,7 +183,11 @@ def answer_tile(
     if not there:
         raise _outside(place, [provider for _, provider in providers])
     drawn = [
-        DrawnCoverage(provider, read_drawing(request, provider.classes), _verdict(request, collection))
+        DrawnCoverage(
+            provider,
+            read_drawing(request, provider, style_of(collection, style).drawing),
+            _verdict(request, collection),
+        )
         for collection, provider in there
         if meets_time(request, collection.configured)
     ]
@@ -264,7 +284,12 @@ ON_COLLECTIONS = OnCoverages(Action.READ_TILES)
 NO_TILES = for_foreign(no_such_part, "coverage")
 TILE_PATH = "/map/tiles/{matrix_set}/{matrix}/{row}/{column}"
 _ONE = "/collections/{collection_id}"
+STYLED = (_ONE, f"{_ONE}/styles/{{style}}")
+"""Where the map tiles of a collection are: in its default style, and in each."""
 routes = [
-    GuardedRoute(f"{_ONE}{TILE_PATH}", get_tile, needs=ON_COLLECTION, threads="light", foreign=NO_TILES),
+    *(
+        GuardedRoute(f"{place}{TILE_PATH}", get_tile, needs=ON_COLLECTION, threads="light", foreign=NO_TILES)
+        for place in STYLED
+    ),
     GuardedRoute(TILE_PATH, get_dataset_tile, needs=ON_COLLECTIONS, threads="light"),
 ]

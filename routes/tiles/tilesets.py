@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from plugins.coverages import CoverageProvider
 from plugins.crs import CRS84
+from plugins.styles import DEFAULT_STYLE
 from products.operation import Bounds
 from products.tiling import TileMatrixSet
 from routes.guard import NOTHING, GuardedRoute
@@ -15,8 +16,17 @@ from routes.http.problem import bad_parameter
 from routes.pages.respond import OGC, link
 from routes.query.parameters import allow_parameters, negotiate
 from routes.resources import Collection, collection_of, note_language, resources_of
-from routes.tiles.styles import DEFAULT_STYLE, legend_url
-from routes.tiles.tile import COLLECTIONS, NO_TILES, ON_COLLECTION, ON_COLLECTIONS, TILE_FORMS, chosen, matrix_set_of
+from routes.tiles.styles import asked_style, place_of
+from routes.tiles.tile import (
+    COLLECTIONS,
+    NO_TILES,
+    ON_COLLECTION,
+    ON_COLLECTIONS,
+    STYLED,
+    TILE_FORMS,
+    chosen,
+    matrix_set_of,
+)
 
 _JSON = "application/json"
 _FORMS = {"json": _JSON, "tilejson": _JSON}
@@ -49,10 +59,16 @@ def get_matrix_set(request: Request) -> Response:
 
 
 def get_tilesets(request: Request) -> Response:
-    """Answer with the sets of map tiles of the collection."""
+    """Answer with the sets of map tiles of the collection, in its default style or another."""
     allow_parameters(request)
+    return _list(request, _place(request), [collection_of(request)])
+
+
+def _place(request: Request) -> str:
+    """Return the address of the map tiles of the collection in the style that the path names."""
     collection = collection_of(request)
-    return _list(request, f"{collection.url}/map/tiles", [collection])
+    style = asked_style(request, collection)
+    return f"{place_of(collection, style) if 'style' in request.path_params else collection.url}/map/tiles"
 
 
 def get_dataset_tilesets(request: Request) -> Response:
@@ -72,8 +88,7 @@ def _list(request: Request, place: str, collections: Sequence[Collection]) -> Re
 def get_tileset(request: Request) -> Response:
     """Answer with one set of map tiles of the collection, also as TileJSON."""
     allow_parameters(request)
-    collection = collection_of(request)
-    return _one(request, f"{collection.url}/map/tiles", [collection])
+    return _one(request, _place(request), [collection_of(request)])
 
 
 def get_dataset_tileset(request: Request) -> Response:
@@ -97,7 +112,7 @@ def _one(request: Request, place: str, collections: Sequence[Collection]) -> Res
             each["href"] += (
                 f"{'&' if '?' in each['href'] else '?'}collections={named}" if "/map/tiles/" in each["href"] else ""
             )
-    return JSONResponse({**document, **_about(tiles, collections)})
+    return JSONResponse({**document, **_about(request, tiles, collections)})
 
 
 def _tileset(request: Request, place: str, tiles: TileMatrixSet, collections: Sequence[Collection]) -> dict[str, Any]:
@@ -116,9 +131,11 @@ def _tileset(request: Request, place: str, tiles: TileMatrixSet, collections: Se
     if tiles.crs == _MERCATOR:
         links.append(link(f"{place}/{tiles.id}?f=tilejson", "alternate", _JSON, "This set of tiles as TileJSON"))
     if len(collections) == 1:
+        [collection] = collections
+        legend = f"{place_of(collection, asked_style(request, collection))}/legend?f=png"
         links += [
-            link(collections[0].url, f"{OGC}/geodata", _JSON, "The collection"),
-            link(legend_url(collections[0]), f"{OGC}/legend", "image/png", "The legend"),
+            link(collection.url, f"{OGC}/geodata", _JSON, "The collection"),
+            link(legend, f"{OGC}/legend", "image/png", "The legend"),
         ]
     return {
         "title": f"{', '.join(each.title for each in collections)} ({tiles.id})",
@@ -154,12 +171,16 @@ def whole(tiles: TileMatrixSet, providers: Sequence[CoverageProvider]) -> Bounds
     return min(west), min(south), max(east), max(north)
 
 
-def _about(tiles: TileMatrixSet, collections: Sequence[Collection]) -> dict[str, Any]:
+def _about(request: Request, tiles: TileMatrixSet, collections: Sequence[Collection]) -> dict[str, Any]:
     """Return what is said of a set of tiles besides what a list says."""
     providers = [each.readable_coverage() for each in collections]
+    style = {"id": DEFAULT_STYLE, "title": "The default style of each collection"}
+    if len(collections) == 1:
+        asked = asked_style(request, collections[0])
+        style = {"id": asked.id, "title": asked.title}
     about: dict[str, Any] = {
         "description": " ".join(str(each.configured["description"]) for each in collections),
-        "style": {"id": DEFAULT_STYLE, "title": "The colours of the classes"},
+        "style": style,
         "layers": [{"id": each.id, "title": each.title, "dataType": "map"} for each in collections],
         "mediaTypes": list(TILE_FORMS.values()),
     }
@@ -193,12 +214,14 @@ def _tilejson(request: Request, place: str, tiles: TileMatrixSet, collections: S
     }
 
 
-_ONE = "/collections/{collection_id}/map/tiles"
 routes = [
     GuardedRoute("/tileMatrixSets", get_matrix_sets, needs=NOTHING, threads="light"),
     GuardedRoute("/tileMatrixSets/{matrix_set}", get_matrix_set, needs=NOTHING, threads="light"),
     GuardedRoute("/map/tiles", get_dataset_tilesets, needs=ON_COLLECTIONS, threads="light"),
     GuardedRoute("/map/tiles/{matrix_set}", get_dataset_tileset, needs=ON_COLLECTIONS, threads="light"),
-    GuardedRoute(_ONE, get_tilesets, needs=ON_COLLECTION, threads="light", foreign=NO_TILES),
-    GuardedRoute(f"{_ONE}/{{matrix_set}}", get_tileset, needs=ON_COLLECTION, threads="light", foreign=NO_TILES),
+    *(
+        GuardedRoute(f"{place}/map/tiles{path}", answer, needs=ON_COLLECTION, threads="light", foreign=NO_TILES)
+        for place in STYLED
+        for path, answer in (("", get_tilesets), ("/{matrix_set}", get_tileset))
+    ),
 ]

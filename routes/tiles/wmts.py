@@ -9,13 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from plugins.crs import CRS84
+from plugins.styles import DEFAULT_STYLE
 from products.tiling import TileMatrixSet
 from routes.guard import GuardedRoute
 from routes.http.language import LANG
 from routes.http.problem import Problem, bad_parameter
 from routes.query.parameters import Parameter, allow_parameters, allowed_names
 from routes.resources import Collection, note_language, resources_of
-from routes.tiles.styles import DEFAULT_STYLE, legend_url
+from routes.tiles.styles import place_of
 from routes.tiles.tile import ON_COLLECTIONS, TILE_FORMS, answer_tile, read_place
 from routes.tiles.tilesets import matrix_limits
 
@@ -36,7 +37,7 @@ WMTS_PARAMETERS = (
     Parameter("version", "`1.0.0`."),
     Parameter("acceptversions", "The versions that the caller reads."),
     Parameter("layer", "A collection."),
-    Parameter("style", "`default`, or nothing."),
+    Parameter("style", "A style of the collection; `default` without it."),
     Parameter("format", "`image/png` or `image/webp`."),
     Parameter("tilematrixset", "The tile matrix set."),
     Parameter("tilematrix", "The tile matrix."),
@@ -103,12 +104,14 @@ def _allowed(given: Mapping[str, str], name: str, allowed: Sequence[str]) -> str
 def _tile(request: Request, given: Mapping[str, str]) -> Response:
     collections: dict[str, Collection] = {each.id: each for each in request.state.collections}
     layer = _allowed(given, "layer", tuple(collections))
+    style = DEFAULT_STYLE
     if given.get("style"):
-        _allowed(given, "style", (DEFAULT_STYLE,))
+        styles = collections[layer].readable_coverage().styles
+        style = _allowed(given, "style", [each.id for each in styles])
     media_type = _allowed(given, "format", tuple(TILE_FORMS.values()))
     form = next(form for form, each in TILE_FORMS.items() if each == media_type)
     place = read_place(request, {part: _needed(given, name) for part, name in _PLACE.items()})
-    return answer_tile(request, [collections[layer]], place, form=form)
+    return answer_tile(request, [collections[layer]], place, form=form, style=style)
 
 
 def get_capabilities(request: Request) -> Response:
@@ -191,11 +194,13 @@ def _add_layer(contents: Element, collection: Collection, sets: Sequence[TileMat
     _below(box, _OWS, "LowerCorner", f"{max(west, -180)} {south}")
     _below(box, _OWS, "UpperCorner", f"{min(east, 180)} {north}")
     _below(layer, _OWS, "Identifier", collection.id)
-    style = SubElement(layer, f"{{{_WMTS}}}Style", isDefault="true")
-    _below(style, _OWS, "Title", "The colours of the classes")
-    _below(style, _OWS, "Identifier", DEFAULT_STYLE)
-    legend = {"format": "image/png", f"{{{_XLINK}}}href": legend_url(collection)}
-    SubElement(style, f"{{{_WMTS}}}LegendURL", legend)
+    for each in provider.styles:
+        is_default = {"isDefault": "true"} if each.id == DEFAULT_STYLE else {}
+        style = SubElement(layer, f"{{{_WMTS}}}Style", is_default)
+        _below(style, _OWS, "Title", each.title)
+        _below(style, _OWS, "Identifier", each.id)
+        legend = {"format": "image/png", f"{{{_XLINK}}}href": f"{place_of(collection, each)}/legend?f=png"}
+        SubElement(style, f"{{{_WMTS}}}LegendURL", legend)
     for media_type in TILE_FORMS.values():
         _below(layer, _WMTS, "Format", media_type)
     for tiles in sets:
@@ -210,7 +215,8 @@ def _add_layer(contents: Element, collection: Collection, sets: Sequence[TileMat
             _below(one, _WMTS, "TileMatrix", limit["tileMatrix"])
             for name in ("minTileRow", "maxTileRow", "minTileCol", "maxTileCol"):
                 _below(one, _WMTS, name[0].upper() + name[1:], str(limit[name]))
-    place = f"{collection.url}/map/tiles/{{TileMatrixSet}}/{{TileMatrix}}/{{TileRow}}/{{TileCol}}"
+    styled = f"{collection.url}/styles/{{style}}" if len(provider.styles) > 1 else collection.url
+    place = f"{styled}/map/tiles/{{TileMatrixSet}}/{{TileMatrix}}/{{TileRow}}/{{TileCol}}"
     for form, media_type in TILE_FORMS.items():
         template = {"format": media_type, "resourceType": "tile", "template": f"{place}?f={form}"}
         SubElement(layer, f"{{{_WMTS}}}ResourceURL", template)

@@ -15,7 +15,6 @@ from plugins.coverage_formats import coverage_json, position_json, range_type
 from plugins.crs import CRS84, Box
 from products.limits import MAX_PIXELS
 from products.raster.geotiff import geotiff
-from products.raster.picture import picture
 from tests.odd.rasters import surface, written
 
 SIDE, WEST, NORTH = 20.0, 4_900_000.0, 3_100_000.0
@@ -107,7 +106,7 @@ def test_a_picture_has_a_ramp_from_lowest_to_highest_value(tmp_path: Path) -> No
     expected = np.rint(np.clip(values[0] / 100, 0, 1) * 254)
     np.testing.assert_array_equal(pixels.codes[10:], expected[10:].astype("uint8"))
     assert (pixels.codes[:10] == 255).all()
-    with MemoryFile(picture(pixels.codes, pixels.colours)) as memory, memory.open(driver="PNG") as image:
+    with MemoryFile(pixels.picture()) as memory, memory.open(driver="PNG") as image:
         assert image.shape == (300, 411)
     unlimited = served(written(tmp_path / "free.tif", values), "a")
     low, high = unlimited.bands[0].limits

@@ -20,7 +20,7 @@ from products.errors import BrokenSource, InvalidArea, RequestTooLarge
 from products.limits import MAX_PIXELS
 from products.operation import Bounds
 from products.raster.cog import OpenRasters, check_classes, read_grid
-from products.raster.picture import picture
+from products.raster.picture import Style, palette_of, png
 from products.raster.scaled import Wanted, open_scaled
 from products.whole import link
 
@@ -169,6 +169,6 @@ def test_a_bbox_without_coordinates_in_the_sources_system_is_refused(raster: Pat
 def test_the_picture_has_class_colours_and_transparent_no_data() -> None:
     values = np.array([[*(entry.value for entry in CLASSES), NODATA]], np.uint8)
     for background, clear in ((None, (0, 0, 0, 0)), ((1, 2, 3), (1, 2, 3, 255))):
-        image = Image.open(BytesIO(picture(values, CLASSES, background=background))).convert("RGBA")
+        image = Image.open(BytesIO(png(values, palette_of(Style(CLASSES, background=background))))).convert("RGBA")
         colours = [tuple(colour) for colour in np.asarray(image)[0].tolist()]
         assert colours == [*((*entry.rgb, 255) for entry in CLASSES), clear]

@@ -298,3 +298,16 @@ def test_a_class_equal_to_the_no_data_value_of_a_file_is_named(
         assert f"resources.clcplus-raster.providers[0]: served.tif says that {lost}" in line
         assert f"--nodata {nodata})" in line
         assert message.startswith(f"collection clcplus-raster: served.tif says that {lost}")
+
+
+@pytest.mark.parametrize(("value", "said"), [(0, ""), (1, "styles: few: 1 is no class; there are 0, 7")])
+def test_a_style_is_checked_with_the_classes_of_its_product(
+    tmp_path: Path, configuration: dict[str, Any], value: int, said: str
+) -> None:
+    path = gdal_cog(tmp_path / "served.tif", np.full((600, 600), 3, np.uint8))
+    provider = configuration["resources"]["clcplus-raster"]["providers"][0]
+    provider |= {"data": str(path), "styles": [{"id": "few", "hide": [value]}]}
+    configuration["products"]["clcplus-2023"]["classes"] = OWN_CLASSES
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(configuration))
+    told = [line for line in check(tmp_path / "config.yml").stderr.splitlines() if "few" in line]
+    assert [said in line for line in told] == ([True] if said else [])

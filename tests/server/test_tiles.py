@@ -123,3 +123,13 @@ def test_a_disk_that_refuses_is_named(run: Run, tmp_path: Path) -> None:
     said = run("seed", "all", "--zoom", "10")
     assert said.exit_code == 1
     assert "could not be written: the disk is full, or fails" in said.output
+
+
+def test_tiles_are_drawn_in_the_classes_of_the_product(run: Run, document: dict[str, Any], tmp_path: Path) -> None:
+    classes = [{"value": 1, "name": "One", "colour": "#010203"}]
+    product = {"title": "Mine", "year": 2020, "raster": "west", "attribution": "me", "classes": classes}
+    (tmp_path / "config.yml").write_text(yaml.safe_dump({**document, "products": {"mine": product}}))
+    target = tmp_path / "west.pmtiles"
+    assert run("export", "west", str(target), "--zoom", "9").exit_code == 0
+    with target.open("rb") as file:
+        assert Reader(MmapSource(file)).metadata()["classes"] == classes
