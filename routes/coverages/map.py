@@ -33,13 +33,24 @@ from routes.query.parameters import (
     to_system,
 )
 from routes.resources import Collection, collection_of
-from routes.tiles.styles import BGCOLOR, STYLING_PARAMETERS, TRANSPARENT, asked_style, place_of, read_drawing
+from routes.tiles.styles import (
+    BGCOLOR,
+    DRAWING_PARAMETERS,
+    STYLING_PARAMETERS,
+    TRANSPARENT,
+    asked_style,
+    place_of,
+    read_drawing,
+)
 
 _WIDTH = 800
 _FORMS = {"png": "image/png", "html": "text/html"}
 MAP_PARAMETERS = (BBOX, BBOX_CRS, CRS, DATETIME, WIDTH, HEIGHT, TRANSPARENT, BGCOLOR)
 STYLED_MAP_PARAMETERS = (*MAP_PARAMETERS, *STYLING_PARAMETERS)
 """Those of maps of our own, of which a query says which classes are drawn, in which colours, or how values are."""
+
+
+_DRAWING = frozenset(each.name for each in DRAWING_PARAMETERS)
 
 
 def get_map(request: Request) -> Response:
@@ -54,7 +65,9 @@ def get_map(request: Request) -> Response:
     size = wanted or (_WIDTH, max(1, min(4 * _WIDTH, round(_WIDTH * full[1] / full[0]))))
     if size[0] * size[1] > MAX_PIXELS:
         raise _too_large(*size)
-    drawing = read_drawing(request, provider, asked_style(request, collection).drawing)
+    drawing = provider.styles[0].drawing
+    if "style" in request.path_params or not _DRAWING.isdisjoint(asked):
+        drawing = read_drawing(request, provider, asked_style(request, collection).drawing)
     if not in_time:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     headers = {**collection.headers_of(box), "Vary": "Accept"}
