@@ -120,6 +120,7 @@ def _read(wanted: str | Mapping[str, Any]) -> TileMatrixSet:
     crs = CRS.from_user_input(tiles.crs.to_wkt())
     northing_first = _is_northing(tiles.orderedAxes[0] if tiles.orderedAxes else crs.axis_info[0].direction)
     matrices = [_matrix(each, northing_first=northing_first) for each in tiles.tileMatrices]
+    by_id = {each.id: each for each in sorted(matrices, key=lambda each: -each.scale_denominator)}
     if len({each.id for each in matrices}) < len(matrices) or max(max(each.size) for each in matrices) > _MOST_SIDE:
         raise ValueError(f"{tiles.id}: allowed: each matrix once, tiles of at most {_MOST_SIDE} pixels")
     document = tiles.model_dump(mode="json", exclude_none=True)
@@ -131,9 +132,31 @@ def _read(wanted: str | Mapping[str, Any]) -> TileMatrixSet:
         _CRS84 if uri.endswith("/CRS84") else crs.to_epsg() or crs.to_wkt(),
         uri,
         northing_first,
-        {each.id: each for each in sorted(matrices, key=lambda each: -each.scale_denominator)},
-        document,
+        by_id,
+        document | (_in_older_words(document, by_id, northing_first=northing_first) if uri else {}),
     )
+
+
+def _in_older_words(
+    document: Mapping[str, Any], matrices: Mapping[str, TileMatrix], *, northing_first: bool
+) -> dict[str, Any]:
+    """Return the members of 17-083r2, beside those of today: none where rows count from south.
+
+    GDAL 3.6 reads no others (remove when it is not asked for any more); newer ones read those of today.
+    """
+    if not all(each.down for each in matrices.values()):
+        return {}
+    coarsest = next(iter(matrices.values()))
+    west, north = coarsest.begin
+    corners = (west, north - coarsest.rows * coarsest.span[1]), (west + coarsest.columns * coarsest.span[0], north)
+    low, high = (list(each[::-1] if northing_first else each) for each in corners)
+    older = [{"identifier": each["id"], "topLeftCorner": each["pointOfOrigin"]} for each in document["tileMatrices"]]
+    return {
+        "identifier": document["id"],
+        "supportedCRS": document["crs"],
+        "boundingBox": {"lowerLeft": low, "upperRight": high, "crs": document["crs"]},
+        "tileMatrices": [each | more for each, more in zip(document["tileMatrices"], older, strict=True)],
+    }
 
 
 def matrix_sets_of(configuration: Mapping[str, Any]) -> dict[str, TileMatrixSet]:
