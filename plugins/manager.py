@@ -239,14 +239,14 @@ class Manager(BaseManager):
         age = heartbeat_age(self._state_dir)
         if age is None or age > _LATE:
             seen = "has ever been seen" if age is None else f"has been seen for {age:.0f} seconds"
-            raise WorkerMissing(user_msg=f"no worker {seen}: `landcast work` does the orders")
+            raise WorkerMissing(user_msg=f"no worker {seen}: `landcast work` executes the orders")
 
     def _look(self, job: Job) -> Job:
         """Return the job once it is finished. Raises StillRunning, WorkerMissing, JobNotFoundError."""
         pause, end = _FIRST_LOOK, time.monotonic() + self._wait
         while job.status in UNFINISHED:
             if time.monotonic() > end:
-                raise StillRunning(user_msg=f"the process is not done yet; it goes on as job {job.id}")
+                raise StillRunning(user_msg=f"the process has not finished yet; it continues as job {job.id}")
             time.sleep(pause)
             pause = min(pause * _SLOWER, _LAST_LOOK)
             self._check_worker()

@@ -1,4 +1,4 @@
-"""The columns of a table in PostGIS: what JSON has of them, and how they are compared."""
+"""The columns of a PostGIS table: their values in JSON, and their comparison."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NEVER: Sql = ("false", ())
 NUMBERS, TEXTS, TIMES = "N", "S", "D"
 """Categories of types in PostgreSQL's catalog."""
 _COMPARED = {*"NSDTBEIRV"}
-"""Categories whose values have an order; of others their texts are compared, but for some types."""
+"""Categories whose values have an order; values of others are compared as texts, except for some types."""
 _COMPARED_TYPES = {"uuid", "bytea", "jsonb", "macaddr", "macaddr8"}
 _FLOATS = {"float4", "float8", "numeric"}
 WHOLE = {"int2", "int4", "int8"}
@@ -45,7 +45,7 @@ _SCHEMAS: Mapping[str, Mapping[str, str]] = {
 
 
 def json_value(column: TableColumn) -> str:
-    """Return the expression of what JSON shows of a column: no NaN, times as RFC 3339, bytes as base64."""
+    """Return the expression of a column in JSON: no NaN, times as RFC 3339, bytes as base64."""
     name = quoted(column.name)
     if column.type in _FLOATS:
         return f"case when abs({name}) < 'Infinity' then {name} end"
@@ -61,35 +61,35 @@ def json_value(column: TableColumn) -> str:
 
 
 _JSON = {*WHOLE, *_FLOATS, "json", "jsonb", "hstore"}
-"""Types that PostgreSQL itself writes as JSON of their own; money, oid and others are texts."""
+"""Types that PostgreSQL itself writes as JSON; money, oid and others are texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """A column that items are ordered by; values are compared as texts where their type has no order."""
+    """A column that items are ordered by; values are compared as texts if their type has no order."""
 
     column: TableColumn
     descending: bool = False
 
     @property
     def expression(self) -> str:
-        """What is compared; the column of the table `item`, not what a statement answers with by the same name."""
+        """The compared expression: the column of the table `item`, not an output column of the same name."""
         name = f"item.{quoted(self.column.name)}"
         return name if is_compared(self.column) else f"{name}::text"
 
     def nulls(self, *, backwards: bool) -> str:
-        """Return where NULL comes, nothing where there is none, so that an index serves."""
+        """Return the position of NULL, empty if there is none, so that an index can be used."""
         if self.column.not_null:
             return ""
         return " nulls last" if self.descending != backwards else " nulls first"
 
     @property
     def value(self) -> str:
-        """The parameter for a value that was written as text."""
+        """The parameter for a value that is given as text."""
         return f"%s::{self.column.declared.replace('%', '%%')}" if is_compared(self.column) else "%s"
 
     def beyond(self, value: Any, *, down: bool) -> Sql:
-        """Return the condition of what is further than a value."""
+        """Return the condition of items after a value."""
         if value is None:
             return ("false" if down else f"{self.expression} is not null"), ()
         if not down:
@@ -98,26 +98,26 @@ class Sorted:
         return (lower if self.column.not_null else f"({lower} or {self.expression} is null)"), (value,)
 
     def from_here(self, value: Any, *, down: bool) -> Sql:
-        """Return the condition of what is as far as a value, or further: an index serves for it."""
+        """Return the condition of items at or after a value, for which an index can be used."""
         if value is None:
             return (f"{self.expression} is null" if down else "true"), ()
         sql = f"{self.expression} {'<=' if down else '>='} {self.value}"
         return (f"({sql} or {self.expression} is null)" if down and not self.column.not_null else sql), (value,)
 
     def same(self, value: Any) -> Sql:
-        """Return the condition of what is equal to a value."""
+        """Return the condition of items equal to a value."""
         if value is None:
             return f"{self.expression} is null", ()
         return f"{self.expression} = {self.value}", (value,)
 
 
 def is_compared(column: TableColumn) -> bool:
-    """Say whether the type of a column has an order of its own."""
+    """Return whether the type of a column has an order."""
     return column.category in _COMPARED or column.type in _COMPARED_TYPES
 
 
 def is_text(value: str) -> bool:
-    """Say whether PostgreSQL can hold a text: without NUL and lone surrogates."""
+    """Return whether PostgreSQL can store a text: it has no NUL and no lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -126,7 +126,7 @@ def is_text(value: str) -> bool:
 
 
 def equal(column: TableColumn, value: Any) -> Sql:
-    """Return the condition that a column has a value. Raises ProviderInvalidQueryError where it can never have it."""
+    """Return the condition that a column has a value. Raises ProviderInvalidQueryError if it never can."""
     name = quoted(column.name)
     if isinstance(value, bool | bytes):
         return f"{name} = %s", (value,)
@@ -188,7 +188,7 @@ def instant(column: TableColumn, compared: str, instant: datetime) -> Sql:
 
 
 def moment(column: TableColumn, *, last: bool = False) -> str:
-    """Return the expression of the first, or the last, moment of a value as a time of UTC; NULL where it is none."""
+    """Return the expression of the first or the last instant of a value as a time in UTC; NULL if it is not a time."""
     name = quoted(column.name)
     if column.type == "date":
         day = f"case when {name} {_DAYS} then {name}::timestamp end"

@@ -134,7 +134,7 @@ def rules_of(settings: Settings) -> TokenRules:
 
 @contextmanager
 def as_system() -> Iterator[None]:
-    """Run the server's own work, which has no caller, with access to everything."""
+    """Run the server's own work, which has no caller, with all rights."""
     reset = current_identity.set(LOCAL)
     try:
         yield

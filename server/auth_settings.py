@@ -1,4 +1,4 @@
-"""The settings of who is asked for callers, and of what they may do."""
+"""The settings of authentication and authorization."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Which program this is: its version and its commit."""
+"""The version and the commit of the program."""
 
 import subprocess
 from contextlib import suppress
@@ -7,7 +7,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 _NOTED = Path(__file__).with_name("COMMIT")
-"""Written where the program is packed without its repository: `git rev-parse HEAD > server/COMMIT`."""
+"""Written when the program is packed without its repository: `git rev-parse HEAD > server/COMMIT`."""
 UNKNOWN = "unknown"
 
 
@@ -17,7 +17,7 @@ def version() -> str:
 
 
 def commit() -> str:
-    """Return the commit in hexadecimal, with `+` for a changed file; `unknown` without a repository and a note."""
+    """Return the commit in hexadecimal, with `+` for a changed file; `unknown` without a repository and that file."""
     with suppress(OSError):
         return _NOTED.read_text("ascii").strip() or UNKNOWN
     if not (_ROOT / ".git").exists():  # a repository further up is not ours

@@ -1,6 +1,7 @@
-"""What may stand in the configuration file: everything wrong in it, in plain words, and what is not honoured.
+"""Check the configuration file: all errors, and all keys without effect.
 
-`configuration.schema.yml` beside this module says what may; here is what a JSON Schema cannot say, and the words.
+`configuration.schema.yml` beside this module defines what is allowed; here are the rules beyond a JSON Schema, and the
+messages.
 """
 
 import math
@@ -32,14 +33,14 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the configuration cannot be served for, and which of its keys are without effect; a line each."""
+    """The errors that prevent serving the configuration, and its keys without effect; a line for each."""
 
     flaws: tuple[str, ...]
     ignored: tuple[str, ...]
 
 
 def examine(configuration: Mapping[str, Any]) -> Findings:
-    """Return everything that is to be said of the configuration; no file and no plugin is opened for it."""
+    """Return all findings about the configuration, without opening a file or plugin."""
     errors = [*_validator().iter_errors(configuration)]
     ignored = [line for error in errors if error.validator == "ignored" for line in _lines(error)]
     wrong = [error for error in errors if error.validator != "ignored"]
@@ -52,7 +53,7 @@ def examine(configuration: Mapping[str, Any]) -> Findings:
 
 
 def _of_ids(resources: Any) -> Iterator[str]:
-    """Yield which ids of collections hide parts of others: `a/items` would stand for the items of `a`."""
+    """Yield the ids of collections that hide paths of others: `a/items` would be the items of `a`."""
     for name in resources if isinstance(resources, dict) else ():
         parts = str(name).split("/")
         for shorter in ("/".join(parts[:count]) for count in range(1, len(parts))):
@@ -61,7 +62,7 @@ def _of_ids(resources: Any) -> Iterator[str]:
 
 
 def _of_hidden_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the products whose orders would deliver columns that their collection does not show."""
+    """Yield the products whose orders would deliver columns that their collection hides."""
     products, resources = configuration.get("products"), configuration.get("resources")
     for name, product in products.items() if isinstance(products, dict) else ():
         vector = product.get("vector") if isinstance(product, dict) else None
@@ -74,7 +75,7 @@ def _of_hidden_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_matrix_sets(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which tile matrix set is none."""
+    """Yield the invalid tile matrix sets."""
     try:
         matrix_sets_of(configuration)
     except InvalidConfiguration as error:
@@ -82,7 +83,7 @@ def _of_matrix_sets(configuration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_catalogue(configuration: Mapping[str, Any], wrong: Container[tuple[str | int, ...]]) -> Sequence[str]:
-    """Return what is wrong between the products and the collections, but for the products that are wrong themselves."""
+    """Return the errors between products and collections, without products that are invalid themselves."""
     products = configuration.get("products")
     if isinstance(products, dict) and ("products",) not in wrong:
         sound = {name: entry for name, entry in products.items() if ("products", name) not in wrong}
@@ -112,9 +113,9 @@ def _validator() -> Validator:
 
 
 def _schema() -> dict[str, Any]:
-    """Return the schema as libyaml reads it, where it is there: each start would take a tenth of a second longer."""
+    """Return the schema, read by libyaml if available, which saves a tenth of a second of every start."""
     loader: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: dict[str, Any] = yaml.load(SCHEMA.read_bytes(), loader)  # noqa: S506  either makes data alone
+    found: dict[str, Any] = yaml.load(SCHEMA.read_bytes(), loader)  # noqa: S506  both create only data
     return found
 
 
@@ -136,7 +137,7 @@ def _without_effect(_: Validator, reason: str, value: object, schema: Mapping[st
 
 
 class _Wrong(ValueError):
-    """Why a value has not the form that is asked for."""
+    """A value does not have the required format; the message has the reason."""
 
 
 def _raising(wrong: Callable[[Any], str]) -> Callable[[object], bool]:
@@ -149,7 +150,7 @@ def _raising(wrong: Callable[[Any], str]) -> Callable[[object], bool]:
 
 
 def _wrong_box(value: Any) -> str:
-    """Say why a list is no box: west, south, east, north in degrees, or with a height after each two."""
+    """Return why a list is not a box: west, south, east, north in degrees, or with a height after each two."""
     if not isinstance(value, list) or not all(map(_is_number, value)):
         return ""
     if len(value) not in _BOXES:
@@ -173,7 +174,7 @@ def _wrong_period(value: Any) -> str:
     try:
         begin, end = extent_of({"extents": {"temporal": value}})
     except (ValueError, TypeError, AttributeError):
-        return ""  # each by itself is no time, which is said of it
+        return ""  # each is not a time by itself, which is reported for it
     return "begins after it ends" if begin and end and begin > end else ""
 
 
@@ -206,7 +207,7 @@ def _wrong_language(value: Any) -> str:
 
 
 def _wrong_broker(value: Any) -> str:
-    """Say why a text is no address of a broker, without the text: it may have a password."""
+    """Return why a text is not a broker's address, without the text, which may have a password."""
     return _wrong_address(value, ("mqtt", "mqtts", "tcp", "http", "https", "amqp", "amqps", "kafka"))
 
 
@@ -264,11 +265,11 @@ def _lines(error: ValidationError) -> Iterator[str]:
 
 
 _KEPT = "x-"
-"""What the names begin with that are for the writer's own use, such as anchors."""
+"""Prefix of names for the operator's own use, such as anchors."""
 
 
 def _any(value: Any) -> Any:
-    """Return the value: jsonschema says that it may be unset, which it is not in what a validator yields."""
+    """Return the value, which is set in all errors of a validator, although its type allows unset."""
     return value
 
 

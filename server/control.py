@@ -59,7 +59,7 @@ class Control:
 
 
 def answer(callers: Iterable[socket.socket], outcome: ReloadAnswer) -> None:
-    """Answer the callers, without waiting for one that has gone or does not read."""
+    """Answer the callers, without waiting for one that has disconnected or does not read."""
     for caller in callers:
         with suppress(OSError):
             caller.settimeout(_SEND_SECONDS)
@@ -97,7 +97,7 @@ def _remove_if_dead(path: Path) -> bool:
     """Remove the socket of a server that was killed; return whether there is no socket any more."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe, _short(path) as short:
-            probe.connect(short)  # of the wrong type, so that it is no request
+            probe.connect(short)  # of the wrong type, so that it is not a request
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
         return True
@@ -108,7 +108,7 @@ def _remove_if_dead(path: Path) -> bool:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Yield a short path of the same file, as that of a socket may have 107 bytes at most."""
+    """Yield a short path of the same file, as the path of a socket has at most 107 bytes."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

@@ -1,4 +1,4 @@
-"""Examine a configuration in a process of its own: `python -m server.examination CONFIGURATION DESCRIPTOR [POLICY]`.
+"""Examine a configuration in a separate process: `python -m server.examination CONFIGURATION DESCRIPTOR [POLICY]`.
 
 The calling process, which may have to fork again, loads no plugins and opens no files for it.
 """

@@ -1,4 +1,4 @@
-"""Load a file of features into a table of PostGIS: read in batches, mended, copied, and switched to at once."""
+"""Load a file of features into a table of PostGIS: read in batches, repaired, copied, and activated at once."""
 
 import io
 import json
@@ -31,7 +31,7 @@ _BATCH = 10_000
 _ARROW = {"use_pyarrow": True, "return_fids": True}
 _GEOMETRY = "geom"
 _LISTED = 20
-"""Rows that a report names; of more it says how many."""
+"""Maximum rows that a report names; further ones are counted."""
 _TRIES, _LOCK_SECONDS = 30, 2
 _PLURAL = {"Polygon": "MultiPolygon", "LineString": "MultiLineString"}
 _NUL, _REPLACED = "\0", "\ufffd"
@@ -47,7 +47,7 @@ _TYPES: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class LoadReport:
-    """What was loaded: rows in all, those whose geometry was mended, and those that lost it, each with the reason."""
+    """The result of a load: the number of rows, those with a repaired or lost geometry, each with the reason."""
 
     rows: int = 0
     without_geometry: int = 0
@@ -58,20 +58,20 @@ class LoadReport:
     def lines(self) -> Iterator[str]:
         """Yield the report for people; each broken row is named."""
         yield f"{self.rows} rows, {self.without_geometry} of them without a geometry"
-        yield f"{len(self.mended)} geometries were not valid and have been mended"
+        yield f"{len(self.mended)} invalid geometries were repaired"
         yield from (f"  row {number}: {reason}" for number, reason in self.mended[:_LISTED])
         if len(self.mended) > _LISTED:
             yield f"  and {len(self.mended) - _LISTED} more"
         if self.changed_texts:
             yield f"{self.changed_texts} texts had NUL, which PostgreSQL does not have, and have U+FFFD instead"
         if self.broken:
-            yield f"{len(self.broken)} rows have lost their geometry, which could not be read or mended:"
+            yield f"{len(self.broken)} rows have lost their geometry, which could not be read or repaired:"
             yield from (f"  row {number}: {reason}" for number, reason in self.broken)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureFile:
-    """A layer of a file: its columns, its system, how many rows it has (-1: not known), its type of geometry."""
+    """A layer of a file: its columns, its CRS, its number of rows (-1: unknown), its geometry type."""
 
     path: Path
     layer: str | None
@@ -90,7 +90,7 @@ class FeatureFile:
 
 
 def open_file(path: Path, layer: str | None) -> FeatureFile:
-    """Return what a file says of a layer, of its only one without a name. Raises BrokenSource."""
+    """Return the description of a layer in a file, of its only one without a name. Raises BrokenSource."""
     try:
         layers = [str(each[0]) for each in pyogrio.list_layers(path)]
         if layer is None and len(layers) != 1:
@@ -120,7 +120,7 @@ def open_file(path: Path, layer: str | None) -> FeatureFile:
 
 
 def srid_of(source: FeatureFile, given: int | None) -> int:
-    """Return the EPSG code of a file's coordinates, that which is given before the file's own. Raises BrokenSource."""
+    """Return the EPSG code of a file's coordinates: the given one, else the file's own. Raises BrokenSource."""
     if given is not None:
         return given
     if source.crs is None:
@@ -134,7 +134,7 @@ def srid_of(source: FeatureFile, given: int | None) -> int:
 def load(
     source: FeatureFile, database: DatabaseSource, table: str, *, srid: int, key: str | None, report: Report
 ) -> LoadReport:
-    """Load a file into a table, which takes the place of one of the same name; until then that is read.
+    """Load a file into a new table, which replaces the one of the same name at the end.
 
     Raises BrokenSource, psycopg2.Error.
     """
@@ -213,7 +213,7 @@ def _copy(cursor: extensions.cursor, draft: str, work: "_Work", report: Report) 
 
 
 def _texts(batches: Iterable[pa.RecordBatch], work: "_Work", report: Report) -> Iterator[bytes]:
-    """Yield batches as CSV, in which PostgreSQL tells NULL from an empty text by its quotes."""
+    """Yield batches as CSV, in which an empty text has quotes and NULL has none."""
     source, columns, loaded = work.source, work.columns, work.loaded
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
     for batch in batches:
@@ -231,7 +231,7 @@ def _texts(batches: Iterable[pa.RecordBatch], work: "_Work", report: Report) -> 
 
 
 class _Rows(io.RawIOBase):
-    """What `copy_expert` reads from: the texts, one after the other."""
+    """A readable stream of the texts for `copy_expert`."""
 
     def __init__(self, texts: Iterator[bytes]) -> None:
         super().__init__()
@@ -253,7 +253,7 @@ class _Rows(io.RawIOBase):
 
 
 def _written(array: Any, loaded: LoadReport, name: str) -> Any:
-    """Return an array as what CSV has: bytes in hexadecimal, texts without NUL."""
+    """Return an array for CSV: bytes in hexadecimal, texts without NUL."""
     type_ = array.type
     if pa.types.is_dictionary(type_):
         return _written(array.cast(type_.value_type), loaded, name)
@@ -275,7 +275,7 @@ def _written(array: Any, loaded: LoadReport, name: str) -> Any:
 
 
 def _count(texts: Any) -> int:
-    """Return how often NUL is in texts."""
+    """Return the number of NULs in texts."""
     counted = pc.call_function("count_substring", [texts], pc.MatchSubstringOptions(_NUL))
     return int(pc.call_function("sum", [counted]).as_py() or 0)
 
@@ -285,7 +285,7 @@ def _json(value: Any) -> str:
 
 
 def _outlines(array: Any, fids: Any, work: "_Work") -> Any:
-    """Return geometries as hexadecimal EWKB, valid and of the table's type; None for what is empty or broken."""
+    """Return geometries as hexadecimal EWKB, valid and of the table's type; None for empty or broken ones."""
     source, loaded = work.source, work.loaded
     blobs = np.array(array.to_pylist(), dtype=object)
     numbers = fids.to_pylist()
@@ -323,7 +323,7 @@ def _mend(geometries: NDArray[Any], numbers: list[Any], reasons: dict[int, str],
 
 
 def _of_type(geometries: NDArray[Any], source: FeatureFile, reasons: dict[int, str]) -> NDArray[Any]:
-    """Return geometries of the column's type: one of several parts where that has several; another type is broken."""
+    """Return geometries of the column's type, converted to multiple parts if it has them; another type is broken."""
     if source.type == "Geometry":
         return geometries
     kinds = shapely.get_type_id(geometries)
@@ -354,9 +354,9 @@ def _index(cursor: extensions.cursor, draft: str, columns: Mapping[str, str], ke
 
 
 def _switch(connection: extensions.connection, draft: str, table: str) -> None:
-    """Give the draft the table's name and its grants in one transaction; readers of the old table end before.
+    """Give the draft the table's name and grants in one transaction, after the readers of the old table have finished.
 
-    Readers that come meanwhile wait for `_LOCK_SECONDS` at most, then it is tried again.
+    Readers that arrive meanwhile wait at most `_LOCK_SECONDS`; then it is tried again.
     """
     for left in reversed(range(_TRIES)):
         try:
@@ -387,7 +387,7 @@ _BEFORE = """
 select oid, relnamespace = to_regnamespace(quote_ident(current_schema())) from pg_class
 where oid = to_regclass(quote_ident(%s))
 """
-"""The table of the name; one of a later schema of the search path stays, and the new one comes before it."""
+"""The table of this name; one in a later schema of the search path remains, and the new one precedes it."""
 _GRANTS = """
 select a.grantee::bigint::regrole::text, a.privilege_type from pg_class c, aclexplode(c.relacl) a
 where c.oid = %s and a.grantee <> c.relowner

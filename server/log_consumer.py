@@ -1,4 +1,4 @@
-"""Store the lines of the log that RabbitMQ has, each exactly once."""
+"""Store the lines of the log from RabbitMQ, each exactly once."""
 
 import json
 import logging
@@ -18,18 +18,18 @@ from sql.log_table import LogLine, LogTable
 _log = logging.getLogger(__name__)
 
 _LARGEST = 64_000
-"""Characters of a text of a line; the rest is cut off."""
+"""Maximum characters of a text in a line; the rest is cut off."""
 _PREFETCH = 20
 _BATCH_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
 _SWEEP_SECONDS = 3600.0
 _OLDEST, _NEWEST = timedelta(days=400), timedelta(days=1)
-"""How far a line's time may be from now: each month makes a table."""
+"""Maximum distance of a line's time from now, as each month has a table."""
 _TAKEN = frozenset({"sender", "at", "service", "time", "level", "logger", "message", "job", "requestId"})
 
 
 def read_lines(body: bytes, now: datetime) -> tuple[list[LogLine], int]:
-    """Return the lines of a message, and how many of it are not lines of the log."""
+    """Return the lines of a message, and the number of its entries that are not lines of the log."""
     lines, wrong = [], 0
     for text in body.decode(errors="replace").split("\n"):
         try:
@@ -75,7 +75,7 @@ def _cut(details: str) -> str:
 
 
 class LogConsumer:
-    """Takes the lines from the queue and stores them; a message is acknowledged once its lines are committed."""
+    """Receives lines from the queue and stores them; a message is acknowledged once its lines are committed."""
 
     def __init__(self, url: str, table: LogTable, *, days: int, now: Callable[[], datetime] | None = None) -> None:
         self._url = url
@@ -86,7 +86,7 @@ class LogConsumer:
         self.stored = self.wrong = 0
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Store until `stop`; while broker or database are away, the lines wait in the queue."""
+        """Store until `stop`; while broker or database are unavailable, the lines wait in the queue."""
         while not stop():
             try:
                 self._consume(stop)

@@ -74,7 +74,7 @@ def start_logging(*, level: str, form: str) -> None:
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
-    # What is not in the output is not looked up: threads, tasks, and the line of code, for which the stack is walked.
+    # Values that are not in the output are not determined: threads, tasks, and the line of code, which needs the stack.
     logging.logThreads = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # typeshed lacks it
     logging._srcfile = None  # noqa: SLF001  documented: "Optimization" in Python's "Logging HOWTO"

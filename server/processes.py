@@ -16,13 +16,13 @@ from server.settings import JobsSettings
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 100.0
-"""Seconds that all plugins are given to be loaded; the supervisor gives the worker 120 for its start."""
+"""Maximum seconds to load all plugins; the supervisor allows the worker 120 for its start."""
 
 
 def read_registry(configuration: Path, jobs: JobsSettings) -> Registry:
     """Return the registry of a configuration, for the worker. Raises ChildProcessError.
 
-    Plugins are loaded by a process of its own, since whatever they load, start or break must not stay in the worker.
+    Plugins are loaded by a separate process, so that modules, threads and errors of theirs do not stay in the worker.
     """
     command = [sys.executable, "-m", "processes", str(configuration)]
     held = descriptors_of(configuration)
@@ -42,7 +42,7 @@ def registry_of(rows: Iterable[str], jobs: JobsSettings) -> Registry:
 
 
 def available(configuration: Mapping[str, Any], registry: Registry, *, airflow: bool) -> dict[str, Any]:
-    """Return the configuration without processes that are wrong, or that need Airflow if there is none."""
+    """Return the configuration without invalid processes, and without those that need Airflow if there is none."""
     ids = {row.id for row in registry if airflow or not row.needs_airflow}
     resources = {
         name: resource
@@ -53,6 +53,6 @@ def available(configuration: Mapping[str, Any], registry: Registry, *, airflow: 
 
 
 def log_wrong(wrong: Mapping[str, str]) -> None:
-    """Name every process that is left out in the log."""
+    """Log every process that is left out."""
     for name, why in wrong.items():
         _log.error("the process %s is left out: %s", name, why)

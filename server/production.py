@@ -1,4 +1,4 @@
-"""`landcast check --production`: setups that work, but are not fit for production."""
+"""`landcast check --production`: settings that work, but are unfit for production."""
 
 import os
 import time
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 BACKUPS = Path("/var/lib/landcast-backup")
-"""Where deploy/landcast-backup.service keeps backups."""
+"""The folder of backups of deploy/landcast-backup.service."""
 _BACKUP_SECONDS = 2 * 86_400
 _FREE_SHARE = 0.1
 _SHORTEST = 12

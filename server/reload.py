@@ -1,8 +1,8 @@
 """Replace the configuration while serving, on SIGHUP or `landcast reload`.
 
 A separate process examines it. New server processes start with it on the same socket; once they accept connections, the
-old ones accept none, and end after their last. The worker executes new orders with it. A configuration that is wrong,
-or that no server process starts with, changes nothing.
+old ones accept none, and end after their last. The worker executes new orders with it. An invalid configuration,
+or one that no server process starts with, changes nothing.
 """
 
 import json

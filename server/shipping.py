@@ -1,7 +1,7 @@
-"""Ship the log to RabbitMQ in a thread of its own: no request waits, and no confirmed line is lost.
+"""Ship the log to RabbitMQ in a separate thread: no request waits, and no confirmed line is lost.
 
-Each line has the sender and a time that no other line of the sender has, by which `landcast logs consume` stores it
-once, however often it was published.
+Each line has the sender and a time that is unique for the sender, by which `landcast logs consume` stores it once,
+even if it is published several times.
 """
 
 import json
@@ -24,7 +24,7 @@ QUEUE = "landcast.log"
 """The durable queue of the log."""
 CONTENT_TYPE = "application/x-ndjson"
 LINES = 100_000
-"""The most lines that wait for the broker; later ones are dropped and counted."""
+"""Maximum number of lines that wait for the broker; further ones are dropped and counted."""
 _TOGETHER = 500
 """Lines of one message."""
 _MESSAGES = 20
@@ -42,8 +42,7 @@ def publisher(url: str) -> ConfirmingPublisher:
 class ShippingHandler(logging.Handler):
     """Sends the records of this process, and of each fork of it, to the broker of `publish`.
 
-    A record costs the caller a place in a queue; it is formatted in its own context, which has the request id, in the
-    thread that publishes.
+    The caller only queues a record; the publishing thread formats it in its own context, which has the request id.
     """
 
     def __init__(self, make_publish: Callable[[], Publish], *, service: str, lines: int = LINES) -> None:
@@ -52,13 +51,13 @@ class ShippingHandler(logging.Handler):
         self._service = service
         self._lines = lines
         self.lost = 0
-        """Number of lines that found no place."""
+        """Number of dropped lines."""
         self._told = 0
         self._begin()
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        """Begin as another sender, without lines and thread, which a fork does not have."""
+        """Begin as another sender, without lines and thread, as a fork has neither."""
         self._sender = f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid4().hex[:12]}"
         self._waiting: deque[tuple[Context, logging.LogRecord]] = deque()
         self._unconfirmed: list[AmqpMessage] = []
@@ -87,7 +86,7 @@ class ShippingHandler(logging.Handler):
 
     @override
     def close(self) -> None:
-        """Publish what waits, for at most two seconds."""
+        """Publish the waiting lines, for at most two seconds."""
         until = time.monotonic() + _FLUSH_SECONDS
         while self._thread is not None and not self.is_idle() and time.monotonic() < until:
             time.sleep(_IDLE)
@@ -109,7 +108,7 @@ class ShippingHandler(logging.Handler):
             self._unconfirmed = [each for each, done in zip(self._unconfirmed, taken, strict=True) if not done]
 
     def _next(self) -> list[AmqpMessage]:
-        """Take the next lines as messages. Only this thread takes, so a line is in one of both places."""
+        """Take the next lines as messages. Only this thread takes lines, so a line is either queued or in a message."""
         messages: list[AmqpMessage] = []
         while self._waiting and len(messages) < _MESSAGES:
             lines = [self._line(*self._waiting[number]) for number in range(min(_TOGETHER, len(self._waiting)))]
@@ -130,7 +129,7 @@ class ShippingHandler(logging.Handler):
         head = json.dumps({"sender": self._sender, "at": self._last, "service": self._service})
         try:
             line: str = context.run(self.format, record)
-        except Exception as error:  # noqa: BLE001 - the outermost handler: a record that cannot be written ends nothing
+        except Exception as error:  # noqa: BLE001 - the outermost handler: an unwritable record does not end the thread
             line = json.dumps(
                 {"level": "ERROR", "logger": record.name, "message": f"no record: {type(error).__name__}"}
             )
@@ -147,6 +146,4 @@ def ship(url: str, *, service: str, formatter: logging.Formatter) -> None:
     handler.setFormatter(formatter)
     root: Any = logging.getLogger()
     root.addHandler(handler)
-    logging.getLogger("pika").setLevel(
-        logging.CRITICAL
-    )  # of what goes wrong with the broker, it would log to the broker
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it would log errors of the broker to the broker

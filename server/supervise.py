@@ -266,22 +266,22 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 class Renewal(Protocol):
-    """What replaces children while the others run."""
+    """Replaces children while the others run."""
 
     def ask(self) -> None:
-        """Note that children are to be replaced; called by a signal."""
+        """Request the replacement of children; called by a signal handler."""
 
     def poll(self, now: float) -> None:
         """Do the next step."""
 
     def stop(self) -> list[Child]:
-        """Give up, and return the processes besides the children that are to be ended."""
+        """Stop, and return the processes besides the children that must be ended."""
 
 
 class _Signals:
-    """What signals ask of the supervisor: SIGTERM and SIGINT to stop, SIGHUP to renew.
+    """The requests of signals to the supervisor: SIGTERM and SIGINT stop it, SIGHUP renews.
 
-    Without a renewal, or where the terminal has gone that it was started on, SIGHUP asks to stop, too.
+    Without a renewal, or if its terminal has been closed, SIGHUP stops it too.
     """
 
     def __init__(self, renewal: Renewal | None) -> None:

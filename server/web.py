@@ -85,8 +85,8 @@ class Web(BaseApplication):
 class WatchedArbiter(Arbiter):
     """gunicorn's arbiter with a heartbeat, which starts the successor of a retiring process early.
 
-    On SIGWINCH its processes take no more connections, and it ends after their last one; SIGHUP does nothing, as it
-    could load nothing anew.
+    On SIGWINCH its processes take no more connections, and it ends after their last one; SIGHUP has no effect, as
+    it could not reload anything.
     """
 
     def __init__(self, app: Web) -> None:

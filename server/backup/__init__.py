@@ -1,1 +1,1 @@
-"""Backups: everything that counts in one file, and back."""
+"""Backups: the whole state in one file, and its restore."""

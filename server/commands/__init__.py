@@ -1,1 +1,1 @@
-"""The commands of the program `landcast`, one group a module."""
+"""The commands of the program `landcast`, one group in each module."""

@@ -28,8 +28,8 @@ def load(
 ) -> None:
     """Load FILE into the table of a collection in PostGIS; the former table is served until the new one is complete.
 
-    FILE is what GDAL reads: GeoPackage, Shapefile, GeoJSON, FlatGeobuf, FileGDB, GML. Geometries that are not valid are
-    mended; what could not be read is listed, and the exit status is 2 then.
+    FILE is what GDAL reads: GeoPackage, Shapefile, GeoJSON, FlatGeobuf, FileGDB, GML. Invalid geometries are repaired.
+    Geometries that cannot be read are listed, and then the exit status is 2.
     """
     from psycopg2 import Error
 

@@ -1,1 +1,1 @@
-"""Metrics for Prometheus: counters in shared memory, figures of the database and of what the server depends on."""
+"""Metrics for Prometheus: counters in shared memory, figures of the database and of dependencies."""

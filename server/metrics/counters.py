@@ -1,8 +1,7 @@
 """Counters of requests in memory that all processes share.
 
-A process counts in a slot of its own, which its successor continues: no counter falls when a process ends, and nothing
-is left of it. A slot is taken by a lock on one byte of the memory's file, which the kernel releases when the process
-ends, however it ends.
+Each process counts in its own slot, which its successor continues: no counter decreases when a process ends. A lock on
+a byte of the memory's file reserves the slot; the kernel releases it when the process ends for any reason.
 """
 
 import asyncio
@@ -26,13 +25,13 @@ from routes.middleware.edge import OTHER, Counted
 _log = logging.getLogger(__name__)
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-"""Upper bounds of the histogram of seconds; a last bucket has no bound."""
+"""Upper bounds of the histogram of seconds; the last bucket has no bound."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
 STATUSES = (
     *(200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412),
     *(413, 414, 415, 416, 421, 422, 428, 429, 431, 500, 501, 502, 503, 504, 0),
 )
-"""The counted statuses; 0 is any other, also of a request whose client left before an answer."""
+"""The counted statuses; 0 is any other, also for a request whose client disconnected before the answer."""
 ROUTES = 127
 """The most routes with counters of their own; requests of further ones count as `other`."""
 
@@ -46,14 +45,14 @@ _CELLS = _GAUGES + (ROUTES + 1) * _ROW
 _TEXT = 65_536
 _HEAD = struct.Struct("<II")
 _PAUSE = 0.25
-"""Seconds between two transfers of counted requests into shared memory: what a killed process loses."""
+"""Seconds between two transfers of counted requests to shared memory; a killed process loses those since."""
 
 _USED, _KEYS_FETCHED, _CONNECTIONS, _LOST_LINES, _HITS, _MISSES = range(_GAUGES)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTotals:
-    """What all processes have counted since the start of the server.
+    """The counters of all processes since the start of the server.
 
     `requests` is by route, method and status; `seconds` is by route: the count of each bucket, then the sum.
     """
@@ -67,11 +66,11 @@ class RequestTotals:
     lost_lines: int
     """Lines of the log that were dropped."""
     tiles: tuple[int, int] = (0, 0)
-    """Tiles that were in the cache, and those that were not."""
+    """Numbers of tiles found in the cache, and of those not found."""
 
 
 class SharedCounters:
-    """Memory for the counters of at most so many `processes` at once; make it before they are forked.
+    """Memory for the counters of this maximum of concurrent `processes`; create it before they are forked.
 
     Never close its descriptor in a process that counts: POSIX would release the lock on its slot.
     """
@@ -84,7 +83,7 @@ class SharedCounters:
         self._memory = mmap.mmap(self._descriptor, size)
 
     def take(self) -> "CounterSlot | None":
-        """Return a slot that no living process has, None if there is none."""
+        """Return a slot without a living process, or None."""
         for number in range(self._processes):
             with suppress(BlockingIOError):
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
@@ -94,11 +93,11 @@ class SharedCounters:
         return None
 
     def write_routes(self, routes: Iterable[str]) -> None:
-        """Name the routes by their number; every process of this program writes the same."""
+        """Write the names of the routes by number; every process of this program writes the same."""
         self._write(0, list(routes))
 
     def write_processes(self, on_airflow: Iterable[str], dags: Iterable[str]) -> None:
-        """Name the processes and DAGs that run on Airflow; the worker writes them."""
+        """Write the processes and DAGs that run on Airflow; the worker does this."""
         self._write(_TEXT, [sorted(on_airflow), sorted(dags)])
 
     def processes(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -115,7 +114,7 @@ class SharedCounters:
         _HEAD.pack_into(self._memory, begin, len(text), crc32(text))
 
     def _read(self, begin: int) -> list[list[str]] | list[str] | None:
-        """Return what was written, None if nothing was or it is being written."""
+        """Return the written value, None if there is none or it is being written."""
         length, check = _HEAD.unpack_from(self._memory, begin)
         text = self._memory[begin + _HEAD.size : begin + _HEAD.size + length]
         return json.loads(text) if length and crc32(text) == check else None
@@ -155,7 +154,7 @@ class CounterSlot:
         self._tiles_before = cells[_HITS], cells[_MISSES]
 
     def name_routes(self, routes: Iterable[str]) -> None:
-        """Give the routes numbers; those beyond the most count as `other`."""
+        """Assign numbers to the routes; those beyond the maximum count as `other`."""
         self._routes = {route: number for number, route in enumerate(routes, 1) if number <= ROUTES}
 
     def count(self, counted: Counted) -> None:
@@ -172,9 +171,9 @@ class CounterSlot:
     def note(
         self, *, keys_fetched: float | None, connections: int, lost_lines: int, tiles: tuple[int, int] = (0, 0)
     ) -> None:
-        """Note how this process is: the time of its last fetch of keys, its connections.
+        """Store the state of this process: the time of its last fetch of keys, its connections.
 
-        Then, so far, its lost lines, and the tiles that it found in the cache and did not.
+        Also the totals of lost lines, and of tiles found and not found in the cache.
         """
         cells = self._cells
         cells[_KEYS_FETCHED], cells[_CONNECTIONS] = keys_fetched or 0, connections
@@ -182,7 +181,7 @@ class CounterSlot:
         cells[_HITS], cells[_MISSES] = (before + now for before, now in zip(self._tiles_before, tiles, strict=True))
 
     def leave(self) -> None:
-        """Leave the slot to a successor; what was counted stays."""
+        """Release the slot for a successor; its counts remain."""
         self._cells[_KEYS_FETCHED], self._cells[_CONNECTIONS] = 0, 0
 
 

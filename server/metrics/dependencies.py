@@ -1,4 +1,4 @@
-"""What the server depends on, as it is now: disk, worker, Airflow, certificates."""
+"""The current state of dependencies: disk, worker, Airflow, certificates."""
 
 import logging
 import os
@@ -22,17 +22,17 @@ from orchestration.runners.airflow import AirflowAccess
 _log = logging.getLogger(__name__)
 
 INTERVAL = 5.0
-"""Seconds between two looks at a dependency."""
+"""Seconds between two checks of a dependency."""
 FRESH = 14.0
-"""Seconds after which what was found is no longer shown."""
+"""Seconds after which a result is no longer shown."""
 _HTTPS = 443
 _HANDSHAKE_SECONDS = 3.0
 FAILURES = (OSError, ValueError, OrchestrationError)
-"""What a look may fail with: the dependency counts as down."""
+"""Errors of a check that mean that the dependency is down."""
 
 
 class Look[Found]:
-    """Looks at a dependency again and again in a thread of its own, so that a slow one makes no other one old."""
+    """Checks a dependency periodically in its own thread, so that a slow one does not delay others."""
 
     def __init__(self, name: str, look: Callable[[], Found], *, interval: float = INTERVAL) -> None:
         self.name = name
@@ -41,14 +41,14 @@ class Look[Found]:
         self._found: Found | None = None
         self._at = 0.0
         self.seconds = 0.0
-        """How long the last look took."""
+        """Duration of the last check."""
 
     def now(self) -> Found | None:
-        """Return what was found last, None if that failed or is too old."""
+        """Return the last result, None if the check failed or is too old."""
         return self._found if time.monotonic() - self._at < FRESH else None
 
     def look(self) -> None:
-        """Look once."""
+        """Check once."""
         began = time.monotonic()
         try:
             self._found, self._at = self._look(), time.monotonic()
@@ -59,7 +59,7 @@ class Look[Found]:
         self.seconds = time.monotonic() - began
 
     def keep(self, stop: Event) -> None:
-        """Look until `stop` is set."""
+        """Check until `stop` is set."""
         while not stop.is_set():
             self.look()
             stop.wait(self._interval)
@@ -67,7 +67,7 @@ class Look[Found]:
 
 @contextmanager
 def looking(looks: "list[Look[object]]") -> Iterator[None]:
-    """Look at all of them in the background until the context ends."""
+    """Check all of them in the background until the context ends."""
     stop = Event()
     for each in looks:
         Thread(target=each.keep, args=(stop,), name=f"metrics of {each.name}", daemon=True).start()
@@ -107,7 +107,7 @@ class AirflowDags:
 
 
 def airflow_looker(access: AirflowAccess, wanted: Callable[[], frozenset[str]]) -> Callable[[], AirflowDags]:
-    """Return a function that asks Airflow; it raises WorkflowUnavailable or WorkflowRefused."""
+    """Return a function that queries Airflow; it raises WorkflowUnavailable or WorkflowRefused."""
     from orchestration.runners.airflow.client import Airflow  # noqa: PLC0415  large, and for Airflow only
 
     client = Airflow(access)
@@ -123,9 +123,9 @@ def airflow_looker(access: AirflowAccess, wanted: Callable[[], frozenset[str]]) 
 
 
 def certificate_end(url: str) -> float:
-    """Return the time at which the certificate of an https address expires, also of one that has. Raises OSError.
+    """Return the time at which the certificate of an https address expires or has expired. Raises OSError.
 
-    The certificate is not verified, so that a wrong one has a time, too; nothing is sent.
+    The certificate is not verified, so that an invalid one has a time too; no request is sent.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them, on an address of their own."""
+"""The metrics for Prometheus, on a separate address."""
 
 import logging
 import socket
@@ -42,7 +42,7 @@ _BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the metrics come from; `certificates` is by what they are of."""
+    """The sources of the metrics; `certificates` are by the name of their service."""
 
     counters: SharedCounters
     orders: Look[OrderFigures]
@@ -54,20 +54,20 @@ class Sources:
 
     @property
     def looks(self) -> list[Look[Any]]:
-        """All that is looked at in the background."""
+        """All sources that are checked in the background."""
         airflow = [] if self.airflow is None else [self.airflow]
         return [self.orders, self.machine, *airflow, *self.certificates.values()]
 
 
 class MetricsCollector(Collector):
-    """Makes the metrics of what was counted and found; it waits for nothing."""
+    """Makes the metrics from counters and the last results, without waiting."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
     @override
     def collect(self) -> Iterable[Metric]:
-        """Yield all metrics; those of a dependency that is down are left out."""
+        """Yield all metrics, except those of a dependency that is down."""
         sources = self._sources
         yield _gauge("landcast_build", "Version of the program.", [((sources.version, sources.commit), 1)], *_BUILD)
         up = [((each.name,), float(each.now() is not None)) for each in sources.looks]
@@ -164,7 +164,7 @@ def _running(counts: Iterable[int]) -> Iterator[int]:
 
 
 def metrics_app(sources: Sources) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application that answers `/metrics`, and nothing else."""
+    """Return the WSGI application, which answers only `/metrics`."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MetricsCollector(sources))
     inner = make_wsgi_app(registry)
@@ -184,7 +184,7 @@ class _Handler(WSGIRequestHandler):
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a scrape every few seconds says nothing."""
+        """Log nothing, as scrapes are frequent and uninteresting."""
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
@@ -204,7 +204,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
     @override
     def server_bind(self) -> None:
-        """Bind without asking for the name of the address, which may take long."""
+        """Bind without a reverse lookup of the address, which may take long."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -213,7 +213,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing of a client that leaves."""
+        """Log nothing about a client that disconnects."""
 
     def keep(self, beat: Callable[[], None]) -> None:
         """Serve until the process ends; call `beat` twice a second."""
@@ -223,7 +223,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
 
 def sources_of(settings: Settings, counters: SharedCounters) -> Sources:
-    """Return what the settings name."""
+    """Return the sources that the settings name."""
     state = settings.state.dir
     database = FiguresStore(database_of(settings), lazy=True)
     airflow = on_airflow(settings)

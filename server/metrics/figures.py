@@ -59,7 +59,7 @@ class FiguresStore(OrdersStore):
     """Counts the orders of the database. Raises StoreUnavailable."""
 
     def read(self) -> OrderFigures:
-        """Return the figures as they are now."""
+        """Return the current figures."""
         with self._reading() as connection:
             return self._figures(connection)
 
@@ -89,7 +89,7 @@ class FiguresStore(OrdersStore):
 
 
 def _named(orders: Iterable[tuple[str, int]]) -> Callable[[str], str]:
-    """Return a function that keeps the names of the most ordered processes and calls the rest `other`."""
+    """Return a function that returns the names of the most frequently ordered processes, and `other` for the rest."""
     totals = Counter[str]()
     for process, number in orders:
         totals[process] += number
@@ -112,5 +112,5 @@ def _largest[Key: Hashable](pairs: Iterable[tuple[Key, float]]) -> dict[Key, flo
 
 
 def _age(since: int | None, present: int) -> float:
-    """Return the seconds since a time in microseconds, 0 for none or one that is to come."""
+    """Return the seconds since a time in microseconds, 0 for none or a future time."""
     return 0.0 if since is None else max(0, present - since) / _SECOND

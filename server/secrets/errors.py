@@ -1,8 +1,8 @@
-"""The failures of Vault; whoever handles them loads nothing of its client."""
+"""The failures of Vault; handling them does not import its client."""
 
 
 class VaultError(Exception):
-    """Vault gives no secret, and asking again does not help."""
+    """Vault returns no secret, and another request would not help."""
 
 
 class VaultUnavailable(VaultError):
@@ -18,4 +18,4 @@ class VaultRefused(VaultError):
 
 
 class SecretMissing(VaultError):
-    """There is no such secret, or it lacks the key."""
+    """The secret does not exist, or lacks the key."""

@@ -1,4 +1,4 @@
-"""The settings of Vault, and what the settings of all concerns have in common."""
+"""The settings of Vault, and the common configuration of all settings classes."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""Where the values of settings come from: environment variables, files, systemd's credentials, Vault."""
+"""The sources of settings: environment variables, files, systemd's credentials, Vault."""
 
 import configparser
 import re
@@ -12,7 +12,7 @@ from orchestration.environment import is_airflows
 
 PREFIX = "LANDCAST_"
 DATABASE, ISSUER = "LANDCAST_DATABASE_URL", "LANDCAST_AUTH_ISSUER"
-"""The settings that can be made of a whole secret."""
+"""The settings that can be made from a whole secret."""
 _FILE = "_FILE"
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """systemd's variable for the folder of a unit's credentials (LoadCredential=, systemd.exec(5))."""
@@ -24,7 +24,7 @@ _NAMES = {"dbname": "database", "username": "user"}
 
 
 class WrongValue(ValueError):
-    """A value cannot be read or used; the message says why, without the value."""
+    """A value cannot be read or used; the message has the reason, but not the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Given:
 
 
 def gather(environment: Mapping[str, str], known: Iterable[str]) -> Given:
-    """Return the values of variables, their `…_FILE` and systemd's credentials, without asking Vault."""
+    """Return the values of variables, their `…_FILE` and systemd's credentials, without a request to Vault."""
     given, known = Given(), frozenset(known)
     folder = environment.get(_CREDENTIALS)
     given.problems.extend(_unknown(environment, folder, known))
@@ -111,7 +111,7 @@ def _of_ini(text: str, path: Path) -> str:
 
 
 def resolve(given: Given, read: Callable[[str], Mapping[str, Any]]) -> frozenset[str]:
-    """Replace references to Vault by their values; `read` is called once a path. Return the variables that failed.
+    """Replace references to Vault by their values; `read` is called once a path; return the variables that failed.
 
     A WrongValue is added to the problems; other errors of `read` are raised.
     """

@@ -1,6 +1,6 @@
 """Vault or OpenBao, by hvac: log in, read secrets, and borrow, renew and revoke credentials.
 
-A secret is a value and its expiry (`Secret`). Errors name the path that was asked for and never a value.
+A secret is a value and its expiry (`Secret`). Errors name the requested path and never a value.
 """
 
 import logging
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _FOREVER = 0
 """Vault's lifetime of a root token in seconds."""
 _STOP_SECONDS = 1.0
-"""Seconds that Vault has for an answer when this process stops."""
+"""Maximum seconds for Vault's answer when this process stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Secret:
         return self.expires is not None and self.left < self.seconds / 2
 
     def prolonged(self, seconds: float) -> "Secret":
-        """Return it with an expiry in so many seconds."""
+        """Return it with an expiry after so many seconds."""
         return replace(self, expires=boot_time() + seconds)
 
 
