@@ -15,7 +15,7 @@ from shapely.errors import GEOSException
 
 from products.errors import AreaTooLarge, InvalidArea
 from products.limits import MAX_ORDER_KM2, MAX_OUTLINE_DEGREES, MAX_VERTICES
-from products.outline import Move, Polygonal, densified, outline
+from products.outline import Move, Outline, Polygonal, densified, outline
 from products.repair import one_of, polygonal, valid
 
 _STEP = 0.002
@@ -95,7 +95,13 @@ def measure_area(value: object) -> Area:
     last = _last.get()
     if last is not None and last[0] is value:
         return last[1]
-    found = outline(value)
+    area = area_of(outline(value))
+    _last.set((value, area))
+    return area
+
+
+def area_of(found: Outline) -> Area:
+    """Return the area of polygons, checked, repaired and in longitude and latitude. Raises InvalidArea."""
     polygons = shapely.force_2d(found.polygons)
     _check_form(polygons)
     polygons = _without_repeats(polygons)
@@ -103,9 +109,7 @@ def measure_area(value: object) -> Area:
         polygons = to_degrees(polygons, found.crs, as_defined=found.as_defined)
     _check_bounds(polygons)
     _check_cost(polygons)
-    area = Area(*valid(polygons, together=found.together))
-    _last.set((value, area))
-    return area
+    return Area(*valid(polygons, together=found.together))
 
 
 def to_degrees(polygons: NDArray[Any], crs: CRS, *, as_defined: bool = False) -> NDArray[Any]:

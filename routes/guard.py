@@ -144,6 +144,31 @@ class OnCoverages:
 
 
 @dataclass(frozen=True, slots=True)
+class OnProcesses:
+    """An action on any process: whoever may do it to one of them is let in."""
+
+    action: Action
+
+    async def admit(self, request: Request) -> Verdict:
+        """Let in whom the policy lets at one of them, in the order of the configuration. Raises the refusal."""
+        identity, resources = current_identity.get(), resources_of(request)
+        verdict, access = Verdict(allowed=False, reason="this needs the right to order"), Access(self.action)
+        for name in resources.processes.processors:
+            found = resources.policy(identity, Access(self.action, name))
+            if found.allowed:
+                verdict, access = found, Access(self.action, name)
+                break
+        audit(identity, access, verdict)
+        return _let_in(request, identity, verdict)
+
+    def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
+        """Ask the policy of every process."""
+        del parameters
+        names = resources.processes.processors
+        return any(resources.policy(ANONYMOUS, Access(self.action, name)).allowed for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class OnJobs:
     """The list of jobs, of which everybody sees their own: it needs a caller who is known."""
 

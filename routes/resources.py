@@ -252,11 +252,12 @@ class Resources:
     `api` has only the resources that the caller may see; `configured` has all of them by id, `collections` the
     collections among them (also those of STAC), `processes` the loaded processes. `catalogue` has all products, `shown`
     those of the collections. `admission` accepts or refuses orders, `mailing` decides which of them get a mail. `wait`
-    is the most seconds that a synchronous execution waits. `searching` are the threads of searches over several
-    collections. With Airflow, `airflow_events` accepts its events, and `airflow_health` knows whether it works. The
-    messages to the `broker` are about `announced` resources only, which everybody may discover. The configuration's
-    texts are in `language`; if there are several, `languages` has the resources in each. `page_key` signs cursors. Map
-    tiles are served in `matrix_sets`, which are found by their ids, and kept in the `tile_cache`, if there is one.
+    is the most seconds that a synchronous execution waits, `largest_upload` the most bytes of a file with an area.
+    `searching` are the threads of searches over several collections. With Airflow, `airflow_events` accepts its
+    events, and `airflow_health` knows whether it works. The messages to the `broker` are about `announced` resources
+    only, which everybody may discover. The configuration's texts are in `language`; if there are several, `languages`
+    has the resources in each. `page_key` signs cursors. Map tiles are served in `matrix_sets`, which are found by
+    their ids, and kept in the `tile_cache`, if there is one.
     """
 
     api: API
@@ -275,6 +276,7 @@ class Resources:
     heavy: CapacityLimiter
     large: CapacityLimiter
     wait: float
+    largest_upload: int
     most_values: int
     downloads: Downloads
     prebuilt: PrebuiltProducts

@@ -45,7 +45,7 @@ from routes.openapi.secured import Definition, Definitions
 from routes.operations import airflow, health
 from routes.pages import assets
 from routes.pages.render import Pages
-from routes.processes import execution, jobs, processes, results
+from routes.processes import area, execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
 from routes.pygeoapi import asyncapi, edr, stac, stac_search, tiles
@@ -80,6 +80,7 @@ ROUTES: tuple[GuardedRoute, ...] = (
     *wmts.routes,
     *processes.routes,
     *execution.routes,
+    *area.routes,
     *jobs.routes,
     *orders.routes,
     *results.routes,
@@ -312,6 +313,7 @@ def _open_resources(served: _Served, database: connections.Database) -> Resource
         heavy=CapacityLimiter(max(2, (os.cpu_count() or 1) // settings.server.workers)),
         large=CapacityLimiter(1),
         wait=settings.jobs.wait,
+        largest_upload=settings.jobs.upload,
         most_values=settings.coverage.values,
         downloads=Downloads(settings.features.streamed, settings.features.filed),
         tile_cache=tile_cache(settings),

@@ -191,6 +191,9 @@ class JobsSettings(BaseSettings):
     plugin_memory: int = 4 * 1024**3
     """Bytes that a process of such a plugin may use, as 500M or 4G (at least 256M); with more its order fails."""
 
+    upload: int = Field(10_000_000, ge=1_000, le=1_000_000_000)
+    """Bytes of a file whose polygons are read (`POST /area`) at most, a tenth of an unpacked ZIP's; for more 413."""
+
     @field_validator("plugin_memory", mode="before")
     @classmethod
     def _in_bytes(cls, memory: str | int) -> int:

@@ -7,6 +7,7 @@ from pygeoapi.api import API
 
 from processes.base import Processor
 from processes.schemas import is_valid
+from routes.http.media_types import GEOJSON
 from routes.openapi.operation import (
     BYTES,
     HTML,
@@ -24,6 +25,7 @@ from routes.openapi.operation import (
     ref,
 )
 from routes.openapi.schema import as_openapi, described
+from routes.processes.area import UPLOADED
 from routes.processes.execution import formats_of
 from routes.processes.job_query import JOBS_PARAMETERS
 from routes.processes.results import EXPIRY, SIGNATURE
@@ -56,12 +58,51 @@ def process_paths(api: API, processors: Mapping[str, Processor]) -> Value:
             )
         }
     }
+    if listed_processes(api):
+        paths["/area"] = {"post": _AREA}
     for process_id in listed_processes(api):
         metadata = processors[process_id].metadata
         paths[f"/processes/{process_id}"] = {"get": _description(process_id, metadata)}
         execution = _execution(process_id, metadata, strict=processors[process_id].strict)
         paths[f"/processes/{process_id}/execution"] = {"post": execution}
     return paths
+
+
+_AREA: Value = operation(
+    "readArea",
+    "The polygons of a file, as the area of an order",
+    tag="processes",
+    description=(
+        "GeoJSON, GeoPackage, KML, KMZ, or a ZIP with one Shapefile, in any coordinate system that it names. "
+        "Needs the right to execute a process."
+    ),
+    responses={
+        "200": {
+            "description": "All polygons as one Feature; `notes` says what was left out or repaired.",
+            "content": {
+                GEOJSON: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["type", "properties", "geometry"],
+                        "properties": {
+                            "type": {"type": "string", "enum": ["Feature"]},
+                            "properties": {
+                                "type": "object",
+                                "properties": {
+                                    "km2": {"type": "number"},
+                                    "notes": {"type": "array", "items": {"type": "string"}},
+                                },
+                            },
+                            "geometry": {"type": "object"},
+                        },
+                    }
+                }
+            },
+        }
+    },
+    errors=(400, 403, 413, 415, 429, 503),
+    requestBody={"required": True, "content": {each: {"schema": BYTES} for each in UPLOADED}},
+)
 
 
 def _description(process_id: str, metadata: Mapping[str, Any]) -> Value:

@@ -88,6 +88,7 @@ def _form(request: Request, document: Mapping[str, Any], given: Mapping[str, Any
         "fields": fields_of(document["inputs"], given),
         "csrf": session.csrf if session else None,
         "estimated_by": estimated,
+        "largest_upload": resources.largest_upload,
         "shown": [each.id for each in resources.listed_collections() if each.kinds & {"coverage", "feature"}],
     }
 

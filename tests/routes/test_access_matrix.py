@@ -76,6 +76,7 @@ BODIES: Mapping[str, Any] = {
     "/processes/area-statistics/execution": {"inputs": {"park": "Ojcowski National Park"}},
     "/orders/{job_id}": {"status": "RUNNING"},
     "/stac-api/search": {"limit": 1},
+    "/area": {"type": "Polygon", "coordinates": [[[19, 50], [19.1, 50], [19.1, 50.1], [19, 50]]]},
     "/auth/keys": {"name": "matrix"},
     **{
         f"/collections/{name}/items": {"op": "isNull", "args": [{"property": "geometry"}]}

@@ -11,7 +11,7 @@ import { picking } from "./pick.js";
 const AS_MAP = { dataProjection: "EPSG:4326", featureProjection: "EPSG:3857" };
 const DIGITS = { ...AS_MAP, decimals: 7 };
 
-/** Return {tools, write, show, onChange}: its buttons, the area as GeoJSON, from text, and who is told of a new one. */
+/** Return {tools, write, show, replace, onChange}: its buttons, the area as GeoJSON, from text (`replace` can be undone), and who is told of a new one. */
 export function drawing(map, element) {
   const layer = featureLayer();
   const source = layer.getSource();
@@ -79,15 +79,20 @@ export function drawing(map, element) {
   });
   element.before(tools);
 
+  const show = (text) => {
+    const features = read(text);
+    source.clear();
+    source.addFeatures(features);
+    if (features.length) map.getView().fit(source.getExtent(), { padding: [40, 40, 40, 40], maxZoom: 16 });
+  };
   return {
     tools,
     onChange: (act) => told.push(act),
     write: () => write(source.getFeatures()),
-    show: (text) => {
-      const features = read(text);
-      source.clear();
-      source.addFeatures(features);
-      if (features.length) map.getView().fit(source.getExtent(), { padding: [40, 40, 40, 40], maxZoom: 16 });
+    show,
+    replace: (text) => {
+      keep();
+      show(text);
     },
   };
 }

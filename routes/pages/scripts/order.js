@@ -1,7 +1,9 @@
 // The form of an order: the map fills in the area, an estimate tells what it would be, and a refusal loses nothing.
 
 const PAUSE = 600;
-const LARGEST = 9e6;
+const AS_TEXT = /\.(wkt|txt)$/i;
+const FILES = ".geojson,.json,.gpkg,.kml,.kmz,.zip,.wkt,.txt";
+const UNREACHABLE = "The server cannot be reached. Nothing is lost: try again.";
 
 /** Join the form and the drawing; `data-estimate` of the form is the address that estimates. */
 export function orderForm(form, area) {
@@ -11,7 +13,15 @@ export function orderForm(form, area) {
     told.textContent = text;
     told.classList.toggle("broken", wrong);
   };
-  const estimate = later(() => showEstimate(form, field, tell));
+  let last = 0; // an answer to what was asked before something else is not shown
+  const asked = () => {
+    const mine = ++last;
+    return (text, wrong) => {
+      if (mine === last) tell(text, wrong);
+      return mine === last;
+    };
+  };
+  const estimate = later(() => showEstimate(form, field, asked()));
   area.onChange(() => {
     field.value = area.write();
     estimate();
@@ -25,11 +35,20 @@ export function orderForm(form, area) {
     }
   });
   form.addEventListener("change", estimate);
-  area.tools.append(upload(async (file) => {
-    if (file.size > LARGEST) return tell(`The file is larger than ${LARGEST / 1e6} MB.`, true);
-    field.value = await file.text();
-    return field.dispatchEvent(new Event("input"));
-  }));
+  const { label, note } = upload(async (file) => {
+    const said = asked();
+    note.textContent = "";
+    try {
+      const { text, notes } = await areaOf(file, form, said);
+      area.replace(text);
+      field.value = text;
+      note.textContent = notes.join(" ");
+      estimate();
+    } catch (error) {
+      asked()(error.message, true);
+    }
+  });
+  area.tools.append(label, note);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     send(form, tell);
@@ -42,12 +61,11 @@ async function showEstimate(form, field, tell) {
   chart.replaceChildren();
   if (!form.dataset.estimate || !field.value.trim()) return tell("");
   tell("Estimating …");
-  const answer = await post(form.dataset.estimate, form);
-  const told = await answer.json();
-  if (!answer.ok) return tell(told.detail, true);
+  const { ok, told } = await post(form.dataset.estimate, form);
+  if (!ok) return tell(told.detail, true);
   if (!told.accepted) return tell(told.reason, true);
-  chart.append(...bars(told.pixels ?? told.polygons));
-  return tell(inWords(told));
+  if (tell(inWords(told))) chart.replaceChildren(...bars(told.pixels ?? told.polygons));
+  return true;
 }
 
 const NUMBER = new Intl.NumberFormat(document.documentElement.lang || undefined);
@@ -77,22 +95,56 @@ function bars({ total, classes }) {
 
 async function send(form, tell) {
   tell("Sending the order …");
-  const answer = await post(form.action, form);
-  if (answer.ok) location.assign(answer.url);
-  else tell((await answer.json()).detail, true);
+  const { ok, told, url } = await post(form.action, form);
+  if (ok) location.assign(url);
+  else tell(told.detail, true);
+}
+
+// The polygons of a file as text; the server reads what is no text. Throws an Error that says what is wrong.
+async function areaOf(file, form, tell) {
+  const largest = Number(form.dataset.largest);
+  if (file.size > largest) throw new Error(`The file is larger than ${NUMBER.format(largest / 1e6)} MB.`);
+  if (AS_TEXT.test(file.name)) return { text: await file.text(), notes: [] };
+  tell("Reading the file …");
+  const { ok, told } = await ask(form.dataset.read, file, { "Content-Type": "application/octet-stream" });
+  if (!ok) throw new Error(told.detail);
+  return { text: JSON.stringify(told.geometry), notes: told.properties.notes };
 }
 
 function post(address, form) {
   const body = new URLSearchParams([...new FormData(form)].filter(([, value]) => typeof value === "string"));
-  return fetch(address, { method: "POST", body, headers: { Accept: "application/json" } });
+  return ask(address, body, {});
+}
+
+// {ok, url, told}: the answer's document; where there is none, `detail` is a sentence of ours.
+async function ask(address, body, headers) {
+  let answer;
+  try {
+    answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/json", ...headers } });
+  } catch {
+    return { ok: false, told: { detail: UNREACHABLE } };
+  }
+  const { ok, url, status } = answer;
+  if (ok && answer.headers.get("Content-Type")?.startsWith("text/html")) return { ok, url, told: {} };
+  try {
+    return { ok, url, told: await answer.json() };
+  } catch {
+    return { ok: false, url, told: { detail: `The server answered ${status}. Nothing is lost: try again.` } };
+  }
 }
 
 function upload(act) {
-  const input = Object.assign(document.createElement("input"), { type: "file", accept: ".geojson,.json,.wkt,.txt" });
-  input.addEventListener("change", () => input.files.length && act(input.files[0]));
-  const label = Object.assign(document.createElement("label"), { textContent: "or a file (GeoJSON, WKT): " });
+  const input = Object.assign(document.createElement("input"), { type: "file", accept: FILES });
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    if (file) await act(file);
+    input.value = ""; // so that the same file can be taken again
+  });
+  const label = Object.assign(document.createElement("label"), {
+    textContent: "or a file (GeoJSON, GeoPackage, KML, zipped Shapefile, WKT): ",
+  });
   label.append(input);
-  return label;
+  return { label, note: Object.assign(document.createElement("small"), { ariaLive: "polite" }) };
 }
 
 function later(act) {

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import pyogrio
 import pytest
 import rasterio
+import shapely
 from playwright.sync_api import Browser, Page, Position, expect
 from shapely import unary_union
 from shapely.geometry import shape
@@ -263,13 +266,24 @@ def test_the_map_is_saved_with_its_legend(page: Page, tmp_path: Path) -> None:
     assert len({tuple(map(int, pixel)) for pixel in pixels[:, 200:400].reshape(3, -1).T}) > 5
 
 
-def test_a_file_can_be_the_area(page: Page, tmp_path: Path) -> None:
-    ring = [[19.8, 50.2], [19.81, 50.2], [19.81, 50.21], [19.8, 50.2]]
-    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-    (tmp_path / "area.geojson").write_text(json.dumps(feature))
-    page.goto(ORDER)
-    page.set_input_files("input[type=file]", tmp_path / "area.geojson")
-    expect(page.get_by_role("status")).to_contain_text("km²")
+def test_a_file_can_be_the_area_and_a_broken_one_leaves_the_drawing(page: Page, tmp_path: Path) -> None:
+    box = shapely.box(5_019_000, 3_057_000, 5_021_000, 3_058_000)
+    pyogrio.raw.write(
+        tmp_path / "mine.gpkg", shapely.to_wkb([box]), [np.array([1])], ["n"], geometry_type="Polygon", crs="EPSG:3035"
+    )
+    (tmp_path / "broken.gpkg").write_bytes((tmp_path / "mine.gpkg").read_bytes()[:5_000])
+    page.goto(f"{ORDER}{AT_OJCOW}")
+    drawn(page)
+    status, area = page.get_by_role("status"), page.locator("[data-area]")
+    expect(status).to_contain_text("km²")
+    before = area.input_value()
+    page.set_input_files("input[type=file]", tmp_path / "broken.gpkg")
+    expect(status).to_contain_text("The file cannot be read: it is damaged")
+    assert area.input_value() == before
+    page.set_input_files("input[type=file]", tmp_path / "mine.gpkg")
+    expect(status).to_have_text(re.compile(r"^2(\.0\d*)? km²"))
+    page.get_by_role("button", name="Undo").click()
+    expect(area).to_have_value(before)
 
 
 def test_a_job_can_be_cancelled_on_its_page(page: Page) -> None:
