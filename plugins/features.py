@@ -7,7 +7,7 @@ from typing import IO, Any, ClassVar, Literal, Protocol, Self
 
 from plugins.crs import CRS84, Box, Crs
 from products.operation import Bounds
-from products.vector.mvt import BUFFER, EXTENT
+from products.vector.drawing import BUFFER, EXTENT
 from products.vector.query import Position, Selection
 from products.vector.times import TimeColumns
 
@@ -36,12 +36,16 @@ class ItemQuery:
 
 @dataclass(frozen=True, slots=True)
 class TileQuery:
-    """A vector tile: its box in a system, x before y, the name of its layer, and how many features it has at most."""
+    """A vector tile: its box in a system, x before y, the name of its layer, and how many features it has at most.
+
+    A feature that is not larger than the part `least` of the box's side is left out, but points are not.
+    """
 
     bounds: Bounds
     crs: Crs
     layer: str
     most: int
+    least: float = 1 / 512
 
     @property
     def around(self) -> Box:

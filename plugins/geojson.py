@@ -15,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from plugins.crs import Box, Crs
-from plugins.features import Feature
+from plugins.features import Feature, TileQuery
 from products.operation import period_of, transformer
 from products.vector.times import written
 
@@ -112,6 +112,14 @@ def _filled(geometry: dict[str, Any]) -> dict[str, Any] | None:
 def area_of(boxes: Sequence[Box], whole: Box) -> Any:
     """Return what the boxes cover of a whole, in the whole's system, their edges followed; empty for nothing."""
     return shapely.union_all([_part(box, whole) for box in boxes])
+
+
+def least_size(query: TileQuery, area: Any, native: Crs) -> float:
+    """Return the size that a feature has at least in a tile, in units of the system of the tile's area."""
+    west, _, east, _ = query.bounds
+    [moved] = transformed(np.array([area], dtype=object), native, query.crs)
+    ratio = area.area / moved.area if math.isfinite(moved.area) and moved.area > 0 else 0.0
+    return float((east - west) * query.least * math.sqrt(ratio))
 
 
 def _part(box: Box, whole: Box) -> Any:

@@ -27,6 +27,7 @@ from plugins.geojson import (
     ItemRow,
     area_of,
     geojson_texts,
+    least_size,
     plain,
     stored,
     text_of,
@@ -41,16 +42,24 @@ from products.vector.counting import count_cheaply
 from products.vector.cql import Filter, FilterError
 from products.vector.cql_sql import Sql, where
 from products.vector.cql_sqlite import GeoPackageDialect
+from products.vector.drawing import drawn
 from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
 from products.vector.layer import Layer
 from products.vector.meeting import extent_of, time_extent
-from products.vector.mvt import SMALLEST, drawn, encode
+from products.vector.mvt import Encoder
 from products.vector.query import Count, PageOfFeatures, Search, Selection, distinct, search
 from products.vector.times import TimeColumns
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
 """A query that takes longer is ended."""
+_SIZED = {"LINESTRING", "MULTILINESTRING", "CURVE", "MULTICURVE"} | {
+    "POLYGON",
+    "MULTIPOLYGON",
+    "SURFACE",
+    "MULTISURFACE",
+}
+"""Types of geometry without points: an envelope says whether one is seen."""
 
 
 class GeoPackageProvider(LayerProvider):
@@ -182,23 +191,27 @@ class GeoPackageProvider(LayerProvider):
             if area is None or area.is_empty:
                 return b""
             searched = search(reader, Selection(area=area), self._filters(reader, ()))
-            west, south, east, north = area.bounds
-            least = max(east - west, north - south) / SMALLEST
-            page = PageOfFeatures(searched, query.most, damaged=self._damaged)
-            return encode(query.layer, [each for batch in page for each in self._drawn(batch, query, least)])
+            least = least_size(query, area, self.native)
+            sized = reader.layer.geometry_type in _SIZED
+            tile = Encoder(query.layer, [each.name for each in self._known.shown])
+            for batch in searched.largest(query.most, least if sized else -1, self._damaged):
+                self._draw(tile, batch, query, least)
+            return tile.content()
 
-    def _drawn(self, batch: Batch, query: TileQuery, least: float) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
-        """Yield the features of a tile with their outlines in its units, without those that are too small to see."""
+    def _draw(self, tile: Encoder, batch: Batch, query: TileQuery, least: float) -> None:
+        """Add features to a tile, without those that are too small to see; points are not."""
         known = self._known
         west, south, east, north = shapely.bounds(batch.geometries).T
         seen = (np.fmax(east - west, north - south) > least) | (shapely.get_dimensions(batch.geometries) == 0)
         places = np.flatnonzero(seen)
         with _as_provider_error():
             moved = transformed(shapely.force_2d(batch.geometries[places]), known.native, query.crs)
-        for place, outline in zip(places.tolist(), drawn(moved, query.bounds), strict=True):
-            row = batch.rows[place]
-            id_ = batch.keys[place] if known.id_place is None else row[known.id_place]
-            yield id_, outline, {each.name: each.value(row[each.place]) for each in known.shown}
+        rows = [batch.rows[place] for place in places.tolist()]
+        keys = [batch.keys[place] for place in places.tolist()]
+        ids = keys if known.id_place is None else [row[known.id_place] for row in rows]
+        tile.add(
+            drawn(moved, query.bounds), ids, [[each.value(row[each.place]) for row in rows] for each in known.shown]
+        )
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
         """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.

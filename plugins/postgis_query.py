@@ -11,6 +11,7 @@ import shapely
 
 from plugins.crs import Crs
 from plugins.features import TileQuery
+from plugins.geojson import least_size
 from plugins.postgis_columns import (
     NEVER,
     TEXTS,
@@ -25,7 +26,7 @@ from plugins.postgis_columns import (
     moment,
 )
 from plugins.refusals import invalid
-from products.vector.mvt import BUFFER, EXTENT, SMALLEST
+from products.vector.drawing import BUFFER, EXTENT
 from products.vector.query import Position, Selection, SortKey, Times
 from products.vector.times import TimeColumns
 from sql.tables import FeatureTable, TableColumn, quoted
@@ -134,7 +135,7 @@ class TableQuery:
         named = [f'st_asmvtgeom({moved}, {box}) as "{_OUTLINE}"']
         named += [f'{quoted(self.table.key.name)} as "{_NUMBER}"'] if self.table.key.type in WHOLE else []
         named += [f"{json_value(each)} as {quoted(each.name)}" for each in shown]
-        where, given = both([self._about(area), self._larger(area), *filters])
+        where, given = both([self._about(area), self._larger(least_size(asked, area, self.native)), *filters])
         source = f"select {', '.join(named)} from {self.table.quoted} item where {where} limit %s"
         numbered = f", '{_NUMBER}'" if self.table.key.type in WHOLE else ""
         tile = f"st_asmvt({_ROWS}, %s, {EXTENT}, '{_OUTLINE}'{numbered})"
@@ -146,11 +147,9 @@ class TableQuery:
         is_geography = self.table.geometry.type == "geography"
         return self.meeting(area, unplaced=False) if is_geography else self._near(area)
 
-    def _larger(self, area: Any) -> Sql:
+    def _larger(self, least: float) -> Sql:
         if self.table.shape in _POINTS:
             return _ALWAYS
-        west, south, east, north = area.bounds
-        least = max(east - west, north - south) / SMALLEST
         name = self.geometry()
         wide = f"greatest(st_xmax({name}) - st_xmin({name}), st_ymax({name}) - st_ymin({name})) > %s"
         return (wide if self.table.shape in _OF_RINGS else f"({wide} or st_dimension({name}) = 0)"), (least,)

@@ -75,6 +75,22 @@ def keys_meeting(reader: Reader, area: Any, *, unplaced: bool) -> Sequence[Any]:
     return found + _that_meet(reader, area, keys, envelopes)
 
 
+def largest_meeting(reader: Reader, area: Any, least: float) -> list[Any]:
+    """Return the keys of the features whose envelopes meet the area and are larger than `least`, the largest first.
+
+    Raises RequestTooLarge.
+    """
+    if area.is_empty:
+        return []
+    keys, envelopes = _envelopes(reader, area, _complete(reader), least)
+    sizes = np.fmax(envelopes[:, 2] - envelopes[:, 0], envelopes[:, 3] - envelopes[:, 1])
+    shapely.prepare(area)
+    there = (sizes > least) & shapely.intersects(area, shapely.box(*envelopes.T))
+    order = np.argsort(-sizes[there], kind="stable")
+    found: list[Any] = keys[there][order].tolist()
+    return found
+
+
 def chunks_meeting(
     reader: Reader, area: Any, *, unplaced: bool, beyond: Any = None, backwards: bool = False, size: int
 ) -> Iterator[list[Any]]:
@@ -141,14 +157,15 @@ def _that_meet(reader: Reader, area: Any, keys: NDArray[Any], envelopes: NDArray
     return found
 
 
-def _envelopes(reader: Reader, area: Any, outside: "_Outside") -> tuple[NDArray[Any], NDArray[Any]]:
+def _envelopes(reader: Reader, area: Any, outside: "_Outside", least: float = -1) -> tuple[NDArray[Any], NDArray[Any]]:
     meeting: list[tuple[Any, ...]] = []
     if reader.layer.indexed:
         query = (
             f"SELECT id, minx, miny, maxx, maxy FROM {quote(reader.layer.index)}"
-            f" WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ? LIMIT {_MAX_CANDIDATES + 1}"
+            f" WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ? AND (maxx - minx > ? OR maxy - miny > ?)"
+            f" LIMIT {_MAX_CANDIDATES + 1}"
         )
-        meeting = reader.rows(query, corners(area.bounds))
+        meeting = reader.rows(query, (*corners(area.bounds), least, least))
     if len(meeting) > _MAX_CANDIDATES:
         raise RequestTooLarge(f"the area meets more than {_MAX_CANDIDATES:,} features; ask for a smaller one")
     table = np.array(meeting, dtype=np.float64).reshape(-1, 5)

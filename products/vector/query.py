@@ -5,7 +5,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from itertools import batched, islice
 from typing import Any, NamedTuple
 
 from products.vector.blob import decode, geometries_of
@@ -13,7 +13,7 @@ from products.vector.cql import Filter
 from products.vector.cql_sql import Sql
 from products.vector.geopackage import Batch, Reader, Row
 from products.vector.layer import quote
-from products.vector.meeting import chunks_meeting, keys_as_json, keys_meeting
+from products.vector.meeting import chunks_meeting, keys_as_json, keys_meeting, largest_meeting
 from products.vector.times import TimeColumns, add_functions, condition
 
 _MAX_BYTES = 32_000_000
@@ -21,6 +21,9 @@ _MAX_BYTES = 32_000_000
 _PIECE = 500
 _PIECE_BYTES = 250_000
 """Features, or bytes of geometry, of a piece of a page."""
+_DRAWN_BYTES = 2_000_000
+"""Bytes of geometry that are drawn together."""
+_FETCHED_BY_KEY = 2_000
 _FETCHED = 16
 """Rows that are fetched at a time: each may have a large geometry."""
 _UNREADABLE = "\ufffd"
@@ -143,6 +146,43 @@ class Search:
     def rows_of(self, keys: Sequence[Any]) -> Iterator[Row]:
         """Yield the rows with these keys in their order."""
         return self._in_order(_in(self.reader, keys))
+
+    def largest(self, most: int, least: float, damaged: Callable[[Any, str], None]) -> Iterator[Batch]:
+        """Yield at most `most` features whose envelopes meet the area and are larger than `least`, the largest first.
+
+        There are fewer where they are very large. `damaged` is told of a geometry that cannot be read.
+        """
+        rows: list[Row] = []
+        size = total = 0
+        for row in self._of(self._largest_keys(most, least)):
+            total += _size(row)
+            if total > max(_MAX_BYTES, _size(row)):
+                break
+            rows.append(row)
+            size += _size(row)
+            if size > _DRAWN_BYTES:
+                yield _batch(rows, damaged)
+                rows, size = [], 0
+        if rows:
+            yield _batch(rows, damaged)
+
+    def _largest_keys(self, most: int, least: float) -> list[Any]:
+        keys = largest_meeting(self.reader, self.selection.area, least)
+        if len(keys) > most and self.conditions != "TRUE":
+            quoted = self.reader.layer.quoted
+            where, values = _in(self.reader, keys)
+            query = f"SELECT {quoted.key} FROM {quoted.table} WHERE {where} AND {self.conditions}"
+            selected = {row[0] for row in self.reader.rows(query, (*values, *self.values))}
+            keys = [key for key in keys if key in selected]
+        return keys[:most]
+
+    def _of(self, keys: Sequence[Any]) -> Iterator[Row]:
+        """Yield those of the rows with these keys that meet the conditions."""
+        quoted = self.reader.layer.quoted
+        for some in batched(keys, _FETCHED_BY_KEY):
+            where, values = _in(self.reader, some)
+            query = f"SELECT {quoted.columns} FROM {quoted.table} WHERE {where} AND {self.conditions}"
+            yield from self._each(query, (*values, *self.values))
 
     def _in_order(self, where: Sql) -> Iterator[Row]:
         quoted = self.reader.layer.quoted

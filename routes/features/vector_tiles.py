@@ -12,6 +12,7 @@ from auth.access import Action, current_verdict
 from plugins.crs import crs_of
 from plugins.features import FeatureProvider, TileQuery
 from products.tiling import TileMatrixSet
+from products.vector.drawing import EXTENT
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.preconditions import Validators, check_preconditions
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
@@ -29,9 +30,14 @@ _MERCATOR = 3857
 _FINEST = 16
 _CACHED = "public, max-age=300"
 _MADE_BY = version("landcast")
+_DETAILED = 550_000
+"""The scale, that of zoom 10 of the Web Mercator, from which on all is drawn that has a size in units of a tile."""
+_LEAST = 1 / 512
+"""The part of a tile's side below which a feature is left out at smaller scales."""
 _LIMITS = (
-    f"A tile has at most {MOST_FEATURES:,} features; what is smaller than one 512th of its side is left out, "
-    "points are not. Coordinates are rounded to one 4,096th of its side."
+    f"A tile has at most {MOST_FEATURES:,} features, the largest of a GeoPackage. Lines and polygons smaller than one "
+    f"512th of its side are left out, from the scale 1:{_DETAILED:,} on those smaller than one 4,096th. Coordinates "
+    "are rounded to one 4,096th of its side."
 )
 
 
@@ -76,7 +82,9 @@ def get_tile(request: Request) -> Response:
     headers = {"Vary": "Accept", "Cache-Control": _CACHED, "ETag": validators.etag}
     if (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
         return Response(status_code=status, headers=headers)
-    content = provider.tile(TileQuery(place.bounds, crs_of(int(place.tiles.crs)), collection.id, MOST_FEATURES))
+    least = 1 / EXTENT if place.matrix.scale_denominator <= _DETAILED else _LEAST
+    crs = crs_of(int(place.tiles.crs))
+    content = provider.tile(TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least))
     if not content:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
     return Response(content, headers=headers, media_type=VECTOR_FORMS[form])
