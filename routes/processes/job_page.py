@@ -3,10 +3,13 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pprint import pformat
 from typing import Any
+
+import shapely
 
 from orchestration.job import ADDED, UNFINISHED, Job, JobEvent, Order, Status, instant, is_test
 from processes.messages import shown
@@ -14,7 +17,8 @@ from products.area import Area, measure_area
 from products.catalogue import Catalogue
 from products.errors import InvalidArea, UnknownProduct
 from products.nations import find_nation
-from products.nations.outline import nation_at
+from products.nations.outline import nation_at, outline_of
+from products.outline import Polygonal
 from routes.resources import Resources
 
 _STATES: Mapping[Status, str] = {
@@ -26,6 +30,8 @@ _STATES: Mapping[Status, str] = {
 }
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _LONGEST = 80
+_MOST_VERTICES = 2_000
+"""Of an outline on a page."""
 _LONGEST_COMMAND = 4_000
 """Characters of an order in a command; a longer one is asked for at its address."""
 
@@ -86,6 +92,45 @@ def name_of(order: Order, resources: Resources, seen: Catalogue) -> str:
     first = f"{product}, {kind.lower()}" if product and isinstance(kind, str) else title
     name = f"{first}: {place}" if place else first
     return f"Test: {name}" if is_test(order) else name
+
+
+def map_of(order: Order, resources: Resources, seen: Catalogue) -> Mapping[str, Any]:
+    """Return what a page shows of the order on a map: its outline as GeoJSON, simplified, and the product's collection.
+
+    It is empty where the order is of no area, or of one that cannot be read.
+    """
+    area = _area(order.inputs)
+    if area is None:
+        return {}
+    series, year = order.inputs.get("series"), order.inputs.get("year")
+    collections: Sequence[str] = ()
+    if isinstance(series, str) and isinstance(year, int):
+        with suppress(UnknownProduct):
+            collections = seen.find(series, year).collections[:1]
+    listed = {each.id for each in resources.listed_collections()}
+    outline = json.loads(shapely.to_geojson(_simple(area.geometry)))
+    return {"outline": outline, "collections": [each for each in collections if each in listed]}
+
+
+def _area(inputs: Mapping[str, Any]) -> Area | None:
+    nation = find_nation(inputs["nation"]) if isinstance(inputs.get("nation"), str) else None
+    if nation:
+        return outline_of(nation)
+    try:
+        return measure_area(inputs["aoi"]) if "aoi" in inputs else None
+    except InvalidArea:
+        return None
+
+
+def _simple(geometry: Polygonal) -> shapely.Geometry:
+    """Return an outline of at most _MOST_VERTICES: a thousandth of its extent is not seen, small parts may go."""
+    west, south, east, north = geometry.bounds
+    step = max(east - west, north - south) / 1_000
+    while shapely.get_num_coordinates(geometry) > _MOST_VERTICES:
+        simple = shapely.simplify(geometry, step, preserve_topology=False)
+        geometry = geometry.envelope if simple.is_empty else simple
+        step *= 2
+    return geometry
 
 
 def _product(inputs: Mapping[str, Any], seen: Catalogue) -> str | None:

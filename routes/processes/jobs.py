@@ -25,6 +25,7 @@ from routes.processes.job_page import (
     execution_of_order,
     history_of,
     inputs_in_words,
+    map_of,
     summary_of,
 )
 from routes.processes.job_query import cursor_of, read_job_query
@@ -180,6 +181,7 @@ def _in_words(request: Request, found: Job) -> Mapping[str, Any]:
             for output in found.manifest
             if output.file and not found.expired
         ],
+        "map": map_of(found.order, resources, seen),
         "history": history_of(found, resources.store.history(found.id)),
     }
 

@@ -1,4 +1,5 @@
 // A map of collections, or of the features at one address.
+import GeoJSON from "ol/format/GeoJSON.js";
 import Map from "ol/Map.js";
 import View from "ol/View.js";
 import FullScreen from "ol/control/FullScreen.js";
@@ -74,12 +75,23 @@ async function showCollections(map, element, goes) {
   shown.sort((one, other) => one.order - other.order).forEach(({ layer }) => map.addLayer(layer));
   map.set("shown", shown);
   legend(element, map, shown);
+  if (element.dataset.outline) return showOutline(map, element.dataset.outline, goes);
   if (!goes && !element.dataset.bbox) {
     const tiled = shown.filter(({ order }) => order === 1).map(({ id }) => id);
     const found = documents.filter((each) => each && (!tiled.length || tiled.includes(each.id)));
     const boxes = found.map((each) => each.extent?.spatial?.bbox[0]).filter(Boolean);
     if (boxes.length) showBox(map, around(boxes));
   }
+  return undefined;
+}
+
+// The outline of an order, in GeoJSON, over the layers.
+function showOutline(map, text, goes) {
+  const layer = featureLayer();
+  layer.setZIndex(10);
+  layer.getSource().addFeatures(new GeoJSON().readFeatures(JSON.parse(text), { featureProjection: "EPSG:3857" }));
+  map.addLayer(layer);
+  if (!goes) map.getView().fit(layer.getSource().getExtent(), { padding: [30, 30, 30, 30], maxZoom: 16 });
 }
 
 async function documentOf(server, id) {

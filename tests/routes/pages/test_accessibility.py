@@ -28,6 +28,7 @@ PAGES = [
     "/jobs/{done}/order?f=html",
     "/jobs/{done}/results?f=html",
     "/jobs/{waiting}?f=html",
+    "/jobs/{mapped}?f=html",
     "/openapi?f=html",
     "/openapi/try",
     "/conformance?f=html",
@@ -51,10 +52,12 @@ def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def jobs(served: Served) -> dict[str, str]:
-    """Return the ids of a finished and an unfinished job."""
+    """Return the ids of a finished and an unfinished job, and of one with a map."""
     done = served.post("/processes/echo/execution", {"inputs": {"stringInput": "x"}}, Prefer="respond-async")
     waiting = served.post("/processes/echo/execution", {"inputs": {"pause": 60}}, Prefer="respond-async")
-    return {"done": str(done["jobID"]), "waiting": str(waiting["jobID"])}
+    product = {"product": "Raster", "aoi": {"bbox": [19.8, 50.2, 19.82, 50.22]}}
+    mapped = served.post("/processes/extract-product/execution", {"inputs": product}, Prefer="respond-async")
+    return {name: str(job["jobID"]) for name, job in (("done", done), ("waiting", waiting), ("mapped", mapped))}
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,11 @@ AT_OJCOW = "#12/50.21/19.82"
 SECONDS = 60_000
 _EXPECTED = re.compile("status of 400|willReadFrequently")
 """Messages of the browser on what these tests do: a refused area, a look at the pixels."""
+_HAS_COLOUR = """(wanted) => [...document.querySelectorAll('.land-map canvas')].some((canvas) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) if (wanted.every((value, i) => data[at + i] === value)) return true;
+    return false;
+})"""
 expect.set_options(timeout=SECONDS)
 
 
@@ -115,6 +120,9 @@ def test_an_area_is_drawn_estimated_ordered_and_delivered(page: Page) -> None:
     page.wait_for_url("**/jobs/*")
     page.wait_for_selector("text=Ready to download")
     assert re.search(r"\d{4}", page.locator("time").first.inner_text())
+    page.wait_for_function(_HAS_COLOUR, arg=[11, 61, 145])  # of the outline
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page).to_have_url(re.compile(r"#1[2-9]\.\d+/50\.2\d+/19\.[78]\d+$"))
     with page.expect_download() as download:
         page.click("text=.zip")
     names = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())).namelist()

@@ -1,12 +1,16 @@
 """My orders: recognizable names, statuses in words, filters, repetition, and dismissal of several orders."""
 
+import json
 import re
 import subprocess
 import sys
+from html import unescape
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import shapely
 
 from orchestration.job import JobQuery, Order, Output
 from orchestration.store.jobs import StoredJobs
@@ -264,3 +268,37 @@ def test_dismissing_needs_ownership_and_the_token_of_the_page(browser: Browser) 
 def test_a_hidden_product_has_no_title(bureau: Bureau) -> None:
     order = Order("national-product", {"product": "Raster", "series": "clcplus", "year": 2023, "nation": "Poland"}, "x")
     assert name_of(order, bureau.resources, Catalogue(())) == "clcplus 2023, raster: Poland"
+
+
+def outline_on(page: str) -> tuple[shapely.Geometry, list[str]]:
+    """Return the outline on the map of a page, and the collections below it."""
+    element = re.search(r'<div class="land-map"[^>]*>', page)
+    assert element
+    of = {name: unescape(value) for name, value in re.findall(r'data-(\w+)="([^"]*)"', element[0])}
+    return shapely.from_geojson(of["outline"]), json.loads(of["collections"])
+
+
+def test_the_page_of_a_job_has_its_outline_on_the_map_of_its_product(bureau: Bureau) -> None:
+    product = {"product": "Raster", "series": "clcplus", "year": 2023}
+    triangle = ordered(bureau, "extract-product", {**product, "aoi": "POLYGON((19 50, 20 50, 20 51, 19 50))"})
+    outline, collections = outline_on(bureau.client.get(f"/jobs/{triangle}", headers=PAGE).text)
+    assert outline.equals(shapely.Polygon([(19, 50), (20, 50), (20, 51)]))
+    assert collections == ["clcplus-raster"]
+    nation = ordered(bureau, "national-product", {**product, "year": 1850, "nation": "Malta"})
+    outline, collections = outline_on(bureau.client.get(f"/jobs/{nation}", headers=PAGE).text)
+    assert outline.contains(shapely.Point(14.44, 35.89))
+    assert collections == []
+    for inputs in ({}, {"aoi": "no area"}, {"nation": "Atlantis"}):
+        page = bureau.client.get(f"/jobs/{ordered(bureau, 'extract-product', inputs)}", headers=PAGE)
+        assert page.status_code == 200
+        assert "land-map" not in page.text
+
+
+def test_an_outline_on_a_page_is_short(bureau: Bureau) -> None:
+    angles = np.linspace(0, 2 * np.pi, 60_000, endpoint=False)
+    rough = 1 + 0.002 * np.random.default_rng(1).random(60_000)
+    star = shapely.Polygon(np.column_stack([19 + rough * np.cos(angles), 50 + rough * np.sin(angles)]))
+    job = ordered(bureau, "extract-product", {"aoi": json.loads(shapely.to_geojson(star))})
+    outline, _ = outline_on(bureau.client.get(f"/jobs/{job}", headers=PAGE).text)
+    assert 50 < shapely.get_num_coordinates(outline) <= 2_000
+    assert outline.symmetric_difference(star).area < 0.01 * star.area
