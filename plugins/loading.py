@@ -34,7 +34,7 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
     needed = _BASES[kind]
     if not any(_is_base(each, needed) for each in bases):
         a_base = f"a base class in {needed.rstrip('.')}" if needed.endswith(".") else needed
-        raise WrongPlugin(f"{name}: is no subclass of {a_base}")
+        raise WrongPlugin(f"{name}: is not a subclass of {a_base}")
     return found  # type: ignore[no-any-return]  # a class, as it has bases
 
 

@@ -169,7 +169,7 @@ def _earlier(year: int, product: Product, catalogue: Catalogue) -> Product:
     others = {each.year: each for each in catalogue.products if each.series == product.series}
     there = ", ".join(str(other) for other in catalogue.years(product.series) if other < product.year)
     if year >= product.year or year not in others:
-        problem = f"{shown(year)} is no year of {product.series} before {product.year}; allowed: {there or 'none'}"
+        problem = f"{shown(year)} is not a year of {product.series} before {product.year}; allowed: {there or 'none'}"
         raise InvalidInput("since", f"input 'since': {problem}")
     if not same_grid(others[year].raster, product.raster):
         problem = f"the pixels of {year} are not those of {product.year}; allowed: a year on the same grid"

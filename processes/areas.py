@@ -95,5 +95,5 @@ def nation_of(value: str, name: str = "nation") -> Nation:
     nation = find_nation(value)
     if nation is None:
         names = ", ".join(each.title for each in NATIONS)
-        raise InvalidInput(name, f"input '{name}': {shown(value)} is no nation; allowed: {names}")
+        raise InvalidInput(name, f"input '{name}': {shown(value)} is not a nation; allowed: {names}")
     return nation

@@ -75,7 +75,7 @@ def _nation(name: str) -> Place:
     nation = find_nation(name)
     if nation is None:
         there = ", ".join(nation.title for nation in NATIONS)
-        raise UnknownPlace(f"{name[:80]!r} is no nation; allowed: {there}")
+        raise UnknownPlace(f"{name[:80]!r} is not a nation; allowed: {there}")
     return Place(nation.id, nation.title, outline_of(nation))
 
 

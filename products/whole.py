@@ -109,7 +109,7 @@ def cached_by_file[*Ts, T](
 def _refuse_pipes(path: Path) -> None:
     """Raise BrokenSource if the path exists and is no file: opening a pipe blocks until somebody writes to it."""
     if path.exists() and not path.is_file():
-        raise BrokenSource(f"{path.name} is no file")
+        raise BrokenSource(f"{path.name} is not a file")
 
 
 Version = tuple[tuple[int, ...], ...]

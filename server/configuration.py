@@ -192,7 +192,7 @@ def _wrong_crs(value: Any) -> str:
     except CRSError:
         known = False
     example = "http://www.opengis.net/def/crs/EPSG/0/3035"
-    return "" if known else f"{_shown(value)} is no system that PROJ knows, written as {example}"
+    return "" if known else f"{_shown(value)} is not a CRS that PROJ knows, written as {example}"
 
 
 _SYSTEM = re.compile(r"https?://www\.opengis\.net/def/crs/([A-Za-z]+)/[^/]+/([A-Za-z0-9]+)")
@@ -202,7 +202,7 @@ def _wrong_language(value: Any) -> str:
     try:
         str2locale(value)
     except (LocaleError, ValueError, TypeError):
-        return f"{_shown(value)} is no language, such as en-GB" if isinstance(value, str) and value else ""
+        return f"{_shown(value)} is not a language, such as en-GB" if isinstance(value, str) and value else ""
     return ""
 
 
@@ -225,7 +225,7 @@ def _wrong_address(value: Any, schemes: Sequence[str]) -> str:
         well = parts is None or (parts.scheme in schemes and parts.hostname and parts.port != 0)
     except ValueError:
         well = False
-    return "" if well else f"is no address that begins with {', '.join(f'{each}://' for each in schemes)}"
+    return "" if well else f"is not an address that begins with {', '.join(f'{each}://' for each in schemes)}"
 
 
 _FORMATS: Mapping[str, Callable[[Any], str]] = {

@@ -128,7 +128,7 @@ def srid_of(source: FeatureFile, given: int | None) -> int:
     with suppress(CRSError):
         if (code := CRS.from_user_input(source.crs).to_epsg()) is not None:
             return code
-    raise BrokenSource(f"{source.path.name}: its system is none of the EPSG: transform it, or name one with --epsg")
+    raise BrokenSource(f"{source.path.name}: its CRS has no EPSG code: transform it, or name a code with --epsg")
 
 
 def load(
@@ -266,7 +266,7 @@ def _written(array: Any, loaded: LoadReport, name: str) -> Any:
     try:
         array.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise BrokenSource(f"column {name} has texts that are no UTF-8") from error
+        raise BrokenSource(f"column {name} has texts that are not UTF-8") from error
     if nul := _count(array):
         loaded.changed_texts += nul
         options = pc.ReplaceSubstringOptions(_NUL, _REPLACED)
@@ -296,7 +296,7 @@ def _outlines(array: Any, fids: Any, work: "_Work") -> Any:
     )
     numbers_of_all, owners = shapely.get_coordinates(geometries, include_z=False, return_index=True)
     endless = np.unique(owners[~np.isfinite(numbers_of_all).all(axis=1)])
-    reasons |= dict.fromkeys(endless.tolist(), "a coordinate is no number")
+    reasons |= dict.fromkeys(endless.tolist(), "a coordinate is not a number")
     geometries[endless] = None
     _mend(geometries, numbers, reasons, loaded)
     geometries[shapely.is_empty(geometries)] = None

@@ -77,7 +77,7 @@ def _of_keys(settings: Settings) -> Iterator[str]:
     }
     for name, key in keys.items():
         if key is not None and len(set(key.get_secret_value())) < _LEAST_SIGNS:
-            yield f"{name}: is no random text: it has fewer than {_LEAST_SIGNS} different characters"
+            yield f"{name}: is not random: it has fewer than {_LEAST_SIGNS} different characters"
 
 
 def _of_disk(settings: Settings, backups: Path) -> Iterator[str]:

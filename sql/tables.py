@@ -205,7 +205,7 @@ def _geometry_of(table: str, columns: Sequence[TableColumn], hidden: Iterable[st
     if given is not None:
         column = _named(table, columns, hidden, given)
         if not column.spatial:
-            raise TableChanged(f"column {given!r} of {table} is {column.declared}, which is no geometry")
+            raise TableChanged(f"column {given!r} of {table} is {column.declared}, which is not a geometry")
         return column
     spatial = sorted((each for each in columns if each.spatial), key=lambda each: each.name == LONGITUDE_LATITUDE)
     if not spatial:

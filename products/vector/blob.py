@@ -131,7 +131,7 @@ def _body(blob: Any) -> bytes | str | None:
     if blob is None:
         return None
     if not isinstance(blob, bytes) or len(blob) <= _FIXED_BYTES or blob[:2] != b"GP":
-        return "it is no geometry of a GeoPackage"
+        return "it is not a geometry of a GeoPackage"
     code = blob[3] >> 1 & 0b111
     if code >= len(_ENVELOPE_BYTES):
         return f"its envelope is of kind {code}"

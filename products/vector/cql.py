@@ -68,7 +68,7 @@ def read_json(document: Any) -> Any:
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def checked(tree: Any) -> Any:
@@ -241,4 +241,4 @@ class _Tree(Transformer[Token, Any]):
             with np.errstate(all="ignore"):  # a number too large becomes infinite, which is refused later
                 return json.loads(shapely.to_geojson(shapely.from_wkt(wkt)))
         except (ShapelyError, ValueError) as error:
-            raise FilterError(f"{wkt[:80]}: is no geometry") from error
+            raise FilterError(f"{wkt[:80]}: is not a geometry") from error

@@ -173,7 +173,7 @@ class _Walker:
                     raise FilterError("like: allowed: a text and a pattern")
                 return self.dialect.like(text.sql, pattern.sql)
         if operator not in _COMPARISONS:
-            raise FilterError(f"{operator[:80]}: is no condition that is known here")
+            raise FilterError(f"{operator[:80]}: is not a known condition")
         left, right = _exactly(2, operator, args)
         shown = f"{_shown(left)} {operator} {_shown(right)}"
         return self._by_kind(operator, self.value(left), self.value(right), shown)
@@ -316,7 +316,7 @@ def shape_of(node: Any, condition: Filter) -> Any:
         else:
             shape = shapely.geometry.shape(node)
     except (ShapelyError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise FilterError(f"{_shown(node)}: is no geometry") from error
+        raise FilterError(f"{_shown(node)}: is not a geometry") from error
     if shape.is_empty or not shapely.is_valid_input(shape) or not _finite(shape):
         raise FilterError(f"{_shown(node)}: allowed: a geometry that is not empty, of finite numbers")
     return shapely.make_valid(shapely.force_2d(shape))
@@ -363,7 +363,7 @@ def _as_time(value: _Value, shown: str) -> _Value:
     if value.kind == "text" and isinstance(value.literal, str):
         return _moments(value.literal, value.sql[0])
     if value.kind != "time":
-        raise FilterError(f"{shown}: a {value.kind} is no time")
+        raise FilterError(f"{shown}: a {value.kind} is not a time")
     return value
 
 

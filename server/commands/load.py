@@ -66,7 +66,7 @@ def _provider(configuration: Path, collection: str) -> dict[str, Any]:
         if provider.get("name") == _PLUGIN and isinstance(provider.get("table"), str):
             found: dict[str, Any] = provider
             return found
-    raise click.ClickException(f"{configuration}: {collection!r} is no collection whose provider is {_PLUGIN}")
+    raise click.ClickException(f"{configuration}: {collection!r} is not a collection whose provider is {_PLUGIN}")
 
 
 def _place(provider: dict[str, Any], user: str | None) -> "DatabaseSource":

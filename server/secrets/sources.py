@@ -89,7 +89,7 @@ def _of_file(name: str, path: Path) -> str:
     except OSError as error:
         raise WrongValue(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise WrongValue(f"{path}: is no UTF-8 text") from None
+        raise WrongValue(f"{path}: is not UTF-8 text") from None
     if not text.strip() or len(text) >= _LONGEST or "\0" in text:
         raise WrongValue(f"{path}: must hold one value of at most {_LONGEST - 1} characters, without NUL")
     return _of_ini(text, path) if name == DATABASE and _INI.match(text) else text
@@ -101,7 +101,7 @@ def _of_ini(text: str, path: Path) -> str:
     try:
         parser.read_string(text)
     except configparser.Error:
-        raise WrongValue(f"{path}: is no ini file") from None
+        raise WrongValue(f"{path}: is not an ini file") from None
     if len(parser.sections()) != 1:
         raise WrongValue(f"{path}: must have one section, such as [postgresql]")
     try:

@@ -57,10 +57,10 @@ def test_short_and_dotted_names_are_loaded(kind: Kind, name: str, found: type) -
         (".Pigeon", "there is no {kind} .Pigeon; allowed: "),
         ("no.such.Client", "No module named 'no'"),
         ("os.", "os.: module 'os' has no attribute ''"),
-        ("os.path", "os.path: is no subclass of {base}"),
-        ("pathlib.Path", "is no subclass of {base}"),
-        ("bad_plugins.Alone", "is no subclass of {base}"),
-        ("bad_plugins.NOTHING", "is no subclass of {base}"),
+        ("os.path", "os.path: is not a subclass of {base}"),
+        ("pathlib.Path", "is not a subclass of {base}"),
+        ("bad_plugins.Alone", "is not a subclass of {base}"),
+        ("bad_plugins.NOTHING", "is not a subclass of {base}"),
         ("bad_plugins.Leaving", "SystemExit: bye"),
         ("bad_plugins.Failing", "ValueError: odd"),
         ("bad_plugins.Missing", "bad_plugins.Missing: nothing of the name Missing"),
@@ -77,7 +77,7 @@ def test_an_invalid_plugin_is_named(
 
 
 def test_a_plugin_of_another_kind_is_refused() -> None:
-    with pytest.raises(WrongPlugin, match=r"is no subclass of pygeoapi\.process\.base\.BaseProcessor"):
+    with pytest.raises(WrongPlugin, match=r"is not a subclass of pygeoapi\.process\.base\.BaseProcessor"):
         plugin_class("process", PLUGINS["provider"]["CSV"])
-    with pytest.raises(WrongPlugin, match=r"is no subclass of a base class in pygeoapi\.provider"):
+    with pytest.raises(WrongPlugin, match=r"is not a subclass of a base class in pygeoapi\.provider"):
         plugin_class("provider", PLUGINS["process"]["HelloWorld"])

@@ -375,7 +375,7 @@ def test_the_geometry_in_longitude_and_latitude_is_used(database: str) -> None:
     [
         ("none", {}, "no table 'none'"), ("no_key", {}, "no primary key"), ("two_keys", {}, "no primary key"),
         ("no_geometry", {}, "no column of geometry"), ("no_system", {}, "storage_crs"),
-        ("places", {"id_field": "none"}, "no column 'none'"), ("places", {"geom_field": "name"}, "no geometry"),
+        ("places", {"id_field": "none"}, "no column 'none'"), ("places", {"geom_field": "name"}, "is not a geometry"),
         ("places", {"properties": ["none"]}, "no column none"), ("places", {"time_field": "none"}, "no column none"),
         ("places; drop table places", {}, "no table"),
     ],

@@ -137,8 +137,8 @@ def test_a_plugin_of_pygeoapi_is_loaded(plugin: str) -> None:
     [
         ("no_such_module.Plugin", "No module named 'no_such_module'"),
         (f"{OTHERS}.Nobody", "no attribute 'Nobody'"),
-        (f"{OTHERS}.NoProcessor", "is no subclass of pygeoapi.process.base.BaseProcessor"),
-        (f"{OTHERS}.SURVEY", "is no subclass of pygeoapi.process.base.BaseProcessor"),
+        (f"{OTHERS}.NoProcessor", "is not a subclass of pygeoapi.process.base.BaseProcessor"),
+        (f"{OTHERS}.SURVEY", "is not a subclass of pygeoapi.process.base.BaseProcessor"),
         (f"{OTHERS}.Undescribed", "metadata are NoneType"),
         (f"{OTHERS}.Raising", "KeyError: 'no key'"),
         (f"{OTHERS}.Short", "its description lacks inputs.a.schema"),

@@ -81,7 +81,7 @@ def test_the_area_is_given_in_four_ways(catalogue: Catalogue, where: dict[str, A
         ),
         ({"park": ""}, "park", "allowed: a string"),
         ({"park": 859}, "park", "859; allowed: a string"),
-        ({"nation": "Atlantis"}, "nation", "'Atlantis' is no nation; allowed: Albania"),
+        ({"nation": "Atlantis"}, "nation", "'Atlantis' is not a nation; allowed: Albania"),
         ({"nation": "Iceland"}, "nation", "nothing of Land 2023 in Iceland"),
         (
             {"collection": "clcplus-raster", "bbox": _BOX},
@@ -99,8 +99,8 @@ def test_the_area_is_given_in_four_ways(catalogue: Catalogue, where: dict[str, A
         ({"collection": "nations", "bbox": {"bbox": [-20, 35, 35, 70]}}, "bbox", "at most 5,000,000 km2"),
         ({"collection": "nations", "bbox": {"bbox": [-8, 39.5, -7.9, 39.6]}}, "collection", "any feature of the bbox"),
         ({"aoi": _BOX, "since": "2019"}, "since", '"2019"; allowed: a whole number'),
-        ({"aoi": _BOX, "since": 2023}, "since", "2023 is no year of clcplus before 2023; allowed: 2021, 2019, 2001"),
-        ({"aoi": _BOX, "since": 2020}, "since", "2020 is no year .*; allowed: 2021, 2019, 2001"),
+        ({"aoi": _BOX, "since": 2023}, "since", "2023 is not a year of clcplus before 2023; allowed: 2021, 2019, 2001"),
+        ({"aoi": _BOX, "since": 2020}, "since", "2020 is not a year .*; allowed: 2021, 2019, 2001"),
         (
             {"aoi": _BOX, "since": 2021},
             "since",

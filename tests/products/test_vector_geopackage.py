@@ -43,7 +43,7 @@ def schema(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("read", [layer_of, read_grid])
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BrokenSource, match="pipe is no file"):
+    with pytest.raises(BrokenSource, match="pipe is not a file"):
         read(tmp_path / "pipe")
 
 

@@ -55,7 +55,7 @@ def test_all_mistakes_are_named_at_once(configuration: dict[str, Any]) -> None:
     }.items():
         configuration = changed(configuration, place, value)
     time = "must be a time, such as 2023-01-01T00:00:00Z or nothing, not"
-    nowhere = "'http://nope' is no system that PROJ knows, written as http://www.opengis.net/def/crs/EPSG/0/3035"
+    nowhere = "'http://nope' is not a CRS that PROJ knows, written as http://www.opengis.net/def/crs/EPSG/0/3035"
     box = "west 200 is not within -180 to 180, east -300 is not within -180 to 180, north 99 is not within -90 to 90"
     assert sorted(examine(configuration).flaws) == [
         "metadata.contact.name: missing; is 'nme' meant for it?",
@@ -156,7 +156,7 @@ def test_all_mistakes_are_named_at_once(configuration: dict[str, Any]) -> None:
         ("resources/parks/limits", {"max_distance_x": 9}, "resources.parks.limits.max_distance_x: is not honoured: "),
         ("resources/parks/visibility", "secret", "resources.parks.visibility: 'secret' is none of default, hidden"),
         ("resources/parks/title", "", "resources.parks.title: missing"),
-        ("resources/parks/title", {"english": "x"}, "resources.parks.title.english: 'english' is no language"),
+        ("resources/parks/title", {"english": "x"}, "resources.parks.title.english: 'english' is not a language"),
         ("resources/parks/keywords", "parks", "resources.parks.keywords: must be a list or a mapping, not 'parks'"),
         (
             "resources/parks/type",
@@ -175,7 +175,7 @@ def test_all_mistakes_are_named_at_once(configuration: dict[str, Any]) -> None:
         ("resources", {}, "resources: is empty"),
         ("server", None, "server: must be a mapping, not nothing"),
         ("server/languages", [False], "server.languages[0]: must be text, not False; quote it"),
-        ("server/languages", ["xx-nothing"], "server.languages[0]: 'xx-nothing' is no language, such as en-GB"),
+        ("server/languages", ["xx-nothing"], "server.languages[0]: 'xx-nothing' is not a language, such as en-GB"),
         ("server/admin", True, "server.admin: is not honoured: there is no Admin API"),
         ("server/encoding", "latin-1", "server.encoding: 'latin-1' is none of utf-8, UTF-8, utf8"),
         ("server/cors", False, "server.cors: is not honoured: every answer may be read by scripts of other sites"),

@@ -208,4 +208,4 @@ def test_a_collection_outside_of_postgis_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "some.gpkg", "GPKG", count=1)
     done = CliRunner().invoke(main, ["load", str(tmp_path / "some.gpkg"), "--collection", "parks"])
     assert done.exit_code == 1
-    assert "'parks' is no collection whose provider is plugins.postgis.PostgisProvider" in done.output
+    assert "'parks' is not a collection whose provider is plugins.postgis.PostgisProvider" in done.output

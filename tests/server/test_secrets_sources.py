@@ -84,7 +84,7 @@ def test_unusable_files_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "empty": ("must hold one value", b""),
         "blank": ("must hold one value", b" \n\n"),
         "nul": ("must hold one value", b"secret\0secret"),
-        "binary": ("is no UTF-8 text", b"secret\xff\xfe"),
+        "binary": ("is not UTF-8 text", b"secret\xff\xfe"),
         "endless": ("must hold one value", b"s" * 10_000_000),
         "short": ("at least 32", b"secret"),
     }
@@ -133,9 +133,9 @@ def test_an_ini_file_describes_the_database(monkeypatch: pytest.MonkeyPatch, tmp
         ("[postgresql]\nhost=h@x\ndatabase=d\nuser=me\npassword=secret", "host must be a name"),
         ("[postgresql]\nhost=h\ndatabase=d\nuser=me\nport=54a\npassword=secret", "port a number"),
         ("[a]\nhost=h\n[b]\nhost=secret\n", "must have one section"),
-        ("[postgresql\nhost=secret\n", "is no ini file"),
-        ("[postgresql]\npassword=secret\npassword=secret\n", "is no ini file"),
-        ("[postgresql]\nsecret\n", "is no ini file"),
+        ("[postgresql\nhost=secret\n", "is not an ini file"),
+        ("[postgresql]\npassword=secret\npassword=secret\n", "is not an ini file"),
+        ("[postgresql]\nsecret\n", "is not an ini file"),
         ("host=h\npassword=secret\n", "must be postgresql://"),
     ],
 )

@@ -136,9 +136,9 @@ def test_without_a_broker_nothing_waits_to_be_published(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"name": "HTTP", "broker": {"url": "mqtt://me:password@x"}}, "pubsub.broker.url: is no address that begins"),
-        ({"name": "MQTT", "broker": {"url": "me:password@x"}}, "pubsub.broker.url: is no address that begins"),
-        ({"name": "MQTT", "broker": {"url": "mqtt://me:password@x:99999999"}}, "pubsub.broker.url: is no address"),
+        ({"name": "HTTP", "broker": {"url": "mqtt://me:password@x"}}, "pubsub.broker.url: is not an address"),
+        ({"name": "MQTT", "broker": {"url": "me:password@x"}}, "pubsub.broker.url: is not an address that begins"),
+        ({"name": "MQTT", "broker": {"url": "mqtt://me:password@x:99999999"}}, "pubsub.broker.url: is not an address"),
         ({"name": "MQTT", "broker": {"url": "mqtt://x", "chanel": "a"}}, "pubsub.broker.chanel: unknown"),
         ({"name": "HTTP", "broker": {}}, "pubsub.broker.url: missing"),
         ({"name": "HTTP"}, "pubsub.broker: missing"),

@@ -201,7 +201,7 @@ def test_the_configuration_is_valid_without_products(theirs: dict[str, Any]) -> 
         ("Nonsense", "there is no provider Nonsense; allowed: "),
         ("an_operators_broken_plugin.Slow", "the database is away"),
         ("an_operators_ending_plugin.Slow", "7"),
-        ("os.path", "is no subclass of a base class"),
+        ("os.path", "is not a subclass of a base class"),
     ],
 )
 def test_an_invalid_plugin_is_named_and_breaks_no_list(
