@@ -1,4 +1,4 @@
-"""The arguments with which pygeoapi's handlers ask a provider of coverages, as boxes and formats."""
+"""The arguments of pygeoapi's handlers for coverage providers, converted to boxes and formats."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ _AS_JSON = ("json", "coveragejson")
 _GEOTIFF = {"name": "GTiff", "mimetype": "image/tiff"}
 _OPEN = "*"
 _FURTHEST = 10**15
-"""More than any place has; an integer of a query has any number of digits."""
+"""More than any coordinate; an integer in a query can have any number of digits."""
 
 
 def _png(pixels: Pixels) -> bytes:
@@ -31,7 +31,7 @@ _ENCODERS: Mapping[str, tuple[Encoder, str]] = {"image/tiff": (_tiff, ".tif"), "
 
 
 class NativeFormat:
-    """The format that is not JSON: `format` of a provider's configuration, by its media type; a GeoTIFF without one."""
+    """The format other than JSON: `format` of a provider's configuration, by its media type; by default a GeoTIFF."""
 
     def __init__(self, provider_def: Mapping[str, Any]) -> None:
         given = provider_def.get("format") or _GEOTIFF
@@ -41,7 +41,7 @@ class NativeFormat:
         self._encode, self.suffix = _ENCODERS.get(kind, (None, ""))
 
     def encoder(self, name: str) -> Encoder | None:
-        """Return what writes the format of that name, None for CoverageJSON. Raises ProviderInvalidQueryError."""
+        """Return the function that writes a format, None for CoverageJSON. Raises ProviderInvalidQueryError."""
         if name == self._name and self._encode is not None:
             return self._encode
         if name in _AS_JSON:
@@ -56,7 +56,7 @@ def box_asked(
     bbox_crs: str | int | None,
     subsets: Mapping[str, Sequence[Any]],
 ) -> Box:
-    """Return what a bbox or ranges along axes say, the whole coverage for neither. Raises ProviderInvalidQueryError."""
+    """Return the box of a bbox or of ranges along axes, by default the whole. Raises ProviderInvalidQueryError."""
     if len(bbox) and subsets:
         raise invalid("subset: allowed without bbox only")
     if subsets:
@@ -74,7 +74,7 @@ def box_asked(
 
 
 def _system(name: str | int | None) -> Crs:
-    """Return the system of a bbox; a bare EPSG code has x before y, as other providers take it. Raises ValueError."""
+    """Return the CRS of a bbox; a bare EPSG code has x before y, as for other providers. Raises ValueError."""
     if name is None:
         return CRS84
     code = str(name)
@@ -99,14 +99,14 @@ def _bound(value: Any, otherwise: float) -> float:
 
 
 def check_names(names: Iterable[str], fields: Mapping[str, Any]) -> None:
-    """Raise ProviderInvalidQueryError for a name that is none of the fields."""
+    """Raise ProviderInvalidQueryError for a name that is not a field."""
     for name in names:
         if name not in fields:
             raise invalid(f"properties: {name!r}: allowed: {', '.join(fields)}")
 
 
 def check_time(text: str | None) -> None:
-    """Raise ProviderInvalidQueryError for what is no time; the handlers compare it with the collection's own."""
+    """Raise ProviderInvalidQueryError for an invalid time; the handlers compare it with the collection's."""
     if text is not None:
         with refused("datetime"):
             interval_of(text)

@@ -1,4 +1,4 @@
-"""The interface by which our routes ask a provider of features, besides pygeoapi's own."""
+"""The interface of feature providers for our routes, in addition to pygeoapi's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from products.vector.times import TimeColumns
 
 Feature = dict[str, Any]
 Counting = Literal["none", "cheap", "exact"]
-"""How many items match: not wanted; exact where that is cheap and estimated elsewhere; exact whatever it costs."""
+"""The count of matching items: none; exact if it is cheap, else estimated; always exact."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemQuery:
-    """Which items, and how: `boxes` is None for everywhere, `properties` None for all.
+    """The requested items and properties: `boxes` is None for everywhere, `properties` None for all.
 
-    A page begins after the first `offset` items, or at the place `after`, which an earlier page has named.
+    A page begins after the first `offset` items, or at the position `after` of an earlier page.
     """
 
     boxes: Sequence[Box] | None = None
@@ -36,7 +36,7 @@ class ItemQuery:
 
 @dataclass(frozen=True, slots=True)
 class TileQuery:
-    """A vector tile: its box in a system, x before y, the name of its layer, and how many features it has at most.
+    """A vector tile: its box in a CRS, x before y, the name of its layer, and its maximum number of features.
 
     A feature that is not larger than the part `least` of the box's side is left out, but points are not.
     """
@@ -49,7 +49,7 @@ class TileQuery:
 
     @property
     def around(self) -> Box:
-        """The box with what is drawn beyond its edges, so that outlines meet those of the next tile."""
+        """The box with a margin, so that outlines meet those of the next tile."""
         west, south, east, north = self.bounds
         margin = (east - west) * BUFFER / EXTENT
         return Box((west - margin, south - margin, east + margin, north + margin), self.crs)
@@ -57,11 +57,10 @@ class TileQuery:
 
 @dataclass(frozen=True, slots=True)
 class PageSummary:
-    """How many items a page has, of how many that match, and what comes before and after it.
+    """The number of items of a page, that of matching items, and the positions before and after the page.
 
-    `matched` is None where it is not wanted, and `estimated` says whether it is only about so many. `next` and
-    `previous` are places for `ItemQuery.after`. `more` says whether items come after the page, also where an item
-    there has no place that could be named.
+    `matched` is None if it is not requested, and `estimated` is whether it is estimated. `next` and `previous` are
+    positions for `ItemQuery.after`. `more` is whether there are items after the page, also if an item has no position.
     """
 
     returned: int
@@ -74,27 +73,27 @@ class PageSummary:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """Some items as GeoJSON features."""
+    """Items as GeoJSON features, in batches."""
 
     features: Sequence[Feature]
     summary: PageSummary
 
 
 class FeatureProvider(Protocol):
-    """A provider that our items routes ask directly; any other is asked through pygeoapi.
+    """A provider that our items routes call directly; others are called through pygeoapi.
 
-    It is made once and used by many threads; `now` is asked once for each state of its file.
+    It is created once and used by many threads; `now` is called once for each version of its file.
     """
 
     reads: ClassVar[Literal["feature"]]
     data: str
 
     def now(self) -> Self:
-        """Return a provider with the facts about the current file, read once. Raises as `get_fields`."""
+        """Return a provider with the facts about the current file, read once. Raises like `get_fields`."""
 
     @property
     def systems(self) -> tuple[Crs, ...]:
-        """The systems that items can be asked for in, the default first."""
+        """The CRSs of answers, the default first."""
 
     @property
     def crs_list(self) -> list[str]:
@@ -102,7 +101,7 @@ class FeatureProvider(Protocol):
 
     @property
     def storage_crs_uri(self) -> str:
-        """The URI of the system of the stored coordinates, empty where it has none."""
+        """The URI of the CRS of the stored coordinates, empty if it has none."""
 
     @property
     def geometry_name(self) -> str:
@@ -118,29 +117,29 @@ class FeatureProvider(Protocol):
 
     @property
     def times(self) -> TimeColumns | None:
-        """The columns that say when an item is, None where there are none: then it matches every time."""
+        """The columns of an item's time, None if there are none: then it matches every time."""
 
     @property
     def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
-        """The first and the last moment of all items, None for an open end; None where it is not known."""
+        """The first and the last instant of all items, None for an open end; None if unknown."""
 
     def get_fields(self) -> Mapping[str, Any]:
         """Return the attributes as JSON schemas by name. Raises ProviderConnectionError."""
 
     def get_domains(self, properties: Sequence[str] = ()) -> tuple[dict[str, list[Any]], bool]:
-        """Return the values of properties in the items that the caller may see, but of those that have too many."""
+        """Return the values of properties in the visible items, except properties with too many values."""
 
     def find(self, query: ItemQuery) -> ItemPage:
-        """Return a page of items. Raises RequestTooLarge where looking for them takes too long."""
+        """Return a page of items. Raises RequestTooLarge if the search takes too long."""
 
     def texts(self, query: ItemQuery) -> tuple[list[bytes], PageSummary]:
-        """Return a page of items as JSON. Raises RequestTooLarge where looking for them takes too long."""
+        """Return a page of items as JSON. Raises RequestTooLarge if the search takes too long."""
 
     def tile(self, query: TileQuery) -> bytes:
-        """Return a Mapbox Vector Tile of what the caller may see, empty without any. Raises RequestTooLarge."""
+        """Return a Mapbox Vector Tile of the visible items, which may be empty. Raises RequestTooLarge."""
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
-        """Write a page of items as JSON, a comma between two. Raises RequestTooLarge, OSError."""
+        """Write a page of items as JSON, separated by commas. Raises RequestTooLarge, OSError."""
 
     def get(self, identifier: str, *, crs: Crs = CRS84) -> Feature:
         """Return one item. Raises ProviderItemNotFoundError."""

@@ -1,4 +1,4 @@
-"""The provider of features that are in a GeoPackage."""
+"""The provider of features in a GeoPackage."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,22 +52,22 @@ from products.vector.times import TimeColumns
 
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
-"""A query that takes longer is ended."""
+"""CPU seconds after which a query is ended."""
 _SIZED = {"LINESTRING", "MULTILINESTRING", "CURVE", "MULTICURVE"} | {
     "POLYGON",
     "MULTIPOLYGON",
     "SURFACE",
     "MULTISURFACE",
 }
-"""Types of geometry without points: an envelope says whether one is seen."""
+"""Geometry types without points, whose envelopes decide whether one is visible."""
 
 
 class GeoPackageProvider(LayerProvider):
-    """Reads one layer; opens nothing until it is used, then raises ProviderConnectionError.
+    """Reads one layer; it opens the file at its first use, and then may raise ProviderConnectionError.
 
-    `table` names the layer of a file that has several. An item's id is the value of the configured `id_field`, else of
+    `table` names the layer in a file of several. An item's id is the value of the configured `id_field`, else of
     the primary key, else SQLite's rowid; its time that of `time_field`, one column or those of begin and end, else of
-    what `time_columns` finds. `storage_crs` takes the place of the file's system.
+    `time_columns`. `storage_crs` replaces the file's CRS.
     """
 
     reads: ClassVar[Literal["feature"]] = "feature"
@@ -84,12 +84,12 @@ class GeoPackageProvider(LayerProvider):
         self._options = LayerOptions.read(provider_def)
         self._last: LayerFacts | None = None
         self._pinned: LayerFacts | None = None
-        self.editable = False  # the handlers then refuse whatever would be written
+        self.editable = False  # the handlers then refuse all writes
 
     def now(self) -> Self:
         """Return a provider with the facts about the current file, which is not examined again until it is read."""
         same = copy(self)
-        same._pinned = self._known  # noqa: SLF001 - it is one of us
+        same._pinned = self._known  # noqa: SLF001 - of the same class
         return same
 
     @property
@@ -110,12 +110,12 @@ class GeoPackageProvider(LayerProvider):
 
     @property
     def times(self) -> TimeColumns | None:
-        """The columns that say when an item is, None where there are none: then it matches every time."""
+        """The columns of an item's time, None if there are none: then it matches every time."""
         return self._known.times
 
     @property
     def time_extent(self) -> tuple[datetime | None, datetime | None] | None:
-        """The first and the last moment of all items, None for an open end; None where it is not known."""
+        """The first and the last instant of all items, None for an open end; None if unknown."""
         known = self._known
         with _as_provider_error():
             return (
@@ -126,12 +126,12 @@ class GeoPackageProvider(LayerProvider):
 
     @property
     def native(self) -> Crs:
-        """The system of the coordinates as they are stored; GeoPackages put x before y."""
+        """The CRS of the stored coordinates; GeoPackages have x before y."""
         return self._known.native
 
     @property
     def systems(self) -> tuple[Crs, ...]:
-        """The systems that items can be asked for in, the default first."""
+        """The CRSs of answers, the default first."""
         return self._known.systems
 
     @property
@@ -141,7 +141,7 @@ class GeoPackageProvider(LayerProvider):
 
     @property
     def storage_crs_uri(self) -> str:
-        """The URI of `native`, empty where it has none."""
+        """The URI of `native`, empty if it has none."""
         return self.native.uri
 
     @property
@@ -170,21 +170,21 @@ class GeoPackageProvider(LayerProvider):
         return self.get_fields()
 
     def find(self, query: ItemQuery) -> ItemPage:
-        """Return a page of items. Raises RequestTooLarge where looking for them takes too long, FilterError."""
+        """Return a page of items. Raises RequestTooLarge if the search takes too long, FilterError."""
         with self._open() as reader:
             page = self._page(reader, query)
             features = [whole_of(row) for batch in page for row in self._features(batch, query)]
             return ItemPage(features, self._summary(page, query))
 
     def texts(self, query: ItemQuery) -> tuple[list[bytes], PageSummary]:
-        """Return a page of items as JSON. Raises as `find`."""
+        """Return a page of items as JSON. Raises like `find`."""
         with self._open() as reader:
             page = self._page(reader, query)
             items = [text_of(row).encode() for batch in page for row in self._features(batch, query)]
             return items, self._summary(page, query)
 
     def tile(self, query: TileQuery) -> bytes:
-        """Return a Mapbox Vector Tile. Raises RequestTooLarge where looking for its features takes too long."""
+        """Return a Mapbox Vector Tile. Raises RequestTooLarge if the search takes too long."""
         with self._open() as reader:
             extent = extent_of(reader)
             area = None if extent is None else area_of([query.around], Box(extent, self.native))
@@ -199,7 +199,7 @@ class GeoPackageProvider(LayerProvider):
             return tile.content()
 
     def _draw(self, tile: Encoder, batch: Batch, query: TileQuery, least: float) -> None:
-        """Add features to a tile, without those that are too small to see; points are not."""
+        """Add features to a tile, except those that are too small to see; a point never is."""
         known = self._known
         west, south, east, north = shapely.bounds(batch.geometries).T
         seen = (np.fmax(east - west, north - south) > least) | (shapely.get_dimensions(batch.geometries) == 0)
@@ -214,9 +214,9 @@ class GeoPackageProvider(LayerProvider):
         )
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
-        """Write a page of items as JSON, a comma between two, with no more than a few of them in memory.
+        """Write a page of items as JSON, separated by commas, with only a few of them in memory.
 
-        Raises RequestTooLarge where looking for them takes too long, FilterError, OSError.
+        Raises RequestTooLarge if the search takes too long, FilterError, OSError.
         """
         with self._open() as reader:
             page = self._page(reader, query)
@@ -232,9 +232,9 @@ class GeoPackageProvider(LayerProvider):
         return PageOfFeatures(searched, query.limit, query.offset, query.after, self._damaged)
 
     def _filters(self, reader: Reader, given: Sequence[Filter]) -> list[Sql]:
-        """Return the filters and the rules of what the caller may see in SQL; rules may name every column."""
+        """Return the filters and the caller's row rules in SQL; rules may use every column."""
         known = self._known
-        name = self.geometry_name if "geometry" in known.columns else "geometry"  # as the queryables name it
+        name = self.geometry_name if "geometry" in known.columns else "geometry"  # its name in the queryables
         rules = row_rules(name)
         if not rules and not given:
             return []
@@ -257,13 +257,13 @@ class GeoPackageProvider(LayerProvider):
         )
 
     def _count(self, page: PageOfFeatures, *, exact: bool) -> Count:
-        """Return how many items match; a page that has the last of them says it itself."""
+        """Return how many items match, from the page if it has the last of them."""
         if page.limit and page.after is None and not page.more_after and (page.returned or not page.offset):
             return Count(page.offset + page.returned)
         return self._counted(page.search, exact=exact)
 
     def _counted(self, searched: Search, *, exact: bool) -> Count:
-        """Return how many items are selected, known for recent searches as long as the file stays the same."""
+        """Return how many items are selected, cached for recent searches of the same version of the file."""
         counts, key = self._known.counts, searched.key
         known = counts.get(key)
         if known is None or (exact and known.estimated):
@@ -274,7 +274,7 @@ class GeoPackageProvider(LayerProvider):
     def _all(self, reader: Reader) -> int:
         return self._counted(search(reader, Selection()), exact=True).number
 
-    def get(  # type: ignore[override] # an argument that is not known is a mistake
+    def get(  # type: ignore[override] # an unknown argument is a mistake
         self,
         identifier: str,
         *,
@@ -300,7 +300,7 @@ class GeoPackageProvider(LayerProvider):
         properties: Sequence[str] = (),
         current: bool = False,  # noqa: FBT001, FBT002 - pygeoapi's signature
     ) -> tuple[dict[str, list[Any]], bool]:
-        """Return the values of the properties, those of the file as it is, and True; without one that has too many.
+        """Return the current values of the properties, and True; without properties with too many values.
 
         They are those of the items that the caller may see.
         """
@@ -336,7 +336,7 @@ class GeoPackageProvider(LayerProvider):
             yield ItemRow(plain(id_), outline, {each.name: each.value(row[each.place]) for each in shown})
 
     def _alike(self, identifier: str, query: ItemQuery) -> list[ItemRow]:
-        """Return the items whose id may be the identifier, as SQLite takes several values for the same."""
+        """Return the items whose id may be the identifier, as SQLite treats several values as equal."""
         with self._open() as reader:
             selection = Selection(equal={self._known.id_column or reader.layer.key: stored(identifier)})
             found = search(reader, selection, self._filters(reader, ())).page(_ALIKE, 0, damaged=self._damaged)
@@ -356,12 +356,12 @@ class GeoPackageProvider(LayerProvider):
 
 
 _ALIKE = 10
-"""Ids that are compared in full where several look alike to SQLite, such as 1 and 1.0."""
+"""Maximum number of ids that are equal for SQLite, such as 1 and 1.0, and are compared exactly."""
 
 
 @contextmanager
 def _as_provider_error() -> Iterator[None]:
-    """Turn an error of a file into ProviderConnectionError, which pygeoapi knows."""
+    """Convert an error of a file to pygeoapi's ProviderConnectionError."""
     try:
         yield
     except (BrokenSource, ProjError) as error:

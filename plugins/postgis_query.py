@@ -33,20 +33,20 @@ from sql.tables import FeatureTable, TableColumn, quoted
 
 _DEGREE_DECIMALS, _METRE_DECIMALS = 7, 2
 _SHRUNK = (0.999, 0.98, 0.95, 0.9, 0.8, 0.6)
-"""Parts of an area's envelope that are tried for a box inside of it; none is so near that rounding matters."""
+"""Shares of an area's envelope that are tried as a box inside of it, with a margin for rounding."""
 _FINE = 1e-7
-"""The part of its size by which the edge of an area may be moved, so that it has fewer corners."""
+"""The share of its size by which the edge of an area may move when it is simplified."""
 _OF_RINGS = {"polygon", "multipolygon"}
 _WITHOUT_RINGS = {"point", "linestring", "multipoint", "multilinestring"}
 _POINTS = {"point", "multipoint"}
 _OUTLINE, _NUMBER, _ROWS = "the outline", "the number", '"the rows"'
-"""Columns of a tile's rows that are no attributes."""
+"""Columns of a tile's rows that are not attributes."""
 _TRIANGLE = "'TRIANGLE', 'POLYGON'"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How items are written: in which system, with which attributes, with or without geometry."""
+    """The output of items: their CRS, their attributes, and whether they have a geometry."""
 
     crs: Crs
     shown: tuple[TableColumn, ...]
@@ -55,16 +55,15 @@ class Form:
 
 @dataclass(frozen=True)
 class TableQuery:
-    """Statements over one table; `native` is the system of its geometry."""
+    """Statements on one table; `native` is the CRS of its geometry."""
 
     table: FeatureTable
     native: Crs
 
     def geometry(self) -> str:
-        """Return the expression of the geometry, as what GeoJSON has: no curve, and polygons in place of surfaces.
+        """Return the expression of the geometry with GeoJSON's types: without curves, and polygons instead of surfaces.
 
-        PostGIS writes surfaces as texts that differ in a word from those of polygons, and has no other way from one to
-        the other.
+        PostGIS converts surfaces to polygons only by their texts, which differ in one word.
         """
         name = quoted(self.table.geometry.name)
         name = f"{name}::geometry" if self.table.geometry.type == "geography" else name
@@ -95,7 +94,7 @@ class TableQuery:
     def _turned(self, geometry: str, *, northing_first: bool) -> str:
         """Return the expression of a geometry whose outer rings run counterclockwise in x and y (RFC 7946, 3.1.6).
 
-        PostGIS's function for this turns lines round too, that for the other direction does not.
+        PostGIS's function for this reverses lines too, that for the other direction does not.
         """
         flipped = f"st_flipcoordinates({geometry})"
         if self.table.shape in _WITHOUT_RINGS:
@@ -107,7 +106,7 @@ class TableQuery:
         return f"st_flipcoordinates(st_forcepolygoncw({flipped}))"
 
     def _moved(self, crs: Crs) -> Sql:
-        """Return the expression of the geometry in another system, x before y."""
+        """Return the expression of the geometry in another CRS, x before y."""
         beside = self.table.in_degrees
         if beside is not None and crs.epsg == 4326:  # noqa: PLR2004 - longitude and latitude
             return quoted(beside.name), ()
@@ -128,7 +127,7 @@ class TableQuery:
     def tile(self, shown: Sequence[TableColumn], area: Any, asked: TileQuery, filters: Sequence[Sql]) -> Sql:
         """Return the statement of a vector tile; `area` is its box in the table's coordinates.
 
-        What is smaller than a part of the box is left out before it is moved, but for points.
+        Features smaller than a share of the box are excluded before the transformation, except points.
         """
         moved, values = self._moved(asked.crs)
         box = f"st_makeenvelope(%s, %s, %s, %s), {EXTENT}, {BUFFER}, true"
@@ -143,7 +142,7 @@ class TableQuery:
         return sql, (asked.layer, *values, *asked.bounds, *given, asked.most)
 
     def _about(self, area: Any) -> Sql:
-        """Return the condition of what may meet an area; a box half around the Earth is none of a geography."""
+        """Return the condition of items that may intersect an area; exact for a geography, which has no such box."""
         is_geography = self.table.geometry.type == "geography"
         return self.meeting(area, unplaced=False) if is_geography else self._near(area)
 
@@ -155,9 +154,9 @@ class TableQuery:
         return (wide if self.table.shape in _OF_RINGS else f"({wide} or st_dimension({name}) = 0)"), (least,)
 
     def where(self, selection: Selection, *, nearly: bool = False) -> Sql:
-        """Return the condition of what is selected. Raises ProviderInvalidQueryError for a value of a wrong type.
+        """Return the condition of selected items. Raises ProviderInvalidQueryError for a value of a wrong type.
 
-        With `nearly` the envelopes alone are compared with an area: the planner knows how many of these there are.
+        With `nearly` only envelopes are compared with an area, as the planner can estimate their number.
         """
         parts: list[Sql] = [self._equal(name, value) for name, value in selection.equal.items()]
         if selection.times is not None:
@@ -183,7 +182,7 @@ class TableQuery:
         return equal(column, value)
 
     def identified(self, identifier: str) -> Sql:
-        """Return the condition of the item of an id."""
+        """Return the condition of the item with an id."""
         key = self.table.key
         if not is_text(identifier):
             return NEVER
@@ -197,10 +196,10 @@ class TableQuery:
         return f"to_json({json_value(key)}) #>> '{{}}' = %s", (identifier,)
 
     def meeting(self, area: Any, *, unplaced: bool) -> Sql:
-        """Return the condition of what meets an area in the table's coordinates.
+        """Return the condition of items that intersect an area in the table's coordinates.
 
-        The index of space finds the envelopes that meet it; the outlines of those that lie in a box inside of it are
-        not looked at. PostgreSQL is left with one guess of how many there are.
+        The spatial index finds the envelopes that intersect it; the outlines of those in a box inside of the area are
+        not compared. The condition has one selectivity for PostgreSQL's planner.
         """
         name = quoted(self.table.geometry.name)
         if area.is_empty:
@@ -228,14 +227,14 @@ class TableQuery:
         return NEVER if area.is_empty else (near, (_ewkb(area, self.table.system.srid),))
 
     def during(self, times: Times) -> Sql:
-        """Return the condition of what meets a time; what has no time meets every time, as a GeoPackage's does."""
+        """Return the condition of items that intersect a time; an item without one always does, as in a GeoPackage."""
         first, last = times.asked
         begin, end = self.column(times.columns.begin), self.column(times.columns.end)
         begun, ended = instant(begin, "<=", last), instant(end, ">=", first)
         return both([begun, ended])
 
     def time_extent(self, times: TimeColumns) -> str:
-        """Return the statement of the first and the last moment; NULL is open or none."""
+        """Return the statement of the first and the last instant; NULL is open or none."""
         begin, end = self.column(times.begin), self.column(times.end)
         first, last = moment(begin), moment(end, last=True)
         open_begin = open_end = "false"
@@ -249,7 +248,7 @@ class TableQuery:
         )
 
     def distinct(self, column: TableColumn, where: str) -> str:
-        """Return the statement of the values of an attribute in their order, at most as many as its parameter says."""
+        """Return the statement of the sorted values of an attribute, with their maximum number as its parameter."""
         name = Sorted(column).expression
         value = json_value(column) if is_compared(column) else quoted(column.name)
         values = f"select distinct on ({name}) {name} as value, to_json({value})::text as written"
@@ -259,19 +258,19 @@ class TableQuery:
         )
 
     def order(self, keys: Iterable[SortKey], *, backwards: bool = False) -> str:
-        """Return what follows `order by`: NULL is the least value, items of the same order follow their keys."""
+        """Return the `order by` clause: NULL is the least value, items of the same order follow their keys."""
         return ", ".join(
             f"{each.expression} {'desc' if each.descending != backwards else 'asc'}{each.nulls(backwards=backwards)}"
             for each in self.sorting(keys)
         )
 
     def sorting(self, keys: Iterable[SortKey]) -> tuple["Sorted", ...]:
-        """Return what items are ordered by; the key is the last."""
+        """Return the sort keys; the key of the items is the last one."""
         given = [Sorted(self.column(key.name), descending=key.descending) for key in keys]
         return (*given, Sorted(self.table.key))
 
     def after(self, keys: Iterable[SortKey], place: Position) -> Sql:
-        """Return the condition of what comes after a place, or before it."""
+        """Return the condition of items after a position, or before it."""
         sql, values = "false", tuple[Any, ...]()
         for each, value in reversed(list(zip(self.sorting(keys), place.values, strict=True))):
             further = each.beyond(value, down=each.descending != place.backwards)
@@ -291,7 +290,7 @@ _IDENTIFIER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 def both(parts: Sequence[Sql]) -> Sql:
-    """Return the condition that all of the conditions hold, `true` alone where they always do."""
+    """Return the conjunction of the conditions, `true` if they are always true."""
     there = [part for part in parts if part != _ALWAYS]
     return " and ".join(sql for sql, _ in there) or "true", tuple(value for _, values in there for value in values)
 
@@ -312,7 +311,7 @@ def _ewkb(geometry: Any, srid: int) -> str:
 
 
 def _box_inside(area: Any) -> Any:
-    """Return a box inside of an area, as large as is soon found, or None."""
+    """Return a box inside of an area, as large as a quick search finds, or None."""
     west, south, east, north = area.bounds
     x, y = (west + east) / 2, (south + north) / 2
     half_x, half_y = (east - west) / 2, (north - south) / 2

@@ -11,7 +11,7 @@ from products.raster.picture import Style
 from products.raster.ramps import RAMPS, Colours, Ramp
 
 DEFAULT_STYLE = "default"
-"""The style of whoever names none: the colours of the classes, or of the default ramp for the first band."""
+"""The default style: the colours of the classes, or the default ramp for the first band."""
 
 
 def ramps_of(definition: Mapping[str, Any]) -> Mapping[str, Colours]:
@@ -21,7 +21,7 @@ def ramps_of(definition: Mapping[str, Any]) -> Mapping[str, Colours]:
 
 
 def styles_of(definition: Mapping[str, Any], classes: Classes, bands: Sequence[Band]) -> tuple[NamedStyle, ...]:
-    """Return the styles, the default one first. Raises BrokenSource for a class, band or ramp that there is not."""
+    """Return the styles, the default one first. Raises BrokenSource for an unknown class, band or ramp."""
     read = _Reader(classes, bands, ramps_of(definition))
     own = {str(each["id"]): read.style(each) for each in definition.get("styles") or ()}
     title = "The colours of the classes" if classes else "The values as a ramp of colours"
@@ -31,7 +31,7 @@ def styles_of(definition: Mapping[str, Any], classes: Classes, bands: Sequence[B
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads styles of the configuration."""
+    """Reads the styles of the configuration."""
 
     classes: Classes
     bands: Sequence[Band]

@@ -21,14 +21,14 @@ _TYPES = {"NotFound": NOT_FOUND, "InvalidParameterValue": INVALID_PARAMETER}
 
 
 class RaisingAPI(API):
-    """Raises our Problem where pygeoapi would log a traceback and write an exception of its own."""
+    """Raises our Problem instead of pygeoapi's log of a traceback and its own exception document."""
 
     def get_exception(
         self, status: int, headers: dict[str, str], format_: str | None, code: str, description: str
     ) -> NoReturn:
         """Raise the Problem with pygeoapi's status and message, or the error of a source that does not answer.
 
-        Some handlers call a wrong parameter a 500.
+        Some handlers answer a wrong parameter with 500.
         """
         del headers, format_
         if isinstance(error := sys.exception(), ProviderConnectionError):
@@ -41,8 +41,8 @@ class RaisingAPI(API):
 def make_api(configuration: Mapping[str, Any], url: str, policy: Policy, language: str) -> RaisingAPI:
     """Return the API of this configuration at the public address, in a language; the configuration is not changed.
 
-    Of `server` it gets only the limits: the rest is given by settings, or not honoured. Every provider gets the
-    `classes` of its product. The API's resources are those that the caller may see.
+    Of `server` it gets only the limits: the rest is in settings, or not honoured. Every provider gets the `classes` of
+    its product. The API's resources are those that the caller may see.
     """
     config = in_one_language(configuration, language)
     given = config.get("server", {})
@@ -92,7 +92,7 @@ def languages_of(configuration: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def years_of(catalogue: Catalogue, policy: Policy) -> Mapping[str, Sequence[int]]:
-    """Return the years of each series; none where one is hidden from somebody, since descriptions are everybody's."""
+    """Return the years of each series, none if one is hidden from some callers, since descriptions are public."""
     anybody = LOCAL if policy is OPEN else ANONYMOUS
     for product in filter(lambda each: each.listed, catalogue.products):
         if not all(policy(anybody, Access(Action.DISCOVER, name)).allowed for name in product.collections):

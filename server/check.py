@@ -1,4 +1,4 @@
-"""`landcast check`: everything that is wrong, in plain words, all at once."""
+"""`landcast check`: all problems in plain language, reported together."""
 
 import os
 import sqlite3
@@ -39,7 +39,7 @@ from sql.connections import DatabaseAway, NewerSchema
 
 
 def find_problems(configuration: Path) -> list[str]:
-    """Return what is wrong: settings, configuration, its files and plugins, the orders; empty when all is well."""
+    """Return all problems of settings, configuration, its files and plugins, and orders."""
     problems: list[str] = []
     settings = None
     try:
@@ -59,7 +59,7 @@ def find_problems(configuration: Path) -> list[str]:
 
 
 def of_configuration(document: Mapping[str, Any], policy: Path | None) -> list[str]:
-    """Return what is wrong in the configuration, its files and plugins, and in the policy beside it."""
+    """Return the problems of the configuration, its files and plugins, and of the policy."""
     wrong = examine(document).flaws
     of_access: list[str] = []
     if policy is not None and not wrong:
@@ -71,7 +71,7 @@ def of_configuration(document: Mapping[str, Any], policy: Path | None) -> list[s
 
 
 def _registry(configuration: Path) -> Registry:
-    """Return the processes of the configuration that can be loaded, none of one that cannot be read."""
+    """Return the loadable processes of the configuration, none if it cannot be read."""
     try:
         return load_processes(dict(_processes(read_configuration(configuration)))).registry
     except InvalidConfiguration:
@@ -79,7 +79,7 @@ def _registry(configuration: Path) -> Registry:
 
 
 def _processes(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the entries of processes; one that has no shape is named by the schema."""
+    """Yield the entries of processes; the schema reports malformed ones."""
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
         match resource:
@@ -88,7 +88,7 @@ def _processes(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[
 
 
 def find_ignored(configuration: Path) -> tuple[str, ...]:
-    """Return what in the configuration is without effect, or in its files; nothing of one that cannot be read."""
+    """Return entries without effect in the configuration or its files, none if it cannot be read."""
     try:
         document = read_configuration(configuration)
     except InvalidConfiguration:
@@ -97,20 +97,20 @@ def find_ignored(configuration: Path) -> tuple[str, ...]:
 
 
 def without_effect(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what in the configuration is without effect, or in its files."""
+    """Return entries without effect in the configuration or its files."""
     odd = (*unused_templates(document), *_odd_columns(document), *_odd_tables(document), *_lost_classes(document))
     return *examine(document).ignored, *odd
 
 
 def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which columns items cannot be filtered by, and what has no spatial index; other faults are problems."""
+    """Yield columns that cannot be used in filters, and missing spatial indexes; other faults are problems."""
     for _, place, definition in _definitions(configuration, GeoPackageProvider):
         with suppress(*FAILURES):
             yield from _odd_columns_of(place, GeoPackageProvider(definition))
 
 
 def _odd_tables(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is odd about tables of PostGIS, the columns among it that nobody sees."""
+    """Yield remarks about PostGIS tables, such as hidden columns."""
     for _, place, definition in _definitions(configuration, PostgisProvider):
         with suppress(*FAILURES):
             provider = PostgisProvider(definition)
@@ -124,7 +124,7 @@ def _odd_tables(configuration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lost_classes(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the classes whose values mean no data in the files that are served; other faults are problems."""
+    """Yield the classes whose values mean no data in served files; other faults are problems."""
     with suppress(InvalidConfiguration):
         catalogue = catalogue_of(configuration)
         for name, place, definition in _definitions(configuration, CogProvider):
@@ -136,7 +136,7 @@ def _lost_classes(configuration: Mapping[str, Any]) -> Iterator[str]:
 def _definitions(
     configuration: Mapping[str, Any], plugin: type[CogProvider | GeoPackageProvider | PostgisProvider]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield what names one of our providers: the collection, where it stands, the definition."""
+    """Yield the definitions with one of our providers: the collection, the place, the definition."""
     resources = configuration.get("resources")
     for name, resource in resources.items() if isinstance(resources, Mapping) else ():
         match resource:
@@ -162,7 +162,7 @@ def _clashing(place: str, fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def refusals(settings: Settings, *, whole: bool = False) -> list[str]:
-    """Return why the server must not start with these settings; with `whole` all of its database is read for it."""
+    """Return why the server must not start with these settings; with `whole` the whole database is checked."""
     problems: list[str] = []
     problems += _of_access(settings.auth)
     problems += refusals_of_airflow(settings)
@@ -181,7 +181,7 @@ def refusals(settings: Settings, *, whole: bool = False) -> list[str]:
 
 
 def _of_database(settings: Settings) -> Iterator[str]:
-    """Yield what keeps PostgreSQL from being used now, where a server waits for it; and what is odd about it."""
+    """Yield why PostgreSQL cannot be used now, for which a server waits, and remarks about it."""
     if (pool := postgres_of(settings)) is None:
         return
     try:
@@ -196,9 +196,9 @@ def _of_database(settings: Settings) -> Iterator[str]:
 
 
 def of_orders(settings: Settings, *, whole: bool = False) -> Iterator[str]:
-    """Yield why the orders in the state folder must not be used: a start would go on with an empty database.
+    """Yield why the orders in the state folder must not be used: a start would continue with an empty database.
 
-    With `whole` a database without an order is odd, too, where there are results.
+    With `whole` a database without an order is also reported if there are results.
     """
     path = settings.state.dir / DATABASE
     if settings.database.url is not None:
@@ -220,14 +220,14 @@ _HOW = "bring back a backup by `landcast restore --force`, set LANDCAST_DATABASE
 
 
 def _some_result(settings: Settings) -> Path | None:
-    """Return a file of an order's result in the state folder; what is made once and for all is none."""
+    """Return a file of an order's result in the state folder; prebuilt files do not count."""
     folders = (settings.state.dir / RESULTS).glob("[!.]*")
     files = (path for folder in folders if folder.name != PREBUILT_FOLDER for path in folder.rglob("*"))
     return next((path for path in files if path.is_file()), None)
 
 
 def _of_owners(settings: Settings) -> Iterator[str]:
-    """Yield what keeps Keycloak from being asked for the owners of API keys; the server starts nevertheless."""
+    """Yield why the owners of API keys cannot be confirmed by Keycloak; the server starts nevertheless."""
     if (directory := directory_of(settings)) is not None:
         try:
             directory.check()
@@ -250,7 +250,7 @@ def _of_access(auth: AuthSettings) -> Iterator[str]:
 
 
 def of_policy(settings: Settings, configuration: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the policy; the configuration must be one that can be served."""
+    """Return the problems of the policy; the configuration must be valid."""
     try:
         make_policy(configuration, settings)
     except InvalidPolicy as error:
@@ -259,7 +259,7 @@ def of_policy(settings: Settings, configuration: Mapping[str, Any]) -> list[str]
 
 
 def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the plugins say of their definitions; one that has no shape is named by the schema."""
+    """Yield the errors of plugins about their definitions; the schema reports malformed ones."""
     for name, why in load_processes(dict(_processes(configuration))).wrong.items():
         yield f"resources.{name}.processor.name: {why}"
     try:
@@ -277,7 +277,7 @@ def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_broker(configuration: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why the client of the broker cannot be loaded; the broker itself is not asked."""
+    """Yield why the client of the broker cannot be loaded; the broker itself is not contacted."""
     broker = Broker.of(configuration)
     try:
         if broker is not None and not broker.is_http and not broker.is_amqp:
@@ -298,7 +298,7 @@ def _of_provider(place: str, provider: Any) -> Iterator[str]:
         yield f"{place}.name: {wrong}"
         return
     reads = getattr(plugin, "reads", None)
-    if reads is None:  # pygeoapi's handlers ask it, when it is asked for: it may need another server
+    if reads is None:  # pygeoapi's handlers call it on request: it may need another server
         if issubclass(plugin, FileSystemProvider) and not Path(str(data)).is_dir():
             yield f"{place}.data: no such folder: {data}"
         return
@@ -324,6 +324,6 @@ def _of_source(place: str, data: Any, read: Callable[[], Any]) -> Iterator[str]:
 def _failure(attempt: Any) -> str:
     try:
         attempt()
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and each is to be named
+    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and each is reported
         return f"{error}" or type(error).__name__
     return ""

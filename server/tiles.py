@@ -1,4 +1,4 @@
-"""Map tiles before anybody asks: drawn into the cache, or into a PMTiles archive."""
+"""Map tiles drawn in advance: into the cache, or into a PMTiles archive."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from routes.tiles.tile import DrawnCoverage, TilePicture, TilePlace, versions_of
 from server.settings import Settings
 
 MOST_TILES = 10_000_000
-"""Tiles of one command, at most."""
+"""Maximum tiles of one command."""
 _FOLDER = "tiles"
 _ARCHIVED = "WebMercatorQuad"
 _TYPES = {"png": TileType.PNG, "webp": TileType.WEBP}
@@ -34,22 +34,22 @@ _STEP = 64
 
 
 class NoTiles(ProductError):
-    """What was asked for has no tiles; the message says what is allowed."""
+    """The request has no tiles; the message has the allowed values."""
 
 
 def tile_cache(settings: Settings) -> TileCache | None:
-    """Return the cache of tiles in the state folder, None where none are kept."""
+    """Return the cache of tiles in the state folder, or None if there is none."""
     return TileCache(settings.state.dir / _FOLDER, settings.tiles.cache) if settings.tiles.cache else None
 
 
 def clear_tiles(settings: Settings) -> int:
-    """Remove the tiles that are kept, also where none are to be kept any more; return how many there were."""
+    """Remove the cached tiles, also if the cache is no longer configured; return their number."""
     return TileCache(settings.state.dir / _FOLDER, 0).clear()
 
 
 @dataclass(frozen=True, slots=True)
 class TileRange:
-    """Tiles of one collection: from one zoom to another of a set, where a box (longitude and latitude) meets it."""
+    """Tiles of one collection: from one zoom to another of a set, inside a box in longitude and latitude."""
 
     collection: Collection
     provider: CoverageProvider
@@ -77,14 +77,14 @@ class TileRange:
 
     @property
     def count(self) -> int:
-        """How many tiles there are. Raises NoTiles, also for too many."""
+        """The number of tiles. Raises NoTiles, also for too many."""
         count = sum((each.bottom - each.top + 1) * (each.right - each.left + 1) for _, _, each in self.matrices)
         if count > MOST_TILES:
             raise NoTiles(f"{count:,} tiles; allowed: {MOST_TILES:,} at once, so fewer zooms or a smaller box")
         return count
 
     def picture(self, matrix: TileMatrix, row: int, column: int) -> TilePicture:
-        """Return a tile as it is answered to a request that says nothing else."""
+        """Return a tile like the answer to a request without other parameters."""
         versions = versions_of([self.collection])
         drawn = [DrawnCoverage(self.collection.readable_coverage(), self.provider.styles[0].drawing)]
         return TilePicture([self.collection], versions, drawn, TilePlace(self.tiles, matrix, row, column), self.form)
@@ -125,9 +125,9 @@ def _is_drawn(name: str, entry: Any) -> bool:
 
 
 def seed(wanted: TileRange, cache: TileCache, report: Report) -> tuple[int, int]:
-    """Draw tiles into the cache; return how many there are, and how many could not be written.
+    """Draw tiles into the cache; return their number, and how many could not be written.
 
-    The coarsest come first: they are asked for most. Raises BrokenSource, RequestTooLarge, NoTiles.
+    The coarsest are first, as they are requested most. Raises BrokenSource, RequestTooLarge, NoTiles.
     """
     count, lost = wanted.count, 0
     for number, (zoom, picture) in enumerate(_pictures(wanted)):
@@ -192,7 +192,7 @@ def _write(writer: Writer, wanted: TileRange, cache: TileCache | None, report: R
 
 
 def _in_order(zoom: int, limits: TileLimits) -> NDArray[np.int64]:
-    """Return the numbers of the tiles of a zoom in the order of an archive, so that neighbours lie together."""
+    """Return the numbers of the tiles of a zoom in the order of an archive, in which neighbours are close."""
     places = product(range(limits.left, limits.right + 1), range(limits.top, limits.bottom + 1))
     return np.sort(np.fromiter((zxy_to_tileid(zoom, column, row) for column, row in places), np.int64))
 

@@ -1,4 +1,4 @@
-"""Classes, or steps of a ramp, as a picture in their colours: a PNG of few bits a pixel, or WebP without loss."""
+"""Classes, or steps of a ramp, as a picture in their colours: a PNG with few bits per pixel, or lossless WebP."""
 
 import struct
 import zlib
@@ -20,10 +20,10 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _BLACK = (0, 0, 0)
 _LEVEL = 6
-"""Of libdeflate: as small as zlib's, at a fraction of its time."""
+"""The level of libdeflate: as small as zlib's, at a fraction of its time."""
 _MOST_COLOURS = 256
 _BITS = ((2, 1), (4, 2), (16, 4))
-"""How many colours so many bits a pixel tell apart."""
+"""Number of colours by bits per pixel."""
 
 Rgba = tuple[int, int, int, int]
 _CLEAR: Rgba = (0, 0, 0, 0)
@@ -31,10 +31,10 @@ _CLEAR: Rgba = (0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How classes are drawn: those of `only`, or all, but for the `hidden` ones, some in other colours.
+    """The drawing of classes: those of `only`, or all, except the `hidden` ones, some in other colours.
 
-    With a `ramp` there are no classes: the pixels are steps of it. What has no data, and what is not drawn, is
-    transparent or has the colour of the `background`.
+    With a `ramp` there are no classes: the pixels are steps of it. Pixels without data, and those that are not drawn,
+    are transparent or have the colour of the `background`.
     """
 
     classes: Classes
@@ -67,7 +67,7 @@ class Palette:
 
 @lru_cache(256)
 def palette_of(drawing: Style) -> Palette:
-    """Return the colours of a drawing, each once; the transparent one is the first. What is no class is black."""
+    """Return the colours of a drawing, each once, the transparent one first. Values that are no class are black."""
     clear = (*drawing.background, 255) if drawing.background else _CLEAR
     known: Mapping[int, Rgb] = {each.value: each.rgb for each in drawing.classes} | dict(drawing.colours)
     if drawing.ramp is not None:
@@ -78,7 +78,7 @@ def palette_of(drawing: Style) -> Palette:
 
 
 def png(pixels: Pixels, palette: Palette) -> bytes:
-    """Return a PNG of `pixels[row, column]`, of 1, 2 or 4 bits a pixel where there are at most 2, 4 or 16 colours."""
+    """Return a PNG of `pixels[row, column]`, with 1, 2 or 4 bits per pixel for at most 2, 4 or 16 colours."""
     height, width = pixels.shape
     if len(palette.colours) > _BITS[-1][0]:
         palette = palette.of(frozenset(np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()))
@@ -104,9 +104,9 @@ def _colours(colours: tuple[Rgba, ...]) -> tuple[bytes, bytes]:
 
 
 def stacked(layers: Sequence[tuple[Pixels, Palette]]) -> tuple[Pixels, Palette]:
-    """Return layers as one picture: of each pixel the colour of the first layer that is not transparent there.
+    """Return layers as one picture: each pixel has the colour of the first layer that is not transparent there.
 
-    Of more colours than 256 those that come last are transparent.
+    Colours after the 256th are transparent.
     """
     colours = [_CLEAR]
     stack = np.zeros(layers[0][0].shape, np.uint8)
@@ -119,7 +119,7 @@ def stacked(layers: Sequence[tuple[Pixels, Palette]]) -> tuple[Pixels, Palette]:
 
 
 def webp(pixels: Pixels, palette: Palette) -> bytes:
-    """Return the same colours as WebP without loss."""
+    """Return the same colours as lossless WebP."""
     colours = np.array(palette.colours, np.uint8)[palette.entries]
     buffer = BytesIO()
     Image.fromarray(colours[pixels]).save(buffer, "WEBP", lossless=True, quality=0, method=0, exact=False)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from products.classes import NODATA, Rgb
 
 Colours = tuple[Rgb, ...]
-"""Those of a ramp, at even distances, the lowest value's first."""
+"""The colours of a ramp at equal distances, that of the lowest value first."""
 
 VIRIDIS: Colours = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-"""As bright as the value is high: also for people who see few colours."""
+"""Brightness increases with the value: also for people with colour blindness."""
 _FORWARD: Mapping[str, Colours] = {
     "viridis": VIRIDIS,
     "magma": ((0, 0, 4), (81, 18, 124), (182, 54, 121), (251, 136, 97), (252, 253, 191)),
@@ -23,13 +23,13 @@ _FORWARD: Mapping[str, Colours] = {
     "greys": ((255, 255, 255), (0, 0, 0)),
 }
 RAMPS: Mapping[str, Colours] = {**_FORWARD, **{f"{name}_r": colours[::-1] for name, colours in _FORWARD.items()}}
-"""By the names of matplotlib and titiler; `_r` is the same from the highest value to the lowest."""
+"""By the names of matplotlib and titiler; `_r` is the reverse."""
 _STEPS = NODATA
 
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """How the values of a band, counted from 1, are drawn: from `low` to `high`; those beyond have the colour there."""
+    """The drawing of a band, counted from 1: from `low` to `high`; values beyond have the colour of the limit."""
 
     band: int
     low: float

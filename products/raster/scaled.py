@@ -1,4 +1,4 @@
-"""A box of a raster in any size and system, read by window and overview: what that costs is known before it is done."""
+"""A box of a raster in any size and CRS, read by window and overview, at a cost that is known before."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,17 +24,17 @@ from products.raster.visible import Visible
 Values = NDArray[Any]
 """Of shape (bands, rows, columns)."""
 Method = Literal["nearest", "mode", "linear", "cubic", "mean", "minimum", "maximum", "median"]
-"""How a pixel of the answer is made of those of the raster that it covers or lies between."""
+"""How a pixel of the answer is interpolated from pixels of the raster."""
 Open = Callable[[int | None], Any]
 """Opens the raster, or an overview by its index, as a context manager of `Opened`."""
 _READ_AHEAD = 4
 _SIDE = 1_024
-"""Pixels of an answer whose places are calculated at once, along each side."""
+"""Pixels of an answer along each side whose positions are calculated together."""
 _CELLS = 8
 _ERROR = 0.03
-"""Pixels by which an interpolated place may differ from PROJ's, about."""
+"""Approximate maximum difference of an interpolated position from PROJ's in pixels."""
 _KERNEL = 2
-"""Pixels on either side of a place, or of the pixels below one of the answer, that an interpolation looks at."""
+"""Pixels on either side that an interpolation uses, around a position or the pixels below one of the answer."""
 
 _RESAMPLING: Mapping[Method, Resampling] = {
     "mode": Resampling.mode,
@@ -51,9 +51,9 @@ _Numbers = NDArray[np.int_]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A box in the units of a system, the pixels across and down that it is to have, and the bands, counted from 1.
+    """A box in the units of a CRS, its requested pixels across and down, and the bands, counted from 1.
 
-    The system is an EPSG code, or what PROJ reads. `fill` is the value of pixels without data, and of those that are
+    The CRS is an EPSG code, or a definition for PROJ. `fill` is the value of pixels without data, and of those that are
     not `visible`.
     """
 
@@ -75,7 +75,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What of the raster is seen in the box, which may be moved round the Earth by `turn`."""
+    """The part of the raster in the box, which may be moved around the Earth by `turn`."""
 
     wanted: Wanted
     turn: float
@@ -84,15 +84,15 @@ class _Part:
     rows: range
     epsg: int
     is_over: bool
-    """Another part is below: where this one has no data, that is seen."""
+    """Whether another part is below this one and visible where this one has no data."""
 
     @property
     def is_straight(self) -> bool:
-        """Whether the raster's own system is asked for: its rows are rows of the answer."""
+        """Whether the raster's own CRS is requested: its rows are rows of the answer."""
         return self.epsg == self.wanted.epsg
 
     def tiles(self, first: int, last: int) -> Iterator[tuple[range, range]]:
-        """Yield the columns and rows, of those asked for, that are read at once."""
+        """Yield batches of the requested columns and rows."""
         rows = range(max(first, self.rows.start), min(last, self.rows.stop))
         if self.is_straight and rows:
             yield self.columns, rows
@@ -106,14 +106,14 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class ScaledReader:
-    """A box of an open raster, read by rows of the answer; each pixel is the nearest one of the overview that fits."""
+    """A box of an open raster, read by rows of the answer; each pixel is the nearest one of a suitable overview."""
 
     wanted: Wanted
     epsg: int
     parts: Sequence[_Part]
 
     def rows(self, first: int, last: int) -> Values:
-        """Return the rows from the first up to, but without, the last. Raises rasterio's errors."""
+        """Return the rows from the first up to, but excluding, the last. Raises rasterio's errors."""
         wanted = self.wanted
         make = _copy if wanted.epsg == self.epsg else _gather
         if wanted.method != "nearest":
@@ -128,10 +128,10 @@ class ScaledReader:
 
 @contextmanager
 def open_scaled(open_: Open, grid: Grid, wanted: Wanted, *, limit: int) -> Iterator[ScaledReader]:
-    """Yield a reader of the box; beyond the antimeridian the Earth goes on.
+    """Yield a reader of the box, which may cross the antimeridian.
 
-    Raises BrokenSource, InvalidArea where the raster has no place in the system, and RequestTooLarge before a pixel is
-    read.
+    Raises BrokenSource, InvalidArea if the raster cannot be transformed to the CRS, and RequestTooLarge before a pixel
+    is read.
     """
     width, height = wanted.size
     if width * height > limit:
@@ -152,7 +152,7 @@ def open_scaled(open_: Open, grid: Grid, wanted: Wanted, *, limit: int) -> Itera
 def _seen(
     grid: Grid, wanted: Wanted, extent: Bounds, turn: float, limit: int
 ) -> tuple[range, range, int | None] | None:
-    """Return the columns and rows of the answer whose middles lie in the raster's extent, and the overview to read."""
+    """Return the columns and rows of the answer with their centres in the raster's extent, and the overview to read."""
     west, south, east, north = wanted.bbox
     bbox = west + turn, south, east + turn, north
     seen = intersection(bbox, extent)
@@ -170,7 +170,7 @@ def _seen(
 
 
 def _middles(wanted: Wanted, columns: range, rows: range) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return x of the middle of each column and y of that of each row."""
+    """Return x of the centre of each column and y of that of each row."""
     transform = wanted.transform
     x = transform.c + transform.a * (np.arange(columns.start, columns.stop) + 0.5)
     y = transform.f + transform.e * (np.arange(rows.start, rows.stop) + 0.5)
@@ -178,7 +178,7 @@ def _middles(wanted: Wanted, columns: range, rows: range) -> tuple[NDArray[Any],
 
 
 def _copy(part: _Part, columns: range, rows: range, target: Values) -> None:
-    """Copy the pixels that hold the middles of those of the same system: at the same scale exactly they."""
+    """Copy the pixels at the centres of those of the answer, in the same CRS: at the same scale the same pixels."""
     x, y = _middles(part.wanted, columns, rows)
     dataset = part.opened.dataset
     place = dataset.transform
@@ -197,7 +197,7 @@ def _copy(part: _Part, columns: range, rows: range, target: Values) -> None:
 
 
 def _gather(part: _Part, columns: range, rows: range, target: Values) -> None:
-    """Copy the pixels that lie where the middles of those of another system are."""
+    """Copy the pixels at the centres of those of the answer, in another CRS."""
     dataset = part.opened.dataset
     across, down = _places(part, columns, rows)
     inside = (across >= 0) & (across < dataset.width) & (down >= 0) & (down < dataset.height)
@@ -210,9 +210,9 @@ def _gather(part: _Part, columns: range, rows: range, target: Values) -> None:
 
 
 def _resample(part: _Part, columns: range, rows: range, target: Values) -> None:
-    """Fill the pixels by GDAL's warper, which knows all ways of interpolation.
+    """Fill the pixels by GDAL's warper, which supports all methods of interpolation.
 
-    What it is told to be no data it never writes: so that is the file's, as a valid 255 would become 254.
+    It never writes its nodata value, which is therefore the file's: a valid 255 would become 254.
     """
     wanted = part.wanted
     place = Affine.translation(part.turn, 0) @ wanted.transform @ Affine.translation(columns.start, rows.start)
@@ -242,7 +242,7 @@ def _resample(part: _Part, columns: range, rows: range, target: Values) -> None:
 
 @contextmanager
 def _visible_part(part: _Part, box: Bounds, size: tuple[int, int]) -> Iterator[Opened]:
-    """Yield what is visible of the raster's bands round a box of the answer, in memory: no other is interpolated."""
+    """Yield the visible part of the raster's bands around a box of the answer, in memory: no other is interpolated."""
     wanted, dataset = part.wanted, part.opened.dataset
     seen = intersection(box, reproject(tuple(dataset.bounds), part.epsg, wanted.epsg)) or box
     west, south, east, north = reproject(seen, wanted.epsg, part.epsg)
@@ -269,10 +269,10 @@ def _put(part: _Part, picked: Values, target: Values, places: Any) -> None:
 
 
 def _places(part: _Part, columns: range, rows: range) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the columns and rows of the overview that the middles of the answer's pixels lie in.
+    """Return the columns and rows of the overview at the centres of the answer's pixels.
 
-    They are interpolated between nodes that PROJ gives, ever denser until the middle of each cell is where it should
-    be; infinite where a pixel has no place.
+    They are interpolated between nodes by PROJ, refined until the middle of each cell agrees with PROJ; infinite for a
+    pixel outside of the projection.
     """
     x, y = _middles(part.wanted, columns, rows)
     x = x + part.turn
@@ -303,7 +303,7 @@ def _exact(part: _Part, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
 
 
 def _weights(count: int, cells: int) -> NDArray[np.float64]:
-    """Return, for each of some pixels, the weights of the nodes beside it."""
+    """Return the weights of the adjacent nodes for each pixel."""
     place = np.linspace(0, cells, count)
     cell = np.minimum(place.astype(int), cells - 1)
     weights = np.zeros((count, cells + 1))
@@ -340,7 +340,7 @@ def _bounds(numbers: _Numbers) -> tuple[int, int]:
 def choose_overview(grid: Grid, window: Window, wanted: float, limit: int) -> int | None:
     """Return the index of the coarsest overview that is not coarser than wanted, None for the raster itself.
 
-    Raises RequestTooLarge where more pixels than `limit` allows would have to be read.
+    Raises RequestTooLarge if this reads more pixels than `limit` allows.
     """
     pixels = window.width * window.height
     fits = [index for index, factor in enumerate(grid.overviews) if factor**2 * wanted <= pixels]

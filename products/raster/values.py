@@ -1,4 +1,4 @@
-"""Rasters of measured values: any whole or floating numbers, in one band or several."""
+"""Rasters of measured values: integers or floats, in one band or several."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from products.whole import cached_by_file
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _FEW = 4_194_304
-"""Pixels of an overview from which the limits of the values are found."""
+"""Pixels of an overview from which the limits of the values are determined."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRaster:
-    """What a raster of values is: its grid, the type of all its bands, their names and units, and their limits."""
+    """The properties of a raster of values: its grid, the type of all its bands, their names, units and limits."""
 
     grid: Grid
     dtype: str
@@ -29,7 +29,7 @@ class ValueRaster:
 
     @property
     def fill(self) -> float:
-        """The value of pixels without data: the file's, else not a number, else one that a type ends with."""
+        """The value of pixels without data: the file's, else NaN, else a limit of the type."""
         if self.grid.nodata is not None:
             return self.grid.nodata
         if self.dtype.startswith("f"):
@@ -40,7 +40,7 @@ class ValueRaster:
 
 @cached_by_file(most=1_024, beside=BESIDE)
 def read_values(source: Path) -> ValueRaster:
-    """Return what the raster is; opens the file only if it changed. Raises BrokenSource."""
+    """Return the properties of the raster; opens the file only if it changed. Raises BrokenSource."""
     with open_cog(source, check=check_values) as dataset:
         return ValueRaster(
             grid_of(dataset),
@@ -53,7 +53,7 @@ def read_values(source: Path) -> ValueRaster:
 
 
 def _limits(source: Path, dataset: DatasetReader) -> tuple[tuple[float, float], ...]:
-    """Return the lowest and highest value of each band in the coarsest overview; of a large one those of its type."""
+    """Return the lowest and highest value of each band in the coarsest overview; if it is large, those of the type."""
     coarsest = len(dataset.overviews(1)) - 1
     level = {} if coarsest < 0 else {"overview_level": coarsest}
     with rasterio.open(source, driver="GTiff", **level) as overview:
@@ -75,7 +75,7 @@ def _of_type(dtype: str) -> tuple[float, float]:
 
 
 def check_values(dataset: DatasetReader) -> None:
-    """Raise BrokenSource for what is no raster of numbers on a straight grid."""
+    """Raise BrokenSource unless it is a raster of numbers on a north-up grid."""
     masked, transform = has_mask(dataset), dataset.transform
     faults = {
         f"its bands are of {', '.join(dict.fromkeys(dataset.dtypes))}, not all of one of {', '.join(TYPES)}": len(

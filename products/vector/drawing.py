@@ -1,4 +1,4 @@
-"""Geometries as the paths of a vector tile: in its units, cut at its edges, rounded; whole arrays at a time."""
+"""Geometries as the paths of a vector tile: in its units, cut at its edges, rounded; for whole arrays."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from products.vector.mending import mended
 EXTENT = 4096
 """Units of a tile along each side."""
 BUFFER = 64
-"""Units around a tile in which geometries are kept, so that outlines meet those of the next tile."""
+"""Units around a tile in which geometries remain, so that outlines meet those of the next tile."""
 _POINT, _LINESTRING, _POLYGON = KINDS = 1, 2, 3
 """The kinds of features; each is one more than its dimension."""
 _MOVE_ONE, _MOVE, _LINE, _CLOSE = 1 | 1 << 3, 1, 2, 7 | 1 << 3
 _FEWEST = np.array([0, 1, 2, 3])
-"""Places that a path of each kind has at least."""
+"""Minimum number of points of a path of each kind."""
 _EDGES = -BUFFER, -BUFFER, EXTENT + BUFFER, EXTENT + BUFFER
 
 _Whole = NDArray[np.int64]
@@ -29,7 +29,7 @@ _Whole = NDArray[np.int64]
 def drawn(geometries: Geometries, bounds: tuple[float, float, float, float]) -> "Paths":
     """Return the geometries in units of the tile of these bounds, cut at its edges, valid after they are rounded.
 
-    Of a collection only the parts of the highest dimension are drawn.
+    Only the parts of the highest dimension of a collection are drawn.
     """
     west, south, east, north = bounds
     scale = np.array([EXTENT / (east - west), -EXTENT / (north - south)])
@@ -50,14 +50,14 @@ def drawn(geometries: Geometries, bounds: tuple[float, float, float, float]) -> 
 
 
 def _cut(surface: Any) -> Any:
-    """Return what of a surface is in the tile and a little around it, valid."""
+    """Return the valid part of a surface in the tile and a small margin."""
     valid = surface if surface.is_valid else shapely.make_valid(surface)
     return shapely.clip_by_rect(valid, *_EDGES)
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What is drawn of features: whole numbers, one path for each line or ring, or for all points of a feature.
+    """The drawn paths of features, in integers: one for each line or ring, or for all points of a feature.
 
     Each path has its feature, its kind and its number; the rings of a polygon follow its outer one (`outer`), without
     their last places. Paths are in the order of the features.
@@ -66,7 +66,7 @@ class Paths:
     count: int
     places: _Whole
     path: _Whole
-    """The number of the path of each place."""
+    """The number of the path of each point."""
     owner: _Whole
     kind: _Whole
     outer: NDArray[np.bool_]
@@ -96,7 +96,7 @@ class Paths:
         return found._cleaned()
 
     def _cleaned(self) -> Self:
-        """Return paths without places that change nothing, and without those that nothing is left of."""
+        """Return paths without redundant points, and without paths that become empty."""
         places, path = self.places, self.path
         while len(places):
             kind = self.kind[path]
@@ -128,7 +128,7 @@ class Paths:
         )
 
     def surfaces(self) -> Geometries:
-        """Return the polygons of each feature, None for one without."""
+        """Return the polygons of each feature, or None."""
         found: Geometries = np.full(self.count, None, dtype=object)
         rings = self.kind == _POLYGON
         if rings.any():
@@ -141,7 +141,7 @@ class Paths:
         return found
 
     def instead(self, features: NDArray[np.bool_], others: Self) -> Self:
-        """Return the paths with others for these features."""
+        """Return the paths with new ones for these features."""
         rest = self._with(self.places, self.path, ~features[self.owner])
         owner = np.concatenate([rest.owner, others.owner])
         order = np.argsort(owner, kind="stable")
@@ -180,7 +180,7 @@ class Paths:
             yield feature, kind, content[limits[place] : limits[place + 1]]
 
     def _turned(self) -> _Whole:
-        """Return the places with outer rings clockwise where y is downwards, and the others the other way round."""
+        """Return the points with outer rings clockwise for y downwards, and inner rings counterclockwise."""
         begins = np.flatnonzero(np.diff(self.path, prepend=-1))
         ends = np.append(begins[1:], len(self.path)) - 1
         following = np.arange(1, len(self.path) + 1)
@@ -196,9 +196,9 @@ class Paths:
 
 
 def _cut_rings(places: NDArray[np.float64], path: _Whole, kind: _Whole) -> tuple[NDArray[np.float64], _Whole]:
-    """Return the places of the paths with rings cut at the edges of a tile: there they may lie upon themselves.
+    """Return the points of the paths with rings cut at the edges of a tile, where they may overlap themselves.
 
-    Each edge of the tile in turn takes away what is beyond it (Sutherland and Hodgman), also of an invalid polygon.
+    Each edge of the tile in turn removes the part beyond it (Sutherland and Hodgman), also of an invalid polygon.
     """
     for number, limit in enumerate(_EDGES):
         axis, sign = number % 2, 1 if number < len(_EDGES) // 2 else -1
@@ -220,7 +220,7 @@ def _cut_rings(places: NDArray[np.float64], path: _Whole, kind: _Whole) -> tuple
 
 
 def _parts(geometries: Geometries) -> tuple[Geometries, _Whole]:
-    """Return the parts of geometries, and of which each is: those of the highest dimension."""
+    """Return the parts of geometries of the highest dimension, and the index of the geometry of each."""
     parts, owner = shapely.get_parts(geometries, return_index=True)
     while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
         parts, of = shapely.get_parts(parts, return_index=True)
@@ -235,7 +235,7 @@ def _parts(geometries: Geometries) -> tuple[Geometries, _Whole]:
 
 
 def _lengths(numbers: _Whole) -> _Whole:
-    """Return how many bytes varints of numbers below 2 ** 35 have."""
+    """Return the lengths of the varints of numbers below 2 ** 35."""
     lengths = np.ones(len(numbers), np.int64)
     for bits in (7, 14, 21, 28):
         lengths += numbers >= 1 << bits
@@ -243,7 +243,7 @@ def _lengths(numbers: _Whole) -> _Whole:
 
 
 def _varints(numbers: _Whole) -> tuple[bytes, _Whole]:
-    """Return numbers as varints, and where each ends."""
+    """Return numbers as varints, and the end of each."""
     lengths = _lengths(numbers)
     ends = np.cumsum(lengths)
     begins = ends - lengths

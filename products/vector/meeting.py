@@ -1,4 +1,4 @@
-"""Which features of a GeoPackage meet an area: by its R-tree, and across the area's edge by their outlines."""
+"""The features of a GeoPackage that intersect an area: by its R-tree, and on the area's edge by their outlines."""
 
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
@@ -24,22 +24,22 @@ from products.vector.times import TimeColumns, add_functions, extent_sql, moment
 from products.whole import cached_by_file
 
 _REACH = 1e30
-"""A coordinate, at most: of larger ones and of what is no number GEOS does not tell whether they meet an area."""
+"""Maximum coordinate: for larger ones, and for values that are not numbers, GEOS cannot test intersections."""
 _MAX_CANDIDATES = 1_000_000
-"""Features whose envelopes an area may meet; of more the R-tree is trusted to have all."""
+"""Maximum features whose envelopes intersect an area; in a larger layer the R-tree is trusted to be complete."""
 _MAX_OUTSIDE = 100_000
-"""Features with a geometry that the R-tree does not have, at most."""
+"""Maximum features with a geometry that are missing in the R-tree."""
 _SECONDS = 20
 _SECONDS_OF_CHECK = 5
 _SECONDS_OF_TIMES = 2
 _FETCHED = 1_000
 _LEAST_CHUNK = 200
 _GROWTH = 4
-"""How many times more candidates are looked at where those before did not fill a page."""
+"""Factor by which the number of candidates grows if those before did not fill a page."""
 
 
 def extent_of(reader: Reader) -> Bounds | None:
-    """Return bounds that hold every feature, None where there are none. Raises RequestTooLarge."""
+    """Return bounds that contain every feature, or None. Raises RequestTooLarge."""
     outside = _complete(reader)
     bounds = [extent for extent in (reader.extent(), _around(outside.envelopes)) if extent]
     return _around(np.array(bounds)) if bounds else None
@@ -53,7 +53,7 @@ def _around(envelopes: NDArray[np.float64]) -> Bounds | None:
 
 
 def index_is_complete(reader: Reader) -> bool:
-    """Say whether the R-tree has every feature with a geometry."""
+    """Return whether the R-tree has every feature with a geometry."""
     return reader.layer.indexed and not _outside(reader.source, reader.layer.table, reader.layer.key).keys
 
 
@@ -63,7 +63,7 @@ def keys_as_json(keys: Sequence[Any]) -> str:
 
 
 def keys_meeting(reader: Reader, area: Any, *, unplaced: bool) -> Sequence[Any]:
-    """Return the keys of the features that meet the area, in no order; `unplaced` ones, without geometry, too.
+    """Return the keys of the features that intersect the area, unordered; also of `unplaced` ones, without geometry.
 
     Raises RequestTooLarge.
     """
@@ -76,7 +76,7 @@ def keys_meeting(reader: Reader, area: Any, *, unplaced: bool) -> Sequence[Any]:
 
 
 def largest_meeting(reader: Reader, area: Any, least: float) -> list[Any]:
-    """Return the keys of the features whose envelopes meet the area and are larger than `least`, the largest first.
+    """Return the keys of features with envelopes that intersect the area and are larger than `least`, largest first.
 
     Raises RequestTooLarge.
     """
@@ -94,9 +94,9 @@ def largest_meeting(reader: Reader, area: Any, least: float) -> list[Any]:
 def chunks_meeting(
     reader: Reader, area: Any, *, unplaced: bool, beyond: Any = None, backwards: bool = False, size: int
 ) -> Iterator[list[Any]]:
-    """Yield the same keys in their order, some at a time, those before or after a key: a page needs few of many.
+    """Yield the same keys in their order, before or after a key, in chunks, as a page needs few of many.
 
-    Each chunk asks the R-tree anew for the next ones, so each is larger than the one before. Raises RequestTooLarge.
+    Each chunk queries the R-tree again, so each is larger than the one before. Raises RequestTooLarge.
     """
     outside = _complete(reader)
     unindexed = dict.fromkeys(outside.unplaced if unplaced else (), None)
@@ -121,12 +121,12 @@ def chunks_meeting(
 
 
 def _up_to(keys: Sequence[Any], last: Any, *, backwards: bool) -> int:
-    """Return how many of the ordered keys come before the last one."""
+    """Return how many of the ordered keys are before the last one."""
     return bisect_right(keys, -last, key=lambda key: -key) if backwards else bisect_right(keys, last)
 
 
 def _nearest(reader: Reader, area: Any, beyond: Any, *, backwards: bool, size: int) -> list[tuple[Any, ...]]:
-    """Return key and envelope of the first features after a key whose envelopes the R-tree has near the area."""
+    """Return key and envelope of the first features after a key that are near the area by the R-tree."""
     reached = "" if beyond is None else f" AND id {'<' if backwards else '>'} ?"
     query = (
         f"SELECT id, minx, miny, maxx, maxy FROM {reader.layer.quoted.index}"
@@ -146,7 +146,7 @@ def _of_unindexed(reader: Reader, area: Any, unindexed: dict[Any, Any], keys: Se
 
 
 def _that_meet(reader: Reader, area: Any, keys: NDArray[Any], envelopes: NDArray[np.float64]) -> list[Any]:
-    """Return those of the keys whose features meet the area; only those across its edge are looked at in full."""
+    """Return those of the keys whose features intersect the area; only those on its edge are compared exactly."""
     shapely.prepare(area)
     boxes = shapely.box(*envelopes.T)
     inside = shapely.contains_properly(area, boxes)
@@ -191,7 +191,7 @@ def _crossing(reader: Reader, area: Any, keys: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Outside:
-    """Features that the R-tree does not have: keys of those without a geometry, keys and envelopes of the others."""
+    """Features that are missing in the R-tree: keys of those without a geometry, keys and envelopes of others."""
 
     unplaced: tuple[Any, ...] = ()
     keys: tuple[Any, ...] = ()
@@ -200,7 +200,7 @@ class _Outside:
 
 
 def _complete(reader: Reader) -> _Outside:
-    """Return what the R-tree does not have. Raises RequestTooLarge where that is too much."""
+    """Return the features missing in the R-tree. Raises RequestTooLarge if there are too many."""
     outside = _outside(reader.source, reader.layer.table, reader.layer.key)
     if not outside.complete:
         raise RequestTooLarge(
@@ -210,7 +210,7 @@ def _complete(reader: Reader) -> _Outside:
 
 
 def _is_large(reader: Reader) -> bool:
-    """Say whether there are more features than are looked at one by one; counted only where a key is as high."""
+    """Return whether there are too many features to compare one by one; counted only if a key is that high."""
     table = quote(reader.layer.table)
     [(last,)] = reader.rows(f"SELECT max({quote(reader.layer.key)}) FROM {table}")
     if (last or 0) <= _MAX_CANDIDATES:
@@ -220,7 +220,7 @@ def _is_large(reader: Reader) -> bool:
 
 
 def faults_of_index(source: Path, table: str | None = None, key: str | None = None) -> Iterator[str]:
-    """Yield what is wrong with an R-tree, as boxes find what it says; of a large layer as much as is soon looked at.
+    """Yield the errors of an R-tree, on which queries by box depend; in a large layer as far as is fast.
 
     Raises BrokenSource.
     """
@@ -252,7 +252,7 @@ def faults_of_index(source: Path, table: str | None = None, key: str | None = No
 
 @cached_by_file(most=64)
 def _outside(source: Path, table: str, key: str) -> _Outside:
-    """Look at what the R-tree does not have: nothing, in a file in order, but features without a geometry."""
+    """Search for features that are missing in the R-tree: in a valid file only those without a geometry."""
     with read_geopackage(source, table=table, key=key, seconds=_SECONDS) as reader:
         layer = reader.layer
         query = f"SELECT {quote(layer.key)}, {quote(layer.geometry)} FROM {quote(layer.table)}"
@@ -278,7 +278,7 @@ def _outside(source: Path, table: str, key: str) -> _Outside:
 def time_extent(
     source: Path, table: str, key: str, times: TimeColumns
 ) -> tuple[datetime | None, datetime | None] | None:
-    """Return the first and the last moment of a layer, None where there is none or it takes too long to find."""
+    """Return the first and the last instant of a layer, None if there is none or the search takes too long."""
     try:
         with read_geopackage(source, table=table, key=key, seconds=_SECONDS_OF_TIMES) as reader:
             add_functions(reader.connection)

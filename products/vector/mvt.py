@@ -20,9 +20,9 @@ class Encoder:
         self._features: list[bytes] = []
 
     def add(self, paths: Paths, ids: Sequence[Any], values: Sequence[Sequence[Any]]) -> None:
-        """Add the features that are drawn: their ids, and for each column their values.
+        """Add the drawn features: their ids, and for each column their values.
 
-        An id that is no whole number from 0 is left out, as are attributes without a value.
+        An id that is not an integer from 0 is left out, and so are attributes without a value.
         """
         tags = [[self._tag(column, value) for value in each] for column, each in enumerate(values)]
         for feature, kind, commands in paths.commands():
@@ -55,7 +55,7 @@ class Encoder:
 
 
 class _Numbers:
-    """Numbers things as they are met."""
+    """Numbers objects in the order of their first use."""
 
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}

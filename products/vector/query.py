@@ -1,4 +1,4 @@
-"""Which features of a GeoPackage are asked for, a page of them, and how many there are."""
+"""Selections of features of a GeoPackage: their pages and their number."""
 
 # ruff: noqa: S608 - identifiers come from the layer, quoted; values are never formatted in
 
@@ -17,17 +17,17 @@ from products.vector.meeting import chunks_meeting, keys_as_json, keys_meeting, 
 from products.vector.times import TimeColumns, add_functions, condition
 
 _MAX_BYTES = 32_000_000
-"""Bytes of geometry in a page at most; it ends before, but never without a feature."""
+"""Maximum bytes of geometry in a page; it ends before, but has at least one feature."""
 _PIECE = 500
 _PIECE_BYTES = 250_000
-"""Features, or bytes of geometry, of a piece of a page."""
+"""Features, or bytes of geometry, in a piece of a page."""
 _DRAWN_BYTES = 2_000_000
 """Bytes of geometry that are drawn together."""
 _FETCHED_BY_KEY = 2_000
 _FETCHED = 16
-"""Rows that are fetched at a time: each may have a large geometry."""
+"""Rows that are fetched together: each may have a large geometry."""
 _UNREADABLE = "\ufffd"
-"""What stands in a text for bytes that are no UTF-8: such a text cannot be compared with."""
+"""The replacement of bytes that are not UTF-8: a text with it cannot be compared."""
 
 
 class SortKey(NamedTuple):
@@ -38,7 +38,7 @@ class SortKey(NamedTuple):
 
 
 class Times(NamedTuple):
-    """A time that is asked for, and the columns that it is compared with."""
+    """A requested time, and the columns that it is compared with."""
 
     columns: TimeColumns
     asked: tuple[datetime, datetime]
@@ -46,10 +46,10 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the order of items: that of the item with these values of the sort keys and, last, of the key.
+    """A position in the order of items: that of the item with these values of the sort keys and, last, of the key.
 
-    A page begins after it, or ends before it (`backwards`); the item itself may be gone. Values are what JSON has,
-    and bytes.
+    A page begins after it, or ends before it (`backwards`); the item itself may be deleted. Values are of JSON types or
+    bytes.
     """
 
     values: tuple[Any, ...]
@@ -58,11 +58,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Features that meet `area` (in the layer's coordinates), have `equal` attributes and meet the time.
+    """Features that intersect `area` (in the layer's coordinates), have `equal` attributes and intersect the time.
 
-    All `filters` hold. `unplaced` features, without a geometry, meet every area. An attribute that may equal several
-    values has them in a tuple. All names are of attributes that the layer has; features of the same order follow their
-    keys.
+    All `filters` are true for them. `unplaced` features, without a geometry, intersect every area. Alternative values
+    of an attribute are a tuple. All names are of attributes of the layer; features of the same order follow their keys.
     """
 
     area: Any = None
@@ -74,7 +73,7 @@ class Selection:
 
 
 class Count(NamedTuple):
-    """A number of features, and whether it is only about so many."""
+    """A number of features, and whether it is estimated."""
 
     number: int
     estimated: bool = False
@@ -82,9 +81,9 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A selection made ready for one open GeoPackage. Its methods raise BrokenSource, RequestTooLarge.
+    """A selection prepared for an open GeoPackage. Its methods raise BrokenSource, RequestTooLarge.
 
-    `conditions` are all but the area.
+    `conditions` are all except the area.
     """
 
     reader: Reader
@@ -94,7 +93,7 @@ class Search:
 
     @property
     def key(self) -> Hashable:
-        """What searches of the same features of one file have in common, whatever their order."""
+        """The key of searches for the same features of a file, independent of their order."""
         area = self.selection.area
         return self.conditions, self.values, None if area is None else area.wkb, self.selection.unplaced
 
@@ -105,22 +104,22 @@ class Search:
         return int(count)
 
     def page(self, limit: int, offset: int = 0, *, damaged: Callable[[Any, str], None] | None = None) -> Batch:
-        """Return the selected features after the first `offset`, at most `limit`, fewer where they are very large.
+        """Return the selected features after the first `offset`, at most `limit`, fewer if they are very large.
 
-        A geometry that cannot be read is a broken source, or else None: `damaged` is told the key and the reason.
+        An unreadable geometry raises BrokenSource; with `damaged`, this is called with key and reason, and it is None.
         """
         page = PageOfFeatures(self, limit, offset, damaged=damaged)
         return _batch([row for rows in page.rows() for row in rows], damaged)
 
     @property
     def order(self) -> tuple[tuple[str, bool], ...]:
-        """The columns that items are ordered by, quoted, and whether descending; the key is the last of them."""
+        """The quoted columns of the order, and whether they are descending; the key is the last one."""
         quoted = self.reader.layer.quoted
         keys = ((quoted.by_name[name], descending) for name, descending in self.selection.order)
         return (*keys, (quoted.key, False))
 
     def rows(self, limit: int, offset: int, after: Position | None) -> Iterator[Row]:
-        """Yield at most `limit` rows in their order, after a place or some others: key, geometry and attributes."""
+        """Yield at most `limit` rows in their order, after a position or an offset: key, geometry and attributes."""
         if self._near and not offset:
             return islice(self._near_rows(self.reader.layer.quoted.columns, limit, after), limit)
         where, values = self._beyond(after)
@@ -140,7 +139,7 @@ class Search:
 
     @property
     def _near(self) -> bool:
-        """Whether the next features of an area are found without looking for all of them."""
+        """Whether the next features of an area are found without a search for all of them."""
         return self.selection.area is not None and not self.selection.order and self.reader.layer.indexed
 
     def rows_of(self, keys: Sequence[Any]) -> Iterator[Row]:
@@ -148,9 +147,9 @@ class Search:
         return self._in_order(_in(self.reader, keys))
 
     def largest(self, most: int, least: float, damaged: Callable[[Any, str], None]) -> Iterator[Batch]:
-        """Yield at most `most` features whose envelopes meet the area and are larger than `least`, the largest first.
+        """Yield at most `most` features with envelopes that meet the area and are larger than `least`, largest first.
 
-        There are fewer where they are very large. `damaged` is told of a geometry that cannot be read.
+        They are fewer if they are very large. `damaged` is called for an unreadable geometry.
         """
         rows: list[Row] = []
         size = total = 0
@@ -177,7 +176,7 @@ class Search:
         return keys[:most]
 
     def _of(self, keys: Sequence[Any]) -> Iterator[Row]:
-        """Yield those of the rows with these keys that meet the conditions."""
+        """Yield those of the rows with these keys that match the conditions."""
         quoted = self.reader.layer.quoted
         for some in batched(keys, _FETCHED_BY_KEY):
             where, values = _in(self.reader, some)
@@ -190,7 +189,7 @@ class Search:
         return self._each(query, where[1])
 
     def keys_before(self, limit: int, before: Position) -> list[Any]:
-        """Return at most `limit` keys of the features before a place, the nearest first."""
+        """Return at most `limit` keys of the features before a position, the nearest first."""
         quoted = self.reader.layer.quoted
         if self._near:
             return [row[0] for row in islice(self._near_rows(quoted.key, limit, before), limit)]
@@ -218,7 +217,7 @@ class Search:
             yield from self._each(query, (*values, *self.values))
 
     def _everything(self) -> Sql:
-        """Return the condition of all that is selected."""
+        """Return the condition of the selected features."""
         if self.selection.area is None:
             return self.conditions, self.values
         keys = keys_meeting(self.reader, self.selection.area, unplaced=self.selection.unplaced)
@@ -242,7 +241,7 @@ def _ordered(order: Iterable[tuple[str, bool]], *, backwards: bool = False) -> s
 
 
 def _after(order: Sequence[tuple[str, bool]], place: Position) -> Sql:
-    """Return the condition of what comes after a place, or before it; NULL is less than every value."""
+    """Return the condition of features after a position, or before it; NULL is less than every value."""
     sql, values = "FALSE", list[Any]()
     for (column, descending), value in reversed(list(zip(order, place.values, strict=True))):
         down = descending != place.backwards
@@ -259,10 +258,10 @@ def _after(order: Sequence[tuple[str, bool]], place: Position) -> Sql:
 
 @dataclass(slots=True)
 class PageOfFeatures:
-    """A page, read some features at a time, so that its size is none in memory.
+    """A page, read in batches, so that memory does not depend on its size.
 
-    Once it is read, `first` and `last` are its ends, None where there is none or where it has no place by which it is
-    found again; `more_before` and `more_after` say whether there is more; `returned` how many it has.
+    After reading, `first` and `last` are the positions of its ends, None for an empty page or a feature without a
+    position; `more_before` and `more_after` are whether there are more; `returned` is the number of its features.
     """
 
     search: Search
@@ -281,7 +280,7 @@ class PageOfFeatures:
             yield _batch(rows, self.damaged)
 
     def rows(self) -> Iterator[list[Row]]:
-        """Yield the rows, some at a time."""
+        """Yield the rows in batches."""
         rows: list[Row] = []
         size = total = 0
         for row in self._found() if self.limit else ():
@@ -302,7 +301,7 @@ class PageOfFeatures:
             yield rows
 
     def _found(self) -> Iterator[Row]:
-        """Yield the rows, and perhaps one too many."""
+        """Yield the rows, and possibly one more."""
         if self.after is not None and self.after.backwards:
             keys = self.search.keys_before(self.limit + 1, self.after)
             self.more_before, self.more_after = len(keys) > self.limit, True
@@ -321,7 +320,7 @@ class PageOfFeatures:
 
 
 def search(reader: Reader, selection: Selection, filters: Sequence[Sql] = ()) -> Search:
-    """Make a selection ready; an area is compared with the features' own outlines, not with their envelopes.
+    """Prepare a selection; an area is compared with the features' outlines, not with their envelopes.
 
     `filters` are those of the selection in SQL.
     """
@@ -341,9 +340,9 @@ def search(reader: Reader, selection: Selection, filters: Sequence[Sql] = ()) ->
 
 
 def distinct(search: Search, name: str, *, most: int) -> tuple[Any, ...] | None:
-    """Return the values of an attribute of what is selected, in their order, without NULL; None for more than `most`.
+    """Return the sorted values of an attribute of the selected features, without NULL; None for more than `most`.
 
-    Raises RequestTooLarge where looking for them takes too long.
+    Raises RequestTooLarge if the search takes too long.
     """
     table, where = search.reader.layer.quoted.table, f"{quote(name)} IS NOT NULL AND {search.conditions}"
     query = f"SELECT DISTINCT {quote(name)} FROM {table} WHERE {where} LIMIT ?"

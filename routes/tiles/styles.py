@@ -1,4 +1,4 @@
-"""Styles: in which colours a coverage is drawn, as a list, one by one, as a legend, and changed by a query."""
+"""Styles of a coverage: their list, one style, its legend, and changes by query parameters."""
 
 import math
 import re
@@ -83,12 +83,12 @@ RESCALE = Parameter(
 RAMP = Parameter("colormap_name", "The ramp of colours in which values are drawn, such as `viridis`, `gray_r`.")
 _OF_CLASSES, _OF_VALUES = (HIDE, ISOLATE, RECOLOUR), (FIELD, RESCALE, RAMP)
 STYLING_PARAMETERS = (*_OF_CLASSES, *_OF_VALUES)
-"""Those that change a style for a request: of classes, or of values."""
+"""The parameters that change a style for a request: of classes, or of values."""
 DRAWING_PARAMETERS = (TRANSPARENT, BGCOLOR, *STYLING_PARAMETERS)
 
 
 def read_drawing(request: Request, provider: CoverageProvider, style: Style) -> Style:
-    """Return how the request has a coverage drawn in a style. Raises the 400 Problem, also for an unknown class."""
+    """Return the requested drawing of a coverage in a style. Raises the 400 Problem, also for an unknown class."""
     colour, transparent = BGCOLOR.of(request), TRANSPARENT.of(request)
     clear = transparent or (transparent is None and colour is None)
     background = None if clear else colour or WHITE
@@ -110,7 +110,7 @@ def read_drawing(request: Request, provider: CoverageProvider, style: Style) -> 
 
 
 def _ramp(request: Request, provider: CoverageProvider, ramp: Ramp) -> Ramp:
-    """Return the ramp of the request. With another band than the style's the limits are that band's."""
+    """Return the requested ramp. For another band than the style's, the limits are that band's."""
     bands = {each.name: each for each in provider.bands}
     name, limits, colours = FIELD.of(request), RESCALE.of(request), RAMP.of(request)
     if name is not None and name not in bands:
@@ -135,7 +135,7 @@ def _check_known(parameter: Parameter, named: frozenset[int], classes: Classes) 
 
 
 def style_of(collection: Collection, name: str) -> NamedStyle:
-    """Return a style of the collection. Raises Problem: 404 for one that it does not have, 503."""
+    """Return a style of the collection. Raises Problem: 404, 503."""
     styles = {each.id: each for each in collection.readable_coverage().styles}
     if name not in styles:
         detail = f"collection {collection.id!r} has no style {name[:80]!r}; there is {', '.join(styles)}"
@@ -190,7 +190,7 @@ def place_of(collection: Collection, style: NamedStyle) -> str:
 
 
 def get_legend(request: Request) -> Response:
-    """Answer with the legend, as an image or as JSON, of what a query leaves of the classes, or of its ramp."""
+    """Answer with the legend of the drawn classes or of the ramp, as an image or as JSON."""
     allow_parameters(request, *STYLING_PARAMETERS)
     form = negotiate(request, {"png": "image/png", "json": "application/json"})
     collection = collection_of(request)
@@ -204,7 +204,7 @@ def get_legend(request: Request) -> Response:
 
 
 def legend_of(drawing: Style, provider: CoverageProvider) -> dict[str, Any]:
-    """Return the classes that are drawn, in their order: value, name and colour; or the ramp, from its lowest value."""
+    """Return the drawn classes in their order: value, name and colour; or the ramp, from its lowest value."""
     classes = [{"value": each.value, "name": each.name, "colour": each.hex} for each in _drawn(drawing)]
     if drawing.ramp is None:
         return {"classes": classes}
@@ -232,7 +232,7 @@ _RAMP_WIDTH, _MARKS = 254, 3
 
 
 def legend_image(drawing: Style, provider: CoverageProvider) -> bytes:
-    """Return a PNG with a line for each class that is drawn: a patch of its colour and its name; or of the ramp."""
+    """Return a PNG with a line for each drawn class, its colour and its name; or of the ramp."""
     image = _ramp_image(drawing.ramp, provider) if drawing.ramp else _classes_image(_drawn(drawing))
     content = BytesIO()
     image.save(content, "PNG", optimize=True)

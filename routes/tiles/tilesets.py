@@ -1,4 +1,4 @@
-"""Tile matrix sets, and what map tiles there are: sets of tiles of a collection, or of all collections together."""
+"""Tile matrix sets and tilesets of map tiles: of a collection, or of all collections together."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,7 +34,7 @@ _MERCATOR = 3857
 
 
 def get_matrix_sets(request: Request) -> Response:
-    """Answer with the tile matrix sets that map tiles are served in."""
+    """Answer with the tile matrix sets of map tiles."""
     allow_parameters(request)
     negotiate(request, {"json": _JSON})
     resources = resources_of(request)
@@ -59,7 +59,7 @@ def get_matrix_set(request: Request) -> Response:
 
 
 def get_tilesets(request: Request) -> Response:
-    """Answer with the sets of map tiles of the collection, in its default style or another."""
+    """Answer with the tilesets of map tiles of the collection, in its default style or another."""
     allow_parameters(request)
     return _list(request, _place(request), [collection_of(request)])
 
@@ -72,7 +72,7 @@ def _place(request: Request) -> str:
 
 
 def get_dataset_tilesets(request: Request) -> Response:
-    """Answer with the sets of map tiles of all collections together."""
+    """Answer with the tilesets of map tiles of all collections together."""
     allow_parameters(request)
     return _list(request, f"{resources_of(request).url}/map/tiles", request.state.collections)
 
@@ -86,13 +86,13 @@ def _list(request: Request, place: str, collections: Sequence[Collection]) -> Re
 
 
 def get_tileset(request: Request) -> Response:
-    """Answer with one set of map tiles of the collection, also as TileJSON."""
+    """Answer with a tileset of map tiles of the collection, also as TileJSON."""
     allow_parameters(request)
     return _one(request, _place(request), [collection_of(request)])
 
 
 def get_dataset_tileset(request: Request) -> Response:
-    """Answer with one set of map tiles of several collections, also as TileJSON."""
+    """Answer with a tileset of map tiles of several collections, also as TileJSON."""
     allow_parameters(request, COLLECTIONS)
     return _one(request, f"{resources_of(request).url}/map/tiles", chosen(request))
 
@@ -116,7 +116,7 @@ def _one(request: Request, place: str, collections: Sequence[Collection]) -> Res
 
 
 def _tileset(request: Request, place: str, tiles: TileMatrixSet, collections: Sequence[Collection]) -> dict[str, Any]:
-    """Return what a list says of a set of tiles."""
+    """Return the members of a tileset in a list."""
     url = resources_of(request).url
     providers = [each.readable_coverage() for each in collections]
     template = f"{place}/{tiles.id}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}"
@@ -149,7 +149,7 @@ def _tileset(request: Request, place: str, tiles: TileMatrixSet, collections: Se
 
 
 def matrix_limits(tiles: TileMatrixSet, providers: Sequence[CoverageProvider]) -> Iterator[dict[str, Any]]:
-    """Yield for each matrix the rows and columns in which there may be data of any of the coverages."""
+    """Yield for each matrix the rows and columns that may have data of any of the coverages."""
     extent = whole(tiles, providers)
     for matrix in tiles.matrices.values() if extent else ():
         if extent and (found := matrix.limits(extent)) is not None:
@@ -163,7 +163,7 @@ def matrix_limits(tiles: TileMatrixSet, providers: Sequence[CoverageProvider]) -
 
 
 def whole(tiles: TileMatrixSet, providers: Sequence[CoverageProvider]) -> Bounds | None:
-    """Return the box around the coverages in the CRS of the set, None where none of them has a place in it."""
+    """Return the box around the coverages in the CRS of the set, None if none can be transformed to it."""
     boxes = [box for each in providers if (box := tiles.extent(each.whole.bbox, each.native.epsg))]
     if not boxes:
         return None
@@ -172,7 +172,7 @@ def whole(tiles: TileMatrixSet, providers: Sequence[CoverageProvider]) -> Bounds
 
 
 def _about(request: Request, tiles: TileMatrixSet, collections: Sequence[Collection]) -> dict[str, Any]:
-    """Return what is said of a set of tiles besides what a list says."""
+    """Return the members of a tileset in addition to those in a list."""
     providers = [each.readable_coverage() for each in collections]
     style = {"id": DEFAULT_STYLE, "title": "The default style of each collection"}
     if len(collections) == 1:

@@ -1,4 +1,4 @@
-"""WMTS 1.0.0 (OGC 07-057r7): capabilities, and tiles by KVP; the resource addresses are those of OGC API Tiles."""
+"""WMTS 1.0.0 (OGC 07-057r7): capabilities, and tiles by KVP; the RESTful addresses are those of OGC API Tiles."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ _PLACE = {"matrix_set": "tilematrixset", "matrix": "tilematrix", "row": "tilerow
 
 
 class _Refused(Exception):
-    """A request that WMTS answers with an ExceptionReport: its code, which parameter it is about, and the reason."""
+    """A request that WMTS answers with an ExceptionReport: its code, the parameter, and the reason."""
 
     def __init__(self, code: str, locator: str, reason: str) -> None:
         super().__init__(reason)
@@ -57,7 +57,7 @@ class _Refused(Exception):
 
 
 def get_wmts(request: Request) -> Response:
-    """Answer GetCapabilities and GetTile; what is wrong is an ExceptionReport of OWS 1.1.0."""
+    """Answer GetCapabilities and GetTile; an error is an ExceptionReport of OWS 1.1.0."""
     given = _read(request)
     try:
         match _allowed(given, "request", ("GetCapabilities", "GetTile")):
@@ -76,7 +76,7 @@ def get_wmts(request: Request) -> Response:
 
 
 def _read(request: Request) -> dict[str, str]:
-    """Return the parameters by their names in small letters. Raises the 400 Problem for one that is unknown."""
+    """Return the parameters by name in lower case. Raises the 400 Problem for an unknown one."""
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name != LANG and name.lower() not in _NAMES:
@@ -163,7 +163,7 @@ def _below(parent: Element, space: str, name: str, text: str | None = None) -> E
 
 
 def _is_written(tiles: TileMatrixSet) -> bool:
-    """Return whether WMTS 1.0.0 has words for the set: rows from north, and a CRS with a name."""
+    """Return whether WMTS 1.0.0 can describe the set: rows from the north, and a CRS with a name."""
     return _urn(tiles) != "" and all(each.down for each in tiles.matrices.values())
 
 
