@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,8 @@ import pytest
 from psycopg2.extensions import parse_dsn
 from starlette.testclient import TestClient
 
+from plugins.features import ItemQuery
+from plugins.postgis import PostgisProvider
 from plugins.postgis_facts import source_of
 from products.catalogue import read_configuration
 from server.app import create_app
@@ -247,6 +250,31 @@ def test_a_restart_of_the_database_truncates_no_answer(client: TestClient, clust
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert "retry-after" in answer.headers
+
+
+def test_a_restart_of_the_database_cuts_off_a_stream(
+    client: TestClient, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is killed after the second page of six: the client sees an error, not an end."""
+    whole = client.get("/collections/fields/items", params={"f": "csv"}).text.count("\n")
+    texts, pages = PostgisProvider.texts, count(1)
+
+    def dying(self: PostgisProvider, query: ItemQuery) -> Any:
+        found = texts(self, query)
+        if next(pages) == 2:
+            cluster.kill()
+        return found
+
+    monkeypatch.setattr(PostgisProvider, "texts", dying)
+    broken = pytest.RaisesExc(RuntimeError, match="response already started")
+    try:
+        with pytest.RaisesGroup(broken, flatten_subgroups=True, allow_unwrapped=True):
+            client.get("/collections/fields/items", params={"f": "csv"})
+    finally:
+        monkeypatch.undo()
+        cluster.start()
+    _wait_for(lambda: client.get("/collections/fields/items").status_code == 200)
+    assert client.get("/collections/fields/items", params={"f": "csv"}).text.count("\n") == whole == 12_001
 
 
 def _wait_for(true: Any, seconds: float = 60) -> None:
