@@ -19,7 +19,7 @@ from plugins.coverage_arguments import NativeFormat, box_asked, check_names, che
 from plugins.coverage_formats import coverage_json
 from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import Band, NamedStyle, Pixels, Size
-from plugins.crs import CRS84, Box, Crs, crs_of
+from plugins.crs import CRS84, Box, Crs, Interval, crs_of
 from plugins.refusals import bounded, refused
 from plugins.styles import ramps_of, styles_of
 from products.classes import CLASSES, NODATA, Classes
@@ -42,6 +42,8 @@ _CLASS = (Band("class", "Land-cover class"),)
 _OF_VALUES: Sequence[Method] = ("linear", "nearest", "cubic", "mean", "minimum", "maximum", "median", "mode")
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""
+_OFF_GRID = 1e-3
+"""Pixels by which the files of a coverage may lie beside each other."""
 _PICTURE_BYTES = 16_777_216
 """A quarter of the bytes of values that are read for a picture at most."""
 
@@ -71,6 +73,11 @@ class CogProvider(BaseProvider):
         self.axes = [name for axis in AXES for name in dict.fromkeys((axis, axis.capitalize(), axis.upper()))]
         self.ramps = ramps_of(provider_def)
         self._definition = provider_def
+        self.years: Mapping[int, str] = {
+            int(each["year"]): str(each["data"]) for each in sorted(_years(provider_def), key=_year_of)
+        }
+        self.year = next((year for year, data in self.years.items() if data == self.data), None)
+        self._at: dict[int, Self] = {}
         self._format = NativeFormat(provider_def)
         self._pinned: _Known | None = None
         self._files = OpenRasters()
@@ -80,15 +87,52 @@ class CogProvider(BaseProvider):
 
     def now(self) -> Self:
         """Return a provider with the facts about the current file, which is not examined again until it is read."""
+        now = self._pinned_to(self._known)
+        now._at = {year: self._of_year(year, now._known) for year in self.years}  # noqa: SLF001 - it is one of us
+        return now
+
+    def _pinned_to(self, known: "_Known") -> Self:
         same = copy(self)
-        same._pinned, same._blocks = self._known, None  # noqa: SLF001 - it is one of us
+        same._pinned, same._blocks = known, None  # noqa: SLF001 - it is one of us
         return same
+
+    def _of_year(self, year: int, newest: "_Known") -> Self:
+        """Return the provider of a year, of which bands and styles are those of the newest: a colour is one value.
+
+        Raises ProviderConnectionError where its file is not on the same grid.
+        """
+        other = copy(self)
+        other.data, other.year = self.years[year], year
+        other.filename = f"{Path(other.data).stem}{self._format.suffix}"
+        known = other._read_known()  # noqa: SLF001 - it is one of us
+        if _is_unlike(known, newest):
+            raise ProviderConnectionError(f"years: {year}: {Path(other.data).name} is not on the grid of the others")
+        return other._pinned_to(replace(known, bands=newest.bands, styles=newest.styles))  # noqa: SLF001 - one of us
+
+    def at(self, asked: Interval) -> Self | None:
+        """Return the provider of the newest of the years that meet an interval, None where none does."""
+        meeting = [year for year in self.years if asked[0].year <= year <= asked[1].year]
+        return self._at[meeting[-1]] if meeting else None
 
     @property
     def _known(self) -> "_Known":
-        """The facts about the current file."""
+        """The facts about the current file. Raises ProviderConnectionError, also where those of years are unlike."""
         if self._pinned is not None:
             return self._pinned
+        known = self._read_known()
+        if self.years:
+            self._check_years(known)
+        return known
+
+    def _check_years(self, known: "_Known") -> None:
+        """Raise ProviderConnectionError where the files of the years have not one grid and type, or one name."""
+        names = {Path(data).name for data in self.years.values()}
+        if self.year is None or len(names) < len(self.years):
+            raise ProviderConnectionError("years: the file of `data` is not among them, or two have one name")
+        for year in self.years:
+            self._of_year(year, known)
+
+    def _read_known(self) -> "_Known":
         try:
             values = read_values(Path(self.data)) if self._configured else None
             grid = values.grid if values else read_grid(Path(self.data))
@@ -336,6 +380,25 @@ class CogProvider(BaseProvider):
         with bounded():
             pixels = self.read(box, scaled_down(self.size_of(box), MAX_PIXELS if encode else MAX_VALUES_AS_TEXT))
         return encode(pixels) if encode else coverage_json(pixels)
+
+
+def _years(definition: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return definition.get("years") or ()
+
+
+def _year_of(entry: Mapping[str, Any]) -> int:
+    return int(entry["year"])
+
+
+def _is_unlike(one: _Known, other: _Known) -> bool:
+    """Say whether two files differ in their grid or type; overviews, blocks and no data are each file's own."""
+    off = max(abs(a - b) for a, b in zip(one.whole.bbox, other.whole.bbox, strict=True))
+    return off > _OFF_GRID * min(one.sides) or _shape(one) != _shape(other)
+
+
+def _shape(known: _Known) -> tuple[int, int, int, str]:
+    grid, values = known.grid, known.values
+    return grid.width, grid.height, grid.epsg, values.dtype if values else ""
 
 
 def _bands(raster: ValueRaster, configured: Sequence[Mapping[str, Any]], name: str) -> tuple[Band, ...]:

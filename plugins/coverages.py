@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from plugins.crs import Box, Crs
+from plugins.crs import Box, Crs, Interval
 from products.classes import Classes, Rgb
 from products.operation import Bounds
 from products.raster.cog import Grid
@@ -92,9 +92,16 @@ class CoverageProvider(Protocol):
     reads: ClassVar[Literal["coverage"]]
     data: str
     classes: Classes
+    years: Mapping[int, str]
+    """The files by their years, the earliest first; none of a coverage of one file. All have one grid."""
+    year: int | None
+    """The year of `data`."""
 
     def now(self) -> Self:
         """Return a provider with the facts about the current file, read once. Raises as `get_fields`."""
+
+    def at(self, asked: Interval) -> Self | None:
+        """Return the provider of the newest of the years that meet an interval, None where none does."""
 
     @property
     def grid(self) -> Grid:

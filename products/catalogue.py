@@ -128,15 +128,21 @@ def read_configuration(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidConfiguration(f"{path}: must be a mapping, such as `server:` and what belongs to it below")
     for provider in () if is_held(path) else _providers(document):
-        if isinstance(data := provider.get("data"), str):
-            there = (path.parent / data).absolute()
-            ours = str(provider.get("name")).startswith(_OUR_PROVIDERS)
-            provider["data"] = str(there) if ours or there.exists() else data
+        _make_absolute(provider, path.parent, ours=str(provider.get("name")).startswith(_OUR_PROVIDERS))
     for templates in () if is_held(path) else _templates(document):
         for name in ("path", "static"):
             if isinstance(folder := templates.get(name), str):
                 templates[name] = str((path.parent / folder).absolute())
     return document
+
+
+def _make_absolute(provider: dict[str, Any], folder: Path, *, ours: bool) -> None:
+    """Make `data` an absolute path, and that of each of the `years` of a provider of ours."""
+    years = provider.get("years") if ours else None
+    for each in (provider, *(years if isinstance(years, list) else ())):
+        if isinstance(each, dict) and isinstance(data := each.get("data"), str):
+            there = (folder / data).absolute()
+            each["data"] = str(there) if ours or there.exists() else data
 
 
 def write_configuration(document: Mapping[str, Any]) -> bytes:

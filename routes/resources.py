@@ -106,13 +106,14 @@ class Collection:
         begin, end = extent_of(self.configured)
         return {"Content-Datetime": f"{_instant(begin)}/{_instant(end)}"} if begin or end else {}
 
-    def headers_of(self, box: Box) -> dict[str, str]:
+    def headers_of(self, box: Box, year: int | None = None) -> dict[str, str]:
         """Return Content-Crs, Content-Bbox in the order of its axes and, where it is known, Content-Datetime.
 
         OGC API Coverages /req/core/response-headers, OGC API Maps /req/core/map-response.
         """
         place = ",".join(map(str, box.as_written))
-        return {"Content-Crs": f"<{box.crs.uri}>", "Content-Bbox": place, **self._times}
+        times = {"Content-Datetime": "/".join(ends_of(year, year))} if year else self._times
+        return {"Content-Crs": f"<{box.crs.uri}>", "Content-Bbox": place, **times}
 
     def definition(self, kind: str) -> Mapping[str, Any]:
         """Return the configuration of the provider of that kind. Raises Problem 404 without one."""
@@ -165,8 +166,9 @@ class Collection:
     def _version(self, number: int, definition: Mapping[str, Any]) -> Hashable | None:
         """Return the version of a file, or what a provider that reads no file says, None where there is none."""
         if isinstance(definition["data"], str):
-            version = version_of(definition["data"], _BESIDE)
-            return version if version[0] else None
+            sources = dict.fromkeys((definition["data"], *(each["data"] for each in definition.get("years") or ())))
+            versions = [version_of(each, _BESIDE) for each in sources]
+            return tuple(state for each in versions for state in each) if all(each[0] for each in versions) else None
         try:
             provider: Any = self._provider(number, definition)
             return cast("Hashable", provider.version())
@@ -205,6 +207,11 @@ class Collection:
             _LOGGER.error("collection %s is broken and answers 503: %s", self.id, reason)
         elif "coverage" in self.kinds - self.foreign and (lost := self.coverage().lost_class):
             _LOGGER.warning("collection %s: %s", self.id, lost)
+
+
+def ends_of(first: int, last: int) -> tuple[str, str]:
+    """Return the first instant of a year and the last one of another."""
+    return f"{first:04}-01-01T00:00:00Z", f"{last:04}-12-31T23:59:59Z"
 
 
 def _instant(instant: datetime | None) -> str:

@@ -18,7 +18,7 @@ from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_L
 from routes.pages.respond import OGC, both_forms, link
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.document import foreign_links, foreign_members
-from routes.resources import FAILURES, Collection, Resources
+from routes.resources import FAILURES, Collection, Resources, ends_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -152,6 +152,10 @@ def _add_coverage(provider: CoverageProvider, document: dict[str, Any], place: s
     document["scaleDenominator"] = provider.scale_denominator
     document["extent"]["spatial"]["storageCrsBbox"] = [provider.whole.as_written]
     document["links"] += list(_coverage_links(provider, place))
+    if provider.years:
+        years = list(provider.years)
+        grid = {"cellsCount": len(years), "coordinates": [ends_of(year, year)[0] for year in years]}
+        document["extent"]["temporal"] = {"interval": [list(ends_of(years[0], years[-1]))], "grid": grid}
 
 
 def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str, Any]]:
@@ -165,7 +169,7 @@ def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str
     yield link(f"{place}/styles/default/legend?f=png", f"{OGC}/legend", "image/png", "The legend")
     yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
     yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the pixels")
-    source = Path(provider.data)
-    yield link(
-        f"{place}/files/{quote(source.name)}", "enclosure", COG, "The whole as one file", length=source.stat().st_size
-    )
+    named = {data: f"The whole as one file, {year}" for year, data in provider.years.items()}
+    for data, title in (named or {provider.data: "The whole as one file"}).items():
+        source = Path(data)
+        yield link(f"{place}/files/{quote(source.name)}", "enclosure", COG, title, length=source.stat().st_size)

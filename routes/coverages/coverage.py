@@ -31,7 +31,7 @@ from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import response_file
 from routes.pygeoapi.handlers import allow, handle, known_of, no_such_part
-from routes.query.parameters import BBOX_CRS, allow_parameters, meets_time, negotiate, read_preferences, to_system
+from routes.query.parameters import BBOX_CRS, allow_parameters, at_time, negotiate, read_preferences, to_system
 from routes.resources import collection_of, resources_of
 
 _FORMS: dict[str, str] = {
@@ -58,16 +58,16 @@ def get_coverage(request: Request) -> Response | Later:
     collection = collection_of(request)
     provider = collection.readable_coverage()
     wanted = read_wanted(request, provider)
-    in_time = meets_time(request, collection.configured)
+    there = at_time(request, collection.configured, provider)
     form = negotiate(request, _POSITION | _FORMS if wanted and wanted.is_position else _FORMS)
-    if wanted is None or not in_time:
+    if wanted is None or there is None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     size = _bounded(request, wanted, form)
-    asked = _Asked(provider, wanted, size, resources_of(request).most_values)
+    asked = _Asked(there, wanted, size, resources_of(request).most_values)
     headers = {
         "Vary": "Accept, Prefer",
-        **collection.headers_of(wanted.box),
-        **_scaled(request, wanted, size),
+        **collection.headers_of(wanted.box, there.year),
+        **_scaled(request, there, wanted, size),
         **({"Preference-Applied": wanted.applied} if wanted.applied else {}),
     }
     if form == "html":
@@ -174,13 +174,13 @@ def _order(request: Request, wanted: CoverageRequest) -> dict[str, Any]:
     return {"order": {"href": href, "method": "POST", "type": "application/json", "body": {"inputs": inputs}}}
 
 
-def _scaled(request: Request, wanted: CoverageRequest, size: Size) -> dict[str, str]:
+def _scaled(request: Request, provider: CoverageProvider, wanted: CoverageRequest, size: Size) -> dict[str, str]:
     """Return the headers for an answer that is scaled down without a request for it."""
     if wanted.size is not None or size == wanted.full:
         return {}
     collection = collection_of(request)
     place = collection.url
-    source = quote(Path(collection.coverage().data).name)
+    source = quote(Path(provider.data).name)
     return {
         "Link": f'<{place}/files/{source}>; rel="enclosure"; title="every pixel"',
         "Scale-Factor": f"{wanted.full[0] / size[0]:.0f}",
@@ -225,12 +225,13 @@ def get_file(request: Request) -> Response:
     allow_parameters(request, one_form=True)
     collection, name = collection_of(request), request.path_params["name"]
     refuse_part(f"the file is not cut to it, but the coverage and orders of the process {_ORDERED} are")
-    source = Path(collection.coverage().data)
-    if name != source.name:
+    provider = collection.coverage()
+    sources = {Path(each).name: Path(each) for each in (provider.data, *provider.years.values())}
+    if name not in sources:
         raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no file {name!r}", type_=NOT_FOUND)
     if "range" not in request.headers:
         collection.require_readable()
-    return send_file(request, source, media_type=COG, filename=name)
+    return send_file(request, sources[name], media_type=COG, filename=name)
 
 
 def get_foreign_coverage(request: Request) -> Response:

@@ -26,7 +26,7 @@ from routes.query.parameters import (
     DATETIME,
     HEIGHT,
     WIDTH,
-    meets_time,
+    at_time,
     negotiate,
     read_parameters,
     side_by_aspect,
@@ -58,7 +58,7 @@ def get_map(request: Request) -> Response:
     collection = collection_of(request)
     provider = collection.readable_coverage()
     asked = read_parameters(request, STYLED_MAP_PARAMETERS, provider.systems)
-    form, in_time = negotiate(request, _FORMS), meets_time(request, collection.configured)
+    form, there = negotiate(request, _FORMS), at_time(request, collection.configured, provider)
     box = to_system(asked.get(BBOX.name) or provider.whole, asked.get(CRS.name) or CRS84)
     full = provider.size_of(box)
     wanted = side_by_aspect(full, asked.get(WIDTH.name), asked.get(HEIGHT.name))
@@ -68,12 +68,12 @@ def get_map(request: Request) -> Response:
     drawing = provider.styles[0].drawing
     if "style" in request.path_params or not _DRAWING.isdisjoint(asked):
         drawing = read_drawing(request, provider, asked_style(request, collection).drawing)
-    if not in_time:
+    if there is None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    headers = {**collection.headers_of(box), "Vary": "Accept"}
+    headers = {**collection.headers_of(box, there.year), "Vary": "Accept"}
     if form == "html":
         return Response(_page(request, box, size, collection), headers=headers, media_type="text/html")
-    image = png(_codes(provider, box, size, drawing), palette_of(drawing))
+    image = png(_codes(there, box, size, drawing), palette_of(drawing))
     return Response(image, headers={**headers, "Cache-Control": "public, max-age=3600"}, media_type="image/png")
 
 

@@ -262,7 +262,9 @@ def _filters(collection: Collection) -> Iterator[Value]:
 
 def _coverage_paths(collection: Collection, place: str) -> Value:
     collection_id = collection.id
-    file_name = Path(collection.definition("coverage")["data"]).name
+    definition = collection.definition("coverage")
+    newest, years = Path(definition["data"]).name, definition.get("years") or ()
+    operations = {Path(each["data"]).name: f"getFile.{each['year']}" for each in years} | {newest: "getFile"}
     return {
         f"{place}/coverage": {"get": _coverage(collection_id)},
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},
@@ -270,7 +272,7 @@ def _coverage_paths(collection: Collection, place: str) -> Value:
         f"{place}/map": {"get": _map("getMap", collection_id)},
         f"{place}/styles/{{style}}/map": {"get": _map("getStyledMap", collection_id, STYLE)},
         **tile_paths_of(collection_id),
-        f"{place}/files/{file_name}": {"get": _file(collection_id)},
+        **{f"{place}/files/{name}": {"get": _file(each, collection_id)} for name, each in operations.items()},
     }
 
 
@@ -320,9 +322,9 @@ def _map(name: str, collection_id: str, *style: Value) -> Value:
     )
 
 
-def _file(collection_id: str) -> Value:
+def _file(name: str, collection_id: str) -> Value:
     return operation(
-        _name("getFile", collection_id),
+        _name(name, collection_id),
         "The whole as one file, by range",
         tag=collection_id,
         responses=file(COG),

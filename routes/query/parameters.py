@@ -13,6 +13,7 @@ from urllib.request import parse_http_list
 from starlette.requests import Request
 
 from plugins.coverage_query import AXES_ALLOWED, ByAxis, Range, by_axis
+from plugins.coverages import CoverageProvider
 from plugins.crs import (
     BOX_ALLOWED,
     CRS84,
@@ -302,6 +303,14 @@ def meets_time(request: Request, collection: Mapping[str, Any]) -> bool:
     """Return whether the collection's time and `datetime` overlap. Raises the 400 Problem."""
     asked = DATETIME.of(request)
     return asked is None or overlaps(asked, collection)
+
+
+def at_time(request: Request, collection: Mapping[str, Any], provider: CoverageProvider) -> CoverageProvider | None:
+    """Return the provider of the coverage at `datetime`, None where it has nothing then. Raises the 400 Problem."""
+    if provider.years:
+        asked = DATETIME.of(request)
+        return provider if asked is None else provider.at(asked)
+    return provider if meets_time(request, collection) else None
 
 
 def overlaps(asked: Interval, collection: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ from routes.guard import GuardedRoute, OnCoverages, for_foreign, on_collection
 from routes.http.preconditions import Validators, check_preconditions
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pygeoapi.handlers import no_such_part
-from routes.query.parameters import DATETIME, NAMES, Parameter, allow_parameters, meets_time, negotiate
+from routes.query.parameters import DATETIME, NAMES, Parameter, allow_parameters, at_time, negotiate
 from routes.resources import Collection, collection_of, resources_of
 from routes.tiles.cache import TileCache
 from routes.tiles.styles import DRAWING_PARAMETERS, asked_style, read_drawing, style_of
@@ -102,7 +102,9 @@ class TilePicture:
     """What tells the tile from all others, from what it was before its files changed, and from other areas'."""
 
     def __post_init__(self) -> None:
-        layers = [(each.drawing, each.verdict.area and _mark(each.verdict.area)) for each in self.drawn]
+        layers = [
+            (each.provider.data, each.drawing, each.verdict.area and _mark(each.verdict.area)) for each in self.drawn
+        ]
         place = self.place.bounds, self.place.tiles.crs, self.place.size
         told = repr((_MADE_BY, self.versions, place, self.form, layers)).encode()
         object.__setattr__(self, "key", blake2b(told, digest_size=12).hexdigest())
@@ -184,12 +186,12 @@ def answer_tile(
         raise _outside(place, [provider for _, provider in providers])
     drawn = [
         DrawnCoverage(
-            provider,
+            at,
             read_drawing(request, provider, style_of(collection, style).drawing),
             _verdict(request, collection),
         )
         for collection, provider in there
-        if meets_time(request, collection.configured)
+        if (at := at_time(request, collection.configured, provider)) is not None
     ]
     picture = TilePicture(collections, versions, drawn, place, form)
     validators = Validators(f'"{picture.key}"', picture.modified)
