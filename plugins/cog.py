@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,50 +15,35 @@ from numpy.typing import NDArray
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderNoDataError
 
 from auth.policy import refuse_beyond, visible_area
+from plugins.cog_facts import CogFacts, is_unlike, read_facts, years_of
 from plugins.coverage_arguments import NativeFormat, box_asked, check_names, check_time
 from plugins.coverage_formats import coverage_json
 from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import Band, NamedStyle, Pixels, Size
-from plugins.crs import CRS84, Box, Crs, Interval, crs_of
+from plugins.crs import Box, Crs, Interval, interval_of
 from plugins.refusals import bounded, refused
-from plugins.styles import ramps_of, styles_of
+from plugins.styles import ramps_of
 from products.classes import CLASSES, NODATA, Classes
 from products.errors import BrokenSource, InvalidArea
 from products.limits import MAX_PIXELS
 from products.operation import Bounds, reproject, transformer
 from products.raster.blocks import RasterBlocks
-from products.raster.cog import Grid, OpenRasters, check_classes, read_grid, turns
+from products.raster.cog import Grid, OpenRasters, check_classes, turns
 from products.raster.geotiff import GeoTiff
 from products.raster.nearest import read_nearest
 from products.raster.ramps import Ramp
 from products.raster.scaled import Method, Wanted, open_scaled
-from products.raster.values import ValueRaster, check_values, read_values
+from products.raster.values import check_values
 from products.raster.visible import Visible, VisibleBlocks, visible
 
 _STEP = 1e-3
 """Part of a box's shorter side: how far round its middle the density of pixels is measured."""
 _CROSS_X, _CROSS_Y = np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])
-_CLASS = (Band("class", "Land-cover class"),)
 _OF_VALUES: Sequence[Method] = ("linear", "nearest", "cubic", "mean", "minimum", "maximum", "median", "mode")
 _PIXEL_ON_SCREEN = 0.00028
 """Metres, as the OGC takes it for scale denominators."""
-_OFF_GRID = 1e-3
-"""Pixels by which the files of a coverage may lie beside each other."""
 _PICTURE_BYTES = 16_777_216
 """A quarter of the bytes of values that are read for a picture at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Facts about a version of the file: its grid, the sides of a pixel, its whole box, and the systems of answers."""
-
-    grid: Grid
-    sides: tuple[float, float]
-    whole: Box
-    systems: tuple[Crs, ...]
-    bands: tuple[Band, ...]
-    values: ValueRaster | None
-    styles: tuple[NamedStyle, ...]
 
 
 class CogProvider(BaseProvider):
@@ -68,18 +53,15 @@ class CogProvider(BaseProvider):
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
         super().__init__(provider_def)  # type: ignore[no-untyped-call]
-        self._configured: Sequence[Mapping[str, Any]] = provider_def.get("bands") or ()
-        self.classes: Classes = () if self._configured else provider_def.get("classes", CLASSES)
+        self.classes: Classes = () if provider_def.get("bands") else provider_def.get("classes", CLASSES)
         self.axes = [name for axis in AXES for name in dict.fromkeys((axis, axis.capitalize(), axis.upper()))]
         self.ramps = ramps_of(provider_def)
         self._definition = provider_def
-        self.years: Mapping[int, str] = {
-            int(each["year"]): str(each["data"]) for each in sorted(_years(provider_def), key=_year_of)
-        }
+        self.years: Mapping[int, str] = years_of(provider_def)
         self.year = next((year for year, data in self.years.items() if data == self.data), None)
         self._at: dict[int, Self] = {}
         self._format = NativeFormat(provider_def)
-        self._pinned: _Known | None = None
+        self._pinned: CogFacts | None = None
         self._files = OpenRasters()
         self._blocks: RasterBlocks | None = None
         """The file of this state, opened for the first tile."""
@@ -91,12 +73,12 @@ class CogProvider(BaseProvider):
         now._at = {year: self._of_year(year, now._known) for year in self.years}  # noqa: SLF001 - it is one of us
         return now
 
-    def _pinned_to(self, known: "_Known") -> Self:
+    def _pinned_to(self, known: CogFacts) -> Self:
         same = copy(self)
         same._pinned, same._blocks = known, None  # noqa: SLF001 - it is one of us
         return same
 
-    def _of_year(self, year: int, newest: "_Known") -> Self:
+    def _of_year(self, year: int, newest: CogFacts) -> Self:
         """Return the provider of a year, of which bands and styles are those of the newest: a colour is one value.
 
         Raises ProviderConnectionError where its file is not on the same grid.
@@ -105,7 +87,7 @@ class CogProvider(BaseProvider):
         other.data, other.year = self.years[year], year
         other.filename = f"{Path(other.data).stem}{self._format.suffix}"
         known = other._read_known()  # noqa: SLF001 - it is one of us
-        if _is_unlike(known, newest):
+        if is_unlike(known, newest):
             raise ProviderConnectionError(f"years: {year}: {Path(other.data).name} is not on the grid of the others")
         return other._pinned_to(replace(known, bands=newest.bands, styles=newest.styles))  # noqa: SLF001 - one of us
 
@@ -114,8 +96,20 @@ class CogProvider(BaseProvider):
         meeting = [year for year in self.years if asked[0].year <= year <= asked[1].year]
         return self._at[meeting[-1]] if meeting else None
 
+    def at_text(self, text: str) -> Self:
+        """Return the provider at a time as pygeoapi's handlers ask for it.
+
+        Raises ProviderInvalidQueryError for what is no time, ProviderNoDataError where there is nothing then.
+        """
+        with refused("datetime"):
+            asked = interval_of(text)
+        there = self.now().at(asked)
+        if there is None:
+            raise ProviderNoDataError(user_msg="there is nothing of the coverage at that time")
+        return there
+
     @property
-    def _known(self) -> "_Known":
+    def _known(self) -> CogFacts:
         """The facts about the current file. Raises ProviderConnectionError, also where those of years are unlike."""
         if self._pinned is not None:
             return self._pinned
@@ -124,25 +118,19 @@ class CogProvider(BaseProvider):
             self._check_years(known)
         return known
 
-    def _check_years(self, known: "_Known") -> None:
+    def _check_years(self, known: CogFacts) -> None:
         """Raise ProviderConnectionError where the files of the years have not one grid and type, or one name."""
         names = {Path(data).name for data in self.years.values()}
-        if self.year is None or len(names) < len(self.years):
-            raise ProviderConnectionError("years: the file of `data` is not among them, or two have one name")
+        if self.year is None or len(names) < len(self._definition["years"]):
+            raise ProviderConnectionError("years: the file of `data` is not among them, or a year or a name is twice")
         for year in self.years:
             self._of_year(year, known)
 
-    def _read_known(self) -> "_Known":
+    def _read_known(self) -> CogFacts:
         try:
-            values = read_values(Path(self.data)) if self._configured else None
-            grid = values.grid if values else read_grid(Path(self.data))
-            bands = _bands(values, self._configured, Path(self.data).name) if values else _CLASS
-            styles = styles_of(self._definition, self.classes, bands)
+            return read_facts(Path(self.data), self._definition, self.classes)
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
-        native = crs_of(grid.epsg)
-        systems = (native, *(crs for crs in (CRS84, crs_of(4326), crs_of(3857)) if crs != native))
-        return _Known(grid, grid.sides, Box(grid.bounds, native), systems, bands, values, styles)
 
     @property
     def grid(self) -> Grid:
@@ -370,6 +358,8 @@ class CogProvider(BaseProvider):
         be answered, ProviderNoDataError outside of the coverage.
         """
         check_names(properties, self.fields)
+        if self.years and datetime_:
+            return self.at_text(datetime_).query(properties, subsets, bbox, bbox_crs, format_=format_)
         check_time(datetime_)
         encode = self._format.encoder(format_)
         with refused("bbox"):
@@ -380,40 +370,6 @@ class CogProvider(BaseProvider):
         with bounded():
             pixels = self.read(box, scaled_down(self.size_of(box), MAX_PIXELS if encode else MAX_VALUES_AS_TEXT))
         return encode(pixels) if encode else coverage_json(pixels)
-
-
-def _years(definition: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return definition.get("years") or ()
-
-
-def _year_of(entry: Mapping[str, Any]) -> int:
-    return int(entry["year"])
-
-
-def _is_unlike(one: _Known, other: _Known) -> bool:
-    """Say whether two files differ in their grid or type; overviews, blocks and no data are each file's own."""
-    off = max(abs(a - b) for a, b in zip(one.whole.bbox, other.whole.bbox, strict=True))
-    return off > _OFF_GRID * min(one.sides) or _shape(one) != _shape(other)
-
-
-def _shape(known: _Known) -> tuple[int, int, int, str]:
-    grid, values = known.grid, known.values
-    return grid.width, grid.height, grid.epsg, values.dtype if values else ""
-
-
-def _bands(raster: ValueRaster, configured: Sequence[Mapping[str, Any]], name: str) -> tuple[Band, ...]:
-    """Return the configured bands, in the order of the file's. Raises BrokenSource where it has fewer."""
-    if len(configured) > len(raster.names):
-        raise BrokenSource(f"{name} has {len(raster.names)} bands, not {len(configured)}")
-    bands = []
-    for number, (entry, (low, high)) in enumerate(zip(configured, raster.limits, strict=False), 1):
-        title = entry.get("title") or raster.names[number - 1]
-        limits = entry.get("minimum", low), entry.get("maximum", high)
-        unit = entry.get("unit") or raster.units[number - 1]
-        if limits[0] >= limits[1]:
-            raise BrokenSource(f"bands: {entry['name']}: minimum {limits[0]} is not below maximum {limits[1]}")
-        bands.append(Band(str(entry["name"]), str(title), number, str(unit), limits))
-    return tuple(bands)
 
 
 def _whole(low: float, high: float) -> tuple[int, int]:

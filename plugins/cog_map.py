@@ -68,12 +68,13 @@ class CogMapProvider(BaseProvider):
             raise invalid(f"subset: {', '.join(subsets)}: allowed: bbox")
         check_names(select_properties, self.fields)
         check_time(datetime_)
+        coverage = self._coverage.at_text(datetime_) if self._coverage.years and datetime_ else self._coverage
         background = None if _flag(transparent) else _WHITE
         if width < 1 or height < 1:
             raise invalid(f"width, height: {width} x {height}: allowed: whole numbers of pixels from 1")
         system = self._system(crs)
         with bounded(), refused("bbox"):
-            pixels = self._coverage.read(box_of(bbox, system), (width, height))
+            pixels = coverage.read(box_of(bbox, system), (width, height))
         return pixels.picture(background)
 
     def _system(self, name: object) -> Crs:

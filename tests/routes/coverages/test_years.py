@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from pygeoapi.provider.base import ProviderNoDataError
 from rasterio.io import MemoryFile
 from starlette.testclient import TestClient
 
+from plugins.cog import CogProvider
+from plugins.cog_map import CogMapProvider
+from plugins.crs import CRS84
 from products.catalogue import read_configuration
 from products.classes import CLASSES, by_value
 from tests.conftest import ROOT, application
@@ -29,7 +33,8 @@ def client_of(folder: Path, **provider: Any) -> TestClient:
     configuration["resources"] = {"clcplus-raster": configuration["resources"]["clcplus-raster"]}
     del configuration["products"]
     configuration["resources"]["clcplus-raster"]["providers"][0] |= provider
-    return TestClient(application(configuration, state={"dir": folder / "state"}), headers={"accept": "*/*"})
+    app = application(configuration, state={"dir": folder / "state"}, tiles={"cache": "16M"})
+    return TestClient(app, headers={"accept": "*/*"})
 
 
 def filled(path: Path, value: int, **options: Any) -> Path:
@@ -100,6 +105,19 @@ def test_the_newest_year_that_meets_the_time_is_answered(client: TestClient, tim
         assert answer.headers["content-datetime"] == f"{year}-01-01T00:00:00Z/{year}-12-31T23:59:59Z"
 
 
+def test_vanilla_handlers_get_the_year_too(folder: Path) -> None:
+    definition = {"name": "plugins.cog.CogProvider", "data": str(folder / "land-2021.tif"), "years": years_in(folder)}
+    coverage = CogProvider({"type": "coverage", **definition})
+    for time, value in (("2018-05-01", 1), ("2012-01-01/2019-01-01", 1), (None, 2)):
+        document: Any = coverage.query(datetime_=time)
+        assert set(document["ranges"]["class"]["values"]) == {value}
+    with pytest.raises(ProviderNoDataError):
+        coverage.query(datetime_="2019-01-01")
+    drawn = CogMapProvider({"type": "map", **definition})
+    box = coverage.whole.to(CRS84).bbox
+    assert (*by_value(CLASSES)[3].rgb, 255) in pixels(drawn.query(bbox=box, datetime_="2012-01-01"))
+
+
 def test_a_geotiff_has_the_pixels_of_the_year(client: TestClient) -> None:
     content = client.get(f"{ONE}/coverage?f=tiff&datetime=2012-01-01").content
     with MemoryFile(content) as memory, memory.open() as read:
@@ -166,7 +184,7 @@ def test_values_of_all_years_have_the_limits_of_the_newest(tmp_path: Path) -> No
         ({2021: "land-2021.tif", 2018: "narrow.tif"}, "years: 2018: narrow.tif is not on the grid of the others"),
         ({2021: "land-2021.tif", 2018: "beside.tif"}, "years: 2018: beside.tif is not on the grid of the others"),
         ({2018: "land-2018.tif"}, "years: the file of `data` is not among them"),
-        ({2021: "land-2021.tif", 2018: "more/land-2021.tif"}, "two have one name"),
+        ({2021: "land-2021.tif", 2018: "more/land-2021.tif"}, "a year or a name is twice"),
     ],
 )
 def test_files_that_do_not_fit_have_a_reason(
