@@ -84,6 +84,16 @@ def values(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield client
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Return a client of one of the files, for what does not depend on who made it."""
+    folder = tmp_path_factory.mktemp("plain")
+    with client_of(
+        by_rasterio(folder / "heights.tif"), folder / "state", bands=BANDS, styles=STYLES, ramps=RAMPS
+    ) as client:
+        yield client
+
+
 def pixels(content: bytes) -> NDArray[np.uint8]:
     with Image.open(BytesIO(content)) as image:
         return np.array(image.convert("RGBA"))
@@ -130,14 +140,14 @@ def test_a_style_of_the_configuration_has_band_limits_and_ramp(values: TestClien
     assert drawn(values, "rescale=-30,30", "steep")[1] == (255, 255, 0, 255)
 
 
-def test_styles_are_listed_and_their_links_lead_there(values: TestClient) -> None:
-    listed = values.get(f"{ONE}/styles").json()
+def test_styles_are_listed_and_their_links_lead_there(plain: TestClient) -> None:
+    listed = plain.get(f"{ONE}/styles").json()
     assert [(each["id"], each["title"]) for each in listed["styles"]] == [("default", "Heights"), ("steep", "Steep")]
     for each in listed["styles"]:
         for link in each["links"]:
-            answer = values.get(link["href"].removeprefix("https://maps.example.org/land"))
+            answer = plain.get(link["href"].removeprefix("https://maps.example.org/land"))
             assert (answer.status_code, answer.headers["content-type"]) == (200, link["type"]), link
-    style = values.get(f"{ONE}/styles/steep").json()
+    style = plain.get(f"{ONE}/styles/steep").json()
     assert style["ramp"] == {
         "property": "slope",
         "title": "band2",
@@ -148,16 +158,16 @@ def test_styles_are_listed_and_their_links_lead_there(values: TestClient) -> Non
             {"value": 50, "colour": "#ff0000"},
         ],
     }
-    tiles = values.get(f"{ONE}/styles/steep/map/tiles/WebMercatorQuad").json()
+    tiles = plain.get(f"{ONE}/styles/steep/map/tiles/WebMercatorQuad").json()
     assert tiles["style"] == {"id": "steep", "title": "Steep"}
     assert all("/styles/steep/" in each["href"] for each in tiles["links"] if each["rel"] in {"item", "self"})
 
 
-def test_the_legend_has_the_ramp_and_its_values(values: TestClient) -> None:
-    legend = values.get(f"{ONE}/styles/default/legend?f=json&rescale=-5,5").json()
+def test_the_legend_has_the_ramp_and_its_values(plain: TestClient) -> None:
+    legend = plain.get(f"{ONE}/styles/default/legend?f=json&rescale=-5,5").json()
     assert (legend["classes"], legend["ramp"]["rescale"], legend["ramp"]["unit"]) == ([], [-5, 5], "m")
     assert legend["ramp"]["colours"] == [{"value": -5, "colour": "#000000"}, {"value": 5, "colour": "#ffffff"}]
-    image = pixels(values.get(f"{ONE}/styles/steep/legend?f=png").content)
+    image = pixels(plain.get(f"{ONE}/styles/steep/legend?f=png").content)
     [line] = [row for row in (image[28],) if (row[8, :3] == (0, 255, 0)).all()]
     np.testing.assert_array_equal(line[[8, 8 + 127, 8 + 254], :3], [(0, 255, 0), (255, 255, 0), (255, 0, 0)])
 
@@ -176,28 +186,28 @@ def test_the_legend_has_the_ramp_and_its_values(values: TestClient) -> None:
         ("hide=1", "allowed for classes only"),
     ],
 )
-def test_invalid_drawings_are_refused(values: TestClient, query: str, said: str) -> None:
+def test_invalid_drawings_are_refused(plain: TestClient, query: str, said: str) -> None:
     for path in (TILE, f"{ONE}/map", f"{ONE}/styles/steep/legend"):
-        answer = values.get(f"{path}?{query}")
+        answer = plain.get(f"{path}?{query}")
         assert (answer.status_code, said in answer.json()["detail"]) == (400, True), answer.text
 
 
 @pytest.mark.parametrize(
     "path", ["/styles/none/map", "/styles/none/legend", "/styles/none/map/tiles", "/styles/none/map/tiles/W/1/1/1"]
 )
-def test_a_style_that_there_is_not_is_404(values: TestClient, path: str) -> None:
-    answer = values.get(f"{ONE}{path}")
+def test_a_style_that_there_is_not_is_404(plain: TestClient, path: str) -> None:
+    answer = plain.get(f"{ONE}{path}")
     assert (answer.status_code, "there is default, steep" in answer.json()["detail"]) == (404, True)
 
 
-def test_wmts_has_the_styles(values: TestClient) -> None:
-    capabilities = values.get("/wmts?service=WMTS&request=GetCapabilities").text
+def test_wmts_has_the_styles(plain: TestClient) -> None:
+    capabilities = plain.get("/wmts?service=WMTS&request=GetCapabilities").text
     assert "/styles/{style}/map/tiles/{TileMatrixSet}" in capabilities
     query = "/wmts?request=GetTile&layer=clcplus-raster&tilematrixset=WebMercatorQuad&tilematrix=12&tilerow=1396"
     query += "&tilecol=2270&format=image/png&style="
-    assert values.get(f"{query}steep").content == values.get(f"{ONE}/styles/steep{TILE.removeprefix(ONE)}").content
-    assert values.get(query).content == values.get(TILE).content
-    assert "allowed: default, steep" in values.get(f"{query}no").text
+    assert plain.get(f"{query}steep").content == plain.get(f"{ONE}/styles/steep{TILE.removeprefix(ONE)}").content
+    assert plain.get(query).content == plain.get(TILE).content
+    assert "allowed: default, steep" in plain.get(f"{query}no").text
 
 
 def test_without_nodata_every_value_is_drawn(tmp_path: Path) -> None:
