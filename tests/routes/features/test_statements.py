@@ -101,7 +101,7 @@ def sent() -> Iterator[Sent]:
     def connect(*given: Any, **named: Any) -> Any:
         return real(*given, **{"cursor_factory": Cursor, **named})
 
-    def connect_sqlite(database: Any, *given: Any, **named: Any) -> sqlite3.Connection:
+    def connect_sqlite(database: Any, *given: Any, **named: Any) -> Any:
         if ".gpkg" not in str(database):
             return real_sqlite(database, *given, **named)
         made = real_sqlite(database, *given, **{**named, "factory": Connection})
@@ -156,7 +156,7 @@ def harmless(client: TestClient, place: str) -> list[Any]:
 def _link(answer: Any, rel: str) -> str:
     (link,) = [each for each in answer.json()["links"] if each["rel"] == rel]
     split = urlsplit(link["href"])
-    return "/collections/" + split.path.partition("/collections/")[2] + "?" + split.query
+    return f"/collections/{split.path.partition('/collections/')[2]}?{split.query}"
 
 
 def evil(client: TestClient, place: str, text: str) -> Iterator[Any]:
