@@ -1,4 +1,7 @@
-"""A DAG for tests: an order in parts, each of which is an input of `echo`."""
+"""A DAG for tests: an order in parts, each of which is an input of `echo`.
+
+Airflow reads only files that contain its name.
+"""
 
 from orchestration.dags.steps import in_parts
 

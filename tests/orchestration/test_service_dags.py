@@ -240,6 +240,10 @@ class Ran:
         """Return the number of requests by path."""
         return Counter(asked.path for asked in self.asked)
 
+    def entries(self) -> Counter[str]:
+        """Return the number of requests by entry of a list; Airflow may begin a task again before it asks."""
+        return Counter(asked.query["process_id"].rpartition(".")[2].split("_")[1] for asked in self.asked)
+
 
 class Stage:
     """An Airflow with stand-ins for the services and a mail server."""
@@ -409,7 +413,7 @@ def test_a_refusal_is_not_tried_again(ran: dict[str, Ran]) -> None:
 def test_answers_have_the_order_of_the_list(ran: dict[str, Ran]) -> None:
     run = ran["entries"]
     assert run.ending == Done((Output("result", [{"file": "33UXP"}, {"file": "34UXP"}]),))
-    assert {asked.query["process_id"].rpartition(".")[2] for asked in run.asked} == {"1_0_1", "1_1_1"}
+    assert run.entries() == {"0": 1, "1": 1}
 
 
 def test_a_failure_names_the_failed_entries_while_others_continue(ran: dict[str, Ran]) -> None:
@@ -419,13 +423,14 @@ def test_a_failure_names_the_failed_entries_while_others_continue(ran: dict[str,
         f"2 of 5 entries failed: s2_parameter_list[1] (99ZZZ, 2023-05-01): {refused}; "
         f"s2_parameter_list[4] ({product('99ZZZ')['product_id']}): {refused}; succeeded: s2_parameter_list[0, 2, 3]"
     )
-    assert {name: state for name, state in run.tasks.items() if name.startswith("extract")} == {
-        "extract_sentinel_2[0]": ("success", 2),
-        "extract_sentinel_2[1]": ("failed", 1),
-        "extract_sentinel_2[2]": ("success", 2),
-        "extract_sentinel_2[3]": ("success", 2),
-        "extract_sentinel_2[4]": ("failed", 1),
+    assert {name: state for name, (state, _) in run.tasks.items() if name.startswith("extract")} == {
+        "extract_sentinel_2[0]": "success",
+        "extract_sentinel_2[1]": "failed",
+        "extract_sentinel_2[2]": "success",
+        "extract_sentinel_2[3]": "success",
+        "extract_sentinel_2[4]": "failed",
     }
+    assert run.entries() == {"0": 2, "1": 1, "2": 2, "3": 2, "4": 1}, "a temporary failure is tried again, no refusal"
     assert len(run.mails) == 2
 
 
