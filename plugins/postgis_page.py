@@ -113,13 +113,13 @@ class PageOfTable:
         self.more_after = self._is_backwards
         with closing(self._pieces(statement, values)) as pieces:
             for rows in pieces:
-                kept = self._within(rows)
-                if kept:
-                    self.first = self.first or _place(kept[0])
-                    self.last = _place(kept[-1])
-                    self.returned += len(kept)
-                    yield [_finite(row[0]) for row in kept]
-                if len(kept) < len(rows):
+                fitting = self._within(rows)
+                if fitting:
+                    self.first = self.first or _place(fitting[0])
+                    self.last = _place(fitting[-1])
+                    self.returned += len(fitting)
+                    yield [_finite(row[0]) for row in fitting]
+                if len(fitting) < len(rows):
                     self.more_after = True
                     return
 

@@ -36,12 +36,12 @@ class BackgroundHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record without waiting."""
         if self._lines.qsize() < _LINES:
-            self._lines.put(self._kept(record))
+            self._lines.put(self._queueable(record))
         else:
             self._dropped += 1
             self.lost += 1
 
-    def _kept(self, record: logging.LogRecord) -> _Waiting:
+    def _queueable(self, record: logging.LogRecord) -> _Waiting:
         """Return what to queue, without arguments that may change or a traceback that keeps objects alive."""
         if record.exc_info:
             return self.format(record)

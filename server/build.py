@@ -23,7 +23,7 @@ def commit() -> str:
     if not (_ROOT / ".git").exists():  # a repository further up is not ours
         return UNKNOWN
     try:
-        told = subprocess.run(  # noqa: S603  the command is ours
+        done = subprocess.run(  # noqa: S603  the command is ours
             ["git", "-C", str(_ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],  # noqa: S607  git is on PATH
             capture_output=True,
             text=True,
@@ -32,4 +32,4 @@ def commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return UNKNOWN
-    return told.stdout.strip() or UNKNOWN
+    return done.stdout.strip() or UNKNOWN

@@ -293,11 +293,11 @@ class BoundedWorker(gasgi.ASGIWorker):
     def can_accept(self, address: str) -> bool:
         """Return whether this address may have one more connection, closing an idle one if needed."""
         of_one = self._of_address.get(address, OrderedDict())
-        return self._has_room(of_one, self.app.settings.address_connections) and self._has_room(
+        return self._has_capacity(of_one, self.app.settings.address_connections) and self._has_capacity(
             self.connections, self.worker_connections
         )
 
-    def _has_room(self, among: OrderedDict[BoundedProtocol, None], most: int) -> bool:
+    def _has_capacity(self, among: OrderedDict[BoundedProtocol, None], most: int) -> bool:
         if len(among) < most:
             return True
         waiting = next((each for each in among if each.is_waiting()), None)

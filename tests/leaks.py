@@ -63,13 +63,13 @@ class Leaks:
     def watch(self) -> Callable[[], None]:
         """Record each secret that the code makes from now on; return a function that stops it."""
         undo = [
-            _told(auth.keys.store, "new_key", lambda key: self.know(key.text)),
-            _told(auth.sessions, "new_secret", self.know),
-            _told(auth.logins, "new_secret", self.know),
-            _told(Results, "_sign", self.know),
-            _told(PyJWS, "encode", self.know),
-            _told(Keycloak, "token_endpoint", self._know_answer),
-            _told(Keycloak, "client", self._know_answer),
+            _recorded(auth.keys.store, "new_key", lambda key: self.know(key.text)),
+            _recorded(auth.sessions, "new_secret", self.know),
+            _recorded(auth.logins, "new_secret", self.know),
+            _recorded(Results, "_sign", self.know),
+            _recorded(PyJWS, "encode", self.know),
+            _recorded(Keycloak, "token_endpoint", self._know_answer),
+            _recorded(Keycloak, "client", self._know_answer),
         ]
 
         def end() -> None:
@@ -93,7 +93,7 @@ class Leaks:
         self._stream.close()
 
 
-def _told(owner: Any, name: str, tell: Callable[[Any], None]) -> Callable[[], None]:
+def _recorded(owner: Any, name: str, tell: Callable[[Any], None]) -> Callable[[], None]:
     """Record what a function returns; return a function that restores it."""
     made = getattr(owner, name)
 

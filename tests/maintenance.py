@@ -53,7 +53,7 @@ class Program:
         return self.process is not None and self.process.poll() is None
 
 
-class Tender:
+class Restarter:
     """Restarts ended processes; `ended` counts how often each ended, including by itself."""
 
     def __init__(self, units: Mapping[str, Unit]) -> None:
@@ -62,7 +62,7 @@ class Tender:
         self._due: dict[str, float] = {}
         self._lock = Lock()
 
-    def tend(self) -> None:
+    def check(self) -> None:
         """Check the units once."""
         with self._lock:
             for name, unit in self.units.items():
@@ -78,18 +78,18 @@ class Tender:
 
 
 @contextmanager
-def tended(units: Mapping[str, Unit]) -> Iterator[Tender]:
+def restarting(units: Mapping[str, Unit]) -> Iterator[Restarter]:
     """Restart running units when they end, until the context ends."""
-    tender, over = Tender(units), Event()
+    restarter, over = Restarter(units), Event()
 
     def run() -> None:
         while not over.wait(0.05):
-            tender.tend()
+            restarter.check()
 
     thread = Thread(target=run)
     thread.start()
     try:
-        yield tender
+        yield restarter
     finally:
         over.set()
         thread.join()

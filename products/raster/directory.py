@@ -74,7 +74,7 @@ def _directories(descriptor: int) -> Iterator[ImageDirectory]:
 
 def _fields(descriptor: int, at: int, order: str, version: int) -> tuple[Mapping[int, _Field], int]:
     """Return the fields of the directory at an offset by their number, and the position of the next directory."""
-    _, offset, counter, size, room = _HEADERS[version]
+    _, offset, counter, size, inline_size = _HEADERS[version]
     head = struct.calcsize(counter)
     (count,) = struct.unpack(f"{order}{counter}", _read(descriptor, head, at))
     if count > _MOST:
@@ -86,8 +86,8 @@ def _fields(descriptor: int, at: int, order: str, version: int) -> tuple[Mapping
         letter = _NUMBERS.get(kind)
         if letter is None:
             continue
-        value = number * size + size - room
-        inline = length * struct.calcsize(letter) <= room
+        value = number * size + size - inline_size
+        inline = length * struct.calcsize(letter) <= inline_size
         place = at + head + value if inline else struct.unpack_from(f"{order}{offset}", content, value)[0]
         fields[tag] = _Field(letter, length, place)
     return fields, struct.unpack_from(f"{order}{offset}", content, count * size)[0]

@@ -130,17 +130,17 @@ class Part:
             return np.ones(shape, bool)
         lines = _Lines.of(self.x, self.y, transform, shape)
         side = -(-(width + 1) // _WORD) * _WORD
-        toggles, turns = (np.zeros(rows * side, np.uint8) for rows in (height, height + 1))  # odd or even is enough
+        toggles, shifts = (np.zeros(rows * side, np.uint8) for rows in (height, height + 1))  # odd or even is enough
         for row, column, *_ in lines.rows():
             np.add.at(toggles, row * side + column, _ONE)
-        for row, column, *_ in lines.turns():
-            np.add.at(turns, row * side + column, _ONE)
-        turns[1:] += turns[:-1]  # an edge that moves from a column to the next changes both
+        for row, column, *_ in lines.shifts():
+            np.add.at(shifts, row * side + column, _ONE)
+        shifts[1:] += shifts[:-1]  # an edge that moves from a column to the next changes both
         for row, column in ((lines.upper, lines.first), (lines.lower, lines.last)):
-            np.add.at(turns, (row * side + column)[lines.steep], _ONE)
+            np.add.at(shifts, (row * side + column)[lines.steep], _ONE)
         changes = np.clip(_row(self.left, transform), 0, height).astype(np.int64)
-        np.add.at(turns, changes * side, _ONE)
-        odd = _words(toggles, side) ^ np.bitwise_xor.accumulate(_words(turns, side))[:height]
+        np.add.at(shifts, changes * side, _ONE)
+        odd = _packed(toggles, side) ^ np.bitwise_xor.accumulate(_packed(shifts, side))[:height]
         for shift in _SHIFTS:  # each bit becomes the parity of all bits up to it: in its word, then in its row
             odd ^= odd << shift
         before = np.bitwise_xor.accumulate(odd[:, :-1] >> _LAST, axis=1)
@@ -148,7 +148,7 @@ class Part:
         return np.unpackbits(odd.view(np.uint8), axis=1, count=width, bitorder="little").view(np.bool_)
 
 
-def _words(table: NDArray[np.uint8], side: int) -> NDArray[np.uint64]:
+def _packed(table: NDArray[np.uint8], side: int) -> NDArray[np.uint64]:
     """Return whether numbers are odd as bits, 64 columns per word, the first one the lowest."""
     table &= _ONE
     return np.packbits(table, bitorder="little").view("<u8").reshape(-1, side // _WORD)
@@ -163,7 +163,7 @@ def centres_inside(geometry: Polygonal, transform: Affine) -> int:
     count = int((lines.first * (lines.lower - lines.upper) * signs)[lines.steep].sum())
     for _, column, some, begins in lines.rows():
         count += int(np.add.reduceat(column, begins) @ signs[some])
-    for row, _, some, begins in lines.turns():
+    for row, _, some, begins in lines.shifts():
         crossed = lines.last[some] - lines.first[some]
         rest = np.abs(crossed) * lines.lower[some] - np.add.reduceat(row, begins)
         count += int(rest @ (signs[some] * np.sign(crossed)))
@@ -240,7 +240,7 @@ class _Lines:
             row = _spread(self.upper[some], counts, begins)
             yield row, _column(begin_x + (row - begin_y) * slope, self.most), some, begins
 
-    def turns(self) -> Iterator[_Crossed]:
+    def shifts(self) -> Iterator[_Crossed]:
         """Yield the rows on which steep lines cross to the other side of a column's centre, and that column.
 
         Also the numbers of these lines, and the index of each line's first column.

@@ -103,8 +103,8 @@ def halve(quarters: Pixels) -> Pixels:
     first, second, third, fourth = (
         np.ascontiguousarray(quarters[row::2, column::2]) for row in (0, 1) for column in (0, 1)
     )
-    chosen = _other_where(first, second, first == NODATA)
-    chosen = _other_where(chosen, _other_where(third, fourth, third == NODATA), chosen == NODATA)
+    chosen = _chosen(first, second, first == NODATA)
+    chosen = _chosen(chosen, _chosen(third, fourth, third == NODATA), chosen == NODATA)
     for one, other in (
         (third, fourth),
         (second, fourth),
@@ -113,10 +113,10 @@ def halve(quarters: Pixels) -> Pixels:
         (first, third),
         (first, second),
     ):
-        chosen = _other_where(chosen, one, (one == other) & (one != NODATA))
+        chosen = _chosen(chosen, one, (one == other) & (one != NODATA))
     return chosen
 
 
-def _other_where(pixels: Pixels, other: Pixels, chosen: NDArray[np.bool_]) -> Pixels:
+def _chosen(pixels: Pixels, other: Pixels, chosen: NDArray[np.bool_]) -> Pixels:
     """Return the other's pixels where they are chosen: bit by bit, which takes an eighth of the time of `np.where`."""
     return pixels ^ ((pixels ^ other) & np.negative(chosen.view(np.uint8)))

@@ -116,9 +116,9 @@ def without_empty(geometries: NDArray[Any]) -> NDArray[Any]:
     faulty[polygons[shapely.is_empty(rings)]] = True
     faulty |= shapely.is_empty(parts)
     for number in np.unique(owners[faulty]):
-        kept = [_whole(part) for part in parts[owners == number] if not part.is_empty]
+        nonempty = [_whole(part) for part in parts[owners == number] if not part.is_empty]
         multiple = kinds[surfaces[number]] == shapely.GeometryType.MULTIPOLYGON
-        found[surfaces[number]] = shapely.MultiPolygon(kept) if multiple else kept[0]
+        found[surfaces[number]] = shapely.MultiPolygon(nonempty) if multiple else nonempty[0]
     return found
 
 

@@ -98,12 +98,12 @@ class _Census:
     def take(self, most: int) -> PolygonCounts:
         leaves = self._leaves(most)
         owners, keys, _, inside = self._meeting(leaves.numbers)
-        kept = self._inside(keys, inside)
-        classes, weights = self._classes(keys[kept]), leaves.weights[owners[kept]]
+        inner = self._inside(keys, inside)
+        classes, weights = self._classes(keys[inner]), leaves.weights[owners[inner]]
         values, places = np.unique(classes, return_inverse=True)
         sums = np.rint(np.bincount(places, weights, len(values))).astype(np.int64)
         counted = {int(value): int(count) for value, count in zip(values, sums, strict=True)}
-        each = leaves.weights * np.bincount(owners[kept], minlength=len(leaves.numbers))
+        each = leaves.weights * np.bincount(owners[inner], minlength=len(leaves.numbers))
         return PolygonCounts(counted, 0.0 if leaves.exact else _margin(each, leaves.chains))
 
     def _leaves(self, most: int) -> _Leaves:

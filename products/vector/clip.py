@@ -65,9 +65,9 @@ class Clip:
             raise AreaTooLarge(_TOO_MANY)
         whole = np.ones(len(surfaces), bool)
         whole[crossed] = False
-        kept = np.flatnonzero(whole)
-        kept = kept[self.part.holds(_corners(surfaces[kept]))]
-        pieces, of, made = [surfaces[kept]], [owners[kept]], 0
+        contained = np.flatnonzero(whole)
+        contained = contained[self.part.holds(_corners(surfaces[contained]))]
+        pieces, of, made = [surfaces[contained]], [owners[contained]], 0
         for pairs in _split(crossed):
             cut, places = self._pieces(surfaces, crossed[pairs], run[pairs])
             made += len(cut)

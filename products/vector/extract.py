@@ -124,8 +124,8 @@ def _inside(
     for batch in reader.features(outline.bounds, strip, size=size):
         geometries, pieces = clip.cut(batch.geometries, most=left)
         left -= pieces
-        kept = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
-        yield Batch([batch.keys[i] for i in kept], geometries[kept], [batch.rows[i] for i in kept])
+        nonempty = np.flatnonzero(~shapely.is_empty(geometries)).tolist()
+        yield Batch([batch.keys[i] for i in nonempty], geometries[nonempty], [batch.rows[i] for i in nonempty])
         done += len(batch.keys)
         report(done / total, f"{done:,} of {total:,} polygons")
 

@@ -53,13 +53,13 @@ def polygonize(raster: Path, target: Path, *, year: int, report: Report, classes
             epsg, transform = source.crs.to_epsg(), source.transform
             rows = _rows(source)
             _refuse_unknown(source, rows, names, between(report, 0, _LOOKED))
-            ground, told = Ground(CRS.from_epsg(epsg)), between(report, _LOOKED, 1)
+            ground, tell = Ground(CRS.from_epsg(epsg)), between(report, _LOOKED, 1)
             with write_geopackage(target, land_cover_layer(epsg, title=f"Land cover {year}")) as writer:
                 for areas, fraction in _components(source, rows):
                     placed = shapely.transform(areas.polygons, partial(_placed, transform))
                     _add(writer, Areas(placed, areas.values), count + 1, ground, (year, names))
                     count += len(areas.values)
-                    told(fraction, f"{count:,} polygons")
+                    tell(fraction, f"{count:,} polygons")
     except RasterioError as error:
         raise BrokenSource(f"{raster.name}: {error}") from error
     report(1, f"{count:,} polygons")

@@ -70,8 +70,8 @@ def schema_of(collection: Collection, provider: FeatureProvider) -> dict[str, An
 def queryables_of(collection: Collection, provider: FeatureProvider, names: Iterable[str]) -> dict[str, Any]:
     """Return the schema of queryables: geometry and attributes; filters can name no others."""
     schema = schema_of(collection, provider)
-    kept = {geometry_name_of(provider), *names}
-    return {**schema, "properties": _only(schema, kept), "additionalProperties": False}
+    allowed = {geometry_name_of(provider), *names}
+    return {**schema, "properties": _only(schema, allowed), "additionalProperties": False}
 
 
 def sortables_of(collection: Collection, provider: FeatureProvider) -> dict[str, Any]:
@@ -127,5 +127,5 @@ def _with_temporal_role(field: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _only(schema: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    kept = frozenset(names)
-    return {name: each for name, each in schema["properties"].items() if name in kept}
+    allowed = frozenset(names)
+    return {name: each for name, each in schema["properties"].items() if name in allowed}

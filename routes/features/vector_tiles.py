@@ -77,8 +77,8 @@ def get_tile(request: Request) -> Response:
     place = read_place(request, request.path_params)
     verdict = current_verdict.get()
     seen = verdict.rows, None if verdict.area is None else verdict.area.geometry.wkb
-    told = (_MADE_BY, collection.versions(), place.tiles.id, place.matrix.id, place.row, place.column, seen)
-    validators = Validators(f'"{blake2b(repr(told).encode(), digest_size=12).hexdigest()}"', 0)
+    identity = (_MADE_BY, collection.versions(), place.tiles.id, place.matrix.id, place.row, place.column, seen)
+    validators = Validators(f'"{blake2b(repr(identity).encode(), digest_size=12).hexdigest()}"', 0)
     headers = {"Vary": "Accept", "Cache-Control": _CACHED, "ETag": validators.etag}
     if (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
         return Response(status_code=status, headers=headers)

@@ -95,8 +95,8 @@ def tell_caches(headers: MutableHeaders, *, known: bool) -> None:
     headers.add_vary_header(_BY)
     control = headers.get("cache-control", "")
     if known and "private" not in control and "no-store" not in control:
-        kept = [word.strip() for word in control.split(",") if word.strip() not in ("", "public")]
-        headers["Cache-Control"] = ", ".join(["private", *kept])
+        directives = [word.strip() for word in control.split(",") if word.strip() not in ("", "public")]
+        headers["Cache-Control"] = ", ".join(["private", *directives])
 
 
 class Options:

@@ -84,7 +84,7 @@ class TileCache:
             new.replace(path)
         except OSError as error:
             self._paused_until = time.monotonic() + _PAUSE
-            _LOGGER.warning("no tile is kept for %d s: %s", _PAUSE, error.strerror)
+            _LOGGER.warning("no tile is stored for %d s: %s", _PAUSE, error.strerror)
             with suppress(OSError):
                 new.unlink(missing_ok=True)
             return False

@@ -38,7 +38,7 @@ def _bbox(
     return west, south, east, north
 
 
-def _which(command: Callable[..., None]) -> Callable[..., None]:
+def _tile_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select tiles."""
     for option in (
         click.option("--form", type=click.Choice(("png", "webp")), default="png", show_default=True),
@@ -56,7 +56,7 @@ def tiles() -> None:
 
 @tiles.command()
 @click.argument("collection")
-@_which
+@_tile_options
 @click.option("--set", "set_id", help="The tile matrix set. Default: the first that is served.")
 @CONFIG
 def seed(collection: str, configuration: Path, **which: Any) -> None:
@@ -67,7 +67,7 @@ def seed(collection: str, configuration: Path, **which: Any) -> None:
 
         cache = tile_cache(settings())
         if cache is None:
-            raise click.ClickException("no tiles are kept: set LANDCAST_TILES_CACHE, such as 10G")
+            raise click.ClickException("there is no cache of tiles: set LANDCAST_TILES_CACHE, such as 10G")
         wanted = wanted_tiles(configuration, collection, **which)
         with progress("tiles") as report:
             count, lost = draw(wanted, cache, report)
@@ -88,7 +88,7 @@ def clear() -> None:
 @tiles.command()
 @click.argument("collection")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@_which
+@_tile_options
 @CONFIG
 def export(collection: str, file: Path, configuration: Path, **which: Any) -> None:
     """Write the tiles of COLLECTION that have data into FILE, a PMTiles archive in Web Mercator."""

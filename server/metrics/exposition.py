@@ -115,7 +115,7 @@ _BUILD = ("version", "commit")
 
 def _of_orders(figures: OrderFigures, on_airflow: frozenset[str]) -> Iterator[Metric]:
     by_process = ("status", "process")
-    yield _gauge("landcast_orders", "Orders that are kept.", figures.orders.items(), "status", "process", "caller")
+    yield _gauge("landcast_orders", "Stored orders.", figures.orders.items(), "status", "process", "caller")
     yield _gauge("landcast_orders_oldest_seconds", "Age of the oldest.", figures.oldest.items(), *by_process)
     for name, status in (("landcast_orders_waiting", "accepted"), ("landcast_runs", "running")):
         runners = {"airflow": 0, "embedded": 0}

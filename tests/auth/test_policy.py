@@ -73,7 +73,7 @@ def test_the_example_keeps_the_old_rules(action: str, resource: str | None, answ
     assert "".join("ny"[may(decide, caller, action, resource)] for caller in callers) == answers
 
 
-def test_an_action_without_a_grant_is_refused_with_what_is_missing() -> None:
+def test_an_action_without_a_grant_is_refused_with_the_missing_right() -> None:
     decide = read_policy(EXAMPLE, KNOWN)
     verdict = decide(NOBODY_ELSE, Access(Action.EXECUTE, "extract-product"))
     assert not verdict.allowed

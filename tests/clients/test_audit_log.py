@@ -46,7 +46,7 @@ def caller(guarded: Guarded) -> Caller:
     return Caller(guarded)
 
 
-def told(lines: list[dict[str, Any]], *members: str) -> list[tuple[Any, ...]]:
+def members_of(lines: list[dict[str, Any]], *members: str) -> list[tuple[Any, ...]]:
     return [tuple(line.get(member) for member in members) for line in lines]
 
 
@@ -91,7 +91,7 @@ def test_every_decision_is_one_line(caller: Caller, guarded: Guarded) -> None:
     for path, method, headers, status, line in expected:
         answered, lines = caller.ask(path, method, headers=headers)
         assert answered == status, path
-        assert told(lines, "by", "action", "resource", "decision") == [line], path
+        assert members_of(lines, "by", "action", "resource", "decision") == [line], path
 
 
 def test_public_resources_have_no_line(caller: Caller) -> None:

@@ -49,7 +49,7 @@ def listening(airflow: Airflow, answer: Callable[[int], int] = lambda _: 204) ->
         receiver.close()
 
 
-def told(receiver: Receiver, run: str, within: float = 30) -> Taken:
+def event_of(receiver: Receiver, run: str, within: float = 30) -> Taken:
     """Wait for the event of a run."""
     until = time.monotonic() + within
     while time.monotonic() < until:
@@ -70,7 +70,7 @@ def test_each_ended_run_has_a_signed_event(airflow: Airflow) -> None:
             run = order()
             airflow.begin(dag, run)
             assert airflow.ended(dag, run) == state
-            path, headers, body = told(receiver, run)
+            path, headers, body = event_of(receiver, run)
             assert path == "/airflow/events"
             assert json.loads(body) == {"dag": dag, "run": run, "state": state}
             assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
@@ -84,7 +84,7 @@ def test_a_run_ended_by_a_user_has_an_event_from_the_api_server(airflow: Airflow
     with listening(airflow) as receiver:
         airflow.begin("test-slow", run)
         airflow.ask("PATCH", f"/dags/test-slow/dagRuns/{run}", {"state": "failed"})
-        assert json.loads(told(receiver, run)[2]) == {"dag": "test-slow", "run": run, "state": "failed"}
+        assert json.loads(event_of(receiver, run)[2]) == {"dag": "test-slow", "run": run, "state": "failed"}
 
 
 def test_runs_of_other_dags_have_no_events(airflow: Airflow) -> None:
@@ -93,7 +93,7 @@ def test_runs_of_other_dags_have_no_events(airflow: Airflow) -> None:
         airflow.ended("test-quick", "somebodys~own")
         run = order()
         airflow.begin("test-quick", run)
-        told(receiver, run)
+        event_of(receiver, run)
         assert "somebodys~own" not in {json.loads(body)["run"] for _, _, body in receiver.taken}
 
 
@@ -111,7 +111,7 @@ def test_airflow_does_not_wait_for_a_silent_server(airflow: Airflow) -> None:
             airflow.begin("test-quick", run)
         assert {airflow.ended("test-quick", run) for run in runs} == {"success"}
         for run in runs:
-            told(receiver, run)
+            event_of(receiver, run)
         hanging.set()
     assert "was not accepted: TimeoutError" in airflow.log("scheduler").read_text()
 

@@ -53,7 +53,7 @@ def ended(store: JobStore, end: Callable[[str], object]) -> Job:
     return job
 
 
-def told(store: JobStore, *updates: BackendUpdate) -> Job:
+def updated(store: JobStore, *updates: BackendUpdate) -> Job:
     job = accepted(store)
     for update in updates:
         store.update(job.id, update)
@@ -66,10 +66,10 @@ STATES: dict[str, Callable[[JobStore], Job]] = {
     "successful": lambda store: ended(store, lambda job: store.publish(job, 1, LINK)),
     "failed": lambda store: ended(store, lambda job: store.fail(job, 1, "no scene", fault="WorkFailed")),
     "dismissed": lambda store: ended(store, store.dismiss),
-    "queued there": lambda store: told(store, QUEUED),
-    "running there": lambda store: told(store, RUNNING),
-    "done there": lambda store: told(store, DONE),
-    "failed there": lambda store: told(store, FAILED),
+    "queued there": lambda store: updated(store, QUEUED),
+    "running there": lambda store: updated(store, RUNNING),
+    "done there": lambda store: updated(store, DONE),
+    "failed there": lambda store: updated(store, FAILED),
 }
 _ENDS = {"done": "successful", "done otherwise": "successful", "failed": "failed", "failed otherwise": "failed"}
 LEADS_TO: dict[str, dict[str, str]] = {
@@ -112,13 +112,13 @@ def test_only_allowed_changes_of_the_status_are_accepted(make_store: MakeStore, 
 def test_a_repeated_update_changes_nothing(make_store: MakeStore) -> None:
     store = make_store()
     for updates in ((QUEUED,), (QUEUED, RUNNING), (RUNNING, DONE), (FAILED,)):
-        job = told(store, *updates)
+        job = updated(store, *updates)
         assert store.update(job.id, updates[-1]) == store.update(job.id, updates[-1]) == store.get(job.id)
 
 
 def test_the_times_of_an_order_are_those_of_its_back_end(make_store: MakeStore) -> None:
     store = make_store()
-    job = told(store, RUNNING)
+    job = updated(store, RUNNING)
     running = store.get(job.id)
     done = store.update(job.id, DONE)
     assert running
@@ -133,7 +133,7 @@ def test_the_times_of_an_order_are_those_of_its_back_end(make_store: MakeStore) 
 
 def test_a_missing_order_is_not_updated(make_store: MakeStore) -> None:
     store = make_store()
-    deleted = told(store, DONE)
+    deleted = updated(store, DONE)
     store.dismiss(deleted.id)
     for job_id in (deleted.id, "nothing", ""):
         assert store.update(job_id, DONE) is None
@@ -150,7 +150,7 @@ def test_no_run_of_ours_changes_an_order_that_a_back_end_has(make_store: MakeSto
     assert not store.publish(job.id, 1, FILE)
     assert not store.fail(job.id, 1, "late")
     assert not store.hand_back(job.id, 1, counted=True)
-    waiting = told(store, QUEUED)
+    waiting = updated(store, QUEUED)
     store.tell([waiting.id], "waits for space")
     assert store.begin(waiting.id) is None
     assert store.get(job.id) == before
@@ -162,7 +162,7 @@ def test_no_run_of_ours_changes_an_order_that_a_back_end_has(make_store: MakeSto
 def test_only_our_own_orders_are_run_but_all_are_listed(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
     ours = [accepted(store).id, begun(store).id]
-    theirs = [told(store, QUEUED).id, told(store, RUNNING).id]
+    theirs = [updated(store, QUEUED).id, updated(store, RUNNING).id]
     assert [job.id for job in store.unfinished()] == ours
     assert count_unfinished(database_of(), beside=()) == 2
     assert store.waiting({"extract-product"}, 10) == 1
@@ -276,7 +276,7 @@ def test_a_mail_requested_by_a_back_end_is_sent_once(
 
 def test_a_refused_update_sends_no_mail(make_store: MakeStore, database_of: DatabaseOf) -> None:
     store = make_store()
-    job = told(store, DONE)
+    job = updated(store, DONE)
     with pytest.raises(UpdateRefused):
         store.update(job.id, BackendUpdate(Status.FAILED, reason="no", mail_to="a@example.org"))
     assert entries(database_of, job.id) == []

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from tests.airflow import COMPONENTS, Airflow
-from tests.maintenance import Program, Tender, Unit, tended
+from tests.maintenance import Program, Restarter, Unit, restarting
 from tests.orchestration.receivers import Receiver
 
 pytestmark = pytest.mark.long
@@ -131,7 +131,7 @@ def audited(airflow: Airflow) -> Iterator[int]:
 
 
 @contextmanager
-def running(airflow: Airflow, folder: Path) -> Iterator[Tender]:
+def running(airflow: Airflow, folder: Path) -> Iterator[Restarter]:
     """Run server and worker beside Airflow; each process is restarted when it ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LANDCAST_")}
     more = {"LANDCAST_AUTH_OPEN": "yes", "LANDCAST_SERVER_WORKERS": "1", "LANDCAST_CALLBACKS_PAUSE": "1"}
@@ -143,23 +143,23 @@ def running(airflow: Airflow, folder: Path) -> Iterator[Tender]:
     for program in (web, worker):
         program.start()
     try:
-        with tended(units) as tender:
-            yield tender
+        with restarting(units) as restarter:
+            yield restarter
     finally:
         for program in (web, worker):
             program.kill()
 
 
-def kill_each(tender: Tender) -> None:
+def kill_each(restarter: Restarter) -> None:
     """Kill the components one after the other."""
     for name in KILLED:
         time.sleep(PAUSE)
         if name == "reconciler":
-            worker = tender.units["worker"]
+            worker = restarter.units["worker"]
             assert isinstance(worker, Program)
             worker.kill_alone()
         else:
-            tender.units[name].kill()
+            restarter.units[name].kill()
 
 
 def wait(holds: Callable[[], bool], seconds: float = _END) -> None:
@@ -173,14 +173,14 @@ def wait(holds: Callable[[], bool], seconds: float = _END) -> None:
 
 
 @pytest.mark.full
-def test_every_order_is_published_once_whatever_is_killed(airflow: Airflow, tmp_path: Path) -> None:
+def test_every_order_is_published_once_although_processes_are_killed(airflow: Airflow, tmp_path: Path) -> None:
     begin = time.monotonic()
     receiver = Receiver(lambda _: 204)
-    with audited(airflow) as last, running(airflow, tmp_path) as tender:
+    with audited(airflow) as last, running(airflow, tmp_path) as restarter:
         wait(lambda: answers(f"http://{airflow.server_bind}"))
         orders = Orders(f"http://{airflow.server_bind}", receiver.url)
         with ThreadPoolExecutor(9) as pool:
-            killing = pool.submit(kill_each, tender)
+            killing = pool.submit(kill_each, restarter)
             list(pool.map(orders.order, range(ORDERS)))
             killing.result()
         wait(lambda: not rows(airflow, "select 1 from jobs where number > %s and finished is null", last))
@@ -196,18 +196,18 @@ def test_every_order_is_published_once_whatever_is_killed(airflow: Airflow, tmp_
         attempts = Counter(
             int(str(row[0])) for row in rows(airflow, "select attempt from jobs where number > %s", last)
         )
-        wait(lambda: told(receiver).keys() >= set(range(ORDERS)), 120)
+        wait(lambda: callback_ids(receiver).keys() >= set(range(ORDERS)), 120)
         wait(airflow_is_well(airflow))
-    check_told(receiver, published)
+    check_callbacks(receiver, published)
     lines = [line for line in (tmp_path / "worker.log").read_text().splitlines() if '"result published"' in line]
     assert Counter(json.loads(line)["job"] for line in lines).keys() <= published.keys()
     assert len(lines) == len({json.loads(line)["job"] for line in lines})
-    assert all(count >= 1 for name, count in tender.ended.items() if name != "dag-processor"), tender.ended
+    assert all(count >= 1 for name, count in restarter.ended.items() if name != "dag-processor"), restarter.ended
     orders.close()
     receiver.close()
     print(  # noqa: T201
-        f"{ORDERS} orders in {took:.0f} s; ended {tender.ended}; attempts {dict(attempts)}; orders not taken at first "
-        f"{dict(orders.refused)}; orders that were taken unheard {ended['successful'] - ORDERS}; "
+        f"{ORDERS} orders in {took:.0f} s; ended {restarter.ended}; attempts {dict(attempts)}; orders refused at first "
+        f"{dict(orders.refused)}; orders accepted without an answer {ended['successful'] - ORDERS}; "
         f"callbacks {len(receiver.taken)}"
     )
 
@@ -232,7 +232,7 @@ def check_result(answer: httpx2.Response, number: int) -> None:
         assert answer.content[:2] == b"PK"
 
 
-def told(receiver: Receiver) -> dict[int, set[str]]:
+def callback_ids(receiver: Receiver) -> dict[int, set[str]]:
     """Return the ids of the callbacks that each order's receiver got."""
     found: dict[int, set[str]] = {}
     for path, headers, _ in list(receiver.taken):
@@ -240,9 +240,9 @@ def told(receiver: Receiver) -> dict[int, set[str]]:
     return found
 
 
-def check_told(receiver: Receiver, published: Counter[str]) -> None:
+def check_callbacks(receiver: Receiver, published: Counter[str]) -> None:
     """Each order has one callback: one repeated after a crash has the same id, by which a receiver recognizes it."""
-    ids = [message for messages in told(receiver).values() for message in messages]
+    ids = [message for messages in callback_ids(receiver).values() for message in messages]
     assert len(ids) == len(set(ids))
     assert {message.split("_")[2] for message in ids} <= published.keys()
     assert len(ids) <= len(published)

@@ -344,7 +344,7 @@ def test_a_list_is_counted_and_read_from_an_index_in_its_order(
                 assert len(query.statuses) > 1 or "TEMP B-TREE" not in str(plan), plan
 
 
-def test_all_jobs_are_counted_by_an_index_of_nothing_else(postgres: Postgres) -> None:
+def test_all_jobs_are_counted_by_a_small_index(postgres: Postgres) -> None:
     """PostgreSQL chooses it by its statistics, SQLite in the test above."""
     url = postgres.migrated()
     with closing(StoredJobs(PostgresPool(url, size=1, wait=60))) as store:

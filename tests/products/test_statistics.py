@@ -95,7 +95,7 @@ def test_a_raster_without_overviews_is_refused_above_the_bound(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("epsg", [3857, 4326, 2180, 32631])
-def test_the_area_is_that_of_the_ellipsoid_in_whatever_crs(
+def test_the_area_is_that_of_the_ellipsoid_in_every_crs(
     raster: Path, parks: dict[str, Area], tmp_path: Path, epsg: int
 ) -> None:
     """The area in Web Mercator is 2.4 times as large; Poland is far from the meridian of EPSG:32631."""
@@ -110,7 +110,7 @@ def test_the_area_is_that_of_the_ellipsoid_in_whatever_crs(
 
 @pytest.mark.parametrize("block", [128, 512, 1024])
 @pytest.mark.parametrize("side", [2048, 1537])
-def test_each_pixel_is_counted_whatever_the_blocks_are(tmp_path: Path, block: int, side: int) -> None:
+def test_each_pixel_is_counted_with_blocks_of_any_size(tmp_path: Path, block: int, side: int) -> None:
     pixels = np.random.default_rng(1).integers(0, 4, (side, side), np.uint8)
     cog = _write(tmp_path / "a.tif", pixels, blocksize=block)
     counts = count_classes(cog, read_area(WHOLE))

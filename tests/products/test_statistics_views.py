@@ -36,7 +36,7 @@ def counts(pixels: dict[int, int], overview: int = 1) -> ClassCounts:
     return ClassCounts(values, values * 100, margin, overview, 0 if overview == 1 else 64)
 
 
-def told(pixels: dict[int, int], overview: int = 1) -> dict[str, Any]:
+def statistics_of(pixels: dict[int, int], overview: int = 1) -> dict[str, Any]:
     return document(_PRODUCT, None, [describe_counts(place(), counts(pixels, overview), CLASSES)])
 
 
@@ -49,7 +49,7 @@ def compared(pairs: dict[tuple[int, int], int]) -> dict[str, Any]:
 
 
 def test_percentages_exclude_no_data() -> None:
-    (feature,) = told({1: 100, 10: 300, 77: 100, NODATA: 10_000})["features"]
+    (feature,) = statistics_of({1: 100, 10: 300, 77: 100, NODATA: 10_000})["features"]
     rows = {row["value"]: row for row in feature["classes"]}
     assert rows[1] == {
         "value": 1, "name": "Sealed", "colour": "#ff0000", "km2": 0.01, "pixels": 100, "percent": 20.0,
@@ -64,11 +64,11 @@ def test_percentages_exclude_no_data() -> None:
 
 
 def test_the_document_has_its_accuracy() -> None:
-    (exact,) = told({1: 10})["features"]
+    (exact,) = statistics_of({1: 10})["features"]
     assert (exact["exact"], exact["overview"]) == (True, 1)
     assert "Every pixel" in exact["accuracy"]
     assert "margin_km2" not in exact["classes"][0]
-    (estimated,) = told({1: 6400}, overview=8)["features"]
+    (estimated,) = statistics_of({1: 6400}, overview=8)["features"]
     assert (estimated["exact"], estimated["overview"]) == (False, 8)
     assert "8 x 8" in estimated["accuracy"]
     assert "64 blocks" in estimated["accuracy"]
@@ -87,14 +87,14 @@ def test_changes_add_up_to_the_classes_of_both_years() -> None:
     assert feature["no_data_km2"] == 0.0009
 
 
-def rows_of(told: dict[str, Any]) -> list[dict[str, str]]:
-    text = as_csv(told)
+def rows_of(statistics_of: dict[str, Any]) -> list[dict[str, str]]:
+    text = as_csv(statistics_of)
     assert text.count("\r\n") == text.count("\n") == len(list(csv.reader(io.StringIO(text, newline=""))))
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def test_the_table_has_a_row_for_each_class_and_for_no_data() -> None:
-    rows = rows_of(told({1: 100, 10: 300, NODATA: 50}, overview=4))
+    rows = rows_of(statistics_of({1: 100, 10: 300, NODATA: 50}, overview=4))
     assert len(rows) == len(CLASSES) + 1
     sealed = rows[0]
     assert (sealed["feature"], sealed["class"], sealed["class_name"], sealed["colour"]) == (
@@ -119,9 +119,9 @@ def test_the_table_of_changes_has_a_row_for_each_pair() -> None:
     assert rows[1]["to_name"] == "Water"
 
 
-def drawn(told: dict[str, Any]) -> ET.Element:
+def drawn(statistics_of: dict[str, Any]) -> ET.Element:
     """Return the chart; it has a name, a description, no script, no external resource, and nothing beyond its edge."""
-    picture = as_svg(told)
+    picture = as_svg(statistics_of)
     assert "<script" not in picture
     assert "href" not in picture
     root = ET.fromstring(picture)  # noqa: S314 - our own picture
@@ -150,7 +150,7 @@ def fills(root: ET.Element) -> list[str]:
 
 
 def test_one_area_is_drawn_as_bars_in_class_colours() -> None:
-    root = drawn(told({1: 100, 10: 300, 77: 1, NODATA: 50}))
+    root = drawn(statistics_of({1: 100, 10: 300, 77: 1, NODATA: 50}))
     assert fills(root)[1:] == ["#ff0000", "#0080ff", "#000000"]
     _, sealed, water, _ = (float(box.get("width", "0").rstrip("%")) for box in root.iter(f"{_SVG}rect"))
     assert water == pytest.approx(3 * sealed, rel=0.01)

@@ -132,9 +132,7 @@ def cog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", AREAS)
-def test_a_clip_has_the_pixels_of_rasterios_mask_and_copies_what_is_inside(
-    cog: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_clip_has_the_pixels_of_rasterios_mask_and_copies_inner_blocks(cog: Path, tmp_path: Path, name: str) -> None:
     image = clip(cog, AREAS[name], tmp_path)
     assert_same_pixels(image, cog, AREAS[name])
     assert cog_validate(image, strict=True) == (True, [], [])

@@ -395,7 +395,7 @@ def with_all(town: Town, cells: Iterable[Cell], judge: Callable[..., Any]) -> li
     return asyncio.run(ask())
 
 
-def told(answer: httpx2.Response, put: Iterable[str]) -> tuple[int, dict[str, str], str]:
+def comparable(answer: httpx2.Response, put: Iterable[str]) -> tuple[int, dict[str, str], str]:
     """Return the answer without parts that may differ: the requested ids, the date, the length."""
     text = answer.text
     for word in put:
@@ -431,7 +431,7 @@ def test_hidden_and_missing_resources_have_the_same_answers(town: Town) -> None:
         there = address.split("/")[2]
         nowhere = address.replace(there, NOBODYS[kind], 1)
         one, other = [await town.ask(http, cell, asked) for asked in (address, nowhere)]
-        same = told(one, (there, *put.values())) == told(other, (NOBODYS[kind], *put.values()))
+        same = comparable(one, (there, *put.values())) == comparable(other, (NOBODYS[kind], *put.values()))
         return None if same else f"{cell.method} {address} as {cell.caller}: {one.text} {other.text}"
 
     hidden = [cell for cell in CELLS if cell.status == httpx2.codes.NOT_FOUND and "/auth/" not in cell.path]

@@ -23,7 +23,7 @@ URL = "https://maps.example.org"
 LANGUAGES = ["en-US", "fr-CA", "de"]
 
 
-def words(name: str) -> dict[str, Any]:
+def translations(name: str) -> dict[str, Any]:
     return {
         "title": {"en": f"{name} in English", "fr": f"{name} en français"},
         "description": {"en": f"About {name}", "fr": f"Sur {name}", "de": f"Über {name}"},
@@ -54,7 +54,7 @@ def configuration(folder: Path) -> dict[str, Any]:
         "server": {"languages": LANGUAGES},
         "metadata": {
             "identification": {
-                **words("Server"),
+                **translations("Server"),
                 "terms_of_service": {"en": "https://example.org/terms", "fr": "https://example.org/conditions"},
                 "url": "https://example.org",
             },
@@ -63,8 +63,8 @@ def configuration(folder: Path) -> dict[str, Any]:
             "contact": {"name": "Nobody"},
         },
         "resources": {
-            "nations": {**common, **words("Nations"), "providers": [nations]},
-            "points": {**common, **words("Points"), "providers": [csv]},
+            "nations": {**common, **translations("Nations"), "providers": [nations]},
+            "points": {**common, **translations("Points"), "providers": [csv]},
             "echo": {"type": "process", "processor": {"name": "processes.echo.Echo"}},
             "survey": {"type": "process", "processor": {"name": "tests.processes.plugins_of_others.Survey"}},
         },
@@ -239,7 +239,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     land = {"type": "coverage", "name": "plugins.cog.CogProvider", "data": SAMPLE}
     document["resources"] |= {"land": {**document["resources"]["nations"], "providers": [land]}, **foreign(folder)}
     for name, entry in document["resources"].items():
-        entry.update(words(name) if "collection" in entry["type"] else {})
+        entry.update(translations(name) if "collection" in entry["type"] else {})
     document["server"] = {"languages": ["en", "fr"]}
     document["pubsub"] = {"name": "HTTP", "broker": {"url": "http://127.0.0.1:1"}}
     (folder / "every.yml").write_text(yaml.safe_dump(document))
@@ -260,7 +260,7 @@ def filled(path: str) -> str:
     return re.sub(r"{(\w+)}", lambda found: put[found[1]], path) + f"?{QUERIES.get(path, '')}"
 
 
-def words_of(answer: httpx2.Response) -> tuple[int, int]:
+def counts_of(answer: httpx2.Response) -> tuple[int, int]:
     """Return how many texts are in English and in French."""
     text = answer.text.replace("\\u00e7", "ç")
     return text.count(" in English"), text.count(" en français")
@@ -276,12 +276,12 @@ def test_every_address_takes_lang_and_answers_in_that_language(every: TestClient
         by_header = every.get(place, headers={"Accept-Language": "fr"})
         answers = (first, unknown, french, by_header)
         answered += first.status_code == 200
-        english, _ = words_of(first)
+        english, _ = counts_of(first)
         translated += english > 0
         if {each.status_code for each in answers} != {first.status_code}:
             wrong.append(f"{place}: {[each.status_code for each in answers]}")
-        if [words_of(each) for each in answers] != [(english, 0), (english, 0), (0, english), (0, english)]:
-            wrong.append(f"{place}: texts in English, in French: {[words_of(each) for each in answers]}")
+        if [counts_of(each) for each in answers] != [(english, 0), (english, 0), (0, english), (0, english)]:
+            wrong.append(f"{place}: texts in English, in French: {[counts_of(each) for each in answers]}")
         headers = [(each.headers.get("Content-Language"), each.headers.get("Vary", "")) for each in answers]
         if english and [name for name, _ in headers] != ["en", "en", "fr", "fr"]:
             wrong.append(f"{place}: Content-Language {headers}")

@@ -190,14 +190,14 @@ def _seconds_to_dismiss(counter: Counter) -> tuple[float, float]:
 def _works(airflow: Airflow, job_id: str) -> list[psutil.Process]:
     """Return the processes of our Python that Airflow's tasks started for an order."""
     scheduler = psutil.Process(int((airflow.folder / "scheduler.pid").read_text()))
-    return [each for each in scheduler.children(recursive=True) if job_id.encode() in _told(each)]
+    return [each for each in scheduler.children(recursive=True) if job_id.encode() in _arguments(each)]
 
 
 def _is_over(process: psutil.Process) -> bool:
-    return not _told(process)
+    return not _arguments(process)
 
 
-def _told(process: psutil.Process) -> bytes:
+def _arguments(process: psutil.Process) -> bytes:
     """Return the arguments of a task's program; nothing for another process or one that has ended."""
     try:
         told = [Path(word) for word in process.cmdline() if word.endswith("script.in")]

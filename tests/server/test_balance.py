@@ -22,8 +22,8 @@ _fork = multiprocessing.get_context("fork")
 class Named(asyncio.Protocol):
     """Answers each line with the process id, and reports the number of connections to the acceptor."""
 
-    def __init__(self, told: Callable[[int], None]) -> None:
-        self._told = told
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._told = report
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._told(1)
@@ -43,12 +43,12 @@ def serve(listening: socket.socket, board: Board, slot: Slot) -> None:
     async def run() -> None:
         served = 0
 
-        def told(more: int) -> None:
+        def report(more: int) -> None:
             nonlocal served
             served += more
             acceptor.publish(served)
 
-        acceptor = Acceptor(asyncio.get_running_loop(), listening, lambda: Named(told), (board, slot))
+        acceptor = Acceptor(asyncio.get_running_loop(), listening, lambda: Named(report), (board, slot))
         acceptor.start()
         slot.state = SlotState.ACCEPTING
         await asyncio.Event().wait()
@@ -207,7 +207,7 @@ def waiting_for(listening: socket.socket, senders: list[str]) -> list[socket.soc
     ]
 
 
-def test_under_load_addresses_take_turns() -> None:
+def test_under_load_addresses_are_served_alternately() -> None:
     """A connection after forty of another address starts first or second, as the kernel may change the order."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ExitStack() as opened:
         listening.setblocking(False)  # noqa: FBT003 - the method has no name for it

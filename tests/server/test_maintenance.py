@@ -82,7 +82,7 @@ def test_ended_sessions_are_removed_repeatedly_in_a_thread(keys: ApiKeys) -> Non
     assert threading.get_ident() not in swept.threads
 
 
-def test_a_database_that_is_away_is_tried_again(keys: ApiKeys, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_database_is_tried_again(keys: ApiKeys, caplog: pytest.LogCaptureFixture) -> None:
     swept = Counted(failures=1)
     with caplog.at_level(logging.WARNING):
         tend(keys, (swept,), lambda: len(swept.threads) > 1)

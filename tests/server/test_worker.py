@@ -137,7 +137,7 @@ LARGE = b"GET /collections/large/files/large.tif HTTP/1.1\r\nHost: a\r\nConnecti
 FILE = b"GET /collections/clcplus-raster/files/clcplus_2023_parks.tif HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def test_missing_bodies_take_no_place(plain: str, connect: Open) -> None:
+def test_missing_bodies_occupy_no_slot(plain: str, connect: Open) -> None:
     """Attack: 4,400 connections with a head and one byte of a body, from one address: more than the limit."""
     held = [connect(plain, (HEAD_AND_A_BYTE, CHUNKED, REFUSED)[number % 3]) for number in range(4400)]
     for path in ("/collections", "/health/live", "/collections/parks/items?limit=1"):
@@ -247,7 +247,7 @@ def test_a_request_beyond_the_limit_gets_retry_after(narrow: str, connect: Open,
     assert len(answer) > LARGER_THAN_BUFFERS
 
 
-def test_a_completely_sent_answer_holds_no_place(narrow: str, connect: Open) -> None:
+def test_a_completely_sent_answer_occupies_no_slot(narrow: str, connect: Open) -> None:
     """The kernel has all of it, so its connection counts as waiting for a request."""
     done = [connect(narrow, FILE, sender="127.0.2.8") for _ in range(10)]
     assert all(each.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200" for each in done)

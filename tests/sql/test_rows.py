@@ -125,7 +125,7 @@ def test_a_statement_that_forgets_the_owner_finds_no_rows_of_others(url: str, mo
         assert [job.order.owner for job in StoredJobs(pool).find(JobQuery(owner="ann")).jobs] == ["ann"]
 
 
-def test_a_worker_reports_and_may_do_nothing_else(postgres: Postgres, url: str, login: Login) -> None:
+def test_a_worker_can_only_report(postgres: Postgres, url: str, login: Login) -> None:
     with closing(PostgresPool(url)) as pool:
         store = StoredJobs(pool)
         job = store.add(Order("echo", {}, "ann"))[0]

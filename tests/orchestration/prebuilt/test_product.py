@@ -288,7 +288,7 @@ def test_only_outdated_files_without_a_result_are_removed(
     assert _sweep(workshop, store, config) == {current}
 
 
-def _house_of_three(workshop: Workshop, *, days: float = 2) -> list[ResultFile]:
+def _three_editions(workshop: Workshop, *, days: float = 2) -> list[ResultFile]:
     """Provide three editions of increasing size and these ages in days."""
     files = []
     for number, nation in enumerate(("Poland", "Austria", "Albania")):
@@ -304,8 +304,8 @@ def _are_there(workshop: Workshop, files: list[ResultFile]) -> list[bool]:
     return [(workshop.files.root / file.path).exists() for file in files]
 
 
-def test_at_the_cap_unused_prebuilt_files_make_room(workshop: Workshop, make_store: MakeStore) -> None:
-    store, files = make_store(), _house_of_three(workshop)
+def test_at_the_cap_unused_prebuilt_files_are_removed(workshop: Workshop, make_store: MakeStore) -> None:
+    store, files = make_store(), _three_editions(workshop)
     job, _ = store.add(Order("national-product", {}, "local"), manifest_of(files[2]))
     root = workshop.files.root
     for cap in (None, 10_000_000):
@@ -322,7 +322,7 @@ def test_at_the_cap_unused_prebuilt_files_make_room(workshop: Workshop, make_sto
 
 
 def test_at_the_cap_recent_files_stay(workshop: Workshop, make_store: MakeStore) -> None:
-    files = _house_of_three(workshop, days=0.5)
+    files = _three_editions(workshop, days=0.5)
     spare_prebuilt(workshop.files.root, make_store(), 0)
     assert _are_there(workshop, files) == [True, True, True]
 

@@ -42,7 +42,7 @@ def opened() -> Opened:
 
 
 @pytest.fixture
-def told(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def opened_files(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Return the list of opened files."""
     opened.names = []
     real = rasterio.open
@@ -74,7 +74,7 @@ def configured(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_requests_open_only_the_files_they_answer_from(
-    told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened_files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configuration = configured(tmp_path, monkeypatch)
     raster = copy.deepcopy(configuration["resources"]["clcplus-raster"])
@@ -87,21 +87,21 @@ def test_requests_open_only_the_files_they_answer_from(
     with TestClient(app_of(configuration, tmp_path, auth={"open": True})) as client:
         first = {path: client.get(path, params={"f": "json"}).text for path in LISTS[:2]}
         client.get("/health/ready")
-        assert {Path(name.removesuffix("?mode=ro")).name for name in told} >= {
+        assert {Path(name.removesuffix("?mode=ro")).name for name in opened_files} >= {
             *("parks.gpkg", "broken.tif", "broken.gpkg"),  # what is committed may have been opened by other tests
         }
-        told.clear()
+        opened_files.clear()
         for path in LISTS:
             client.get(path)
             client.get(f"{path}?f=html")
         assert {path: client.get(path, params={"f": "json"}).text for path in first} == first
         client.get("/collections/clcplus-raster")
         client.get("/collections/clcplus-raster/schema")
-        assert told == []
+        assert opened_files == []
         assert client.get("/collections/broken-raster/coverage").status_code == 503
         assert client.get("/collections/parks/items").status_code == 200
-        assert {Path(name.removesuffix("?mode=ro")).name for name in told} == {"parks.gpkg"}
-        told.clear()
+        assert {Path(name.removesuffix("?mode=ro")).name for name in opened_files} == {"parks.gpkg"}
+        opened_files.clear()
         odd.by_us(tmp_path / "new.gpkg", [Column("name", "TEXT"), Column("day", "DATE")], [("one", "2020-02-29")])
         (tmp_path / "new.gpkg").replace(tmp_path / "broken.gpkg")
         document = client.get("/collections/broken-vector").json()

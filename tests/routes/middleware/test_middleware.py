@@ -427,7 +427,7 @@ def test_requests_that_wait_for_their_body_take_no_place() -> None:
 
 
 @pytest.mark.parametrize("kind", ["whole", "in pieces", "a file", "a page of items"])
-def test_answers_that_nobody_reads_take_no_place(kind: str, tmp_path: Path) -> None:
+def test_unread_answers_occupy_no_slot(kind: str, tmp_path: Path) -> None:
     """Attack: request answers larger than all buffers and read none, until everybody else gets 503."""
     (tmp_path / "file").write_bytes(b"x" * 600_000)
 

@@ -59,7 +59,7 @@ def test_old_statuses_become_those_of_the_standard(
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "detail"),
     [
         ({}, "status: null; allowed: RECEIVED, QUEUED, RUNNING, SUCCESS, FAILED, INVALID, in capitals"),
         ({"status": "success", "result": LINK}, 'status: "success"; allowed: RECEIVED'),
@@ -95,12 +95,12 @@ def test_old_statuses_become_those_of_the_standard(
         ({"status": "FAILED", "send_mail": True}, "send_mail: true; this server sends no mail"),
     ],
 )
-def test_an_invalid_update_is_400_and_changes_nothing(bureau: Bureau, said: dict[str, Any], told: str) -> None:
+def test_an_invalid_update_is_400_and_changes_nothing(bureau: Bureau, said: dict[str, Any], detail: str) -> None:
     job = ordered(bureau)
     before = stored(bureau, job)
     answer = put(bureau, job, **said)
     assert answer.status_code == 400, answer.text
-    assert told in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert stored(bureau, job) == before
 
 
@@ -172,7 +172,7 @@ def test_an_update_of_a_missing_order_is_404(bureau: Bureau) -> None:
         assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (404, "no-such-job")
 
 
-def told(bureau: Bureau, job: str, query: str = "", **headers: str) -> httpx2.Response:
+def result_of(bureau: Bureau, job: str, query: str = "", **headers: str) -> httpx2.Response:
     return bureau.client.get(f"/jobs/{job}/results{query}", headers=headers)
 
 
@@ -181,10 +181,10 @@ def test_a_link_is_returned_as_a_reference_and_never_fetched(bureau: Bureau) -> 
     job = ordered(bureau)
     put(bureau, job, **DONE)
     link = f'<{LINK}>; rel="related"; title="result"'
-    for answer in (told(bureau, job), told(bureau, job, "/result")):
+    for answer in (result_of(bureau, job), result_of(bureau, job, "/result")):
         assert (answer.status_code, answer.headers["link"], answer.content) == (204, link, b"")
-    assert told(bureau, job, "?f=json").json() == {"result": {"href": LINK, "title": "result"}}
-    page = told(bureau, job, "?f=html")
+    assert result_of(bureau, job, "?f=json").json() == {"result": {"href": LINK, "title": "result"}}
+    page = result_of(bureau, job, "?f=html")
     assert page.status_code == 200
     shown = LINK.replace("&", "&amp;")
     assert f'<a href="{shown}">{shown}</a>' in page.text
@@ -195,17 +195,17 @@ def test_a_link_is_returned_as_a_reference_and_never_fetched(bureau: Bureau) -> 
 def test_a_link_in_a_document_is_a_link(bureau: Bureau) -> None:
     job = ordered(bureau, response="document", outputs={"result": {"transmissionMode": "value"}})
     put(bureau, job, **DONE)
-    assert told(bureau, job).json() == {"result": {"href": LINK, "title": "result"}}
+    assert result_of(bureau, job).json() == {"result": {"href": LINK, "title": "result"}}
 
 
 @pytest.mark.parametrize("value", [{"scenes": [1, 2.5]}, [], 0, False, {"href": "file:///etc/passwd"}, {"ä": "\x00"}])
 def test_a_value_is_the_result(bureau: Bureau, value: Any) -> None:
     job = ordered(bureau)
     assert put(bureau, job, status="SUCCESS", result=value).status_code == 200
-    assert told(bureau, job).json() == value
-    assert told(bureau, job, "/result").json() == value
-    assert told(bureau, job, "?f=html").status_code == 200
-    assert json.dumps(value) in json.dumps(told(bureau, job, "?f=json").json())
+    assert result_of(bureau, job).json() == value
+    assert result_of(bureau, job, "/result").json() == value
+    assert result_of(bureau, job, "?f=html").status_code == 200
+    assert json.dumps(value) in json.dumps(result_of(bureau, job, "?f=json").json())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_value_is_the_result(bureau: Bureau, value: Any) -> None:
 def test_a_failure_answers_with_its_reason(bureau: Bureau, said: dict[str, Any], status: int, detail: str) -> None:
     job = ordered(bureau)
     assert put(bureau, job, **said).json()["message"] == detail
-    answer = told(bureau, job)
+    answer = result_of(bureau, job)
     assert (answer.status_code, answer.json()["detail"]) == (status, detail)
     assert "<b>" not in bureau.client.get(f"/jobs/{job}?f=html").text
 

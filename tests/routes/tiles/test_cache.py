@@ -83,7 +83,7 @@ def test_a_failing_disk_does_not_stop_answers(tmp_path: Path, caplog: pytest.Log
         assert not cache.put(key(1), b"tile")
         assert not cache.put(key(1), b"tile")
     assert cache.get(key(1)) is None
-    assert len([record for record in caplog.records if "no tile is kept" in record.message]) == 1
+    assert len([record for record in caplog.records if "no tile is stored" in record.message]) == 1
 
 
 WRITER = """
