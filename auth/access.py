@@ -52,11 +52,16 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of an order: its size, the area it must lie in, the caller's open orders; None is no limit."""
+    """Limits of an order: its size, the area it must lie in, the caller's open orders; None is no limit.
+
+    `km2_a_day` and `bytes_a_day` are what the caller may order in a day altogether.
+    """
 
     km2: float | None = None
     within: Area | None = None
     open_orders: int | None = None
+    km2_a_day: float | None = None
+    bytes_a_day: int | None = None
 
 
 UNLIMITED = Limits()

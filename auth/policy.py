@@ -16,6 +16,7 @@ from auth.keys.key import KeyIdentity, KeyScope
 from auth.rate import Rate
 from auth.recent import Recent
 from products.area import Area
+from products.limits import MAX_ORDER_KM2
 from products.vector.cql import Filter, FilterError, read_text
 
 Resource = Mapping[str, Any]
@@ -347,21 +348,21 @@ class LimitExceeded(Exception):
     """An order exceeds a limit of its caller; the message names the limit."""
 
 
-def max_open(alternatives: Sequence[Limits], place: Extent) -> int | None:
-    """Return how many open orders the caller may have for an order of this extent, None for any number.
+def kept_limits(alternatives: Sequence[Limits], place: Extent) -> tuple[Limits, ...]:
+    """Return the alternatives that an order of this extent keeps to, one of which is enough.
 
-    Keeping to one of the alternatives is enough. Raises LimitExceeded if the extent exceeds all of them.
+    Raises LimitExceeded if it exceeds all of them.
     """
     excesses = [_excess(limits, place) for limits in alternatives]
-    kept = [limits for limits, excess in zip(alternatives, excesses, strict=True) if excess is None]
+    kept = tuple(limits for limits, excess in zip(alternatives, excesses, strict=True) if excess is None)
     if not kept:
         raise LimitExceeded(next(excess for excess in reversed(excesses) if excess))
-    return _largest(limits.open_orders for limits in kept)
+    return kept
 
 
-def _largest(numbers: Iterable[int | None]) -> int | None:
-    known = list(numbers)
-    return None if None in known else max(number for number in known if number is not None)
+def km2_of(place: Extent) -> float:
+    """Return the area that an order of this extent counts as: one of everything as the largest that may be ordered."""
+    return 0.0 if place is None else MAX_ORDER_KM2 if place is EVERYWHERE else place.km2
 
 
 def _excess(limits: Limits, place: Extent) -> str | None:
@@ -371,6 +372,9 @@ def _excess(limits: Limits, place: Extent) -> str | None:
     if limits.km2 is not None and (place is EVERYWHERE or place.km2 > limits.km2):
         size = "everything" if place is EVERYWHERE else f"{place.km2:,.2f} km2"
         return f"the order covers {size}; you may order at most {limits.km2:,g} km2 at once (largest-order-km2)"
+    if limits.km2_a_day is not None and km2_of(place) > limits.km2_a_day:
+        most = f"{limits.km2_a_day:,g} km2 a day (km2-a-day)"
+        return f"the order covers {km2_of(place):,.2f} km2; you may order at most {most}"
     if limits.within is not None and (place is EVERYWHERE or not _is_within(place, limits.within)):
         place_of_it = described_extent(limits.within)
         return f"the order reaches beyond the area that you may order from (order-area), {place_of_it}"

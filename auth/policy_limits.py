@@ -13,7 +13,8 @@ from products.nations.outline import outline_of
 
 _EMPTY, _REFUSED = _OUTSIDE = ("empty", "refused")
 """What pixels outside of an area are."""
-_LIMITS = ("largest-order-km2", "order-area", "open-orders")
+_LIMITS = ("largest-order-km2", "order-area", "open-orders", "km2-a-day", "bytes-a-day")
+_MOST_A_DAY = 1e12
 
 
 def read_limits(problems: Problems, place: str, given: Any) -> Limits:
@@ -29,6 +30,8 @@ def read_limits(problems: Problems, place: str, given: Any) -> Limits:
         km2=_number(problems, f"{place}.largest-order-km2", given.get("largest-order-km2"), most=MAX_ORDER_KM2),
         within=None if within is None else read_policy_area(problems, f"{place}.order-area", within),
         open_orders=_whole(problems, f"{place}.open-orders", given.get("open-orders")),
+        km2_a_day=_number(problems, f"{place}.km2-a-day", given.get("km2-a-day"), most=_MOST_A_DAY),
+        bytes_a_day=_whole(problems, f"{place}.bytes-a-day", given.get("bytes-a-day")),
     )
 
 

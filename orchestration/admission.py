@@ -1,7 +1,7 @@
 """Admission control: accept or refuse an order by the disk space of results and the backlog."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from threading import Lock
 from orchestration.errors import NotAdmitted
 from orchestration.files.usage import known_usage, readable_size
 from orchestration.job import Job, Manifest, Order, instant
+from orchestration.quota import Quota
 from orchestration.store import JobStore
 
 _SOONEST, _LATEST = 10, 3600
@@ -72,7 +73,9 @@ class Admission:
     backlog: Backlog | None = None
     without_files: frozenset[str] = frozenset()
 
-    def take(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> Job:
+    def take(
+        self, order: Order, manifest: Manifest | None = None, *, quotas: Sequence[Quota] = (), km2: float | None = None
+    ) -> Job:
         """Store the order, as `JobStore.add`. Raises NotAdmitted if it needs a run and orders are refused now.
 
         A repeated order, or one that needs no run, is always accepted.
@@ -82,7 +85,7 @@ class Admission:
             if known is None:
                 raise refused
             return known
-        job, is_new = self.store.add(order, manifest, max_open=max_open)
+        job, is_new = self.store.add(order, manifest, quotas=quotas, km2=km2)
         if self.backlog is not None and manifest is None and is_new:
             self.backlog.took(order.process)
         return job

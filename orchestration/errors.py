@@ -13,6 +13,14 @@ class TooManyOpenOrders(OrchestrationError):
     """The owner has as many unfinished orders as they may have."""
 
 
+class QuotaUsedUp(OrchestrationError):
+    """The owner has ordered as much as they may in a day; the next one begins in `retry_after` seconds."""
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
 class NotAdmitted(OrchestrationError):
     """No such order is accepted now; it can be sent again after `retry_after` seconds."""
 

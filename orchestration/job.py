@@ -65,7 +65,10 @@ VISIBLE = "visible"
 """The member of an order's stored inputs with the outline, as WKB in hexadecimal digits, that its caller may see of the
 raster; without it all of it."""
 
-ADDED = frozenset({REPAIRED, VISIBLE})
+QUOTAS = "quotas"
+"""The member of an estimate's stored inputs with what its caller has left of the quotas of the estimated order."""
+
+ADDED = frozenset({REPAIRED, VISIBLE, QUOTAS})
 """The members of an order's stored inputs that the server adds to those of the caller."""
 
 

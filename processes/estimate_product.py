@@ -24,6 +24,7 @@ def _range(unit: str) -> Mapping[str, Any]:
     return _object({"unit": {"type": "string", "enum": [unit]}, **bounds}, "unit", *bounds)
 
 
+_LEFT = _object(dict.fromkeys(("allowed", "used", "remaining"), _NUMBER), "allowed", "used", "remaining")
 _CLASS = _object({"value": _COUNT, "name": {"type": "string"}, "count": _COUNT, "margin": _COUNT}, "value", "count")
 _COUNTS = _object(
     {
@@ -52,6 +53,17 @@ _ESTIMATE = _object(
         "size": _range("byte"),
         "time": _range("second"),
         "basis": _object({"orders": _COUNT, "text": {"type": "string"}}, "orders", "text"),
+        "quotas": {
+            "type": "array",
+            "description": "What the caller has left; an order must keep to one of these. A day begins at 00:00 UTC.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    **dict.fromkeys(("open-orders", "km2-a-day", "bytes-a-day"), _LEFT),
+                    "until": {"type": "string", "format": "date-time", "description": "When the next day begins."},
+                },
+            },
+        },
         "waiting": _object(
             {"orders": {**_COUNT, "description": "Orders before it, whose time is not in `time`."}}, "orders"
         ),

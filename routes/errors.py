@@ -21,6 +21,7 @@ from orchestration.errors import (
     IdempotencyConflict,
     NotAdmitted,
     OrchestrationError,
+    QuotaUsedUp,
     ReferenceRefused,
     ServiceFailed,
     StoreUnavailable,
@@ -58,6 +59,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotAdmitted: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,
+    QuotaUsedUp: HTTPStatus.TOO_MANY_REQUESTS,
     UpdateRefused: HTTPStatus.CONFLICT,
     LimitExceeded: HTTPStatus.FORBIDDEN,
     RestrictionUnsupported: HTTPStatus.FORBIDDEN,
@@ -98,7 +100,7 @@ def problem_of(error: Exception) -> Problem:
     if (refused := refusal_of(error)) is not None:
         return refused
     status = _status(error)
-    if isinstance(error, NotAdmitted):
+    if isinstance(error, NotAdmitted | QuotaUsedUp):
         return Problem(status, str(error), headers={"Retry-After": str(error.retry_after)})
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOGGER.error("request failed", exc_info=error)

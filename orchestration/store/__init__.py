@@ -1,12 +1,13 @@
 """The store of jobs and its interface."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from orchestration.backend import BackendUpdate
 from orchestration.job import Job, JobEvent, JobPage, JobQuery, Manifest, Order
+from orchestration.quota import Quota, Used
 
 
 class JobChanges(Protocol):
@@ -37,12 +38,18 @@ class JobStore(JobChanges, Protocol):
     Raises StoreUnavailable if the database cannot be reached.
     """
 
-    def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
+    def add(
+        self, order: Order, manifest: Manifest | None = None, *, quotas: Sequence[Quota] = (), km2: float | None = None
+    ) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
 
         An `idempotency_key` that the owner has used with the same `request_hash` returns the existing job; with another
-        hash it raises IdempotencyConflict. Raises TooManyOpenOrders if the owner has `max_open` unfinished orders.
+        hash it raises IdempotencyConflict. `km2` is what it counts as by the day, None if it does not
+        count. Raises TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
         """
+
+    def used(self, owner: str) -> Used:
+        """Return what an owner has used of their quotas."""
 
     def repeated(self, order: Order) -> Job | None:
         """Return the existing job of the order's idempotency key, as `add` would. Raises IdempotencyConflict."""

@@ -13,9 +13,10 @@ from sql.connections import Connection, Dialect
 
 def result_columns(manifest: Manifest, files_kept: timedelta) -> dict[str, Any]:
     """Return the columns of a job with this result; its files are kept for `files_kept`."""
-    files = any(output.file for output in manifest)
+    sizes = [output.file.size for output in manifest if output.file]
+    files = bool(sizes)
     until = now() + files_kept // timedelta(microseconds=1) if files else None
-    return {"manifest": encode_manifest(manifest), "files": int(files), "until": until}
+    return {"manifest": encode_manifest(manifest), "files": int(files), "until": until, "bytes": sum(sizes)}
 
 
 class StoredChanges:

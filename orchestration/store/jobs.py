@@ -1,16 +1,16 @@
 """The job store in a database."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, override
 from uuid import uuid4
 
 from orchestration.backend import BackendUpdate
-from orchestration.errors import IdempotencyConflict, TooManyOpenOrders, UpdateRefused
+from orchestration.errors import IdempotencyConflict, UpdateRefused
 from orchestration.job import (
     UNFINISHED,
     Job,
@@ -24,6 +24,7 @@ from orchestration.job import (
     decode_manifest,
     encode_manifest,
 )
+from orchestration.quota import Quota, Used, check_quotas, day_of
 from orchestration.store import statements
 from orchestration.store.changes import StoredChanges, entries_of, job_of, result_columns, same_job
 from orchestration.store.database import OrdersStore
@@ -47,26 +48,35 @@ class StoredJobs(OrdersStore):
         self._files_kept = timedelta(days=files_days)
         self._watch = self._pool.watch()
 
-    def add(self, order: Order, manifest: Manifest | None = None, *, max_open: int | None = None) -> tuple[Job, bool]:
+    def add(
+        self, order: Order, manifest: Manifest | None = None, *, quotas: Sequence[Quota] = (), km2: float | None = None
+    ) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new.
 
-        With a `manifest` it is successful at once. Raises IdempotencyConflict, and TooManyOpenOrders if the owner has
-        `max_open` unfinished orders.
+        With a `manifest` it is successful at once. `km2` is what it counts as by the day, None if it does not count.
+        Raises IdempotencyConflict, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
         """
-        values = _values(order) | result_columns(manifest or (), self._files_kept)
+        values = _values(order) | result_columns(manifest or (), self._files_kept) | {"km2": km2}
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
-        max_open = max_open if manifest is None else None
+        if manifest is not None:
+            quotas = [replace(quota, open_orders=None) for quota in quotas]
         with self._writing(order.owner) as connection:
             keyed = order.idempotency_key is not None
-            if keyed or max_open is not None:
+            if keyed or quotas:
                 self._pool.one_at_a_time(connection, order.owner)
             known = connection.execute(statements.KNOWN, values).fetchone() if keyed else None
             if known is None:
-                _check_open(connection, order.owner, max_open)
+                if quotas:
+                    check_quotas(quotas, _used(connection, order.owner), km2)
                 row = connection.execute(statement, values).fetchone()
                 connection.executemany(statements.NOTICE, entries_of(order, row))
                 return job_of(row), True
         return _same(known, order), False
+
+    def used(self, owner: str) -> Used:
+        """Return what an owner has used of their quotas."""
+        with self._reading(owner) as connection:
+            return _used(connection, owner)
 
     def repeated(self, order: Order) -> Job | None:
         """Return the existing job of the order's idempotency key, as `add` would. Raises IdempotencyConflict."""
@@ -220,14 +230,11 @@ class StoredJobs(OrdersStore):
         self._watch.close()
 
 
-def _check_open(connection: Connection, owner: str, max_open: int | None) -> None:
-    if max_open is None:
-        return
-    (count,) = connection.execute(statements.OPEN, {"owner": owner}).fetchone()
-    if count >= max_open:
-        raise TooManyOpenOrders(
-            f"you have {count} unfinished orders; at most {max_open} may be open at once (open-orders)"
-        )
+def _used(connection: Connection, owner: str) -> Used:
+    present = time_of(now())
+    values = {"owner": owner, "since": microseconds(day_of(present))}
+    unfinished, km2, size = connection.execute(statements.USED, values).fetchone()
+    return Used(int(unfinished), float(km2), int(size), present)
 
 
 def _owner_of(query: JobQuery) -> str | None:

@@ -13,18 +13,24 @@ DETAILED = LISTED.replace("'{}'", "case when length(inputs) <= 50000 then inputs
 """All columns for lists, with the inputs and results that are not large."""
 
 ADD = """insert into jobs (
-        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated)
-    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now)
+        id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
+        km2)
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now, :km2)
     returning *"""
 
 ADD_SUCCESSFUL = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
-        status, progress, started, finished, manifest, files, files_until)
+        status, progress, started, finished, manifest, files, files_until, bytes, km2)
     values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
-        'successful', 100, :now, :now, :manifest, :files, :until)
+        'successful', 100, :now, :now, :manifest, :files, :until, :bytes, :km2)
     returning *"""
 
-OPEN = "select count(*) from jobs where owner = :owner and finished is null"
+USED = """select
+    (select count(*) from jobs where owner = :owner and finished is null),
+    coalesce(sum(km2), 0), coalesce(sum(bytes), 0)
+    from jobs
+    where owner = :owner and created >= :since and km2 is not null and status not in ('failed', 'dismissed')"""
+"""The unfinished orders of an owner, and the km2 and bytes of those since a time, deleted ones included."""
 
 KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and deleted is null"
 
@@ -52,7 +58,7 @@ REPORT = DialectText(
 
 PUBLISH = """update jobs set
         status = 'successful', finished = :now, updated = :now, progress = 100, message = '',
-        manifest = :manifest, files = :files, files_until = :until
+        manifest = :manifest, files = :files, files_until = :until, bytes = :bytes
     where id = :id and attempt = :attempt and status = 'running' and backend = 0"""
 
 FAIL = """update jobs set status = 'failed', finished = :now, updated = :now, message = :reason, fault = :fault

@@ -8,7 +8,7 @@ from typing import Any
 from orchestration.errors import StoreUnavailable
 from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
 from orchestration.estimate.cost import LEAST_ORDERS, RULES, Past, Range, forecast, is_beyond
-from orchestration.job import Manifest, Output
+from orchestration.job import QUOTAS, Manifest, Output
 from orchestration.store.past import PastOrder, count_unfinished, past_orders
 from orchestration.work import REFUSED, JobContext, Part, Piece, Work, current_catalogue, seen_of
 from products.area import Area, measure_area
@@ -50,6 +50,7 @@ def _make(_part: Part, context: JobContext) -> Piece:
         **(_amounts(amount, product, inputs["product"]) if amount else {}),
         **(_costs(amount, inputs["product"], _past(context, product, catalogue)) if amount and amount.total else {}),
         **_waiting(context),
+        **({"quotas": inputs[QUOTAS]} if QUOTAS in inputs else {}),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Access, Action, Limits, Verdict
 from auth.identity import Identity
+from orchestration.files.usage import readable_size
 from routes.resources import Resources, is_listed
 
 
@@ -48,6 +49,8 @@ def _limits(limits: Limits) -> dict[str, Any]:
         "largest-order-km2": limits.km2,
         "order-area": None if limits.within is None else list(limits.within.geometry.bounds),
         "open-orders": limits.open_orders,
+        "km2-a-day": limits.km2_a_day,
+        "bytes-a-day": limits.bytes_a_day,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -65,3 +68,7 @@ def _words(limits: Mapping[str, Any]) -> Iterator[str]:
         yield f"inside an area between {west:.6g} {south:.6g} and {east:.6g} {north:.6g}"
     if "open-orders" in limits:
         yield f"at most {limits['open-orders']} orders open at once"
+    if "km2-a-day" in limits:
+        yield f"at most {limits['km2-a-day']:,g} km² a day"
+    if "bytes-a-day" in limits:
+        yield f"at most {readable_size(limits['bytes-a-day'])} a day"

@@ -13,20 +13,22 @@ import shapely
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth.access import Access, Action, Verdict, current_verdict
+from auth.access import Access, Action, Limits, Verdict, current_verdict
 from auth.identity import ANONYMOUS, Identity, current_identity
 from auth.policy import (
     LimitExceeded,
     RestrictionUnsupported,
     audit,
     described_extent,
-    max_open,
+    kept_limits,
+    km2_of,
     refuse_restriction,
     union_of,
     visible_area,
 )
-from orchestration.errors import TooManyOpenOrders
-from orchestration.job import UNFINISHED, VISIBLE, Job, Manifest, Order, status_info
+from orchestration.errors import QuotaUsedUp, TooManyOpenOrders
+from orchestration.job import QUOTAS, UNFINISHED, VISIBLE, Job, Manifest, Order, status_info
+from orchestration.quota import UNBOUNDED, Quota, check_quotas, described
 from orchestration.work import REFUSED
 from processes.base import Processor, check_handed_over
 from processes.errors import InvalidInput
@@ -45,6 +47,14 @@ from routes.resources import Resources, resources_of
 
 _FIRST_LOOK, _LAST_LOOK, _SLOWER = 0.02, 0.25, 1.3
 """Seconds between two looks at a job that is waited for, and how they grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The quotas of an order's caller, one of which it must keep to, and its area; None where no day counts it."""
+
+    quotas: tuple[Quota, ...] = ()
+    km2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,8 @@ async def execute(request: Request) -> Response:
 
 def _checked(
     request: Request, resources: Resources, process: Processor, body: bytes, *, of_page: bool
-) -> tuple[Order, Manifest | None, int | None]:
-    """Return the order, what is ready of it, and how many unfinished orders its caller may have.
+) -> tuple[Order, Manifest | None, Counted]:
+    """Return the order, what is ready of it, and what it counts as.
 
     Products and features of collections that the caller does not see are not there; what an order reads must be theirs
     as a whole. Raises Problem, LimitExceeded, BrokenSource, RestrictionUnsupported.
@@ -115,39 +125,46 @@ def _checked(
     )
     _permit_reading(request, set(process.reads(order.inputs)) - asked)
     if process.asks_of is not None:
-        order, most = _with_refusal(resources, process, order), _limits_of_asking(resources, process, order)
+        order, counted = _with_refusal(resources, process, order), _limits_of_asking(resources, process, order)
     else:
-        most = _within_limits(process, order, seen)
+        counted = _within_limits(process, order, seen)
         order = resources.mailing.add_to(order) if SEND_MAIL in order.inputs else order
     order = _in_sight(resources, process, order)
     order = with_messages(order, resources.broker, resources.announced) if resources.broker else order
-    return order, process.ready(order.inputs, resources.catalogue, resources.prebuilt), most
+    return order, process.ready(order.inputs, resources.catalogue, resources.prebuilt), counted
 
 
-def _stored(resources: Resources, order: Order, manifest: Manifest | None, most: int | None) -> Job:
-    """Return the job of an order; this waits for the database. Raises TooManyOpenOrders."""
+def _stored(resources: Resources, order: Order, manifest: Manifest | None, counted: Counted) -> Job:
+    """Return the job of an order; this waits for the database. Raises TooManyOpenOrders, QuotaUsedUp."""
     try:
-        return resources.admission.take(order, manifest, max_open=most)
-    except TooManyOpenOrders as error:
+        return resources.admission.take(order, manifest, quotas=counted.quotas, km2=counted.km2)
+    except (TooManyOpenOrders, QuotaUsedUp) as error:
         _note_refusal(order, error)
         raise
 
 
-def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> int | None:
-    """Return how many unfinished orders the caller may have. Raises LimitExceeded."""
+def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> Counted:
+    """Return what the order counts as. Raises LimitExceeded."""
     try:
-        return max_open(current_verdict.get().limits, process.place(order.inputs, catalogue))
+        return _counted(current_verdict.get().limits, process, order, catalogue)
     except LimitExceeded as error:
         _note_refusal(order, error)
         raise
 
 
-def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> int | None:
-    """Return as `_within_limits`; None if the estimated process has the same limits, which are then only reported."""
+def _counted(alternatives: Sequence[Limits], process: Processor, order: Order, catalogue: Catalogue) -> Counted:
+    place = process.place(order.inputs, catalogue)
+    kept = kept_limits(alternatives, place)
+    quotas = tuple(Quota(limits.open_orders, limits.km2_a_day, limits.bytes_a_day) for limits in kept)
+    return Counted(() if UNBOUNDED in quotas else quotas, km2_of(place))
+
+
+def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> Counted:
+    """Return as `_within_limits`, for no day; none if the estimated process has the same limits, which are reported."""
     ordering = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
     if ordering.allowed and ordering.limits == current_verdict.get().limits:
-        return None
-    return _within_limits(process, order, resources.catalogue)
+        return Counted()
+    return Counted(_within_limits(process, order, resources.catalogue).quotas)
 
 
 _SEEING = (Action.READ_COVERAGE, Action.READ_MAP, Action.READ_TILES, Action.DOWNLOAD)
@@ -195,27 +212,34 @@ def _permit_reading(request: Request, collections: Iterable[str]) -> None:
 
 
 def _with_refusal(resources: Resources, process: Processor, order: Order) -> Order:
-    """Return an order of an estimate with the reason why the estimated order would be refused, if it would."""
+    """Return an order of an estimate with what is left of the quotas, and why the estimated order would be refused."""
+    beyond, quotas = _beyond(resources, process, order)
+    order = replace(order, inputs={**order.inputs, QUOTAS: quotas}) if quotas else order
     refusal = (
         order.inputs.get(REFUSED)
-        or _beyond(resources, process, order)
+        or beyond
         or resources.mailing.refusal_of(order)
         or resources.admission.refusal(process.asks_of or order.process)
     )
     return replace(order, inputs={**order.inputs, REFUSED: refusal}) if refusal else order
 
 
-def _beyond(resources: Resources, process: Processor, order: Order) -> str | None:
-    """Return why the policy or one of its limits forbids the estimated order, or None."""
+def _beyond(resources: Resources, process: Processor, order: Order) -> tuple[str | None, list[dict[str, Any]]]:
+    """Return why the policy or one of its limits forbids the estimated order, or None; and what is left of quotas."""
     identity = current_identity.get()
     if not resources.policy(identity, Access(Action.DISCOVER, process.asks_of)).allowed:
-        return "there is no process that you could order this with"
+        return "there is no process that you could order this with", []
     verdict = resources.policy(identity, Access(Action.EXECUTE, process.asks_of))
+    left: list[dict[str, Any]] = []
     try:
-        max_open(verdict.limits, process.place(order.inputs, resources.catalogue))
-    except LimitExceeded as error:
-        return verdict.reason or str(error)
-    return verdict.reason or None
+        counted = _counted(verdict.limits, process, order, resources.catalogue)
+        if verdict.allowed and counted.quotas:
+            used = resources.store.used(identity.owner)
+            left = described(counted.quotas, used)
+            check_quotas(counted.quotas, used, counted.km2)
+    except (LimitExceeded, TooManyOpenOrders, QuotaUsedUp) as error:
+        return verdict.reason or str(error), left
+    return verdict.reason or None, left
 
 
 async def _look(resources: Resources, job: Job, seconds: float) -> Job:

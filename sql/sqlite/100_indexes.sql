@@ -29,3 +29,6 @@ create index if not exists jobs_files on jobs (files_until) where files = 1;
 
 -- Jobs whose retention may have ended.
 create index if not exists jobs_age on jobs (updated) where finished is not null;
+
+-- What an owner has ordered in a day, for quotas.
+create index if not exists jobs_used on jobs (owner, created) where km2 is not null;

@@ -13,7 +13,7 @@ from orchestration.ending import read_ending
 from orchestration.estimate import amounts
 from orchestration.estimate.amounts import Amount, PastAmounts, amount_of
 from orchestration.estimate.cost import RULES
-from orchestration.job import Order, Output, ResultFile
+from orchestration.job import QUOTAS, Order, Output, ResultFile
 from orchestration.runners import Done
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.past import PastOrder, past_orders
@@ -231,6 +231,12 @@ def test_a_refused_estimate_has_the_reason_and_all_known_figures(estimate: Estim
     assert large["size"]["low"] > 0
     nowhere = estimate({"bbox": [-172, -54, -168, -50]}, product, **{REFUSED: "there is nothing"})
     assert nowhere["area"]["km2"] > 100_000
+
+
+def test_an_estimate_has_what_is_left_of_the_quotas(estimate: Estimate) -> None:
+    left = [{"km2-a-day": {"allowed": 10.0, "used": 4.5, "remaining": 5.5}, "until": "2026-12-01T00:00:00Z"}]
+    assert estimate(PARK, **{QUOTAS: left})["quotas"] == left
+    assert "quotas" not in estimate(PARK)
 
 
 def _past(count: int) -> list[PastOrder]:

@@ -12,6 +12,7 @@ from auth.keys.key import KeyRefused, WantedKey
 from auth.keys.store import MOST_KEYS, ApiKeys
 from orchestration.errors import TooManyOpenOrders
 from orchestration.job import Job, Notice, Order, Output, Status
+from orchestration.quota import Quota
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
 from tests.databases import BOTH, DatabaseOf
@@ -34,7 +35,7 @@ def test_concurrent_orders_keep_the_limit_of_open_orders(make_store: MakeStore) 
 
     def order() -> bool:
         try:
-            return store.add(Order("echo", {}, "ann"), max_open=3)[1]
+            return store.add(Order("echo", {}, "ann"), quotas=[Quota(open_orders=3)])[1]
         except TooManyOpenOrders:
             return False
 

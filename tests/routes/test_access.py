@@ -355,6 +355,34 @@ def test_orders_beyond_the_limits_name_the_limits(open_desk: Callable[..., Desk]
     assert again.json()["jobID"] == first.json()["jobID"]
 
 
+def test_a_day_s_quota_is_429_until_midnight_and_shown_by_the_estimate(open_desk: Callable[..., Desk]) -> None:
+    user = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs", "dismiss-own-jobs"]}
+    see = {"who": "public", "may": "discover", "collections": "*"}
+    orders = {**user, "processes": ["extract-product", "estimate-product"], "limits": {"km2-a-day": 2}}
+    desk = open_desk({"see": see, "orders": orders})
+    small = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}  # 0.75 km2
+    large = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.85, 52.71]}}}
+    answer = desk.order("user", large, "extract-product")
+    assert (answer.status_code, "at most 2 km2 a day (km2-a-day)" in answer.json()["detail"]) == (403, True)
+    first, second = (desk.order("user", small, "extract-product") for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    answer = desk.order("user", small, "extract-product")
+    assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 86_400) == (429, True)
+    assert "you have ordered 1.5" in answer.json()["detail"]
+    assert desk.order("user", small, "estimate-product").status_code == 504, "an estimate counts for no day"
+    store = desk.app.state.resources.store
+    estimate = next(job for job in store.unfinished() if job.order.process == "estimate-product")
+    inputs = store.get(estimate.id).order.inputs
+    assert "(km2-a-day)" in inputs["refused"]
+    (left,) = inputs["quotas"]
+    assert left["km2-a-day"]["allowed"] == 2
+    assert left["km2-a-day"]["used"] == pytest.approx(1.5, abs=0.03)
+    assert left["km2-a-day"]["remaining"] == pytest.approx(0.5, abs=0.03)
+    assert desk.order("somebody", small, "extract-product").status_code in {403, 404}
+    assert desk.ask(f"/jobs/{first.json()['jobID']}", "user", "DELETE").status_code == 200
+    assert desk.order("user", small, "extract-product").status_code == 201, "a dismissed order does not count"
+
+
 STATISTICS = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "area-statistics"}
 RASTER = {"who": "public", "may": "discover", "collections": "clcplus-raster"}
 IN_PARKS: tuple[dict[str, Any], ...] = (

@@ -416,8 +416,8 @@ def test_an_unusable_database_is_refused_before_anything_changes(
 
 
 def test_an_older_schema_is_migrated(archive: Path, state: Path) -> None:
-    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices", "backend"))
-    older = executing(f"{columns}pragma user_version = 1;")
+    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices", "backend", "bytes"))
+    older = executing(f"drop index jobs_used; alter table jobs drop column km2; {columns}pragma user_version = 1;")
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
     assert restored.exit_code == 0, restored.stderr
     with closing(StoredJobs(state / "orders.sqlite")) as store:

@@ -84,11 +84,22 @@ def test_a_database_of_the_third_version_keeps_its_subscribers(tmp_path: Path) -
         assert connection.execute("select notices from jobs").fetchone()[0] == "[]"
 
 
+_TENTH = "drop index jobs_used; alter table jobs drop column km2; alter table jobs drop column bytes;"
+
+
+def test_a_database_of_the_tenth_version_counts_nothing_of_former_orders(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        connection.executescript(f"{_TENTH}{_FIRST}pragma user_version = 10;")
+        migrate(connection)
+        assert tuple(connection.execute("select km2, bytes from jobs").fetchone()) == (None, 0)
+
+
 def test_a_database_of_the_fourth_version_gets_its_keys_and_sessions(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         connection.executescript("drop table api_keys; drop table sessions; drop table pending_logins;")
-        connection.executescript("alter table jobs drop column backend; pragma user_version = 4")
+        connection.executescript(f"{_TENTH}alter table jobs drop column backend; pragma user_version = 4")
         migrate(connection)
         names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'table'")}
         assert names >= {"api_keys", "sessions", "pending_logins", "jobs"}
@@ -97,23 +108,26 @@ def test_a_database_of_the_fourth_version_gets_its_keys_and_sessions(tmp_path: P
 def test_a_database_of_the_fifth_version_has_no_back_ends(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
-        connection.executescript("alter table jobs drop column backend; pragma user_version = 5;" + _FIFTH)
+        connection.executescript(
+            f"{_TENTH}alter table jobs drop column backend; pragma user_version = 5;{_FIFTH}{_FIRST}"
+        )
         migrate(connection)
         assert connection.execute("select backend from jobs").fetchone()[0] == 0
         triggers = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'trigger'")}
         assert triggers == {"history_changed", "outbox_changed", "outbox_deleted"}
 
 
-_FIFTH = """create trigger outbox_finished after insert on jobs begin delete from outbox; end;
-    insert into jobs (id, owner, process, inputs, response, created, updated)
+_FIRST = """insert into jobs (id, owner, process, inputs, response, created, updated)
     values ('first', 'me', 'echo', '{}', 'raw', 1, 1);"""
+_FIFTH = "create trigger outbox_finished after insert on jobs begin delete from outbox; end;"
 
 
 def test_a_database_of_the_sixth_version_lists_jobs_by_time(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         connection.executescript(
-            """drop index jobs_owner_listed; drop index jobs_listed; drop index jobs_status_listed;
+            _TENTH
+            + """drop index jobs_owner_listed; drop index jobs_listed; drop index jobs_status_listed;
             create index jobs_owner on jobs (owner, number) where deleted is null; pragma user_version = 6;"""
         )
         migrate(connection)
@@ -125,7 +139,7 @@ def test_a_database_of_the_sixth_version_lists_jobs_by_time(tmp_path: Path) -> N
 def test_a_database_of_the_seventh_version_counts_its_jobs_by_an_index(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
-        connection.executescript("drop index jobs_counted; pragma user_version = 7;")
+        connection.executescript(f"{_TENTH}drop index jobs_counted; pragma user_version = 7;")
         migrate(connection)
         names = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'index'")}
         assert "jobs_counted" in names
@@ -185,7 +199,7 @@ def test_a_database_of_the_eighth_version_keeps_its_notifications_and_takes_mess
     with closing(connect(tmp_path / "x.sqlite")) as connection:
         migrate(connection)
         whole = {row["name"] for row in connection.execute("select name from sqlite_schema")}
-        connection.executescript(_OUTBOX_8)
+        connection.executescript(_TENTH + _OUTBOX_8)
         migrate(connection)
         connection.execute("insert into outbox (job, kind, event, address) values ('j', 'message', 'dismissed', 'c')")
         rows = connection.execute("select number, kind, address from outbox order by number").fetchall()

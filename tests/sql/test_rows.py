@@ -13,6 +13,7 @@ from auth.keys.key import WantedKey
 from auth.keys.store import ApiKeys
 from auth.sessions import Sessions
 from orchestration.job import JobQuery, Notice, Order, Status
+from orchestration.quota import Quota
 from orchestration.store import listing
 from orchestration.store.jobs import StoredJobs
 from sql.pool import PostgresPool
@@ -173,7 +174,7 @@ def test_the_server_s_role_is_enough_for_everything_that_a_server_does(login: Lo
     with closing(PostgresPool(server)) as pool:
         store, keys, sessions = StoredJobs(pool), ApiKeys(pool), Sessions(pool)
         order = Order("echo", {}, "ann", idempotency_key="k", request_hash="h", notices=(notice,))
-        job, _ = store.add(order, max_open=5)
+        job, _ = store.add(order, quotas=[Quota(open_orders=5)])
         assert store.add(order) == (job, False)
         assert store.begin(job.id)
         store.report(job.id, 1, 3, "working")
