@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -43,9 +42,8 @@ def drawn(geometries: Geometries, bounds: tuple[float, float, float, float]) -> 
     broken = ~shapely.is_valid(surfaces) & ~shapely.is_missing(surfaces)
     if not broken.any():
         return paths
-    others = np.full(len(moved), None, dtype=object)
-    for number in np.flatnonzero(broken):
-        others[number] = mended(surfaces[number], partial(_cut, moved[number]))
+    others, numbers = np.full(len(moved), None, dtype=object), np.flatnonzero(broken)
+    others[broken] = mended(surfaces[broken], lambda number: _cut(moved[numbers[number]]))
     return paths.instead(broken, Paths.of(others))
 
 

@@ -4,18 +4,23 @@ What lies twice on a line in opposite directions is taken away, and rings are tr
 GEOS's `set_precision` takes several times as long; it is asked where edges cross between whole numbers.
 """
 
-import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from products.vector.blob import Geometries
+
 _BITS = 14
 """Bits of a coordinate of a tile, with an offset that leaves none below zero."""
+_MASK = (1 << _BITS) - 1
 _OFFSET = 1 << _BITS - 2
-_MOST_STEPS = 1_000_000
+_HALF = 31
+"""Bits of the number of a place among those that there are."""
+_MOST_STEPS = 4_000_000
 """Places between the ends of edges that are looked at, at most."""
 _SLIVERS, _ALIKE = 4, 0.001
 """The area that slivers have at most, and the part of the whole's that they have."""
@@ -25,48 +30,75 @@ _FEWEST = 3
 _Whole = NDArray[np.int64]
 
 
-def mended(rounded: Any, exact: Callable[[], Any]) -> Any:
-    """Return a valid geometry on whole numbers of one that is invalid; `exact` is the same before it was rounded."""
-    found = _traced(*_single(*_parted(*_edges(rounded))))
-    if found is not None and found.is_valid:
-        return found
-    positive = shapely.buffer(rounded, 0)  # without slivers that rounding has turned over
-    if abs(positive.area - rounded.area) > _SLIVERS + rounded.area * _ALIKE:
-        positive = exact()
-    return shapely.set_precision(positive, 1)
+def mended(rounded: Geometries, exact: Callable[[int], Any]) -> Geometries:
+    """Return valid geometries on whole numbers of invalid ones; `exact` returns what one was before it was rounded."""
+    found = _traced(rounded)
+    for number in np.flatnonzero(~shapely.is_valid(found)).tolist():
+        before = rounded[number]
+        positive = shapely.buffer(before, 0)  # without slivers that rounding has turned over
+        if abs(positive.area - before.area) > _SLIVERS + before.area * _ALIKE:
+            positive = exact(number)
+        found[number] = shapely.set_precision(positive, 1)
+    return found
 
 
-def _traced(begin: _Whole, end: _Whole) -> Any:
+def _traced(geometries: Geometries) -> Geometries:
     """Return the surfaces to the left of edges, None where the edges do not say what they are."""
-    loops = [np.array(loop) for walk in _walks(begin, end) for loop in _loops(walk)]
-    if not loops or min(map(len, loops)) < _FEWEST:
-        return None if len(begin) else shapely.Polygon()
-    places = _places(np.concatenate(loops)).astype(np.float64)
-    rings = shapely.linearrings(places, indices=np.repeat(np.arange(len(loops)), list(map(len, loops))))
+    begin, end = _single(*_parted(*_edges(geometries)))
+    following = _following(begin, end)
+    unclear = np.zeros(len(geometries), bool)
+    unclear[(begin >> 2 * _BITS)[np.bincount(following, minlength=len(begin)) != 1]] = True
+    loops = [loop for walk in _walks(begin, following, unclear) for loop in _loops(walk)]
+    lengths = np.fromiter(map(len, loops), np.int64, len(loops))
+    codes = np.fromiter(chain.from_iterable(loops), np.int64, int(lengths.sum()))
+    ring = np.repeat(np.arange(len(loops)), lengths)
+    owner = codes[np.cumsum(lengths) - lengths] >> 2 * _BITS
+    unclear[owner[lengths < _FEWEST]] = True
+    found: Geometries = shapely.empty(len(geometries), geom_type=shapely.GeometryType.MULTIPOLYGON)
+    clear = ~unclear[owner]
+    if clear.any():
+        kept = clear[ring]
+        numbers = (np.cumsum(clear) - 1)[ring[kept]]
+        rings = shapely.linearrings(_places(codes[kept]).astype(np.float64), indices=numbers)
+        polygons, owner, lost = _polygons(rings, owner[clear])
+        unclear[lost] = True
+        order = np.argsort(owner, kind="stable")
+        shapely.multipolygons(polygons[order], indices=owner[order], out=found)
+    found[unclear] = None
+    return found
+
+
+def _polygons(rings: Geometries, owner: _Whole) -> tuple[Geometries, _Whole, _Whole]:
+    """Return polygons and of which feature each is, and the features that have a hole outside of their polygons."""
     outer = shapely.is_ccw(rings)
     shells, holes = shapely.polygons(rings[outer]), rings[~outer]
+    of_shells, of_holes = owner[outer], owner[~outer]
     if not len(holes):
-        return shapely.multipolygons(shells)
+        return shells, of_shells, of_holes
     middles = shapely.get_coordinates(shapely.line_interpolate_point(holes, 0.5))
-    of, shell = shapely.STRtree(shells).query(shapely.points(middles))
+    hole, shell = shapely.STRtree(shells).query(shapely.points(middles))
+    same = of_holes[hole] == of_shells[shell]
+    hole, shell = hole[same], shell[same]
     shapely.prepare(shells)
-    inside = shapely.contains_xy(shells[shell], middles[of])
-    of, shell = of[inside], shell[inside]
-    order = np.lexsort((shapely.area(shells[shell]), of))
-    numbers, first = np.unique(of[order], return_index=True)
-    if len(numbers) < len(holes):
-        return None
+    inside = shapely.contains_xy(shells[shell], middles[hole])
+    hole, shell = hole[inside], shell[inside]
+    order = np.lexsort((shapely.area(shells[shell]), hole))
+    there, first = np.unique(hole[order], return_index=True)
     polygon = np.concatenate((np.arange(len(shells)), shell[order][first]))
     sorting = np.argsort(polygon, kind="stable")
-    made = shapely.polygons(np.concatenate((rings[outer], holes))[sorting], indices=polygon[sorting])
-    return shapely.multipolygons(made)
+    made = shapely.polygons(np.concatenate((rings[outer], holes[there]))[sorting], indices=polygon[sorting])
+    return made, of_shells, np.delete(of_holes, there)
 
 
-def _edges(geometry: Any) -> tuple[_Whole, _Whole]:
-    """Return the beginnings and ends of the edges of polygons, their surface to the left."""
-    oriented = shapely.orient_polygons(shapely.get_parts(geometry))
-    points, ring = shapely.get_coordinates(shapely.get_rings(oriented), return_index=True)
-    codes, along = _codes(points.astype(np.int64)), ring[1:] == ring[:-1]
+def _edges(geometries: Geometries) -> tuple[_Whole, _Whole]:
+    """Return the beginnings and ends of the edges of polygons, their surface to the left.
+
+    A place is told by a number that has its feature, x and y.
+    """
+    parts, owner = shapely.get_parts(geometries, return_index=True)
+    rings, part = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    codes, along = _codes(points.astype(np.int64), owner[part[ring]]), ring[1:] == ring[:-1]
     return codes[:-1][along], codes[1:][along]
 
 
@@ -79,7 +111,8 @@ def _parted(begin: _Whole, end: _Whole) -> tuple[_Whole, _Whole]:
         return begin, end
     edge = np.repeat(np.arange(len(begin)), counts)
     rank = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
-    between = _codes(places[edge] + rank[:, None] * (steps // np.maximum(counts, 1)[:, None])[edge])
+    step = (steps // np.maximum(counts, 1)[:, None])[edge]
+    between = _codes(places[edge] + rank[:, None] * step, begin[edge] >> 2 * _BITS)
     there = (rank == 0) | np.isin(between, begin)
     edge, parted = edge[there], between[there]
     ends = np.append(parted[1:], 0)
@@ -90,55 +123,58 @@ def _parted(begin: _Whole, end: _Whole) -> tuple[_Whole, _Whole]:
 
 def _single(begin: _Whole, end: _Whole) -> tuple[_Whole, _Whole]:
     """Return edges without those that lie there and back."""
-    forwards = begin < end
-    low, high = np.minimum(begin, end), np.maximum(begin, end)
-    pairs, place = np.unique(low << 2 * _BITS | high, return_inverse=True)
-    net = np.bincount(place, np.where(forwards, 1, -1), len(pairs)).astype(np.int64)
-    pairs = np.repeat(pairs, np.abs(net))
-    forwards = np.repeat(net > 0, np.abs(net))
-    low, high = pairs >> 2 * _BITS, np.bitwise_and(pairs, (1 << 2 * _BITS) - 1)
+    codes, numbers = np.unique(np.concatenate((begin, end)), return_inverse=True)
+    begin, end = np.split(numbers, 2)
+    pairs, place = np.unique(np.minimum(begin, end) << _HALF | np.maximum(begin, end), return_inverse=True)
+    net = np.bincount(place, np.where(begin < end, 1, -1), len(pairs)).astype(np.int64)
+    pairs, forwards = np.repeat(pairs, np.abs(net)), np.repeat(net > 0, np.abs(net))
+    low, high = codes[pairs >> _HALF], codes[np.bitwise_and(pairs, (1 << _HALF) - 1)]
     return np.where(forwards, low, high), np.where(forwards, high, low)
 
 
+def _following(begin: _Whole, end: _Whole) -> _Whole:
+    """Return the edge that follows each around its surface: the one that turns as far to the left as can be.
+
+    It is the next with the hands of a clock from the way back, of those that begin where the edge ends.
+    """
+    count = len(begin)
+    x, y = (_places(end) - _places(begin)).T
+    leave, back = np.arctan2(x, y), np.arctan2(-x, -y)  # angles with the hands of a clock
+    place, angle = np.concatenate((begin, end)), np.concatenate((leave, back))
+    order = np.lexsort((angle, place))
+    leaves = order < count
+    at = np.flatnonzero(leaves)
+    after = np.searchsorted(at, np.arange(len(order)), "right")
+    same = place[order]
+    first = np.searchsorted(same[at], same)
+    beyond = after == np.searchsorted(same[at], same, "right")
+    chosen = np.where(beyond, first, after)
+    following = np.empty(count, np.int64)
+    following[order[~leaves] - count] = order[at][np.minimum(chosen, len(at) - 1)][~leaves]
+    return following
+
+
 def _places(codes: _Whole) -> _Whole:
-    return np.column_stack((codes >> _BITS, codes & (1 << _BITS) - 1)) - _OFFSET
+    return np.column_stack((codes >> _BITS & _MASK, codes & _MASK)) - _OFFSET
 
 
-def _codes(places: _Whole) -> _Whole:
-    codes: _Whole = places[:, 0] + _OFFSET << _BITS | places[:, 1] + _OFFSET
+def _codes(places: _Whole, feature: _Whole) -> _Whole:
+    codes: _Whole = (feature << _BITS | places[:, 0] + _OFFSET) << _BITS | places[:, 1] + _OFFSET
     return codes
 
 
-def _walks(begin: _Whole, end: _Whole) -> Iterator[list[int]]:
-    """Yield the ways along edges around each surface, which turn as far to the left as they can."""
-    order = np.argsort(begin, kind="stable")
-    first, last = (np.searchsorted(begin[order], end, side) for side in ("left", "right"))
-    begins, ends, following = begin.tolist(), end.tolist(), order[first].tolist()
-    for edge in np.flatnonzero(last - first > 1).tolist():
-        come, here = begins[edge], ends[edge]
-        following[edge] = min(order[first[edge] : last[edge]].tolist(), key=lambda way: _turn(come, here, ends[way]))
-    if len(set(following)) < len(following):  # edges cross, or a surface has been turned over
-        return
-    passed = bytearray(len(begins))
+def _walks(begin: _Whole, following: _Whole, unclear: NDArray[np.bool_]) -> Iterator[list[int]]:
+    """Yield the ways along edges around surfaces, but those of features whose edges cross or were turned over."""
+    begins, after = begin.tolist(), following.tolist()
+    passed = bytearray(unclear[begin >> 2 * _BITS].tobytes())
     for start in range(len(begins)):
         walk, edge = [], start
         while not passed[edge]:
             passed[edge] = 1
             walk.append(begins[edge])
-            edge = following[edge]
+            edge = after[edge]
         if walk:
             yield walk
-
-
-def _turn(come: int, here: int, go: int) -> float:
-    """Return the angle with the hands of a clock from the way back to a way on."""
-    back, on = (math.atan2(*_step(here, there)) for there in (come, go))
-    return (on - back) % (2 * math.pi) or 2 * math.pi
-
-
-def _step(begin: int, end: int) -> tuple[int, int]:
-    """Return x and y of a step: its angle by atan2 is from y towards x, as the hands of a clock go."""
-    return (end >> _BITS) - (begin >> _BITS), (end & (1 << _BITS) - 1) - (begin & (1 << _BITS) - 1)
 
 
 def _loops(walk: list[int]) -> Iterator[list[int]]:
