@@ -50,7 +50,7 @@ _FIRST_LOOK, _LAST_LOOK, _SLOWER = 0.02, 0.25, 1.3
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class QuotaUse:
     """The quotas of an order's caller, one of which it must keep to, and its area; None where no day counts it."""
 
     quotas: tuple[Quota, ...] = ()
@@ -104,7 +104,7 @@ async def execute(request: Request) -> Response:
 
 def _checked(
     request: Request, resources: Resources, process: Processor, body: bytes, *, of_page: bool
-) -> tuple[Order, Manifest | None, Counted]:
+) -> tuple[Order, Manifest | None, QuotaUse]:
     """Return the order, what is ready of it, and what it counts as.
 
     Products and features of collections that the caller does not see are not there; what an order reads must be theirs
@@ -134,7 +134,7 @@ def _checked(
     return order, process.ready(order.inputs, resources.catalogue, resources.prebuilt), counted
 
 
-def _stored(resources: Resources, order: Order, manifest: Manifest | None, counted: Counted) -> Job:
+def _stored(resources: Resources, order: Order, manifest: Manifest | None, counted: QuotaUse) -> Job:
     """Return the job of an order; this waits for the database. Raises TooManyOpenOrders, QuotaUsedUp."""
     try:
         return resources.admission.take(order, manifest, quotas=counted.quotas, km2=counted.km2)
@@ -143,7 +143,7 @@ def _stored(resources: Resources, order: Order, manifest: Manifest | None, count
         raise
 
 
-def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> Counted:
+def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> QuotaUse:
     """Return what the order counts as. Raises LimitExceeded."""
     try:
         return _counted(current_verdict.get().limits, process, order, catalogue)
@@ -152,19 +152,19 @@ def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> Co
         raise
 
 
-def _counted(alternatives: Sequence[Limits], process: Processor, order: Order, catalogue: Catalogue) -> Counted:
+def _counted(alternatives: Sequence[Limits], process: Processor, order: Order, catalogue: Catalogue) -> QuotaUse:
     place = process.place(order.inputs, catalogue)
     kept = kept_limits(alternatives, place)
     quotas = tuple(Quota(limits.open_orders, limits.km2_a_day, limits.bytes_a_day) for limits in kept)
-    return Counted(() if UNBOUNDED in quotas else quotas, km2_of(place))
+    return QuotaUse(() if UNBOUNDED in quotas else quotas, km2_of(place))
 
 
-def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> Counted:
+def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> QuotaUse:
     """Return as `_within_limits`, for no day; none if the estimated process has the same limits, which are reported."""
     ordering = resources.policy(current_identity.get(), Access(Action.EXECUTE, process.asks_of))
     if ordering.allowed and ordering.limits == current_verdict.get().limits:
-        return Counted()
-    return Counted(_within_limits(process, order, resources.catalogue).quotas)
+        return QuotaUse()
+    return QuotaUse(_within_limits(process, order, resources.catalogue).quotas)
 
 
 _SEEING = (Action.READ_COVERAGE, Action.READ_MAP, Action.READ_TILES, Action.DOWNLOAD)
