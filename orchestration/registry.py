@@ -58,7 +58,7 @@ class ProcessRow:
     def find_work(self) -> "Work":
         """Return the work, whose module is imported only now. Raises WorkFailed where there is none."""
         if not self.work:
-            raise WorkFailed(f"the process {self.id} is not configured here any more, or only Airflow executes it")
+            raise WorkFailed(f"the process {self.id} is no longer configured here, or only Airflow executes it")
         work: Work = import_module(self.work).WORK
         return work
 

@@ -47,7 +47,7 @@ class ApplyModel(ServiceProcess):
                 "schema": {"type": "boolean"},
             },
             "data_source": {
-                **word("Source of data", "Where the scenes come from; as the operator chose it where it is left out."),
+                **word("Source of data", "The source of the scenes; by default the operator's choice."),
                 "minOccurs": 0,
             },
             **TEST,

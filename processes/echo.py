@@ -140,8 +140,8 @@ class Echo(Processor):
         "id": "echo",
         "version": "1.0.0",
         "title": "Echo",
-        "description": "Gives back what it was given, after a pause: an input named stringInput comes back as "
-        "stringOutput. It costs nothing and is meant for trying out clients.",
+        "description": "Returns its inputs after a pause: an input named stringInput becomes stringOutput. "
+        "It is meant for tests of clients.",
         "keywords": ["echo", "test"],
         "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
         "outputTransmission": ["value", "reference"],

@@ -30,7 +30,7 @@ class NationalProduct(Processor):
         "version": "1.0.0",
         "title": "Order the product of a nation",
         "description": "The land cover of a nation as raster (Cloud-Optimized GeoTIFF, 10 m) or vector (GeoPackage), "
-        "in the nation's own coordinates. It is made on the first order, kept, and answered at once from then on.",
+        "in the nation's own coordinates. It is made with the first order, stored, and delivered at once from then on.",
         "keywords": ["land cover", "CLC+ Backbone", "order", "raster", "vector", "nation"],
         "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
         "outputTransmission": ["value", "reference"],

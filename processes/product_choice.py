@@ -11,7 +11,7 @@ from products.errors import UnknownProduct
 WHICH: Mapping[str, Mapping[str, Any]] = {
     "series": {
         "title": "Series",
-        "description": "Which product, where several are offered; the first that is configured if it is left out.",
+        "description": "The product, if there are several; by default the first configured one.",
         "minOccurs": 0,
         "schema": {"type": "string", "minLength": 1, "maxLength": 100},
     },

@@ -52,7 +52,7 @@ class SampleExtraction(ServiceProcess):
         "inputs": {
             "s2_parameter_list": {
                 "title": "Scenes",
-                "description": "At most ten scenes, each with the bands that are wanted.",
+                "description": "At most ten scenes, each with the requested bands.",
                 "schema": {"type": "array", "minItems": 1, "maxItems": 10, "items": {"oneOf": [_SCENE, _PRODUCT]}},
             },
             **TEST,

@@ -77,7 +77,7 @@ def _size(node: Node, known: dict[int, int]) -> int:
         children = [each for pair in node.value for each in pair] if isinstance(node, MappingNode) else node.value
         known[id(node)] = 1 + sum(_size(child, known) for child in children)
     if known[id(node)] < 0:
-        raise ConstructorError(None, None, "an alias names what it stands in", node.start_mark)
+        raise ConstructorError(None, None, "an alias names the value that contains it", node.start_mark)
     return known[id(node)]
 
 

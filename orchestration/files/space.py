@@ -159,7 +159,7 @@ class Space:
 
 def cap_reached(cap: int) -> str:
     """Return the message of orders that wait because of the cap."""
-    return f"{_WAITS}: the results that are kept have reached {readable_size(cap)}, which is the most there may be."
+    return f"{_WAITS}: the stored results have reached their limit of {readable_size(cap)}."
 
 
 def _too_large(cap: int) -> str:

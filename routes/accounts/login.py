@@ -51,7 +51,7 @@ async def get_callback(request: Request) -> Response:
         finished = await people_of(request).sign_in.finish(given, login_of(request), before=before)
     except SignInFailed as error:
         _note_refusal(request, "sign-in", str(error))
-        raise Problem(HTTPStatus.BAD_REQUEST, f"This signed nobody in: {error}. Sign in again.") from error
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The sign-in failed: {error}. Sign in again.") from error
     audit_event(finished.session.identity.owner, "sign-in")
     address = origin_of(resources_of(request).url) + finished.return_to
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER, NO_STORE)

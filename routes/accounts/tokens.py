@@ -33,9 +33,9 @@ _FORM = ("grant_type", "username", "password", "client_id", "client_secret", "sc
 _OURS = ("invalid_client", "unauthorized_client")
 """What the issuer answers when the server's own client is not set up for the question."""
 _NO_PASSWORDS = (
-    "passwords are not taken here (LANDCAST_AUTH_PASSWORD_GRANT is off): a program that is given one can do "
-    "whatever its person can, everywhere. Sign in with a browser at /auth/login and make a key at /auth/account, or "
-    "let the program use the authorization code with PKCE, or an account of its own with grant_type=client_credentials"
+    "passwords are not accepted (LANDCAST_AUTH_PASSWORD_GRANT is off): a program with a password has all "
+    "rights of its person, everywhere. Sign in with a browser at /auth/login and create a key at /auth/account, or let "
+    "the program use the authorization code with PKCE, or its own account with grant_type=client_credentials"
 )
 
 
@@ -148,7 +148,7 @@ def _unauthorized(detail: str) -> Problem:
 
 
 def _bad_refresh_token() -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, "the refresh token is not good, or not any more")
+    return Problem(HTTPStatus.BAD_REQUEST, "the refresh token is invalid or has expired")
 
 
 def _not_set_up() -> Problem:

@@ -13,7 +13,7 @@ from routes.resources import Collection
 
 PROFILE = Parameter(
     "profile",
-    "Which forms of the answer are wanted, by name or URI; one that there is not is ignored.",
+    "The requested forms of the answer, by name or URI; unknown ones are ignored.",
     NAMES,
 )
 JSON_FG = "jsonfg"

@@ -41,7 +41,7 @@ def _unavailable(error: KeysUnavailable | IssuerUnreachable | AccessUnavailable)
         case KeysUnavailable():
             detail = "the token cannot be verified at present: its issuer does not answer"
         case IssuerUnreachable():
-            detail = "nobody can sign in or get a token at present: the issuer does not answer"
+            detail = "sign-in and tokens are unavailable at present: the issuer does not answer"
         case _:
             detail = "the credentials cannot be verified at present"
     seconds = error.retry_after if isinstance(error, KeysUnavailable) else _RETRY

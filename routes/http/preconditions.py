@@ -67,4 +67,4 @@ def _seconds(header: str | None) -> float | None:
 
 
 def _failed(header: str) -> Problem:
-    return Problem(HTTPStatus.PRECONDITION_FAILED, f"{header}: the file is in another state by now")
+    return Problem(HTTPStatus.PRECONDITION_FAILED, f"{header}: the file has changed")

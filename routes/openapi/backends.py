@@ -40,7 +40,7 @@ _ID = "6f4b6f0e-5f0d-4c6e-9a53-8f1a4f3c2b10"
 _EXAMPLES: Value = {
     "begun": {"summary": "The back end has it", "value": {"id": _ID, "status": "RUNNING"}},
     "link": {
-        "summary": "Done, the result lies elsewhere",
+        "summary": "Done; the result is at another address",
         "value": {"status": "SUCCESS", "result": "https://files.example.org/Raster.zip", "send_mail": True},
     },
     "value": {"summary": "Done, the result is a value", "value": {"status": "SUCCESS", "result": {"scenes": 12}}},
@@ -62,7 +62,7 @@ def order_paths() -> Value:
         "server is about it; a finished order never changes (409). The same update again changes nothing.",
         requestBody={"required": True, "content": {JSON: {"schema": _UPDATE, "examples": _EXAMPLES}}},
         responses={
-            "200": {"description": "How the order stands now.", "content": content(ref("schemas", "job"), JSON)}
+            "200": {"description": "The current status of the order.", "content": content(ref("schemas", "job"), JSON)}
         },
         errors=(400, 403, 404, 409, 415, 503),
     )

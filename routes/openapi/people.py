@@ -108,7 +108,7 @@ def _callback() -> Value:
         "Where the issuer sends the browser back to",
         tag=_TAG,
         parameters=[query(name, description, _TEXT) for name, description in given.items()],
-        responses=_done("303", "Signed in; to the page that was wanted."),
+        responses=_done("303", "Signed in; redirects to the requested page."),
         errors=(400, 503),
     )
 

@@ -143,7 +143,7 @@ def _answers(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
         yield (
             "201",
             {
-                "description": "Accepted; the job tells how it stands.",
+                "description": "Accepted; the job has the status.",
                 **headers("Location", "Preference-Applied"),
                 "content": content(ref("schemas", "job"), JSON),
                 "links": _LINKS,

@@ -30,7 +30,7 @@ def _seconds(text: str) -> float:
 _DURATION = {"type": "number", "minimum": 0}
 JOBS_OFFSET = replace(
     OFFSET,
-    description="How many to leave out first; the link `next` goes further.",
+    description="The number of jobs to skip; the link `next` continues.",
     schema={**OFFSET.schema, "maximum": _MOST_OFFSET},
 )
 CURSOR = Parameter("cursor", "Where the page begins, as the links `next` and `prev` have it.")
@@ -41,8 +41,8 @@ STATUS = Parameter(
 )
 OWNER = Parameter("owner", "Jobs of this owner, for who administers.")
 CREATED = replace(DATETIME, description=f"When they were created. {DATETIME.description}")
-MIN_DURATION = Parameter("minDuration", "Jobs that took at least so many seconds.", _DURATION, _seconds)
-MAX_DURATION = Parameter("maxDuration", "Jobs that took at most so many seconds.", _DURATION, _seconds)
+MIN_DURATION = Parameter("minDuration", "Jobs that took at least this many seconds.", _DURATION, _seconds)
+MAX_DURATION = Parameter("maxDuration", "Jobs that took at most this many seconds.", _DURATION, _seconds)
 JOBS_PARAMETERS = (LIMIT, JOBS_OFFSET, CURSOR, TYPE, PROCESS, STATUS, OWNER, CREATED, MIN_DURATION, MAX_DURATION)
 
 

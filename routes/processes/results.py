@@ -124,7 +124,7 @@ def _linked_to(request: Request, job: Job | None) -> Job:
         detail = "this link was not made by this server, was changed, or its job was deleted"
         raise Problem(HTTPStatus.FORBIDDEN, detail, headers=PRIVATE)
     if verdict == "expired":
-        raise Problem(HTTPStatus.GONE, "this link has ended; the results of the job link anew", headers=PRIVATE)
+        raise Problem(HTTPStatus.GONE, "this link has expired; the results of the job have a new one", headers=PRIVATE)
     return job
 
 

@@ -173,7 +173,7 @@ def handle_all(
         answered, status, content = function(_only(api, collections), APIRequest(asked, api.locales), *arguments)
     except OSError as error:
         names = ", ".join(repr(each.id) for each in collections)
-        _LOGGER.exception("collection %s: what it is read from does not answer", names)
+        _LOGGER.exception("collection %s: its data source does not answer", names)
         detail = f"what collection {names} is read from does not answer at present"
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "60"}) from error
     body = content if isinstance(content, bytes) else str(content).encode()

@@ -36,7 +36,7 @@ class FewThreads:
             await self._free.acquire()
         if waited.cancelled_caught:
             headers = {"Retry-After": _RETRY_AFTER}
-            detail = f"{self._name} is busy: what it is read from does not answer in time"
+            detail = f"{self._name} is busy: its data source does not answer in time"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
         def called() -> T:

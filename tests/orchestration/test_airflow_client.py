@@ -172,7 +172,7 @@ def test_neither_password_nor_token_is_logged(
     ("spoil", "trouble", "detail"),
     [
         (lambda _played: None, "", ""),
-        (lambda played: setattr(played, "scheduler", "unhealthy"), IDLE, "no sign of life"),
+        (lambda played: setattr(played, "scheduler", "unhealthy"), IDLE, "sends no heartbeat"),
         (lambda played: setattr(played, "mood", [(403, {"detail": "Forbidden"})]), SHUT, "refuses a request: 403"),
         (lambda played: setattr(played, "mood", [(502, b"x")]), AWAY, "answers a request with 502"),
     ],

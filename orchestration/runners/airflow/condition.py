@@ -68,5 +68,5 @@ def examine(airflow: "Airflow", dags: frozenset[str]) -> Condition:
     paused = {name: dag.is_paused for name, dag in found.items()}
     lacking = {name: dag.lacks for name, dag in found.items() if dag.lacks}
     if not scheduling:
-        return Condition(IDLE, "Airflow's scheduler gives no sign of life", paused, lacking)
+        return Condition(IDLE, "Airflow's scheduler sends no heartbeat", paused, lacking)
     return Condition(paused=paused, lacking=lacking)

@@ -51,7 +51,7 @@ class AirflowHealth:
         try:
             answer = httpx2.get(f"{self._access.url}{_PATH}", timeout=_PATIENCE, trust_env=False)
             if answer.raise_for_status().json()["scheduler"]["status"] != "healthy":
-                return "Airflow's scheduler gives no sign of life"
+                return "Airflow's scheduler sends no heartbeat"
             return self._shut()
         except httpx2.HTTPError as error:
             return f"Airflow does not answer: {type(error).__name__}"

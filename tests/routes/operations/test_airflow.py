@@ -112,7 +112,7 @@ def test_an_unavailable_airflow_degrades_health_only(
     played.scheduler = "unhealthy"
     answer = post.client.get("/health/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-    assert "no sign of life" in answer.json()["checks"]["airflow"]["detail"]
+    assert "sends no heartbeat" in answer.json()["checks"]["airflow"]["detail"]
     moods: list[tuple[int, Any]] = [(500, b"x"), (200, b"x"), (200, []), (200, {"scheduler": None})]
     for mood in moods:
         played.mood = [mood]

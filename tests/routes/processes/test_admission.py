@@ -96,7 +96,7 @@ def test_a_job_that_waits_for_space_has_a_message(full: Bureau) -> None:
     document = full.client.get(f"/jobs/{job_id}?f=json").json()
     assert (document["status"], document["message"]) == ("accepted", cap_reached(CAP))
     assert (
-        "Waits for space: the results that are kept have reached 2 MiB"
+        "Waits for space: the stored results have reached their limit of 2 MiB"
         in full.client.get(f"/jobs/{job_id}?f=html").text
     )
     full.resources.store.tell([job_id], "")
