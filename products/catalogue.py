@@ -41,6 +41,8 @@ class Product:
     version: str = "V1_1"
     abstract: str = ""
     lineage: str = ""
+    accuracy: str = ""
+    citation: str = ""
     source: str = ""
     licence: str = ""
     classes: Classes = CLASSES
@@ -210,7 +212,10 @@ def _feature_sources(resources: Any) -> Iterator[FeatureSource]:
 
 
 _REQUIRED = ("title", "year", "raster", "attribution")
-_TEXTS = ("title", "attribution", "series", "version", "abstract", "lineage", "source", "licence")
+_TEXTS = (
+    *("title", "attribution", "series", "version"),
+    *("abstract", "lineage", "accuracy", "citation", "source", "licence"),
+)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 

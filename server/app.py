@@ -29,7 +29,7 @@ from processes.loading import LoadedProcesses, load_processes
 from products.catalogue import catalogue_of
 from products.tiling import matrix_sets_of
 from routes.accounts import account, api_keys, login, tokens
-from routes.common import collections, landing
+from routes.common import about, collections, landing
 from routes.coverages import coverage
 from routes.coverages import map as map_
 from routes.errors import HANDLERS
@@ -69,6 +69,7 @@ _LIGHT_THREADS = 32
 
 ROUTES: tuple[GuardedRoute, ...] = (
     *landing.routes,
+    *about.routes,
     *collections.routes,
     *items.routes,
     *vector_tiles.routes,

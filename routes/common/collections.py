@@ -13,6 +13,7 @@ from starlette.responses import Response
 from auth.access import Access, Action
 from auth.policy import refuse_restriction
 from plugins.features import FeatureProvider
+from routes.common.about import product_of
 from routes.common.collection_document import describe, described
 from routes.features.items import queryable
 from routes.features.schemas import (
@@ -70,7 +71,9 @@ def get_collection(request: Request) -> Response:
     allow_parameters(request)
     collection = collection_of(request)
     collection.require_readable()
-    return respond(request, describe(resources_of(request), collection), page="collection.html")
+    resources = resources_of(request)
+    only_page = {"product": product_of(resources, collection.id)}
+    return respond(request, describe(resources, collection), page="collection.html", only_page=only_page)
 
 
 def get_schema(request: Request) -> Response:

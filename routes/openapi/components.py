@@ -92,6 +92,12 @@ SCHEMAS: Value = {
         href=_TEXT, rel=_TEXT, type=_TEXT, title=_TEXT, hreflang=_TEXT, length=_WHOLE,
     ),
     "landing": _object(["links"], title=_TEXT, description=_TEXT, attribution=_TEXT, links=_list("link")),
+    "about": _object(["title", "links"], title=_TEXT, links=_list("link")),
+    "product": _object(
+        ["id", "title", "year", "attribution", "citation", "formats", "links"],
+        id=_TEXT, title=_TEXT, year=_WHOLE, version=_TEXT, abstract=_TEXT, source=_TEXT, lineage=_TEXT, accuracy=_TEXT,
+        citation=_TEXT, attribution=_TEXT, licence=_TEXT, formats=_list({"type": "object"}), links=_list("link"),
+    ),
     "conformance": _object(["conformsTo"], conformsTo=_list(_TEXT)),
     "collection": _object(
         ["id", "links"],

@@ -15,6 +15,7 @@ from routes.openapi.backends import airflow_paths, order_paths
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
 from routes.openapi.operation import JSON, Value, content, document, form, inline, operation, query, ref
+from routes.openapi.operation import path as path_parameter
 from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
 from routes.openapi.stac import TAG as STAC_TAG
@@ -193,6 +194,9 @@ def general_paths() -> Value:
     return {
         "/": {"get": _page("getLandingPage", "What this server is, and where everything begins", "landing")},
         "/conformance": {"get": _page("getConformance", "The standards it conforms to", "conformance")},
+        "/about/terms": {"get": _page("getTerms", "Terms of use, licence and attribution", "about")},
+        "/about/accessibility": {"get": _page("getAccessibility", "The accessibility statement", "about")},
+        "/products/{product_id}": {"get": _PRODUCT},
         "/openapi": {"get": _described("getDefinition", "This definition", "OpenAPI 3.0", OPENAPI)},
         "/collections": {"get": _page("getCollections", "All collections", "collections", *_PAGE)},
         "/health/live": {"get": _health("getLive", "Whether it answers at all")},
@@ -204,6 +208,16 @@ def general_paths() -> Value:
 _PAGE = (
     {**inline(LIMIT), "description": "How many at most; all without it."},
     inline(OFFSET),
+)
+
+
+_PRODUCT = operation(
+    "getProduct",
+    "A product: year, source, accuracy, licence, citation, formats",
+    tag=_TAG,
+    parameters=[path_parameter("product_id", "The product's identifier in the configuration."), form("json", "html")],
+    responses=document("product", "The product."),
+    errors=(400, 404, 406),
 )
 
 

@@ -216,6 +216,7 @@ def test_lang_is_described_where_it_is_allowed(client: TestClient) -> None:
 
 
 PLACES = {
+    "product_id": "clcplus-2023",
     "matrix_set": "WebMercatorQuad", "matrix": "6", "row": "21", "column": "35", "style": "default", "item_id": "1",
     "path": "first.txt", "location": "somewhere", "instance": "first", "output_id": "result", "name": "a.zip",
     "job_id": "00000000-0000-4000-8000-000000000000",

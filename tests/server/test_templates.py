@@ -98,5 +98,5 @@ def test_mistakes_in_templates_are_named(document: dict[str, Any], tmp_path: Pat
     assert wrong[1].startswith("server.templates.path: jobs.html: 'utf-8' codec can't decode byte 0xff")
     assert wrong[2:] == ["server.templates.static: no such folder: /no/such/folder"]
     server, points = unused_templates(document)
-    assert server.startswith("server.templates.path: no page uses landing_page.html; the pages are account.html,")
+    assert server.startswith("server.templates.path: no page uses landing_page.html; the pages are accessibility.html,")
     assert points.startswith("resources.points.templates.path: no page uses collections/collection.html; ")

@@ -32,6 +32,9 @@ PAGES = [
     "/openapi?f=html",
     "/openapi/try",
     "/conformance?f=html",
+    "/about/terms?f=html",
+    "/about/accessibility?f=html",
+    "/products/clcplus-2023?f=html",
     "/no/such/page?f=html",
 ]
 _OPTIONS = {"resultTypes": ["violations"], "rules": {"landmark-no-duplicate-main": {"enabled": False}}}
