@@ -73,7 +73,8 @@ _AREA: Value = operation(
     "The polygons of a file, as the area of an order",
     tag="processes",
     description=(
-        "GeoJSON, GeoPackage, KML, KMZ, or a ZIP with one Shapefile, in any coordinate system that it names. "
+        "GeoJSON, GeoPackage, KML, KMZ, or a ZIP with one Shapefile, in any coordinate system that it names; "
+        f"also as {', '.join(UPLOADED[1:])}. "
         "Needs the right to execute a process."
     ),
     responses={
@@ -101,7 +102,7 @@ _AREA: Value = operation(
         }
     },
     errors=(400, 403, 413, 415, 429, 503),
-    requestBody={"required": True, "content": {each: {"schema": BYTES} for each in UPLOADED}},
+    requestBody={"required": True, "content": {UPLOADED[0]: {"schema": BYTES}}},
 )
 
 
