@@ -1,4 +1,4 @@
-"""The provider of coverages that are Cloud-Optimized GeoTIFFs."""
+"""The provider of coverages in Cloud-Optimized GeoTIFFs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,17 +37,17 @@ from products.raster.values import check_values
 from products.raster.visible import Visible, VisibleBlocks, visible
 
 _STEP = 1e-3
-"""Part of a box's shorter side: how far round its middle the density of pixels is measured."""
+"""Share of a box's shorter side over which the density of pixels is measured around its centre."""
 _CROSS_X, _CROSS_Y = np.array([-1, 1, 0, 0]), np.array([0, 0, -1, 1])
 _OF_VALUES: Sequence[Method] = ("linear", "nearest", "cubic", "mean", "minimum", "maximum", "median", "mode")
 _PIXEL_ON_SCREEN = 0.00028
-"""Metres, as the OGC takes it for scale denominators."""
+"""The pixel size in metres that the OGC defines for scale denominators."""
 _PICTURE_BYTES = 16_777_216
-"""A quarter of the bytes of values that are read for a picture at most."""
+"""A quarter of the maximum bytes of values that are read for a picture."""
 
 
 class CogProvider(BaseProvider):
-    """Reads windows and overviews; opens nothing until it is used, then raises ProviderConnectionError."""
+    """Reads windows and overviews; it opens the file at its first use, and then may raise ProviderConnectionError."""
 
     reads: ClassVar[Literal["coverage"]] = "coverage"
 
@@ -64,7 +64,7 @@ class CogProvider(BaseProvider):
         self._pinned: CogFacts | None = None
         self._files = OpenRasters()
         self._blocks: RasterBlocks | None = None
-        """The file of this state, opened for the first tile."""
+        """The current version of the file, opened for the first tile."""
         self.filename = f"{Path(self.data).stem}{self._format.suffix}"
 
     def now(self) -> Self:
@@ -79,9 +79,9 @@ class CogProvider(BaseProvider):
         return same
 
     def _of_year(self, year: int, newest: CogFacts) -> Self:
-        """Return the provider of a year, of which bands and styles are those of the newest: a colour is one value.
+        """Return the provider of a year with the bands and styles of the newest, so that a colour means one value.
 
-        Raises ProviderConnectionError where its file is not on the same grid.
+        Raises ProviderConnectionError if its file is not on the same grid.
         """
         other = copy(self)
         other.data, other.year = self.years[year], year
@@ -92,14 +92,14 @@ class CogProvider(BaseProvider):
         return other._pinned_to(replace(known, bands=newest.bands, styles=newest.styles))  # noqa: SLF001 - one of us
 
     def at(self, asked: Interval) -> Self | None:
-        """Return the provider of the newest of the years that meet an interval, None where none does."""
+        """Return the provider of the newest year that intersects an interval, or None."""
         meeting = [year for year in self.years if asked[0].year <= year <= asked[1].year]
         return self._at[meeting[-1]] if meeting else None
 
     def at_text(self, text: str) -> Self:
-        """Return the provider at a time as pygeoapi's handlers ask for it.
+        """Return the provider at a time for pygeoapi's handlers.
 
-        Raises ProviderInvalidQueryError for what is no time, ProviderNoDataError where there is nothing then.
+        Raises ProviderInvalidQueryError for an invalid time, ProviderNoDataError if there is no data at that time.
         """
         with refused("datetime"):
             asked = interval_of(text)
@@ -110,7 +110,7 @@ class CogProvider(BaseProvider):
 
     @property
     def _known(self) -> CogFacts:
-        """The facts about the current file. Raises ProviderConnectionError, also where those of years are unlike."""
+        """The facts about the current file. Raises ProviderConnectionError, also if those of the years differ."""
         if self._pinned is not None:
             return self._pinned
         known = self._read_known()
@@ -119,7 +119,7 @@ class CogProvider(BaseProvider):
         return known
 
     def _check_years(self, known: CogFacts) -> None:
-        """Raise ProviderConnectionError where the files of the years have not one grid and type, or one name."""
+        """Raise ProviderConnectionError if the files of the years differ in grid or type, or have the same name."""
         names = {Path(data).name for data in self.years.values()}
         if self.year is None or len(names) < len(self._definition["years"]):
             raise ProviderConnectionError("years: the file of `data` is not among them, or a year or a name is twice")
@@ -139,17 +139,17 @@ class CogProvider(BaseProvider):
 
     @property
     def native(self) -> Crs:
-        """The system that the pixels are stored in."""
+        """The CRS of the stored pixels."""
         return self._known.whole.crs
 
     @property
     def whole(self) -> Box:
-        """All of the coverage."""
+        """The box of the whole coverage."""
         return self._known.whole
 
     @property
     def systems(self) -> tuple[Crs, ...]:
-        """The systems that it can be asked for in, its own first."""
+        """The CRSs of answers, its own first."""
         return self._known.systems
 
     @property
@@ -164,12 +164,12 @@ class CogProvider(BaseProvider):
 
     @property
     def scale_denominator(self) -> float:
-        """The scale at which a pixel of the coverage is one on the screen."""
+        """The scale at which a pixel of the coverage is a pixel of the screen."""
         return self.grid.nominal / _PIXEL_ON_SCREEN
 
     @property
     def lost_class(self) -> str:
-        """Say which class no pixel has, as the file says that its value means no data; empty where there is none."""
+        """Return a message about a class whose value the file declares as no data; empty if there is none."""
         lost = next((each for each in self.classes if each.value == self.grid.nodata), None)
         if lost is None:
             return ""
@@ -207,19 +207,19 @@ class CogProvider(BaseProvider):
 
     @property
     def _coverage_properties(self) -> dict[str, Any]:
-        """What `pygeoapi.api.collection.gen_collection` asks for."""
+        """The properties that `pygeoapi.api.collection.gen_collection` uses."""
         grid = self.grid
         width, height = grid.sides
         return {"width": grid.width, "height": grid.height, "resx": width, "resy": height}
 
     def size_of(self, box: Box) -> Size:
-        """Return how many of the file's pixels lie along the box's sides: in another system about, as in its middle."""
+        """Return how many pixels of the file are along the box's sides; in another CRS estimated at its centre."""
         west, south, east, north = box.bbox
         across, up = self._density(box)
         return max(1, round((east - west) * across)), max(1, round((north - south) * up))
 
     def _density(self, box: Box) -> tuple[float, float]:
-        """Return the file's pixels in a unit of the box's system along x and y, where box and coverage meet."""
+        """Return the file's pixels per unit of the box's CRS along x and y, where box and coverage intersect."""
         width, height = self._known.sides
         if box.crs.epsg == self.grid.epsg:
             return 1 / width, 1 / height
@@ -231,9 +231,9 @@ class CogProvider(BaseProvider):
         return (float(across), float(up)) if np.isfinite((across, up)).all() else (0.0, 0.0)
 
     def inside(self, box: Box) -> Box | None:
-        """Return what of a box lies in the coverage, also where it crosses the antimeridian; None where nothing does.
+        """Return the part of a box in the coverage, also across the antimeridian, or None.
 
-        Raises ValueError where the coverage has no place in the box's system.
+        Raises ValueError if the coverage cannot be transformed to the box's CRS.
         """
         whole = self.whole.to(box.crs)
         parts = []
@@ -248,7 +248,7 @@ class CogProvider(BaseProvider):
     def snap(self, box: Box) -> Box | None:
         """Return the box of whole pixels of the coverage around a box in the native system; None for one outside.
 
-        What meets the coverage in one system may lie beside it in another: envelopes grow when they are transformed.
+        A box that intersects the coverage in one CRS may be outside in another, as transformed envelopes grow.
         """
         left, bottom, _, _ = self.whole.bbox
         width, height = self._known.sides
@@ -298,11 +298,11 @@ class CogProvider(BaseProvider):
             raise ProviderConnectionError(str(error)) from error
 
     def _holds(self, box: Box) -> bool:
-        """Say whether a box lies in the coverage wholly, as far as is known without its pixels."""
+        """Return whether a box is completely in the coverage, as far as is known without its pixels."""
         return box.crs.epsg == self.grid.epsg and self.inside(box) == box
 
     def _visible(self, bbox: Bounds, crs: int | str) -> Visible | None:
-        """Return what the caller of this request may see, None for everything. Raises RestrictionUnsupported."""
+        """Return the visible area of the caller of this request, None for all. Raises RestrictionUnsupported."""
         area = visible_area()
         if area is None:
             return None
@@ -317,7 +317,7 @@ class CogProvider(BaseProvider):
         return replace(pixels, rows=lambda first, last: values[:, first:last])
 
     def read_steps(self, bbox: Bounds, crs: int | str, size: Size, ramp: Ramp) -> NDArray[np.uint8] | None:
-        """Return the nearest values in the bbox as steps of a ramp, None where there are none."""
+        """Return the nearest values in the bbox as steps of a ramp, or None."""
         kind = np.promote_types(self.dtype, "float32")
         wanted = Wanted(bbox, crs, size, math.nan, kind.name, [ramp.band], visible=self._visible(bbox, crs))
         limit = max(_PICTURE_BYTES // kind.itemsize, size[0] * size[1])
@@ -352,10 +352,10 @@ class CogProvider(BaseProvider):
         *,
         format_: str = "json",
     ) -> bytes | dict[str, Any]:
-        """Return the pixels as pygeoapi's handlers ask for them: CoverageJSON, or bytes of the configured format.
+        """Return the pixels for pygeoapi's handlers: CoverageJSON, or bytes of the configured format.
 
-        What would be too large is scaled down, as our own route does. Raises ProviderInvalidQueryError for what cannot
-        be answered, ProviderNoDataError outside of the coverage.
+        A too large answer is scaled down, like in our own route. Raises ProviderInvalidQueryError for an invalid query,
+        ProviderNoDataError outside of the coverage.
         """
         check_names(properties, self.fields)
         if self.years and datetime_:
@@ -373,6 +373,6 @@ class CogProvider(BaseProvider):
 
 
 def _whole(low: float, high: float) -> tuple[int, int]:
-    """Return the whole numbers around two, the second above the first; a millionth beyond one is that one."""
+    """Return the integers around two numbers, the second above the first; a millionth beyond an integer is ignored."""
     first = math.floor(low + 1e-6)
     return first, max(first + 1, math.ceil(high - 1e-6))

@@ -1,4 +1,4 @@
-"""What is known of a Cloud-Optimized GeoTIFF as a coverage before a pixel is read, and its files of several years."""
+"""Facts about a Cloud-Optimized GeoTIFF as a coverage without its pixels, and its files of several years."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from products.raster.values import ValueRaster, read_values
 
 _CLASS = (Band("class", "Land-cover class"),)
 _OFF_GRID = 1e-3
-"""Pixels by which the files of a coverage may lie beside each other."""
+"""Maximum offset between the files of a coverage, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class CogFacts:
-    """Facts about a version of the file: its grid, the sides of a pixel, its whole box, and the systems of answers."""
+    """Facts about a version of the file: its grid, the sides of a pixel, its whole box, and the CRSs of answers."""
 
     grid: Grid
     sides: tuple[float, float]
@@ -49,7 +49,7 @@ def years_of(definition: Mapping[str, Any]) -> dict[int, str]:
 
 
 def is_unlike(one: CogFacts, other: CogFacts) -> bool:
-    """Say whether two files differ in their grid or type; overviews, blocks and no data are each file's own."""
+    """Return whether two files differ in grid or type; overviews, blocks and nodata may differ."""
     off = max(abs(a - b) for a, b in zip(one.whole.bbox, other.whole.bbox, strict=True))
     return off > _OFF_GRID * min(one.sides) or _shape(one) != _shape(other)
 
@@ -60,7 +60,7 @@ def _shape(known: CogFacts) -> tuple[int, int, int, str]:
 
 
 def _bands(raster: ValueRaster, configured: Sequence[Mapping[str, Any]], name: str) -> tuple[Band, ...]:
-    """Return the configured bands, in the order of the file's. Raises BrokenSource where it has fewer."""
+    """Return the configured bands, in the order of the file's. Raises BrokenSource if it has fewer."""
     if len(configured) > len(raster.names):
         raise BrokenSource(f"{name} has {len(raster.names)} bands, not {len(configured)}")
     bands = []

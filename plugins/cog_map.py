@@ -20,7 +20,7 @@ _FLAGS = {"true": True, "false": False}
 class CogMapProvider(BaseProvider):
     """Draws any box in any size. A coverage of `CogProvider` has a map in our own server without it.
 
-    The handlers read every bbox with x before y, whatever its system says, and put it into the system of the map.
+    The handlers read every bbox with x before y, in every CRS, and transform it to the CRS of the map.
     """
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
@@ -54,9 +54,9 @@ class CogMapProvider(BaseProvider):
         select_properties: Sequence[str] = (),
         **bbox_crs: object,
     ) -> bytes:
-        """Return a PNG of the box, which is in the system of the map. Raises ProviderInvalidQueryError.
+        """Return a PNG of the box, which is in the CRS of the map. Raises ProviderInvalidQueryError.
 
-        The handlers give the `bbox-crs` that they have put the box out of as well: no argument of Python has that name.
+        The handlers also pass the original `bbox-crs`, which is not a valid name of an argument in Python.
         """
         if unknown := bbox_crs.keys() - {"bbox-crs"}:
             raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
@@ -85,13 +85,13 @@ class CogMapProvider(BaseProvider):
         return replace(crs, northing_first=False)
 
     def get_legend(self, style: str | None = None, format_: str = _FORMAT) -> bytes:
-        """Raise ProviderInvalidQueryError: the classes and their colours stand in the schema and in CoverageJSON."""
+        """Raise ProviderInvalidQueryError: the classes and their colours are in the schema and in CoverageJSON."""
         del style, format_
         raise invalid("there is no legend")
 
 
 def _flag(value: object) -> bool:
-    """Return whether a background is transparent; the handlers give the text of the query."""
+    """Return whether a background is transparent; the handlers pass the text of the query."""
     text = str(value).lower()
     if text not in _FLAGS:
         raise invalid(f"transparent: {value!r}: allowed: {', '.join(_FLAGS)}")

@@ -1,4 +1,4 @@
-"""The interface by which our routes ask a provider of coverages, besides pygeoapi's own."""
+"""The interface of coverage providers for our routes, in addition to pygeoapi's."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,19 +24,19 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A field of a coverage: its name, what it is called, and the band of the file, counted from 1."""
+    """A field of a coverage: its name, its title, and the band of the file, counted from 1."""
 
     name: str
     title: str
     number: int = 1
     unit: str = ""
     limits: tuple[float, float] = (0, 255)
-    """The values that the first and the last colour of a picture stand for."""
+    """The values of the first and the last colour of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedStyle:
-    """A style of a coverage: its id, its title, and how it has the coverage drawn."""
+    """A style of a coverage: its id, its title, and its drawing."""
 
     id: str
     title: str
@@ -47,8 +47,8 @@ class NamedStyle:
 class Pixels:
     """Pixels north up: `transform` is affine, from column and row to x and y; `size` is across and down.
 
-    `rows` returns those from one row up to, but without, another, of shape (bands, rows, columns). A value of `nodata`
-    means that there is none. With `classes` the one band has their values.
+    `rows` returns those from one row up to, but excluding, another, of shape (bands, rows, columns). `nodata` is the
+    value for no data. With `classes` the one band has their values.
     """
 
     size: Size
@@ -60,11 +60,11 @@ class Pixels:
     classes: Classes
     rows: Callable[[int, int], Values]
     tiff: GeoTiff
-    """The same as a GeoTIFF."""
+    """The pixels as a GeoTIFF."""
 
     @property
     def values(self) -> Values:
-        """All of them, of shape (bands, rows, columns)."""
+        """All pixels, of shape (bands, rows, columns)."""
         return self.rows(0, self.size[1])
 
     @property
@@ -79,29 +79,29 @@ class Pixels:
         return values if self.style.ramp is None else self.style.ramp.steps(values, self.nodata)
 
     def picture(self, background: Rgb | None = None) -> bytes:
-        """Return a PNG in `style`, on a background or none."""
+        """Return a PNG in `style`, with or without a background."""
         return png(self.codes, palette_of(replace(self.style, background=background)))
 
 
 class CoverageProvider(Protocol):
-    """A provider that our coverage and map routes ask directly; any other is asked through pygeoapi.
+    """A provider that our coverage and map routes call directly; others are called through pygeoapi.
 
-    It is made once and used by many threads; `now` is asked once for each state of its file.
+    It is created once and used by many threads; `now` is called once for each version of its file.
     """
 
     reads: ClassVar[Literal["coverage"]]
     data: str
     classes: Classes
     years: Mapping[int, str]
-    """The files by their years, the earliest first; none of a coverage of one file. All have one grid."""
+    """The files by year, the earliest first; empty for a coverage of one file. All have the same grid."""
     year: int | None
     """The year of `data`."""
 
     def now(self) -> Self:
-        """Return a provider with the facts about the current file, read once. Raises as `get_fields`."""
+        """Return a provider with the facts about the current file, read once. Raises like `get_fields`."""
 
     def at(self, asked: Interval) -> Self | None:
-        """Return the provider of the newest of the years that meet an interval, None where none does."""
+        """Return the provider of the newest year that intersects an interval, or None."""
 
     @property
     def grid(self) -> Grid:
@@ -109,15 +109,15 @@ class CoverageProvider(Protocol):
 
     @property
     def native(self) -> Crs:
-        """The system that the pixels are stored in."""
+        """The CRS of the stored pixels."""
 
     @property
     def whole(self) -> Box:
-        """All of the coverage."""
+        """The box of the whole coverage."""
 
     @property
     def systems(self) -> tuple[Crs, ...]:
-        """The systems that it can be asked for in, its own first."""
+        """The CRSs of answers, its own first."""
 
     @property
     def crs_list(self) -> list[str]:
@@ -129,11 +129,11 @@ class CoverageProvider(Protocol):
 
     @property
     def scale_denominator(self) -> float:
-        """The scale at which a pixel of the coverage is one on the screen."""
+        """The scale at which a pixel of the coverage is a pixel of the screen."""
 
     @property
     def lost_class(self) -> str:
-        """Which class no pixel has, as the file says that its value means no data; empty where there is none."""
+        """A message about a class whose value the file declares as no data; empty if there is none."""
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -151,15 +151,15 @@ class CoverageProvider(Protocol):
         """Return the values as JSON schemas by name. Raises ProviderConnectionError."""
 
     def size_of(self, box: Box) -> Size:
-        """Return how many of the coverage's pixels lie along the box's sides."""
+        """Return how many pixels of the coverage are along the box's sides."""
 
     def inside(self, box: Box) -> Box | None:
-        """Return what of a box lies in the coverage, None where nothing does. Raises ValueError."""
+        """Return the part of a box in the coverage, or None. Raises ValueError."""
 
     def snap(self, box: Box) -> Box | None:
         """Return the box of whole pixels of the coverage around a box in the native system; None for one outside.
 
-        What meets the coverage in one system may lie beside it in another: envelopes grow when they are transformed.
+        A box that intersects the coverage in one CRS may be outside in another, as transformed envelopes grow.
         """
 
     @property
@@ -168,24 +168,24 @@ class CoverageProvider(Protocol):
 
     @property
     def methods(self) -> Sequence[Method]:
-        """The ways in which it can be scaled, the default first."""
+        """The methods of interpolation, the default first."""
 
     def open(
         self, box: Box, size: Size, *, bands: Sequence[Band], method: Method, limit: int
     ) -> AbstractContextManager[Pixels]:
-        """Open the box in exactly that size, no data outside; its rows are read as they are asked for.
+        """Open the box in exactly that size, no data outside; its rows are read when they are requested.
 
         Raises RequestTooLarge for more pixels than the limit, ProviderConnectionError, also when rows are read.
         """
 
     def read(self, box: Box, size: Size) -> Pixels:
-        """Return the box in exactly that size, read at once. Raises as `open`."""
+        """Return the box in exactly that size, read at once. Raises like `open`."""
 
     def read_steps(self, bbox: Bounds, crs: int | str, size: Size, ramp: Ramp) -> NDArray[np.uint8] | None:
-        """Return the nearest values in the bbox of a CRS, as `read_tile`, but as steps of a ramp."""
+        """Return the nearest values in the bbox of a CRS like `read_tile`, but as steps of a ramp."""
 
     def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
-        """Return the nearest classes in the bbox of a CRS, x before y; None if it is known that there are none.
+        """Return the nearest classes in the bbox of a CRS, x before y; None if there are certainly none.
 
-        The CRS is an EPSG code, or what PROJ reads. Raises RequestTooLarge, ProviderConnectionError.
+        The CRS is an EPSG code, or a definition for PROJ. Raises RequestTooLarge, ProviderConnectionError.
         """

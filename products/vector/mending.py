@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from products.vector.blob import Geometries
 
 _BITS = 14
-"""Bits of a coordinate of a tile, with an offset that leaves none below zero."""
+"""Bits of a coordinate of a tile, with an offset so that none is negative."""
 _MASK = (1 << _BITS) - 1
 _OFFSET = 1 << _BITS - 2
 _HALF = 31
 """Bits of the number of a place among those that there are."""
 _MOST_STEPS = 4_000_000
-"""Places between the ends of edges that are looked at, at most."""
+"""Maximum number of points between the ends of edges that are compared."""
 _SLIVERS, _ALIKE = 4, 0.001
-"""The area that slivers have at most, and the part of the whole's that they have."""
+"""The maximum area of slivers, and their maximum share of the whole area."""
 _FEWEST = 3
-"""Places of a ring at least."""
+"""Minimum number of points of a ring."""
 
 _Whole = NDArray[np.int64]
 
@@ -43,7 +43,7 @@ def mended(rounded: Geometries, exact: Callable[[int], Any]) -> Geometries:
 
 
 def _traced(geometries: Geometries) -> Geometries:
-    """Return the surfaces to the left of edges, None where the edges do not say what they are."""
+    """Return the surfaces to the left of edges, None if the edges do not define them."""
     begin, end = _single(*_parted(*_edges(geometries)))
     following = _following(begin, end)
     unclear = np.zeros(len(geometries), bool)
@@ -122,7 +122,7 @@ def _parted(begin: _Whole, end: _Whole) -> tuple[_Whole, _Whole]:
 
 
 def _single(begin: _Whole, end: _Whole) -> tuple[_Whole, _Whole]:
-    """Return edges without those that lie there and back."""
+    """Return edges without pairs in opposite directions."""
     codes, numbers = np.unique(np.concatenate((begin, end)), return_inverse=True)
     begin, end = np.split(numbers, 2)
     pairs, place = np.unique(np.minimum(begin, end) << _HALF | np.maximum(begin, end), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Read the polygons of a file that a caller sent: a program of its own, of bounded time and memory, without a network.
+"""Read the polygons of an uploaded file: a separate program with limited time and memory and without a network.
 
 `python -m products.vector.upload FILE UNPACKED` writes a line of JSON: a Feature in longitude and latitude, or
 `{"status": …, "detail": …}`, the refusal. UNPACKED is how many bytes an archive may have. It needs `landcast[load]` for
@@ -42,13 +42,13 @@ _DIGITS = 7
 _DRIVERS = frozenset({"ESRI Shapefile", "GPKG", "KML"})
 _BESIDE = (".shx", ".dbf", ".prj", ".cpg")
 _NAMES: Mapping[int, str] = {0: "points", 1: "lines", 2: "lines", 4: "points", 5: "lines"}
-"""The types of geometry that are left out."""
+"""The geometry types that are ignored."""
 _SOCKETS: Mapping[str, tuple[int, int]] = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 """By machine: its number in the kernel's audits, and that of the system call `socket`."""
 
 
 class RefusedFile(Exception):
-    """A file that is not read; the message is for the caller."""
+    """A refused file; the message is for the caller."""
 
     def __init__(self, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(detail)
@@ -71,7 +71,7 @@ def main(path: str, unpacked: str) -> int:
 
 
 def limit_process(unpacked: int) -> None:
-    """Bound what this process may use, and let it open no connection."""
+    """Limit the resources of this process, and forbid it to open connections."""
     for what, most in (
         (resource.RLIMIT_CPU, _SECONDS),
         (resource.RLIMIT_AS, _MEMORY),
@@ -84,7 +84,7 @@ def limit_process(unpacked: int) -> None:
 
 
 def _refuse_sockets(machine: int, call: int) -> None:
-    """Have the kernel answer EACCES to `socket`, for good (seccomp); a kernel without it goes on as it is."""
+    """Make the kernel answer `socket` with EACCES from now on (seccomp), if it supports this."""
     steps = (
         (0x20, 0, 0, 4),  # load the machine
         (0x15, 1, 0, machine),
@@ -133,7 +133,7 @@ def _ending_of(path: Path, head: bytes) -> str:
 
 
 def _from_archive(path: Path, unpacked: int) -> Path:
-    """Unpack the one file that is wanted, with what belongs to it, under names of ours. Raises RefusedFile."""
+    """Unpack the one suitable file and the files that belong to it, under our own names. Raises RefusedFile."""
     try:
         with zipfile.ZipFile(path) as archive:
             return _unpack(archive, path.parent, unpacked)
@@ -198,7 +198,7 @@ def _by_gdal(path: Path) -> dict[str, Any]:
         found = [_layer(pyogrio, path, str(name)) for name, _ in _layers(pyogrio, path)]
     except ShapelyError as error:
         raise RefusedFile("The file has a geometry that cannot be read, or curves.") from error
-    except (RuntimeError, ValueError) as error:  # what pyogrio raises
+    except (RuntimeError, ValueError) as error:  # the error of pyogrio
         raise RefusedFile("The file cannot be read: it is damaged, or not what its first bytes say.") from error
     parts = [each for each in found if len(each.polygons)]
     left_out = sum((each.left_out for each in found), Counter[str]())
@@ -210,7 +210,7 @@ def _by_gdal(path: Path) -> dict[str, Any]:
 
 
 def keep_drivers(pyogrio: Any) -> None:
-    """Leave GDAL the drivers that are wanted alone: others, such as VRT, open what a file names."""
+    """Restrict GDAL to the needed drivers: others, such as VRT, open files that a file names."""
     gdal = ctypes.CDLL(pyogrio._ogr.__file__)  # noqa: SLF001 - it has no other name
     gdal.GDALGetDriver.restype, gdal.GDALGetDriver.argtypes = ctypes.c_void_p, [ctypes.c_int]
     gdal.GDALGetDriverShortName.restype = ctypes.c_char_p
@@ -229,7 +229,7 @@ def _layers(pyogrio: Any, path: Path) -> Sequence[tuple[str, str | None]]:
 
 
 class _Layer:
-    """The polygons of a layer, and what else was in it."""
+    """The polygons of a layer, and the other content of it."""
 
     def __init__(self, geometries: NDArray[Any], crs: str | None, name: str) -> None:
         while (shapely.get_type_id(geometries) > shapely.GeometryType.POLYGON).any():
@@ -250,7 +250,7 @@ def _layer(pyogrio: Any, path: Path, name: str) -> _Layer:
 
 
 def _together(layers: Sequence[_Layer]) -> Outline:
-    """Return the polygons of layers of one system. Raises RefusedFile."""
+    """Return the polygons of layers of one CRS. Raises RefusedFile."""
     if len({each.crs for each in layers}) > 1:
         raise RefusedFile("The layers of the file are in several coordinate systems. Allowed is one.")
     crs, name = layers[0].crs, layers[0].name[:80]
@@ -268,7 +268,7 @@ def _together(layers: Sequence[_Layer]) -> Outline:
 
 
 def _feature(area: Area, notes: Sequence[str]) -> dict[str, Any]:
-    """Return the area, rounded where it stays valid. Raises RefusedFile where it is longer than one that is ordered."""
+    """Return the area, rounded if it stays valid. Raises RefusedFile if it is too long for an order."""
     geometry = area.geometry
     if (count := shapely.get_num_coordinates(geometry)) > MAX_VERTICES:
         fault = f"The polygons have {count:,} vertices in longitude and latitude. Allowed are {MAX_VERTICES:,}."

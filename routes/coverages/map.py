@@ -47,14 +47,14 @@ _WIDTH = 800
 _FORMS = {"png": "image/png", "html": "text/html"}
 MAP_PARAMETERS = (BBOX, BBOX_CRS, CRS, DATETIME, WIDTH, HEIGHT, TRANSPARENT, BGCOLOR)
 STYLED_MAP_PARAMETERS = (*MAP_PARAMETERS, *STYLING_PARAMETERS)
-"""Those of maps of our own, of which a query says which classes are drawn, in which colours, or how values are."""
+"""The parameters of our own maps, including those for classes, colours and ramps."""
 
 
 _DRAWING = frozenset(each.name for each in DRAWING_PARAMETERS)
 
 
 def get_map(request: Request) -> Response:
-    """Answer with a PNG of exactly the box and size asked for: 800 pixels wide, longitude and latitude without them."""
+    """Answer with a PNG of exactly the requested box and size, by default 800 pixels wide and in CRS84."""
     collection = collection_of(request)
     provider = collection.readable_coverage()
     asked = read_parameters(request, STYLED_MAP_PARAMETERS, provider.systems)
@@ -86,7 +86,7 @@ def _codes(provider: CoverageProvider, box: Box, size: Size, drawing: Style) -> 
 
 
 def _page(request: Request, box: Box, size: Size, collection: Collection) -> str:
-    """Return the page with the picture, which asks for it by the same parameters."""
+    """Return the page with the picture, which it requests with the same parameters."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
     style = asked_style(request, collection)
     styled = place_of(collection, style)
@@ -105,7 +105,7 @@ def _page(request: Request, box: Box, size: Size, collection: Collection) -> str
 
 
 def get_foreign_map(request: Request) -> Response:
-    """Answer with a map of a provider of maps that is not ours, also in one of its styles."""
+    """Answer with a map of a foreign map provider, also in one of its styles."""
     collection = collection_of(request)
     if "map" not in collection.foreign:
         return no_such_part(request)
@@ -120,7 +120,7 @@ def get_foreign_map(request: Request) -> Response:
 
 
 def _refuse_large(request: Request) -> None:
-    """Raise Problem: 413 for more pixels than are drawn, 400 for a side that is none."""
+    """Raise Problem: 413 for too many pixels, 400 for an invalid side."""
     width, height = WIDTH.of(request) or 500, HEIGHT.of(request) or 300
     if width * height > MAX_PIXELS:
         raise _too_large(width, height)

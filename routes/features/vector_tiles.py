@@ -1,4 +1,4 @@
-"""Vector tiles of a collection (OGC API Tiles): its sets of tiles, TileJSON, and tiles as Mapbox Vector Tiles."""
+"""Vector tiles of a collection (OGC API Tiles): tilesets, TileJSON, and tiles as Mapbox Vector Tiles."""
 
 from hashlib import blake2b
 from http import HTTPStatus
@@ -24,16 +24,16 @@ from routes.tiles.tile import matrix_set_of, read_place
 
 VECTOR_FORMS = {"mvt": "application/vnd.mapbox-vector-tile"}
 MOST_FEATURES = 20_000
-"""Features of a tile at most."""
+"""Maximum features of a tile."""
 _JSON = "application/json"
 _MERCATOR = 3857
 _FINEST = 16
 _CACHED = "public, max-age=300"
 _MADE_BY = version("landcast")
 _DETAILED = 550_000
-"""The scale, that of zoom 10 of the Web Mercator, from which on all is drawn that has a size in units of a tile."""
+"""The scale of zoom 10 in Web Mercator, from which on all features are drawn that have a size in units of a tile."""
 _LEAST = 1 / 512
-"""The part of a tile's side below which a feature is left out at smaller scales."""
+"""The share of a tile's side below which a feature is left out at smaller scales."""
 _LIMITS = (
     f"A tile has at most {MOST_FEATURES:,} features, the largest of a GeoPackage. Lines and polygons smaller than one "
     f"512th of its side are left out, from the scale 1:{_DETAILED:,} on those smaller than one 4,096th. Coordinates "
@@ -42,7 +42,7 @@ _LIMITS = (
 
 
 def get_tilesets(request: Request) -> Response:
-    """Answer with the sets of vector tiles of the collection."""
+    """Answer with the tilesets of vector tiles of the collection."""
     allow_parameters(request)
     negotiate(request, {"json": _JSON})
     note_language(request)
@@ -53,7 +53,7 @@ def get_tilesets(request: Request) -> Response:
 
 
 def get_tileset(request: Request) -> Response:
-    """Answer with one set of vector tiles, also as TileJSON."""
+    """Answer with a tileset of vector tiles, also as TileJSON."""
     allow_parameters(request)
     form = negotiate(request, {"json": _JSON, "tilejson": _JSON})
     collection, provider = _features(request)
@@ -69,7 +69,7 @@ def get_tileset(request: Request) -> Response:
 
 
 def get_tile(request: Request) -> Response:
-    """Answer with a tile of the items that the caller may see; 204 for one without any."""
+    """Answer with a tile of the visible items, or 204 if there are none."""
     allow_parameters(request)
     form = negotiate(request, VECTOR_FORMS)
     collection, provider = _features(request)
@@ -91,7 +91,7 @@ def get_tile(request: Request) -> Response:
 
 
 def _features(request: Request) -> tuple[Collection, FeatureProvider]:
-    """Return the collection and its provider. Raises Problem 404 without features of ours."""
+    """Return the collection and its provider. Raises Problem 404 unless it has one of our feature providers."""
     collection = collection_of(request)
     if "feature" not in collection.kinds - collection.foreign:
         raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no vector tiles", type_=NOT_FOUND)
@@ -99,7 +99,7 @@ def _features(request: Request) -> tuple[Collection, FeatureProvider]:
 
 
 def _fits(tiles: TileMatrixSet) -> bool:
-    """Return whether there are vector tiles of a set: in systems that have an EPSG code."""
+    """Return whether there are vector tiles of a set: its CRS has an EPSG code."""
     return isinstance(tiles.crs, int)
 
 

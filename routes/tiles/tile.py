@@ -34,13 +34,13 @@ from routes.tiles.styles import DRAWING_PARAMETERS, asked_style, read_drawing, s
 
 TILE_FORMS = {"png": "image/png", "webp": "image/webp"}
 SCALES = ("", "@2x", "@3x", "@4x")
-"""What may follow the column: so many times the pixels along each side, for screens of a higher density."""
+"""Suffixes of the column, which multiply the pixels along each side for screens of a higher density."""
 _DIGITS = 10
 _CACHED = "public, max-age=3600"
 _MADE_BY = version("landcast")
 
 WHOLE = Verdict(allowed=True)
-"""The verdict of who draws tiles for everybody."""
+"""The verdict for tiles that are drawn for all callers."""
 COLLECTIONS = Parameter("collections", "The collections that are drawn, the first on top; all without it.", NAMES)
 TILE_PARAMETERS = (DATETIME, *DRAWING_PARAMETERS)
 
@@ -69,7 +69,7 @@ class TilePlace:
 
 @dataclass(frozen=True, slots=True)
 class DrawnCoverage:
-    """A coverage that is drawn in a tile, how, and what the policy leaves of it."""
+    """A coverage that is drawn in a tile, its drawing, and its visible area."""
 
     provider: CoverageProvider
     drawing: Style
@@ -77,7 +77,7 @@ class DrawnCoverage:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all of it is drawn, in a style as it is configured. Raises RestrictionUnsupported."""
+        """Whether all of it is drawn, in a style without changes. Raises RestrictionUnsupported."""
         return visible_area(self.verdict) is None and any(self.drawing == each.drawing for each in self.provider.styles)
 
     def values(self, place: TilePlace) -> Pixels | None:
@@ -91,7 +91,7 @@ class DrawnCoverage:
 
 @dataclass(frozen=True, slots=True)
 class TilePicture:
-    """What a tile is an image of: coverages of collections as their files were at `versions`, the first on top."""
+    """The content of a tile: coverages of collections with their files at `versions`, the first on top."""
 
     collections: Sequence[Collection]
     versions: Sequence[Any]
@@ -99,7 +99,7 @@ class TilePicture:
     place: TilePlace
     form: str
     key: str = field(init=False)
-    """What tells the tile from all others, from what it was before its files changed, and from other areas'."""
+    """The identity of the tile, which also depends on the versions of its files and on the visible area."""
 
     def __post_init__(self) -> None:
         layers = [
@@ -111,12 +111,12 @@ class TilePicture:
 
     @property
     def modified(self) -> int:
-        """The second in which a file was changed last."""
+        """The second of the last change of a file."""
         times = [state[2] for found in self.versions for source in found or () for state in source if state]
         return -(-max(times, default=0) // 1_000_000_000)
 
     def content(self, cache: TileCache | None) -> bytes:
-        """Return the image, from the cache where that has it. Raises BrokenSource, RequestTooLarge."""
+        """Return the image, from the cache if possible. Raises BrokenSource, RequestTooLarge."""
         is_kept = all(each.is_plain for each in self.drawn)
         found = cache.get(self.key) if cache is not None and is_kept else None
         if found is not None:
@@ -129,7 +129,7 @@ class TilePicture:
         return content
 
     def draw(self) -> bytes | None:
-        """Return the image anew, None where there is nothing in it."""
+        """Draw and return the image, or None if it is empty."""
         layers = []
         for each in self.drawn:
             values = each.values(self.place)
@@ -160,7 +160,7 @@ def get_dataset_tile(request: Request) -> Response:
 
 
 def chosen(request: Request) -> list[Collection]:
-    """Return the collections that the request names among those that the caller may see, else all of them."""
+    """Return the requested collections among the visible ones, by default all of these."""
     there_are = {each.id: each for each in request.state.collections}
     named = COLLECTIONS.of(request)
     for name in named or ():
@@ -179,7 +179,7 @@ def answer_tile(
 ) -> Response:
     """Answer with the tile of these collections, the first on top, in a style. Raises Problem: 400, 404, 413, 503."""
     form = form or negotiate(request, TILE_FORMS)
-    versions = versions_of(collections)  # first: what is read is of this version, or later
+    versions = versions_of(collections)  # first, so that the read data is of this version or a later one
     providers = [(each, each.readable_coverage()) for each in collections]
     there = [(collection, provider) for collection, provider in providers if _has(provider, place)]
     if not there:
@@ -244,7 +244,7 @@ def _mark(area: Area) -> str:
 
 
 def read_place(request: Request, given: Mapping[str, str]) -> TilePlace:
-    """Return the tile that a path names. Raises Problem: 404 for what does not exist, 400 for nonsense."""
+    """Return the tile of a path. Raises Problem: 404 if it does not exist, 400 if it is invalid."""
     tiles = matrix_set_of(request, given["matrix_set"])
     matrix = tiles.matrices.get(given["matrix"])
     if matrix is None:
@@ -287,7 +287,7 @@ NO_TILES = for_foreign(no_such_part, "coverage")
 TILE_PATH = "/map/tiles/{matrix_set}/{matrix}/{row}/{column}"
 _ONE = "/collections/{collection_id}"
 STYLED = (_ONE, f"{_ONE}/styles/{{style}}")
-"""Where the map tiles of a collection are: in its default style, and in each."""
+"""The paths of the map tiles of a collection: in its default style, and in each style."""
 routes = [
     *(
         GuardedRoute(f"{place}{TILE_PATH}", get_tile, needs=ON_COLLECTION, threads="light", foreign=NO_TILES)
