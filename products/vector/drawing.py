@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,8 @@ _POINT, _LINESTRING, _POLYGON = KINDS = 1, 2, 3
 _MOVE_ONE, _MOVE, _LINE, _CLOSE = 1 | 1 << 3, 1, 2, 7 | 1 << 3
 _FEWEST = np.array([0, 1, 2, 3])
 """Minimum number of points of a path of each kind."""
+_PASSES = 8
+"""Times that corners are removed that change nothing; a longer spike, which shrinks by one each time, is mended."""
 _EDGES = -BUFFER, -BUFFER, EXTENT + BUFFER, EXTENT + BUFFER
 
 _Whole = NDArray[np.int64]
@@ -96,6 +99,7 @@ class Paths:
     def _cleaned(self) -> Self:
         """Return paths without redundant points, and without paths that become empty."""
         places, path = self.places, self.path
+        passes = count(1)
         while len(places):
             kind = self.kind[path]
             begins = np.flatnonzero(np.diff(path, prepend=-1))
@@ -106,6 +110,8 @@ class Paths:
             useless = ~steps.any(axis=1) & (kind != _POINT)
             useless[ends] &= kind[ends] == _POLYGON
             if not useless.any():
+                if next(passes) > _PASSES:
+                    break
                 before = np.empty_like(steps)
                 before[following] = steps
                 useless = (before[:, 0] * steps[:, 1] == before[:, 1] * steps[:, 0]) & (kind == _POLYGON)

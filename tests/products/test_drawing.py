@@ -1,5 +1,6 @@
 """Geometries as commands of a vector tile: examples of the specification, and outlines that rounding makes invalid."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -161,3 +162,14 @@ def test_a_long_way_is_not_looked_at_place_by_place(monkeypatch: pytest.MonkeyPa
     hole = shapely.from_wkt("POLYGON ((0 0, 10 0, 10 10, 0 10, 0 0), (2 0, 2 4, 6 4, 6 0, 2 0))")
     found = one_mended(hole, lambda _: shapely.box(0, 0, 10, 10))
     assert (found.is_valid, found.area) in {(True, 84), (True, 100)}
+
+
+def test_a_long_spike_is_removed_in_a_time_like_its_length() -> None:
+    """It runs forth and back over 20,000 corners, none of them on a line with its neighbours."""
+    rows = [[(x, 100 + 4 * row + x % 2) for x in range(4_000)][:: -1 if row % 2 else 1] for row in range(5)]
+    spike = [place for row in rows for place in row]
+    square = [(-20, 100), (-20, 50), (-40, 50), (-40, 100)]
+    began = time.process_time()
+    [(kind, commands)] = drawn_at(shapely.Polygon([*square, *spike, *spike[-2::-1]])).values()
+    assert time.process_time() - began < 5
+    assert (kind, commands[-1], len(commands)) == (3, 15, 3 + 1 + 2 * 4 + 1 - 2)
