@@ -1,6 +1,7 @@
 """Messages about jobs to a broker, for all its subscribers (OGC API Publish-Subscribe Workflow, 25-030)."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,16 @@ from orchestration.job import Job, instant
 from orchestration.net.post import AmqpMessage, Poster
 from orchestration.notifications.outcome import Outcome
 from orchestration.store.outbox import Entry, State
+from sql.connect import time_of
 
 Publish = Callable[[str, str], Outcome]
 """Publishes a text to a channel, in bounded time."""
 _TYPE = "org.ogc.api.job.result"
-"""pygeoapi's type of every message about a job."""
+"""pygeoapi's type of every message about the status of a job."""
+DOWNLOAD_TYPE = "landcast.job.result.download"
+"""The type of a message about a download, for which the standard has none."""
+_TIMED = re.compile(r"(.+) ([0-9]+)", re.DOTALL)
+"""The address of an entry about a download: its channel, and when it began in microseconds. No other ends so."""
 _HTTP = "HTTP"
 _RABBITMQ = "RabbitMQ"
 _OK, _MOVED, _SERVER_ERROR = 200, 300, 500
@@ -67,10 +73,20 @@ class Broker:
             return channel.replace("/", ".")
         return channel if self.name not in (_HTTP, "Kafka") else channel.replace("/", "-").replace(":", "-")
 
+    def download_of(self, process: str, at: int) -> str:
+        """Return the address of an entry about a download at a time in microseconds."""
+        return f"{self.channel_of('downloads', process)} {at}"
+
+
+def channel_in(entry: Entry) -> str:
+    """Return the channel that an entry's message is published to."""
+    timed = _TIMED.fullmatch(entry.address)
+    return timed[1] if timed else entry.address
+
 
 @dataclass(frozen=True, slots=True)
 class JobMessage:
-    """Publishes the id and status of a job, never its results, and only for `announced` processes."""
+    """Publishes a job's id with its status or a download, never its results, and only for `announced` processes."""
 
     publish: Publish
     url: str
@@ -80,17 +96,18 @@ class JobMessage:
         """Publish it once, and return the outcome."""
         if job.order.process not in self.announced:
             return _HIDDEN
-        return self.publish(entry.address, json.dumps(self.event(entry, job)))
+        return self.publish(channel_in(entry), json.dumps(self.event(entry, job)))
 
     def event(self, entry: Entry, job: Job) -> dict[str, Any]:
         """Return the message as CloudEvents 1.0; a repeated one has the same id."""
+        timed = _TIMED.fullmatch(entry.address)
         return {
             "specversion": "1.0",
-            "type": _TYPE,
+            "type": DOWNLOAD_TYPE if timed else _TYPE,
             "source": self.url,
             "subject": f"processes/{job.order.process}",
             "id": f"{entry.number}-{job.id}",
-            "time": instant(job.updated),
+            "time": instant(time_of(int(timed[2])) if timed else job.updated),
             "datacontenttype": "application/json",
             "data": {"jobID": job.id, "type": "process", "status": str(entry.event)},
         }
@@ -109,7 +126,7 @@ class JobMessages:
     def __call__(self, entries: Sequence[tuple[Entry, Job]]) -> list[Outcome]:
         """Publish them, and return the outcome of each. Raises BrokerAway."""
         shown = [(entry, job) for entry, job in entries if job.order.process in self.message.announced]
-        messages = [self._message(self.message.event(entry, job), entry.address) for entry, job in shown]
+        messages = [self._message(self.message.event(entry, job), channel_in(entry)) for entry, job in shown]
         taken = self.publish(messages) if messages else []
         outcomes = {
             entry.number: _PUBLISHED if each else _UNCONFIRMED for (entry, _), each in zip(shown, taken, strict=True)

@@ -85,6 +85,9 @@ class JobStore(JobChanges, Protocol):
         changes nothing. Raises UpdateRefused for a finished job, or if a running one would wait again.
         """
 
+    def downloaded(self, job_id: str, address: str) -> None:
+        """Store a message about a download of a job's result, unless the job is deleted."""
+
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
         """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end.
 

@@ -174,6 +174,11 @@ class StoredJobs(OrdersStore):
         with self._writing() as connection:
             return updated(connection, job_id, update)
 
+    def downloaded(self, job_id: str, address: str) -> None:
+        """Store a message about a download of a job's result, unless the job is deleted."""
+        with self._writing() as connection:
+            connection.execute(statements.DOWNLOADED, {"id": job_id, "address": address, "now": now()})
+
     def files_to_remove(self, now: datetime) -> tuple[Job, ...]:
         """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end."""
         with self._reading() as connection:

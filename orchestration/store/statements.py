@@ -132,6 +132,10 @@ PURGE = "delete from jobs where finished is not null and files = 0 and updated <
 NOTICE = """insert into outbox (job, kind, event, address, state, due)
     values (:job, :kind, :event, :address, :state, :due)"""
 
+DOWNLOADED = """insert into outbox (job, kind, event, address, state, due)
+    select id, 'message', 'successful', cast(:address as text), 'due', cast(:now as bigint)
+    from jobs where id = :id and deleted is null"""
+
 ANY_DUE = "select 1 from outbox where kind = :kind and state = 'due' and due <= :now limit 1"
 
 TAKE = """update outbox set state = 'sending', due = null, tries = tries + 1

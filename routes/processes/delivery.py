@@ -1,13 +1,15 @@
 """What a successful job answers with: table 11 of 18-062r2, by what its order asked for."""
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from orchestration.errors import ResultMissing
+from auth.identity import ANONYMOUS
+from orchestration.errors import ResultMissing, StoreUnavailable
 from orchestration.files import document as result_document
 from orchestration.files.document import Delivery
 from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
@@ -16,6 +18,9 @@ from routes.http.file_response import send_file
 from routes.http.multipart import BodyPart, related
 from routes.http.problem import RESULT_NOT_READY, Problem
 from routes.resources import Resources, resources_of
+from sql.connect import now
+
+_LOGGER = logging.getLogger(__name__)
 
 PRIVATE = {"Cache-Control": "private", "Referrer-Policy": "no-referrer"}
 
@@ -59,9 +64,9 @@ def deliver(request: Request, job: Job, *, headers: Mapping[str, str] | None = N
     if all(delivery.by_reference for delivery in outputs):
         return _linked(outputs, all_headers)
     if len(outputs) == 1:
-        return deliver_one(request, outputs[0].output, all_headers)
+        return deliver_one(request, job, outputs[0].output, all_headers)
     parts = [_part(delivery, resources) for delivery in outputs]
-    return related(parts, all_headers)
+    return noted(request, job, related(parts, all_headers))
 
 
 def deliver_document(request: Request, outputs: list[Delivery], headers: Mapping[str, str]) -> Response:
@@ -84,16 +89,16 @@ def _link(href: str, output: Output) -> str:
     return f'<{href}>; rel="related"; title="{output.id}"{type_}'
 
 
-def deliver_one(request: Request, output: Output, headers: Mapping[str, str]) -> Response:
+def deliver_one(request: Request, job: Job, output: Output, headers: Mapping[str, str]) -> Response:
     """Answer with the output itself: its file, by range, or its value; one that lies elsewhere is linked."""
     if output.href is not None:
         return _linked([Delivery(output, by_reference=True, href=output.href)], headers)
     if output.file is not None:
-        return send_result(request, output.file, headers)
+        return send_result(request, job, output.file, headers)
     return Response(value_bytes(output), headers=headers, media_type=output.media_type)
 
 
-def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] | None = None) -> Response:
+def send_result(request: Request, job: Job, file: ResultFile, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a file of a result, by range, its type to the letter: nobody knows the charset of bytes.
 
     Raises the 410 Problem where it was removed.
@@ -104,7 +109,7 @@ def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] |
         raise _expired() from error
     if not path.is_file():
         raise _expired()
-    return send_file(
+    sent = send_file(
         request,
         path,
         media_type=file.media_type,
@@ -112,6 +117,25 @@ def send_result(request: Request, file: ResultFile, headers: Mapping[str, str] |
         sha256=file.sha256,
         headers={**PRIVATE, **(headers or {}), "Content-Type": file.media_type},
     )
+    return noted(request, job, sent)
+
+
+def noted(request: Request, job: Job, sent: Response) -> Response:
+    """Return the answer; where a download begins with it, there is a message to the broker about it.
+
+    A later range of a file is no download of its own. A message that cannot be stored does not stop the download.
+    """
+    resources = resources_of(request)
+    begins = sent.status_code == HTTPStatus.OK or sent.headers.get("content-range", "").startswith("bytes 0-")
+    process = job.order.process
+    if resources.broker is None or process not in resources.announced or job.order.owner == ANONYMOUS.owner:
+        return sent
+    if begins and request.method != "HEAD":
+        try:
+            resources.store.downloaded(job.id, resources.broker.download_of(process, now()))
+        except StoreUnavailable as error:
+            _LOGGER.warning("no message about a download: %s", error, extra={"job": job.id})
+    return sent
 
 
 def _part(delivery: Delivery, resources: Resources) -> BodyPart:

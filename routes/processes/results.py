@@ -98,7 +98,7 @@ def one_output(request: Request) -> Response:
     if output is None:
         there = ", ".join(output.id for output in job.manifest)
         raise Problem(HTTPStatus.NOT_FOUND, f"the job has no output {name[:80]!r}; it has {there}", type_=NOT_FOUND)
-    return deliver_one(request, output, PRIVATE)
+    return deliver_one(request, job, output, PRIVATE)
 
 
 def result_file(request: Request) -> Response:
@@ -110,7 +110,7 @@ def result_file(request: Request) -> Response:
     job_id, name = request.path_params["job_id"], request.path_params["name"]
     job = _linked_to(request, resources_of(request).store.get(job_id))
     check_delivered(job)
-    return send_result(request, _file(job, name))
+    return send_result(request, job, _file(job, name))
 
 
 def _linked_to(request: Request, job: Job | None) -> Job:

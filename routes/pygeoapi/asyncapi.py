@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.job import Status
-from orchestration.notifications.broker import EXCHANGE, Broker
+from orchestration.notifications.broker import DOWNLOAD_TYPE, EXCHANGE, Broker
 from routes.guard import NOTHING, GuardedRoute
 from routes.pages.respond import link, respond
 from routes.query.parameters import allow_parameters
@@ -46,6 +46,11 @@ _COMPONENTS = {
     "messages": {
         "job": {
             "title": "A job changed its status",
+            "contentType": "application/cloudevents+json",
+            "payload": {"$ref": "#/components/schemas/job"},
+        },
+        "download": {
+            "title": "A result of a job is downloaded",
             "contentType": "application/cloudevents+json",
             "payload": {"$ref": "#/components/schemas/job"},
         },
@@ -104,7 +109,11 @@ def _channels(resources: Resources, broker: Broker) -> Iterator[tuple[str, dict[
         if name in resources.announced:
             message = {"job": {"$ref": "#/components/messages/job"}}
             described = "A message for each new status of one of its jobs."
-            yield name, _channel(broker.channel_of("processes", name), process.metadata["title"], described, message)
+            title = process.metadata["title"]
+            yield name, _channel(broker.channel_of("processes", name), title, described, message)
+            message = {"download": {"$ref": "#/components/messages/download"}}
+            described = f"A message, of the type {DOWNLOAD_TYPE}, for each download of a result of one of its jobs."
+            yield f"{name}-downloads", _channel(broker.channel_of("downloads", name), title, described, message)
     for collection in resources.listed_collections():
         if collection.id in resources.announced:
             message = {"item": {"$ref": "#/components/messages/item"}}

@@ -110,6 +110,34 @@ def test_each_status_is_an_event_in_order(
     assert states == {"delivered"}
 
 
+@pytest.mark.parametrize("database_of", BOTH, indirect=True)
+def test_a_download_is_an_event_on_a_channel_of_its_own(
+    database_of: DatabaseOf, rabbitmq: RabbitMQ, subscriber: Subscriber, channel: str
+) -> None:
+    broker = _broker(rabbitmq.url, channel)
+    keys = Subscriber(rabbitmq.url, f"{channel}.downloads.echo")
+    with closing(_orders(database_of, broker, 1)) as store, closing(Outbox(database_of())) as outbox, closing(keys):
+        (job,) = store.unfinished()
+        store.begin(job.id)
+        store.publish(job.id, 1, ())
+        at = 1_796_000_461_000_000  # 2026-11-30T01:01:01Z
+        store.downloaded(job.id, broker.download_of("echo", at))
+        store.downloaded("no such job", broker.download_of("echo", at))
+        publisher = _publisher(rabbitmq.url)
+        BatchCourier("message", outbox, store.listed, _messages(publisher, "echo"), retry=Retry())._round(lambda: False)
+        events = subscriber.heard(4)
+        (alone,) = keys.heard(1)
+        publisher.close()
+    assert [event["data"]["status"] for event in events] == ["accepted", "running", "successful", "successful"]
+    assert [event["type"] for event in events] == [
+        *["org.ogc.api.job.result"] * 3,
+        "landcast.job.result.download",
+    ]
+    assert alone == events[3]
+    assert (alone["time"], alone["subject"]) == ("2026-11-30T01:01:01Z", "processes/echo")
+    assert alone["data"] == {"jobID": job.id, "type": "process", "status": "successful"}
+
+
 def test_a_hidden_process_has_no_event(
     database_of: DatabaseOf, rabbitmq: RabbitMQ, subscriber: Subscriber, channel: str
 ) -> None:

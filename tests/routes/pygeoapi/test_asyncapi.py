@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import yaml
 from jsonschema import Draft7Validator
 from starlette.testclient import TestClient
 
+from orchestration.job import Order, Output, ResultFile
 from orchestration.store.outbox import Entry, Outbox
 from server.check import find_problems
 from server.configuration import examine
+from sql.connect import now
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp
 
@@ -37,7 +40,9 @@ def test_asyncapi_is_valid_and_has_the_channels(make_app: MakeApp, configuration
         document = answer.json()
         Draft7Validator(json.loads(SCHEMA.read_text())).validate(document)
         addresses = {channel["address"] for channel in document["channels"].values()}
-        assert {"land-processes-echo", "land-collections-nations"} <= addresses
+        assert {"land-processes-echo", "land-downloads-echo", "land-collections-nations"} <= addresses
+        (message,) = document["channels"]["notify-echo-downloads"]["messages"].values()
+        assert message == {"$ref": "#/components/messages/download"}
         assert "land-collections-parks" not in addresses
         assert document["operations"]["consume-echo"]["channel"] == {"$ref": "#/channels/notify-echo"}
         assert document["servers"]["default"]["host"] == "broker.example"
@@ -113,7 +118,7 @@ def test_hidden_resources_are_in_no_channel_and_no_message(
     with _served(make_app, configuration, auth=auth) as client:
         for headers in ({}, known):
             document = client.get("/asyncapi", headers=headers).json()
-            assert set(document["channels"]) == {"notify-echo", "notify-parks"}
+            assert set(document["channels"]) == {"notify-echo", "notify-echo-downloads", "notify-parks"}
         asked = {"prefer": "respond-async"}
         assert client.post("/processes/quiet/execution", json={}, headers=asked | known).is_success
         assert client.post("/processes/echo/execution", json={}, headers=asked).is_success
@@ -123,6 +128,51 @@ def test_hidden_resources_are_in_no_channel_and_no_message(
         assert (entry.job_id, entry.event, entry.address) == (job["jobID"], "accepted", "land-processes-echo")
         shown = client.get(f"/jobs/{job['jobID']}", headers=known).json()
         assert "notifications" not in shown or shown["notifications"] == []
+
+
+def test_each_download_of_a_result_is_one_message(
+    make_app: MakeApp, configuration: dict[str, Any], issuer: FakeIssuer, tmp_path: Path
+) -> None:
+    configuration["resources"]["quiet"] = configuration["resources"]["echo"]
+    policy = tmp_path / "policy.yml"
+    policy.write_text(yaml.safe_dump(POLICY))
+    token = issuer.token(sub="r", realm_access={"roles": ["user"]}, resource_access=None, scope="openid")
+    known = {"authorization": f"Bearer {token}"}
+    auth = {"open": False, "issuer": issuer.url, "policy": policy}
+    with _served(make_app, configuration, auth=auth) as client:
+        store, results = client.app.state.resources.store, client.app.state.resources.results  # type: ignore[attr-defined]
+        jobs = {process: store.add(Order(process, {}, f"{issuer.url}|r"), _result(process))[0] for process in _OF}
+        for process, content in _OF.items():
+            path = results.path_of(_result(process)[0].file)
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+        before = now()
+        place = f"/jobs/{jobs['echo'].id}/results"
+        href = client.get(f"{place}?f=json", headers=known).json()["result"]["href"]
+        link = "/results/" + href.partition("/results/")[2]
+        for path, headers, status in (
+            (link, {}, 200),
+            (link, {"range": "bytes=0-1"}, 206),
+            (f"{place}/result", known, 200),
+            (link, {"range": "bytes=2-3"}, 206),
+            (link, {"if-none-match": f'"{sha256(b"content").hexdigest()}"'}, 304),
+            (f"/jobs/{jobs['quiet'].id}/results/result", known, 200),
+        ):
+            assert client.get(path, headers=headers).status_code == status, path
+        assert client.head(link).status_code == 200
+    with closing(Outbox(tmp_path / "state" / "orders.sqlite")) as outbox:
+        entries = [(entry.job_id, *entry.address.split(" ")) for entry in outbox.take_many("message", 100)]
+    assert [entry[:2] for entry in entries] == [(jobs["echo"].id, "land-downloads-echo")] * 3
+    assert all(before <= int(at) <= now() for _, _, at in entries)
+
+
+_OF = {"echo": b"content", "quiet": b"hidden"}
+
+
+def _result(process: str) -> tuple[Output, ...]:
+    content = _OF[process]
+    file = ResultFile("a.bin", f"{process}/1/1/a.bin", "application/x", len(content), sha256(content).hexdigest())
+    return (Output("result", file=file),)
 
 
 def test_without_a_broker_nothing_waits_to_be_published(
