@@ -82,7 +82,7 @@ def _size(node: Node, known: dict[int, int]) -> int:
 
 
 class _Loader(yaml.SafeLoader):
-    """Data alone; a key that stands twice is an error, since the last would silently win, as is one that is no text."""
+    """Creates only data; a repeated key is an error, as the last would silently win, and so is one that is not text."""
 
     def __init__(self, text: str, *, variables: bool) -> None:
         super().__init__(text)
@@ -130,6 +130,6 @@ class _Loader(yaml.SafeLoader):
                 written = f"{key.value!r} " if isinstance(key, ScalarNode) else ""
                 raise ConstructorError(None, None, f"the key {written}must be text: quote it", key.start_mark)
             if name in seen:
-                raise ConstructorError(None, None, f"{name!r} stands twice", key.start_mark)
+                raise ConstructorError(None, None, f"{name!r} is repeated", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)

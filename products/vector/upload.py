@@ -268,7 +268,7 @@ def _together(layers: Sequence[_Layer]) -> Outline:
 
 
 def _feature(area: Area, notes: Sequence[str]) -> dict[str, Any]:
-    """Return the area, rounded if it stays valid. Raises RefusedFile if it is too long for an order."""
+    """Return the area, rounded if it stays valid. Raises RefusedFile if it has too many vertices."""
     geometry = area.geometry
     if (count := shapely.get_num_coordinates(geometry)) > MAX_VERTICES:
         fault = f"The polygons have {count:,} vertices in longitude and latitude. Allowed are {MAX_VERTICES:,}."

@@ -278,7 +278,7 @@ def test_a_repeated_restriction_is_refused(tmp_path: Path) -> None:
     ):
         path = tmp_path / f"{number}.yml"
         path.write_text(text)
-        with pytest.raises(InvalidPolicy, match="stands twice"):
+        with pytest.raises(InvalidPolicy, match="is repeated"):
             read_policy(path, KNOWN)
     path.write_text(f"grants:\n  g: &g {{{order}}}\n  h: {{<<: *g, who: authenticated}}")
     assert [grant.name for grant in read_policy(path, KNOWN).grants] == ["g", "h"]

@@ -25,8 +25,8 @@ def read(folder: Path, content: bytes | str, *, variables: bool = False) -> obje
     [
         ("", "is empty"),
         ("# only a comment\n", "is empty"),
-        ("a: 1\nb: 2\na: 3", "line 3, column 1: 'a' stands twice"),
-        ("a: {b: 1, 'b': 2}", "line 1, column 11: 'b' stands twice"),
+        ("a: 1\nb: 2\na: 3", "line 3, column 1: 'a' is repeated"),
+        ("a: {b: 1, 'b': 2}", "line 1, column 11: 'b' is repeated"),
         ("a:\n\t- b", "line 2, column 1: .*tabs"),
         ("no: 1", "line 1, column 1: the key 'no' must be text: quote it"),
         ("a: {2023: 1}", "the key '2023' must be text"),

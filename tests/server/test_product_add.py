@@ -187,7 +187,7 @@ def test_a_write_that_fails_leaves_the_configuration_and_no_file(
         ("metadata:", "x-metadata:", "metadata: missing"),
         ("    year: 2023\n", "    year:\n", "products.clcplus-2023.year: must be a whole number, not nothing"),
         ("resources:\n", "resources:\nx-more:\n", "resources: must be a mapping, not nothing"),
-        ("server:", "server: 1\nserver:", "'server' stands twice"),
+        ("server:", "server: 1\nserver:", "'server' is repeated"),
     ],
 )
 def test_an_invalid_configuration_is_refused_before_the_work(
