@@ -202,10 +202,10 @@ def _by_gdal(path: Path) -> dict[str, Any]:
         raise RefusedFile("The file cannot be read: it is damaged, or not what its first bytes say.") from error
     parts = [each for each in found if len(each.polygons)]
     left_out = sum((each.left_out for each in found), Counter[str]())
+    others = ", ".join(f"{name} ({count:,})" for name, count in left_out.items())
     if not parts:
-        there = " and ".join(f"{count:,} {name}" for name, count in left_out.items())
-        raise RefusedFile(f"The file has no polygons{f', only {there}' if there else ': it is empty'}.")
-    notes = [f"{count:,} {name} were left out." for name, count in left_out.items()]
+        raise RefusedFile(f"The file has no polygons{f', only {others}' if others else ': it is empty'}.")
+    notes = [f"Left out, as they are no polygons: {others}."] if others else []
     return _feature(area_of(_together(parts)), notes)
 
 

@@ -128,7 +128,9 @@ def test_all_polygons_of_a_file_are_one_area(asked: TestClient, tmp_path: Path, 
     feature = post(asked, makers[kind]())
     assert feature["type"] == "Feature"
     assert shape(feature["geometry"]).symmetric_difference(shapely.union(FIRST, SECOND)).area < 1e-9
-    assert feature["properties"]["notes"] == (["1 points were left out."] if kind in {"KML", "KMZ"} else [])
+    assert feature["properties"]["notes"] == (
+        ["Left out, as they are no polygons: points (1)."] if kind in {"KML", "KMZ"} else []
+    )
 
 
 @pytest.mark.parametrize("kind", ["GeoPackage by hand", "GeoPackage", "Shapefile", "GeoJSON"])
@@ -182,7 +184,7 @@ VRT = """<!-- <kml> --><OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>{p
         ("unknown system", 400, "is unknown or no system of places on the ground"),
         ("system of GeoJSON", 400, "EPSG:99999"),
         ("crosses itself", 400, "Allowed is a valid polygon"),
-        ("points", 400, "no polygons, only 2 points"),
+        ("points", 400, "no polygons, only points (2)"),
         ("one part", 400, "This is one part of a Shapefile. Send all of them"),
         ("other file", 400, "damaged"),
     ],
