@@ -351,7 +351,7 @@ def test_the_functions_of_base_manager_work_on_jobs(database_of: DatabaseOf, tmp
 
 def test_a_synchronous_execution_has_a_time_limit(tmp_path: Path) -> None:
     (tmp_path / "heartbeat").touch()
-    with pytest.raises(Exception, match="goes on as job") as late:
+    with pytest.raises(Exception, match="continues as job") as late:
         manager(tmp_path, wait=0.2).execute_process("echo", {})
     assert getattr(late.value, "http_status_code", None) == 504
     assert len(manager(tmp_path).get_jobs()["jobs"]) == 1
