@@ -89,6 +89,7 @@ def test_a_celery_worker_listens_to_every_queue_by_default(dags: Dags) -> None:
     assert set(read_environment(CELERY)["LANDCAST_AIRFLOW_QUEUES"].split(",")) == queues | {"default"}
 
 
+@pytest.mark.full
 def test_the_dags_pass_the_type_check_in_airflows_environment() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--explicit-package-bases"]
     command += ["--follow-imports", "silent", "--python-executable", str(PYTHON), "--cache-dir", ".mypy_cache/airflow"]

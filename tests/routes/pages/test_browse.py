@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 URL = "https://maps.example.org/land"
 OGC = "http://www.opengis.net/def/rel/ogc/1.0"
 COLLECTIONS = ["clcplus-raster", "clcplus-vector", "parks", "nations"]
+LARGE = f"{URL}/collections/clcplus-vector/items?f="
+"""Files of a whole layer of 148,000 polygons; those of the other layers are made by the same means."""
 
 
 def links_of(document: dict[str, Any], rel: str) -> list[dict[str, Any]]:
@@ -41,6 +43,8 @@ def test_every_link_of_this_server_works(client: TestClient) -> None:
     while waiting:
         href = waiting.pop()
         if href in seen or "{" in href or not href.startswith(URL) or href.endswith(("/execution", ".tif")):
+            continue
+        if href.startswith(LARGE) and not href.endswith(("=json", "=html")):
             continue
         answer = client.get(href.removeprefix(URL))
         assert answer.status_code == 200, (href, answer.text)
