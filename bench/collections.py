@@ -52,7 +52,7 @@ def _configuration(state: Path) -> dict[str, Any]:
     model = configuration["resources"].pop("parks")
     for number in range(COLLECTIONS):
         entry = copy.deepcopy(model)
-        entry["providers"][0]["data"] = shutil.copy(parks, state / f"copy-{number}.gpkg")
+        entry["providers"][0]["data"] = str(shutil.copy(parks, state / f"copy-{number}.gpkg"))
         configuration["resources"][f"copy-{number}"] = {**entry, "title": f"Copy {number}"}
     return configuration
 
