@@ -69,8 +69,9 @@ class CogProvider(BaseProvider):
 
     def now(self) -> Self:
         """Return a provider with the facts about the current file, which is not examined again until it is read."""
-        now = self._pinned_to(self._known)
-        now._at = {year: self._of_year(year, now._known) for year in self.years}  # noqa: SLF001 - it is one of us
+        known = self._pinned or self._read_known()
+        now = self._pinned_to(known)
+        now._at = self._of_years(known)  # noqa: SLF001 - it is one of us
         return now
 
     def _pinned_to(self, known: CogFacts) -> Self:
@@ -114,17 +115,18 @@ class CogProvider(BaseProvider):
         if self._pinned is not None:
             return self._pinned
         known = self._read_known()
-        if self.years:
-            self._check_years(known)
+        self._of_years(known)
         return known
 
-    def _check_years(self, known: CogFacts) -> None:
-        """Raise ProviderConnectionError if the files of the years differ in grid or type, or have the same name."""
+    def _of_years(self, newest: CogFacts) -> dict[int, Self]:
+        """Return the providers of the years.
+
+        Raises ProviderConnectionError if their files differ in grid or type, or have the same name.
+        """
         names = {Path(data).name for data in self.years.values()}
-        if self.year is None or len(names) < len(self._definition["years"]):
+        if self.years and (self.year is None or len(names) < len(self._definition["years"])):
             raise ProviderConnectionError("years: the file of `data` is not among them, or a year or a name is twice")
-        for year in self.years:
-            self._of_year(year, known)
+        return {year: self._of_year(year, newest) for year in self.years}
 
     def _read_known(self) -> CogFacts:
         try:
