@@ -53,12 +53,7 @@ from products.vector.times import TimeColumns
 _LOGGER = logging.getLogger(__name__)
 _SECONDS = 20
 """CPU seconds after which a query is ended."""
-_SIZED = {"LINESTRING", "MULTILINESTRING", "CURVE", "MULTICURVE"} | {
-    "POLYGON",
-    "MULTIPOLYGON",
-    "SURFACE",
-    "MULTISURFACE",
-}
+_SIZED = frozenset(f"{many}{kind}" for many in ("", "MULTI") for kind in ("LINESTRING", "CURVE", "POLYGON", "SURFACE"))
 """Geometry types without points, whose envelopes decide whether one is visible."""
 
 
@@ -135,16 +130,6 @@ class GeoPackageProvider(LayerProvider):
         return self._known.systems
 
     @property
-    def crs_list(self) -> list[str]:
-        """The URIs of `systems`."""
-        return [crs.uri for crs in self.systems]
-
-    @property
-    def storage_crs_uri(self) -> str:
-        """The URI of `native`, empty if it has none."""
-        return self.native.uri
-
-    @property
     def geometry_name(self) -> str:
         """The name of the column of the geometry."""
         return self._known.layer.geometry
@@ -163,11 +148,6 @@ class GeoPackageProvider(LayerProvider):
     def get_fields(self) -> dict[str, Any]:
         """Return the attributes with their JSON types."""
         return {name: dict(field) for name, field in self._known.fields.items()}
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The fields, for pygeoapi."""
-        return self.get_fields()
 
     def find(self, query: ItemQuery) -> ItemPage:
         """Return a page of items. Raises RequestTooLarge if the search takes too long, FilterError."""

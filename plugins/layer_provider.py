@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pygeoapi.provider.base import BaseProvider
 
+from plugins.crs import Crs
 from plugins.features import ItemPage, ItemQuery
 from plugins.item_arguments import (
     Coordinates,
@@ -36,6 +37,32 @@ class LayerProvider(BaseProvider):
         """The columns of an item's time, None if there are none: then it matches every time."""
         raise NotImplementedError
 
+    @property
+    def native(self) -> Crs:
+        """The CRS of the stored coordinates, x before y."""
+        raise NotImplementedError
+
+    @property
+    def systems(self) -> tuple[Crs, ...]:
+        """The CRSs of answers, the default first."""
+        raise NotImplementedError
+
+    @property
+    def crs_list(self) -> list[str]:
+        """The URIs of `systems`."""
+        return [crs.uri for crs in self.systems]
+
+    @property
+    def storage_crs_uri(self) -> str:
+        """The URI of `native`, empty if it has none."""
+        return self.native.uri
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields, for pygeoapi."""
+        fields: dict[str, Any] = self.get_fields()  # type: ignore[no-untyped-call] # pygeoapi's
+        return fields
+
     def find(self, query: ItemQuery) -> ItemPage:
         """Return a page of items. Raises RequestTooLarge if the search takes too long, FilterError."""
         raise NotImplementedError
@@ -63,7 +90,7 @@ class LayerProvider(BaseProvider):
         end before its limit, because the next one is calculated from the limit.
         """
         self._language.check(language)
-        fields: Mapping[str, Any] = self.get_fields()  # type: ignore[no-untyped-call] # pygeoapi's
+        fields = self.fields
         asked = ItemQuery(
             boxes=self._coordinates.boxes(bbox),
             selection=selection_of(

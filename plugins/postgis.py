@@ -24,10 +24,10 @@ from plugins.layer_provider import MOST_VALUES, LayerProvider
 from plugins.postgis_columns import json_schema
 from plugins.postgis_facts import SECONDS_OF_LOOKING, LiveFacts, TableFacts, as_provider_error
 from plugins.postgis_filters import filters_of
-from plugins.postgis_page import Counted, PageOfTable
+from plugins.postgis_page import PageOfTable
 from plugins.postgis_query import Form, both
 from products.errors import RequestTooLarge
-from products.vector.query import Selection
+from products.vector.query import Count, Selection
 from products.vector.times import TimeColumns
 from sql.reading import StatementTooLong, TableChanged
 from sql.tables import FeatureTable
@@ -109,16 +109,6 @@ class PostgisProvider(LayerProvider):
         return self._known.systems
 
     @property
-    def crs_list(self) -> list[str]:
-        """The URIs of `systems`."""
-        return [crs.uri for crs in self.systems]
-
-    @property
-    def storage_crs_uri(self) -> str:
-        """The URI of `native`, empty if it has none."""
-        return self.native.uri
-
-    @property
     def geometry_name(self) -> str:
         """The name of the column of the geometry."""
         return self._known.table.geometry.name
@@ -136,11 +126,6 @@ class PostgisProvider(LayerProvider):
     def get_fields(self) -> dict[str, Any]:
         """Return the attributes with their JSON types."""
         return {name: dict(described) for name, described in self._known.fields.items()}
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The fields, for pygeoapi."""
-        return self.get_fields()
 
     def find(self, query: ItemQuery) -> ItemPage:
         """Return a page of items. Raises RequestTooLarge if the search takes too long, FilterError."""
@@ -213,10 +198,10 @@ class PostgisProvider(LayerProvider):
             previous=replace(page.first, backwards=True) if page.first and page.more_before else None,
         )
 
-    def _count(self, page: PageOfTable, *, exact: bool) -> Counted:
+    def _count(self, page: PageOfTable, *, exact: bool) -> Count:
         """Return how many items match, from the page if it has all of them."""
         if page.limit and page.after is None and not page.more_after and (page.returned or not page.offset):
-            return Counted(page.offset + page.returned)
+            return Count(page.offset + page.returned)
         key = ("count", exact, page.query.where(page.selection), page.filters)
         return self._known.recent(key, lambda: page.count(exact=exact))
 

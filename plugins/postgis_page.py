@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import shapely
@@ -14,7 +14,7 @@ import shapely
 from plugins.geojson import NO_GEOMETRY, geojson_texts
 from plugins.postgis_columns import Sql, json_value
 from plugins.postgis_query import Form, TableQuery, both, properties
-from products.vector.query import Position, Selection
+from products.vector.query import Count, Position, Selection
 from sql.reading import ReadingPool, Row, StatementFailed
 from sql.tables import quoted
 
@@ -27,13 +27,6 @@ _FEW = 10_000
 """Maximum items that are counted one by one; for more the planner's estimate is returned."""
 _SMALL_TABLE = 50_000
 _NO_NUMBERS = (b"NaN", b"Infinity")
-
-
-class Counted(NamedTuple):
-    """A number of items, and whether it is estimated."""
-
-    number: int
-    estimated: bool = False
 
 
 @dataclass(slots=True)
@@ -175,7 +168,7 @@ class PageOfTable:
         sql = f"select {item[0]}, {place} from {table.quoted} item {page}"
         return sql, (*item[1], *values, limit, self.offset)
 
-    def count(self, *, exact: bool) -> Counted:
+    def count(self, *, exact: bool) -> Count:
         """Return how many items are selected: exact if they are few or the table is small, else estimated."""
         where, values = both([self.query.where(self.selection), *self.filters])
         source = f"{self.query.table.quoted} item where {where}"
@@ -184,9 +177,9 @@ class PageOfTable:
             about = int(plan["Plan Rows"])
             costly = plan["Node Type"] == "Seq Scan" and where != "true"
             if about > (_SMALL_TABLE if where == "true" else _FEW) or (costly and self._is_large()):
-                return Counted(about, estimated=True)
+                return Count(about, estimated=True)
         [(number,)] = self.pool.rows(f"select count(*) from {source}", values)
-        return Counted(int(number))
+        return Count(int(number))
 
     def _is_large(self) -> bool:
         return bool(self._plan(("true", ()))["Plan Rows"] > _SMALL_TABLE)
