@@ -28,7 +28,7 @@ ALLOWED_BESIDE = ALLOWED | {"AGPL-3.0-only", "GPL-2.0-or-later", "LicenseRef-DFS
 """Those of programs that run beside Landcast unchanged. All are free; LicenseRef-DFSG: by Debian's guidelines."""
 LINUX = {"sys_platform": "linux", "python_full_version": "3.12.0", "platform_python_implementation": "CPython"}
 """What the list is made for, so that it is the same on each machine."""
-_SAID = {
+_WITHOUT_METADATA = {
     "axe-playwright-python": "MIT AND MPL-2.0",
     "backports-zstd": "PSF-2.0",
     "geoalchemy": "MIT",
@@ -124,19 +124,19 @@ def locked_components(versions: Mapping[str, str]) -> Iterator[Component]:
 def _licence(name: str) -> str:
     """Return the expression of SPDX, or what the classifiers or the text mean."""
     try:
-        told: Any = metadata(name)
+        found: Any = metadata(name)
     except PackageNotFoundError:
-        return _SAID.get(name, "unknown")
-    if expression := told.get("License-Expression"):
+        return _WITHOUT_METADATA.get(name, "unknown")
+    if expression := found.get("License-Expression"):
         return str(expression)
     classifiers = [
-        text.rpartition(" :: ")[2] for text in told.get_all("Classifier", []) if text.startswith("License ::")
+        text.rpartition(" :: ")[2] for text in found.get_all("Classifier", []) if text.startswith("License ::")
     ]
-    for text in (*classifiers, str(told.get("License", "")).strip().partition("\n")[0]):
+    for text in (*classifiers, str(found.get("License", "")).strip().partition("\n")[0]):
         for word, licence in _WORDS.items():
             if re.search(rf"\b{re.escape(word)}", text.lower()):
                 return licence
-    return _SAID.get(name, "unknown")
+    return _WITHOUT_METADATA.get(name, "unknown")
 
 
 def page_components(pages: Path) -> Iterator[Component]:

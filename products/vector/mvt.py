@@ -36,11 +36,11 @@ class Encoder:
         """Return the tile, empty without any feature."""
         if not self._features:
             return b""
-        said = [_field(1, self._name.encode()), *self._features]
-        said += [_field(3, key.encode()) for key in self._keys.numbers]
-        said += [_field(4, _value(value)) for _, value in self._values.numbers]
-        said += [_tag(5, 0), _varint(EXTENT), _tag(15, 0), _varint(2)]
-        return _field(3, b"".join(said))
+        parts = [_field(1, self._name.encode()), *self._features]
+        parts += [_field(3, key.encode()) for key in self._keys.numbers]
+        parts += [_field(4, _value(value)) for _, value in self._values.numbers]
+        parts += [_tag(5, 0), _varint(EXTENT), _tag(15, 0), _varint(2)]
+        return _field(3, b"".join(parts))
 
     def _tag(self, column: int, value: Any) -> bytes:
         """Return the numbers of a key and a value."""
@@ -68,12 +68,12 @@ class _Numbers:
 def _varint(number: int) -> bytes:
     if number < 0x80:  # noqa: PLR2004 - one byte, as most are
         return bytes((number,))
-    said = bytearray()
+    encoded = bytearray()
     while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        said.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    said.append(number)
-    return bytes(said)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 @cache
