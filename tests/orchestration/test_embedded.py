@@ -21,6 +21,7 @@ from orchestration.registry import ProcessRow, Registry, arguments_of
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Running, RunState, run_id
 from orchestration.runners.embedded import EmbeddedRunner
 from orchestration.store.jobs import StoredJobs
+from tests.reaper import lives
 from tests.registry import OURS
 
 Until = Callable[..., None]
@@ -151,7 +152,10 @@ def test_grandchildren_do_not_outlive_a_killed_child(site: Site, until: Until) -
 
 
 def _is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_child_has_a_small_cache_a_high_oom_score_and_its_own_session(site: Site, until: Until) -> None:

@@ -20,6 +20,7 @@ from orchestration.store.jobs import StoredJobs
 from sql.pool import PostgresPool
 from tests.airflow import Airflow
 from tests.orchestration.receivers import Postman
+from tests.reaper import lives
 from tests.registry import OURS
 
 AREA = "POLYGON((23.80 52.68, 23.90 52.68, 23.90 52.75, 23.80 52.75, 23.80 52.68))"
@@ -99,14 +100,6 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         return any("venv-call" in word for word in process.cmdline()) and any(folder.glob("*/"))
     except psutil.Error:
         return False
-
-
-def _is_over(process: psutil.Process) -> bool:
-    """Return whether the process has ended, also if it is not reaped yet."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.mark.parametrize(
@@ -213,7 +206,7 @@ def test_a_task_that_is_killed_ends_its_run_without_an_ending(begin: Begin, *, o
         killed.kill()
         assert run.airflow.ended(run.dag, run.id) == "failed"
         assert run.endings() == []
-        _until(lambda: _is_over(process), 5)
+        _until(lambda: not lives(process), 5)
         if ours:
             _until(lambda: mails.taken)
 
@@ -224,7 +217,7 @@ def test_a_task_ended_by_a_crash_of_airflow_runs_again(begin: Begin, airflow: Ai
     _until(lambda: _process_of(run))
     before = _children(airflow)
     airflow.kill("scheduler")
-    assert all(map(_is_over, before))
+    assert not any(map(lives, before))
     airflow.start("scheduler")
     assert airflow.ended(run.dag, run.id, within=120) == "success"
     assert [task[2:] for task in run.tasks()] == [("success", 2)]

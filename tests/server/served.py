@@ -15,6 +15,7 @@ import httpx2
 import psutil
 
 from tests.ports import free_port
+from tests.reaper import lives
 
 
 class Served:
@@ -80,7 +81,7 @@ def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != "zombie" for process in processes)
+    return not any(map(lives, processes))
 
 
 def end(served: Served) -> None:

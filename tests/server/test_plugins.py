@@ -17,6 +17,7 @@ import yaml
 from products.catalogue import read_configuration
 from tests.conftest import ROOT
 from tests.orchestration.receivers import Receiver
+from tests.reaper import lives
 from tests.server.served import Served, end, eventually
 
 pytestmark = pytest.mark.long
@@ -199,7 +200,7 @@ def test_a_long_execution_is_dismissed_and_its_process_ends(place: Place) -> Non
     job = place.order("survey", {"rows": 1, "pause": 600, "mark": str(place.folder / "dismissed")})
     child = psutil.Process(place.marked("dismissed"))
     assert place.client.delete(f"/jobs/{job}").json()["status"] == "dismissed"
-    eventually(lambda: not child.is_running() or child.status() == "zombie")
+    eventually(lambda: not lives(child))
 
 
 def test_an_order_runs_again_after_its_child_was_killed(place: Place) -> None:
@@ -265,7 +266,7 @@ def test_an_order_runs_again_after_the_worker_was_killed(place: Place) -> None:
     place.marked("orphan")
     worker = next(each for each in child.parents() if each.parent() == psutil.Process(place.served.process.pid))
     worker.kill()
-    eventually(lambda: not child.is_running() or child.status() == "zombie")
+    eventually(lambda: not lives(child))
     assert place.over(job)["status"] == "successful"
     assert place.over(other)["status"] == "failed"
     assert len((place.folder / "orphan").read_text().splitlines()) == 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from threading import Timer
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from server.supervise import Child, Systemd, listen
+from tests.reaper import lives
 from tests.server.served import eventually
 
 PARENT = """
@@ -71,7 +73,7 @@ def test_children_do_not_outlive_a_killed_parent(obedient: tuple[subprocess.Pope
     children = process.children()
     parent.kill()
     parent.wait()
-    eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    eventually(lambda: not any(map(lives, children)))
 
 
 def test_a_child_that_ignores_signals_is_killed_with_its_children_in_five_seconds() -> None:
@@ -89,7 +91,7 @@ def seconds_to_kill_a_stubborn_child() -> float:
     parent.wait(60)
     took = time.monotonic() - began
     assert took >= 4
-    eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    eventually(lambda: not any(map(lives, children)))
     return took
 
 
@@ -181,7 +183,15 @@ def test_a_hanging_child_is_replaced_and_its_children_end(supervised: subprocess
     assert not psutil.pid_exists(pids[0])
     supervised.terminate()
     assert supervised.wait(30) == 0
-    eventually(lambda: not any(os.getpgid(pid) in pids for pid in psutil.pids() if psutil.pid_exists(pid)), 30)
+    eventually(lambda: not any(map(group_lives, pids)), 30)
+
+
+def group_lives(number: int) -> bool:
+    """Return whether a process of the group is left; signal 0 asks without a signal."""
+    with suppress(ProcessLookupError):
+        os.killpg(number, 0)
+        return True
+    return False
 
 
 @pytest.mark.parametrize("supervised", [[HANGING, "1000"]], indirect=True)
