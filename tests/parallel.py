@@ -50,11 +50,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileSch
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than the number of cores, as some processes wait for services, and at most four.
+    """Return two more than the number of cores, as some processes wait for services, and at most four.
 
     xdist's variable PYTEST_XDIST_AUTO_NUM_WORKERS overrides it.
     """
-    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(len(os.sched_getaffinity(0)) + 1, _MOST))
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(len(os.sched_getaffinity(0)) + 2, _MOST))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

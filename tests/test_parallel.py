@@ -111,7 +111,7 @@ def test_a_free_port_is_reserved_until_a_server_uses_it() -> None:
     socket.create_server(("127.0.0.1", port)).close()
 
 
-@pytest.mark.parametrize(("cores", "given", "processes"), [(1, "", 2), (2, "", 3), (64, "", 4), (64, "9", 9)])
+@pytest.mark.parametrize(("cores", "given", "processes"), [(1, "", 3), (2, "", 4), (64, "", 4), (64, "9", 9)])
 def test_there_are_no_more_processes_than_useful(
     monkeypatch: pytest.MonkeyPatch, cores: int, given: str, processes: int
 ) -> None:
