@@ -182,7 +182,7 @@ def refuse_restriction(verdict: Verdict | None = None) -> None:
     """
     verdict = verdict or current_verdict.get(None)
     if verdict is not None and (verdict.rows is not None or verdict.area is not None):
-        raise RestrictionUnsupported("you may see a part of this collection only, which cannot be told apart here yet")
+        raise RestrictionUnsupported("you may see only a part of this collection, and this route cannot filter it")
 
 
 def visible_area(verdict: Verdict | None = None) -> Area | None:

@@ -57,7 +57,7 @@ class Backlog:
     @property
     def reason(self) -> str:
         """The reason for refusing an order while it is full."""
-        return f"no such order is taken now: {self._most} orders wait for Airflow already, the most there may be"
+        return f"such orders are refused now: {self._most} orders wait for Airflow already, which is the limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,9 @@ class Admission:
     def _no_space(self) -> NotAdmitted:
         next_expiry = self.store.next_expiry()
         left = (next_expiry - datetime.now(UTC)).total_seconds() if next_expiry else _LATEST
-        frees = f"the next end at {instant(next_expiry)}" if next_expiry else "none has an end"
+        frees = f"the next files expire at {instant(next_expiry)}" if next_expiry else "no file expires"
         reason = (
-            "no order that makes files is taken now: the results that are kept have reached "
-            f"{readable_size(self.cap or 0)}, the most there may be; {frees}, and deleting a job frees its own files "
-            "at once"
+            "orders that make files are refused now: the stored results have reached the limit of "
+            f"{readable_size(self.cap or 0)}; {frees}, and deleting a job frees its own files at once"
         )
         return NotAdmitted(reason, round(min(max(left, _SOONEST), _LATEST)))

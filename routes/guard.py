@@ -46,7 +46,7 @@ class Later:
 
 _LISTED = Verdict(allowed=True, rule="own-jobs")
 _IN_PARTS = Verdict(
-    allowed=False, reason="you may see a part of each collection only, which cannot be told apart here yet"
+    allowed=False, reason="you may see only a part of each collection, and this route cannot filter them"
 )
 
 

@@ -38,7 +38,7 @@ def test_an_order_that_needs_space_is_refused_clearly(full: Bureau) -> None:
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "3600"
     assert answer.headers["content-type"] == "application/problem+json"
-    assert "have reached 2 MiB, the most there may be; none has an end" in answer.json()["detail"]
+    assert "have reached the limit of 2 MiB; no file expires" in answer.json()["detail"]
     assert full.client.get("/jobs").json()["numberMatched"] == 0
 
 
@@ -49,7 +49,7 @@ def test_the_refusal_has_the_time_of_free_space(full: Bureau, monkeypatch: pytes
     assert job is not None
     assert job.files_until is not None
     assert full.resources.store.next_expiry() == job.files_until
-    assert f"the next end at {job.files_until:%Y-%m-%dT%H:%M:%SZ}" in _cut(full).json()["detail"]
+    assert f"the next files expire at {job.files_until:%Y-%m-%dT%H:%M:%SZ}" in _cut(full).json()["detail"]
     soon = datetime.now(UTC) + timedelta(seconds=90)
     monkeypatch.setattr(full.resources.store, "next_expiry", lambda: soon)
     assert 80 <= int(_cut(full).headers["retry-after"]) <= 90
