@@ -86,9 +86,14 @@ class Collection:
         return bool(self.configured["type"] == STAC)
 
     @cached_property
+    def has_records(self) -> bool:
+        """Whether its items are records of ours, of products and collections."""
+        return "record" in self.kinds - self.foreign
+
+    @cached_property
     def asks_database(self) -> bool:
         """Whether one of its providers reads no file but a database."""
-        return any(not isinstance(each["data"], str) for each in self.configured["providers"])
+        return any(not isinstance(each["data"], str) for each in self.configured["providers"]) and not self.has_records
 
     @property
     def title(self) -> str:

@@ -48,6 +48,7 @@ def examine(configuration: Mapping[str, Any]) -> Findings:
     flaws += _of_ids(configuration.get("resources"))
     flaws += _of_hidden_columns(configuration)
     flaws += _of_matrix_sets(configuration)
+    flaws += _of_records(configuration)
     flaws += _of_catalogue(configuration, {tuple(error.absolute_path)[:2] for error in wrong})
     return Findings(tuple(dict.fromkeys(flaws)), tuple(dict.fromkeys(ignored)))
 
@@ -72,6 +73,21 @@ def _of_hidden_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
                     f"products.{name}.vector: {vector} shows some of its columns (properties), but orders deliver the "
                     "file; leave out of the file what is not to be seen"
                 )
+
+
+def _of_records(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the collections that shall have a record and cannot."""
+    products, resources = configuration.get("products"), configuration.get("resources") or {}
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
+        match resource:
+            case {"providers": [{"name": "plugins.records.RecordProvider", "data": {"collections": [*named]}}, *_]}:
+                place = f"resources.{name}.providers[0].data.collections"
+                for each in filter(lambda each: isinstance(each, str), named):
+                    other = resources.get(str(each))
+                    if each == name or not isinstance(other, dict) or other.get("type") != "collection":
+                        yield f"{place}: {each!r} is no other collection"
+                    elif isinstance(products, dict) and each in products:
+                        yield f"{place}: {each!r} is the id of a product, too"
 
 
 def _of_matrix_sets(configuration: Mapping[str, Any]) -> Iterator[str]:

@@ -35,7 +35,7 @@ def get_terms(request: Request) -> Response:
         "licence": {name: licence[name] for name in ("name", "url") if licence.get(name)},
         "products": [
             {name: value for name, value in _texts(each).items() if name in {"id", "title", "attribution", "licence"}}
-            for each in _listed_products(resources)
+            for each in listed_products(resources)
         ],
         "links": [
             *both_forms(f"{resources.url}/about/terms"),
@@ -88,14 +88,15 @@ def get_product(request: Request) -> Response:
 
 def product_of(resources: Resources, collection: str) -> str | None:
     """Return the id of the product that the collection shows, None without one that the caller sees."""
-    return next((each.id for each in _listed_products(resources) if collection in each.collections), None)
+    return next((each.id for each in listed_products(resources) if collection in each.collections), None)
 
 
 def _seen_products(resources: Resources) -> tuple[Product, ...]:
     return resources.catalogue.seen({each.id for each in resources.visible_collections()}).products
 
 
-def _listed_products(resources: Resources) -> list[Product]:
+def listed_products(resources: Resources) -> list[Product]:
+    """Return the products that lists name to the caller, whose rasters they may discover."""
     return [each for each in _seen_products(resources) if each.listed]
 
 

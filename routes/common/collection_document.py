@@ -66,6 +66,8 @@ def _described(resources: Resources, collection: Collection) -> dict[str, Any]:
         _add_feature(collection.features(), document, place)
     if "coverage" in ours:
         _add_coverage(collection.coverage(), document, place)
+    if "record" in ours:
+        _add_records(collection, document, place)
     document |= foreign_members(collection)
     document["links"] += foreign_links(collection, place)
     return document
@@ -140,6 +142,18 @@ def _add_feature(provider: FeatureProvider, document: dict[str, Any], place: str
         link(f"{place}/tiles", f"{OGC}/tilesets-vector", "application/json", "Vector tiles of the items"),
         link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by"),
         link(f"{place}/sortables", f"{OGC}/sortables", SCHEMA, "What items can be ordered by"),
+    ]
+
+
+def _add_records(collection: Collection, document: dict[str, Any], place: str) -> None:
+    """Add the members that OGC API Records, Part 1, asks of a catalogue."""
+    document |= {"type": "Collection", "itemType": "record", "keywords": collection.configured["keywords"]}
+    document["links"] += [
+        link(place, f"{OGC}/ogc-catalog", "application/json", "The catalogue of records"),
+        link(f"{place}/items", "items", GEOJSON, "The records as GeoJSON"),
+        link(f"{place}/items?f=html", "items", "text/html", "The records as a page"),
+        link(f"{place}/items?f=jsonld", "items", JSON_LD, "The records as JSON-LD after DCAT-AP"),
+        link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the records"),
     ]
 
 

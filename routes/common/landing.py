@@ -146,6 +146,15 @@ CONFORMANCE = (
     f"{_SPEC}/ogcapi-processes-1/1.0/conf/callback",
 )
 
+_OF_RECORDS = "record-core", "record-core-query-parameters", "json", "html", "oas30"
+CONFORMANCE_OF_RECORDS = tuple(f"{_SPEC}/ogcapi-records-1/1.0/conf/{name}" for name in _OF_RECORDS)
+
+
+def _conformance(resources: Resources) -> tuple[str, ...]:
+    records = any(each.has_records for each in resources.listed_collections())
+    broker = CONFORMANCE_OF_BROKER if resources.broker else ()
+    return CONFORMANCE + (CONFORMANCE_OF_RECORDS if records else ()) + broker
+
 
 async def get_conformance(request: Request) -> Response:
     """Answer with the list."""
@@ -153,7 +162,7 @@ async def get_conformance(request: Request) -> Response:
     document = {
         "title": "Conformance",
         "links": both_forms(f"{resources_of(request).url}/conformance"),
-        "conformsTo": CONFORMANCE + (CONFORMANCE_OF_BROKER if resources_of(request).broker else ()),
+        "conformsTo": _conformance(resources_of(request)),
     }
     return respond(request, document, page="conformance.html")
 

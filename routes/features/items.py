@@ -53,6 +53,7 @@ from routes.query.parameters import (
     read_crs,
     read_page,
 )
+from routes.records.items import get_record, get_records
 from routes.resources import Collection, collection_of, resources_of
 
 Link = dict[str, Any]
@@ -99,6 +100,8 @@ def get_items(request: Request) -> Response | Later:
     With `resulttype=hits` it has only their number.
     """
     collection, resources = collection_of(request), resources_of(request)
+    if collection.has_records:
+        return get_records(request)
     counted, provider = bool(collection.definition("feature").get("count", True)), collection.readable_features()
     limits = {
         **_LIMITS,
@@ -133,6 +136,8 @@ def post_items(request: Request) -> Response | Later:
 
     The body becomes the parameter `filter`, so that the links of the page are those of a request by GET.
     """
+    if collection_of(request).has_records:
+        return _refuse_post(request)
     for name in (FILTER.name, FILTER_LANG.name):
         if name in request.query_params:
             raise bad_parameter(name, request.query_params[name], "allowed: the filter in the body")
@@ -142,7 +147,7 @@ def post_items(request: Request) -> Response | Later:
 
 
 def _refuse_post(request: Request) -> Response:
-    detail = f"collection {collection_of(request).id!r} is asked by GET; allowed: the parameter {FILTER.name}"
+    detail = f"collection {collection_of(request).id!r} is asked by GET, with parameters"
     raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
@@ -211,6 +216,8 @@ def _described(summary: PageSummary, links: Sequence[Mapping[str, Any]]) -> dict
 def get_item(request: Request) -> Response:
     """Answer with one item, or 404."""
     collection = collection_of(request)
+    if collection.has_records:
+        return get_record(request)
     provider = collection.readable_features()
     allow_parameters(request, CRS)
     form = negotiate(request, ITEM_FORMS)

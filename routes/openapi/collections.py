@@ -33,6 +33,7 @@ from routes.pygeoapi.edr import QUERIES
 from routes.pygeoapi.handlers import formatters_of
 from routes.pygeoapi.tiles import tile_forms
 from routes.query.parameters import BBOX, BBOX_CRS, CRS, DATETIME, LIMIT, START_INDEX
+from routes.records.items import RECORD_FORMS, RECORD_PARAMETERS
 from routes.resources import Collection
 
 _URI: Value = {"type": "string", "format": "uri"}
@@ -52,18 +53,15 @@ def collection_paths(collection: Collection) -> Value:
     if collection.kinds & WITH_SCHEMA:
         schema = _document(collection_id, "Schema", "The schema of its data", "schema", SCHEMA)
         paths[f"{place}/schema"] = {"get": schema}
-    if collection.kinds & {"feature", "record"}:
+    if collection.has_records:
+        paths |= _record_paths(collection.id, place)
+    elif collection.kinds & {"feature", "record"}:
         paths |= _feature_paths(collection, place)
-    if "coverage" in collection.foreign:
-        paths |= _foreign_coverage_paths(collection, place)
-    elif "coverage" in collection.kinds:
+    if "coverage" in collection.kinds - collection.foreign:
         paths |= _coverage_paths(collection, place)
-    if "map" in collection.foreign:
-        paths |= _foreign_map_paths(collection, place)
-    if "tile" in collection.foreign:
-        paths |= _foreign_tile_paths(collection, place)
-    if "edr" in collection.foreign:
-        paths |= _foreign_edr_paths(collection, place)
+    for kind, paths_of in _FOREIGN.items():
+        if kind in collection.foreign:
+            paths |= paths_of(collection, place)
     return paths
 
 
@@ -114,6 +112,35 @@ def _feature_paths(collection: Collection, place: str) -> Value:
                     *declared(CRS),
                 ],
                 responses=_in_forms("feature", "The item.", ITEM_FORMS),
+                errors=_BROKEN,
+            )
+        },
+    }
+
+
+def _record_paths(collection_id: str, place: str) -> Value:
+    page = _in_forms("features", "One page of records.", RECORD_FORMS)
+    one = _in_forms("feature", "The record.", RECORD_FORMS)
+    for answer in (page["200"], one["200"]):
+        answer["headers"] = {"Link": ref("headers", "Link")}
+    return {
+        f"{place}/items": {
+            "get": operation(
+                _name("getRecords", collection_id),
+                "Its records: of products, and of collections that the operator names",
+                tag=collection_id,
+                parameters=[form(*RECORD_FORMS), *declared(*RECORD_PARAMETERS)],
+                responses=page,
+                errors=_BROKEN,
+            )
+        },
+        f"{place}/items/{{item_id}}": {
+            "get": operation(
+                _name("getRecord", collection_id),
+                "One record",
+                tag=collection_id,
+                parameters=[path("item_id", "The record's identifier."), form(*RECORD_FORMS)],
+                responses=one,
                 errors=_BROKEN,
             )
         },
@@ -243,6 +270,14 @@ def _foreign_coverage_paths(collection: Collection, place: str) -> Value:
             )
         }
     }
+
+
+_FOREIGN = {
+    "coverage": _foreign_coverage_paths,
+    "map": _foreign_map_paths,
+    "tile": _foreign_tile_paths,
+    "edr": _foreign_edr_paths,
+}
 
 
 def _in_forms(schema: str, description: str, forms: Mapping[str, str]) -> Value:

@@ -23,6 +23,7 @@ from routes.openapi.stac import stac_paths
 from routes.openapi.tiles import tile_paths
 from routes.pygeoapi.asyncapi import MEDIA_TYPE as ASYNCAPI
 from routes.query.parameters import LIMIT, OFFSET
+from routes.records.record import contact_of
 from routes.resources import Collection
 
 _REF = re.compile(r'"#/components/(\w+)/([\w.-]+)"')
@@ -139,42 +140,11 @@ def _info(metadata: dict[str, Any]) -> dict[str, Any]:
         "termsOfService": identification["terms_of_service"],
         "contact": {
             **{name: contact[name] for name in ("name", "email", "url") if contact.get(name)},
-            "x-ogc-serviceContact": _service_contact(contact, metadata["provider"]),
+            "x-ogc-serviceContact": contact_of(contact, metadata["provider"]),
         },
         "x-keywords": identification["keywords"],
         "license": {name: metadata["license"][name] for name in ("name", "url")},
     }
-
-
-_ADDRESS = {
-    "deliveryPoint": "address",
-    "city": "city",
-    "administrativeArea": "stateorprovince",
-    "postalCode": "postalcode",
-    "country": "country",
-}
-
-
-def _service_contact(contact: dict[str, Any], provider: dict[str, Any]) -> dict[str, Any]:
-    """Return whom to ask, as OGC API - Records, Part 1, writes a contact."""
-    address: dict[str, Any] = {member: str(contact[name]) for member, name in _ADDRESS.items() if name in contact}
-    if "deliveryPoint" in address:
-        address["deliveryPoint"] = [address["deliveryPoint"]]
-    phones = [{"type": kind, "value": str(contact[name])} for kind, name in _PHONES if name in contact]
-    texts = {"position": "position", "hoursOfService": "hours", "contactInstructions": "instructions"}
-    return {
-        "name": contact["name"],
-        "organization": provider["name"],
-        "links": [{"rel": "about", "type": "text/html", "href": provider["url"]}],
-        **{member: contact[name] for member, name in texts.items() if name in contact},
-        **({"emails": [{"value": contact["email"]}]} if "email" in contact else {}),
-        **({"roles": [contact["role"]]} if "role" in contact else {}),
-        **({"phones": phones} if phones else {}),
-        **({"addresses": [address]} if address else {}),
-    }
-
-
-_PHONES = (("main", "phone"), ("fax", "fax"))
 
 
 def _tags(collections: Sequence[Collection]) -> list[dict[str, str]]:

@@ -121,12 +121,12 @@ WHY = {
 }
 
 
-def _provider(kind: str, name: str, data: str, **members: Any) -> dict[str, Any]:
+def _provider(kind: str, name: str, data: Any, **members: Any) -> dict[str, Any]:
     return {"type": kind, "name": name, "data": data, **members}
 
 
 def foreign(folder: Path) -> dict[str, Any]:
-    """Return collections of each kind of foreign provider, with the files that they read."""
+    """Return collections of each kind of foreign provider, with the files that they read, and of records."""
     (folder / "matrix_plugin.py").write_text(TILED_AND_RETRIEVED)
     (folder / "files").mkdir()
     (folder / "files" / "first.txt").write_text("a file")
@@ -145,6 +145,7 @@ def foreign(folder: Path) -> dict[str, Any]:
     tiles = {"options": {"zoom": {"min": 0, "max": 3}}, "format": {"name": "pbf", "mimetype": "application/x-protobuf"}}
     made = {
         "lakes": lakes,
+        "catalogue": _provider("record", "plugins.records.RecordProvider", {"collections": ["parks"]}),
         "records": _provider("record", "TinyDBCatalogue", "records.json", **records),
         "values": _provider("coverage", "rasterio", "values.tif", format=tiff),
         "drawn": _provider("map", "plugins.cog_map.CogMapProvider", SAMPLE, format=png),

@@ -1,0 +1,1 @@
+"""OGC API Records: records of products and collections; DCAT-AP."""
