@@ -9,6 +9,10 @@ class IdempotencyConflict(OrchestrationError):
     """The idempotency key was used before with another request."""
 
 
+class UnknownUnit(OrchestrationError):
+    """The order is for a unit that its process does not have."""
+
+
 class TooManyOpenOrders(OrchestrationError):
     """The owner has as many unfinished orders as they may have."""
 

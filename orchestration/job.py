@@ -39,6 +39,14 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderUnit:
+    """The 10 km cell or other unit of a production that an order is for, and the task of the production."""
+
+    id: str
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What was asked, checked before it is stored.
 
@@ -56,6 +64,7 @@ class Order:
     idempotency_key: str | None = None
     request_hash: str | None = None
     notices: tuple[Notice, ...] = ()
+    unit: OrderUnit | None = None
 
 
 REPAIRED = "repaired"

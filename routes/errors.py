@@ -26,6 +26,7 @@ from orchestration.errors import (
     ServiceFailed,
     StoreUnavailable,
     TooManyOpenOrders,
+    UnknownUnit,
     UpdateRefused,
     WorkFailed,
 )
@@ -56,6 +57,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     UnknownPlace: HTTPStatus.BAD_REQUEST,
     BrokenSource: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnknownUnit: HTTPStatus.BAD_REQUEST,
     IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotAdmitted: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyOpenOrders: HTTPStatus.TOO_MANY_REQUESTS,

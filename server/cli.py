@@ -23,6 +23,7 @@ from server.commands.orders import orders
 from server.commands.product import product
 from server.commands.reload import reload
 from server.commands.tiles import tiles
+from server.commands.units import units
 
 if TYPE_CHECKING:
     from orchestration.notifications.broker import JobMessage, JobMessages
@@ -387,7 +388,7 @@ def openapi(configuration: Path) -> None:
     click.echo(json.dumps(app.state.definitions.first.whole, indent=2, ensure_ascii=False))
 
 
-for command in (tiles, reload, orders, keys, logs, airflow, aws_credentials, migrate, backup, restore):
+for command in (tiles, reload, orders, units, keys, logs, airflow, aws_credentials, migrate, backup, restore):
     main.add_command(command)
 
 

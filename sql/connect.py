@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 from sql.connections import Connection, Database, DatabaseAway, Dialect, NewerSchema
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 """The schema version of the numbered files; the last of them writes it."""
 
 _STEPS = {
@@ -28,6 +28,7 @@ _STEPS = {
         drop index if exists outbox_due;
         drop index if exists outbox_job;""",
     10: "alter table jobs add column km2 real; alter table jobs add column bytes integer not null default 0;",
+    11: "alter table jobs add column unit text; alter table jobs add column task text;",
 }
 """Changes to a database of at most this version that an idempotent file cannot make."""
 

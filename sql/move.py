@@ -11,7 +11,7 @@ from sql.connect import migrate as bring_up
 from sql.connections import Connection
 from sql.pool import PostgresPool
 
-TABLES = ("jobs", "outbox", "history", "api_keys", "sessions", "pending_logins", "logout_tokens")
+TABLES = ("jobs", "outbox", "history", "units", "api_keys", "sessions", "pending_logins", "logout_tokens")
 """Ordered so that each table follows those that it references."""
 _AT_ONCE = 500
 

@@ -22,7 +22,7 @@ from tests.ports import free_port
 _PASSWORD = "test-password"  # noqa: S105  of a cluster that lives as long as the tests
 _QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off")
 """Not with TEST_POSTGRES_DURABLE, where it is measured how long it takes until something is on the disk."""
-_TABLES = "jobs, outbox, history, api_keys, sessions, pending_logins, logout_tokens"
+_TABLES = "jobs, outbox, history, units, api_keys, sessions, pending_logins, logout_tokens"
 
 
 class Postgres:

@@ -45,7 +45,7 @@ class JobStore(JobChanges, Protocol):
 
         An `idempotency_key` that the owner has used with the same `request_hash` returns the existing job; with another
         hash it raises IdempotencyConflict. `km2` is what it counts as by the day, None if it does not
-        count. Raises TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
+        count. Raises UnknownUnit, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
         """
 
     def used(self, owner: str) -> Used:

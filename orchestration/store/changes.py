@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestration.job import Job, Manifest, Notice, Order, Status, decode_manifest, encode_manifest
+from orchestration.job import Job, Manifest, Notice, Order, OrderUnit, Status, decode_manifest, encode_manifest
 from orchestration.store import statements
 from sql.connect import microseconds, now, time_of
 from sql.connections import Connection, Dialect
@@ -104,6 +104,7 @@ def _order(row: Mapping[str, Any]) -> Order:
         idempotency_key=row["idempotency_key"],
         request_hash=row["request_hash"],
         notices=tuple(map(_notice, json.loads(row["notices"]))) if row["notices"] != _NOBODY else (),
+        unit=OrderUnit(row["unit"], row["task"]) if row["unit"] else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, override
 from uuid import uuid4
 
 from orchestration.backend import BackendUpdate
-from orchestration.errors import IdempotencyConflict, UpdateRefused
+from orchestration.errors import IdempotencyConflict, UnknownUnit, UpdateRefused
 from orchestration.job import (
     UNFINISHED,
     Job,
@@ -54,7 +54,7 @@ class StoredJobs(OrdersStore):
         """Store an order durably; return its job and whether it is new.
 
         With a `manifest` it is successful at once. `km2` is what it counts as by the day, None if it does not count.
-        Raises IdempotencyConflict, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
+        Raises IdempotencyConflict, UnknownUnit, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
         """
         values = _values(order) | result_columns(manifest or (), self._files_kept) | {"km2": km2}
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
@@ -66,6 +66,7 @@ class StoredJobs(OrdersStore):
                 self._pool.one_at_a_time(connection, order.owner)
             known = connection.execute(statements.KNOWN, values).fetchone() if keyed else None
             if known is None:
+                _check_unit(connection, order, values)
                 if quotas:
                     check_quotas(quotas, _used(connection, order.owner), km2)
                 row = connection.execute(statement, values).fetchone()
@@ -266,8 +267,17 @@ def _values(order: Order) -> dict[str, Any]:
         "key": order.idempotency_key,
         "hash": order.request_hash,
         "notices": json.dumps([asdict(notice) for notice in order.notices]),
+        "unit": order.unit and order.unit.id,
+        "task": order.unit and order.unit.task,
         "now": now(),
     }
+
+
+def _check_unit(connection: Connection, order: Order, values: Mapping[str, Any]) -> None:
+    if order.unit is None or connection.execute(statements.UNIT, values).fetchone():
+        return
+    task = f" in the task {order.unit.task!r}" if order.unit.task else ""
+    raise UnknownUnit(f"unit: {order.process} has no unit {order.unit.id!r}{task}")
 
 
 _CHANGES: Mapping[Status, str] = {

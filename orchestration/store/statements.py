@@ -4,7 +4,7 @@ from sql.connections import DialectText
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
-    files_until, expired, backend, '[]' as notices"""
+    files_until, expired, backend, unit, task, '[]' as notices"""
 """All columns for lists, without inputs and results, which may be megabytes, and without notifications."""
 
 DETAILED = LISTED.replace("'{}'", "case when length(inputs) <= 50000 then inputs else '{}' end", 1).replace(
@@ -14,16 +14,19 @@ DETAILED = LISTED.replace("'{}'", "case when length(inputs) <= 50000 then inputs
 
 ADD = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
-        km2)
-    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now, :km2)
+        km2, unit, task)
+    values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
+        :km2, :unit, :task)
     returning *"""
 
 ADD_SUCCESSFUL = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
-        status, progress, started, finished, manifest, files, files_until, bytes, km2)
+        status, progress, started, finished, manifest, files, files_until, bytes, km2, unit, task)
     values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
-        'successful', 100, :now, :now, :manifest, :files, :until, :bytes, :km2)
+        'successful', 100, :now, :now, :manifest, :files, :until, :bytes, :km2, :unit, :task)
     returning *"""
+
+UNIT = "select 1 from units where service = :process and task = :task and id = :unit"
 
 USED = """select
     (select count(*) from jobs where owner = :owner and finished is null),

@@ -6,6 +6,7 @@ from routes.openapi.operation import HTML, Value, headers, inline, ref
 from routes.query.parameters import LIMIT, SHARED
 
 _TEXT: Value = {"type": "string"}
+_NAME: Value = {"type": "string", "minLength": 1, "maxLength": 100}
 _NUMBER: Value = {"type": "number"}
 _WHOLE: Value = {"type": "integer"}
 _TIME: Value = {"type": "string", "format": "date-time"}
@@ -161,6 +162,7 @@ SCHEMAS: Value = {
         **_object(["successUri"], successUri=_WEB, inProgressUri=_WEB, failedUri=_WEB),
         "additionalProperties": False,
     },
+    "unit": {**_object(["id"], id=_NAME, task=_NAME), "additionalProperties": False},
     "notification": _object(
         ["kind", "event", "state"],
         kind={"type": "string", "enum": ["callback", "mail"]},

@@ -187,6 +187,7 @@ def _request(metadata: Mapping[str, Any], *, strict: bool) -> Value:
             "outputs": _outputs(metadata["outputs"]),
             "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"},
             "subscriber": ref("schemas", "subscriber"),
+            "unit": ref("schemas", "unit"),
         },
         **({"required": ["inputs"]} if required else {}),
     }

@@ -27,8 +27,9 @@ from auth.policy import (
     visible_area,
 )
 from orchestration.errors import QuotaUsedUp, TooManyOpenOrders
-from orchestration.job import QUOTAS, UNFINISHED, VISIBLE, Job, Manifest, Order, status_info
+from orchestration.job import QUOTAS, UNFINISHED, VISIBLE, Job, Manifest, Order, OrderUnit, status_info
 from orchestration.quota import UNBOUNDED, Quota, check_quotas, described
+from orchestration.units import UnitInvalid, unit_of
 from orchestration.work import REFUSED
 from processes.base import Processor, check_handed_over
 from processes.errors import InvalidInput
@@ -275,7 +276,7 @@ def _too_long(job: Job, resources: Resources) -> Problem:
     )
 
 
-_MEMBERS = ("inputs", "outputs", "response", "subscriber")
+_MEMBERS = ("inputs", "outputs", "response", "subscriber", "unit")
 _RESPONSES = ("raw", "document")
 _MODES = ("value", "reference")
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -321,7 +322,15 @@ def read_order(
         idempotency_key=_checked_key(key, identity),
         request_hash=hashlib.sha256(process.encode() + b"\n" + body).hexdigest(),
         notices=notices,
+        unit=_unit(document),
     )
+
+
+def _unit(document: Mapping[str, Any]) -> OrderUnit | None:
+    try:
+        return unit_of(document["unit"]) if "unit" in document else None
+    except UnitInvalid as error:
+        raise _refused("unit", document["unit"], str(error)) from error
 
 
 def _inputs(processor: Processor, inputs: Mapping[str, Any], catalogue: Catalogue) -> Mapping[str, Any]:

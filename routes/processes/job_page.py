@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from pprint import pformat
@@ -191,6 +192,7 @@ def execution_of_order(job: Job) -> dict[str, Any]:
         "inputs": {name: value for name, value in order.inputs.items() if name not in ADDED},
         **({"outputs": order.outputs} if order.outputs else {}),
         "response": order.response,
+        **({"unit": {name: text for name, text in asdict(order.unit).items() if text}} if order.unit else {}),
     }
 
 

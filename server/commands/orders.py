@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,7 @@ def _details(job: Job) -> dict[str, Any]:
     files = [output.file for output in job.manifest if output.file]
     return _summary(job) | {
         "email": job.order.email,
+        "unit": job.order.unit and asdict(job.order.unit),
         "inputs": job.order.inputs,
         "outputs": job.order.outputs,
         "attempt": job.attempt,

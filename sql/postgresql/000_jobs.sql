@@ -34,6 +34,8 @@ create table if not exists jobs (
 alter table jobs add column if not exists backend smallint not null default 0 check (backend in (0, 1));
 alter table jobs add column if not exists km2 double precision;
 alter table jobs add column if not exists bytes bigint not null default 0;
+alter table jobs add column if not exists unit text;
+alter table jobs add column if not exists task text;
 
 comment on table jobs is 'The orders, one row each; a deleted order is kept until its retention ends.';
 comment on column jobs.number is 'Sequence of arrival.';
@@ -47,4 +49,5 @@ comment on column jobs.deleted is 'Time of the deletion; null while the order is
 comment on column jobs.backend is '1 once an external back end has taken over the order.';
 comment on column jobs.km2 is 'Area that counts towards the quota of a day; null where the order does not count.';
 comment on column jobs.bytes is 'Bytes of the result, which count likewise.';
+comment on column jobs.unit is 'The unit of a production that the order is for, of the table units.';
 comment on column jobs.notices is 'The requested notifications, for a repeated order.';

@@ -4,6 +4,7 @@
 -- `notices` are the requested notifications as JSON, for a repeated order; the notifications are in the outbox.
 -- `backend` is 1 once an external back end has taken over the order.
 -- `km2` and `bytes` (of the result) count towards the quotas of a day; `km2` is null where an order does not count.
+-- `unit` is the unit of a production that the order is for, of the table `units`, in the `task` of the production.
 -- `files` is 1 while the results folder may have files of the order; `deleted` is null while the order is visible.
 create table if not exists jobs (
     number          integer primary key autoincrement,
@@ -36,6 +37,8 @@ create table if not exists jobs (
     backend         integer not null default 0 check (backend in (0, 1)),
     km2             real,
     bytes           integer not null default 0,
+    unit            text,
+    task            text,
     check ((status in ('accepted', 'running')) = (finished is null)),
     check (deleted is null or finished is not null)
 );

@@ -16,6 +16,7 @@ from auth.sessions import Sessions
 from orchestration.job import Job, JobQuery, Notice, Order, Output, Status
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
+from orchestration.units import StoredUnits, Unit
 from server.check import find_problems
 from server.cli import main
 from server.state import in_use
@@ -55,6 +56,7 @@ def landcast(*arguments: str) -> Result:
 def filled(database: Database) -> tuple[list[Job], str, str, tuple[str, str]]:
     """Store orders in all states, a key, a session and a login; return their ids."""
     store = StoredJobs(database)
+    StoredUnits(database).put("echo", "", [Unit("10kmE1N1", "cell", 1.0, 2.0)])
     for number in range(5):
         store.add(Order("echo", {"n": number, "ä": "\0", "long": "x" * 3000}, ANN.owner, notices=NOTICES))
     running, done, failed, dismissed = [job.id for job in store.unfinished()[:4]]
@@ -84,7 +86,7 @@ def test_every_row_of_sqlite_is_migrated_and_usable(pool: PostgresPool, tmp_path
         f"schema: version {SCHEMA_VERSION}, new",
         *("jobs: 5", f"outbox: {sum(map(len, notifications.values()))}"),
         f"history: {sum(len(histories[job.id]) for job in jobs)}",
-        *("api_keys: 1", "sessions: 1"),
+        *("units: 1", "api_keys: 1", "sessions: 1"),
         "pending_logins: 1",
         "logout_tokens: 0",
     ]

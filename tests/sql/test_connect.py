@@ -84,7 +84,9 @@ def test_a_database_of_the_third_version_keeps_its_subscribers(tmp_path: Path) -
         assert connection.execute("select notices from jobs").fetchone()[0] == "[]"
 
 
-_TENTH = "drop index jobs_used; alter table jobs drop column km2; alter table jobs drop column bytes;"
+_ELEVENTH = """drop trigger units_ordered; drop trigger units_changed; drop index jobs_unit; drop table units;
+    alter table jobs drop column unit; alter table jobs drop column task;"""
+_TENTH = f"{_ELEVENTH}drop index jobs_used; alter table jobs drop column km2; alter table jobs drop column bytes;"
 
 
 def test_a_database_of_the_tenth_version_counts_nothing_of_former_orders(tmp_path: Path) -> None:
@@ -93,6 +95,15 @@ def test_a_database_of_the_tenth_version_counts_nothing_of_former_orders(tmp_pat
         connection.executescript(f"{_TENTH}{_FIRST}pragma user_version = 10;")
         migrate(connection)
         assert tuple(connection.execute("select km2, bytes from jobs").fetchone()) == (None, 0)
+
+
+def test_a_database_of_the_eleventh_version_has_orders_without_units(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        connection.executescript(f"{_ELEVENTH}{_FIRST}pragma user_version = 11;")
+        migrate(connection)
+        assert tuple(connection.execute("select unit, task from jobs").fetchone()) == (None, None)
+        assert connection.execute("select count(*) from units").fetchone()[0] == 0
 
 
 def test_a_database_of_the_fourth_version_gets_its_keys_and_sessions(tmp_path: Path) -> None:
@@ -114,7 +125,7 @@ def test_a_database_of_the_fifth_version_has_no_back_ends(tmp_path: Path) -> Non
         migrate(connection)
         assert connection.execute("select backend from jobs").fetchone()[0] == 0
         triggers = {row[0] for row in connection.execute("select name from sqlite_schema where type = 'trigger'")}
-        assert triggers == {"history_changed", "outbox_changed", "outbox_deleted"}
+        assert triggers == {"history_changed", "outbox_changed", "outbox_deleted", "units_changed", "units_ordered"}
 
 
 _FIRST = """insert into jobs (id, owner, process, inputs, response, created, updated)

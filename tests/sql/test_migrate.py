@@ -70,7 +70,7 @@ def test_a_database_of_the_first_version_is_migrated_with_its_rows(postgres: Pos
 
 
 _FIRST = """set landcast.owner = '*';
-    alter table jobs drop column backend;
+    alter table jobs drop column backend cascade;
     drop policy outbox_of_owner on outbox;
     alter table outbox no force row level security;
     alter table outbox disable row level security;

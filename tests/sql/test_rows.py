@@ -140,7 +140,7 @@ def test_a_worker_can_only_report(postgres: Postgres, url: str, login: Login) ->
         assert (now.status, now.progress, now.message) == (Status.RUNNING, 100, "too much")
         assert now.updated > job.updated
     owner = "begin; select report('', 1, 1, ''); set local landcast.owner = '*'; "
-    for table in (*TABLES, "pending_logins", "logout_tokens", "schema_version"):
+    for table in (*TABLES, "units", "pending_logins", "logout_tokens", "schema_version"):
         for statement in (f"select 1 from {table}", f"delete from {table}", f"insert into {table} default values"):  # noqa: S608  likewise
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 postgres.run(worker, owner + statement)
@@ -188,6 +188,19 @@ def test_the_server_s_role_is_enough_for_everything_that_a_server_does(login: Lo
         assert sessions.delete(secret)
     with closing(PostgresConnection(server)) as connection, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         connection.execute("alter table jobs disable row level security")
+
+
+def test_a_monitor_reads_the_course_of_all_orders_and_no_contents(postgres: Postgres, login: Login) -> None:
+    monitor = login("landcast_monitor")
+    assert postgres.run(monitor, "select owner, status from jobs order by number") == [
+        ("ann", "running"), ("bob", "running"), ("dan", "running"),
+    ]  # fmt: skip
+    assert postgres.run(monitor, "select count(*) from units") == [(0,)]
+    refused = ("select notices from jobs", "select manifest from jobs", "select 1 from outbox", "delete from units",
+        "select 1 from sessions", "select 1 from api_keys", "update jobs set message = ''")  # fmt: skip
+    for statement in refused:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            postgres.run(monitor, statement)
 
 
 def test_only_the_hash_of_a_key_is_stored(postgres: Postgres, url: str) -> None:
