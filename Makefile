@@ -5,11 +5,12 @@
 # faults kill everything once while 200 orders are done
 # bench  measure
 # components  write docs/components.md, the list of components with their licences
+# dashboards  write the dashboards of Grafana and the table in docs/dashboards.md
 # sbom   write sbom.json, the list of the installed packages as CycloneDX
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # else each program that is started compiles all of its modules anew
-.PHONY: help setup run check test test-full faults services bench components sbom
+.PHONY: help setup run check test test-full faults services bench components dashboards sbom
 PYTHON_RUN := .venv/bin/python
 
 help:
@@ -46,6 +47,9 @@ bench: setup
 
 components: setup
 	@$(PYTHON_RUN) deploy/components.py
+
+dashboards: setup
+	@$(PYTHON_RUN) -m deploy.grafana.make
 
 SBOM := sbom.json
 sbom: setup

@@ -56,6 +56,7 @@ _IMAGES = {
         *("Prometheus node exporter", "Apache-2.0", "https://github.com/prometheus/node_exporter"),
     ),
     "docker.io/prom/prometheus": ("Prometheus", "Apache-2.0", "https://prometheus.io"),
+    "gcr.io/cadvisor/cadvisor": ("cAdvisor", "Apache-2.0", "https://github.com/google/cadvisor"),
     "quay.io/keycloak/keycloak": ("Keycloak", "Apache-2.0", "https://www.keycloak.org"),
 }
 """Technology, licence and address of an image; images whose name begins with `landcast` are our own."""

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install the real programs that the tests use: GDAL's tools, QGIS's Python, Chromium, nginx and systemd-analyze from Debian's
-# packages, Prometheus's promtool, RabbitMQ, PostgreSQL with PostGIS, Keycloak, Airflow, OpenBao, and what tools/install.sh has.
+# packages, Prometheus with two exporters, RabbitMQ, PostgreSQL with PostGIS, Keycloak, Airflow, OpenBao, and what tools/install.sh has.
 # On other systems: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
-# systemd-analyze, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH, and set QGIS_PYTHON to a Python
+# systemd-analyze, prometheus with promtool and the node and blackbox exporters, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH, and set QGIS_PYTHON to a Python
 # that imports qgis.core. TEST_POSTGRES_URL can name a running PostgreSQL whose user may create databases, roles and the extension postgis; for
 # Keycloak see keycloak/install.sh; TEST_AIRFLOW_HOME can name an environment of airflow/setup.sh;
 # TEST_BAO a program of OpenBao or Vault.
@@ -19,7 +19,9 @@ command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
 for tool in curl openssl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"
-command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+for tool in prometheus prometheus-node-exporter prometheus-blackbox-exporter; do
+  command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
+done
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
 if [ -z "${TEST_POSTGRES_URL:-}" ] && ! command -v initdb >/dev/null 2>&1; then
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"

@@ -29,6 +29,8 @@ create database keycloak owner keycloak;
 create role landcast_worker;
 grant landcast_worker to landcast with admin option;
 create role landcast_tasks login password '{tasks}' in role landcast_worker;
+create role landcast_monitor;
+create role landcast_grafana login password '{monitor}' in role landcast_monitor;
 """
 
 
@@ -52,6 +54,7 @@ _WORDS = (
     "airflow",
     "keycloak",
     "tasks",
+    "monitor",
     "rabbit",
     "rabbit_airflow",
     "service",
@@ -60,6 +63,7 @@ _WORDS = (
     "client",
 )
 _OWNERS = {
+    "grafana_database": 472,
     "grafana_password": 472,
     "postgres.key": 999,
     "postgres_password": 999,
@@ -80,6 +84,7 @@ def texts(words: dict[str, str]) -> dict[str, str]:
         "broker_url": f"amqp://landcast:{words['rabbit']}@rabbitmq/%2F",
         "client_secret": words["client"],
         "database_url": f"postgresql://landcast:{words['landcast']}@postgres/landcast",
+        "grafana_database": words["monitor"],
         "grafana_password": secrets.token_urlsafe(24),
         "init.sql": _SQL.format_map(words),
         "keycloak.env": "".join(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from base64 import b64decode
@@ -106,6 +107,20 @@ def test_secrets_are_random_private_and_never_overwritten(folder: Path, tmp_path
     assert not {"AIRFLOW_HOME", "PYTHONPATH", "AIRFLOW__CORE__DAGS_FOLDER"} & given.keys()
 
 
+def test_grafana_gets_its_sources_and_dashboards(composed: dict[str, Any]) -> None:
+    grafana = composed["services"]["grafana"]
+    mounted = {each["target"]: Path(each["source"]).name for each in grafana["volumes"] if each["type"] == "bind"}
+    assert mounted == {"/etc/grafana/provisioning": "provisioning", "/etc/grafana/dashboards": "dashboards"}
+    sources = Path("deploy/grafana/provisioning/datasources/landcast.yml").read_text()
+    wanted = set(re.findall(r"\$\{(\w+)\}", sources))
+    assert len(wanted) == 4
+    assert wanted <= grafana["environment"].keys()
+    named = {each["source"] for each in grafana["secrets"]}
+    assert {path.rpartition("/")[2] for path in re.findall(r"/run/secrets/\w+", sources)} <= named
+    provider = yaml.safe_load(Path("deploy/grafana/provisioning/dashboards/landcast.yml").read_text())["providers"][0]
+    assert provider["options"]["path"] in mounted
+
+
 def test_rabbitmq_s_users_have_the_passwords_that_the_addresses_name(folder: Path) -> None:
     users = {
         each["name"]: each for each in json.loads((folder / "secrets/broker_definitions.json").read_text())["users"]
@@ -135,6 +150,9 @@ def test_the_roles_of_postgresql_have_the_needed_rights(folder: Path) -> None:
             assert cursor.fetchone() == (True,)
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 cursor.execute("select owner from jobs")
+        password = (secrets / "grafana_database").read_text()
+        with closing(psycopg2.connect(f"postgresql://landcast_grafana:{password}@{place}/landcast")) as connection:
+            connection.cursor().execute("select owner, unit from jobs")
 
 
 def test_prometheus_reads_its_file_and_traefik_s_has_a_route_for_each_host() -> None:
