@@ -88,11 +88,16 @@ def _of_disk(settings: Settings, backups: Path) -> Iterator[str]:
         yield "LANDCAST_STATE_DIR: less than a tenth of its disk is free"
     if settings.results.cap is None:
         yield "LANDCAST_RESULTS_CAP: missing: results may fill the disk"
-    try:
-        newest = max((path.stat().st_mtime for path in backups.glob("*.tar")), default=None)
-    except OSError:
-        newest = None
+    newest = newest_backup(backups)
     if newest is None:
         yield f"{backups}: has no backup; enable landcast-backup.timer"
     elif time.time() - newest > _BACKUP_SECONDS:
         yield f"{backups}: the newest backup is older than two days; see journalctl -u landcast-backup"
+
+
+def newest_backup(backups: Path = BACKUPS) -> float | None:
+    """Return the time of the newest backup in the folder, None if there is none or it cannot be read."""
+    try:
+        return max((path.stat().st_mtime for path in backups.glob("*.tar")), default=None)
+    except OSError:
+        return None

@@ -1,5 +1,6 @@
 """The current state of dependencies: disk, worker, Airflow, certificates."""
 
+import asyncio
 import logging
 import os
 import socket
@@ -18,6 +19,7 @@ from orchestration.errors import OrchestrationError
 from orchestration.files.usage import known_usage
 from orchestration.heartbeat import heartbeat_age
 from orchestration.runners.airflow import AirflowAccess
+from server.production import BACKUPS, newest_backup
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +87,11 @@ class Machine:
     free: int
     results: int | None
     heartbeat: float | None
+    backup: float | None = None
+    """Time of the newest backup of the service's timer."""
 
 
-def machine(state: Path) -> Machine:
+def machine(state: Path, backups: Path = BACKUPS) -> Machine:
     """Return the state of this machine. Raises OSError."""
     disk = os.statvfs(state)
     return Machine(
@@ -95,6 +99,7 @@ def machine(state: Path) -> Machine:
         disk.f_bavail * disk.f_frsize,
         known_usage(state / "results"),
         heartbeat_age(state),
+        newest_backup(backups),
     )
 
 
@@ -118,6 +123,22 @@ def airflow_looker(access: AirflowAccess, wanted: Callable[[], frozenset[str]]) 
         paused = sum(dag.is_paused for dag in found.values())
         counts = {"active": len(found) - paused, "paused": paused, "missing": len(names) - len(found)}
         return AirflowDags(schedules, counts)
+
+    return ask
+
+
+def issuer_looker(url: str, timeout: float) -> Callable[[], bool]:
+    """Return a function that asks the issuer for its discovery document; it raises OSError without a valid one."""
+    from auth.issuer import Issuer, IssuerUnreachable  # noqa: PLC0415  only for an issuer
+
+    issuer = Issuer(url, algorithms=(), timeout=timeout)
+
+    def ask() -> bool:
+        try:
+            asyncio.run(issuer.metadata())
+        except IssuerUnreachable as error:
+            raise ConnectionError(str(error)) from error
+        return True
 
     return ask
 

@@ -26,6 +26,7 @@ from server.metrics.dependencies import (
     Machine,
     airflow_looker,
     certificate_end,
+    issuer_looker,
     looking,
     machine,
 )
@@ -48,6 +49,7 @@ class Sources:
     orders: Look[OrderFigures]
     machine: Look[Machine]
     airflow: Look[AirflowDags] | None = None
+    issuer: Look[bool] | None = None
     certificates: dict[str, Look[float]] = field(default_factory=dict)
     version: str = ""
     commit: str = ""
@@ -55,8 +57,8 @@ class Sources:
     @property
     def looks(self) -> list[Look[Any]]:
         """All sources that are checked in the background."""
-        airflow = [] if self.airflow is None else [self.airflow]
-        return [self.orders, self.machine, *airflow, *self.certificates.values()]
+        others: list[Look[Any]] = [each for each in (self.airflow, self.issuer) if each is not None]
+        return [self.orders, self.machine, *others, *self.certificates.values()]
 
 
 class MetricsCollector(Collector):
@@ -142,6 +144,7 @@ def _of_machine(machine: Machine) -> Iterator[Metric]:
         "landcast_disk_bytes": ("Size of the disk of the state folder.", machine.disk),
         "landcast_disk_free_bytes": ("Free bytes of that disk.", machine.free),
         "landcast_results_bytes": ("Size of all results.", machine.results),
+        "landcast_backup_timestamp_seconds": ("When the newest backup was taken.", machine.backup),
         "landcast_worker_heartbeat_age_seconds": ("Since the worker's last sign of life.", machine.heartbeat),
     }
     for name, (text, value) in values.items():
@@ -235,6 +238,9 @@ def sources_of(settings: Settings, counters: SharedCounters) -> Sources:
         airflow=None
         if airflow is None
         else Look("airflow", airflow_looker(airflow.access, lambda: counters.processes()[1])),
+        issuer=None
+        if settings.auth.issuer is None
+        else Look("issuer", issuer_looker(settings.auth.issuer, settings.auth.timeout)),
         certificates={
             of: Look(f"certificate of the {of}", partial(certificate_end, url))
             for of, url in urls.items()

@@ -1,5 +1,6 @@
 """Metrics for Prometheus, with 100,000 orders in a real database."""
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.files.usage import note_usage
 from server.app import COUNTED_ROUTES
+from server.environment import read_settings
 from server.metrics.counters import SharedCounters
 from server.metrics.dependencies import AirflowDags, Look, Machine, certificate_end, machine
-from server.metrics.exposition import MetricsServer, Sources, metrics_app
+from server.metrics.exposition import MetricsServer, Sources, metrics_app, sources_of
 from server.metrics.figures import FiguresStore, OrderFigures
+from tests.auth.issuers import FakeIssuer
 from tests.databases import BOTH, DatabaseOf
 from tests.ports import free_port
 
@@ -219,6 +222,35 @@ def test_airflow_and_certificates_have_metrics(tmp_path: Path) -> None:
     assert values["landcast_airflow_schedules", frozenset()] == 0
     assert values["landcast_airflow_dags", _labels(state="paused")] == 1
     assert values["landcast_certificate_expires_timestamp_seconds", _labels(of="server")] == 4e9
+
+
+def test_the_newest_backup_has_its_time(tmp_path: Path) -> None:
+    assert machine(tmp_path, tmp_path / "nowhere").backup is None
+    for number, at in enumerate((1_780_000_000, 1_780_086_400, 1_770_000_000)):
+        (tmp_path / f"{number}.tar").touch()
+        os.utime(tmp_path / f"{number}.tar", (at, at))
+    (tmp_path / "later.tar.part").touch()
+    found = Look("disk", lambda: machine(tmp_path, tmp_path))
+    found.look()
+    values = _values(_ask(Sources(SharedCounters(1), Look("database", OrderFigures), found)))
+    assert values["landcast_backup_timestamp_seconds", frozenset()] == 1_780_086_400
+
+
+def test_an_issuer_is_down_without_a_valid_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = FakeIssuer()
+    monkeypatch.setenv("LANDCAST_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LANDCAST_AUTH_ISSUER", issuer.url)
+    sources = sources_of(read_settings(), SharedCounters(1))
+    look, key = sources.issuer, ("landcast_up", _labels(dependency="issuer"))
+    assert look is not None
+    look.look()
+    assert _values(_ask(sources))[key] == 1
+    issuer.answers["/.well-known/openid-configuration"] = (503, b"")
+    look.look()
+    assert _values(_ask(sources))[key] == 0
+    issuer.close()
+    look.look()
+    assert _values(_ask(sources))[key] == 0
 
 
 @pytest.fixture
