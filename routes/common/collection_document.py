@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 from pygeoapi.api import API, describe_collections
 
+from plugins.coverage_netcdf import HAS_NETCDF
 from plugins.coverages import CoverageProvider
 from plugins.features import FeatureProvider
 from routes.features.download import AS_FILES, STREAMED
-from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, SCHEMA
+from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, NETCDF, SCHEMA
 from routes.pages.respond import OGC, both_forms, link
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.document import foreign_links, foreign_members
@@ -175,6 +176,8 @@ def _add_coverage(provider: CoverageProvider, document: dict[str, Any], place: s
 def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str, Any]]:
     yield link(f"{place}/coverage?f=tiff", f"{OGC}/coverage", GEOTIFF, "The coverage as GeoTIFF")
     yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
+    if HAS_NETCDF:
+        yield link(f"{place}/coverage?f=netcdf", f"{OGC}/coverage", NETCDF, "The coverage as NetCDF")
     yield link(f"{place}/coverage/domainset", f"{OGC}/coverage-domainset", "application/json", "Its grid")
     yield link(f"{place}/coverage/rangetype", f"{OGC}/coverage-rangetype", "application/json", "Its values")
     yield link(f"{place}/map?f=png", f"{OGC}/map", "image/png", "A map in its default style")

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from auth.access import Action
 from auth.policy import refuse_part
 from plugins.coverage_formats import coverage_json, domain_set, position_json, range_type
+from plugins.coverage_netcdf import HAS_NETCDF, write_netcdf
 from plugins.coverage_query import MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import CoverageProvider, Pixels, Size
 from plugins.crs import CRS84, epsg_of
@@ -26,7 +28,7 @@ from products.raster.geotiff import geotiff, write_geotiff
 from routes.coverages.wanted import CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, Later, for_foreign, on_collection
 from routes.http.file_response import send_file
-from routes.http.media_types import COG, COVERAGE_JSON, GEOTIFF
+from routes.http.media_types import COG, COVERAGE_JSON, GEOTIFF, NETCDF
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import response_file
@@ -34,15 +36,19 @@ from routes.pygeoapi.handlers import allow, handle, known_of, no_such_part
 from routes.query.parameters import BBOX_CRS, allow_parameters, at_time, negotiate, read_preferences, to_system
 from routes.resources import collection_of, resources_of
 
-_FORMS: dict[str, str] = {
+COVERAGE_FORMS: dict[str, str] = {
     "tiff": GEOTIFF,
+    **({"netcdf": NETCDF} if HAS_NETCDF else {}),
     "png": "image/png",
     "json": COVERAGE_JSON,
     "covjson": "application/vnd.cov+json",
     "html": "text/html",
 }
+"""The media types by value of `f`."""
 _POSITION: dict[str, str] = {"value": "application/json"}
 """The further form of an answer for one place."""
+_ENDINGS = {"netcdf": "nc"}
+"""Endings of file names that differ from the value of `f`."""
 _LARGE = 4_194_304
 """Values of an answer above which it waits for its turn and goes by way of a file."""
 _LOGGER = logging.getLogger(__name__)
@@ -59,7 +65,7 @@ def get_coverage(request: Request) -> Response | Later:
     provider = collection.readable_coverage()
     wanted = read_wanted(request, provider)
     there = at_time(request, collection.configured, provider)
-    form = negotiate(request, _POSITION | _FORMS if wanted and wanted.is_position else _FORMS)
+    form = negotiate(request, _POSITION | COVERAGE_FORMS if wanted and wanted.is_position else COVERAGE_FORMS)
     if wanted is None or there is None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     size = _bounded(request, wanted, form)
@@ -72,12 +78,12 @@ def get_coverage(request: Request) -> Response | Later:
     }
     if form == "html":
         return Response(_page(request, wanted, size), headers=headers, media_type="text/html")
-    headers["Content-Disposition"] = f'inline; filename="{collection.id.replace("/", "_")}.{form}"'
-    if form == "tiff" and size[0] * size[1] * len(wanted.bands) > _LARGE:
-        return Later(partial(_large, request, asked, headers))
+    headers["Content-Disposition"] = f'inline; filename="{collection.id.replace("/", "_")}.{_ENDINGS.get(form, form)}"'
+    if form in _FILES and size[0] * size[1] * len(wanted.bands) > _LARGE:
+        return Later(partial(_large, request, asked, form, headers))
     with asked.pixels() as pixels:
         content = geotiff(pixels.tiff, pixels.rows) if form == "tiff" else _WRITERS[form](pixels)
-        return Response(content, headers=headers, media_type=(_FORMS | _POSITION)[form])
+        return Response(content, headers=headers, media_type=(COVERAGE_FORMS | _POSITION)[form])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +101,38 @@ class _Asked:
         return self.provider.open(wanted.box, self.size, bands=wanted.bands, method=method, limit=self.limit)
 
 
-def _large(request: Request, asked: _Asked, headers: Mapping[str, str]) -> Response:
-    """Return a GeoTIFF that is written to a file without a name, then sent. Raises Problem 503 where it cannot be."""
+def _large(request: Request, asked: _Asked, form: str, headers: Mapping[str, str]) -> Response:
+    """Return what is written to a file without a name, then sent. Raises Problem 503 where it cannot be."""
     folder = resources_of(request).results.root
     with asked.pixels() as pixels:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with response_file(folder) as file:
-                write_geotiff(file, pixels.tiff, pixels.rows)
-                return file.response(b"", b"", headers=headers, media_type=GEOTIFF)
+                _FILES[form](file, pixels)
+                return file.response(b"", b"", headers=headers, media_type=COVERAGE_FORMS[form])
         except OSError as error:
             _LOGGER.exception("a coverage cannot be written in %s", folder)
             detail = "the answer cannot be written at present"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "60"}) from error
 
 
+def _netcdf(pixels: Pixels) -> bytes:
+    content = BytesIO()
+    write_netcdf(content, pixels)
+    return content.getvalue()
+
+
 def _json(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
+_FILES: Mapping[str, Callable[[IO[bytes], Pixels], None]] = {
+    "tiff": lambda file, pixels: write_geotiff(file, pixels.tiff, pixels.rows),
+    "netcdf": write_netcdf,
+}
+"""The forms of large answers, written row by row."""
 _WRITERS: Mapping[str, Callable[[Pixels], bytes]] = {
+    "netcdf": _netcdf,
     "png": lambda pixels: pixels.picture(),
     "json": lambda pixels: _json(coverage_json(pixels)),
     "covjson": lambda pixels: _json(coverage_json(pixels)),
@@ -137,7 +155,7 @@ def _most(request: Request, form: str) -> int:
     match form:
         case "json" | "covjson" | "value":
             return MAX_VALUES_AS_TEXT
-        case "tiff":
+        case "tiff" | "netcdf":
             return resources_of(request).most_values
         case _:
             return MAX_PIXELS

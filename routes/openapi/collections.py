@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from routes.common.collections import WITH_SCHEMA
+from routes.coverages.coverage import COVERAGE_FORMS
 from routes.coverages.map import STYLED_MAP_PARAMETERS
 from routes.coverages.wanted import COVERAGE_PARAMETERS
 from routes.features.foreign import FOREIGN_PARAMETERS, ITEM_FORMS, foreign_forms
 from routes.features.items import ITEMS_PARAMETERS, PAGE_FORMS, queryable
 from routes.features.schemas import PROFILE
-from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, SCHEMA
+from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, JSON_LD, SCHEMA
 from routes.openapi.operation import (
     BYTES,
     JSON,
@@ -312,9 +313,8 @@ def _coverage_paths(collection: Collection, place: str) -> Value:
 
 
 def _coverage(collection_id: str) -> Value:
-    forms = binary("", GEOTIFF, "image/png")["content"] | content(
-        ref("schemas", "coverage"), COVERAGE_JSON, "text/html"
-    )
+    files = (each for name, each in COVERAGE_FORMS.items() if name in {"tiff", "netcdf", "png"})
+    forms = binary("", *files)["content"] | content(ref("schemas", "coverage"), COVERAGE_JSON, "text/html")
     return operation(
         _name("getCoverage", collection_id),
         "Its pixels, by window and scale",
@@ -323,7 +323,7 @@ def _coverage(collection_id: str) -> Value:
         "how much, and `Link` where every pixel is. Of a place alone `application/json` is its value.",
         parameters=[
             *declared(*COVERAGE_PARAMETERS),
-            form("tiff", "png", "json", "covjson", "html", "value"),
+            form(*COVERAGE_FORMS, "value"),
             header(
                 "Prefer",
                 "`interpolation=[ogc-interpolation:modal]`: how it is scaled. `handling=strict`: 413 instead of fewer "

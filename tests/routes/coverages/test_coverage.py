@@ -13,6 +13,7 @@ from rasterio.windows import from_bounds
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from plugins.coverage_netcdf import HAS_NETCDF
 from products.classes import CLASSES
 from products.limits import MAX_PIXELS
 
@@ -209,7 +210,7 @@ def test_datetime_of_its_year_matches(client: TestClient, when: str) -> None:
         ("datetime=yesterday", "datetime"),
         ("datetime=2024-01-01/2023-01-01", "datetime"),
         ("datetime=../..", "datetime"),
-        ("f=netcdf", "f"),
+        ("f=grib", "f"),
     ],
 )
 def test_malformed_parameters_are_400_and_named(client: TestClient, query: str, named: str) -> None:
@@ -221,6 +222,27 @@ def test_malformed_parameters_are_400_and_named(client: TestClient, query: str, 
 @pytest.mark.parametrize("query", ["width=12000&height=12000", "scale-factor=1", "scale-size=Lon(100000),Lat(100000)"])
 def test_more_pixels_than_the_limit_are_413(client: TestClient, query: str) -> None:
     assert client.get(f"{COVERAGE}?{query}").status_code == 413
+
+
+@pytest.mark.skipif(not HAS_NETCDF, reason="landcast[netcdf] is not installed")
+@pytest.mark.parametrize("query", [f"bbox={BABIA}", "bbox=19.2,49.4,19.9,49.8"])
+def test_netcdf_has_the_pixels_of_the_geotiff(client: TestClient, tmp_path: Path, query: str) -> None:
+    """The larger one goes by way of a file."""
+    answer = client.get(f"{COVERAGE}?{query}", headers={"accept": "application/x-netcdf"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-netcdf")
+    assert answer.headers["content-disposition"] == 'inline; filename="clcplus-raster.nc"'
+    path = tmp_path / "class.nc"
+    path.write_bytes(answer.content)
+    with opened(client.get(f"{COVERAGE}?f=tiff&{query}").content) as expected, rasterio.open(path) as found:
+        np.testing.assert_array_equal(found.read(1), expected.read(1))
+        assert (found.crs.to_epsg(), found.transform) == (3035, expected.transform)
+        assert found.width * found.height > (4_194_304 if "19.2" in query else 0)
+
+
+@pytest.mark.skipif(not HAS_NETCDF, reason="landcast[netcdf] is not installed")
+def test_netcdf_is_bounded_like_a_geotiff(client: TestClient) -> None:
+    answer = client.get(f"{COVERAGE}?f=netcdf&width=12000&height=12000")
+    assert (answer.status_code, answer.json()["bound"]) == (413, 134_217_728)
 
 
 @pytest.mark.parametrize(
