@@ -22,7 +22,7 @@ from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import Band, NamedStyle, Pixels, Size
 from plugins.crs import Box, Crs, Interval, interval_of
 from plugins.refusals import bounded, refused
-from plugins.styles import ramps_of
+from plugins.styles import channels_of, ramps_of
 from products.classes import CLASSES, NODATA, Classes
 from products.errors import BrokenSource, InvalidArea
 from products.limits import MAX_PIXELS
@@ -31,8 +31,9 @@ from products.raster.blocks import RasterBlocks
 from products.raster.cog import Grid, OpenRasters, check_classes, turns
 from products.raster.geotiff import GeoTiff
 from products.raster.nearest import read_nearest
+from products.raster.picture import RED_GREEN_BLUE, Coloured, coloured
 from products.raster.ramps import Ramp
-from products.raster.scaled import Method, Wanted, open_scaled
+from products.raster.scaled import Method, Values, Wanted, open_scaled
 from products.raster.values import check_values
 from products.raster.visible import Visible, VisibleBlocks, visible
 
@@ -190,6 +191,11 @@ class CogProvider(BaseProvider):
         """The styles that it can be drawn in, the default one first."""
         return self._known.styles
 
+    def channels(self, bands: Sequence[Band], rescale: tuple[float, float] | None) -> tuple[Ramp, ...]:
+        """Return three bands as red, green and blue."""
+        values = self._known.values
+        return channels_of(bands, values, rescale) if values else ()
+
     def get_fields(self) -> dict[str, Any]:
         """Return the one field, the class, with codes and names; or the configured bands."""
         if values := self._known.values:
@@ -292,7 +298,17 @@ class CogProvider(BaseProvider):
         check = check_values if values else check_classes
         wanted = Wanted(box.bbox, box.crs.epsg, size, fill, dtype, numbers, method, seen)
         titles = [band.title for band in bands]
-        tiff = GeoTiff(size, np.dtype(dtype), wanted.transform, box.crs.epsg, nodata, titles, classes=self.classes)
+        tiff = GeoTiff(
+            size,
+            np.dtype(dtype),
+            wanted.transform,
+            box.crs.epsg,
+            nodata,
+            titles,
+            classes=self.classes,
+            is_rgb=tuple(band.colour for band in bands[:3]) == RED_GREEN_BLUE,
+            has_alpha=len(bands) == 4 and bands[3].colour == "alpha",  # noqa: PLR2004 - red, green, blue, opacity
+        )
         try:
             with open_scaled(partial(self._files.reading, source, check), self.grid, wanted, limit=limit) as reader:
                 yield Pixels(size, tiff.dtype, tiff.transform, box.crs, bands, nodata, self.classes, reader.rows, tiff)
@@ -322,16 +338,32 @@ class CogProvider(BaseProvider):
         """Return the nearest values in the bbox as steps of a ramp, or None."""
         kind = np.promote_types(self.dtype, "float32")
         wanted = Wanted(bbox, crs, size, math.nan, kind.name, [ramp.band], visible=self._visible(bbox, crs))
-        limit = max(_PICTURE_BYTES // kind.itemsize, size[0] * size[1])
+        values = self._read_values(wanted, _PICTURE_BYTES // kind.itemsize)
+        steps = None if values is None else ramp.steps(values[0], None)
+        return None if steps is None or (steps == NODATA).all() else steps
+
+    def read_colours(self, bbox: Bounds, crs: int | str, size: Size, channels: Sequence[Ramp]) -> Coloured | None:
+        """Return the nearest values of bands in the bbox as red, green, blue and opacity, or None."""
+        kind, nodata = np.promote_types(self.dtype, "float32"), self.grid.nodata
+        fill = math.nan if nodata is None else nodata
+        bands = [each.band for each in channels]
+        wanted = Wanted(bbox, crs, size, fill, kind.name, bands, visible=self._visible(bbox, crs))
+        values = self._read_values(wanted, _PICTURE_BYTES // kind.itemsize // len(bands))
+        if values is None:
+            return None
+        picture = coloured(values, channels, nodata)
+        return picture if picture[..., 3].any() else None
+
+    def _read_values(self, wanted: Wanted, limit: int) -> Values | None:
+        """Return values for a picture, of as many pixels as the limit or the picture has; None outside of the CRS."""
+        open_ = partial(self._files.reading, Path(self.data), check_values)
         try:
-            open_ = partial(self._files.reading, Path(self.data), check_values)
-            with open_scaled(open_, self.grid, wanted, limit=limit) as reader:
-                steps = ramp.steps(reader.rows(0, size[1])[0], None)
+            with open_scaled(open_, self.grid, wanted, limit=max(limit, math.prod(wanted.size))) as reader:
+                return reader.rows(0, wanted.size[1])
         except InvalidArea:
             return None
         except BrokenSource as error:
             raise ProviderConnectionError(str(error)) from error
-        return None if (steps == NODATA).all() else steps
 
     def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
         """Return the classes in the bbox, by the blocks of the open file; None if its index has none of them there."""

@@ -39,7 +39,7 @@ def read_facts(source: Path, definition: Mapping[str, Any], classes: Classes) ->
     bands = _bands(values, configured, source.name) if values else _CLASS
     native = crs_of(grid.epsg)
     systems = (native, *(crs for crs in (CRS84, crs_of(4326), crs_of(3857)) if crs != native))
-    styles = styles_of(definition, classes, bands)
+    styles = styles_of(definition, classes, bands, values)
     return CogFacts(grid, grid.sides, Box(grid.bounds, native), systems, bands, values, styles)
 
 
@@ -70,5 +70,6 @@ def _bands(raster: ValueRaster, configured: Sequence[Mapping[str, Any]], name: s
         unit = entry.get("unit") or raster.units[number - 1]
         if limits[0] >= limits[1]:
             raise BrokenSource(f"bands: {entry['name']}: minimum {limits[0]} is not below maximum {limits[1]}")
-        bands.append(Band(str(entry["name"]), str(title), number, str(unit), limits))
+        colour = raster.colours[number - 1]
+        bands.append(Band(str(entry["name"]), str(title), number, str(unit), limits, colour))
     return tuple(bands)

@@ -14,6 +14,8 @@ _OGC_TYPES = {
     "int16": "signedShort",
     "uint32": "unsignedInt",
     "int32": "signedInt",
+    "uint64": "unsignedLong",
+    "int64": "signedLong",
     "float32": "float32",
     "float64": "float64",
 }

@@ -14,7 +14,7 @@ from products.classes import Classes, Rgb
 from products.operation import Bounds
 from products.raster.cog import Grid
 from products.raster.geotiff import GeoTiff
-from products.raster.picture import Style, palette_of, png
+from products.raster.picture import RED_GREEN_BLUE, Coloured, Style, coloured, encoded, over, palette_of
 from products.raster.ramps import Colours, Ramp
 from products.raster.scaled import Method, Values
 
@@ -24,7 +24,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A field of a coverage: its name, its title, and the band of the file, counted from 1."""
+    """A field of a coverage: its name, its title, and the band of the file, counted from 1.
+
+    `colour` is the band's colour interpretation, such as "red"; empty without one.
+    """
 
     name: str
     title: str
@@ -32,6 +35,7 @@ class Band:
     unit: str = ""
     limits: tuple[float, float] = (0, 255)
     """The values of the first and the last colour of a picture."""
+    colour: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,13 @@ class Pixels:
         return values if self.style.ramp is None else self.style.ramp.steps(values, self.nodata)
 
     def picture(self, background: Rgb | None = None) -> bytes:
-        """Return a PNG in `style`, with or without a background."""
-        return png(self.codes, palette_of(replace(self.style, background=background)))
+        """Return a PNG in `style`, with or without a background; of red, green and blue bytes in these colours."""
+        places = {band.colour: index for index, band in enumerate(self.bands)}
+        if self.dtype == np.uint8 and places.keys() >= set(RED_GREEN_BLUE):
+            indices = [places[each] for each in (*RED_GREEN_BLUE, "alpha") if each in places]
+            channels = [Ramp(index + 1, 0, 255) for index in indices]
+            return encoded(over(coloured(self.values[indices], channels, self.nodata), background))
+        return encoded((self.codes, palette_of(replace(self.style, background=background))))
 
 
 class CoverageProvider(Protocol):
@@ -147,6 +156,9 @@ class CoverageProvider(Protocol):
     def ramps(self) -> Mapping[str, Colours]:
         """The ramps that values can be drawn in, by name."""
 
+    def channels(self, bands: Sequence[Band], rescale: tuple[float, float] | None) -> tuple[Ramp, ...]:
+        """Return three bands as red, green and blue, from one value to another, and the raster's opacity."""
+
     def get_fields(self) -> Mapping[str, Any]:
         """Return the values as JSON schemas by name. Raises ProviderConnectionError."""
 
@@ -183,6 +195,9 @@ class CoverageProvider(Protocol):
 
     def read_steps(self, bbox: Bounds, crs: int | str, size: Size, ramp: Ramp) -> NDArray[np.uint8] | None:
         """Return the nearest values in the bbox of a CRS like `read_tile`, but as steps of a ramp."""
+
+    def read_colours(self, bbox: Bounds, crs: int | str, size: Size, channels: Sequence[Ramp]) -> Coloured | None:
+        """Return the nearest values of three or four bands like `read_tile`, but as red, green, blue and opacity."""
 
     def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
         """Return the nearest classes in the bbox of a CRS, x before y; None if there are certainly none.

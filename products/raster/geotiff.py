@@ -25,6 +25,8 @@ _SMALL, _LARGE = 256, 512
 _STRIP = 65_536
 """Bytes of a strip: an answer narrower than a tile has strips, as padding would multiply a single row."""
 _DEFLATE, _PALETTE, _RGB, _GREY = 8, 3, 2, 1
+_ALPHA = 2
+"""Opacity that the colours are not multiplied by."""
 _KINDS = {"u": 1, "i": 2, "f": 3}
 _TYPES = {"s": 2, "H": 3, "I": 4, "d": 12}
 _INLINE = 4
@@ -36,7 +38,8 @@ _COLOURS = 3
 class GeoTiff:
     """The properties of a GeoTIFF: size, type and position of its pixels, the nodata value, and the names of its bands.
 
-    With `classes`, for one band of bytes, it has their colours.
+    With `classes`, for one band of bytes, it has their colours. With `is_rgb` the first three bands are red, green and
+    blue, and with `has_alpha` a fourth is opacity.
     """
 
     size: tuple[int, int]
@@ -47,6 +50,7 @@ class GeoTiff:
     bands: Sequence[str] = ("",)
     classes: Classes = ()
     is_rgb: bool = False
+    has_alpha: bool = False
 
     @property
     def block(self) -> tuple[int, int]:
@@ -180,11 +184,12 @@ def _image_tags(tiff: GeoTiff, offsets: NDArray[np.uint32], sizes: NDArray[np.ui
     yield _Tag(325 if tiff.is_tiled else 279, "I", sizes.tobytes())
     yield _tag(339, "H", *[_KINDS[tiff.dtype.kind]] * bands)
     if more := bands - (_COLOURS if tiff.is_rgb else 1):
-        yield _tag(338, "H", *[0] * more)
+        yield _tag(338, "H", *[_ALPHA if tiff.is_rgb and tiff.has_alpha else 0] * more)
     if tiff.classes:
         yield _Tag(320, "H", _colours(tiff.classes))
     if tiff.nodata is not None:
-        yield _Tag(42113, "s", f"{tiff.nodata:.17g}".encode() + b"\0")
+        nodata = f"{tiff.nodata:.17g}" if tiff.dtype.kind == "f" else f"{int(tiff.nodata)}"
+        yield _Tag(42113, "s", nodata.encode() + b"\0")
     if any(tiff.bands) or tiff.classes:
         yield _Tag(42112, "s", _metadata(tuple(tiff.bands), tiff.classes) + b"\0")
 

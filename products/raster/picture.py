@@ -1,4 +1,4 @@
-"""Classes, or steps of a ramp, as a picture in their colours: a PNG with few bits per pixel, or lossless WebP."""
+"""Classes, steps of a ramp, or red, green and blue as a picture: a PNG with few bits per pixel, or lossless WebP."""
 
 import struct
 import zlib
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from typing import Any
 
 import deflate
 import numpy as np
@@ -25,6 +26,11 @@ _MOST_COLOURS = 256
 _BITS = ((2, 1), (4, 2), (16, 4))
 """Number of colours by bits per pixel."""
 
+Coloured = NDArray[np.uint8]
+"""Red, green, blue and opacity, of shape (rows, columns, 4)."""
+RED_GREEN_BLUE = ("red", "green", "blue")
+"""The colour interpretations of the bands of a picture."""
+_PNG_LEVEL = 6
 Rgba = tuple[int, int, int, int]
 _CLEAR: Rgba = (0, 0, 0, 0)
 
@@ -33,8 +39,9 @@ _CLEAR: Rgba = (0, 0, 0, 0)
 class Style:
     """The drawing of classes: those of `only`, or all, except the `hidden` ones, some in other colours.
 
-    With a `ramp` there are no classes: the pixels are steps of it. Pixels without data, and those that are not drawn,
-    are transparent or have the colour of the `background`.
+    With a `ramp` there are no classes: the pixels are steps of it. With `channels` they are three bands as red, green
+    and blue, each from its lowest to its highest value, and perhaps a fourth as opacity. Pixels without data, and those
+    that are not drawn, are transparent or have the colour of the `background`.
     """
 
     classes: Classes
@@ -43,6 +50,12 @@ class Style:
     colours: tuple[tuple[int, Rgb], ...] = ()
     background: Rgb | None = None
     ramp: Ramp | None = None
+    channels: tuple[Ramp, ...] = ()
+
+    @property
+    def is_of_values(self) -> bool:
+        """Whether it draws values, not classes."""
+        return self.ramp is not None or bool(self.channels)
 
     def shows(self, value: int) -> bool:
         """Return whether pixels of a value are drawn."""
@@ -103,6 +116,62 @@ def _colours(colours: tuple[Rgba, ...]) -> tuple[bytes, bytes]:
     return _chunk(b"PLTE", table), _chunk(b"tRNS", alphas) if alphas else b""
 
 
+Layer = tuple[Pixels, Palette] | Coloured
+"""A picture: pixels with their palette, or colours."""
+
+
+def encoded(layer: Layer, form: str = "png") -> bytes:
+    """Return a picture as PNG, or as lossless WebP."""
+    if isinstance(layer, tuple):
+        return webp(*layer) if form == "webp" else png(*layer)
+    if form == "webp":
+        return _webp(layer)
+    content = BytesIO()
+    opaque = bool((layer[..., 3] == 255).all())  # noqa: PLR2004 - wholly
+    Image.fromarray(layer[..., :3] if opaque else layer).save(content, "PNG", compress_level=_PNG_LEVEL)
+    return content.getvalue()
+
+
+def coloured(values: NDArray[Any], channels: Sequence[Ramp], nodata: float | None) -> Coloured:
+    """Return values of shape (channels, rows, columns) as colours; transparent where no band has data."""
+    missing = ~np.isfinite(values[:3]) if nodata is None else ~np.isfinite(values[:3]) | (values[:3] == nodata)
+    picture = np.full((*values.shape[1:], 4), 255, np.uint8)
+    for place, (band, each) in enumerate(zip(values, channels, strict=True)):
+        share = (np.clip(band.astype(np.float64), each.low, each.high) - each.low) / (each.high - each.low)
+        picture[..., place] = np.rint(np.nan_to_num(share) * 255)
+    picture[missing.all(axis=0)] = 0
+    return picture
+
+
+def over(layer: Coloured, background: Rgb | None) -> Coloured:
+    """Return colours on a background, unchanged without one."""
+    if background is None:
+        return layer
+    return _composed([layer, np.broadcast_to(np.array([*background, 255], np.uint8), layer.shape)])
+
+
+def joined(layers: Sequence[Layer]) -> Layer:
+    """Return layers as one picture, the first on top."""
+    if len(layers) == 1:
+        return layers[0]
+    of_palettes = [each for each in layers if isinstance(each, tuple)]
+    if len(of_palettes) == len(layers):
+        return stacked(of_palettes)
+    return _composed([_as_colours(*each) if isinstance(each, tuple) else each for each in layers])
+
+
+def _as_colours(values: Pixels, palette: Palette) -> Coloured:
+    return np.array(palette.colours, np.uint8)[palette.entries][values]
+
+
+def _composed(layers: Sequence[Coloured]) -> Coloured:
+    """Return layers by their opacity, the first on top."""
+    picture = Image.fromarray(np.ascontiguousarray(layers[-1]))
+    for each in reversed(layers[:-1]):
+        picture.alpha_composite(Image.fromarray(each))
+    return np.asarray(picture)
+
+
 def stacked(layers: Sequence[tuple[Pixels, Palette]]) -> tuple[Pixels, Palette]:
     """Return layers as one picture: each pixel has the colour of the first layer that is not transparent there.
 
@@ -120,9 +189,12 @@ def stacked(layers: Sequence[tuple[Pixels, Palette]]) -> tuple[Pixels, Palette]:
 
 def webp(pixels: Pixels, palette: Palette) -> bytes:
     """Return the same colours as lossless WebP."""
-    colours = np.array(palette.colours, np.uint8)[palette.entries]
+    return _webp(_as_colours(pixels, palette))
+
+
+def _webp(picture: Coloured) -> bytes:
     buffer = BytesIO()
-    Image.fromarray(colours[pixels]).save(buffer, "WEBP", lossless=True, quality=0, method=0, exact=False)
+    Image.fromarray(picture).save(buffer, "WEBP", lossless=True, quality=0, method=0, exact=False)
     return buffer.getvalue()
 
 

@@ -11,20 +11,24 @@ from products.errors import BrokenSource
 from products.raster.cog import BESIDE, Grid, epsg_of, grid_of, has_mask, is_usable, open_cog, overviews_have_mask
 from products.whole import cached_by_file
 
-TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 _FEW = 4_194_304
 """Pixels of an overview from which the limits of the values are determined."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRaster:
-    """The properties of a raster of values: its grid, the type of all its bands, their names, units and limits."""
+    """The properties of a raster of values: its grid, the type of all its bands, their names, units and limits.
+
+    `colours` are the bands' colour interpretations, such as "red", "gray" or "alpha".
+    """
 
     grid: Grid
     dtype: str
     names: tuple[str, ...]
     units: tuple[str, ...]
     limits: tuple[tuple[float, float], ...]
+    colours: tuple[str, ...]
     masked: bool
 
     @property
@@ -48,6 +52,7 @@ def read_values(source: Path) -> ValueRaster:
             tuple(name or f"band{number}" for number, name in enumerate(dataset.descriptions, 1)),
             tuple(unit or "" for unit in dataset.units),
             _limits(source, dataset),
+            tuple(each.name for each in dataset.colorinterp),
             has_mask(dataset),
         )
 

@@ -4,7 +4,6 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +13,7 @@ from plugins.crs import CRS84, Box
 from plugins.styles import DEFAULT_STYLE
 from products.classes import NODATA
 from products.limits import MAX_PIXELS
-from products.raster.picture import Style, palette_of, png
+from products.raster.picture import Layer, Style, encoded, over, palette_of
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.problem import Problem
 from routes.pages.render import render
@@ -73,16 +72,19 @@ def get_map(request: Request) -> Response:
     headers = {**collection.headers_of(box, there.year), "Vary": "Accept"}
     if form == "html":
         return Response(_page(request, box, size, collection), headers=headers, media_type="text/html")
-    image = png(_codes(there, box, size, drawing), palette_of(drawing))
+    image = encoded(_layer(there, box, size, drawing))
     return Response(image, headers={**headers, "Cache-Control": "public, max-age=3600"}, media_type="image/png")
 
 
-def _codes(provider: CoverageProvider, box: Box, size: Size, drawing: Style) -> NDArray[np.uint8]:
-    """Return the classes, or the steps of the style's ramp."""
+def _layer(provider: CoverageProvider, box: Box, size: Size, drawing: Style) -> Layer:
+    """Return the classes, the steps of the style's ramp, or its red, green and blue."""
+    if drawing.channels:
+        found = provider.read_colours(box.bbox, box.crs.epsg, size, drawing.channels)
+        return over(np.zeros((*size[::-1], 4), np.uint8) if found is None else found, drawing.background)
     if drawing.ramp is None:
-        return provider.read(box, size).codes
+        return provider.read(box, size).codes, palette_of(drawing)
     steps = provider.read_steps(box.bbox, box.crs.epsg, size, drawing.ramp)
-    return np.full(size[::-1], NODATA, np.uint8) if steps is None else steps
+    return np.full(size[::-1], NODATA, np.uint8) if steps is None else steps, palette_of(drawing)
 
 
 def _page(request: Request, box: Box, size: Size, collection: Collection) -> str:
@@ -91,7 +93,7 @@ def _page(request: Request, box: Box, size: Size, collection: Collection) -> str
     style = asked_style(request, collection)
     styled = place_of(collection, style)
     asked = [(name, value) for name, value in kept if name in {each.name for each in STYLING_PARAMETERS}]
-    is_plain = style.id == DEFAULT_STYLE and style.drawing.ramp is None and not asked
+    is_plain = style.id == DEFAULT_STYLE and not style.drawing.is_of_values and not asked
     picture_of = {
         "id": collection.id,
         "title": collection.title,

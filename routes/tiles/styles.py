@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from io import BytesIO
@@ -13,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
-from plugins.coverages import CoverageProvider, NamedStyle
+from plugins.coverages import Band, CoverageProvider, NamedStyle
 from plugins.crs import number
 from plugins.styles import DEFAULT_STYLE
-from products.classes import Classes, Rgb
-from products.raster.picture import Style
-from products.raster.ramps import Ramp, shades
+from products.classes import Classes, LandCoverClass, Rgb
+from products.raster.picture import RED_GREEN_BLUE, Style
+from products.raster.ramps import VIRIDIS, Ramp, shades
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.respond import OGC, link
@@ -28,6 +29,7 @@ from routes.resources import Collection, collection_of, note_language
 
 _COLOUR = re.compile(r"(?:0x|#)?([0-9a-fA-F]{6})")
 WHITE: Rgb = (255, 255, 255)
+_COLOURS = 3
 _VALUES = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 254}}
 
 
@@ -72,16 +74,21 @@ BGCOLOR = Parameter(
 HIDE = Parameter("hide", "Classes that are not drawn, by their values.", _VALUES, _values)
 ISOLATE = Parameter("isolate", "The only classes that are drawn, by their values.", _VALUES, _values)
 RECOLOUR = Parameter("recolour", "Other colours of classes: `value:0xRRGGBB`, several with commas.", NAMES, _colours)
-FIELD = Parameter("properties", "The field of a raster of values that is drawn; the first one without it.")
+FIELDS = Parameter(
+    "properties",
+    "The field of a raster of values that is drawn as a ramp, or three drawn as red, green and blue; without it what "
+    "the style says.",
+    {**NAMES, "maxItems": 3},
+)
 RESCALE = Parameter(
     "rescale",
-    "The values that the ramp begins and ends with: `low,high`.",
+    "The values that the ramp, or each of red, green and blue, begins and ends with: `low,high`.",
     {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
     _limits,
     "allowed: low,high, low below",
 )
 RAMP = Parameter("colormap_name", "The ramp of colours in which values are drawn, such as `viridis`, `gray_r`.")
-_OF_CLASSES, _OF_VALUES = (HIDE, ISOLATE, RECOLOUR), (FIELD, RESCALE, RAMP)
+_OF_CLASSES, _OF_VALUES = (HIDE, ISOLATE, RECOLOUR), (FIELDS, RESCALE, RAMP)
 STYLING_PARAMETERS = (*_OF_CLASSES, *_OF_VALUES)
 """The parameters that change a style for a request: of classes, or of values."""
 DRAWING_PARAMETERS = (TRANSPARENT, BGCOLOR, *STYLING_PARAMETERS)
@@ -92,11 +99,11 @@ def read_drawing(request: Request, provider: CoverageProvider, style: Style) -> 
     colour, transparent = BGCOLOR.of(request), TRANSPARENT.of(request)
     clear = transparent or (transparent is None and colour is None)
     background = None if clear else colour or WHITE
-    for each in _OF_CLASSES if style.ramp else _OF_VALUES:
+    for each in _OF_CLASSES if style.is_of_values else _OF_VALUES:
         if (text := each.text(request)) is not None:
-            raise bad_parameter(each.name, text, f"allowed for {'classes' if style.ramp else 'values'} only")
-    if style.ramp is not None:
-        return replace(style, background=background, ramp=_ramp(request, provider, style.ramp))
+            raise bad_parameter(each.name, text, f"allowed for {'classes' if style.is_of_values else 'values'} only")
+    if style.is_of_values:
+        return replace(_of_values(request, provider, style), background=background)
     hidden, only, colours = HIDE.of(request), ISOLATE.of(request), RECOLOUR.of(request)
     for parameter, named in ((HIDE, hidden), (ISOLATE, only), (RECOLOUR, dict(colours or ()))):
         _check_known(parameter, frozenset(named or ()), provider.classes)
@@ -109,19 +116,45 @@ def read_drawing(request: Request, provider: CoverageProvider, style: Style) -> 
     )
 
 
-def _ramp(request: Request, provider: CoverageProvider, ramp: Ramp) -> Ramp:
-    """Return the requested ramp. For another band than the style's, the limits are that band's."""
-    bands = {each.name: each for each in provider.bands}
-    name, limits, colours = FIELD.of(request), RESCALE.of(request), RAMP.of(request)
-    if name is not None and name not in bands:
-        raise bad_parameter(FIELD.name, name, f"allowed: one of {', '.join(bands)}")
+def _of_values(request: Request, provider: CoverageProvider, style: Style) -> Style:
+    """Return the style with the requested fields, limits and ramp; other bands than its own have their own limits."""
+    fields, limits, colours = _fields(request, provider.bands), RESCALE.of(request), RAMP.of(request)
     if colours is not None and colours not in provider.ramps:
         raise bad_parameter(RAMP.name, colours, f"allowed: {', '.join(provider.ramps)}")
-    if name is not None and bands[name].number != ramp.band:
-        ramp = replace(ramp, band=bands[name].number, low=bands[name].limits[0], high=bands[name].limits[1])
-    if limits is not None:
+    if len(fields) == _COLOURS or (style.channels and not fields):
+        if colours is not None:
+            raise bad_parameter(RAMP.name, colours, "allowed for one field, not for red, green and blue")
+        return replace(style, ramp=None, channels=_channels(provider, style, fields, limits))
+    ramp = style.ramp
+    if fields and (ramp is None or fields[0].number != ramp.band):
+        ramp = Ramp(fields[0].number, *fields[0].limits, VIRIDIS if ramp is None else ramp.colours)
+    if ramp is not None and limits is not None:
         ramp = replace(ramp, low=limits[0], high=limits[1])
-    return ramp if colours is None else replace(ramp, colours=provider.ramps[colours])
+    if ramp is not None and colours is not None:
+        ramp = replace(ramp, colours=provider.ramps[colours])
+    return replace(style, ramp=ramp, channels=())
+
+
+def _fields(request: Request, bands: Sequence[Band]) -> list[Band]:
+    """Return the requested fields: none, one or three. Raises the 400 Problem."""
+    known, names = {each.name: each for each in bands}, FIELDS.of(request) or ()
+    for name in names:
+        if name not in known:
+            raise bad_parameter(FIELDS.name, name, f"allowed: one or three of {', '.join(known)}")
+    if len(names) not in {0, 1, _COLOURS}:
+        raise bad_parameter(FIELDS.name, ",".join(names), "allowed: one field, or three as red, green and blue")
+    return [known[name] for name in names]
+
+
+def _channels(
+    provider: CoverageProvider, style: Style, fields: Sequence[Band], limits: tuple[float, float] | None
+) -> tuple[Ramp, ...]:
+    if fields:
+        return provider.channels(fields, limits)
+    if limits is None:
+        return style.channels
+    colours = (replace(each, low=limits[0], high=limits[1]) for each in style.channels[:_COLOURS])
+    return *colours, *style.channels[_COLOURS:]
 
 
 def _check_known(parameter: Parameter, named: frozenset[int], classes: Classes) -> None:
@@ -204,8 +237,17 @@ def get_legend(request: Request) -> Response:
 
 
 def legend_of(drawing: Style, provider: CoverageProvider) -> dict[str, Any]:
-    """Return the drawn classes in their order: value, name and colour; or the ramp, from its lowest value."""
+    """Return the drawn classes in their order: value, name and colour; or the ramp, from its lowest value.
+
+    Of bands as red, green and blue it has the field and the limits of each.
+    """
     classes = [{"value": each.value, "name": each.name, "colour": each.hex} for each in _drawn(drawing)]
+    if drawing.channels:
+        channels = [
+            {"colour": colour, "property": band.name, "title": band.title, "rescale": [each.low, each.high]}
+            for colour, each, band in _coloured(drawing, provider)
+        ]
+        return {"classes": classes, "channels": channels}
     if drawing.ramp is None:
         return {"classes": classes}
     ramp, last = drawing.ramp, len(drawing.ramp.colours) - 1
@@ -216,6 +258,12 @@ def legend_of(drawing: Style, provider: CoverageProvider) -> dict[str, Any]:
     ]
     about = {"property": band.name, "title": band.title, **({"unit": band.unit} if band.unit else {})}
     return {"classes": classes, "ramp": {**about, "rescale": [ramp.low, ramp.high], "colours": colours}}
+
+
+def _coloured(drawing: Style, provider: CoverageProvider) -> list[tuple[str, Ramp, Band]]:
+    """Return red, green and blue with their bands."""
+    known = {each.number: each for each in provider.bands}
+    return [(colour, each, known[each.band]) for colour, each in zip(RED_GREEN_BLUE, drawing.channels, strict=False)]
 
 
 def _drawn(drawing: Style) -> Classes:
@@ -229,11 +277,16 @@ _LINE, _PATCH, _GAP = 20, 24, 8
 _TEXT_SIZE = 13
 _GREY = (96, 96, 96)
 _RAMP_WIDTH, _MARKS = 254, 3
+_PRIMARY: Sequence[Rgb] = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
 def legend_image(drawing: Style, provider: CoverageProvider) -> bytes:
-    """Return a PNG with a line for each drawn class, its colour and its name; or of the ramp."""
-    image = _ramp_image(drawing.ramp, provider) if drawing.ramp else _classes_image(_drawn(drawing))
+    """Return a PNG with a line for each drawn class or band, its colour and its name; or of the ramp."""
+    lines = _drawn(drawing)
+    if drawing.channels:
+        named = zip(_coloured(drawing, provider), _PRIMARY, strict=True)
+        lines = tuple(LandCoverClass(each.band, band.title, rgb) for (_, each, band), rgb in named)
+    image = _ramp_image(drawing.ramp, provider) if drawing.ramp else _classes_image(lines)
     content = BytesIO()
     image.save(content, "PNG", optimize=True)
     return content.getvalue()

@@ -20,8 +20,7 @@ from products.area import Area
 from products.classes import Rgb
 from products.limits import MAX_PIXELS
 from products.operation import Bounds
-from products.raster.cog import Pixels
-from products.raster.picture import Palette, Style, palette_of, png, stacked, webp
+from products.raster.picture import Layer, Palette, Style, encoded, joined, over, palette_of
 from products.tiling import TileLimits, TileMatrix, TileMatrixSet
 from routes.guard import GuardedRoute, OnCoverages, for_foreign, on_collection
 from routes.http.preconditions import Validators, check_preconditions
@@ -80,13 +79,18 @@ class DrawnCoverage:
         """Whether all of it is drawn, in a style without changes. Raises RestrictionUnsupported."""
         return visible_area(self.verdict) is None and any(self.drawing == each.drawing for each in self.provider.styles)
 
-    def values(self, place: TilePlace) -> Pixels | None:
-        """Return the pixels of a tile. Raises BrokenSource, RequestTooLarge."""
-        bounds, crs, ramp = place.bounds, place.tiles.crs, self.drawing.ramp
+    def layer(self, place: TilePlace) -> Layer | None:
+        """Return the picture of a tile, None if it is empty. Raises BrokenSource, RequestTooLarge."""
+        where, drawing = (place.bounds, place.tiles.crs, place.size), self.drawing
         with under(self.verdict):
-            if ramp is None:
-                return self.provider.read_tile(bounds, crs, place.size)
-            return self.provider.read_steps(bounds, crs, place.size, ramp)
+            if drawing.channels:
+                found = self.provider.read_colours(*where, drawing.channels)
+                return None if found is None else over(found, drawing.background)
+            if drawing.ramp is None:
+                values = self.provider.read_tile(*where)
+            else:
+                values = self.provider.read_steps(*where, drawing.ramp)
+            return None if values is None else (values, palette_of(drawing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +134,8 @@ class TilePicture:
 
     def draw(self) -> bytes | None:
         """Draw and return the image, or None if it is empty."""
-        layers = []
-        for each in self.drawn:
-            values = each.values(self.place)
-            if values is not None:
-                layers.append((values, palette_of(each.drawing)))
-        if not layers:
-            return None
-        return _encoded(*(layers[0] if len(layers) == 1 else stacked(layers)), self.form)
+        layers = [found for each in self.drawn if (found := each.layer(self.place)) is not None]
+        return encoded(joined(layers), self.form) if layers else None
 
 
 def versions_of(collections: Sequence[Collection]) -> list[Any]:
@@ -209,14 +207,10 @@ def _verdict(request: Request, collection: Collection) -> Verdict:
     return verdicts.get(collection.id) or current_verdict.get()
 
 
-def _encoded(values: Pixels, palette: Palette, form: str) -> bytes:
-    return webp(values, palette) if form == "webp" else png(values, palette)
-
-
 @lru_cache(32)
 def _blank(size: Size, background: Rgb | None, form: str) -> bytes:
     clear = (*background, 255) if background else (0, 0, 0, 0)
-    return _encoded(np.zeros((size[1], size[0]), np.uint8), Palette(np.zeros(256, np.uint8), (clear,)), form)
+    return encoded((np.zeros((size[1], size[0]), np.uint8), Palette(np.zeros(256, np.uint8), (clear,))), form)
 
 
 def _limits(provider: CoverageProvider, place: TilePlace) -> TileLimits | None:

@@ -18,7 +18,7 @@ from products.raster.geotiff import geotiff
 from tests.odd.rasters import surface, written
 
 SIDE, WEST, NORTH = 20.0, 4_900_000.0, 3_100_000.0
-TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 
 
 def served(path: Path, *names: str, **first: Any) -> CogProvider:

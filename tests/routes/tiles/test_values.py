@@ -181,8 +181,9 @@ def test_the_legend_has_the_ramp_and_its_values(plain: TestClient) -> None:
         ("rescale=-1e308,1e308", "allowed: low,high"),
         ("rescale=0,1,2", "allowed: low,high"),
         ("colormap_name=jet", "allowed: viridis, magma"),
-        ("properties=none", "allowed: one of height, slope"),
-        ("properties=height,slope", "allowed: one of height, slope"),
+        ("properties=none", "allowed: one or three of height, slope"),
+        ("properties=height,slope", "allowed: one field, or three as red, green and blue"),
+        ("properties=slope,height,slope&colormap_name=gray", "allowed for one field"),
         ("hide=1", "allowed for classes only"),
     ],
 )
