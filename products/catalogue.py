@@ -1,7 +1,7 @@
 """The configuration file as data, and the products that can be ordered from it."""
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,21 @@ class InvalidConfiguration(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredBand:
+    """A band of a raster of values, in the order of the file's; an empty `title` or `unit` is that of the file."""
+
+    name: str
+    title: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """One land-cover product of one year: its sources and what must be said where it is delivered.
 
     Products of one `series` differ by their year. `vector` is None where there is none; `collections` are the ids under
-    which raster and vector are shown. `licence` is an address; `version` stands in file names. One that is not `listed`
+    which raster and vector are shown. With `bands` the raster has values, and there are no classes. `licence` is an
+    address; `version` stands in file names. One that is not `listed`
     is named nowhere, is never the default, and found by its series and year.
     """
 
@@ -46,6 +56,7 @@ class Product:
     source: str = ""
     licence: str = ""
     classes: Classes = CLASSES
+    bands: tuple[MeasuredBand, ...] = ()
     collections: tuple[str, ...] = ()
     listed: bool = True
 
@@ -195,7 +206,44 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
         products.append(product)
     if problems:
         raise InvalidConfiguration(*problems)
+    resources = configuration.get("resources")
+    for product in tuple(products):
+        products += _of_other_years(product, resources, products)
     return Catalogue(tuple(products), tuple(_feature_sources(configuration.get("resources"))))
+
+
+def _of_other_years(product: Product, resources: Any, known: Sequence[Product]) -> Iterator[Product]:
+    """Yield a product for each further file of `years` of its raster, except for years that are products themselves.
+
+    It has no vector, and none of the texts that hold for one year alone.
+    """
+    provider = resources[product.collections[0]]["providers"][0]
+    ids, years = {each.id for each in known}, {each.year for each in known if each.series == product.series}
+    for year, data in _years(provider.get("years")):
+        if data == product.raster or year in years:
+            continue
+        own = product.id.replace(str(product.year), str(year))
+        title = product.title.replace(str(product.year), str(year))
+        yield replace(
+            product,
+            id=f"{product.id}-{year}" if own in ids else own,
+            title=f"{product.title} ({year})" if title == product.title else title,
+            year=year,
+            raster=data,
+            vector=None,
+            lineage="",
+            accuracy="",
+            citation="",
+            collections=product.collections[:1],
+        )
+
+
+def _years(entries: Any) -> Iterator[tuple[int, Path]]:
+    """Yield what has the shape of a year of a coverage; what has another shape is `landcast check`'s to name."""
+    for each in entries if isinstance(entries, list) else ():
+        match each:
+            case {"year": int(year), "data": str(data)}:
+                yield year, Path(data)
 
 
 def _feature_sources(resources: Any) -> Iterator[FeatureSource]:
@@ -233,16 +281,27 @@ def _product(name: str, entry: Any, resources: Any) -> Product:
         if field in entry and not _NAME.fullmatch(str(entry[field])):
             raise InvalidConfiguration(f"{place}.{field}: letters, digits, `.`, `_` and `-`, as it stands in names")
     shown = [entry[kind] for kind in ("raster", "vector") if entry.get(kind)]
+    raster = _source(f"{place}.raster", resources, entry["raster"])
+    bands = _bands(resources[entry["raster"]]["providers"][0].get("bands"))
+    classes = classes_of(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES
     return Product(
         id=str(name),
         year=entry["year"],
-        raster=_source(f"{place}.raster", resources, entry["raster"]),
+        raster=raster,
         vector=_source(f"{place}.vector", resources, entry["vector"]) if entry.get("vector") else None,
-        classes=classes_of(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES,
+        classes=() if bands else classes,
+        bands=bands,
         collections=tuple(map(str, shown)),
         listed=resources[entry["raster"]].get("visibility") != "hidden",
         **{field: str(entry[field]) for field in _TEXTS if field in entry},
     )
+
+
+def _bands(entries: Any) -> tuple[MeasuredBand, ...]:
+    """Return the bands of a raster of values, none of classes; `landcast check` names malformed ones."""
+    named = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    texts = [[str(each.get(key) or "") for key in ("name", "title", "unit")] for each in named]
+    return tuple(MeasuredBand(*each) for each in texts)
 
 
 def classes_of(place: str, entries: Any) -> Classes:

@@ -68,7 +68,7 @@ def get_coverage(request: Request) -> Response | Later:
     form = negotiate(request, _POSITION | COVERAGE_FORMS if wanted and wanted.is_position else COVERAGE_FORMS)
     if wanted is None or there is None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    size = _bounded(request, wanted, form)
+    size = _bounded(request, wanted, form, there.year)
     asked = _Asked(there, wanted, size, resources_of(request).most_values)
     headers = {
         "Vary": "Accept, Prefer",
@@ -140,14 +140,14 @@ _WRITERS: Mapping[str, Callable[[Pixels], bytes]] = {
 }
 
 
-def _bounded(request: Request, wanted: CoverageRequest, form: str) -> Size:
+def _bounded(request: Request, wanted: CoverageRequest, form: str, year: int | None) -> Size:
     """Return the size to answer with. Raises Problem 413, before a pixel is read."""
     most = _most(request, form) // len(wanted.bands)
     size = wanted.size or wanted.full
     if size[0] * size[1] <= most:
         return size
     if wanted.size is not None or read_preferences(request).strict:
-        raise _too_large(request, wanted, size, most)
+        raise _too_large(request, size, most, _order(request, wanted, year))
     return scaled_down(size, most)
 
 
@@ -161,10 +161,9 @@ def _most(request: Request, form: str) -> int:
             return MAX_PIXELS
 
 
-def _too_large(request: Request, wanted: CoverageRequest, size: Size, most: int) -> Problem:
+def _too_large(request: Request, size: Size, most: int, order: Mapping[str, Any]) -> Problem:
     step = math.ceil(math.sqrt(size[0] * size[1] / most))
     place = collection_of(request).url
-    order = _order(request, wanted)
     advice = " (`order` is the request)" if order else ""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -178,12 +177,13 @@ def _too_large(request: Request, wanted: CoverageRequest, size: Size, most: int)
     )
 
 
-def _order(request: Request, wanted: CoverageRequest) -> dict[str, Any]:
-    """Return the order that delivers the box, with its address, if the collection shows a product."""
+def _order(request: Request, wanted: CoverageRequest, year: int | None) -> dict[str, Any]:
+    """Return the order that delivers the box, with its address, if the collection shows a product of the year."""
     resources, collection = resources_of(request), collection_of(request)
     if _ORDERED not in resources.api.config["resources"]:
         return {}
-    product = next((each for each in resources.shown.products if collection.id in each.collections), None)
+    shown = (each for each in resources.shown.products if collection.id in each.collections)
+    product = next((each for each in shown if year is None or each.year == year), None)
     if product is None:
         return {}
     bbox = [round(edge, 7) for edge in to_system(wanted.box, CRS84).bbox]

@@ -54,6 +54,35 @@ def test_a_series_has_a_year_once() -> None:
         catalogue_of({"products": products, "resources": RESOURCES})
 
 
+def test_each_year_of_a_raster_is_a_product_of_its_series() -> None:
+    files = {2012: "old.tif", 2018: "middle.tif", 2023: "a.tif"}
+    years = [{"year": year, "data": data} for year, data in files.items()]
+    resources = {**RESOURCES, "pixels": {"providers": [{"data": "a.tif", "years": years}]}}
+    entry = {**ENTRY, "title": "Land 2023", "accuracy": "90 %", "citation": "Somebody 2023"}
+    catalogue = catalogue_of({"products": {"land-2023": entry}, "resources": resources})
+    assert catalogue.years("clcplus") == (2023, 2018, 2012)
+    assert (catalogue.default.raster.name, catalogue.default.accuracy) == ("a.tif", "90 %")
+    older = catalogue.find("clcplus", 2018)
+    assert (older.id, older.title, older.raster.name, older.vector) == ("land-2018", "Land 2018", "middle.tif", None)
+    assert (older.accuracy, older.citation, older.attribution) == ("", "", "Somebody")
+    assert older.collections == ("pixels",)
+
+
+def test_a_year_that_is_a_product_itself_is_that_product() -> None:
+    years = [{"year": 2018, "data": "b.tif"}, {"year": 2023, "data": "a.tif"}]
+    resources = {**RESOURCES, "pixels": {"providers": [{"data": "a.tif", "years": years}]}}
+    resources["older"] = {"providers": [{"data": "c.tif"}]}
+    products = {"land": {**ENTRY, "vector": None}, "then": {**ENTRY, "year": 2018, "raster": "older", "vector": None}}
+    catalogue = catalogue_of({"products": products, "resources": resources})
+    assert [(each.id, each.raster.name) for each in catalogue.products] == [("land", "a.tif"), ("then", "c.tif")]
+
+
+@pytest.mark.parametrize("years", ["2018", [{"year": "x", "data": "b.tif"}], [{"year": 2018}], [None]])
+def test_malformed_years_are_no_products(years: Any) -> None:
+    resources = {**RESOURCES, "pixels": {"providers": [{"data": "a.tif", "years": years}]}}
+    assert len(catalogue_of({"products": {"land": ENTRY}, "resources": resources}).products) == 1
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -1,5 +1,6 @@
 """Several files as one coverage, one a year: what is answered at which time, and what of the files is refused."""
 
+import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,8 +16,11 @@ from starlette.testclient import TestClient
 
 from plugins.cog import CogProvider
 from plugins.cog_map import CogMapProvider
-from plugins.crs import CRS84
-from products.catalogue import read_configuration
+from plugins.crs import CRS84, Box, crs_of
+from processes.area_statistics import AreaStatistics
+from processes.errors import InvalidInput
+from processes.extract_product import ExtractProduct
+from products.catalogue import catalogue_of, read_configuration, write_configuration
 from products.classes import CLASSES, by_value
 from tests.conftest import ROOT, application
 from tests.odd.rasters import PLACES, gdal_cog, rio_cog, written
@@ -28,12 +32,16 @@ FILLED = {2012: 3, 2018: 1, 2021: 2}
 """The class of all pixels of each year."""
 
 
-def client_of(folder: Path, **provider: Any) -> TestClient:
+def configuration_of(**provider: Any) -> dict[str, Any]:
     configuration = read_configuration(ROOT / "pygeoapi-config.yml")
     configuration["resources"] = {"clcplus-raster": configuration["resources"]["clcplus-raster"]}
     del configuration["products"]
     configuration["resources"]["clcplus-raster"]["providers"][0] |= provider
-    app = application(configuration, state={"dir": folder / "state"}, tiles={"cache": "16M"})
+    return configuration
+
+
+def client_of(folder: Path, **provider: Any) -> TestClient:
+    app = application(configuration_of(**provider), state={"dir": folder / "state"}, tiles={"cache": "16M"})
     return TestClient(app, headers={"accept": "*/*"})
 
 
@@ -122,6 +130,51 @@ def test_a_geotiff_has_the_pixels_of_the_year(client: TestClient) -> None:
     content = client.get(f"{ONE}/coverage?f=tiff&datetime=2012-01-01").content
     with MemoryFile(content) as memory, memory.open() as read:
         assert (read.shape, np.unique(read.read(1)).tolist()) == ((700, 600), [3])
+
+
+@pytest.fixture(scope="module")
+def ordered(folder: Path) -> Path:
+    """Return a configuration in which the raster is a product of 2021, and processes order it."""
+    document = configuration_of(data=str(folder / "land-2021.tif"), years=years_in(folder))
+    product = {"title": "Land 2021", "year": 2021, "raster": "clcplus-raster", "attribution": "Somebody"}
+    document["products"] = {"land-2021": product}
+    path = folder / "ordered.yml"
+    path.write_bytes(write_configuration(document))
+    return path
+
+
+AREA = {"bbox": list(Box((WEST + 400, NORTH - 900, WEST + 900, NORTH - 400), crs_of(3035)).to(CRS84).bbox)}
+
+
+def test_an_order_delivers_the_year_that_it_names(ordered: Path) -> None:
+    process = ExtractProduct({"name": "extract-product", "configuration": str(ordered)})
+    for year in (None, 2018, 2012):
+        named = {} if year is None else {"year": year}
+        _, content = process.execute({"product": "Raster", "aoi": AREA, **named})
+        with zipfile.ZipFile(BytesIO(content)) as package:
+            [name] = [each for each in package.namelist() if each.endswith(".tif")]
+            with MemoryFile(package.read(name)) as memory, memory.open() as read:
+                values = np.unique(read.read(1))
+        assert set(values.tolist()) - {255} == {FILLED[year or 2021]}
+    with pytest.raises(InvalidInput, match="no year 2015 of clcplus; allowed: 2021, 2018, 2012"):
+        process.check({"product": "Raster", "aoi": AREA, "year": 2015}, catalogue_of(read_configuration(ordered)))
+
+
+def test_two_years_of_one_coverage_are_compared(ordered: Path) -> None:
+    process = AreaStatistics({"name": "area-statistics", "configuration": str(ordered)})
+    _, document = process.execute({"aoi": AREA, "year": 2018, "since": 2012})
+    [change] = document["features"][0]["changes"]
+    assert (change["from"]["value"], change["to"]["value"], change["percent"]) == (3, 1, 100)
+
+
+def test_a_too_large_request_of_a_year_names_the_order_of_that_year(folder: Path, ordered: Path) -> None:
+    document = read_configuration(ordered)
+    document["resources"]["extract-product"] = read_configuration(ROOT / "pygeoapi-config.yml")["resources"][
+        "extract-product"
+    ]
+    with TestClient(application(document, state={"dir": folder / "large"}), headers={"accept": "*/*"}) as client:
+        answer = client.get(f"{ONE}/coverage?datetime=2018-01-01&width=20000&height=20000")
+    assert (answer.status_code, answer.json()["order"]["body"]["inputs"]["year"]) == (413, 2018)
 
 
 def test_what_is_no_time_is_refused(client: TestClient) -> None:
