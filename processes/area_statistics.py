@@ -18,6 +18,7 @@ from products.errors import AreaTooLarge, InvalidArea, RequestTooLarge, UnknownP
 from products.limits import MAX_PLACES
 from products.places import PARKS, Place, places_of, source_of
 from products.raster.cover import has_data
+from products.raster.measured import has_values
 from products.raster.statistics import same_grid
 
 _WAYS = ("aoi", "park", "nation", "collection")
@@ -26,11 +27,12 @@ _NAMED: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
 
 
 class AreaStatistics(Processor):
-    """Count the pixels of each class in an area, and the change of classes since an earlier year."""
+    """Count the pixels of each class in an area, and the change of classes since an earlier year; or measure values."""
 
     work = "orchestration.work.area_statistics"
     raster = "cut"
     quick = True
+    of_values = True
     files = False
 
     description: ClassVar[Mapping[str, Any]] = {
@@ -40,7 +42,8 @@ class AreaStatistics(Processor):
         "description": "How much of an area, a park, a nation, or of each feature of a collection in a box has which "
         f"class, in km2 on the ellipsoid and in per cent. Give {_TOLD}. With an earlier year also what became of what, "
         "class by class. Up to 100,000 km2 of data every pixel is counted, above it those of an overview; the result "
-        "says which, and how exact it is.",
+        "says which, and how exact it is. Of a product of values, such as heights, it has the mean, the least and "
+        "the greatest value and the standard deviation of each band.",
         "keywords": ["land cover", "CLC+ Backbone", "statistics", "area", "change"],
         "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
         "outputTransmission": ["value", "reference"],
@@ -127,6 +130,9 @@ class AreaStatistics(Processor):
         way = _way(inputs)
         places = _places(way, inputs, catalogue)
         product = product_of(inputs, catalogue)
+        if product.bands:
+            _check_values(way, places, product, inputs)
+            return
         products = [product]
         if "since" in inputs:
             products.append(_earlier(inputs["since"], product, catalogue))
@@ -175,6 +181,16 @@ def _earlier(year: int, product: Product, catalogue: Catalogue) -> Product:
         problem = f"the pixels of {year} are not those of {product.year}; allowed: a year on the same grid"
         raise InvalidInput("since", f"input 'since': {problem}")
     return others[year]
+
+
+def _check_values(way: str, places: tuple[Place, ...], product: Product, inputs: Mapping[str, Any]) -> None:
+    if "since" in inputs:
+        raise InvalidInput(
+            "since", f"input 'since': {product.series} has values, not classes; allowed: no earlier year"
+        )
+    if not any(has_values(product.raster, place.area) for place in places):
+        problem = f"{product.title} does not reach there; allowed: a place that it covers"
+        raise InvalidInput(way, f"input '{way}': {problem}")
 
 
 def _check_data(way: str, places: tuple[Place, ...], product: Product) -> None:

@@ -39,6 +39,8 @@ class Processor(BaseProcessor):
     raster: ClassVar[Literal["cut", "whole"] | None] = None
     """What its orders have of a product's raster where their caller may see an area of it: by their work it is `cut` to
     that, or `whole`, so that orders that reach beyond are refused."""
+    of_values: ClassVar[bool] = False
+    """Whether its orders can be of a product of values, too; then `check_more` looks at its bands."""
     on_airflow: ClassVar[bool] = False
     """Whether a DAG named as the description's `id` executes its orders if Airflow is configured."""
     has_twin: ClassVar[bool] = False
@@ -76,6 +78,9 @@ class Processor(BaseProcessor):
         checked = check_inputs(self.description["inputs"], inputs)
         if "year" in self.description["inputs"]:
             product = product_of(checked, catalogue)
+            if product.bands and not self.of_values:
+                problem = f"{product.series} has values, not classes; allowed: a series of classes"
+                raise InvalidInput("series", f"input 'series': {problem}")
             checked |= {"series": product.series, "year": product.year}
         self.check_more(checked, catalogue)
         return checked

@@ -11,9 +11,11 @@ from products.area import Area
 from products.catalogue import Product
 from products.places import Place, places_of
 from products.progress import Report
+from products.raster.measured import measure_values
 from products.raster.statistics import count_changes, count_classes
+from products.raster.values import read_values
 from products.statistics.chart import as_svg
-from products.statistics.document import as_csv, describe_changes, describe_counts, document
+from products.statistics.document import as_csv, describe_changes, describe_counts, describe_values, document
 
 _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"text/csv": as_csv, "image/svg+xml": as_svg}
 
@@ -38,6 +40,9 @@ def _make(part: Part, context: JobContext) -> Piece:
 
 
 def _measured(place: Place, product: Product, since: Product | None, report: Report) -> Piece:
+    if product.bands:
+        measured = measure_values(product.raster, place.area, bands=len(product.bands), report=report)
+        return describe_values(place, measured, product.bands, read_values(product.raster))
     if since is None:
         return describe_counts(place, count_classes(product.raster, place.area, report=report), product.classes)
     changes = count_changes((since.raster, product.raster), place.area, report=report)

@@ -14,10 +14,12 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def as_svg(document: Mapping[str, Any]) -> str:
-    """Return one place's classes as bars, several places as a bar each, or their changes."""
+    """Return one place's classes as bars, several places as a bar each, their changes, or values in words."""
     features = document["features"]
     drawing = Drawing(_WIDTH)
-    if "since" in document:
+    if any("values" in feature for feature in features):
+        _draw_values(drawing, document)
+    elif "since" in document:
         draw_changes(drawing, document)
     elif len(features) == 1:
         _draw_one(drawing, document, features[0])
@@ -37,7 +39,27 @@ def _title(document: Mapping[str, Any]) -> str:
 
 def _description(document: Mapping[str, Any]) -> str:
     """Say in words what the picture shows."""
+    if any("values" in feature for feature in document["features"]):
+        return " ".join(f"{feature['name']}: {'; '.join(_measures(feature))}." for feature in document["features"])
     return " ".join(f"{feature['name']}: {_said(_present(feature))}." for feature in document["features"])
+
+
+def _measures(feature: Mapping[str, Any]) -> list[str]:
+    """Return a line for each band."""
+    return [_measure(row) for row in feature["values"]]
+
+
+def _measure(row: Mapping[str, Any]) -> str:
+    if row["mean"] is None:
+        return f"{row['title']}: no data"
+    unit = f" {row['unit']}" if "unit" in row else ""
+    return f"{row['title']}: mean {row['mean']:.6g}{unit}, from {row['minimum']:.6g} to {row['maximum']:.6g}{unit}"
+
+
+def _draw_values(drawing: Drawing, document: Mapping[str, Any]) -> None:
+    drawing.heading(_title(document), [])
+    for feature in document["features"]:
+        drawing.paragraph([feature["name"], *_measures(feature)])
 
 
 def _said(rows: Rows) -> str:

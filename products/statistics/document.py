@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from products.catalogue import Product
+from products.catalogue import MeasuredBand, Product
 from products.classes import NODATA, Classes, by_value, name_of
 from products.places import Place
+from products.raster.measured import AreaValues
 from products.raster.statistics import ClassChanges, ClassCounts, Numbers
+from products.raster.values import ValueRaster
 
 _NO_DATA = "No data"
 _NO_DATA_COLOUR = "#ffffff"
@@ -22,18 +24,25 @@ _ESTIMATED = (
     "95 of 100 cases, as {1} blocks show that were read at full resolution too."
 )
 
+_MEASURED = "Every pixel of full resolution whose centre lies in the area was read."
+_SAMPLED = "Read in an overview: each of its pixels stands for {0} x {0} of full resolution."
+
 Feature = dict[str, Any]
 
 
 def document(product: Product, since: Product | None, features: Sequence[Feature]) -> dict[str, Any]:
     """Return the whole document: the product and the places."""
     compared = {} if since is None else {"since": since.year}
+    if product.bands:
+        unit = "that of each property; every pixel has the same weight"
+    else:
+        unit = "km2 on the ellipsoid; per cent of what has data"
     return {
         "title": product.title,
         "series": product.series,
         "year": product.year,
         **compared,
-        "unit": "km2 on the ellipsoid; per cent of what has data",
+        "unit": unit,
         "attribution": product.attribution,
         "features": list(features),
     }
@@ -42,6 +51,36 @@ def document(product: Product, since: Product | None, features: Sequence[Feature
 def describe_counts(place: Place, counts: ClassCounts, classes: Classes) -> Feature:
     """Return the statistics of one place; every class of the product is named, also where there is none of it."""
     return {**_head(place, counts, counts.square_metres), "classes": _rows(counts, classes)}
+
+
+def describe_values(place: Place, measured: AreaValues, bands: Sequence[MeasuredBand], raster: ValueRaster) -> Feature:
+    """Return the statistics of the bands in one place; those of a band without data are null."""
+    values = []
+    for number, (band, each) in enumerate(zip(bands, measured.bands, strict=True)):
+        unit = band.unit or raster.units[number]
+        values.append(
+            {
+                "property": band.name,
+                "title": band.title or raster.names[number],
+                **({"unit": unit} if unit else {}),
+                "mean": each.mean,
+                "minimum": each.minimum,
+                "maximum": each.maximum,
+                "deviation": each.deviation,
+                "pixels": each.pixels,
+            }
+        )
+    return {
+        "id": place.id,
+        "name": place.name,
+        **({"repaired": place.area.repaired} if place.area.repaired else {}),
+        "km2": _km2(place.area.km2 * 1e6),
+        "pixels": measured.pixels,
+        "exact": measured.exact,
+        "overview": measured.overview,
+        "accuracy": _MEASURED if measured.exact else _SAMPLED.format(measured.overview),
+        "values": values,
+    }
 
 
 def describe_changes(place: Place, changes: ClassChanges, before: Classes, after: Classes) -> Feature:
@@ -136,19 +175,28 @@ def _percent(part: float, whole: float) -> float:
 MEDIA_TYPE = "text/csv"
 _COUNTED = ("km2", "percent", "pixels", "margin_km2")
 _CLASSES = ("feature_id", "feature", "year", "class", "class_name", "colour", *_COUNTED, "exact", "overview")
+_MEASURES = ("mean", "minimum", "maximum", "deviation", "pixels")
+_VALUES = ("feature_id", "feature", "year", "property", "title", "unit", *_MEASURES, "exact", "overview")
 _FROM_TO = ("from_year", "from_class", "from_name", "to_year", "to_class", "to_name")
 _CHANGES = ("feature_id", "feature", *_FROM_TO, *_COUNTED, "exact", "overview")
 
 
 def as_csv(document: Mapping[str, Any]) -> str:
-    """Return the classes of the document, or its changes if it has any, with a row of names; no data is class 255."""
+    """Return the classes, changes or values of the document, with a row of names; no data is class 255."""
     compared = "since" in document
     text = io.StringIO()
-    table = csv.DictWriter(text, _CHANGES if compared else _CLASSES, extrasaction="ignore")
+    of_values = any("values" in feature for feature in document["features"])
+    columns, rows = (_CHANGES, _changes) if compared else (_VALUES, _values) if of_values else (_CLASSES, _classes)
+    table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
     for feature in document["features"]:
-        table.writerows(_changes(document, feature) if compared else _classes(document, feature))
+        table.writerows(rows(document, feature))
     return text.getvalue()
+
+
+def _values(document: Mapping[str, Any], feature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for row in feature["values"]:
+        yield {**_place(feature), "year": document["year"], **row}
 
 
 def _classes(document: Mapping[str, Any], feature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -1,18 +1,25 @@
 """Area and year of statistics are checked before an order is stored."""
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import shapely
+import yaml
+from pyproj import Transformer
 
 from processes.area_statistics import AreaStatistics
 from processes.errors import InvalidInput
-from products.catalogue import Catalogue, FeatureSource, Product
+from processes.estimate_product import EstimateProduct
+from processes.extract_product import ExtractProduct
+from products.catalogue import Catalogue, FeatureSource, Product, read_catalogue
 from products.errors import BrokenSource
 from products.vector.geopackage import write_geopackage
 from products.vector.layer import Column, Layer
+from tests.odd.rasters import surface, written
 
 _RASTER = Path(__file__).parents[2] / "sample" / "clcplus_2023_parks.tif"
 _NATIONS = Path(__file__).parents[2] / "products" / "nations" / "nations.gpkg"
@@ -147,3 +154,67 @@ def test_a_broken_source_is_a_server_error(catalogue: Catalogue, tmp_path: Path)
     missing = FeatureSource("parks", tmp_path / "no.gpkg")
     with pytest.raises(BrokenSource):
         process().check({"park": _PARK}, Catalogue(catalogue.products, (missing,)))
+
+
+@pytest.fixture
+def heights(tmp_path: Path) -> Path:
+    """Return a configuration of a raster of two bands, as a product of values and the one product of classes."""
+    values = surface(2, "float32")
+    values[1, :, :] = np.nan
+    written(tmp_path / "heights.tif", values)
+    raster = {"type": "coverage", "name": "plugins.cog.CogProvider", "data": "heights.tif"}
+    bands = [{"name": "height", "title": "Height", "unit": "m"}, {"name": "empty"}]
+    collection = {"type": "collection", "providers": [{**raster, "bands": bands}]}
+    product = {"title": "Heights", "year": 2020, "series": "heights", "raster": "heights", "attribution": "Somebody"}
+    document = {"resources": {"heights": collection}, "products": {"heights": product}}
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def _in_degrees(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    to_degrees = Transformer.from_crs(3035, 4326, always_xy=True)
+    corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+    return {"type": "Polygon", "coordinates": [[list(to_degrees.transform(*corner)) for corner in corners]]}
+
+
+def test_a_product_of_values_is_measured(heights: Path) -> None:
+    measured = AreaStatistics({"name": "area-statistics", "configuration": str(heights)})
+    aoi = _in_degrees(4_900_200, 3_096_000, 4_900_400, 3_099_800)
+    kind, document = measured.execute({"aoi": aoi})
+    assert (kind, document["unit"]) == ("application/json", "that of each property; every pixel has the same weight")
+    height, empty = document["features"][0]["values"]
+    expected = surface(1, "float32")[0, 10:200, 10:20]
+    assert {**height, "mean": 0, "deviation": 0} == {
+        "property": "height",
+        "title": "Height",
+        "unit": "m",
+        "mean": 0,
+        "minimum": pytest.approx(expected.min()),
+        "maximum": pytest.approx(expected.max()),
+        "deviation": 0,
+        "pixels": 1900,
+    }
+    assert height["mean"] == pytest.approx(expected.mean())
+    assert (empty["title"], empty["mean"], empty["pixels"]) == ("band2", None, 0)
+    as_text = {"statistics": {"format": {"mediaType": "text/csv"}}}
+    _, table = measured.execute({"aoi": aoi}, as_text)
+    [first, second] = csv.DictReader(io.StringIO(table))
+    assert (first["property"], first["unit"], first["pixels"], second["mean"]) == ("height", "m", "1900", "")
+    _, chart = measured.execute({"aoi": aoi}, {"statistics": {"format": {"mediaType": "image/svg+xml"}}})
+    assert "Height: mean 17.8286 m, from 3.42857 to 32.2286 m" in chart
+    assert "band2: no data" in chart
+
+
+def test_what_is_for_classes_is_refused_for_values(heights: Path) -> None:
+    aoi, catalogue = _in_degrees(4_900_200, 3_096_000, 4_900_400, 3_099_800), read_catalogue(heights)
+    for inputs, name, told in (
+        ({"aoi": aoi, "since": 2019}, "since", "has values, not classes; allowed: no earlier year"),
+        ({"aoi": _BOX}, "aoi", "Heights does not reach there"),
+    ):
+        with pytest.raises(InvalidInput, match=told) as refused:
+            process().check(inputs, catalogue)
+        assert refused.value.input == name
+    for other in (ExtractProduct({"name": "extract-product"}), EstimateProduct({"name": "estimate-product"})):
+        with pytest.raises(InvalidInput, match="heights has values, not classes; allowed: a series of classes"):
+            other.check({"product": "Raster", "aoi": aoi}, catalogue)
