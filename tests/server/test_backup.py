@@ -416,8 +416,10 @@ def test_an_unusable_database_is_refused_before_anything_changes(
 
 
 def test_an_older_schema_is_migrated(archive: Path, state: Path) -> None:
-    columns = "".join(f"alter table jobs drop column {name}; " for name in ("fault", "notices", "backend", "bytes"))
-    older = executing(f"drop index jobs_used; alter table jobs drop column km2; {columns}pragma user_version = 1;")
+    newer = "drop trigger units_ordered; drop trigger units_changed; drop table units; drop index jobs_unit; "
+    names = ("fault", "notices", "backend", "bytes", "km2", "unit", "task")
+    columns = "".join(f"alter table jobs drop column {name}; " for name in names)
+    older = executing(f"{newer}drop index jobs_used; {columns}pragma user_version = 1;")
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")
     assert restored.exit_code == 0, restored.stderr
     with closing(StoredJobs(state / "orders.sqlite")) as store:
