@@ -38,7 +38,8 @@ class ItemQuery:
 class TileQuery:
     """A vector tile: its box in a CRS, x before y, the name of its layer, and its maximum number of features.
 
-    A feature that is not larger than the part `least` of the box's side is left out, but points are not.
+    A feature that is not larger than the part `least` of the box's side is left out, but points are not. `dissolved`:
+    polygons of a layer with classes are dissolved by class instead, and all of them count.
     """
 
     bounds: Bounds
@@ -46,6 +47,7 @@ class TileQuery:
     layer: str
     most: int
     least: float = 1 / 512
+    dissolved: bool = False
 
     @property
     def around(self) -> Box:

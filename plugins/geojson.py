@@ -6,6 +6,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from json.encoder import encode_basestring
 from types import NoneType
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ _WHOLE = 1e15
 """Numbers above have no decimals worth rounding, and the largest become infinite when rounded."""
 _POINTS_A_SIDE = 100
 _LEAST = 1e-9
+_AREAS = 512
+"""Boxes whose areas are cached: pages and maps ask for the same ones."""
 _XYZ = 3
 _EMPTY = re.compile(r"\[\s*\]")
 
@@ -111,7 +114,13 @@ def _filled(geometry: dict[str, Any]) -> dict[str, Any] | None:
 
 def area_of(boxes: Sequence[Box], whole: Box) -> Any:
     """Return what the boxes cover of a whole, in the whole's system, their edges followed; empty for nothing."""
-    return shapely.union_all([_part(box, whole) for box in boxes])
+    return _area_of(tuple(boxes), whole)
+
+
+@lru_cache(_AREAS)
+def _area_of(boxes: tuple[Box, ...], whole: Box) -> Any:
+    parts = [_part(box, whole) for box in boxes]
+    return parts[0] if len(parts) == 1 else shapely.union_all(parts)
 
 
 def least_size(query: TileQuery, area: Any, native: Crs) -> float:

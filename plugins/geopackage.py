@@ -42,6 +42,7 @@ from products.vector.counting import count_cheaply
 from products.vector.cql import Filter, FilterError
 from products.vector.cql_sql import Sql, where
 from products.vector.cql_sqlite import GeoPackageDialect
+from products.vector.dissolving import ClassGrid
 from products.vector.drawing import drawn
 from products.vector.geopackage import Batch, Reader, layer_of, read_geopackage
 from products.vector.layer import Layer
@@ -55,6 +56,8 @@ _SECONDS = 20
 """CPU seconds after which a query is ended."""
 _SIZED = frozenset(f"{many}{kind}" for many in ("", "MULTI") for kind in ("LINESTRING", "CURVE", "POLYGON", "SURFACE"))
 """Geometry types without points, whose envelopes decide whether one is visible."""
+
+_POLYGONS = {"POLYGON", "MULTIPOLYGON"}
 
 
 class GeoPackageProvider(LayerProvider):
@@ -171,12 +174,25 @@ class GeoPackageProvider(LayerProvider):
             if area is None or area.is_empty:
                 return b""
             searched = search(reader, Selection(area=area), self._filters(reader, ()))
+            if query.dissolved and self._known.classes and reader.layer.geometry_type in _POLYGONS:
+                return self._dissolved(searched, query)
             least = least_size(query, area, self.native)
             sized = reader.layer.geometry_type in _SIZED
             tile = Encoder(query.layer, [each.name for each in self._known.shown])
             for batch in searched.largest(query.most, least if sized else -1, self._damaged):
                 self._draw(tile, batch, query, least)
             return tile.content()
+
+    def _dissolved(self, searched: Search, query: TileQuery) -> bytes:
+        """Return the tile with a feature for each class."""
+        known, names = self._known, [each.name for each in self._known.classes]
+        with _as_provider_error():
+            grid = ClassGrid(query.bounds, query.crs.name, searched.selection.area.bounds, known.native.name)
+        for batch in searched.everything(names, self._damaged):
+            columns = zip(*batch.rows, strict=True)
+            values = [map(each.value, column) for each, column in zip(known.classes, columns, strict=True)]
+            grid.add(list(zip(*values, strict=True)), batch.geometries)
+        return grid.tile(query.layer, names)
 
     def _draw(self, tile: Encoder, batch: Batch, query: TileQuery, least: float) -> None:
         """Add features to a tile, except those that are too small to see; a point never is."""

@@ -43,6 +43,8 @@ class LayerFacts:
     native: Crs
     systems: tuple[Crs, ...]
     shown: tuple[ShownColumn, ...]
+    classes: tuple[ShownColumn, ...]
+    """The columns by which polygons are dissolved."""
     fields: Mapping[str, Mapping[str, Any]]
     columns: Mapping[str, Mapping[str, Any]]
     """The schemas of all columns except the geometry, including hidden ones."""
@@ -66,6 +68,10 @@ def facts_of(layer: Layer, options: LayerOptions) -> LayerFacts:
     shown = tuple(columns[name] for name in options.properties or columns if name in columns)
     times = time_columns(layer.columns, options.times)
     native = _system(options.storage_crs or layer.system or layer.epsg)
+    listed = tuple(
+        ShownColumn(place, each.name, converted(each.type), is_blob="BLOB" in each.type) for place, each in shown
+    )
+    classes = options.classes_of([each.name for each in listed])
     return LayerFacts(
         layer,
         id_column=id_column,
@@ -73,9 +79,8 @@ def facts_of(layer: Layer, options: LayerOptions) -> LayerFacts:
         times=times,
         native=native,
         systems=systems_with(native),
-        shown=tuple(
-            ShownColumn(place, each.name, converted(each.type), is_blob="BLOB" in each.type) for place, each in shown
-        ),
+        shown=listed,
+        classes=tuple(each for each in listed if each.name in classes),
         fields=schemas_of(_types(each for _, each in shown), options.classes, times, (layer.texts, options.texts)),
         columns=schemas_of(_types([*layer.columns, Column(layer.key, "INTEGER")]), options.classes, times),
     )

@@ -18,7 +18,7 @@ from plugins.item_arguments import (
 )
 from plugins.refusals import bounded
 from products.classes import CLASSES, Classes
-from products.errors import RequestTooLarge
+from products.errors import BrokenSource, RequestTooLarge
 from products.vector.times import TimeColumns
 
 MOST_VALUES = 1_000
@@ -124,6 +124,7 @@ class LayerOptions:
     id_field: str | None
     properties: Sequence[str]
     storage_crs: str | None
+    class_field: str | None
     times: tuple[str, ...]
     texts: Mapping[str, Mapping[str, str]]
     classes: Classes
@@ -136,10 +137,26 @@ class LayerOptions:
             provider_def.get("id_field"),
             provider_def.get("properties") or (),
             provider_def.get("storage_crs"),
+            provider_def.get("class_field"),
             (given,) if isinstance(given, str) else tuple(given),
             provider_def.get("fields") or {},
             provider_def.get("classes", CLASSES),
         )
+
+    def classes_of(self, shown: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns by which tiles of small scales dissolve polygons, none for a layer without classes.
+
+        Raises BrokenSource if the configured column is not among the shown ones.
+        """
+        if self.class_field is None:
+            return tuple(name for name in _CLASS if name in shown) if _CLASS[0] in shown else ()
+        if self.class_field not in shown:
+            raise BrokenSource(f"there is no column {self.class_field} to show; there are {', '.join(shown)}")
+        return (self.class_field,)
+
+
+_CLASS = ("class_code", "class_name")
+"""The columns of the class in our product."""
 
 
 def schemas_of(

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import IO, Any, ClassVar, Literal, Self
 
+import numpy as np
 import shapely
 from pygeoapi.provider.base import (
     ProviderConnectionError,
@@ -21,16 +23,20 @@ from plugins.features import Feature, ItemPage, ItemQuery, PageSummary, TileQuer
 from plugins.geojson import area_of
 from plugins.item_arguments import Coordinates, OnlyLanguage, Transformation
 from plugins.layer_provider import MOST_VALUES, LayerProvider
-from plugins.postgis_columns import json_schema
+from plugins.postgis_columns import Sql, json_schema
 from plugins.postgis_facts import SECONDS_OF_LOOKING, LiveFacts, TableFacts, as_provider_error
 from plugins.postgis_filters import filters_of
 from plugins.postgis_page import PageOfTable
-from plugins.postgis_query import Form, both
+from plugins.postgis_query import OF_RINGS, Form, both
 from products.errors import RequestTooLarge
+from products.vector.dissolving import MOST_DISSOLVED, ClassGrid
 from products.vector.query import Count, Selection
 from products.vector.times import TimeColumns
 from sql.reading import StatementTooLong, TableChanged
 from sql.tables import FeatureTable
+
+_DISSOLVED_AT_ONCE = 2_000
+"""Polygons that are read together."""
 
 
 class PostgisProvider(LayerProvider):
@@ -149,11 +155,36 @@ class PostgisProvider(LayerProvider):
             area = area_of([query.around], Box(known.extent(), known.native))
             if area.is_empty:
                 return b""
-            sql, values = known.query.tile(known.shown, area, query, filters_of(known.query, known.fields, ()))
+            filters = filters_of(known.query, known.fields, ())
+            if query.dissolved and known.classes and known.table.shape in OF_RINGS:
+                return self._dissolved(query, area, filters)
+            sql, values = known.query.tile(known.shown, area, query, filters)
             [(content,)] = known.pool.rows(sql, values)
             return bytes(content or b"")
 
         return self._fitting(made)
+
+    def _dissolved(self, query: TileQuery, area: Any, filters: Sequence[Sql]) -> bytes:
+        """Return the tile with a feature for each class."""
+        known, count = self._known, 0
+        grid = ClassGrid(query.bounds, query.crs.name, area.bounds, known.native.name)
+        sql, values = known.query.outlines(known.classes, area, grid.small, filters)
+        classes: dict[bytes, tuple[Any, ...]] = {}
+        with closing(known.pool.pieces(sql, values, size=_DISSOLVED_AT_ONCE)) as pieces:
+            for rows in pieces:
+                count += len(rows)
+                if count > MOST_DISSOLVED:
+                    raise RequestTooLarge(f"the tile has more than {MOST_DISSOLVED:,} items; ask for a larger scale")
+                for kind in {row[0] for row in rows} - classes.keys():
+                    classes[kind] = tuple(json.loads(kind))
+                outlines = np.asarray(shapely.from_wkb([bytes(row[2]) for row in rows], on_invalid="ignore"))
+                small = shapely.get_type_id(outlines) == shapely.GeometryType.POINT
+                kinds = [classes[row[0]] for row in rows]
+                areas = np.array([row[1] for row in rows])
+                grid.add([kinds[place] for place in np.flatnonzero(~small)], outlines[~small])
+                some = [kinds[place] for place in np.flatnonzero(small)]
+                grid.add_small(some, shapely.get_coordinates(outlines[small]), areas[small])
+        return grid.tile(query.layer, [each.name for each in known.classes])
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
         """Write a page of items as JSON, separated by commas, with only a few of them in memory.

@@ -55,8 +55,10 @@ class TableFacts:
     native: Crs
     systems: tuple[Crs, ...]
     shown: tuple[TableColumn, ...]
+    classes: tuple[TableColumn, ...]
+    """The columns by which polygons are dissolved."""
     fields: Mapping[str, Mapping[str, Any]]
-    _recent: dict[Hashable, tuple[float, Any]] = field(default_factory=dict)
+    _recent: dict[Hashable, tuple[float, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def query(self) -> TableQuery:
@@ -184,7 +186,9 @@ class LiveFacts:
         types = {each.name: json_schema(each) for each in shown}
         comments = {each.name: {"description": each.comment} for each in shown}
         fields = schemas_of(types, options.classes, times, (comments, options.texts))
-        return TableFacts(self.pool, table, times, native, systems, shown, fields)
+        names = options.classes_of([each.name for each in shown])
+        classes = tuple(each for each in shown if each.name in names)
+        return TableFacts(self.pool, table, times, native, systems, shown, classes, fields)
 
 
 def source_of(provider_def: Mapping[str, Any]) -> DatabaseSource:

@@ -5,6 +5,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import shapely
@@ -26,6 +27,7 @@ from plugins.postgis_columns import (
     moment,
 )
 from plugins.refusals import invalid
+from products.vector.dissolving import MOST_DISSOLVED
 from products.vector.drawing import BUFFER, EXTENT
 from products.vector.query import Position, Selection, SortKey, Times
 from products.vector.times import TimeColumns
@@ -36,9 +38,12 @@ _SHRUNK = (0.999, 0.98, 0.95, 0.9, 0.8, 0.6)
 """Shares of an area's envelope that are tried as a box inside of it, with a margin for rounding."""
 _FINE = 1e-7
 """The share of its size by which the edge of an area may move when it is simplified."""
-_OF_RINGS = {"polygon", "multipolygon"}
+OF_RINGS = {"polygon", "multipolygon"}
+"""Declared types of polygons, in lower case."""
 _WITHOUT_RINGS = {"point", "linestring", "multipoint", "multilinestring"}
 _POINTS = {"point", "multipoint"}
+_COMPARED = 512
+"""Areas whose parts of statements are cached."""
 _OUTLINE, _NUMBER, _ROWS = "the outline", "the number", '"the rows"'
 """Columns of a tile's rows that are not attributes."""
 _TRIANGLE = "'TRIANGLE', 'POLYGON'"
@@ -101,7 +106,7 @@ class TableQuery:
             return flipped if northing_first else geometry
         if northing_first:
             return f"st_forcepolygoncw({flipped})"
-        if self.table.shape in _OF_RINGS:
+        if self.table.shape in OF_RINGS:
             return f"st_forcepolygonccw({geometry})"
         return f"st_flipcoordinates(st_forcepolygoncw({flipped}))"
 
@@ -141,6 +146,19 @@ class TableQuery:
         sql = f'select {tile} from ({source}) {_ROWS} where "{_OUTLINE}" is not null'
         return sql, (asked.layer, *values, *asked.bounds, *given, asked.most)
 
+    def outlines(self, classes: Sequence[TableColumn], area: Any, small: float, filters: Sequence[Sql]) -> Sql:
+        """Return the statement of the polygons of a tile: their class as a JSON array, their area, and WKB.
+
+        This is their outline, and the centroid of a polygon that is not larger than `small`.
+        """
+        name = self.geometry()
+        kind = f"json_build_array({', '.join(json_value(each) for each in classes)})::text"
+        larger, (least,) = self._larger(small)
+        outline = f"st_asbinary(case when {larger} then {name} else st_centroid({name}) end)"
+        where, given = both([self._about(area), *filters])
+        sql = f"select {kind}, st_area({name}), {outline} from {self.table.quoted} item where {where} limit %s"
+        return sql, (least, *given, MOST_DISSOLVED + 1)
+
     def _about(self, area: Any) -> Sql:
         """Return the condition of items that may intersect an area; exact for a geography, which has no such box."""
         is_geography = self.table.geometry.type == "geography"
@@ -151,7 +169,7 @@ class TableQuery:
             return _ALWAYS
         name = self.geometry()
         wide = f"greatest(st_xmax({name}) - st_xmin({name}), st_ymax({name}) - st_ymin({name})) > %s"
-        return (wide if self.table.shape in _OF_RINGS else f"({wide} or st_dimension({name}) = 0)"), (least,)
+        return (wide if self.table.shape in OF_RINGS else f"({wide} or st_dimension({name}) = 0)"), (least,)
 
     def where(self, selection: Selection, *, nearly: bool = False) -> Sql:
         """Return the condition of selected items. Raises ProviderInvalidQueryError for a value of a wrong type.
@@ -205,20 +223,18 @@ class TableQuery:
         if area.is_empty:
             return (f"{name} is null", ()) if unplaced else NEVER
         srid = self.table.system.srid
-        outline = _ewkb(area, srid)
         geometry = self.geometry()
         values: tuple[str, ...]
         if self.table.geometry.type == "geography":
-            sql, values = f"st_intersects({geometry}, %s::geometry)", (outline,)
+            sql, values = f"st_intersects({geometry}, %s::geometry)", (_ewkb(area, srid),)
         else:
             meets = f"st_intersects({geometry}, %s::geometry)"
-            area = shapely.simplify(area, max(area.bounds[2] - area.bounds[0], area.bounds[3] - area.bounds[1]) * _FINE)
-            outline, inner = _ewkb(area, srid), _box_inside(area)
+            envelope, inner, outline = _compared(area, srid)
             if inner is None:
                 sql, values = f"({name} && %s::geometry and {meets})", (outline, outline)
             else:
                 sql = f"({name} && %s::geometry and case when {name} @ %s::geometry then true else {meets} end)"
-                values = (_ewkb(shapely.box(*area.bounds), srid), _ewkb(inner, srid), outline)
+                values = (envelope, inner, outline)
         return (f"({name} is null or {sql})" if unplaced else sql), values
 
     def _near(self, area: Any) -> Sql:
@@ -308,6 +324,16 @@ def properties(shown: Sequence[TableColumn]) -> str:
 
 def _ewkb(geometry: Any, srid: int) -> str:
     return str(shapely.to_wkb(shapely.set_srid(geometry, srid) if srid else geometry, hex=True, include_srid=srid > 0))
+
+
+@lru_cache(_COMPARED)
+def _compared(area: Any, srid: int) -> tuple[str, str | None, str]:
+    """Return the envelope of an area, a box inside of it, if there is one, and its outline."""
+    west, south, east, north = area.bounds
+    area = shapely.simplify(area, max(east - west, north - south) * _FINE)
+    inner = _box_inside(area)
+    envelope = _ewkb(shapely.box(*area.bounds), srid)
+    return envelope, None if inner is None else _ewkb(inner, srid), _ewkb(area, srid)
 
 
 def _box_inside(area: Any) -> Any:

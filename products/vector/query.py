@@ -175,12 +175,20 @@ class Search:
             keys = [key for key in keys if key in selected]
         return keys[:most]
 
-    def _of(self, keys: Sequence[Any]) -> Iterator[Row]:
+    def everything(self, names: Sequence[str], damaged: Callable[[Any, str], None]) -> Iterator[Batch]:
+        """Yield all features with envelopes that meet the area, with these attributes alone."""
+        quoted = self.reader.layer.quoted
+        columns = ", ".join((quoted.key, quoted.geometry, *(quoted.by_name[name] for name in names)))
+        keys = largest_meeting(self.reader, self.selection.area, -1)
+        for rows in batched(self._of(sorted(keys), columns), _FETCHED_BY_KEY):
+            yield _batch(rows, damaged)
+
+    def _of(self, keys: Sequence[Any], columns: str | None = None) -> Iterator[Row]:
         """Yield those of the rows with these keys that match the conditions."""
         quoted = self.reader.layer.quoted
         for some in batched(keys, _FETCHED_BY_KEY):
             where, values = _in(self.reader, some)
-            query = f"SELECT {quoted.columns} FROM {quoted.table} WHERE {where} AND {self.conditions}"
+            query = f"SELECT {columns or quoted.columns} FROM {quoted.table} WHERE {where} AND {self.conditions}"
             yield from self._each(query, (*values, *self.values))
 
     def _in_order(self, where: Sql) -> Iterator[Row]:

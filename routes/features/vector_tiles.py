@@ -12,6 +12,7 @@ from auth.access import Action, current_verdict
 from plugins.crs import crs_of
 from plugins.features import FeatureProvider, TileQuery
 from products.tiling import TileMatrixSet
+from products.vector.dissolving import CELLS, MOST_CLASSES, MOST_DISSOLVED
 from products.vector.drawing import EXTENT
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.preconditions import Validators, check_preconditions
@@ -37,7 +38,9 @@ _LEAST = 1 / 512
 _LIMITS = (
     f"A tile has at most {MOST_FEATURES:,} features, the largest of a GeoPackage. Lines and polygons smaller than one "
     f"512th of its side are left out, from the scale 1:{_DETAILED:,} on those smaller than one 4,096th. Coordinates "
-    "are rounded to one 4,096th of its side."
+    "are rounded to one 4,096th of its side. At smaller scales than that, the polygons of a collection with classes "
+    f"are one feature for each class, on a grid of {CELLS} x {CELLS} cells, in which each class keeps its area; "
+    f"at most {MOST_DISSOLVED:,} polygons and {MOST_CLASSES} classes in a tile."
 )
 
 
@@ -77,14 +80,23 @@ def get_tile(request: Request) -> Response:
     place = read_place(request, request.path_params)
     verdict = current_verdict.get()
     seen = verdict.rows, None if verdict.area is None else verdict.area.geometry.wkb
-    identity = (_MADE_BY, collection.versions(), place.tiles.id, place.matrix.id, place.row, place.column, seen)
-    validators = Validators(f'"{blake2b(repr(identity).encode(), digest_size=12).hexdigest()}"', 0)
+    configured = collection.id, collection.definition("feature")
+    at = place.tiles.id, place.matrix.id, place.row, place.column
+    identity = repr((_MADE_BY, configured, collection.versions(), at, seen))
+    key = blake2b(identity.encode(), digest_size=12).hexdigest()
+    validators = Validators(f'"{key}"', 0)
     headers = {"Vary": "Accept", "Cache-Control": _CACHED, "ETag": validators.etag}
     if (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
         return Response(status_code=status, headers=headers)
-    least = 1 / EXTENT if place.matrix.scale_denominator <= _DETAILED else _LEAST
-    crs = crs_of(int(place.tiles.crs))
-    content = provider.tile(TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least))
+    detailed = place.matrix.scale_denominator <= _DETAILED
+    crs, least = crs_of(int(place.tiles.crs)), 1 / EXTENT if detailed else _LEAST
+    cache = None if detailed or collection.asks_database else resources_of(request).tile_cache
+    content = None if cache is None else cache.get(key)
+    if content is None:
+        query = TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least, dissolved=not detailed)
+        content = provider.tile(query)
+        if cache is not None:
+            cache.put(key, content)
     if not content:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
     return Response(content, headers=headers, media_type=VECTOR_FORMS[form])

@@ -5,15 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyogrio
 import pytest
 import shapely
+from pyproj import Transformer
 from starlette.testclient import TestClient
 
 from auth.access import Access, Action, Verdict
 from products.catalogue import read_configuration
 from products.tiling import tile_matrix_sets
-from products.vector.layer import Column
+from products.vector.geopackage import write_geopackage
+from products.vector.layer import Column, Layer
+from routes.tiles.cache import TileCache
 from tests.conftest import ROOT, application
 from tests.odd import geopackages as odd
 
@@ -35,7 +39,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     }  # fmt: skip
     rest = {name: value for name, value in configuration.items() if name != "products"}
     nations = configuration["resources"]["nations"]
+    cover = {**provider, "data": str(folder / "cover.gpkg"), "properties": ["class_code"]}
+    squares = shapely.box(*np.array([[x, y, x + 500, y + 500] for x in (5e5, 500_500) for y in (4e5, 400_500)]).T)
+    with write_geopackage(folder / "cover.gpkg", Layer("cover", 2180, (Column("class_code", "INTEGER"),))) as writer:
+        writer.add(range(1, 5), shapely.multipolygons(squares[:, None]), [(1,), (2,), (2,), (2,)])
     entries = {"grid": {**nations, "providers": [provider]}, "nations": nations}
+    entries["cover"] = {**nations, "providers": [cover]}
     app = application({**rest, "resources": entries}, state={"dir": folder / "state"})
     with TestClient(app, base_url="http://inside.invalid", headers={"accept": "*/*"}) as made:
         yield made
@@ -103,6 +112,37 @@ def test_outlines_have_their_place_in_the_tile(
     assert all(each.is_valid for each in outlines)
 
 
+def test_polygons_of_a_class_are_one_feature_below_zoom_ten(client: TestClient, tmp_path: Path) -> None:
+    """Four squares, side by side: three of class 2, all of them smaller than one 128th of a tile of zoom 8."""
+    x, y = Transformer.from_crs(2180, 3857, always_xy=True).transform(500_500, 400_500)
+    counts = {}
+    for matrix in ("10", "9", "8"):
+        row, column = at("WebMercatorQuad", matrix, x, y)
+        answer = client.get(f"/collections/cover/tiles/WebMercatorQuad/{matrix}/{row}/{column}")
+        (tmp_path / matrix).mkdir()  # GDAL remembers the end of a compressed file by its path
+        found, _ = features(answer.content, tmp_path / matrix)
+        counts[matrix] = sorted(found["class_code"].tolist())
+    assert counts == {"10": [1, 2, 2, 2], "9": [1, 2], "8": [1, 2]}
+
+
+def test_tiles_of_small_scales_are_cached_by_file_and_caller(client: TestClient, tmp_path: Path) -> None:
+    resources = client.app.state.resources  # type: ignore[attr-defined] # Starlette's
+    resources.tile_cache = cache = TileCache(tmp_path / "cache", 1 << 24)
+    x, y = Transformer.from_crs(2180, 3857, always_xy=True).transform(500_500, 400_500)
+    row, column = at("WebMercatorQuad", "9", x, y)
+    address = f"/collections/cover/tiles/WebMercatorQuad/9/{row}/{column}"
+    policy, reading = resources.policy, Access(Action.READ_TILES, "cover")
+    rows = Verdict(allowed=True, rows=("class_code = 1",))
+    try:
+        first, again = client.get(address), client.get(address)
+        resources.policy = lambda who, access: rows if access == reading else policy(who, access)
+        some = client.get(address)
+    finally:
+        resources.tile_cache, resources.policy = None, policy
+    assert again.content == first.content != some.content
+    assert (cache.hits, cache.misses) == (1, 2)
+
+
 def test_a_tile_has_only_the_rows_of_the_policy(client: TestClient, tmp_path: Path) -> None:
     row, column = at("WebMercatorQuad", "10", 2_226_390, 6_446_276)
     address = f"/collections/grid/tiles/WebMercatorQuad/10/{row}/{column}"
@@ -127,6 +167,7 @@ def test_tilesets_describe_their_content(client: TestClient) -> None:
     assert {each["dataType"] for each in listed} == {"vector"}
     described = client.get("/collections/grid/tiles/WebMercatorQuad").json()
     assert "20,000" in described["description"]
+    assert "grid of 256 x 256 cells, in which each class keeps its area" in described["description"]
     tilejson = client.get("/collections/grid/tiles/WebMercatorQuad", params={"f": "tilejson"}).json()
     [layer] = tilejson["vector_layers"]
     assert (layer["id"], set(layer["fields"])) == ("grid", {"name", "code", "size"})
