@@ -1,5 +1,6 @@
 """Vector tiles of a collection (OGC API Tiles): tilesets, TileJSON, and tiles as Mapbox Vector Tiles."""
 
+import time
 from hashlib import blake2b
 from http import HTTPStatus
 from importlib.metadata import version
@@ -29,7 +30,9 @@ MOST_FEATURES = 20_000
 _JSON = "application/json"
 _MERCATOR = 3857
 _FINEST = 16
-_CACHED = "public, max-age=300"
+_KEPT = 300
+"""Seconds for which a tile of a database is cached."""
+_CACHED = f"public, max-age={_KEPT}"
 _MADE_BY = version("landcast")
 _DETAILED = 550_000
 """The scale of zoom 10 in Web Mercator, from which on all features are drawn that have a size in units of a tile."""
@@ -90,7 +93,9 @@ def get_tile(request: Request) -> Response:
         return Response(status_code=status, headers=headers)
     detailed = place.matrix.scale_denominator <= _DETAILED
     crs, least = crs_of(int(place.tiles.crs)), 1 / EXTENT if detailed else _LEAST
-    cache = None if detailed or collection.asks_database else resources_of(request).tile_cache
+    cache = None if detailed else resources_of(request).tile_cache
+    if collection.asks_database:
+        key += f"{int(time.time() // _KEPT):x}"
     content = None if cache is None else cache.get(key)
     if content is None:
         query = TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least, dissolved=not detailed)

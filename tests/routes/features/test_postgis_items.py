@@ -80,6 +80,17 @@ def get(client: TestClient, path: str, **parameters: Any) -> Any:
     return answer.json()
 
 
+def test_what_is_cached_about_a_table_does_not_change_its_tiles(client: TestClient) -> None:
+    tile = "/collections/places/tiles/WebMercatorQuad/4/5/8"
+    first = client.get(tile)
+    assert (first.status_code, client.get("/collections/places/items?bbox=19,49,21,51&limit=1").status_code) == (
+        200,
+        200,
+    )
+    again = client.get(tile, headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
 def test_pages_have_every_item_forward_and_backward(client: TestClient) -> None:
     seen: list[list[int]] = []
     address = "/collections/fields/items?limit=4000&sortby=-class_code"
