@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the real programs that the tests use: GDAL's tools, QGIS's Python, Chromium, nginx and systemd-analyze from Debian's
-# packages, Prometheus with two exporters, RabbitMQ, PostgreSQL with PostGIS, Keycloak, Airflow, OpenBao, and what tools/install.sh has.
+# packages, Prometheus with two exporters, Pebble, RabbitMQ, PostgreSQL with PostGIS, Keycloak, Airflow, OpenBao, and what tools/install.sh has.
 # On other systems: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
 # systemd-analyze, prometheus with promtool and the node and blackbox exporters, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH, and set QGIS_PYTHON to a Python
 # that imports qgis.core. TEST_POSTGRES_URL can name a running PostgreSQL whose user may create databases, roles and the extension postgis; for
@@ -16,6 +16,7 @@ command -v gdalinfo >/dev/null 2>&1 || missing="$missing gdal-bin"
 command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 || missing="$missing chromium"
 PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null 2>&1 || missing="$missing nginx"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
+command -v pebble >/dev/null 2>&1 || missing="$missing pebble"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
 for tool in curl openssl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"

@@ -91,7 +91,7 @@ def proxy(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     url = f"https://{HOST}:{secure}/land"
     served = Served(state, folder / "log", LANDCAST_SERVER_URL=url)
     certificate = certified(folder)
-    (folder / "landcast.conf").write_text(adapted(folder, secure, plain, served))
+    (folder / "landcast.conf").write_text(adapted(folder, secure, plain, served.url.removeprefix("http://")))
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user))
     nginx = subprocess.Popen([NGINX, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"])
@@ -127,11 +127,12 @@ def certified(folder: Path) -> Path:
     return folder / "certificate.pem"
 
 
-def adapted(folder: Path, secure: int, plain: int, served: Served) -> str:
+def adapted(folder: Path, secure: int, plain: int, upstream: str) -> str:
     """Return the example with other ports and paths."""
     text = Path("deploy/nginx.conf").read_text()
     for pattern, value, times in (
-        (r"127\.0\.0\.1:5000", served.url.removeprefix("http://"), 1),
+        (r"127\.0\.0\.1:5000", upstream, 1),
+        (r"/var/www/acme", f"{folder}/acme", 1),
         (r"(listen (?:\[::\]:)?)80;", rf"\g<1>{plain};", 2),
         (r"(listen (?:\[::\]:)?)443 ssl http2;", rf"\g<1>{secure} ssl http2;", 2),
         (r"/etc/ssl/certs/maps\.example\.org\.pem", str(folder / "certificate.pem"), 1),
