@@ -217,12 +217,12 @@ class JobPage:
 
 
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
-_MESSAGES: Mapping[Status, str] = {
-    Status.ACCEPTED: "Waiting for its turn.",
-    Status.RUNNING: "At work.",
-    Status.SUCCESSFUL: "Done; the result is there.",
+MESSAGES_OF_STATUS: Mapping[Status, str] = {
+    Status.ACCEPTED: "Waiting in the queue.",
+    Status.RUNNING: "In progress.",
+    Status.SUCCESSFUL: "The result is ready.",
     Status.FAILED: "Failed.",
-    Status.DISMISSED: "Dismissed.",
+    Status.DISMISSED: "Cancelled.",
 }
 
 
@@ -246,7 +246,7 @@ def status_info(job: Job, url: str) -> dict[str, Any]:
 def _message(job: Job) -> str:
     """Return what the job says; in a list, whose jobs carry no inputs, one of a test looks as any other."""
     repaired = f" {job.order.inputs[REPAIRED]}" if REPAIRED in job.order.inputs else ""
-    return ("Test order: " if is_test(job.order) else "") + (job.message or _MESSAGES[job.status]) + repaired
+    return ("Test order: " if is_test(job.order) else "") + (job.message or MESSAGES_OF_STATUS[job.status]) + repaired
 
 
 def instant(time: datetime) -> str:

@@ -121,11 +121,11 @@ _INPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _output(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
+def _output(description: Mapping[str, Any]) -> dict[str, Any]:
     schema = description["schema"]
     if "maxOccurs" in description:
         schema = {"type": "array", "minItems": 1, "maxItems": description["maxOccurs"], "items": schema}
-    return {"title": description["title"], "description": f"What {name} was.", "schema": schema}
+    return {"title": description["title"], "description": "What the input was.", "schema": schema}
 
 
 class Echo(Processor):
@@ -147,7 +147,7 @@ class Echo(Processor):
         "outputTransmission": ["value", "reference"],
         "inputs": {name: {"minOccurs": 0, **description} for name, description in _INPUTS.items()},
         "outputs": {
-            name.replace("Input", "Output"): _output(name, description)
+            name.replace("Input", "Output"): _output(description)
             for name, description in _INPUTS.items()
             if name != "pause"
         },

@@ -142,6 +142,9 @@ def read_configuration(path: Path) -> dict[str, Any]:
         raise InvalidConfiguration(f"{path}: must be a mapping, such as `server:` and what belongs to it below")
     for provider in () if is_held(path) else _providers(document):
         _make_absolute(provider, path.parent, ours=str(provider.get("name")).startswith(_OUR_PROVIDERS))
+    server = document.get("server") if isinstance(document, dict) else None
+    if isinstance(server, dict) and isinstance(server.get("locale_dir"), str) and not is_held(path):
+        server["locale_dir"] = str((path.parent / server["locale_dir"]).absolute())
     for templates in () if is_held(path) else _templates(document):
         for name in ("path", "static"):
             if isinstance(folder := templates.get(name), str):

@@ -45,7 +45,8 @@ from routes.http.accept import choose_for
 from routes.http.challenge import refusal_of
 from routes.http.form import is_form
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem, current_request_id
-from routes.pages.render import render
+from routes.pages.render import render, words_of
+from routes.pages.words import noted
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -77,6 +78,32 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
 
 _FAULTS = {kind.__name__: status for kind, status in STATUSES.items()}
 
+EXPLAINED: Mapping[HTTPStatus, str] = {
+    HTTPStatus.BAD_REQUEST: noted("The server does not understand something in this request."),
+    HTTPStatus.UNAUTHORIZED: noted("You need to sign in for this."),
+    HTTPStatus.FORBIDDEN: noted("You are not allowed to do this."),
+    HTTPStatus.NOT_FOUND: noted("There is nothing at this address."),
+    HTTPStatus.METHOD_NOT_ALLOWED: noted("This cannot be done at this address."),
+    HTTPStatus.NOT_ACCEPTABLE: noted("The server does not have this in the requested form."),
+    HTTPStatus.CONFLICT: noted("This does not fit the present state."),
+    HTTPStatus.GONE: noted("This is no longer available."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: noted("This is more than the server takes at once."),
+    HTTPStatus.UNPROCESSABLE_ENTITY: noted("The server cannot do what this request asks for."),
+    HTTPStatus.TOO_MANY_REQUESTS: noted("These were too many requests. Please wait a moment and try again."),
+    HTTPStatus.INTERNAL_SERVER_ERROR: noted("The server failed. This is not your fault."),
+    HTTPStatus.BAD_GATEWAY: noted("Another server, which is needed for this, did not answer as expected."),
+    HTTPStatus.SERVICE_UNAVAILABLE: noted("This is not available at present. Please try again in a moment."),
+    HTTPStatus.GATEWAY_TIMEOUT: noted("This took too long. Please try again."),
+}
+"""What an error page says in languages that the detail is not translated into."""
+_TITLES = (
+    *(noted("Bad Request"), noted("Unauthorized"), noted("Forbidden"), noted("Not Found"), noted("Method Not Allowed")),
+    *(noted("Not Acceptable"), noted("Conflict"), noted("Gone"), noted("Content Too Large")),
+    *(noted("Request Entity Too Large"), noted("Unprocessable Entity"), noted("Unprocessable Content")),
+    *(noted("Too Many Requests"), noted("Internal Server Error")),
+    *(noted("Bad Gateway"), noted("Service Unavailable"), noted("Gateway Timeout")),
+)
+
 _RETRY = {HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"}, HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "30"}}
 
 
@@ -89,7 +116,10 @@ def answer(request: Request, problem: Problem) -> Response:
     )
     headers = {"Vary": "Accept", "Cache-Control": "no-store", **problem.headers}
     if prefers_page(request):
-        return Response(render(request, "error.html", document), problem.status, headers, media_type="text/html")
+        words = words_of(request)
+        explained = "" if words.known(problem.detail) else words(EXPLAINED.get(problem.status, ""))
+        page = render(request, "error.html", {**document, "explained": explained})
+        return Response(page, problem.status, headers, media_type="text/html")
     return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
 
 

@@ -44,7 +44,6 @@ from routes.openapi.document import build
 from routes.openapi.secured import Definition, Definitions
 from routes.operations import airflow, health
 from routes.pages import assets
-from routes.pages.render import Pages
 from routes.processes import area, execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
@@ -61,7 +60,7 @@ from server.metrics.counters import CounterSlot, SharedCounters, counting
 from server.notifications import make_results
 from server.processes import available, log_wrong
 from server.settings import Settings
-from server.templates import templates_of
+from server.templates import pages_of
 from server.tiles import tile_cache
 from sql import connections
 
@@ -176,7 +175,7 @@ def create_app(configuration: dict[str, Any], settings: Settings, counters: Shar
     app.state.issuer = settings.auth.issuer
     app.state.rates = RateLimiter()  # before the fork: all processes count in its memory
     app.state.definitions = Definitions(default, partial(_definition, settings, rules, translations, routes))
-    app.state.pages = Pages(*templates_of(configuration))
+    app.state.pages = pages_of(configuration)
     return app
 
 

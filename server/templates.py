@@ -1,4 +1,4 @@
-"""The operator's folders of templates and files for pages (`templates` of the server and of collections)."""
+"""The operator's folders for pages: templates and files (`templates` of the server and of collections), and words."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,15 +6,17 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
-from routes.pages.render import environment_of
+from routes.pages.render import Pages, environment_of
+from routes.pages.words import Words, wrong_catalogues
+from server.api import languages_of
 
 
-def templates_of(configuration: Mapping[str, Any]) -> tuple[Path | None, Path | None, Mapping[str, Path]]:
-    """Return the server's folder of templates, its folder of files, and the folders of collections by id."""
+def pages_of(configuration: Mapping[str, Any]) -> Pages:
+    """Return the pages of the configured folders."""
     folders = {place: Path(folder) for place, folder in _folders(configuration)}
     server, static = folders.pop("server.templates.path", None), folders.pop("server.templates.static", None)
     of_collections = {place.removeprefix("resources.").removesuffix(_PATH): each for place, each in folders.items()}
-    return server, static, of_collections
+    return Pages(server, static, of_collections, _locale_dir(configuration))
 
 
 _PATH = ".templates.path"
@@ -51,6 +53,29 @@ def _wrong_in(place: str, folder: Path) -> Iterator[str]:
             yield f"{place}: {name}, line {error.lineno}: {error.message}"
         except (TemplateError, UnicodeDecodeError) as error:
             yield f"{place}: {name}: {error}"
+
+
+def _locale_dir(configuration: Mapping[str, Any]) -> Path | None:
+    server = configuration.get("server")
+    folder = server.get("locale_dir") if isinstance(server, Mapping) else None
+    return Path(folder) if isinstance(folder, str) else None
+
+
+def wrong_words(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the errors of the folder of words and of the catalogues in it."""
+    folder = _locale_dir(configuration)
+    if folder is not None and not folder.is_dir():
+        yield f"server.locale_dir: no such folder: {folder}"
+    elif folder is not None:
+        yield from (f"server.locale_dir: {each}" for each in wrong_catalogues(folder))
+
+
+def missing_words(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the languages without words for pages."""
+    folder = _locale_dir(configuration)
+    for language in languages_of(configuration):
+        if not Words(language, folder).found:
+            yield f"server.languages: pages in {language} are in English; server.locale_dir may have its words"
 
 
 def unused_templates(configuration: Mapping[str, Any]) -> Iterator[str]:

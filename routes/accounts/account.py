@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -16,16 +17,21 @@ from routes.accounts.rights import describe_limits, rights_of
 from routes.guard import GuardedRoute
 from routes.http.return_to import ACCOUNT
 from routes.middleware.edge import content_policy
-from routes.pages.render import render
+from routes.pages.render import render, words_of
 from routes.pages.respond import respond
+from routes.pages.words import noted
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
 _KNOWN_BY = {
-    "session": "signed in with this browser",
-    "token": "by an access token",
-    "key": "by an API key",
+    "session": noted("signed in with this browser"),
+    "token": noted("by an access token"),
+    "key": noted("by an API key"),
 }
+
+
+_STATES = (noted("active"), noted("expired"), noted("revoked"))
+"""What a page says of keys."""
 
 
 async def get_account(request: Request) -> Response:
@@ -39,7 +45,7 @@ async def account_of(request: Request) -> dict[str, Any]:
     """Return the document of the account of the caller."""
     identity, resources = current_identity.get(), resources_of(request)
     document = {
-        "title": "Account",
+        "title": noted("Account"),
         "who": _who(identity),
         "may": rights_of(resources, identity),
         "links": [{"href": f"{resources.url}{ACCOUNT}", "rel": "self", "type": "application/json", "title": "Account"}],
@@ -78,7 +84,7 @@ def _only_page(request: Request, made: Mapping[str, Any] | None = None) -> dict[
         "known_by": _KNOWN_BY[current_identity.get().method],
         "days": DAYS,
         "most_days": MOST_DAYS,
-        "describe_limits": describe_limits,
+        "describe_limits": partial(describe_limits, words_of(request)),
     }
 
 

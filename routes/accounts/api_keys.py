@@ -17,6 +17,7 @@ from routes.accounts.person import IN_PERSON, NO_STORE, people_of, session_of
 from routes.guard import GuardedRoute
 from routes.http.body import read_object
 from routes.http.form import CSRF, check_csrf, is_form, read_form
+from routes.http.language import in_same_language
 from routes.http.problem import NOT_FOUND, Problem
 from routes.http.return_to import ACCOUNT
 from routes.query.parameters import allow_parameters
@@ -54,7 +55,8 @@ async def post_revocation(request: Request) -> Response:
     form = await read_form(request, allowed=(CSRF,))
     check_csrf(session_of(request), form.get(CSRF, ""))
     await _revoke(request)
-    return RedirectResponse(f"{resources_of(request).url}{ACCOUNT}", HTTPStatus.SEE_OTHER, NO_STORE)
+    address = in_same_language(request, f"{resources_of(request).url}{ACCOUNT}")
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER, NO_STORE)
 
 
 def _refuse_session(request: Request) -> None:

@@ -5,8 +5,15 @@ from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Access, Action, Limits, Verdict
 from auth.identity import Identity
-from orchestration.files.usage import readable_size
+from routes.pages.words import Words, noted
 from routes.resources import Resources, is_listed
+
+NAMES = (
+    *(noted("discover"), noted("read items"), noted("read coverage"), noted("read map"), noted("read tiles")),
+    *(noted("download"), noted("execute"), noted("read own jobs"), noted("dismiss own jobs"), noted("read all jobs")),
+    *(noted("dismiss all jobs"), noted("administer")),
+)
+"""What a page calls the actions."""
 
 
 def rights_of(resources: Resources, identity: Identity) -> dict[str, Any]:
@@ -55,20 +62,23 @@ def _limits(limits: Limits) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def describe_limits(alternatives: Iterable[Mapping[str, Any]]) -> str:
+def describe_limits(words: Words, alternatives: Iterable[Mapping[str, Any]]) -> str:
     """Return limits in words for people."""
-    return ", or ".join(" and ".join(_words(limits)) for limits in alternatives)
+    return f", {words('or')} ".join(f" {words('and')} ".join(_in_words(words, limits)) for limits in alternatives)
 
 
-def _words(limits: Mapping[str, Any]) -> Iterator[str]:
+def _in_words(words: Words, limits: Mapping[str, Any]) -> Iterator[str]:
     if "largest-order-km2" in limits:
-        yield f"at most {limits['largest-order-km2']:,g} km² at once"
+        yield words("at most %(area)s km² at once", area=words.number(limits["largest-order-km2"]))
     if "order-area" in limits:
-        west, south, east, north = limits["order-area"]
-        yield f"inside an area between {west:.6g} {south:.6g} and {east:.6g} {north:.6g}"
+        west, south, east, north = (f"{side:.6g}" for side in limits["order-area"])
+        corners = {"southwest": f"{west} {south}", "northeast": f"{east} {north}"}
+        yield words("inside an area between %(southwest)s and %(northeast)s", **corners)
     if "open-orders" in limits:
-        yield f"at most {limits['open-orders']} orders open at once"
+        yield words.several(
+            "at most %(count)s order open at once", "at most %(count)s orders open at once", limits["open-orders"]
+        )
     if "km2-a-day" in limits:
-        yield f"at most {limits['km2-a-day']:,g} km² a day"
+        yield words("at most %(area)s km² a day", area=words.number(limits["km2-a-day"]))
     if "bytes-a-day" in limits:
-        yield f"at most {readable_size(limits['bytes-a-day'])} a day"
+        yield words("at most %(size)s a day", size=words.size(limits["bytes-a-day"]))

@@ -15,12 +15,13 @@ from products.catalogue import Product
 from routes.guard import NOTHING, GuardedRoute
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import both_forms, link, respond
+from routes.pages.words import noted
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, listed_processes, resources_of
 
 _RASTER = ("Cloud-Optimized GeoTIFF", "GeoTIFF", "CoverageJSON", "PNG")
 _VECTOR = ("GeoPackage", "GeoJSON", "JSON-FG", "CSV")
-_ORDER = ("ZIP with a Cloud-Optimized GeoTIFF or a GeoPackage, and metadata after ISO 19139 and STAC",)
+_ORDER = (noted("ZIP with a Cloud-Optimized GeoTIFF or a GeoPackage, and metadata after ISO 19139 and STAC"),)
 
 
 def get_terms(request: Request) -> Response:
@@ -30,7 +31,7 @@ def get_terms(request: Request) -> Response:
     metadata = resources.api.config["metadata"]
     licence, terms = metadata["license"], metadata["identification"]["terms_of_service"]
     document = {
-        "title": "Terms and attribution",
+        "title": noted("Terms and attribution"),
         "terms": terms,
         "licence": {name: licence[name] for name in ("name", "url") if licence.get(name)},
         "products": [
@@ -53,7 +54,7 @@ def get_accessibility(request: Request) -> Response:
     metadata = resources.api.config["metadata"]
     contact = {name: metadata["contact"][name] for name in ("name", "email", "url") if metadata["contact"].get(name)}
     document = {
-        "title": "Accessibility statement",
+        "title": noted("Accessibility statement"),
         "standard": "EN 301 549 V3.2.1 (WCAG 2.1, level AA)",
         "status": "partially conformant",
         "contact": contact,

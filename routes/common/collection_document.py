@@ -17,10 +17,13 @@ from plugins.features import FeatureProvider
 from routes.features.download import AS_FILES, STREAMED
 from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, NETCDF, SCHEMA
 from routes.pages.respond import OGC, both_forms, link
+from routes.pages.words import noted
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.document import foreign_links, foreign_members
 from routes.resources import FAILURES, Collection, Resources, ends_of
 
+_ALL_ITEMS = noted("All items as %(form)s")
+_ONE_FILE, _ONE_FILE_OF = noted("The whole as one file"), noted("The whole as one file, %(year)s")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -136,7 +139,7 @@ def _add_feature(provider: FeatureProvider, document: dict[str, Any], place: str
         link(f"{place}/items?f=html", "items", "text/html", "The items as a page"),
         link(f"{place}/items?f=jsonld", "items", JSON_LD, "The items as JSON-LD"),
         *(
-            link(f"{place}/items?f={form}", "items", media_type, f"All items as {form}")
+            link(f"{place}/items?f={form}", "items", media_type, title=_ALL_ITEMS % {"form": form})
             for form, media_type in {**STREAMED, **AS_FILES}.items()
         ),
         link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the items"),
@@ -186,7 +189,7 @@ def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str
     yield link(f"{place}/styles/default/legend?f=png", f"{OGC}/legend", "image/png", "The legend")
     yield link(f"{place}/map?width=400", "preview", "image/png", "A small picture")
     yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the pixels")
-    named = {data: f"The whole as one file, {year}" for year, data in provider.years.items()}
-    for data, title in (named or {provider.data: "The whole as one file"}).items():
+    named = {data: _ONE_FILE_OF % {"year": year} for year, data in provider.years.items()}
+    for data, title in (named or {provider.data: _ONE_FILE}).items():
         source = Path(data)
         yield link(f"{place}/files/{quote(source.name)}", "enclosure", COG, title, length=source.stat().st_size)

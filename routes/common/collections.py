@@ -32,6 +32,7 @@ from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection, perm
 from routes.http.media_types import GEOJSON, SCHEMA
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import link, page_links, respond
+from routes.pages.words import noted
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.handlers import allow, handle, no_such_part
 from routes.query.parameters import LIMIT, OFFSET, allow_parameters, negotiate, read_page
@@ -49,7 +50,7 @@ def get_collections(request: Request) -> Response:
     page = read_page(request, default=max(1, len(listed)))
     collections = [described(resources, each) for each in listed[page.offset : page.offset + page.limit]]
     document = {
-        "title": "Collections",
+        "title": noted("Collections"),
         "numberMatched": len(listed),
         "numberReturned": len(collections),
         "links": [

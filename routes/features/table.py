@@ -6,13 +6,15 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from routes.pages.words import noted
+
 _BEGINNING = frozenset({"offset", "startindex", "cursor"})
 """Parameters of a position in the list, which is invalid in another order or filter."""
 _LONGEST = 80
 _FORMS = {
     "json": "GeoJSON",
     "jsonld": "JSON-LD",
-    "geojsonseq": "GeoJSON text sequence",
+    "geojsonseq": noted("GeoJSON text sequence"),
     "csv": "CSV",
     "fgb": "FlatGeobuf",
     "gpkg": "GeoPackage",

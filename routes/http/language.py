@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import HTTPConnection
 
@@ -28,6 +29,12 @@ def choose_language(request: HTTPConnection, languages: Sequence[str]) -> str:
         note["chosen"] = best_language(asked_languages(request), languages)
     chosen: str = note["chosen"]
     return chosen
+
+
+def in_same_language(request: HTTPConnection, address: str) -> str:
+    """Return the address of a page with the language that the request's own address names, if any."""
+    lang = request.query_params.get(LANG)
+    return f"{address}{'&' if '?' in address else '?'}{urlencode({LANG: lang})}" if lang else address
 
 
 def asked_languages(request: HTTPConnection) -> list[str]:

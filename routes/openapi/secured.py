@@ -16,6 +16,7 @@ from routes.http.media_types import OPENAPI
 from routes.middleware.edge import content_policy
 from routes.openapi.operation import Value, ref
 from routes.pages.render import render
+from routes.pages.words import noted
 from routes.query.parameters import allow_parameters, negotiate
 from routes.resources import Resources, note_language, resources_of
 
@@ -157,7 +158,7 @@ def get_openapi(request: Request) -> Response:
     document, encoded = state.definitions.of(resources.language).seen(resources, issuer=state.issuer)
     headers = {"Vary": "Accept"}
     if negotiate(request, {"json": OPENAPI, "html": "text/html"}) == "html":
-        page = render(request, "openapi.html", {**document, "title": "The API"})
+        page = render(request, "openapi.html", {**document, "title": noted("The API")})
         return Response(page, headers=headers, media_type="text/html")
     return Response(encoded, headers=headers, media_type=OPENAPI)
 
@@ -166,7 +167,7 @@ async def get_trial(request: Request) -> Response:
     """Answer with the page on which the operations are tried, with the rights of who is signed in or of a key."""
     allow_parameters(request)
     policy = content_policy(resources_of(request).url, scripts=True, drawn=True)
-    page = render(request, "try.html", {"title": "Try the API", "scripted": True})
+    page = render(request, "try.html", {"title": noted("Try the API"), "scripted": True})
     return Response(page, headers={"Content-Security-Policy": policy}, media_type="text/html")
 
 

@@ -17,6 +17,7 @@ from orchestration.full import is_full
 from routes.http.problem import Problem
 from routes.middleware.edge import content_policy
 from routes.pages.render import render
+from routes.pages.words import noted
 from routes.query.parameters import START_INDEX, Page, negotiate
 from routes.resources import note_language, resources_of
 
@@ -73,9 +74,9 @@ def list_links(
         _link(request, address, own, rel="alternate", title="This page as HTML", form="html"),
     ]
     if following is not None:
-        links.append(_link(request, address, following, rel="next", title="Next page", form=form))
+        links.append(_link(request, address, following, rel="next", title=noted("Next page"), form=form))
     if previous is not None:
-        links.append(_link(request, address, previous, rel="prev", title="Previous page", form=form))
+        links.append(_link(request, address, previous, rel="prev", title=noted("Previous page"), form=form))
     return links
 
 

@@ -39,6 +39,7 @@ from products.catalogue import Catalogue, Product
 from routes.guard import GuardedRoute, on_process, permit
 from routes.http.body import media_type_of, parse_object, read_body, read_json
 from routes.http.form import FORM
+from routes.http.language import in_same_language
 from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
 from routes.processes.delivery import deliver
 from routes.processes.form import execution_of
@@ -90,7 +91,8 @@ async def execute(request: Request) -> Response:
     checked = await resources.in_heavy(partial(_checked, request, resources, process, body, of_page=of_page))
     job = await resources.in_light(_stored, resources, *checked)
     if of_page and "async-execute" in process.metadata["jobControlOptions"]:
-        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": f"{resources.url}/jobs/{job.id}?f=html"})
+        address = in_same_language(request, f"{resources.url}/jobs/{job.id}?f=html")
+        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": address})
     preferences = read_preferences(request)
     mode = choose_mode(process, preferences, resources.wait)
     job = await _look(resources, job, mode.wait)

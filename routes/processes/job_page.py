@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import floor, log10
 from pprint import pformat
 from typing import Any
 
@@ -20,16 +21,17 @@ from products.errors import InvalidArea, UnknownProduct
 from products.nations import find_nation
 from products.nations.outline import nation_at, outline_of
 from products.outline import Polygonal
+from routes.pages.words import Words, noted
 from routes.resources import Resources
 
 _STATES: Mapping[Status, str] = {
-    Status.ACCEPTED: "Waiting",
-    Status.RUNNING: "Being made",
-    Status.SUCCESSFUL: "Ready",
-    Status.FAILED: "Failed",
-    Status.DISMISSED: "Cancelled",
+    Status.ACCEPTED: noted("Waiting"),
+    Status.RUNNING: noted("In progress"),
+    Status.SUCCESSFUL: noted("Ready"),
+    Status.FAILED: noted("Failed"),
+    Status.DISMISSED: noted("Cancelled"),
 }
-_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_KINDS = (noted("raster"), noted("vector"))
 _LONGEST = 80
 _MOST_VERTICES = 2_000
 """Of an outline on a page."""
@@ -37,33 +39,33 @@ _LONGEST_COMMAND = 4_000
 """Characters of an order in a command; a longer one is asked for at its address."""
 
 
-def summary_of(job: Job, resources: Resources, seen: Catalogue) -> Mapping[str, Any]:
+def summary_of(job: Job, resources: Resources, seen: Catalogue, words: Words) -> Mapping[str, Any]:
     """Return what a page says of the job, in a list or by itself; products are named that `seen` has."""
     files = [] if job.expired else [output.file for output in job.manifest if output.file]
     until = job.files_until if files else None
     return {
         "id": job.id,
         "process": job.order.process,
-        "name": name_of(job.order, resources, seen),
-        "state": _state(job, files=bool(files)),
+        "name": name_of(job.order, resources, seen, words),
+        "state": _state(job, words, files=bool(files)),
         "status": str(job.status),
         "unfinished": job.status in UNFINISHED,
         "said": job.message,
         "progress": job.progress,
-        "size": bytes_in_words(sum(file.size for file in files)) if files else None,
+        "size": words.size(sum(file.size for file in files)) if files else None,
         "until": instant(until) if until else None,
         "days": max(0, (until - datetime.now(UTC)).days) if until else None,
         "created": instant(job.created),
     }
 
 
-def _state(job: Job, *, files: bool) -> str:
+def _state(job: Job, words: Words, *, files: bool) -> str:
     if job.status is Status.SUCCESSFUL and job.expired:
-        return "Done; its files have been removed"
-    return "Ready to download" if files else _STATES[job.status]
+        return words("Finished; the files have been deleted")
+    return words("Ready to download") if files else words(_STATES[job.status])
 
 
-def history_of(job: Job, events: Sequence[JobEvent]) -> list[Mapping[str, str]]:
+def history_of(job: Job, events: Sequence[JobEvent], words: Words) -> list[Mapping[str, str]]:
     """Return what has happened to the job, each with its time, from its order on.
 
     Of a job that was ready at once, or that is older than the table of events, it is when it began and ended.
@@ -71,28 +73,29 @@ def history_of(job: Job, events: Sequence[JobEvent]) -> list[Mapping[str, str]]:
     if not events:
         times = ((Status.RUNNING, job.started, ""), (job.status, job.finished, job.message))
         events = [JobEvent(at, status, 1, said) for status, at, said in times if at]
-    told = [{"at": instant(each.at), "what": _event_in_words(each), "said": each.message} for each in events]
-    return [{"at": instant(job.created), "what": "Ordered", "said": ""}, *told]
+    told = [{"at": instant(each.at), "what": _event_in_words(each, words), "said": each.message} for each in events]
+    return [{"at": instant(job.created), "what": words("Ordered"), "said": ""}, *told]
 
 
-def _event_in_words(event: JobEvent) -> str:
+def _event_in_words(event: JobEvent, words: Words) -> str:
     match event.status:
         case Status.ACCEPTED:
-            return "Interrupted"
+            return words("Interrupted")
         case Status.RUNNING:
-            return "Begun" if event.attempt <= 1 else f"Begun again, attempt {event.attempt}"
+            again = event.attempt > 1
+            return words("Started again, attempt %(number)s", number=event.attempt) if again else words("Started")
         case _:
-            return _STATES[event.status]
+            return words(_STATES[event.status])
 
 
-def name_of(order: Order, resources: Resources, seen: Catalogue) -> str:
+def name_of(order: Order, resources: Resources, seen: Catalogue, words: Words) -> str:
     """Return the product and the place of an order; of one that says neither, the title of its process."""
     process = resources.processes.processors.get(order.process)
-    title = str(process.metadata["title"]) if process else order.process
-    product, kind, place = _product(order.inputs, seen), order.inputs.get("product"), _place(order.inputs)
-    first = f"{product}, {kind.lower()}" if product and isinstance(kind, str) else title
+    title = words.translated(str(process.metadata["title"])) if process else order.process
+    product, kind, place = _product(order.inputs, seen), order.inputs.get("product"), _place(order.inputs, words)
+    first = f"{product}, {words(kind.lower())}" if product and isinstance(kind, str) else title
     name = f"{first}: {place}" if place else first
-    return f"Test: {name}" if is_test(order) else name
+    return words("Test: %(name)s", name=name) if is_test(order) else name
 
 
 def map_of(order: Order, resources: Resources, seen: Catalogue) -> Mapping[str, Any]:
@@ -145,7 +148,7 @@ def _product(inputs: Mapping[str, Any], seen: Catalogue) -> str | None:
         return f"{series[:_LONGEST]} {year}"
 
 
-def _place(inputs: Mapping[str, Any]) -> str | None:
+def _place(inputs: Mapping[str, Any], words: Words) -> str | None:
     for name in ("nation", "park", "collection"):
         if isinstance(place := inputs.get(name), str):
             nation = find_nation(place) if name == "nation" else None
@@ -153,36 +156,33 @@ def _place(inputs: Mapping[str, Any]) -> str | None:
     if (area := inputs.get("aoi")) is None:
         return None
     try:
-        return _area_in_words(measure_area(area))
+        return _area_in_words(measure_area(area), words)
     except InvalidArea:
         return None
 
 
-def _area_in_words(area: Area) -> str:
+def _area_in_words(area: Area, words: Words) -> str:
+    """Return the size of an area, its middle in degrees, and the nation that this lies in."""
     west, south, east, north = area.geometry.bounds
-    return f"{_size(area.km2)} {_near(round((west + east) / 2, 2), round((south + north) / 2, 2))}"
+    longitude, latitude = round((west + east) / 2, 2), round((south + north) / 2, 2)
+    digits = 0 if area.km2 >= 10 else max(0, 1 - floor(log10(area.km2))) if area.km2 > 0 else 2  # noqa: PLR2004
+    size = f"{words.number(round(area.km2, digits))} km²"
+    point = f"{_degrees(latitude, words('N'), words('S'), words)}, {_degrees(longitude, words('E'), words('W'), words)}"
+    nation = _nation_at(longitude, latitude)
+    if nation is None:
+        return words("%(size)s at %(point)s", size=size, point=point)
+    return words("%(size)s in %(nation)s (%(point)s)", size=size, nation=nation, point=point)
 
 
-def _size(km2: float) -> str:
-    return f"{km2:,.0f} km²" if km2 >= 10 else f"{km2:.2g} km²"  # noqa: PLR2004 - two digits are enough
+def _degrees(value: float, positive: str, negative: str, words: Words) -> str:
+    return f"{words.number(abs(value), 2)}° {positive if value >= 0 else negative}"
 
 
 @lru_cache(1024)
-def _near(longitude: float, latitude: float) -> str:
-    """Return the place of a point in degrees, with the nation that it lies in."""
-    north = f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}"
-    east = f"{abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
+def _nation_at(longitude: float, latitude: float) -> str | None:
+    """Return the title of the nation that a point in degrees lies in."""
     nation = nation_at(longitude, latitude)
-    return f"in {nation.title} ({north}, {east})" if nation else f"at {north}, {east}"
-
-
-def bytes_in_words(count: int) -> str:
-    """Return a number of bytes as people read it: `167 kB`, `1.2 MB`."""
-    for unit, name in _UNITS:
-        if count >= unit:
-            value = count / unit
-            return f"{value:.0f} {name}" if name == "kB" or value >= 100 else f"{value:.1f} {name}"  # noqa: PLR2004
-    return f"{count} bytes"
+    return nation.title if nation else None
 
 
 def execution_of_order(job: Job) -> dict[str, Any]:

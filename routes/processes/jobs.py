@@ -15,12 +15,14 @@ from orchestration.store.outbox import Notification
 from routes.accounts.person import session_of
 from routes.guard import DISMISS_JOB, JOBS, READ_JOB, GuardedRoute
 from routes.http.form import CSRF, read_form
+from routes.http.language import in_same_language
 from routes.http.problem import no_such_job
+from routes.pages.render import words_of
 from routes.pages.respond import list_links, respond
+from routes.pages.words import noted
 from routes.processes.delivery import own_job, waiting
 from routes.processes.form import check_sender
 from routes.processes.job_page import (
-    bytes_in_words,
     commands_of,
     execution_of_order,
     history_of,
@@ -38,15 +40,28 @@ _MOST_DETAILED = 100
 """Jobs of a page that are named by what was ordered; more are named by their process."""
 _MOST_AT_ONCE = 100
 """Jobs that one form ends."""
-_SINCE = {0: "today", 7: "the last 7 days", 30: "the last 30 days", 365: "the last year"}
+_SINCE = {
+    0: noted("today"),
+    7: noted("the last 7 days"),
+    30: noted("the last 30 days"),
+    365: noted("the last year"),
+}
 """How long ago a job was ordered, in days and in words."""
 _STATUSES = {
-    ",".join(Status): "all",
-    "accepted,running": "waiting or being made",
-    "successful": "ready",
-    "failed": "failed",
-    "dismissed": "cancelled",
+    ",".join(Status): noted("all"),
+    "accepted,running": noted("waiting or in progress"),
+    "successful": noted("ready"),
+    "failed": noted("failed"),
+    "dismissed": noted("cancelled"),
 }
+
+
+_NOTIFICATIONS = (
+    *(noted("callback"), noted("mail"), noted("message")),
+    *(noted("accepted"), noted("running"), noted("successful"), noted("failed"), noted("dismissed")),
+    *(noted("waiting"), noted("due"), noted("sending"), noted("delivered"), noted("unknown")),
+)
+"""What a page says of notifications."""
 
 
 def jobs(request: Request) -> Response:
@@ -55,7 +70,7 @@ def jobs(request: Request) -> Response:
     query, page = read_job_query(request), negotiate(request) == "html"
     found = resources.store.find(replace(query, detailed=page and query.limit <= _MOST_DETAILED))
     document = {
-        "title": "Jobs",
+        "title": noted("Jobs"),
         "jobs": [_status_of(job, resources.url) for job in found.jobs],
         "links": _around(request, found),
         "numberMatched": found.matched,
@@ -68,14 +83,15 @@ def jobs(request: Request) -> Response:
 def _list_in_words(request: Request, found: JobPage) -> dict[str, Any]:
     """Return what the page of the list says besides: each job in words, and what its filters may be."""
     resources, session, today = resources_of(request), session_of(request), datetime.now(UTC).date()
+    words = words_of(request)
     seen = resources.catalogue.seen({collection.id for collection in resources.visible_collections()})
     processes = {name: resources.processor(name).metadata["title"] for name in listed_processes(resources.api)}
     return {
-        "title": "My orders",
-        "orders": [summary_of(each, resources, seen) for each in found.jobs],
+        "title": noted("My orders"),
+        "orders": [summary_of(each, resources, seen, words) for each in found.jobs],
         "csrf": session.csrf if session else None,
         "asked": request.query_params,
-        "since": {"1970-01-01/..": "at any time"}
+        "since": {"1970-01-01/..": noted("at any time")}
         | {f"{today - timedelta(days=days)}/..": words for days, words in _SINCE.items()},
         "states": _STATUSES,
         "kinds": {",".join(processes): "all", **processes} if processes else {},
@@ -146,7 +162,8 @@ async def dismiss_several(request: Request) -> Response:
         await resources.in_light(resources.store.dismiss, job_id)
     left = [job_id for job_id in form if await resources.in_light(resources.store.get, job_id)]
     place = f"/{left[0]}" if len(form) == len(left) == 1 else ""
-    return RedirectResponse(f"{resources.url}/jobs{place}?f=html", HTTPStatus.SEE_OTHER, _PRIVATE)
+    address = in_same_language(request, f"{resources.url}/jobs{place}?f=html")
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER, _PRIVATE)
 
 
 def _status_of(found: Job, url: str) -> dict[str, Any]:
@@ -168,7 +185,8 @@ def _in_words(request: Request, found: Job) -> Mapping[str, Any]:
     """Return what the page says besides: the state in words, the inputs, the files, and the order as commands."""
     resources, session = resources_of(request), session_of(request)
     seen = resources.catalogue.seen({collection.id for collection in resources.visible_collections()})
-    summary = summary_of(found, resources, seen)
+    words = words_of(request)
+    summary = summary_of(found, resources, seen, words)
     orderable = found.order.process in listed_processes(resources.api)
     return {
         "title": summary["name"],
@@ -177,12 +195,12 @@ def _in_words(request: Request, found: Job) -> Mapping[str, Any]:
         "inputs": inputs_in_words(found.order),
         "commands": commands_of(found, resources.url, keyed=request.app.state.people is not None) if orderable else {},
         "files": [
-            {"output": output.id, "name": output.file.name, "size": bytes_in_words(output.file.size)}
+            {"output": output.id, "name": output.file.name, "size": words.size(output.file.size)}
             for output in found.manifest
             if output.file and not found.expired
         ],
         "map": map_of(found.order, resources, seen),
-        "history": history_of(found, resources.store.history(found.id)),
+        "history": history_of(found, resources.store.history(found.id), words),
     }
 
 

@@ -14,11 +14,23 @@ from processes.base import Processor
 from processes.messages import allowed
 from routes.accounts.person import session_of
 from routes.guard import NOTHING, GuardedRoute, on_process
+from routes.pages.render import words_of
 from routes.pages.respond import page_links, respond
+from routes.pages.words import Words, noted
 from routes.processes.form import fields_of
 from routes.query.parameters import LIMIT, OFFSET, allow_parameters, read_page
 from routes.resources import listed_processes, resources_of
 
+_MADE_ELSEWHERE = (
+    *(noted("Raster"), noted("Vector"), noted("a string"), noted("a number"), noted("a whole number")),
+    *(noted("true or false"), noted("a string of at most %(most)s characters")),
+    *(
+        noted("%(text)s Here: %(listed)s."),
+        noted("%(title)s, in the test environment"),
+        noted("Test order: %(message)s"),
+    ),
+)
+"""Texts of choices, of what an input allows, and of descriptions, which are made in `processes`."""
 _REL = "http://www.opengis.net/def/rel/ogc/1.0"
 OF_FORMS = {"Referrer-Policy": "same-origin"}
 """With `no-referrer` browsers hide the origin of our own forms, which is checked."""
@@ -55,7 +67,7 @@ async def processes(request: Request) -> Response:
     names = listed_processes(resources.api)
     shown = names[page.offset : page.offset + page.limit]
     document = {
-        "title": "Processes",
+        "title": noted("Processes"),
         "processes": [process_summary(resources.processor(name), resources.url) for name in shown],
         "links": page_links(request, f"{resources.url}/processes", page, len(names)),
     }
@@ -75,7 +87,7 @@ def process_page(
     request: Request, document: Mapping[str, Any], given: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
     """Return what the page of a process has besides its description: texts, and a form filled in with these inputs."""
-    return {**_in_words(document, resources_of(request).url), **_form(request, document, given)}
+    return {**_in_words(document, resources_of(request).url, words_of(request)), **_form(request, document, given)}
 
 
 def _form(request: Request, document: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -93,19 +105,19 @@ def _form(request: Request, document: Mapping[str, Any], given: Mapping[str, Any
     }
 
 
-def _in_words(document: Mapping[str, Any], url: str) -> Mapping[str, Any]:
+def _in_words(document: Mapping[str, Any], url: str, words: Words) -> Mapping[str, Any]:
     """Return what the page says besides: what each input allows, and the example as a command."""
     address = f"{url}/processes/{document['id']}/execution"
     body = json.dumps(document.get("example", {"inputs": {}}))
     return {
-        "rows": [_row(name, described) for name, described in document["inputs"].items()],
+        "rows": [_row(name, described, words) for name, described in document["inputs"].items()],
         "curl": f"curl -i -X POST {address} \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'",
         "synchronous": "sync-execute" in document["jobControlOptions"],
         "asynchronous": "async-execute" in document["jobControlOptions"],
     }
 
 
-def _row(name: str, described: Mapping[str, Any]) -> Mapping[str, Any]:
+def _row(name: str, described: Mapping[str, Any], words: Words) -> Mapping[str, Any]:
     schema = described["schema"]
     return {
         "name": name,
@@ -114,15 +126,15 @@ def _row(name: str, described: Mapping[str, Any]) -> Mapping[str, Any]:
         "allowed": allowed(schema),
         "default": json.dumps(schema["default"]) if "default" in schema else None,
         "required": "default" not in schema and described.get("minOccurs", 1) > 0,
-        "occurs": _occurrences(described.get("maxOccurs", 1)),
+        "occurs": _occurrences(described.get("maxOccurs", 1), words),
         "by_reference": "byReference" in described.get("valuePassing", ()),
     }
 
 
-def _occurrences(most: int | str) -> str:
+def _occurrences(most: int | str, words: Words) -> str:
     if most == 1:
         return ""
-    return "any number of them" if most == "unbounded" else f"1 to {most} of them"
+    return words("any number of them") if most == "unbounded" else words("1 to %(most)s of them", most=most)
 
 
 routes = [

@@ -20,6 +20,7 @@ from routes.guard import NOTHING, READ_JOB, GuardedRoute
 from routes.http.accept import choose_for
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
+from routes.pages.words import noted
 from routes.processes.delivery import (
     PRIVATE,
     check_delivered,
@@ -64,7 +65,7 @@ def _is_browser(request: Request) -> bool:
 def _page(request: Request, job: Job) -> Mapping[str, Any]:
     outputs = [_row(delivery) for delivery in deliveries(job, resources_of(request))]
     until = instant(job.files_until) if job.files_until else None
-    page = {"title": f"Results of job {job.id}", "jobID": job.id, "outputs": outputs, "files_until": until}
+    page = {"title": noted("Results of the order"), "jobID": job.id, "outputs": outputs, "files_until": until}
     return {**page, "estimate": _estimate(resources_of(request), job)}
 
 

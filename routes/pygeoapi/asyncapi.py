@@ -12,6 +12,7 @@ from orchestration.job import Status
 from orchestration.notifications.broker import DOWNLOAD_TYPE, EXCHANGE, Broker
 from routes.guard import NOTHING, GuardedRoute
 from routes.pages.respond import link, respond
+from routes.pages.words import noted
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, resources_of
 
@@ -72,7 +73,8 @@ def get_asyncapi(request: Request) -> Response:
     allow_parameters(request)
     resources = resources_of(request)
     document = _document(resources, _broker_of(resources))
-    return respond(request, document, page="asyncapi.html", media_type=MEDIA_TYPE, only_page={"title": "Messages"})
+    only_page = {"title": noted("Messages")}
+    return respond(request, document, page="asyncapi.html", media_type=MEDIA_TYPE, only_page=only_page)
 
 
 def _broker_of(resources: Resources) -> Broker:

@@ -10,9 +10,11 @@ from plugins.crs import CRS84
 from routes.features.foreign import foreign_forms
 from routes.http.media_types import COVERAGE_JSON, SCHEMA
 from routes.pages.respond import OGC, link
+from routes.pages.words import noted
 from routes.resources import Collection
 
 _NAMES = {"json": "GeoJSON", "html": "a page", "jsonld": "JSON-LD"}
+_ITEMS_AS, _COVERAGE_AS = noted("The items as %(form)s"), noted("The coverage as %(form)s")
 
 
 def foreign_members(collection: Collection) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def foreign_links(collection: Collection, place: str) -> Iterator[dict[str, Any]
         yield link(f"{place}/coverage?f=json", f"{OGC}/coverage", COVERAGE_JSON, "The coverage as CoverageJSON")
         if native := collection.definition("coverage").get("format"):
             href = f"{place}/coverage?f={quote(native['name'])}"
-            yield link(href, f"{OGC}/coverage", native["mimetype"], f"The coverage as {native['name']}")
+            yield link(href, f"{OGC}/coverage", native["mimetype"], title=_COVERAGE_AS % {"form": native["name"]})
     if "map" in kinds:
         drawn = collection.definition("map")["format"]
         yield link(f"{place}/map?f={quote(drawn['name'])}", f"{OGC}/map", drawn["mimetype"], "A map")
@@ -52,4 +54,4 @@ def _item_links(collection: Collection, place: str) -> Iterator[dict[str, Any]]:
     yield link(f"{place}/queryables", f"{OGC}/queryables", SCHEMA, "What items can be asked for by")
     for form, media_type in foreign_forms(collection).items():
         query = "" if form == "json" else f"?f={form}"
-        yield link(f"{place}/items{query}", "items", media_type, f"The items as {_NAMES.get(form, form)}")
+        yield link(f"{place}/items{query}", "items", media_type, title=_ITEMS_AS % {"form": _NAMES.get(form, form)})

@@ -26,6 +26,7 @@ from routes.http.file_response import send_file
 from routes.http.media_types import GEOJSON, GEOTIFF
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import both_forms, link, respond
+from routes.pages.words import noted
 from routes.pygeoapi.handlers import no_such_part, provider_of
 from routes.query.parameters import allow_parameters
 from routes.resources import FAILURES, STAC, Collection, collection_of, plugin_of, resources_of
@@ -227,7 +228,7 @@ def _media_type(name: str) -> str:
 
 def _steps(place: str, collection: Collection | None, path: str) -> list[tuple[str, str | None]]:
     """Return the breadcrumbs of a page: titles with addresses, the last one without."""
-    steps: list[tuple[str, str | None]] = [("Catalog", f"{place}?f=html")]
+    steps: list[tuple[str, str | None]] = [(noted("Catalog"), f"{place}?f=html")]
     if collection is not None:
         here = f"{place}/{quote(collection.id)}"
         steps.append((collection.title, f"{here}?f=html"))

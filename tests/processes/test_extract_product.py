@@ -168,7 +168,7 @@ def test_a_published_park_that_barely_crosses_itself_is_repaired_and_reported(
         stored = check(catalogue, {"product": "Raster", "aoi": aoi})
         assert re.match(r"The area crosses itself at 2\d\.\d+ \d+", stored["repaired"])
         job = Job("x", Order("extract-product", stored, "me"), Status.SUCCESSFUL, datetime.now(UTC), datetime.now(UTC))
-        assert status_info(job, "")["message"] == f"Done; the result is there. {stored['repaired']}"
+        assert status_info(job, "")["message"] == f"The result is ready. {stored['repaired']}"
     assert "repaired" not in check(catalogue, {"product": "Raster", "aoi": BOX})
 
 

@@ -7,6 +7,7 @@ import Modify from "ol/interaction/Modify.js";
 import Feature from "ol/Feature.js";
 import { featureLayer } from "./layers.js";
 import { picking } from "./pick.js";
+import { _ } from "./words.js";
 
 const AS_MAP = { dataProjection: "EPSG:4326", featureProjection: "EPSG:3857" };
 const DIGITS = { ...AS_MAP, decimals: 7 };
@@ -57,9 +58,9 @@ export function drawing(map, element) {
     tools.append(made, " ");
     return made;
   };
-  button("Draw a rectangle", draw("Circle", createBox()));
-  button("Draw a polygon", draw("Polygon"));
-  const picked = button("Pick from the map", () => {
+  button(_("Draw a rectangle"), draw("Circle", createBox()));
+  button(_("Draw a polygon"), draw("Polygon"));
+  const picked = button(_("Pick from the map"), () => {
     const begins = picked.getAttribute("aria-pressed") !== "true";
     stop();
     if (!begins) return;
@@ -72,8 +73,8 @@ export function drawing(map, element) {
     });
   });
   picked.setAttribute("aria-pressed", "false");
-  button("Undo", () => past.length && change(past.pop()));
-  button("Clear", () => {
+  button(_("Undo"), () => past.length && change(past.pop()));
+  button(_("Clear"), () => {
     keep();
     change([]);
   });
@@ -122,6 +123,6 @@ export function read(text) {
     if (trimmed.startsWith("{")) return new GeoJSON().readFeatures(JSON.parse(trimmed), AS_MAP);
     return [new WKT().readFeature(trimmed.replace(/^SRID=4326;/i, ""), AS_MAP)];
   } catch {
-    throw new Error("This is no area. Allowed: GeoJSON, WKT, or west, south, east, north in degrees.");
+    throw new Error(_("This is no area. Allowed: GeoJSON, WKT, or west, south, east, north in degrees."));
   }
 }

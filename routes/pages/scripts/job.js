@@ -1,4 +1,5 @@
 // A job that is not done yet: its state and progress as they change.
+import { _, LANGUAGE } from "./words.js";
 
 const PAUSE = 1500;
 const LONGEST = 15000;
@@ -12,16 +13,17 @@ export function followJob(element) {
   let pause = PAUSE;
   const look = async () => {
     try {
-      const answer = await fetch(address, { headers: { Accept: "application/json" } });
+      const answer = await fetch(address, { headers: { Accept: "application/json", "Accept-Language": LANGUAGE } });
       if (!answer.ok) return location.reload();
       const job = await answer.json();
       if (!UNFINISHED.includes(job.status)) return location.reload();
       bar.value = job.progress;
       bar.nextElementSibling.textContent = `${job.progress} %`;
-      told.textContent = job.message ?? "";
+      const said = job.message ?? "";
+      told.textContent = _(said);
       pause = PAUSE;
     } catch {
-      told.textContent = "The server does not answer; this page looks again.";
+      told.textContent = _("The server does not answer; this page tries again.");
       pause = Math.min(2 * pause, LONGEST);
     }
     return setTimeout(look, pause);

@@ -11,8 +11,10 @@ import { baseLayer } from "./base.js";
 import { featureLayer, tilesOf, vectorOf } from "./layers.js";
 import { legend } from "./legend.js";
 import { keepView } from "./view.js";
+import { _, LANGUAGE } from "./words.js";
 
 disableCoordinateWarning();
+const ZOOM = { zoomInLabel: sign("+"), zoomOutLabel: sign("\u2212"), zoomInTipLabel: _("Zoom in"), zoomOutTipLabel: _("Zoom out") };
 const WORLD = [-180, -85, 180, 85];
 
 /** Make the map in the element; its attributes say of which server and collections or features. */
@@ -22,9 +24,9 @@ export function landMap(element) {
     target: element,
     layers: [baseLayer(`${server}/static/base.json`)],
     view: new View({ maxZoom: 20, extent: transformExtent(WORLD, "EPSG:4326", "EPSG:3857"), showFullExtent: true }),
-    controls: controls({ attribution: false, zoomOptions: { zoomInLabel: sign("+"), zoomOutLabel: sign("\u2212") } }).extend([
+    controls: controls({ attribution: false, zoomOptions: ZOOM }).extend([
       new ScaleLine(),
-      new FullScreen({ tipLabel: "Fill the screen", label: sign("\u2922"), labelActive: sign("\u00d7") }),
+      new FullScreen({ tipLabel: _("Fill the screen"), label: sign("\u2922"), labelActive: sign("\u00d7") }),
       new MousePosition({ coordinateFormat: written, projection: "EPSG:4326", placeholder: "" }),
     ]),
   });
@@ -96,7 +98,7 @@ function showOutline(map, text, goes) {
 
 async function documentOf(server, id) {
   const path = id.split("/").map(encodeURIComponent).join("/");
-  const answer = await fetch(`${server}/collections/${path}`, { headers: { Accept: "application/json" } });
+  const answer = await fetch(`${server}/collections/${path}`, { headers: { Accept: "application/json", "Accept-Language": LANGUAGE } });
   return answer.ok ? answer.json() : null;
 }
 

@@ -1,4 +1,5 @@
 // What is beside the map: a switch and the opacity of each layer, and the classes of a coverage, each to hide or show.
+import { _ } from "./words.js";
 
 /** Add the controls of the layers behind the map; under the pointer the class or the feature is named. */
 export function legend(element, map, shown) {
@@ -18,7 +19,7 @@ function layerOf({ title, layer }) {
   const field = make("fieldset", {});
   const box = make("input", { type: "checkbox", checked: layer.getVisible() });
   box.addEventListener("change", () => layer.setVisible(box.checked));
-  const range = make("input", { type: "range", min: 0, max: 1, step: 0.05, value: 1, ariaLabel: `Opacity of ${title}` });
+  const range = make("input", { type: "range", min: 0, max: 1, step: 0.05, value: 1, ariaLabel: _("Opacity of %(title)s", { title }) });
   range.addEventListener("input", () => layer.setOpacity(Number(range.value)));
   const label = make("label", {});
   label.append(box, ` ${title}`);
@@ -32,15 +33,15 @@ async function addClasses(aside, shown, known) {
   if (!answer.ok) return;
   const { classes } = await answer.json();
   shown.classes = classes;
-  known.push({ layer, colours: new Map(classes.map((each) => [each.colour.toLowerCase(), each.name])) });
+  known.push({ layer, colours: new Map(classes.map((each) => [each.colour.toLowerCase(), _(each.name)])) });
   const field = make("fieldset", {});
-  field.append(make("legend", { textContent: `Classes of ${title}` }));
+  field.append(make("legend", { textContent: _("Classes of %(title)s", { title }) }));
   const boxes = classes.map((each) => {
     const box = make("input", { type: "checkbox", checked: true, value: each.value });
     const label = make("label", {});
     const swatch = make("i", { className: "swatch" });
     swatch.style.background = each.colour;
-    label.append(box, swatch, ` ${each.name}`);
+    label.append(box, swatch, ` ${_(each.name)}`);
     field.append(label);
     return box;
   });

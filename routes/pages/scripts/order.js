@@ -1,9 +1,10 @@
 // The form of an order: the map fills in the area, an estimate tells what it would be, and a refusal loses nothing.
+import { _, LANGUAGE, number, size as sizeOf } from "./words.js";
 
 const PAUSE = 600;
 const AS_TEXT = /\.(wkt|txt)$/i;
 const FILES = ".geojson,.json,.gpkg,.kml,.kmz,.zip,.wkt,.txt";
-const UNREACHABLE = "The server cannot be reached. Nothing is lost: try again.";
+const UNREACHABLE = _("The server cannot be reached. Nothing is lost: try again.");
 
 /** Join the form and the drawing; `data-estimate` of the form is the address that estimates. */
 export function orderForm(form, area) {
@@ -60,7 +61,7 @@ async function showEstimate(form, field, tell) {
   const chart = form.querySelector(".chart");
   chart.replaceChildren();
   if (!form.dataset.estimate || !field.value.trim()) return tell("");
-  tell("Estimating …");
+  tell(_("Estimating …"));
   const { ok, told } = await post(form.dataset.estimate, form);
   if (!ok) return tell(told.detail, true);
   if (!told.accepted) return tell(told.reason, true);
@@ -68,18 +69,15 @@ async function showEstimate(form, field, tell) {
   return true;
 }
 
-const NUMBER = new Intl.NumberFormat(document.documentElement.lang || undefined);
-
 function inWords({ area, pixels, polygons, size, time }) {
-  const parts = [`${NUMBER.format(area.km2)} km²`];
-  if (pixels) parts.push(`${NUMBER.format(pixels.total)} pixels`);
-  if (polygons) parts.push(`${polygons.exact ? "" : "about "}${NUMBER.format(polygons.total)} polygons`);
-  if (size) parts.push(`about ${bytes(size.expected)}`);
-  if (time) parts.push(`ready in about ${NUMBER.format(Math.max(1, Math.ceil(time.expected)))} s`);
+  const parts = [`${number(area.km2)} km²`];
+  if (pixels) parts.push(_("%(count)s pixels", { count: number(pixels.total) }));
+  if (polygons?.exact) parts.push(_("%(count)s polygons", { count: number(polygons.total) }));
+  else if (polygons) parts.push(_("about %(count)s polygons", { count: number(polygons.total) }));
+  if (size) parts.push(_("about %(size)s", { size: sizeOf(size.expected) }));
+  if (time) parts.push(_("ready in about %(seconds)s s", { seconds: number(Math.max(1, Math.ceil(time.expected))) }));
   return parts.join(", ");
 }
-
-const bytes = (count) => (count < 1e6 ? `${Math.ceil(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`);
 
 function bars({ total, classes }) {
   return classes
@@ -87,14 +85,14 @@ function bars({ total, classes }) {
     .map(({ value, name, count }) => {
       const row = document.createElement("li");
       const share = count / total;
-      const meter = Object.assign(document.createElement("meter"), { value: share, ariaLabel: name ?? `class ${value}` });
-      row.append(meter, ` ${name ?? value}: ${(100 * share).toFixed(1)} %`);
+      const meter = Object.assign(document.createElement("meter"), { value: share, ariaLabel: _(name ?? "class %(value)s", { value }) });
+      row.append(meter, ` ${name ? _(name) : value}: ${number(100 * share, 1)} %`);
       return row;
     });
 }
 
 async function send(form, tell) {
-  tell("Sending the order …");
+  tell(_("Sending the order …"));
   const { ok, told, url } = await post(form.action, form);
   if (ok) location.assign(url);
   else tell(told.detail, true);
@@ -103,9 +101,9 @@ async function send(form, tell) {
 // The polygons of a file as text; the server reads what is no text. Throws an Error that says what is wrong.
 async function areaOf(file, form, tell) {
   const largest = Number(form.dataset.largest);
-  if (file.size > largest) throw new Error(`The file is larger than ${NUMBER.format(largest / 1e6)} MB.`);
+  if (file.size > largest) throw new Error(_("The file is larger than %(size)s.", { size: sizeOf(largest) }));
   if (AS_TEXT.test(file.name)) return { text: await file.text(), notes: [] };
-  tell("Reading the file …");
+  tell(_("Reading the file …"));
   const { ok, told } = await ask(form.dataset.read, file, { "Content-Type": "application/octet-stream" });
   if (!ok) throw new Error(told.detail);
   return { text: JSON.stringify(told.geometry), notes: told.properties.notes };
@@ -120,7 +118,7 @@ function post(address, form) {
 async function ask(address, body, headers) {
   let answer;
   try {
-    answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/json", ...headers } });
+    answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/json", "Accept-Language": LANGUAGE, ...headers } });
   } catch {
     return { ok: false, told: { detail: UNREACHABLE } };
   }
@@ -129,7 +127,7 @@ async function ask(address, body, headers) {
   try {
     return { ok, url, told: await answer.json() };
   } catch {
-    return { ok: false, url, told: { detail: `The server answered ${status}. Nothing is lost: try again.` } };
+    return { ok: false, url, told: { detail: _("The server answered %(status)s. Nothing is lost: try again.", { status }) } };
   }
 }
 
@@ -141,7 +139,7 @@ function upload(act) {
     input.value = ""; // so that the same file can be taken again
   });
   const label = Object.assign(document.createElement("label"), {
-    textContent: "or a file (GeoJSON, GeoPackage, KML, zipped Shapefile, WKT): ",
+    textContent: _("or a file (GeoJSON, GeoPackage, KML, zipped Shapefile, WKT):") + " ",
   });
   label.append(input);
   return { label, note: Object.assign(document.createElement("small"), { ariaLive: "polite" }) };

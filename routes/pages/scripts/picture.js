@@ -1,5 +1,6 @@
 // The map as a picture: what is seen, with the legend of its classes, a scale and whose data it shows.
 import { getPointResolution } from "ol/proj.js";
+import { _ } from "./words.js";
 
 const LINE = 20;
 const MARGIN = 12;
@@ -7,7 +8,7 @@ const BAR = 120;
 
 /** Return a button that saves the map in the element as a PNG. */
 export function pictureButton(map) {
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Save as picture" });
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: _("Save as picture") });
   button.addEventListener("click", () => {
     map.once("rendercomplete", async () => {
       const blob = await new Promise((done) => drawn(map).toBlob(done));
@@ -41,11 +42,11 @@ function drawn(map) {
     context.fillStyle = colour;
     context.fillRect(x, y + 3, 14, 14);
     context.strokeRect(x, y + 3, 14, 14);
-    write(context, name, x + LINE, y + LINE / 2, 230);
+    write(context, _(name), x + LINE, y + LINE / 2, 230);
   });
   const last = height + below - MARGIN - LINE;
   drawScale(context, map, MARGIN, last - LINE / 2);
-  write(context, `${shown.map(({ title }) => title).join(", ")}. Base map: Natural Earth.`, MARGIN, last + LINE / 2, width - 2 * MARGIN);
+  write(context, _("%(layers)s. Base map: Natural Earth.", { layers: shown.map(({ title }) => title).join(", ") }), MARGIN, last + LINE / 2, width - 2 * MARGIN);
   return canvas;
 }
 

@@ -1,5 +1,6 @@
 // A search above the map: for a feature or a country by its name, or for coordinates.
 import { fromLonLat } from "ol/proj.js";
+import { _ } from "./words.js";
 
 const COORDINATES = /^\s*(-?\d+(?:\.\d+)?)\s*°?\s*([NS]?)[\s,;]+(-?\d+(?:\.\d+)?)\s*°?\s*([EW]?)\s*$/i;
 const CLOSE = 13;
@@ -7,12 +8,12 @@ const MOST = 1000;
 
 /** Add the search before the map; `named` returns a promise of the places, each with `name` and `extent`. */
 export function search(map, element, named) {
-  const field = Object.assign(document.createElement("input"), { type: "search", ariaLabel: "Find a place" });
+  const field = Object.assign(document.createElement("input"), { type: "search", ariaLabel: _("Find a place") });
   const id = `places-${document.querySelectorAll("datalist").length}`;
   const list = Object.assign(document.createElement("datalist"), { id });
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Find" });
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: _("Find") });
   const told = Object.assign(document.createElement("span"), { ariaLive: "polite" });
-  field.placeholder = "Place, or latitude, longitude";
+  field.placeholder = _("Place, or latitude, longitude");
   field.setAttribute("list", id);
   let places;
   const load = async () => {
@@ -28,7 +29,7 @@ export function search(map, element, named) {
     places ??= named();
     const found = best(await places, field.value);
     if (found) map.getView().fit(found.extent, { padding: [30, 30, 30, 30], maxZoom: 16 });
-    else told.textContent = `Nothing on this map is called “${field.value}”.`;
+    else told.textContent = _("Nothing on this map is called “%(name)s”.", { name: field.value });
     return undefined;
   };
   button.addEventListener("click", find);

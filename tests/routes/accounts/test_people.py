@@ -107,7 +107,7 @@ def test_a_user_signs_in_creates_a_key_and_signs_out(visit: Visit) -> None:
     )
 
     page.fill("#name", "of the test")
-    page.click("text=Make the key")
+    page.click("text=Create the key")
     key = page.inner_text(".secret")
     catalogue = f"{url}/collections/nations/items?limit=1"
     for headers in ({"X-Api-Key": key}, {"Authorization": f"Bearer {key}"}):

@@ -1,4 +1,4 @@
-"""axe finds no violation on any page, in light and dark, and at the width of a phone."""
+"""axe finds no violation on any page, in light and dark, at the width of a phone, and in each language."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, Page
 from tests.browser import launched_chromium
 from tests.server.served import Served, end
 
-pytestmark = pytest.mark.full
 PAGES = [
     "/?f=html",
     "/collections?f=html",
@@ -37,15 +36,21 @@ PAGES = [
     "/products/clcplus-2023?f=html",
     "/no/such/page?f=html",
 ]
+LANGUAGES = ["de", "fr", "pl"]
 _OPTIONS = {"resultTypes": ["violations"], "rules": {"landmark-no-duplicate-main": {"enabled": False}}}
 
 
 @pytest.fixture(scope="module")
 def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Yield a server of the sample in four languages."""
     folder = tmp_path_factory.mktemp("accessible")
     (folder / "state").mkdir()
     (folder / "state" / "sample").symlink_to(sample / "sample")
-    served = Served(folder / "state", folder / "log", LANDCAST_SERVER_WORKERS="1")
+    text = Path("pygeoapi-config.yml").read_text().replace("[en-GB]", "[en-GB, de, fr, pl]")
+    configuration = folder / "configuration.yml"
+    configuration.write_text(text.replace("data: sample/", f"data: {Path('sample').absolute()}/"))
+    state, log = folder / "state", folder / "log"
+    served = Served(state, log, "--config", str(configuration), LANDCAST_SERVER_WORKERS="1")
     try:
         served.ready()
         yield served
@@ -69,20 +74,41 @@ def chromium() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module", params=["light", "dark", "phone"])
+@pytest.fixture(scope="module", params=["light", "dark", "phone", *LANGUAGES])
 def page(request: pytest.FixtureRequest, served: Served, chromium: Browser) -> Iterator[Page]:
     size = {"width": 320, "height": 640} if request.param == "phone" else {"width": 1280, "height": 900}
     scheme = "dark" if request.param == "dark" else "light"
-    context = chromium.new_context(base_url=served.url, viewport=size, color_scheme=scheme)  # type: ignore[arg-type] # a size
+    locale = request.param if request.param in LANGUAGES else "en-GB"
+    context = chromium.new_context(base_url=served.url, viewport=size, color_scheme=scheme, locale=locale)  # type: ignore[arg-type] # a size
     context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("path", PAGES)
 def test_axe_finds_no_violation(page: Page, path: str, jobs: dict[str, str]) -> None:
     """Swagger UI is used as published and is excluded, and so is its second `main`."""
-    page.goto(path.format(**jobs))
+    examine(page, path.format(**jobs))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_axe_finds_no_violation_in_a_language(served: Served, chromium: Browser, language: str) -> None:
+    context = chromium.new_context(base_url=served.url, locale=language)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    examine(page, "/collections/parks?f=html")
+    assert page.locator("html").get_attribute("lang") == language
+    page.get_by_role("link", name="English").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**lang=en-GB")
+    assert page.locator("html").get_attribute("lang") == "en-GB"
+    context.close()
+
+
+def examine(page: Page, path: str) -> None:
+    page.goto(path)
     page.wait_for_load_state("networkidle")
     for summary in page.locator("main summary").all()[:3]:
         summary.click()

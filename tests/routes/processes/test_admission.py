@@ -100,7 +100,7 @@ def test_a_job_that_waits_for_space_has_a_message(full: Bureau) -> None:
         in full.client.get(f"/jobs/{job_id}?f=html").text
     )
     full.resources.store.tell([job_id], "")
-    assert full.client.get(f"/jobs/{job_id}?f=json").json()["message"] == "Waiting for its turn."
+    assert full.client.get(f"/jobs/{job_id}?f=json").json()["message"] == "Waiting in the queue."
     full.serve(job_id)
     full.resources.store.tell([job_id], "late")
-    assert full.client.get(f"/jobs/{job_id}?f=json").json()["message"] == "Done; the result is there."
+    assert full.client.get(f"/jobs/{job_id}?f=json").json()["message"] == "The result is ready."

@@ -15,7 +15,8 @@ import shapely
 from orchestration.job import JobQuery, Order, Output
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import Catalogue
-from routes.processes.job_page import bytes_in_words, name_of
+from routes.pages.words import Words
+from routes.processes.job_page import name_of
 from tests.databases import BOTH, DatabaseOf
 from tests.routes.conftest import Bureau
 from tests.routes.people import PAGE, Browser
@@ -80,9 +81,9 @@ def test_statuses_are_shown_in_plain_words(bureau: Bureau) -> None:
     bureau.serve(ready, bureau.file(ready, b"x" * 167_000))
     bureau.serve(value, Output("stringOutput", "x"))
     text = page_of(bureau, "/jobs")
-    assert re.search(r"Ready to download, 167 kB, until \d{4}-\d\d-\d\d", text)
+    assert re.search(r"Ready to download, 167 kB, until \d+ \w+", text)
     assert re.search(r"167 kB (29|30) Repeat", text), "size, and days left"
-    assert "Being made, 40 %: cutting" in text
+    assert "In progress, 40 %: cutting" in text
     assert "Failed: the source &lt;b&gt;is&lt;/b&gt; broken" in text
     assert text.count("Cancelled") == 1
     assert "Waiting" in page_of(bureau, f"/jobs/{waiting}")
@@ -90,7 +91,7 @@ def test_statuses_are_shown_in_plain_words(bureau: Bureau) -> None:
     assert "Delete" in page_of(bureau, f"/jobs/{ready}")
     assert "Cancel" in page_of(bureau, f"/jobs/{running}")
     bureau.resources.store.files_removed(ready)
-    assert "Done; its files have been removed" in page_of(bureau, "/jobs?status=successful")
+    assert "Finished; the files have been deleted" in page_of(bureau, "/jobs?status=successful")
 
 
 def test_the_page_shows_the_history_of_a_job(bureau: Bureau) -> None:
@@ -98,14 +99,20 @@ def test_the_page_shows_the_history_of_a_job(bureau: Bureau) -> None:
     bureau.resources.store.begin(job_id)
     bureau.resources.store.hand_back(job_id, 1, counted=True)
     bureau.fail(job_id, "the source is broken")
-    time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-    steps = ("Ordered", "Begun", "Interrupted : waits to be run again", "Begun again, attempt 2", "Failed : the source")
+    time = r"\d+ \w+ \d{4}, \d\d:\d\d:\d\d UTC"
+    steps = (
+        "Ordered",
+        "Started",
+        "Interrupted : waits to be run again",
+        "Started again, attempt 2",
+        "Failed : the source",
+    )
     assert re.search(" ".join(f"{time} {step}" for step in steps), page_of(bureau, f"/jobs/{job_id}"))
 
 
 def test_the_history_of_a_job_that_was_ready_at_once_has_its_times(bureau: Bureau) -> None:
     job, _ = bureau.resources.store.add(Order("echo", {}, "local"), (Output("stringOutput", "x"),))
-    assert re.search(r"Z Ordered \S+Z Begun \S+Z Ready", page_of(bureau, f"/jobs/{job.id}"))
+    assert re.search(r"UTC Ordered .+? UTC Started .+? UTC Ready", page_of(bureau, f"/jobs/{job.id}"))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_the_history_of_a_job_that_was_ready_at_once_has_its_times(bureau: Burea
     ],
 )
 def test_bytes_are_formatted_for_people(count: int, words: str) -> None:
-    assert bytes_in_words(count) == words
+    assert Words("en-GB").size(count) == words
 
 
 def test_every_choice_of_the_filters_works_and_is_kept(bureau: Bureau) -> None:
@@ -167,7 +174,7 @@ def test_the_form_is_filled_in_with_the_order(bureau: Bureau) -> None:
     inputs = {"product": "Vector", "aoi": BOX, "project": 'a "b"', "test": True}
     job_id = bureau.client.post("/processes/extract-product/execution", json={"inputs": inputs}).json()["jobID"]
     page = bureau.client.get(f"/jobs/{job_id}/order", headers=PAGE).text
-    assert "<option selected>Vector</option>" in page
+    assert '<option value="Vector" selected>Vector</option>' in page
     assert '<option value="true" selected>yes</option>' in page
     assert 'value="a &#34;b&#34;"' in page
     assert "{&#34;bbox&#34;: [19.8, 50.2, 19.82, 50.22]}</textarea>" in page
@@ -267,7 +274,7 @@ def test_dismissing_needs_ownership_and_the_token_of_the_page(browser: Browser) 
 
 def test_a_hidden_product_has_no_title(bureau: Bureau) -> None:
     order = Order("national-product", {"product": "Raster", "series": "clcplus", "year": 2023, "nation": "Poland"}, "x")
-    assert name_of(order, bureau.resources, Catalogue(())) == "clcplus 2023, raster: Poland"
+    assert name_of(order, bureau.resources, Catalogue(()), Words("en")) == "clcplus 2023, raster: Poland"
 
 
 def outline_on(page: str) -> tuple[shapely.Geometry, list[str]]:

@@ -72,7 +72,7 @@ def test_an_unfinished_job_is_dismissed_and_stays_listed(bureau: Bureau) -> None
     bureau.resources.store.report(job_id, 1, 40, "cutting")
     first = bureau.client.delete(f"/jobs/{job_id}")
     assert (first.status_code, first.json()["status"]) == (200, "dismissed")
-    assert first.json()["message"] == "Dismissed."
+    assert first.json()["message"] == "Cancelled."
     assert ids(bureau) == [job_id]
     assert bureau.client.get(f"/jobs/{job_id}/results").status_code == 410
     second = bureau.client.delete(f"/jobs/{job_id}")
@@ -265,7 +265,7 @@ def test_the_page_of_an_unfinished_job_refreshes_itself(bureau: Bureau) -> None:
 
 
 def test_the_list_is_a_table(bureau: Bureau) -> None:
-    assert "No order is here" in bureau.client.get("/jobs?f=html").text
+    assert "You have no orders here" in bureau.client.get("/jobs?f=html").text
     job_id = bureau.order()
     page = bureau.client.get("/jobs?f=html&limit=1").text
     assert f'href="{URL}/jobs/{job_id}?f=html"' in page

@@ -270,7 +270,7 @@ def test_the_page_lists_files_with_size_checksum_and_expiry(bureau: "Bureau") ->
     for answer in (fetch(bureau, job_id, "?f=html"), fetch(bureau, job_id, Accept="text/html,*/*;q=0.8")):
         assert answer.headers["content-type"].startswith("text/html")
         assert f'href="{URL}/results/{job_id}/Raster.zip?exp=' in answer.text
-        assert f"({len(CONTENT)} bytes)" in answer.text
+        assert f"({len(CONTENT):,} bytes)" in answer.text
         assert hashlib.sha256(CONTENT).hexdigest() in answer.text
         assert f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}" in answer.text
 
