@@ -27,6 +27,9 @@ _SLIVERS, _ALIKE = 4, 0.001
 _FEWEST = 3
 """Minimum number of points of a ring."""
 
+_BETWEEN = 0.381966
+"""The part of a ring's length after which a point is compared: it is no corner of a square, where rings may touch."""
+
 _Whole = NDArray[np.int64]
 
 
@@ -48,7 +51,7 @@ def _traced(geometries: Geometries) -> Geometries:
     following = _following(begin, end)
     unclear = np.zeros(len(geometries), bool)
     unclear[(begin >> 2 * _BITS)[np.bincount(following, minlength=len(begin)) != 1]] = True
-    loops = [loop for walk in _walks(begin, following, unclear) for loop in _loops(walk)]
+    loops = [loop for walk in _walks(begin, following, unclear) for loop in loops_of(walk)]
     lengths = np.fromiter(map(len, loops), np.int64, len(loops))
     codes = np.fromiter(chain.from_iterable(loops), np.int64, int(lengths.sum()))
     ring = np.repeat(np.arange(len(loops)), lengths)
@@ -60,7 +63,7 @@ def _traced(geometries: Geometries) -> Geometries:
         kept = clear[ring]
         numbers = (np.cumsum(clear) - 1)[ring[kept]]
         rings = shapely.linearrings(_places(codes[kept]).astype(np.float64), indices=numbers)
-        polygons, owner, lost = _polygons(rings, owner[clear])
+        polygons, owner, lost = polygons_of(rings, owner[clear])
         unclear[lost] = True
         order = np.argsort(owner, kind="stable")
         shapely.multipolygons(polygons[order], indices=owner[order], out=found)
@@ -68,14 +71,14 @@ def _traced(geometries: Geometries) -> Geometries:
     return found
 
 
-def _polygons(rings: Geometries, owner: _Whole) -> tuple[Geometries, _Whole, _Whole]:
-    """Return polygons and of which feature each is, and the features that have a hole outside of their polygons."""
+def polygons_of(rings: Geometries, owner: _Whole) -> tuple[Geometries, _Whole, _Whole]:
+    """Return polygons and the feature of each, and the features that have a hole outside of their polygons."""
     outer = shapely.is_ccw(rings)
     shells, holes = shapely.polygons(rings[outer]), rings[~outer]
     of_shells, of_holes = owner[outer], owner[~outer]
     if not len(holes):
         return shells, of_shells, of_holes
-    middles = shapely.get_coordinates(shapely.line_interpolate_point(holes, 0.5))
+    middles = shapely.get_coordinates(shapely.line_interpolate_point(holes, _BETWEEN, normalized=True))
     hole, shell = shapely.STRtree(shells).query(shapely.points(middles))
     same = of_holes[hole] == of_shells[shell]
     hole, shell = hole[same], shell[same]
@@ -177,7 +180,7 @@ def _walks(begin: _Whole, following: _Whole, unclear: NDArray[np.bool_]) -> Iter
             yield walk
 
 
-def _loops(walk: list[int]) -> Iterator[list[int]]:
+def loops_of(walk: list[int]) -> Iterator[list[int]]:
     """Yield the rings of a way that may pass places several times."""
     if len(set(walk)) == len(walk):
         yield walk

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
+from rasterio.features import shapes
 from shapely.affinity import scale
 
 from bench.areas import SHAPES
@@ -162,3 +164,39 @@ def test_odd_features_are_cut_as_geos_cuts_them(seed: int) -> None:
     others = np.array([shapely.Point(0, 0), shapely.LineString([(0, 0), (_SIDE, _SIDE)]), shapely.Polygon(), None])
     assert shapely.is_empty(clip.cut(others)[0]).all()
     assert not clip.meets(others).any()
+
+
+def _patches(seed: int, *, west: float, south: float, pixel: float) -> np.ndarray[Any, Any]:
+    """Return polygons of pixels of five classes, whose shells and holes touch at corners of pixels."""
+    chance = np.random.default_rng(seed)
+    classes = np.where(chance.uniform(size=(60, 60)) < 0.65, 4, chance.integers(0, 4, (60, 60))).astype(np.uint8)
+    placed = Affine.translation(west, south) @ Affine.scale(pixel, pixel)
+    made = [shapely.geometry.shape(each) for each, _ in shapes(classes, transform=placed)]
+    return np.array(made)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    ("epsg", "pixel"), [(4326, 0.0042), (5514, 311.0), (3857, 547.0)], ids=["degrees", "Krovak", "Mercator"]
+)
+def test_patches_of_pixels_in_other_systems_are_cut_as_geos_cuts_them(
+    name: str, epsg: int, pixel: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where edges cross clearly, GEOS need not put parts together, though their boundaries touch themselves."""
+    rings = [scale(shapely.Polygon(points), 0.8, 0.8, origin=(23.83, 52.76)) for points in SHAPES[name](800)]
+    outline = measure_area(shapely.to_wkt(shapely.multipolygons(rings), rounding_precision=-1)).project(epsg)
+    west, south, *_ = outline.bounds
+    patches = _patches(epsg, west=west - 0.31 * pixel, south=south - 0.17 * pixel, pixel=pixel)
+    assert shapely.get_num_interior_rings(patches).max() > 20
+    whole = shapely.area(shapely.intersection(patches, outline))
+    monkeypatch.setattr("shapely.polygonize", _no_more)
+    found, _ = Clip.of(outline).cut(patches)
+    assert shapely.is_valid(found).all()
+    assert np.abs(shapely.area(found) - whole).max() < 1e-9 * whole.sum()
+    assert shapely.area(shapely.difference(found, patches)).max() < 1e-9 * whole.sum()
+    assert shapely.area(shapely.difference(found, outline)).max() < 1e-9 * whole.sum()
+
+
+def _no_more(lines: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    assert not len(lines)
+    return np.array([], dtype=object)
