@@ -179,7 +179,7 @@ def components_page(root: Path) -> str:
     tests = locked_names(lock, LINUX, extras=True, tests=True)
     sections: dict[str, Iterable[Component]] = {
         "Packages of Landcast": locked_components(own),
-        "Packages of its extras `plugins` and `load`": locked_components(_without(extras, own)),
+        "Packages of its extras `plugins`, `load` and `traces`": locked_components(_without(extras, own)),
         "Packages of the tests": locked_components(_without(tests, extras)),
         "In the pages": page_components(root / "routes/pages"),
         "Images and programs beside it": programs(root / "deploy"),

@@ -53,6 +53,7 @@ class Order:
     `inputs` and `outputs` are JSON values; `outputs` is None where all outputs are asked for. `request_hash`
     is the SHA-256 of the request's body, which tells a repeated `idempotency_key` from a reused one.
     `notices` go into the store's outbox with the order; in a list of jobs an order has none.
+    `trace` is the `traceparent` of the request, None where it is not traced.
     """
 
     process: str
@@ -65,6 +66,7 @@ class Order:
     request_hash: str | None = None
     notices: tuple[Notice, ...] = ()
     unit: OrderUnit | None = None
+    trace: str | None = None
 
 
 REPAIRED = "repaired"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestration.job import Job
 from orchestration.registry import Registry
 from orchestration.runners import Runner
+from orchestration.trace import Record
 from sql.address import Url
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def open_pools(
     airflow: "OnAirflow | None",
     results: Path,
     url: Url | None,
+    record: Record | None = None,
 ) -> Iterator[list[RunnerPool]]:
     """Open the runners: children of this process, and before them Airflow where there is one, heard of by `url`."""
     own = pools_on_this_machine(children, parallel, processes.quick)
@@ -85,7 +87,7 @@ def open_pools(
     from orchestration.runners.airflow.events import hearing  # noqa: PLC0415  a worker without Airflow needs none of it
     from orchestration.runners.airflow.runner import AirflowRunner  # noqa: PLC0415  likewise
 
-    runner = AirflowRunner(partial(_connect, airflow.access), results, processes, pace=airflow.pace)
+    runner = AirflowRunner(partial(_connect, airflow.access), results, processes, pace=airflow.pace, record=record)
     with closing(runner), hearing(url, runner.hear):
         yield [*pools_on_airflow(runner, airflow.runs, processes.on_airflow), *own]
 

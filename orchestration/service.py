@@ -26,6 +26,7 @@ from orchestration.runners.airflow import OnAirflow
 from orchestration.runners.embedded import WORK, EmbeddedRunner
 from orchestration.store.database import environment_of
 from orchestration.store.jobs import StoredJobs
+from orchestration.trace import OrderTraces, Record
 from products.held import descriptors_of, release
 from sql.connections import Database
 
@@ -85,6 +86,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     database: "PostgresPool | None" = None,
     beat: Callable[[], None] = lambda: None,
     renewed: Callable[[], Configured | None] = lambda: None,
+    record: Record | None = None,
 ) -> None:
     """Run the orders of a state folder until SIGTERM or SIGINT; stand by while another process does.
 
@@ -92,7 +94,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     `processes` and `capacity` decide whether an order is executed on Airflow, which needs a database.
     The `notifier` sends notifications; without one they stay in the outbox. `beat` is called as long as the worker is
     alive, whether it works, stands by or waits for the store. `renewed` returns a new configuration, or None; orders
-    that begin later are executed with it.
+    that begin later are executed with it. `record` takes the spans of traced orders.
 
     Call it in the main thread. It returns within 5 s of the signal, with running work handed back.
     """
@@ -111,7 +113,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
         processes=processes,
         descriptors=descriptors_of(taken.now.path),
     )
-    worker = _Worker(state_dir, url, taken, children, arguments, capacity, retention)
+    worker = _Worker(state_dir, url, taken, children, arguments, capacity, retention, record)
     with lead_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
             with lead_database(url, stop) as leadership:
@@ -152,12 +154,21 @@ class _Worker:
     arguments: Callable[[Configured], list[str]]
     capacity: Capacity
     retention: Retention
+    record: Record | None = None
 
     def reconcile(self, store: StoredJobs, over: Callable[[], bool]) -> None:
         """Execute the orders until it is `over`, by each configuration in turn; then hand the running ones back."""
         results, cap, taken = self.state_dir / "results", self.retention.results_cap, self.taken
         space, days = Space(results, cap=cap), self.retention.jobs_days
-        reconciler = Reconciler(store, (), ResultFiles(results), jobs_days=days, space=space, rest=self.children.wait)
+        reconciler = Reconciler(
+            store,
+            (),
+            ResultFiles(results),
+            jobs_days=days,
+            space=space,
+            rest=self.children.wait,
+            traces=OrderTraces(self.record, results) if self.record else None,
+        )
         open_runners = partial(
             open_pools,
             self.children,
@@ -165,6 +176,7 @@ class _Worker:
             airflow=self.capacity.airflow,
             results=results,
             url=self.url,
+            record=self.record,
         )
         while True:
             chores = _chores(self.state_dir, store, taken.now.path, cap=cap)

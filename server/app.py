@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from orchestration.runners.airflow.events import tell
 from orchestration.runners.airflow.health import AirflowHealth
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.outbox import Outbox
+from orchestration.trace import OrderTraces
 from plugins.patches import apply_patches
 from processes.loading import LoadedProcesses, load_processes
 from products.catalogue import catalogue_of
@@ -39,6 +40,7 @@ from routes.middleware.authentication import Authentication, Options
 from routes.middleware.bounds import Bounds, Failures
 from routes.middleware.compression import Compression
 from routes.middleware.edge import Count, Counted, Edge
+from routes.middleware.tracing import Tracing
 from routes.openapi import secured
 from routes.openapi.document import build
 from routes.openapi.secured import Definition, Definitions
@@ -173,6 +175,7 @@ def create_app(configuration: dict[str, Any], settings: Settings, counters: Shar
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.issuer = settings.auth.issuer
+    app.state.order_traces = None
     app.state.rates = RateLimiter()  # before the fork: all processes count in its memory
     app.state.definitions = Definitions(default, partial(_definition, settings, rules, translations, routes))
     app.state.pages = pages_of(configuration)
@@ -214,7 +217,9 @@ def _middleware(
 ) -> list[Middleware]:
     """In the order that `routes.middleware` explains."""
     url = settings.server.public_url
+    traced = settings.traces.url is not None
     return [
+        *([Middleware(Tracing, share=settings.traces.share)] if traced else []),
         Middleware(Edge, url=url, headers=rules.headers, strict=rules.strict_slashes, count=count),
         Middleware(Compression),
         Middleware(
@@ -242,7 +247,7 @@ def _lifespan(
                 collection.log_failure()
         log_wrong(served.default.processes.wrong)
         try:
-            with in_background():
+            with in_background(), _tracing(app, served.settings):
                 async with (
                     authenticating(app, served.settings, resources.light, database=database),
                     _counting(app, counters, counted, database),
@@ -253,6 +258,20 @@ def _lifespan(
             resources.outbox.close()
 
     return lifespan
+
+
+@contextmanager
+def _tracing(app: Starlette, settings: Settings) -> Iterator[None]:
+    """Give the application what sends spans, if there is a collector; else nothing is imported for it."""
+    if settings.traces.url is None:
+        yield
+        return
+    from server.traces import exporting  # noqa: PLC0415  an extra, which few have
+
+    with exporting(settings) as exporter:
+        app.state.record = exporter.record
+        app.state.order_traces = OrderTraces(exporter.record, settings.state.dir / "results")
+        yield
 
 
 def _counting(

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,8 @@ def refusals(settings: Settings, *, whole: bool = False) -> list[str]:
     problems: list[str] = []
     problems += _of_access(settings.auth)
     problems += refusals_of_airflow(settings)
+    if settings.traces.url is not None and find_spec("opentelemetry") is None:
+        problems.append("LANDCAST_TRACES_URL: needs the packages of landcast[traces]")
     if settings.jobs.wait >= settings.server.request_timeout:
         problems.append("LANDCAST_JOBS_WAIT: must be below LANDCAST_SERVER_REQUEST_TIMEOUT, which ends the wait before")
     folder = settings.state.dir

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestration.notifications.broker import JobMessage, JobMessages
     from orchestration.registry import Registry
     from orchestration.service import Configured
+    from orchestration.trace import Record
     from server.metrics.counters import SharedCounters
     from server.reload import HeldConfiguration
     from server.settings import Settings
@@ -292,7 +293,7 @@ def _work(
         return configured
 
     database = postgres_of(settings)
-    with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"):
+    with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"), _traces(settings) as record:
         run_work(
             state_dir=settings.state.dir,
             config=configuration,
@@ -304,7 +305,20 @@ def _work(
             database=database,
             beat=liveness.beat if liveness else lambda: None,
             renewed=renewed_and_shown,
+            record=record,
         )
+
+
+@contextmanager
+def _traces(settings: "Settings") -> "Iterator[Record | None]":
+    """Yield what sends spans to the collector; without one import nothing for it."""
+    if settings.traces.url is None:
+        yield None
+        return
+    from server.traces import exporting
+
+    with exporting(settings) as exporter:
+        yield exporter.record
 
 
 def _message(settings: "Settings", configuration: dict[str, Any]) -> "JobMessage | JobMessages | None":
@@ -342,9 +356,11 @@ def check(configuration: Path, *, production: bool) -> None:
         click.echo(f"warning: {ignored}", err=True)
     problems = find_problems(configuration)
     if production and not problems:
+        from orchestration.notifications.broker import Broker
+        from products.catalogue import read_configuration
         from server.production import find_unfit
 
-        problems = list(find_unfit(_settings()))
+        problems = list(find_unfit(_settings(), Broker.of(read_configuration(configuration))))
     if problems:
         _refuse(problems)
     click.echo("all is well")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, override
 
+from orchestration.trace import current_trace
 from routes.http.problem import current_request_id
 from server.background import BackgroundHandler
 
@@ -30,7 +31,7 @@ def _one_line(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as a line of JSON: time, level, logger, message, requestId, extra members, traceback."""
+    """Formats a record as a line of JSON: time, level, logger, message, requestId, traceId, more members, traceback."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -43,6 +44,8 @@ class JsonFormatter(logging.Formatter):
         }
         if (current := current_request_id.get(None)) is not None:
             line["requestId"] = current
+        if (trace := current_trace.get()) is not None:
+            line["traceId"] = trace.trace
         line |= _extra(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

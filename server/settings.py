@@ -268,6 +268,13 @@ class MailSettings(BaseSettings):
         return address
 
 
+def _plain_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or has_more_than_address_and_path(url):
+        raise ValueError("must be an address and a path, without user, query or fragment")
+    return url
+
+
 class AirflowSettings(BaseSettings):
     """Apache Airflow, which runs products, production services and echo instead of the worker's child processes."""
 
@@ -301,12 +308,7 @@ class AirflowSettings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or has_more_than_address_and_path(url):
-            raise ValueError("must be an address and a path, without user, query or fragment")
-        return url.rstrip("/")
+        return url and _plain_address(url).rstrip("/")
 
 
 class MetricsSettings(BaseSettings):
@@ -321,6 +323,22 @@ class MetricsSettings(BaseSettings):
     @classmethod
     def _check_port(cls, bind: str | None) -> str | None:
         return bind and _with_port(bind)
+
+
+class TracesSettings(BaseSettings):
+    """Traces for a collector of OpenTelemetry."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_TRACES_", **COMMON)
+
+    url: str | None = Field(None, max_length=500)
+    """Address of a collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318/v1/traces."""
+    share: float = Field(1.0, ge=0, le=1)
+    """Share of the requests that begin a trace; those that continue one are traced if its beginning is."""
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str | None) -> str | None:
+        return url and _plain_address(url)
 
 
 class LogSettings(BaseSettings):
@@ -369,6 +387,7 @@ CONCERNS: tuple[type[BaseSettings], ...] = (
     AirflowSettings,
     VaultSettings,
     MetricsSettings,
+    TracesSettings,
     LogSettings,
 )
 
@@ -391,6 +410,7 @@ class Settings:
     airflow: AirflowSettings
     vault: VaultSettings
     metrics: MetricsSettings
+    traces: TracesSettings
     log: LogSettings
     live: "LiveSecrets | None" = None
     """The address of the database, if it is not a plain environment variable."""

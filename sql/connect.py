@@ -12,14 +12,17 @@ from time import monotonic, sleep
 
 from sql.connections import Connection, Database, DatabaseAway, Dialect, NewerSchema
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 """The schema version of the numbered files; the last of them writes it."""
 
 _STEPS = {
     1: "alter table jobs add column fault text not null default '';",
     3: "alter table jobs add column notices text not null default '[]';",
     5: "alter table jobs add column backend integer not null default 0 check (backend in (0, 1));",
-    8: """create table if not exists outbox (
+    10: "alter table jobs add column km2 real; alter table jobs add column bytes integer not null default 0;",
+    11: "alter table jobs add column unit text; alter table jobs add column task text;",
+    12: """alter table jobs add column trace text;
+        create table if not exists outbox (
             number integer, job text, kind text, event text, address text, state text, tries integer, due integer);
         drop trigger if exists outbox_changed;
         drop trigger if exists outbox_finished;
@@ -27,8 +30,6 @@ _STEPS = {
         alter table outbox rename to outbox_before;
         drop index if exists outbox_due;
         drop index if exists outbox_job;""",
-    10: "alter table jobs add column km2 real; alter table jobs add column bytes integer not null default 0;",
-    11: "alter table jobs add column unit text; alter table jobs add column task text;",
 }
 """Changes to a database of at most this version that an idempotent file cannot make."""
 

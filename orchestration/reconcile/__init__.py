@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from orchestration.errors import StoreUnavailable
 from orchestration.files.results import ResultFiles
 from orchestration.files.space import Space
-from orchestration.job import Job
+from orchestration.job import Job, Status
 from orchestration.pools import RunnerPool, RunnerPools
 from orchestration.reconcile.context import ReconcilerContext, failure
 from orchestration.reconcile.follow import Follower
@@ -16,6 +16,7 @@ from orchestration.reconcile.start import Starter
 from orchestration.registry import Registry
 from orchestration.runners import Done, Failed, Gone, NoSpace, NotBegun, Queued, Running
 from orchestration.store import JobStore
+from orchestration.trace import OrderTraces
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ class Reconciler:
     days. A lost run that this reconciler did not start was lost by a stop of the worker and does not count as a
     failure; a run that survives the worker is followed. `chores` are called once an hour. `space` decides
     which orders wait for disk space; without it there is no cap. `processes` limit the attempts of an order. `rest`
-    waits for so many seconds, or until there may be something to do.
+    waits for so many seconds, or until there may be something to do. `traces` records the spans of traced orders.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a matter of its own
         self,
         store: JobStore,
         pools: Sequence[RunnerPool],
@@ -51,10 +52,12 @@ class Reconciler:
         space: Space | None = None,
         processes: Registry | None = None,
         rest: Callable[[float], None] = time.sleep,
+        traces: OrderTraces | None = None,
     ) -> None:
         self._context = ReconcilerContext(
             store, RunnerPools(pools), files, space or Space(files.root), processes or Registry()
         )
+        self._context.traces = traces
         self._follower = Follower(self._context)
         self._starter = Starter(self._context)
         self._remover = Remover(self._context)
@@ -196,6 +199,8 @@ class Remover:
         if isinstance(runner.look(job), Queued | Running):
             runner.stop(job)
             return False
+        if context.is_ours(job) and job.status is Status.DISMISSED:
+            context.trace(job, job.status)
         context.forget(job)
         context.files.remove(job.id)
         context.space.settle(job.id)

@@ -11,6 +11,7 @@ from orchestration.pools import RunnerPools
 from orchestration.registry import Registry
 from orchestration.runners import Runner, run_id
 from orchestration.store import JobChanges, JobStore
+from orchestration.trace import OrderTraces
 
 Then = Callable[[], None]
 """The consequence of a change, called after the commit."""
@@ -38,6 +39,7 @@ class ReconcilerContext:
     freed: bool = True
     stale: bool = True
     removal: BackgroundRemoval = field(init=False)
+    traces: OrderTraces | None = None
     runners: dict[str, Runner] = field(default_factory=dict)
     """The runner of each run that this reconciler started, whatever its process is configured to by now."""
     _ends: list[Change] = field(default_factory=list)
@@ -124,6 +126,13 @@ class ReconcilerContext:
         """Measure the space of the folders that were removed."""
         for job_id in self.removal.take_removed():
             self.space.settle(job_id)
+
+    def trace(self, job: Job, outcome: str, *, finished: bool = True) -> None:
+        """Record the spans of a traced order's attempt, whose folder exists, and of the order if it is `finished`."""
+        if self.traces is not None and job.order.trace is not None:
+            self.traces.attempt_over(job, outcome)
+            if finished:
+                self.traces.finished(job, outcome)
 
     def begun(self, job: Job) -> None:
         """Record that this reconciler started the order's run."""

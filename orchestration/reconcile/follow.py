@@ -114,6 +114,7 @@ class Follower:
 
     def _published(self, job: Job, manifest: Manifest) -> None:
         _log.info("result published", extra=names(job))
+        self._context.trace(job, Status.SUCCESSFUL)
         if _has_files(job, manifest):
             self._context.over(job, replace(job, status=Status.SUCCESSFUL, manifest=manifest))
         else:
@@ -136,6 +137,7 @@ class Follower:
 
     def _failed(self, job: Job, failure: Failed) -> None:
         self._context.stale = True
+        self._context.trace(job, Status.FAILED)
         log = _log.error if failure.detail else _log.info
         log("order failed: %s", "\n".join(filter(None, (failure.reason, failure.detail))), extra=names(job))
         self._context.over(job, None)
@@ -167,6 +169,7 @@ class Follower:
 
     def _wait(self, job: Job, *, counted: bool) -> None:
         context = self._context
+        context.trace(job, "lost", finished=False)
 
         def change(changes: JobChanges) -> Then:
             waits = changes.hand_back(job.id, job.attempt, counted=counted)

@@ -19,6 +19,7 @@ from orchestration.job import Job
 from orchestration.registry import Registry
 from orchestration.runners import Gone, NoSpace, NotBegun, Running, RunState, run_id
 from orchestration.runners.fork_server import FORKS, PATIENCE, ForkedChild, ForkServer, ForkServers
+from orchestration.trace import handed_on
 
 WORK = (sys.executable, "-m", "orchestration.work")
 """The command that starts a fork server."""
@@ -91,7 +92,8 @@ class EmbeddedRunner:
         del again
         run = run_id(job.id, job.attempt)
         folder = self._folder(run) / str(_TRY)
-        content = encode_order(job.order, job=job.id, attempt=job.attempt, folder=str(folder)).encode()
+        told: dict[str, str | int] = {"job": job.id, "attempt": job.attempt, "folder": str(folder), **handed_on(job)}
+        content = encode_order(job.order, **told).encode()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._lock_path(run)) as lock, _in_memory(content) as order:

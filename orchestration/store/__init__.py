@@ -39,13 +39,20 @@ class JobStore(JobChanges, Protocol):
     """
 
     def add(
-        self, order: Order, manifest: Manifest | None = None, *, quotas: Sequence[Quota] = (), km2: float | None = None
+        self,
+        order: Order,
+        manifest: Manifest | None = None,
+        *,
+        quotas: Sequence[Quota] = (),
+        km2: float | None = None,
+        size: int = 0,
     ) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new. With a `manifest` it is successful at once.
 
         An `idempotency_key` that the owner has used with the same `request_hash` returns the existing job; with another
         hash it raises IdempotencyConflict. `km2` is what it counts as by the day, None if it does not
-        count. Raises UnknownUnit, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
+        count, and `size` the bytes until it is done. Raises UnknownUnit, and TooManyOpenOrders or QuotaUsedUp if it
+        keeps to none of the quotas.
         """
 
     def used(self, owner: str) -> Used:
@@ -85,8 +92,11 @@ class JobStore(JobChanges, Protocol):
         changes nothing. Raises UpdateRefused for a finished job, or if a running one would wait again.
         """
 
-    def downloaded(self, job_id: str, address: str) -> None:
+    def downloaded(self, job_id: str, channel: str) -> None:
         """Store a message about a download of a job's result, unless the job is deleted."""
+
+    def collection_downloaded(self, collection: str, channel: str) -> None:
+        """Store a message about a download of a file of a collection."""
 
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
         """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end.
@@ -104,7 +114,7 @@ class JobStore(JobChanges, Protocol):
         """Record that a job's files were removed."""
 
     def purge(self, before: datetime) -> int:
-        """Delete finished jobs last updated before, whose files were removed; return how many."""
+        """Delete jobs that finished before, whose files were removed, and old messages; return how many jobs."""
 
     def check_readable(self) -> None:
         """Raise StoreUnavailable if the jobs cannot be read, at a cost that does not depend on their number."""

@@ -11,8 +11,10 @@ from sql.connect import microseconds, now, time_of
 from sql.connections import Connection, Dialect
 
 
-def result_columns(manifest: Manifest, files_kept: timedelta) -> dict[str, Any]:
-    """Return the columns of a job with this result; its files are kept for `files_kept`."""
+def result_columns(manifest: Manifest | None, files_kept: timedelta) -> dict[str, Any]:
+    """Return the columns of a job with this result, none without one; its files are kept for `files_kept`."""
+    if manifest is None:
+        return {}
     sizes = [output.file.size for output in manifest if output.file]
     files = bool(sizes)
     until = now() + files_kept // timedelta(microseconds=1) if files else None
@@ -105,6 +107,7 @@ def _order(row: Mapping[str, Any]) -> Order:
         request_hash=row["request_hash"],
         notices=tuple(map(_notice, json.loads(row["notices"]))) if row["notices"] != _NOBODY else (),
         unit=OrderUnit(row["unit"], row["task"]) if row["unit"] else None,
+        trace=row["trace"],
     )
 
 

@@ -49,14 +49,21 @@ class StoredJobs(OrdersStore):
         self._watch = self._pool.watch()
 
     def add(
-        self, order: Order, manifest: Manifest | None = None, *, quotas: Sequence[Quota] = (), km2: float | None = None
+        self,
+        order: Order,
+        manifest: Manifest | None = None,
+        *,
+        quotas: Sequence[Quota] = (),
+        km2: float | None = None,
+        size: int = 0,
     ) -> tuple[Job, bool]:
         """Store an order durably; return its job and whether it is new.
 
-        With a `manifest` it is successful at once. `km2` is what it counts as by the day, None if it does not count.
+        With a `manifest` it is successful at once. `km2` is what it counts as by the day, None if it does not count,
+        and `size` the bytes until it is done.
         Raises IdempotencyConflict, UnknownUnit, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
         """
-        values = _values(order) | result_columns(manifest or (), self._files_kept) | {"km2": km2}
+        values = _values(order) | {"bytes": size} | result_columns(manifest, self._files_kept) | {"km2": km2}
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
         if manifest is not None:
             quotas = [replace(quota, open_orders=None) for quota in quotas]
@@ -68,7 +75,7 @@ class StoredJobs(OrdersStore):
             if known is None:
                 _check_unit(connection, order, values)
                 if quotas:
-                    check_quotas(quotas, _used(connection, order.owner), km2)
+                    check_quotas(quotas, _used(connection, order.owner), km2, values["bytes"])
                 row = connection.execute(statement, values).fetchone()
                 connection.executemany(statements.NOTICE, entries_of(order, row))
                 return job_of(row), True
@@ -175,10 +182,16 @@ class StoredJobs(OrdersStore):
         with self._writing() as connection:
             return updated(connection, job_id, update)
 
-    def downloaded(self, job_id: str, address: str) -> None:
+    def downloaded(self, job_id: str, channel: str) -> None:
         """Store a message about a download of a job's result, unless the job is deleted."""
         with self._writing() as connection:
-            connection.execute(statements.DOWNLOADED, {"id": job_id, "address": address, "now": now()})
+            connection.execute(statements.DOWNLOADED, {"id": job_id, "address": channel, "now": now()})
+
+    def collection_downloaded(self, collection: str, channel: str) -> None:
+        """Store a message about a download of a file of a collection."""
+        values = {"collection": collection, "address": channel, "now": now()}
+        with self._writing() as connection:
+            connection.execute(statements.COLLECTION_DOWNLOADED, values)
 
     def files_to_remove(self, now: datetime) -> tuple[Job, ...]:
         """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end."""
@@ -210,8 +223,9 @@ class StoredJobs(OrdersStore):
             connection.execute(statements.FILES_REMOVED, {"id": job_id})
 
     def purge(self, before: datetime) -> int:
-        """Delete finished jobs last updated before, whose files were removed; return how many."""
+        """Delete jobs that finished before, whose files were removed, and old messages; return how many jobs."""
         with self._writing() as connection:
+            connection.execute(statements.PURGE_DOWNLOADS, {"before": microseconds(before)})
             return connection.execute(statements.PURGE, {"before": microseconds(before)}).rowcount
 
     def check_readable(self) -> None:
@@ -269,6 +283,7 @@ def _values(order: Order) -> dict[str, Any]:
         "notices": json.dumps([asdict(notice) for notice in order.notices]),
         "unit": order.unit and order.unit.id,
         "task": order.unit and order.unit.task,
+        "trace": order.trace,
         "now": now(),
     }
 

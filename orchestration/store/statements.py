@@ -4,7 +4,7 @@ from sql.connections import DialectText
 
 LISTED = """number, id, owner, email, process, '{}' as inputs, outputs, response, idempotency_key, request_hash,
     status, attempt, failures, progress, message, fault, null as manifest, created, updated, started, finished, deleted,
-    files_until, expired, backend, unit, task, '[]' as notices"""
+    files_until, expired, backend, unit, task, trace, '[]' as notices"""
 """All columns for lists, without inputs and results, which may be megabytes, and without notifications."""
 
 DETAILED = LISTED.replace("'{}'", "case when length(inputs) <= 50000 then inputs else '{}' end", 1).replace(
@@ -14,16 +14,16 @@ DETAILED = LISTED.replace("'{}'", "case when length(inputs) <= 50000 then inputs
 
 ADD = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
-        km2, unit, task)
+        km2, unit, task, trace, bytes)
     values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
-        :km2, :unit, :task)
+        :km2, :unit, :task, :trace, :bytes)
     returning *"""
 
 ADD_SUCCESSFUL = """insert into jobs (
         id, owner, email, process, inputs, outputs, response, idempotency_key, request_hash, notices, created, updated,
-        status, progress, started, finished, manifest, files, files_until, bytes, km2, unit, task)
+        status, progress, started, finished, manifest, files, files_until, bytes, km2, unit, task, trace)
     values (:id, :owner, :email, :process, :inputs, :outputs, :response, :key, :hash, :notices, :now, :now,
-        'successful', 100, :now, :now, :manifest, :files, :until, :bytes, :km2, :unit, :task)
+        'successful', 100, :now, :now, :manifest, :files, :until, :bytes, :km2, :unit, :task, :trace)
     returning *"""
 
 UNIT = "select 1 from units where service = :process and task = :task and id = :unit"
@@ -33,7 +33,7 @@ USED = """select
     coalesce(sum(km2), 0), coalesce(sum(bytes), 0)
     from jobs
     where owner = :owner and created >= :since and km2 is not null and status not in ('failed', 'dismissed')"""
-"""The unfinished orders of an owner, and the km2 and bytes of those since a time, deleted ones included."""
+"""The unfinished orders of an owner, and the km2 and bytes since a time, also of unfinished and deleted ones."""
 
 KNOWN = "select * from jobs where owner = :owner and idempotency_key = :key and deleted is null"
 
@@ -114,7 +114,7 @@ BACKEND_BEGUN = """update jobs set
 
 BACKEND_DONE = """update jobs set
         backend = 1, status = 'successful', started = coalesce(started, :now), finished = :now, updated = :now,
-        progress = 100, message = '', manifest = :manifest
+        progress = 100, message = '', manifest = :manifest, bytes = 0
     where id = :id and finished is null
     returning *"""
 
@@ -135,9 +135,14 @@ PURGE = "delete from jobs where finished is not null and files = 0 and updated <
 NOTICE = """insert into outbox (job, kind, event, address, state, due)
     values (:job, :kind, :event, :address, :state, :due)"""
 
-DOWNLOADED = """insert into outbox (job, kind, event, address, state, due)
-    select id, 'message', 'successful', cast(:address as text), 'due', cast(:now as bigint)
+DOWNLOADED = """insert into outbox (job, kind, event, address, state, due, at)
+    select id, 'message', 'successful', cast(:address as text), 'due', cast(:now as bigint), cast(:now as bigint)
     from jobs where id = :id and deleted is null"""
+
+COLLECTION_DOWNLOADED = """insert into outbox (collection, kind, event, address, state, due, at)
+    values (:collection, 'message', 'successful', :address, 'due', :now, :now)"""
+
+PURGE_DOWNLOADS = "delete from outbox where job is null and state in ('delivered', 'failed') and at < :before"
 
 ANY_DUE = "select 1 from outbox where kind = :kind and state = 'due' and due <= :now limit 1"
 

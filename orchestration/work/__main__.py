@@ -24,6 +24,7 @@ from orchestration.net.fetch import Fetcher
 from orchestration.registry import Registry, decode_row
 from orchestration.store.database import database_of_environment
 from orchestration.store.jobs import StoredJobs
+from orchestration.trace import TraceContext, traced_child
 from orchestration.work import JobContext, Work
 from orchestration.work.attempt import Progress, attempt
 from products.catalogue import InvalidConfiguration, read_catalogue
@@ -97,8 +98,9 @@ def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
         processes=Registry(options.process),
         catalogue=_catalogue_at,
     )
+    parent = TraceContext.read(told.get("traceparent"))
     try:
-        with suppress(AttemptOver):
+        with suppress(AttemptOver), traced_child(parent, folder, context.order.process):
             attempt(lambda: works.get(context.order.process) or context.process.find_work(), context)
     except OrchestrationError as error:
         if not is_full(error):

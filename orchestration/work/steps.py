@@ -14,7 +14,7 @@ from orchestration.ending import write_ending
 from orchestration.runners import Done
 from orchestration.work import JobContext, Piece, Work
 from orchestration.work.attempt import MADE, READ, assembled, begin, performed
-from orchestration.work.trying import trying
+from orchestration.work.trying import TaskOfTry, trying
 from products.progress import Report, between
 
 Told = Mapping[str, Any]
@@ -27,14 +27,14 @@ _MADE = "made"
 
 def perform(told: Told, try_: int, *, works: Works | None = None) -> None:
     """Do all of the work and write its ending."""
-    with trying(told, str(try_)) as context:
+    with trying(told, str(try_), TaskOfTry("perform", try_)) as context:
         begin(context.report)
         write_ending(context.folder, Done(performed(_work_of(context, works), context)))
 
 
 def plan(told: Told, try_: int, *, works: Works | None = None) -> list[dict[str, Any]]:
     """Return the parts, `{"part", "index", "count"}`, as `make` takes them."""
-    with trying(told, f"{try_}-plan", workers=environment.workers()) as context:
+    with trying(told, f"{try_}-plan", TaskOfTry("plan", try_), workers=environment.workers()) as context:
         begin(context.report)
         parts = _work_of(context, works).plan(context)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
@@ -43,7 +43,7 @@ def plan(told: Told, try_: int, *, works: Works | None = None) -> list[dict[str,
 def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | None = None) -> Piece:
     """Make one of the parts that `plan` returned; return its piece."""
     index, part = planned["index"], planned["part"]
-    with trying(told, f"{try_}-{index}", workers=environment.workers()) as context:
+    with trying(told, f"{try_}-{index}", TaskOfTry("make", try_, index), workers=environment.workers()) as context:
         made = context.folder.parent / _MADE
         made.mkdir(exist_ok=True)
         share = _share(context.report, made, planned["count"])
@@ -55,7 +55,7 @@ def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | No
 
 def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, works: Works | None = None) -> None:
     """Assemble the pieces, which are in the order of their parts, and write the ending."""
-    with trying(told, f"{try_}-assemble", workers=environment.workers()) as context:
+    with trying(told, f"{try_}-assemble", TaskOfTry("assemble", try_), workers=environment.workers()) as context:
         write_ending(context.folder, Done(assembled(_work_of(context, works), pieces, context)))
 
 

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -23,6 +23,7 @@ from orchestration.net.addresses import any_address, is_public
 from orchestration.net.fetch import Fetcher
 from orchestration.registry import Registry
 from orchestration.store.database import unavailable
+from orchestration.trace import TraceContext, context_of_task, traced_child
 from orchestration.work import JobContext
 from orchestration.work.attempt import Ended, Progress, failing_into
 from products.errors import BrokenSource
@@ -32,13 +33,27 @@ _LOOK = 4.0
 """Seconds between two checks whether the attempt is still the running one, in a thread of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskOfTry:
+    """The task of Airflow that a process works for: its name, the number of its try, and its map index."""
+
+    name: str
+    try_: int
+    number: int = -1
+
+    def context(self, told: Mapping[str, Any]) -> TraceContext | None:
+        """Return the context of the task's span, None if the order is not traced."""
+        run = TraceContext.read(told.get("traceparent"))
+        return run and context_of_task(run, self.name, self.number, self.try_)
+
+
 _OPERATORS = frozenset({"", BrokenSource.__name__})
 """The faults that an operator has to repair: unexpected errors and broken files of products."""
 
 
 @contextmanager
-def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[JobContext]:
-    """Yield the context of a try of a step in this process; `name` is unique within the attempt.
+def trying(told: Mapping[str, Any], name: str, task: TaskOfTry, *, workers: int = 1) -> Iterator[JobContext]:
+    """Yield the context of a try of a step, a `task` of Airflow, in this process; `name` is unique within the attempt.
 
     An error raised inside becomes the attempt's ending, and the process exits. If the disk is full, or within seconds
     after the attempt is no longer the running one, it exits without an ending and its files are removed. It ends with
@@ -53,7 +68,7 @@ def trying(told: Mapping[str, Any], name: str, *, workers: int = 1) -> Iterator[
     results = environment.results()
     folder = _own(results / job / str(attempt), name)
     _watch(tell, job, attempt, folder)
-    with _ending_in(folder), failing_into(folder):
+    with _ending_in(folder), traced_child(task.context(told), folder, told["process"]), failing_into(folder):
         progress = Progress(tell, job, attempt)
         yield replace(_context(told, results, folder, progress), workers=workers)
         if read_ending(folder) is None:

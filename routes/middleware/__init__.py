@@ -1,6 +1,6 @@
 """The middleware between the server and the routes.
 
-From the outside in, as `server.app` nests them:
+From the outside in, as `server.app` nests them, inside of `Tracing` where there is a collector of traces:
 
 1. `Edge`: the request's id and target, the headers of every answer, and one line in the log at its end.
 2. `Compression`: JSON and pages.

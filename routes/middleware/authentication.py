@@ -24,7 +24,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PREFLIGHT = {
     "Access-Control-Allow-Headers": (
         "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Prefer, Range, "
-        "X-Api-Key, X-Request-Id"
+        "Traceparent, X-Api-Key, X-Request-Id"
     ),
     "Access-Control-Max-Age": "86400",
 }

@@ -27,8 +27,10 @@ from auth.policy import (
     visible_area,
 )
 from orchestration.errors import QuotaUsedUp, TooManyOpenOrders
+from orchestration.files.usage import readable_size
 from orchestration.job import QUOTAS, UNFINISHED, VISIBLE, Job, Manifest, Order, OrderUnit, status_info
 from orchestration.quota import UNBOUNDED, Quota, check_quotas, described
+from orchestration.trace import OrderTraces, current_trace
 from orchestration.units import UnitInvalid, unit_of
 from orchestration.work import REFUSED
 from processes.base import Processor, check_handed_over
@@ -53,10 +55,11 @@ _FIRST_LOOK, _LAST_LOOK, _SLOWER = 0.02, 0.25, 1.3
 
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """The quotas of an order's caller, one of which it must keep to, and its area; None where no day counts it."""
+    """The quotas of an order's caller, one of which it must keep to, its area, None if no day counts it, and bytes."""
 
     quotas: tuple[Quota, ...] = ()
     km2: float | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ async def execute(request: Request) -> Response:
     body = await (read_body(request) if of_page else read_json(request))
     checked = await resources.in_heavy(partial(_checked, request, resources, process, body, of_page=of_page))
     job = await resources.in_light(_stored, resources, *checked)
+    _trace_ready(request, job)
     if of_page and "async-execute" in process.metadata["jobControlOptions"]:
         address = in_same_language(request, f"{resources.url}/jobs/{job.id}?f=html")
         return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": address})
@@ -140,10 +144,23 @@ def _checked(
 def _stored(resources: Resources, order: Order, manifest: Manifest | None, counted: QuotaUse) -> Job:
     """Return the job of an order; this waits for the database. Raises TooManyOpenOrders, QuotaUsedUp."""
     try:
-        return resources.admission.take(order, manifest, quotas=counted.quotas, km2=counted.km2)
+        return resources.admission.take(order, manifest, quotas=counted.quotas, km2=counted.km2, size=counted.size)
     except (TooManyOpenOrders, QuotaUsedUp) as error:
         _note_refusal(order, error)
         raise
+
+
+def _trace() -> str | None:
+    """Return the `traceparent` that an order of this request is stored with, None if its trace is not recorded."""
+    context = current_trace.get()
+    return context.text if context is not None and context.sampled else None
+
+
+def _trace_ready(request: Request, job: Job) -> None:
+    """Record the span of an order of this request that no worker will see, as it is finished already."""
+    traces: OrderTraces | None = request.app.state.order_traces
+    if traces is not None and job.finished is not None and job.order.trace == _trace() is not None:
+        traces.finished(job, job.status)
 
 
 def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> QuotaUse:
@@ -159,7 +176,20 @@ def _counted(alternatives: Sequence[Limits], process: Processor, order: Order, c
     place = process.place(order.inputs, catalogue)
     kept = kept_limits(alternatives, place)
     quotas = tuple(Quota(limits.open_orders, limits.km2_a_day, limits.bytes_a_day) for limits in kept)
-    return QuotaUse(() if UNBOUNDED in quotas else quotas, km2_of(place))
+    if UNBOUNDED in quotas:
+        return QuotaUse((), km2_of(place))
+    size = process.size(order.inputs, catalogue) if any(each.bytes is not None for each in quotas) else 0
+    return QuotaUse(_large_enough(quotas, size), km2_of(place), size)
+
+
+def _large_enough(quotas: tuple[Quota, ...], size: int) -> tuple[Quota, ...]:
+    """Return the quotas that a result of this size keeps to by itself. Raises LimitExceeded if there is none."""
+    enough = tuple(quota for quota in quotas if quota.bytes is None or size <= quota.bytes)
+    if quotas and not enough:
+        most = readable_size(max(quota.bytes or 0 for quota in quotas))
+        expected = f"the result is expected to have {readable_size(size)}"
+        raise LimitExceeded(f"{expected}; you may order at most {most} a day (bytes-a-day)")
+    return enough
 
 
 def _limits_of_asking(resources: Resources, process: Processor, order: Order) -> QuotaUse:
@@ -239,7 +269,7 @@ def _beyond(resources: Resources, process: Processor, order: Order) -> tuple[str
         if verdict.allowed and counted.quotas:
             used = resources.store.used(identity.owner)
             left = described(counted.quotas, used)
-            check_quotas(counted.quotas, used, counted.km2)
+            check_quotas(counted.quotas, used, counted.km2, counted.size)
     except (LimitExceeded, TooManyOpenOrders, QuotaUsedUp) as error:
         return verdict.reason or str(error), left
     return verdict.reason or None, left
@@ -325,6 +355,7 @@ def read_order(
         request_hash=hashlib.sha256(process.encode() + b"\n" + body).hexdigest(),
         notices=notices,
         unit=_unit(document),
+        trace=_trace(),
     )
 
 

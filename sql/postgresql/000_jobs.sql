@@ -36,6 +36,7 @@ alter table jobs add column if not exists km2 double precision;
 alter table jobs add column if not exists bytes bigint not null default 0;
 alter table jobs add column if not exists unit text;
 alter table jobs add column if not exists task text;
+alter table jobs add column if not exists trace text;
 
 comment on table jobs is 'The orders, one row each; a deleted order is kept until its retention ends.';
 comment on column jobs.number is 'Sequence of arrival.';
@@ -48,6 +49,7 @@ comment on column jobs.files is '1 while the results folder may have files of th
 comment on column jobs.deleted is 'Time of the deletion; null while the order is visible.';
 comment on column jobs.backend is '1 once an external back end has taken over the order.';
 comment on column jobs.km2 is 'Area that counts towards the quota of a day; null where the order does not count.';
-comment on column jobs.bytes is 'Bytes of the result, which count likewise.';
 comment on column jobs.unit is 'The unit of a production that the order is for, of the table units.';
+comment on column jobs.bytes is 'Bytes of the result, as expected until there is one; they count likewise.';
+comment on column jobs.trace is 'The traceparent of the request (W3C Trace Context); null without traces.';
 comment on column jobs.notices is 'The requested notifications, for a repeated order.';

@@ -19,9 +19,18 @@ alter table outbox drop constraint if exists outbox_kind_check, drop constraint 
 alter table outbox add constraint outbox_kind_check check (kind in ('callback', 'mail', 'message')),
     add constraint outbox_event_check check (event in ('accepted', 'running', 'successful', 'failed', 'dismissed'));
 
+-- Up to version 8 every entry belonged to an order, and the address of one about a download had its time.
+alter table outbox alter column job drop not null;
+alter table outbox add column if not exists at bigint;
+alter table outbox add column if not exists collection text;
+alter table outbox drop constraint if exists outbox_of_one;
+alter table outbox add constraint outbox_of_one check ((job is null) = (collection is not null));
+
 comment on table outbox is 'Notifications of orders and their delivery.';
 comment on column outbox.event is 'The status of the order to notify of.';
 comment on column outbox.state is 'waiting for the status, then due; sending is committed before sending.';
+comment on column outbox.job is 'The order; null for a download of a file of a collection.';
+comment on column outbox.at is 'When the download began that a message is about.';
 comment on column outbox.due is 'Time of the next delivery.';
 
 create index if not exists outbox_due on outbox (kind, due) where state = 'due';

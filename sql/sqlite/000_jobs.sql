@@ -3,8 +3,10 @@
 -- `fault` is the class of the error that a failed order ended with, empty for an error of the server.
 -- `notices` are the requested notifications as JSON, for a repeated order; the notifications are in the outbox.
 -- `backend` is 1 once an external back end has taken over the order.
--- `km2` and `bytes` (of the result) count towards the quotas of a day; `km2` is null where an order does not count.
 -- `unit` is the unit of a production that the order is for, of the table `units`, in the `task` of the production.
+-- `km2` and `bytes` (of the result, as expected until there is one) count towards the quotas of a day; `km2` is null
+-- where an order does not count.
+-- `trace` is the `traceparent` of the request (W3C Trace Context), null without traces.
 -- `files` is 1 while the results folder may have files of the order; `deleted` is null while the order is visible.
 create table if not exists jobs (
     number          integer primary key autoincrement,
@@ -39,6 +41,7 @@ create table if not exists jobs (
     bytes           integer not null default 0,
     unit            text,
     task            text,
+    trace           text,
     check ((status in ('accepted', 'running')) = (finished is null)),
     check (deleted is null or finished is not null)
 );

@@ -1,9 +1,10 @@
 -- Notifications of orders and their delivery; times are microseconds since 1970 UTC.
 -- An entry waits until its order has the status `event`; it becomes due in the transaction that changes the order.
+-- One about a download has the time at which that began in `at`; that of a file of a `collection` belongs to no order.
 -- `sending` is committed before sending: found after a crash, the outcome of a mail is unknown and it is not sent again.
 create table if not exists outbox (
     number  integer primary key autoincrement,
-    job     text    not null references jobs (id) on delete cascade deferrable initially deferred,
+    job     text    references jobs (id) on delete cascade deferrable initially deferred,
     kind    text    not null check (kind in ('callback', 'mail', 'message')),
     event   text    not null check (event in ('accepted', 'running', 'successful', 'failed', 'dismissed')),
     address text    not null,
@@ -11,10 +12,13 @@ create table if not exists outbox (
             check (state in ('waiting', 'due', 'sending', 'delivered', 'failed', 'unknown')),
     tries   integer not null default 0 check (tries >= 0),
     due     integer,
+    at      integer,
+    collection text,
+    check ((job is null) = (collection is not null)),
     check ((state = 'due') = (due is not null))
 );
 
--- Up to version 8 the table had no messages; a step of sql/connect.py has renamed it then.
+-- Up to version 12 the table had no entries without an order; a step of sql/connect.py has renamed it then.
 create table if not exists outbox_before (
     number integer, job text, kind text, event text, address text, state text, tries integer, due integer);
 insert into outbox (number, job, kind, event, address, state, tries, due)

@@ -1,2 +1,2 @@
 -- The version of all files before this one; an older program refuses the database.
-pragma user_version = 12;
+pragma user_version = 13;

@@ -21,6 +21,7 @@ from orchestration.runners.airflow.client import Airflow
 from orchestration.runners.airflow.condition import AWAY, IDLE, QUEUED, Condition
 from orchestration.runners.airflow.run import run_of
 from orchestration.runners.airflow.runner import AirflowRunner, hand_over
+from orchestration.trace import Span, context_of_run, context_of_task
 from tests.orchestration.played_airflow import PlayedAirflow, playing_airflow, task
 from tests.ports import free_port
 from tests.registry import OURS
@@ -38,7 +39,10 @@ class Yard:
         self.played = played
         self.results = results
         self.until = until
-        self.runner = AirflowRunner(lambda: Airflow(played.access(timeout=0.5)), results, PROCESSES, pace=PACE)
+        self.spans: list[Span] = []
+        self.runner = AirflowRunner(
+            lambda: Airflow(played.access(timeout=0.5)), results, PROCESSES, pace=PACE, record=self.spans.append
+        )
 
     def job(self, number: int = 1, process: str = "echo", **members: Any) -> Job:
         now = datetime.now(UTC)
@@ -433,3 +437,40 @@ def test_concurrent_threads_take_each_name_alone_and_lose_none(yard: Yard) -> No
     for job in jobs:
         yard.comes_to(job, RESULT)
     yard.until(lambda: not yard.runner._runs)
+
+
+def test_the_tasks_of_a_traced_order_are_spans_below_its_attempt(yard: Yard) -> None:
+    order = Order("echo", {"a": 1}, "local", trace=f"00-{'ab' * 16}-{'cd' * 8}-01")
+    job = yard.job(order=order)
+    context = context_of_run(job)
+    assert context is not None
+    yard.ready()
+    yard.runner.start(job)
+    yard.until(lambda: yard.key(job) in yard.played.runs)
+    assert yard.played.confs[0]["traceparent"] == context.text
+    times = {"start_date": "2026-11-25T00:00:00.500Z", "end_date": "2026-11-25T00:00:02Z"}
+    yard.played.tasks = [
+        task("plan", "success") | times,
+        task("make", "failed", 2, 7) | times,
+        task("assemble", "upstream_failed"),
+    ]
+    yard.write(job, RESULT)
+    yard.set(job, "success")
+    yard.comes_to(job, RESULT)
+    yard.until(lambda: len(yard.spans) == 2)
+    plan, make = yard.spans
+    assert (plan.name, plan.failed, make.name, make.failed) == ("task plan", False, "task make", True)
+    assert plan.context == context_of_task(context, "plan", -1, 1)
+    assert make.context == context_of_task(context, "make", 7, 2)
+    assert plan.parent == make.parent == context.span
+    assert (plan.begin, plan.end) == (1_795_564_800_500_000_000, 1_795_564_802_000_000_000)
+    assert not [each for each in yard.played.asked if "Instances" in each][1:], "asked once"
+
+
+def test_airflow_is_not_asked_for_the_tasks_of_an_order_without_a_trace(yard: Yard) -> None:
+    job = yard.started()
+    yard.write(job, RESULT)
+    yard.set(job, "success")
+    yard.comes_to(job, RESULT)
+    assert [each for each in yard.played.asked if "Instances" in each] == []
+    assert yard.spans == []

@@ -22,6 +22,7 @@ from orchestration.handover import ORDER_FILE, hand_order
 from orchestration.job import Job, Order, Output
 from orchestration.runners import Done, Failed
 from orchestration.store.jobs import StoredJobs
+from orchestration.trace import TraceContext, context_of_task
 from orchestration.work.trying import Reporter
 from sql.pool import PostgresPool
 from tests.postgres import Postgres
@@ -283,3 +284,12 @@ def test_a_worker_s_report_is_answered(make_bureau: MakeBureau) -> None:
         assert again.updated == now.updated, "what is no news writes nothing"
         bureau.store.dismiss(job)
         assert not tell.runs(job, 1)
+
+
+def test_a_step_of_a_traced_order_leaves_a_span_below_its_task(make_bureau: MakeBureau) -> None:
+    bureau = make_bureau("echo", {"stringInput": "x"})
+    run = TraceContext("ab" * 16, "cd" * 8)
+    bureau.run("perform", told={**bureau.told, "traceparent": run.text}, try_=2)
+    left = json.loads((bureau.attempt / "2" / "span.json").read_text())
+    assert left["parent"] == context_of_task(run, "perform", -1, 2).span
+    assert (left["context"]["trace"], left["failed"]) == (run.trace, False)

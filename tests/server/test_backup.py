@@ -417,7 +417,7 @@ def test_an_unusable_database_is_refused_before_anything_changes(
 
 def test_an_older_schema_is_migrated(archive: Path, state: Path) -> None:
     newer = "drop trigger units_ordered; drop trigger units_changed; drop table units; drop index jobs_unit; "
-    names = ("fault", "notices", "backend", "bytes", "km2", "unit", "task")
+    names = ("fault", "notices", "backend", "bytes", "km2", "unit", "task", "trace")
     columns = "".join(f"alter table jobs drop column {name}; " for name in names)
     older = executing(f"{newer}drop index jobs_used; {columns}pragma user_version = 1;")
     restored = run("restore", rewritten(archive, with_database(older, archive.parent)), "--force")

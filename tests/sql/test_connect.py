@@ -84,8 +84,9 @@ def test_a_database_of_the_third_version_keeps_its_subscribers(tmp_path: Path) -
         assert connection.execute("select notices from jobs").fetchone()[0] == "[]"
 
 
-_ELEVENTH = """drop trigger units_ordered; drop trigger units_changed; drop index jobs_unit; drop table units;
-    alter table jobs drop column unit; alter table jobs drop column task;"""
+_TWELFTH = "alter table jobs drop column trace;"
+_ELEVENTH = f"""{_TWELFTH}drop trigger units_ordered; drop trigger units_changed; drop index jobs_unit;
+    drop table units;    alter table jobs drop column unit; alter table jobs drop column task;"""
 _TENTH = f"{_ELEVENTH}drop index jobs_used; alter table jobs drop column km2; alter table jobs drop column bytes;"
 
 
@@ -219,3 +220,33 @@ def test_a_database_of_the_eighth_version_keeps_its_notifications_and_takes_mess
         connection.execute("update jobs set status = 'dismissed', finished = 2, updated = 2")
         due = connection.execute("select number, due from outbox").fetchall()
         assert [tuple(row) for row in due] == [(42, 2)]
+
+
+_OUTBOX_12 = """drop trigger outbox_changed; drop trigger outbox_deleted; drop table outbox;
+    create table outbox (number integer primary key autoincrement,
+        job text not null references jobs (id) on delete cascade deferrable initially deferred,
+        kind text not null check (kind in ('callback', 'mail', 'message')), event text not null, address text not null,
+        state text not null default 'waiting', tries integer not null default 0, due integer);
+    create index outbox_due on outbox (kind, due) where state = 'due'; create index outbox_job on outbox (job);
+    insert into outbox (number, job, kind, event, address) values (41, 'first', 'mail', 'successful', 'a@b.example');
+    pragma user_version = 12;"""
+
+
+def test_a_database_of_the_twelfth_version_keeps_its_notifications_and_has_no_traces(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "x.sqlite")) as connection:
+        migrate(connection)
+        whole = {row["name"] for row in connection.execute("select name from sqlite_schema")}
+        connection.executescript(_TWELFTH + _FIRST + _OUTBOX_12)
+        migrate(connection)
+        assert {row["name"] for row in connection.execute("select name from sqlite_schema")} == whole
+        assert connection.execute("select trace from jobs").fetchone()[0] is None
+        kept = connection.execute("select number, job, address, at, collection from outbox").fetchone()
+        assert tuple(kept) == (41, "first", "a@b.example", None, None)
+        for job, collection in (("first", "parks"), (None, None)):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(_ENTRY, {"job": job, "collection": collection})
+        connection.execute(_ENTRY, {"job": None, "collection": "parks"})
+
+
+_ENTRY = """insert into outbox (job, collection, kind, event, address)
+    values (:job, :collection, 'message', 'successful', 'c')"""

@@ -120,6 +120,32 @@ def test_a_database_of_the_fourth_version_takes_messages(postgres: Postgres) -> 
     postgres.run(url, _MESSAGE)
 
 
+_EIGHTH = """set landcast.owner = '*';
+    alter table outbox drop constraint outbox_of_one, drop column at, drop column collection,
+        alter column job set not null;
+    alter table jobs drop column trace;
+    insert into jobs (id, owner, process, inputs, response, created, updated)
+        values ('first', 'ann', 'echo', '{}', 'raw', 1, 1);
+    insert into outbox (job, kind, event, address) values ('first', 'mail', 'failed', 'a@example.org');
+    update schema_version set version = 8"""
+
+
+def test_a_database_of_the_eighth_version_takes_messages_about_collections(postgres: Postgres) -> None:
+    url = postgres.empty()
+    migrate(url)
+    before = postgres.run(url, _SHAPE)
+    postgres.run(url, _EIGHTH)
+    assert migrate(url) == 8
+    assert postgres.run(url, _SHAPE) == before
+    rows = postgres.run(url, "set landcast.owner = '*'; select job, at, collection from outbox")
+    assert rows == [("first", None, None)]
+    entry = "insert into outbox (collection, kind, event, address) values ('parks', 'message', 'successful', 'c')"
+    postgres.run(url, f"set landcast.owner = '*'; {entry}")
+    seen = "select collection from outbox where collection is not null"
+    assert postgres.run(url, f"set landcast.owner = 'ann'; {seen}") == [], "it is nobody's"
+    assert postgres.run(url, f"set landcast.owner = '*'; {seen}") == [("parks",)]
+
+
 def test_a_newer_schema_is_refused_and_not_changed(postgres: Postgres) -> None:
     url = postgres.empty()
     migrate(url)

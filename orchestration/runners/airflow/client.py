@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
@@ -61,6 +62,8 @@ class TaskSeen:
     number: int
     state: str
     tries: int
+    began: datetime | None = None
+    ended: datetime | None = None
 
     @property
     def is_over(self) -> bool:
@@ -130,7 +133,10 @@ class Airflow:
             return self._call(lambda more: self._tasks.get_task_instances(**given, **more))
 
         found = _pages(page, "task_instances")
-        return tuple(TaskSeen(each.task_id, each.map_index, _word(each.state), each.try_number) for each in found)
+        return tuple(
+            TaskSeen(each.task_id, each.map_index, _word(each.state), each.try_number, each.start_date, each.end_date)
+            for each in found
+        )
 
     def leaves(self, dag: str) -> list[str]:
         """Return the tasks of a DAG without downstream tasks."""

@@ -2,15 +2,18 @@
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestration.ending import find_ending
+from orchestration.errors import WorkflowRefused, WorkflowUnavailable
 from orchestration.handover import status_of_tasks
 from orchestration.runners import Done, Failed, Gone
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.condition import QUEUED, Condition
 from orchestration.runners.airflow.handed import result_of
 from orchestration.runners.airflow.run import Run
+from orchestration.trace import Record, Span, context_of_task, nanoseconds
 
 if TYPE_CHECKING:
     from orchestration.runners.airflow.client import Airflow, RunSeen, TaskSeen
@@ -35,6 +38,25 @@ def follow(run: Run, airflow: "Airflow", condition: Condition, pace: Timing) -> 
         _look_closer(run, airflow, condition, pace)
         return 0.0 if run.stopping else None
     return None
+
+
+def record_tasks(run: Run, airflow: "Airflow", record: Record) -> None:
+    """Record a span of each task of a run that is over, as Airflow says; without an answer there is none."""
+    parent, run.trace = run.trace, None
+    if parent is None:
+        return
+    with suppress(WorkflowRefused, WorkflowUnavailable):
+        for task in airflow.tasks(dag=run.dags[0], run=run.name):
+            if task.began is not None and task.ended is not None:
+                context = context_of_task(parent, task.name, task.number, task.tries)
+                begin, end = (nanoseconds(each) for each in (task.began, task.ended))
+                names: dict[str, str | int] = {
+                    "airflow.dag": run.dags[0],
+                    "airflow.task": task.name,
+                    "airflow.try": task.tries,
+                }
+                failed = task.state not in ("success", "skipped")
+                record(Span(f"task {task.name}", context, parent.span, begin, end, names, failed=failed))
 
 
 def note(run: Run, seen: "RunSeen", condition: Condition) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from orchestration.job import Job
 from orchestration.registry import ProcessRow
 from orchestration.runners import Done, Failed, Gone, NotBegun, Queued, Running, RunState, run_id
+from orchestration.trace import TraceContext, context_of_run, handed_on
 
 End = Done | Failed | Gone | NotBegun
 
@@ -47,6 +48,8 @@ class Run:
     closer_at: float = 0.0
     tasks: object = None
     reported: tuple[int, str] = (0, "")
+    trace: TraceContext | None = None
+    """The context of its span, until the spans of its tasks are recorded."""
     lock: Lock = field(default_factory=Lock)
 
     def look(self, job: Job) -> RunState:
@@ -79,10 +82,11 @@ class Run:
 
 def run_of(job: Job, dags: tuple[str, ...], results: Path, process: ProcessRow) -> Run:
     """Return a run that is only looked up."""
-    return Run(run_id(job.id, job.attempt), process, dags, results / job.id / str(job.attempt))
+    folder = results / job.id / str(job.attempt)
+    return Run(run_id(job.id, job.attempt), process, dags, folder, trace=context_of_run(job))
 
 
 def conf_of(job: Job, process: ProcessRow) -> dict[str, Any]:
-    """Return the `conf` of a DAG run: how to find the order, and for an operator's own DAG also the inputs."""
-    conf = {"job": job.id, "attempt": job.attempt, "process": job.order.process}
+    """Return the `conf` of a DAG run: how to find the order, its trace, and for an operator's own DAG the inputs."""
+    conf = {"job": job.id, "attempt": job.attempt, "process": job.order.process, **handed_on(job)}
     return {**conf, "inputs": dict(job.order.inputs)} if process.hands_over else conf

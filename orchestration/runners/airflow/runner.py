@@ -17,8 +17,9 @@ from orchestration.registry import Registry
 from orchestration.runners import Failed, Gone, NotBegun, Queued, Running, RunState, run_id
 from orchestration.runners.airflow import Timing
 from orchestration.runners.airflow.condition import AWAY, SHUT, Condition, examine
-from orchestration.runners.airflow.following import follow, is_suspect, note
+from orchestration.runners.airflow.following import follow, is_suspect, note, record_tasks
 from orchestration.runners.airflow.run import Run, conf_of, run_of
+from orchestration.trace import Record
 
 if TYPE_CHECKING:
     from orchestration.runners.airflow.client import Airflow
@@ -41,7 +42,8 @@ _UNASKED = Condition(AWAY, "Airflow was not asked yet")
 class AirflowRunner:
     """A Runner of DAG runs named `{job}.{attempt}`, whose tasks stage below `results`; `processes` name their DAGs.
 
-    `connect` makes the client in one of the runner's threads, because its imports take long.
+    `connect` makes the client in one of the runner's threads, because its imports take long. `record` takes the
+    spans of the tasks of traced orders.
     """
 
     survives = True
@@ -53,12 +55,14 @@ class AirflowRunner:
         processes: Registry,
         *,
         pace: Timing | None = None,
+        record: Record | None = None,
     ) -> None:
         self._connect = connect
         self._results = results.absolute()
         self._processes = processes
         self._dags = processes.dags
         self._pace = pace or Timing()
+        self._record = record
         self._airflow: Airflow | None = None
         self._condition = _UNASKED
         self._runs: dict[str, Run] = {}
@@ -169,6 +173,8 @@ class AirflowRunner:
             after = end_run(run, airflow, self._pace) if run.stopping else self._find(run, airflow)
         elif run.handed:
             after = follow(run, airflow, condition, self._pace)
+            if run.is_over and self._record is not None:
+                record_tasks(run, airflow, self._record)
         else:
             after = hand_over(run, airflow, condition)
         run.failures = 0
