@@ -74,7 +74,13 @@ class Admission:
     without_files: frozenset[str] = frozenset()
 
     def take(
-        self, order: Order, manifest: Manifest | None = None, *, quotas: Sequence[Quota] = (), km2: float | None = None
+        self,
+        order: Order,
+        manifest: Manifest | None = None,
+        *,
+        quotas: Sequence[Quota] = (),
+        km2: float | None = None,
+        size: int = 0,
     ) -> Job:
         """Store the order, as `JobStore.add`. Raises NotAdmitted if it needs a run and orders are refused now.
 
@@ -85,7 +91,7 @@ class Admission:
             if known is None:
                 raise refused
             return known
-        job, is_new = self.store.add(order, manifest, quotas=quotas, km2=km2)
+        job, is_new = self.store.add(order, manifest, quotas=quotas, km2=km2, size=size)
         if self.backlog is not None and manifest is None and is_new:
             self.backlog.took(order.process)
         return job

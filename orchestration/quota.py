@@ -1,6 +1,7 @@
 """Quotas: how much an owner may order at once and in a day, which begins at midnight UTC.
 
-An order counts on the day on which it was ordered, its bytes once it has its result. Failed and dismissed ones do not.
+An order counts on the day on which it was ordered, with the bytes that are expected of it until it has its result.
+Failed and dismissed ones do not.
 """
 
 import math
@@ -46,17 +47,17 @@ def day_of(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def check_quotas(quotas: Sequence[Quota], used: Used, km2: float | None) -> None:
+def check_quotas(quotas: Sequence[Quota], used: Used, km2: float | None, size: int = 0) -> None:
     """Raise TooManyOpenOrders or QuotaUsedUp if an order of so many km2 keeps to none of the quotas; () is no limit.
 
-    Without `km2` the order is not counted by the day.
+    `size` is the bytes of its result, as they are expected. Without `km2` the order is not counted by the day.
     """
-    refusals = [_refusal(quota, used, km2) for quota in quotas]
+    refusals = [_refusal(quota, used, km2, size) for quota in quotas]
     if refusals and None not in refusals:
         raise next(refusal for refusal in reversed(refusals) if refusal is not None)
 
 
-def _refusal(quota: Quota, used: Used, km2: float | None) -> OrchestrationError | None:
+def _refusal(quota: Quota, used: Used, km2: float | None, size: int) -> OrchestrationError | None:
     if quota.open_orders is not None and used.open_orders >= quota.open_orders:
         most = f"at most {quota.open_orders} may be open at once (open-orders)"
         return TooManyOpenOrders(f"you have {used.open_orders} unfinished orders; {most}")
@@ -69,10 +70,12 @@ def _refusal(quota: Quota, used: Used, km2: float | None) -> OrchestrationError 
             f"{quota.km2:,g} km2 a day (km2-a-day); the next day begins at {instant(used.ends)}",
             seconds,
         )
-    if quota.bytes is not None and used.bytes >= quota.bytes:
+    if quota.bytes is not None and (used.bytes >= quota.bytes or used.bytes + size > quota.bytes):
+        asked = f"the result is expected to have {readable_size(size)}; "
         return QuotaUsedUp(
-            f"the results of your orders of today have {readable_size(used.bytes)}; you may order at most "
-            f"{readable_size(quota.bytes)} a day (bytes-a-day); the next day begins at {instant(used.ends)}",
+            f"{asked}those of your orders of today have or are expected to have {readable_size(used.bytes)}; you may "
+            f"order at most {readable_size(quota.bytes)} a day (bytes-a-day); "
+            f"the next day begins at {instant(used.ends)}",
             seconds,
         )
     return None

@@ -7,7 +7,7 @@ from auth.policy import Extent
 from orchestration.work import REFUSED
 from processes.areas import any_area_of
 from processes.base import Processor
-from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
+from processes.extraction import EXAMPLE, EXTRACTION, refusal_of, size_of
 from products.catalogue import Catalogue
 
 _COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
@@ -106,6 +106,11 @@ class EstimateProduct(Processor):
         """Return the area, of any size."""
         del catalogue
         return any_area_of(inputs["aoi"])
+
+    @override
+    def size(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> int:
+        """Return that of the order that is estimated."""
+        return size_of(inputs, catalogue)
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:

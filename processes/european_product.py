@@ -56,6 +56,11 @@ class EuropeanProduct(Processor):
         return EVERYWHERE
 
     @override
+    def size(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> int:
+        """Return the bytes of the raster that it is made of."""
+        return product_of(inputs, catalogue).raster.stat().st_size
+
+    @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:
         """Open the product's file, so that a missing or broken one is noticed before the order is stored."""
         with open_cog(product_of(inputs, catalogue).raster):

@@ -8,7 +8,7 @@ from orchestration.job import REPAIRED
 from processes.areas import area_of
 from processes.base import Processor
 from processes.errors import AreaRefused, InvalidInput
-from processes.extraction import EXAMPLE, EXTRACTION, refusal_of
+from processes.extraction import EXAMPLE, EXTRACTION, refusal_of, size_of
 from products.catalogue import Catalogue
 
 _HINT = "The process estimate-product tells before an order whether it is taken, and its size and time."
@@ -48,6 +48,11 @@ class ExtractProduct(Processor):
         """Return the ordered area."""
         del catalogue
         return area_of(inputs["aoi"])
+
+    @override
+    def size(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> int:
+        """Return what an estimate of the area says."""
+        return size_of(inputs, catalogue)
 
     @override
     def check(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:

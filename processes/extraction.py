@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from orchestration.estimate.amounts import expected_bytes
 from processes.areas import AREA, any_area_of, sized
 from processes.errors import InvalidInput
 from processes.order import ORDER
@@ -46,6 +47,11 @@ def refusal_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> InvalidInput 
     except InvalidInput as refusal:
         return refusal
     return None
+
+
+def size_of(inputs: Mapping[str, Any], catalogue: Catalogue) -> int:
+    """Return the bytes that are expected of an order with these checked inputs. Raises InvalidInput, BrokenSource."""
+    return expected_bytes(product_of(inputs, catalogue), inputs["product"], any_area_of(inputs["aoi"]))
 
 
 def _check(inputs: Mapping[str, Any], area: Area, catalogue: Catalogue) -> None:

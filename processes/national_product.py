@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
 from auth.policy import Extent
+from orchestration.estimate.amounts import expected_bytes
 from orchestration.job import Manifest
 from orchestration.prebuilt.product import PrebuiltProduct, PrebuiltProducts
 from processes.areas import NATION, nation_of
@@ -60,6 +61,12 @@ class NationalProduct(Processor):
         """Return the outline of the nation."""
         del catalogue
         return outline_of(nation_of(inputs["nation"]))
+
+    @override
+    def size(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> int:
+        """Return what an estimate of the nation's outline says."""
+        product, area = product_of(inputs, catalogue), outline_of(nation_of(inputs["nation"]))
+        return expected_bytes(product, inputs["product"], area)
 
     @override
     def check_more(self, inputs: Mapping[str, Any], catalogue: Catalogue) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestration.estimate.cost import RULES
 from orchestration.prebuilt.product import Kind
 from orchestration.store.past import PastOrder
 from products.area import Area, measure_area
 from products.catalogue import Catalogue, Product
 from products.classes import NODATA
-from products.errors import ProductError
+from products.errors import InvalidArea, ProductError, RequestTooLarge
 from products.raster.statistics import CHECKED, count_classes
 from products.vector.census import MOST_NODES, count_polygons
 from products.whole import whole_file
@@ -32,7 +33,7 @@ class Effort:
 
 
 FINE = Effort(30_000_000, CHECKED, MOST_NODES)
-_COARSE = Effort(4_000_000, 0, 200)
+COARSE = Effort(4_000_000, 0, 200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ def amount_of(product: Product, kind: Kind, area: Area, *, effort: Effort = FINE
     if kind == "Raster":
         return _pixels(product.raster, area, effort)
     return None if product.vector is None else _polygons(product.vector, area, effort)
+
+
+def expected_bytes(product: Product, kind: Kind, area: Area) -> int:
+    """Return how many bytes an order of the area hardly differs from, at a small cost; 0 if that cannot be said."""
+    with suppress(InvalidArea, RequestTooLarge):
+        amount = amount_of(product, kind, area, effort=COARSE)
+        return round(RULES[kind].size.at(amount.total)) if amount and amount.total else 0
+    return 0
 
 
 def _pixels(source: Path, area: Area, effort: Effort) -> Amount:
@@ -107,7 +116,7 @@ class PastAmounts:
         """Count coarsely; 0 where the product or the place is there no more."""
         with suppress(ProductError):
             product = self._catalogue.find(inputs.get("series"), inputs.get("year"))
-            amount = amount_of(product, inputs["product"], measure_area(inputs["aoi"]), effort=_COARSE)
+            amount = amount_of(product, inputs["product"], measure_area(inputs["aoi"]), effort=COARSE)
             return float(amount.total) if amount else 0.0
         return 0.0
 

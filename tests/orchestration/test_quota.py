@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestration.backend import BackendUpdate
 from orchestration.errors import QuotaUsedUp, TooManyOpenOrders
-from orchestration.job import Order, Output, ResultFile
+from orchestration.job import Order, Output, ResultFile, Status
 from orchestration.quota import Quota, Used, check_quotas, described
 from orchestration.store.jobs import StoredJobs
 from tests.databases import BOTH, IN_A_PROCESS, DatabaseOf
@@ -30,36 +31,51 @@ def _at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "km2", "said"),
+    ("quota", "km2", "size", "said"),
     [
-        (Quota(open_orders=3), 0.0, None),
-        (Quota(open_orders=2), 0.0, "you have 2 unfinished orders; at most 2 may be open at once (open-orders)"),
-        (Quota(km2=100), 30.0, None),
+        (Quota(open_orders=3), 0.0, 0, None),
+        (Quota(open_orders=2), 0.0, 0, "you have 2 unfinished orders; at most 2 may be open at once (open-orders)"),
+        (Quota(km2=100), 30.0, 9, None),
         (
             Quota(km2=100),
             30.1,
+            0,
             (
                 "the order covers 30.10 km2; you have ordered 70.00 km2 today and may order at most 100 km2 a day "
                 "(km2-a-day)"
             ),
         ),
-        (Quota(bytes=3_000_001), 5.0, None),
+        (Quota(bytes=3_000_001), 5.0, 0, None),
+        (Quota(bytes=3_000_001), 5.0, 1, None),
+        (
+            Quota(bytes=3_000_001),
+            0.0,
+            2,
+            (
+                "the result is expected to have 2 bytes; those of your orders of today have or are expected to have "
+                "2.861 MiB; you may order at most 2.861 MiB a day (bytes-a-day)"
+            ),
+        ),
         (
             Quota(bytes=3_000_000),
             0.0,
-            "the results of your orders of today have 2.861 MiB; you may order at most 2.861 MiB a day (bytes-a-day)",
+            0,
+            (
+                "the result is expected to have 0 bytes; those of your orders of today have or are expected to have "
+                "2.861 MiB; you may order at most 2.861 MiB a day (bytes-a-day)"
+            ),
         ),
-        (Quota(km2=1, bytes=1), None, None),
+        (Quota(km2=1, bytes=1), None, 5, None),
     ],
 )
 def test_a_refusal_says_what_was_asked_used_and_allowed_and_until_when(
-    quota: Quota, km2: float | None, said: str | None
+    quota: Quota, km2: float | None, size: int, said: str | None
 ) -> None:
     if said is None:
-        check_quotas([quota], USED, km2)
+        check_quotas([quota], USED, km2, size)
         return
     with pytest.raises((TooManyOpenOrders, QuotaUsedUp)) as refused:
-        check_quotas([quota], USED, km2)
+        check_quotas([quota], USED, km2, size)
     message, _, end = str(refused.value).partition("; the next day begins at ")
     assert message == said
     assert end == ("2026-12-01T00:00:00Z" if isinstance(refused.value, QuotaUsedUp) else "")
@@ -124,11 +140,38 @@ def test_results_that_are_ready_count_and_a_repeated_order_does_not(make_store: 
     store.add(order, FILE, quotas=quota, km2=6)
     used = store.used("ann")
     assert (used.open_orders, used.km2, used.bytes) == (1, 6.0, 1000)
-    with pytest.raises(QuotaUsedUp, match="have 1000 bytes;"):
+    with pytest.raises(QuotaUsedUp, match="have 1000 bytes; you may"):
         store.add(Order("echo", {}, "ann"), FILE, quotas=[Quota(bytes=1000)], km2=0)
     with pytest.raises(QuotaUsedUp, match=r"covers 5\.00 km2; you have ordered 6\.00 km2"):
         store.add(Order("echo", {}, "ann"), quotas=[Quota(km2=10)], km2=5)
     assert store.add(Order("echo", {}, "ann"), quotas=[Quota(km2=10)], km2=4)[1]
+
+
+@both
+def test_the_expected_bytes_of_an_order_count_until_it_has_its_result(make_store: MakeStore) -> None:
+    store = make_store()
+    quota = [Quota(bytes=3000)]
+
+    def order(size: int) -> str:
+        return store.add(Order("echo", {}, "ann"), quotas=quota, km2=1, size=size)[0].id
+
+    smaller, failed, elsewhere = order(1500), order(700), order(800)
+    with pytest.raises(QuotaUsedUp, match=r"expected to have 1 bytes; those .* expected to have 2\.93 KiB"):
+        order(1)
+    assert store.add(Order("echo", {}, "bob"), quotas=quota, km2=1, size=1)[1]
+    for job_id in (smaller, failed):
+        store.begin(job_id)
+    store.hand_back(failed, 1, counted=True)
+    assert store.used("ann").bytes == 3000, "it waits to be run again"
+    store.begin(failed)
+    store.publish(smaller, 1, FILE)
+    assert store.used("ann").bytes == 2500
+    store.fail(failed, 2, "no")
+    assert store.used("ann").bytes == 1800
+    store.update(elsewhere, BackendUpdate(Status.SUCCESSFUL))
+    assert store.used("ann").bytes == 1000
+    store.dismiss(order(2000))
+    assert store.used("ann").bytes == 1000
 
 
 _ORDERING = (
@@ -169,13 +212,14 @@ def test_two_processes_never_exceed_a_quota_together(make_store: MakeStore, data
     assert store.used("ann").km2 == 100
 
 
+@pytest.mark.parametrize("quota", [Quota(km2=30), Quota(bytes=3000)], ids=["km2", "bytes"])
 @both
-def test_concurrent_orders_never_exceed_a_quota_together(make_store: MakeStore) -> None:
+def test_concurrent_orders_never_exceed_a_quota_together(make_store: MakeStore, quota: Quota) -> None:
     store = make_store()
 
     def order(_: int) -> bool:
         try:
-            return store.add(Order("echo", {}, "ann"), quotas=[Quota(km2=30)], km2=10)[1]
+            return store.add(Order("echo", {}, "ann"), quotas=[quota], km2=10, size=1000)[1]
         except QuotaUsedUp:
             return False
 

@@ -383,6 +383,27 @@ def test_a_day_s_quota_is_429_until_midnight_and_shown_by_the_estimate(open_desk
     assert desk.order("user", small, "extract-product").status_code == 201, "a dismissed order does not count"
 
 
+def test_the_bytes_that_are_expected_of_an_order_are_reserved_until_it_is_done(open_desk: Callable[..., Desk]) -> None:
+    user = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs", "dismiss-own-jobs"]}
+    see = {"who": "public", "may": "discover", "collections": "*"}
+    orders = {**user, "processes": ["extract-product"], "limits": {"bytes-a-day": 20_000}}
+    desk = open_desk({"see": see, "orders": orders})
+    small = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}  # some 7,500 pixels
+    large = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.90, 52.75]}}}
+    answer = desk.order("user", large, "extract-product")
+    assert answer.status_code == 403
+    assert "expected to have 6" in answer.json()["detail"]
+    assert "you may order at most 19.53 KiB a day (bytes-a-day)" in answer.json()["detail"]
+    first, second = (desk.order("user", small, "extract-product") for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    answer = desk.order("user", small, "extract-product")
+    assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 86_400) == (429, True)
+    assert "the result is expected to have 7." in answer.json()["detail"]
+    assert "are expected to have 14." in answer.json()["detail"]
+    assert desk.ask(f"/jobs/{first.json()['jobID']}", "user", "DELETE").status_code == 200
+    assert desk.order("user", small, "extract-product").status_code == 201
+
+
 STATISTICS = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "area-statistics"}
 RASTER = {"who": "public", "may": "discover", "collections": "clcplus-raster"}
 IN_PARKS: tuple[dict[str, Any], ...] = (
