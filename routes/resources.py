@@ -19,6 +19,7 @@ from starlette.requests import Request
 from auth.access import Policy
 from auth.throttle import Throttle
 from orchestration.admission import Admission
+from orchestration.errors import StoreUnavailable
 from orchestration.files.results import Results
 from orchestration.notifications.broker import Broker
 from orchestration.prebuilt.product import PrebuiltProducts
@@ -325,6 +326,17 @@ class Resources:
 
     def _visible(self) -> list[Collection]:
         return [self.collections[name] for name in self.api.config["resources"] if name in self.collections]
+
+    def note_download(self, collection_id: str) -> None:
+        """Store a message about a download from a collection, if there is a broker and everybody may discover it.
+
+        A message that cannot be stored does not stop the download.
+        """
+        if self.broker is not None and collection_id in self.announced:
+            try:
+                self.store.collection_downloaded(collection_id, self.broker.channel_of("downloads", collection_id))
+            except StoreUnavailable as error:
+                _LOGGER.warning("no message about a download: %s", error, extra={"collection": collection_id})
 
     def listed_collections(self) -> list[Collection]:
         """Return the collections in the caller's lists and pages."""

@@ -1,10 +1,10 @@
 """Messages about jobs to a broker, for all its subscribers (OGC API Publish-Subscribe Workflow, 25-030)."""
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +14,7 @@ from orchestration.job import Job, instant
 from orchestration.net.post import AmqpMessage, Poster
 from orchestration.notifications.outcome import Outcome
 from orchestration.store.outbox import Entry, State
-from sql.connect import time_of
+from sql.connect import microseconds
 
 Publish = Callable[[str, str], Outcome]
 """Publishes a text to a channel, in bounded time."""
@@ -22,8 +22,8 @@ _TYPE = "org.ogc.api.job.result"
 """pygeoapi's type of every message about the status of a job."""
 DOWNLOAD_TYPE = "landcast.job.result.download"
 """The type of a message about a download, for which the standard has none."""
-_TIMED = re.compile(r"(.+) ([0-9]+)", re.DOTALL)
-"""The address of an entry about a download: its channel, and when it began in microseconds. No other ends so."""
+COLLECTION_TYPE = "landcast.collection.download"
+"""Likewise about a download of a file of a collection."""
 _HTTP = "HTTP"
 _RABBITMQ = "RabbitMQ"
 _OK, _MOVED, _SERVER_ERROR = 200, 300, 500
@@ -73,44 +73,53 @@ class Broker:
             return channel.replace("/", ".")
         return channel if self.name not in (_HTTP, "Kafka") else channel.replace("/", "-").replace(":", "-")
 
-    def download_of(self, process: str, at: int) -> str:
-        """Return the address of an entry about a download at a time in microseconds."""
-        return f"{self.channel_of('downloads', process)} {at}"
-
-
-def channel_in(entry: Entry) -> str:
-    """Return the channel that an entry's message is published to."""
-    timed = _TIMED.fullmatch(entry.address)
-    return timed[1] if timed else entry.address
-
 
 @dataclass(frozen=True, slots=True)
 class JobMessage:
-    """Publishes a job's id with its status or a download, never its results, and only for `announced` processes."""
+    """Publishes a job's id with its status or a download, or a collection's id with a download: never what is in them.
+
+    Only for `announced` processes and collections.
+    """
 
     publish: Publish
     url: str
     announced: Container[str]
 
-    def __call__(self, entry: Entry, job: Job) -> Outcome:
+    def __call__(self, entry: Entry, job: Job | None) -> Outcome:
         """Publish it once, and return the outcome."""
-        if job.order.process not in self.announced:
+        if not self.is_announced(entry, job):
             return _HIDDEN
-        return self.publish(channel_in(entry), json.dumps(self.event(entry, job)))
+        return self.publish(entry.address, json.dumps(self.event(entry, job)))
 
-    def event(self, entry: Entry, job: Job) -> dict[str, Any]:
+    def is_announced(self, entry: Entry, job: Job | None) -> bool:
+        """Return whether everybody may discover what the message is about."""
+        return (entry.collection if job is None else job.order.process) in self.announced
+
+    def event(self, entry: Entry, job: Job | None) -> dict[str, Any]:
         """Return the message as CloudEvents 1.0; a repeated one has the same id."""
-        timed = _TIMED.fullmatch(entry.address)
-        return {
-            "specversion": "1.0",
-            "type": DOWNLOAD_TYPE if timed else _TYPE,
-            "source": self.url,
-            "subject": f"processes/{job.order.process}",
-            "id": f"{entry.number}-{job.id}",
-            "time": instant(time_of(int(timed[2])) if timed else job.updated),
-            "datacontenttype": "application/json",
-            "data": {"jobID": job.id, "type": "process", "status": str(entry.event)},
-        }
+        members = _about_collection(entry) if job is None else _about_job(entry, job)
+        return {"specversion": "1.0", "source": self.url, "datacontenttype": "application/json", **members}
+
+
+def _about_job(entry: Entry, job: Job) -> dict[str, Any]:
+    return {
+        "type": _TYPE if entry.at is None else DOWNLOAD_TYPE,
+        "subject": f"processes/{job.order.process}",
+        "id": f"{entry.number}-{job.id}",
+        "time": instant(entry.at or job.updated),
+        "data": {"jobID": job.id, "type": "process", "status": str(entry.event)},
+    }
+
+
+def _about_collection(entry: Entry) -> dict[str, Any]:
+    at = entry.at or datetime.now(UTC)
+    return {
+        "type": COLLECTION_TYPE,
+        "subject": f"collections/{entry.collection}",
+        "id": f"{entry.number}-{microseconds(at)}",
+        "time": instant(at),
+        "data": {"collectionID": entry.collection, "type": "collection"},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +132,10 @@ class JobMessages:
     message: JobMessage
     publish: Callable[[Sequence[AmqpMessage]], Sequence[bool]]
 
-    def __call__(self, entries: Sequence[tuple[Entry, Job]]) -> list[Outcome]:
+    def __call__(self, entries: Sequence[tuple[Entry, Job | None]]) -> list[Outcome]:
         """Publish them, and return the outcome of each. Raises BrokerAway."""
-        shown = [(entry, job) for entry, job in entries if job.order.process in self.message.announced]
-        messages = [self._message(self.message.event(entry, job), channel_in(entry)) for entry, job in shown]
+        shown = [(entry, job) for entry, job in entries if self.message.is_announced(entry, job)]
+        messages = [self._message(self.message.event(entry, job), entry.address) for entry, job in shown]
         taken = self.publish(messages) if messages else []
         outcomes = {
             entry.number: _PUBLISHED if each else _UNCONFIRMED for (entry, _), each in zip(shown, taken, strict=True)
@@ -140,7 +149,7 @@ class JobMessages:
 
 EXCHANGE = "amq.topic"
 _CONTENT_TYPE = "application/cloudevents+json"
-_HIDDEN = Outcome(State.FAILED, "not everybody may discover the process any more")
+_HIDDEN = Outcome(State.FAILED, "not everybody may discover it any more")
 _PUBLISHED = Outcome(State.DELIVERED, "published")
 _UNCONFIRMED = Outcome(State.DUE, "the broker has not confirmed it")
 

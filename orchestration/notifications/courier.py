@@ -21,6 +21,7 @@ _LONGEST_PAUSE = 3600.0
 _SLOWER = 3
 _TOGETHER = 500
 """Messages that are published together."""
+_MISSING = Outcome(State.FAILED, "the order no longer exists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,14 @@ class Courier:
         return True
 
     def _attempt(self, entry: Entry, stop: Callable[[], bool]) -> Outcome:
-        job = _insist(lambda: self._store.get(entry.job_id), stop)
-        if job is None:
-            return Outcome(State.FAILED, "the order no longer exists")
+        job_id = entry.job_id
+        job = None if job_id is None else _insist(lambda: self._store.get(job_id), stop)
+        if job is None and job_id is not None:
+            return _MISSING
         try:
             return self._deliver(entry, job)
         except Exception:  # noqa: BLE001  the outermost handler of the thread: an error ends only this entry
-            _log.exception("notification failed", extra={"job": entry.job_id})
+            _log.exception("notification failed", extra=_names(entry))
             return Outcome(State.UNKNOWN, "an unexpected error")
 
     def _note(self, entry: Entry, outcome: Outcome) -> None:
@@ -113,8 +115,12 @@ class BatchCourier(Courier):
         entries = self._outbox.take_many(self._kind, _TOGETHER)
         if not entries:
             return False
-        jobs = _insist(lambda: self._jobs({entry.job_id for entry in entries}), stop)
-        found = [(entry, jobs[entry.job_id]) for entry in entries if entry.job_id in jobs]
+        jobs = _insist(lambda: self._jobs({entry.job_id for entry in entries if entry.job_id is not None}), stop)
+        found = [
+            (entry, None if entry.job_id is None else jobs[entry.job_id])
+            for entry in entries
+            if entry.job_id is None or entry.job_id in jobs
+        ]
         try:
             outcomes = self._deliver_many(found)
         except BrokerAway as error:
@@ -122,18 +128,17 @@ class BatchCourier(Courier):
             _insist(lambda: self._outbox.put_back(entries, _PATIENCE), stop)
             return False
         by_number = {entry.number: outcome for (entry, _), outcome in zip(found, outcomes, strict=True)}
-        missing = Outcome(State.FAILED, "the order no longer exists")
-        delivered = [each for each in entries if by_number.get(each.number, missing).state is State.DELIVERED]
+        delivered = [each for each in entries if by_number.get(each.number, _MISSING).state is State.DELIVERED]
         _insist(lambda: self._outbox.settle_many(delivered, State.DELIVERED), stop)
         _log.info("%d messages were published", len(delivered))
         for entry in entries:
-            if (outcome := by_number.get(entry.number, missing)).state is not State.DELIVERED:
+            if (outcome := by_number.get(entry.number, _MISSING)).state is not State.DELIVERED:
                 _insist(partial(self._note, entry, outcome), stop)
         return True
 
 
 def _names(entry: Entry) -> dict[str, str]:
-    return {"job": entry.job_id}
+    return {"collection": entry.collection or ""} if entry.job_id is None else {"job": entry.job_id}
 
 
 def _insist[Value](act: Callable[[], Value], stop: Callable[[], bool]) -> Value:

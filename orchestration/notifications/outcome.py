@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from orchestration.job import Job
 from orchestration.store.outbox import Entry, State
@@ -21,14 +21,14 @@ class Outcome:
 
 
 class DeliverMany(Protocol):
-    """A delivery attempt for several entries."""
+    """A delivery attempt for several messages, each with its job, or None if it is about a collection."""
 
-    def __call__(self, entries: Sequence[tuple[Entry, Job]]) -> Sequence[Outcome]:
+    def __call__(self, entries: Sequence[tuple[Entry, Job | None]]) -> Sequence[Outcome]:
         """Deliver them, in bounded time, and return the outcome of each. Raises BrokerAway if none was sent."""
 
 
 class Deliver(Protocol):
     """A delivery attempt for an entry; an ordinary failure is an outcome, not an exception."""
 
-    def __call__(self, entry: Entry, job: Job) -> Outcome:
-        """Deliver it, in bounded time."""
+    def __call__(self, entry: Entry, job: Any) -> Outcome:
+        """Deliver it, in bounded time; the Job is None for a message about a collection alone."""

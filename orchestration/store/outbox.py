@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
 from orchestration.job import Status
 from orchestration.store import statements
 from orchestration.store.database import OrdersStore
-from sql.connect import now
+from sql.connect import now, time_of
 from sql.connections import among
 
 Kind = Literal["callback", "mail", "message"]
@@ -39,14 +39,19 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry taken for delivery, with the number of this attempt."""
+    """An entry taken for delivery, with the number of this attempt.
+
+    One about a download has the time of it in `at`; if that was of a file of a `collection`, it is about no job.
+    """
 
     number: int
-    job_id: str
+    job_id: str | None
     kind: Kind
     event: Status
     address: str = field(repr=False)
     tries: int = 1
+    at: datetime | None = None
+    collection: str | None = None
 
 
 class Outbox(OrdersStore):
@@ -111,4 +116,6 @@ class Outbox(OrdersStore):
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    return Entry(row["number"], row["job"], row["kind"], Status(row["event"]), row["address"], row["tries"])
+    at = None if row["at"] is None else time_of(row["at"])
+    event, address = Status(row["event"]), row["address"]
+    return Entry(row["number"], row["job"], row["kind"], event, address, row["tries"], at, row["collection"])

@@ -27,7 +27,7 @@ from products.limits import MAX_PIXELS
 from products.raster.geotiff import geotiff, write_geotiff
 from routes.coverages.wanted import CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, Later, for_foreign, on_collection
-from routes.http.file_response import send_file
+from routes.http.file_response import is_whole, send_file
 from routes.http.media_types import COG, COVERAGE_JSON, GEOTIFF, NETCDF
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
@@ -109,6 +109,7 @@ def _large(request: Request, asked: _Asked, form: str, headers: Mapping[str, str
             folder.mkdir(parents=True, exist_ok=True)
             with response_file(folder) as file:
                 _FILES[form](file, pixels)
+                resources_of(request).note_download(collection_of(request).id)
                 return file.response(b"", b"", headers=headers, media_type=COVERAGE_FORMS[form])
         except OSError as error:
             _LOGGER.exception("a coverage cannot be written in %s", folder)
@@ -249,7 +250,10 @@ def get_file(request: Request) -> Response:
         raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no file {name!r}", type_=NOT_FOUND)
     if "range" not in request.headers:
         collection.require_readable()
-    return send_file(request, sources[name], media_type=COG, filename=name)
+    sent = send_file(request, sources[name], media_type=COG, filename=name)
+    if is_whole(sent) and request.method != "HEAD":
+        resources_of(request).note_download(collection.id)
+    return sent
 
 
 def get_foreign_coverage(request: Request) -> Response:

@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from routes.http.media_types import CSV
 from routes.http.problem import Problem
 from routes.pages.respond import FromFile
 from routes.query.parameters import LIMIT
-from routes.resources import Collection, resources_of
+from routes.resources import Collection, collection_of, resources_of
 
 STREAMED = {"geojsonseq": "application/geo+json-seq", "csv": CSV}
 _HAS_GDAL = find_spec("pyogrio") is not None and find_spec("pyarrow") is not None
@@ -83,9 +83,20 @@ def get_all(
     there = _pieces(collection, provider, query, most=most)
     pieces = chain([next(there, [])], there)
     download = _Download(provider, query, form)
+    whole = LIMIT.text(request) is None
     if form in AS_FILES:
-        return Later(partial(copy_context().run, download.file, pieces, headers))
+        make = partial(download.file, pieces, headers)
+        return Later(partial(copy_context().run, partial(_noted, request, make) if whole else make))
+    if whole:
+        resources_of(request).note_download(collection.id)
     return StreamingResponse(_in_this_context(download.written(pieces)), headers=headers, media_type=STREAMED[form])
+
+
+def _noted(request: Request, make: Callable[[], Response]) -> Response:
+    """Return the file; once it is made there is a message about its download."""
+    response = make()
+    resources_of(request).note_download(collection_of(request).id)
+    return response
 
 
 def _refuse_many(provider: FeatureProvider, query: ItemQuery, most: int) -> None:

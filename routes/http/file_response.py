@@ -76,6 +76,13 @@ def send_file(
     return _multipart(file, ranges, described)
 
 
+def is_whole(response: Response) -> bool:
+    """Return whether an answer of `send_file` has all bytes of the file."""
+    first, _, size = response.headers.get("content-range", "").partition("/")
+    everything = response.status_code == HTTPStatus.PARTIAL_CONTENT and first == f"bytes 0-{int(size or 0) - 1}"
+    return response.status_code == HTTPStatus.OK or everything
+
+
 def _stat(path: Path) -> os.stat_result:
     try:
         status = path.stat()

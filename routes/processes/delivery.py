@@ -18,7 +18,6 @@ from routes.http.file_response import send_file
 from routes.http.multipart import BodyPart, related
 from routes.http.problem import RESULT_NOT_READY, Problem
 from routes.resources import Resources, resources_of
-from sql.connect import now
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ def noted(request: Request, job: Job, sent: Response) -> Response:
         return sent
     if begins and request.method != "HEAD":
         try:
-            resources.store.downloaded(job.id, resources.broker.download_of(process, now()))
+            resources.store.downloaded(job.id, resources.broker.channel_of("downloads", process))
         except StoreUnavailable as error:
             _LOGGER.warning("no message about a download: %s", error, extra={"job": job.id})
     return sent

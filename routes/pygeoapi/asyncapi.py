@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.job import Status
-from orchestration.notifications.broker import DOWNLOAD_TYPE, EXCHANGE, Broker
+from orchestration.notifications.broker import COLLECTION_TYPE, DOWNLOAD_TYPE, EXCHANGE, Broker
 from routes.guard import NOTHING, GuardedRoute
 from routes.pages.respond import link, respond
 from routes.pages.words import noted
@@ -43,6 +43,10 @@ _CLOUD_EVENT = {
         },
     },
 }
+_OF_COLLECTION = {
+    "type": "object",
+    "properties": {"collectionID": _TEXT, "type": {"type": "string", "enum": ["collection"]}},
+}
 _COMPONENTS = {
     "messages": {
         "job": {
@@ -55,6 +59,11 @@ _COMPONENTS = {
             "contentType": "application/cloudevents+json",
             "payload": {"$ref": "#/components/schemas/job"},
         },
+        "file": {
+            "title": "A file of a collection is downloaded",
+            "contentType": "application/cloudevents+json",
+            "payload": {"$ref": "#/components/schemas/collection"},
+        },
         "item": {
             "title": "An item was changed",
             "contentType": "application/cloudevents+json",
@@ -63,6 +72,7 @@ _COMPONENTS = {
     },
     "schemas": {
         "job": _CLOUD_EVENT,
+        "collection": {**_CLOUD_EVENT, "properties": {**_CLOUD_EVENT["properties"], "data": _OF_COLLECTION}},  # type: ignore[dict-item] # a mapping
         "event": {**_CLOUD_EVENT, "properties": {**_CLOUD_EVENT["properties"], "data": {}}},  # type: ignore[dict-item] # a mapping
     },
 }
@@ -122,6 +132,10 @@ def _channels(resources: Resources, broker: Broker) -> Iterator[tuple[str, dict[
             described = "Changes of its items. None are published, as this server does not edit items."
             address = broker.channel_of("collections", collection.id)
             yield collection.id, _channel(address, collection.title, described, message)
+            message = {"file": {"$ref": "#/components/messages/file"}}
+            described = f"A message, of the type {COLLECTION_TYPE}, for each download of all its items or of a file."
+            address = broker.channel_of("downloads", collection.id)
+            yield f"{collection.id}-downloads", _channel(address, collection.title, described, message)
 
 
 def _channel(address: str, title: str, description: str, messages: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_concurrent_couriers_claim_an_entry_once(make_store: MakeStore, database
             while misses < 20:
                 entry = outbox.take("callback")
                 misses = misses + 1 if entry is None else 0
-                taken.extend([entry.job_id] if entry else [])
+                taken.extend([str(entry.job_id)] if entry else [])
 
         _together(take_all, times=4)
     assert sorted(taken) == sorted(ids)

@@ -16,7 +16,7 @@ from orchestration.job import Job, Notice, Order, Status
 from orchestration.net.addresses import any_address
 from orchestration.net.post import Poster
 from orchestration.notifications.broker import BoundedPublisher, Broker, HttpPublisher, JobMessage
-from orchestration.notifications.courier import Retry
+from orchestration.notifications.courier import Courier, Retry
 from orchestration.notifications.notifier import Notifier, delivering
 from orchestration.notifications.outcome import Outcome
 from orchestration.store.jobs import StoredJobs
@@ -80,6 +80,25 @@ def test_a_message_has_only_id_and_status(receiver: Receiver) -> None:
         "datacontenttype": "application/json",
         "data": {"jobID": "an-id", "type": "process", "status": "running"},
     }
+
+
+def test_a_courier_delivers_a_message_about_a_collection(receiver: Receiver, tmp_path: Path) -> None:
+    message = JobMessage(HttpPublisher(Poster(5, any_address), _broker(receiver.url)), URL, {"parks"})
+    database = tmp_path / "orders.sqlite"
+    with closing(StoredJobs(database)) as store, closing(Outbox(database)) as outbox:
+        for collection in ("parks", "hidden"):
+            store.collection_downloaded(collection, f"land-downloads-{collection}")
+        courier = Courier("message", outbox, store, message, retry=Retry(pause=0.01))
+        while len(receiver.taken) < 2:
+            courier._round(lambda: False)
+        while courier._round(lambda: False):
+            pass
+    (path, _, first), (_, _, again) = receiver.taken
+    assert path == "/land-downloads-parks"
+    assert first == again, "a repeated message has the same id"
+    event = json.loads(again)
+    assert (event["type"], event["subject"]) == ("landcast.collection.download", "collections/parks")
+    assert event["data"] == {"collectionID": "parks", "type": "collection"}
 
 
 def test_nothing_is_sent_about_a_process_that_is_hidden_now(receiver: Receiver) -> None:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -112,7 +113,11 @@ def test_each_status_is_an_event_in_order(
 
 @pytest.mark.parametrize("database_of", BOTH, indirect=True)
 def test_a_download_is_an_event_on_a_channel_of_its_own(
-    database_of: DatabaseOf, rabbitmq: RabbitMQ, subscriber: Subscriber, channel: str
+    database_of: DatabaseOf,
+    rabbitmq: RabbitMQ,
+    subscriber: Subscriber,
+    channel: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broker = _broker(rabbitmq.url, channel)
     keys = Subscriber(rabbitmq.url, f"{channel}.downloads.echo")
@@ -120,21 +125,37 @@ def test_a_download_is_an_event_on_a_channel_of_its_own(
         (job,) = store.unfinished()
         store.begin(job.id)
         store.publish(job.id, 1, ())
-        at = 1_796_000_461_000_000  # 2026-11-30T01:01:01Z
-        store.downloaded(job.id, broker.download_of("echo", at))
-        store.downloaded("no such job", broker.download_of("echo", at))
+        with monkeypatch.context() as at:
+            at.setattr("orchestration.store.jobs.now", lambda: 1_577_840_461_000_000)  # 2020-01-01T01:01:01Z
+            store.downloaded(job.id, broker.channel_of("downloads", "echo"))
+            store.downloaded("no such job", broker.channel_of("downloads", "echo"))
+            for collection in ("parks", "hidden"):
+                store.collection_downloaded(collection, broker.channel_of("downloads", collection))
         publisher = _publisher(rabbitmq.url)
-        BatchCourier("message", outbox, store.listed, _messages(publisher, "echo"), retry=Retry())._round(lambda: False)
-        events = subscriber.heard(4)
+        announced = _messages(publisher, "echo", "parks")
+        BatchCourier("message", outbox, store.listed, announced, retry=Retry())._round(lambda: False)
+        events = subscriber.heard(5)
         (alone,) = keys.heard(1)
         publisher.close()
-    assert [event["data"]["status"] for event in events] == ["accepted", "running", "successful", "successful"]
+        assert not outbox.take_many("message", 9)
+        states = [row[0] for row in database_of.run("select state from outbox where collection = 'hidden'")]
+        assert states == ["failed"]
+        store.purge(datetime(2020, 1, 1, tzinfo=UTC))
+        assert len(database_of.run("select 1 from outbox where job is null")) == 2
+        store.purge(datetime(2020, 1, 2, tzinfo=UTC))
+        assert database_of.run("select 1 from outbox where job is null") == []
+    of_job, of_collection = events[:4], events[4]
+    assert [event["data"]["status"] for event in of_job] == ["accepted", "running", "successful", "successful"]
     assert [event["type"] for event in events] == [
         *["org.ogc.api.job.result"] * 3,
         "landcast.job.result.download",
+        "landcast.collection.download",
     ]
+    assert of_collection["data"] == {"collectionID": "parks", "type": "collection"}
+    assert (of_collection["time"], of_collection["subject"]) == ("2020-01-01T01:01:01Z", "collections/parks")
+    assert len({event["id"] for event in events}) == 5
     assert alone == events[3]
-    assert (alone["time"], alone["subject"]) == ("2026-11-30T01:01:01Z", "processes/echo")
+    assert (alone["time"], alone["subject"]) == ("2020-01-01T01:01:01Z", "processes/echo")
     assert alone["data"] == {"jobID": job.id, "type": "process", "status": "successful"}
 
 

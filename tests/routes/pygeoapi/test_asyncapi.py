@@ -17,7 +17,7 @@ from orchestration.job import Order, Output, ResultFile
 from orchestration.store.outbox import Entry, Outbox
 from server.check import find_problems
 from server.configuration import examine
-from sql.connect import now
+from sql.connect import now, time_of
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import MakeApp
 
@@ -118,7 +118,9 @@ def test_hidden_resources_are_in_no_channel_and_no_message(
     with _served(make_app, configuration, auth=auth) as client:
         for headers in ({}, known):
             document = client.get("/asyncapi", headers=headers).json()
-            assert set(document["channels"]) == {"notify-echo", "notify-echo-downloads", "notify-parks"}
+            assert set(document["channels"]) == {
+                *("notify-echo", "notify-echo-downloads", "notify-parks", "notify-parks-downloads")
+            }
         asked = {"prefer": "respond-async"}
         assert client.post("/processes/quiet/execution", json={}, headers=asked | known).is_success
         assert client.post("/processes/echo/execution", json={}, headers=asked).is_success
@@ -161,9 +163,52 @@ def test_each_download_of_a_result_is_one_message(
             assert client.get(path, headers=headers).status_code == status, path
         assert client.head(link).status_code == 200
     with closing(Outbox(tmp_path / "state" / "orders.sqlite")) as outbox:
-        entries = [(entry.job_id, *entry.address.split(" ")) for entry in outbox.take_many("message", 100)]
+        entries = [(entry.job_id, entry.address, entry.at) for entry in outbox.take_many("message", 100)]
     assert [entry[:2] for entry in entries] == [(jobs["echo"].id, "land-downloads-echo")] * 3
-    assert all(before <= int(at) <= now() for _, _, at in entries)
+    assert all(at is not None and time_of(before) <= at <= time_of(now()) for _, _, at in entries)
+
+
+def test_a_download_of_the_items_or_the_file_of_a_collection_is_one_message(
+    make_app: MakeApp, configuration: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration["resources"]["hidden"] = {**configuration["resources"]["parks"], "visibility": "hidden"}
+    monkeypatch.setattr("routes.coverages.coverage._LARGE", 1000)
+    file = "/collections/clcplus-raster/files/clcplus_2023_parks.tif"
+    items = "/collections/parks/items"
+    place = "/collections/clcplus-raster/coverage"
+    with _served(make_app, configuration) as client:
+        size = int(client.head(file).headers["content-length"])
+        etag = client.head(file).headers["etag"]
+        for path, headers, status, messages in (
+            (f"{items}?f=csv", {}, 200, ["parks"]),
+            (f"{items}?f=geojsonseq&bbox=23,52,24,53", {}, 200, ["parks"]),
+            (f"{items}?f=fgb", {}, 200, ["parks"]),
+            (f"{items}?f=csv&limit=2", {}, 200, []),
+            (f"{items}?f=fgb&limit=2", {}, 200, []),
+            (f"{items}?f=json&limit=10000", {}, 200, []),
+            (f"{items}?f=csv&filter=nonsense", {}, 400, []),
+            ("/collections/hidden/items?f=csv", {}, 200, []),
+            (file, {}, 200, ["clcplus-raster"]),
+            (file, {"range": "bytes=0-"}, 206, ["clcplus-raster"]),
+            (file, {"range": f"bytes=0-{size - 1}"}, 206, ["clcplus-raster"]),
+            (file, {"range": f"bytes=0-{size - 2}"}, 206, []),
+            (file, {"range": "bytes=1-"}, 206, []),
+            (file, {"range": "bytes=0-1,5-"}, 206, []),
+            (file, {"if-none-match": etag}, 304, []),
+            (f"{place}?f=tiff&width=50&height=50", {}, 200, ["clcplus-raster"]),
+            (f"{place}?f=tiff&width=20&height=20", {}, 200, []),
+            (f"{place}?f=png&width=50&height=50", {}, 200, []),
+        ):
+            answer = client.get(path, headers=headers)
+            assert (answer.status_code, path) == (status, path)
+            with closing(Outbox(tmp_path / "state" / "orders.sqlite")) as outbox:
+                entries = outbox.take_many("message", 9)
+            assert [entry.collection for entry in entries] == messages, (path, headers)
+            assert [entry.address for entry in entries] == [f"land-downloads-{each}" for each in messages]
+            assert all(entry.job_id is None and entry.at for entry in entries)
+        for path in (f"{items}?f=csv", file):
+            assert client.head(path).status_code == 200
+    assert _messages(tmp_path) == []
 
 
 _OF = {"echo": b"content", "quiet": b"hidden"}
