@@ -86,7 +86,7 @@ def test_a_database_of_the_third_version_keeps_its_subscribers(tmp_path: Path) -
 
 _TWELFTH = "alter table jobs drop column trace;"
 _ELEVENTH = f"""{_TWELFTH}drop trigger units_ordered; drop trigger units_changed; drop index jobs_unit;
-    drop table units;    alter table jobs drop column unit; alter table jobs drop column task;"""
+    drop table units; alter table jobs drop column unit; alter table jobs drop column task;"""
 _TENTH = f"{_ELEVENTH}drop index jobs_used; alter table jobs drop column km2; alter table jobs drop column bytes;"
 
 
