@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -39,26 +40,59 @@ def as_csv(pieces: Pieces, table: Table) -> Iterator[bytes]:
     places = [] if table.geometry is None else ["x", "y"] if table.points else [table.geometry]
     yield _lines([[table.id, *table.attributes, *places]])
     for items in pieces:
-        features = [json.loads(item) for item in items]
+        parted = [_parted(item) for item in items]
         rows = [
             [_cell(each.get("id")), *(_cell(each["properties"].get(name)) for name in table.attributes)]
-            for each in features
+            for each, _ in parted
         ]
         if places and rows:
-            placed = [item.decode() if each["geometry"] else None for item, each in zip(items, features, strict=True)]
-            for row, cells in zip(rows, _places(placed, points=table.points), strict=True):
+            outlines = [outline for _, outline in parted]
+            for row, cells in zip(rows, _xy(outlines) if table.points else _wkt(outlines), strict=True):
                 row.extend(cells)
         yield _lines(rows)
 
 
-def _places(items: Sequence[str | None], *, points: bool) -> Iterator[Sequence[Any]]:
-    geometries = shapely.from_geojson(items)
-    geometries[shapely.is_empty(geometries)] = None
-    if not points:
-        yield from ([text or ""] for text in shapely.to_wkt(geometries, rounding_precision=-1))
-        return
-    for each in geometries:
+def _parted(item: bytes) -> tuple[Mapping[str, Any], bytes | None]:
+    """Return a feature without its geometry, and this as JSON; coordinates, most of an item, are not parsed."""
+    head, _, rest = item.partition(b'"geometry":')
+    outline, _, properties = rest.partition(b',"properties":')
+    return json.loads(b'%s"properties":%s' % (head, properties)), None if outline == b"null" else outline
+
+
+def _xy(outlines: Sequence[bytes | None]) -> Iterator[Sequence[Any]]:
+    for each in _read(outlines):
         yield ("", "") if each is None or each.geom_type != "Point" else (each.x, each.y)
+
+
+def _wkt(outlines: Sequence[bytes | None]) -> Iterator[Sequence[str]]:
+    texts = [None if each is None else _as_wkt(each) for each in outlines]
+    others = [each if text is None else None for each, text in zip(outlines, texts, strict=True)]
+    for text, other in zip(texts, shapely.to_wkt(_read(others), rounding_precision=-1), strict=True):
+        yield (text or other or "",)
+
+
+def _read(outlines: Sequence[bytes | None]) -> Any:
+    geometries = shapely.from_geojson([None if each is None else each.decode() for each in outlines])
+    geometries[shapely.is_empty(geometries)] = None
+    return geometries
+
+
+def _as_wkt(outline: bytes) -> str | None:
+    """Return a line or polygon as WKT by its text alone, None for what differs by more than signs."""
+    head, _, rest = outline.partition(b'","coordinates":[')
+    name, places = _WKT.get(head), rest[:-2]
+    if name is None or places[: places.find(b"]")].count(b",") != 1:  # x and y
+        return None
+    text = places.replace(b"],[", b"|").replace(b",", b" ").replace(b"|", b", ").translate(_PARENTHESES)
+    return f"{name} {_WHOLE.sub(b'', text).decode()}"
+
+
+_WKT = {
+    f'{{"type":"{name}'.encode(): name.upper() for name in ("LineString", "Polygon", "MultiLineString", "MultiPolygon")
+}
+_PARENTHESES = bytes.maketrans(b"[]", b"()")
+_WHOLE = re.compile(rb"\.0(?=[ ,)])")
+"""The decimal of a whole number."""
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
