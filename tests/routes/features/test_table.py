@@ -54,7 +54,7 @@ def test_a_click_filters_by_a_value_and_another_removes_the_filter(client: TestC
     assert column(twice, 0) == ["SPAIN (CANARIES)"]
     back = page_of(client, link(twice, 'aria-label="Do not filter by code"'))
     assert column(back, 0) == ["SPAIN (CANARIES)"]
-    assert page_of(client, link(back, 'aria-label="Do not filter by epsg"')) == page
+    assert page_of(client, link(back, 'aria-label="Remove the filter by epsg"')) == page
 
 
 @pytest.mark.parametrize("form", ["GeoJSON", "CSV", "JSON-LD"])
@@ -69,4 +69,4 @@ def test_the_page_links_every_format(client: TestClient, form: str) -> None:
 def test_the_query_is_escaped_in_links(client: TestClient) -> None:
     page = page_of(client, "?name=%22%3E%3Cscript%3E%26x&f=html")
     assert "<script>" not in page
-    assert page_of(client, link(page, 'aria-label="Do not filter by name"')).count("<tr>") == 11
+    assert page_of(client, link(page, 'aria-label="Remove the filter by name"')).count("<tr>") == 11

@@ -119,7 +119,7 @@ def test_an_area_is_drawn_estimated_ordered_and_delivered(page: Page) -> None:
     page.get_by_role("button", name="Order", exact=True).click()
     page.wait_for_url("**/jobs/*")
     page.wait_for_selector("text=Ready to download")
-    assert re.search(r"\d{4}", page.locator("time").first.inner_text())
+    assert re.fullmatch(r"\d{1,2} \w+( \d{4})?", page.locator("time").first.inner_text())
     page.wait_for_function(_HAS_COLOUR, arg=[11, 61, 145])  # of the outline
     page.get_by_role("button", name="Zoom in").click()
     expect(page).to_have_url(re.compile(r"#1[2-9]\.\d+/50\.2\d+/19\.[78]\d+$"))
