@@ -136,14 +136,19 @@ def post_items(request: Request) -> Response | Later:
 
     The body becomes the parameter `filter`, so that the links of the page are those of a request by GET.
     """
-    if collection_of(request).has_records:
-        return _refuse_post(request)
     for name in (FILTER.name, FILTER_LANG.name):
         if name in request.query_params:
             raise bad_parameter(name, request.query_params[name], "allowed: the filter in the body")
     body = json.dumps(parse_object(request.state.body, such_as=_FILTER_EXAMPLE), ensure_ascii=False)
     more = urlencode([*request.query_params.multi_items(), (FILTER.name, body), (FILTER_LANG.name, "cql2-json")])
     return get_items(Request({**request.scope, "query_string": more.encode()}))
+
+
+async def _read_filter(request: Request) -> bytes:
+    """Return the body of a search; records take none."""
+    if collection_of(request).has_records:
+        _refuse_post(request)
+    return await read_json_body(request, 200_000, also=("application/query-cql-json",))
 
 
 def _refuse_post(request: Request) -> Response:
@@ -390,7 +395,6 @@ def _require(parameter: Parameter, text: str | None, name: str, fields: Iterable
 
 
 _READ = on_collection(Action.READ_ITEMS)
-_read_filter = partial(read_json_body, largest=200_000, also=("application/query-cql-json",))
 _PLACE = "/collections/{collection_id}/items"
 _KINDS = "feature", "record"
 _NOT_POSTED = for_foreign(_refuse_post, *_KINDS)

@@ -103,7 +103,7 @@ def _record(
     extent = document.get("extent") or {}
     bbox = next(iter((extent.get("spatial") or {}).get("bbox") or ()), None)
     interval = next(iter((extent.get("temporal") or {}).get("interval") or ()), None)
-    if interval is None or interval == [None, None]:
+    if product is not None or interval == [None, None]:
         interval = ends_of(product.year, product.year) if product else None
     keywords = dict.fromkeys(str(word) for each in collections for word in each.configured.get("keywords") or ())
     return Record(
