@@ -77,8 +77,10 @@ class Words:
         """Whether there are words: a catalogue, or the language is that of messages."""
         return self.locale.language == SOURCE or bool(self._paths(MESSAGES))
 
-    def number(self, value: float, digits: int | None = None) -> str:
-        """Return a number, with exactly so many digits after the point."""
+    def number(self, value: float | str, digits: int | None = None) -> str:
+        """Return a number, with exactly so many digits after the point; what a provider gives as text stays."""
+        if isinstance(value, str):
+            return value
         pattern = None if digits is None else f"#,##0.{'0' * digits}".rstrip(".")
         return str(format_decimal(value, format=pattern, locale=self.locale))
 

@@ -104,6 +104,8 @@ GRANTS: Mapping[str, Any] = {
 """Besides those of deploy/policy.yml, where who is known reads the items and fetches the files of all collections."""
 RESULT, RESULT_PATH = b"PK", "shared/1/1/Raster.zip"
 """The file of every order."""
+_AGAIN = urllib3.Retry(3, redirect=False, allowed_methods=None, respect_retry_after_header=False)
+"""Only where a server closes an idle connection at the moment at which a request is sent by it."""
 NOBODYS = {"collection_id": "nothing", "process_id": "nothing", "job_id": "00000000-0000-4000-8000-000000000000"}
 _RENEWED_AFTER = 60.0
 """Seconds; a token of Keycloak lasts five minutes."""
@@ -210,7 +212,7 @@ class Town:
     """Each request from a client of its own: a revoked key that is tried often is slowed."""
 
     http: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(maxsize=len(COLUMNS), retries=False, timeout=60)
+        default_factory=lambda: urllib3.PoolManager(maxsize=len(COLUMNS), retries=_AGAIN, timeout=60)
     )
     renewed: float = field(default_factory=time.monotonic)
 

@@ -14,8 +14,9 @@ import pytest
 
 from orchestration.job import JobQuery
 from orchestration.store.jobs import StoredJobs
+from sql import connect
 from sql.connections import Database, DatabaseAway
-from sql.migrate import migrate
+from sql.migrate import SCHEMA_VERSION, migrate
 from sql.pool import PostgresPool
 from tests.postgres import Postgres
 from tests.server.served import Served, end, eventually
@@ -50,7 +51,7 @@ def test_the_released_schema_in_postgresql_is_refused_until_it_is_migrated(postg
     postgres.run(url, (DUMPS / "0.2.0-postgresql.sql").read_text())
     assert version(url) == 6
     with closing(PostgresPool(url)) as pool:
-        with pytest.raises(DatabaseAway, match="version 6, not 7: run landcast migrate"):
+        with pytest.raises(DatabaseAway, match=f"version 6, not {SCHEMA_VERSION}: run landcast migrate"):
             pool.prepare()
         assert migrate(url) == 6
         assert stored(pool) == JOBS
@@ -70,7 +71,7 @@ def test_the_released_schema_in_sqlite_is_migrated_at_the_start(tmp_path: Path) 
         assert connection.execute("pragma user_version").fetchone() == (10,)
     assert stored(path) == JOBS
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("pragma user_version").fetchone() == (11,)
+        assert connection.execute("pragma user_version").fetchone() == (connect.SCHEMA_VERSION,)
 
 
 class Release:
@@ -164,4 +165,5 @@ def test_the_release_goes_on_while_the_schema_changes_and_this_version_takes_ove
 def test_the_release_refuses_to_start_on_the_new_schema(release: Release, url: str) -> None:
     migrate(url)
     refused = release.landcast("migrate")
-    assert (refused.returncode, refused.stderr) == (1, "Error: the schema has version 7, this program knows 6\n")
+    said = f"Error: the schema has version {SCHEMA_VERSION}, this program knows 6\n"
+    assert (refused.returncode, refused.stderr) == (1, said)

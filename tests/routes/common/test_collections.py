@@ -114,7 +114,7 @@ def test_the_extent_has_heights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with TestClient(app_of(configuration, tmp_path, auth={"open": True})) as client:
         assert client.get("/collections/parks").json()["extent"]["spatial"]["bbox"] == [[19, 49, -5, 24, 55, 2499]]
         page = client.get("/collections/parks?f=html")
-        assert "19 to 24 degrees of longitude, 49 to 55 of latitude, -5 to 2499 metres of height" in page.text
+        assert "19 to 24 degrees of longitude, 49 to 55 of latitude, -5 to 2,499 metres of height" in page.text
         for path in ("/collections", "/", "/openapi", "/collections/parks/items"):
             assert client.get(f"{path}?f=html").status_code == 200
 
