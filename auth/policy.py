@@ -168,7 +168,7 @@ def _missing(grants: tuple[Grant, ...], access: Access) -> str:
     return f"{what} needs {' or '.join(needed)}" if needed else f"{what} is not granted to you"
 
 
-MISFIT = "you may see a part of this collection only, and the rule that says which cannot be applied"
+MISFIT = "you may see only a part of this collection, and the rule that says which cannot be applied"
 
 
 class RestrictionUnsupported(Exception):
@@ -222,7 +222,7 @@ def refuse_part(instead: str) -> None:
     """Raise RestrictionUnsupported, which names the area and what to do instead, where the verdict leaves a part."""
     area = visible_area()
     if area is not None:
-        raise RestrictionUnsupported(f"you may see a part of this collection only, {described_extent(area)}: {instead}")
+        raise RestrictionUnsupported(f"you may see only a part of this collection, {described_extent(area)}: {instead}")
 
 
 def described_extent(area: Area) -> str:

@@ -52,7 +52,7 @@ def test_a_click_filters_by_a_value_and_another_removes_the_filter(client: TestC
     assert 'title="Only items with this code"' not in filtered
     twice = page_of(client, link(filtered, 'title="Only items with this epsg">32628<'))
     assert column(twice, 0) == ["SPAIN (CANARIES)"]
-    back = page_of(client, link(twice, 'aria-label="Do not filter by code"'))
+    back = page_of(client, link(twice, 'aria-label="Remove the filter by code"'))
     assert column(back, 0) == ["SPAIN (CANARIES)"]
     assert page_of(client, link(back, 'aria-label="Remove the filter by epsg"')) == page
 
