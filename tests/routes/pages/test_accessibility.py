@@ -48,7 +48,9 @@ def served(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (folder / "state" / "sample").symlink_to(sample / "sample")
     text = Path("pygeoapi-config.yml").read_text().replace("[en-GB]", "[en-GB, de, fr, pl]")
     configuration = folder / "configuration.yml"
-    configuration.write_text(text.replace("data: sample/", f"data: {Path('sample').absolute()}/"))
+    for place in ("sample", "products"):  # a configuration elsewhere finds no relative path
+        text = text.replace(f"data: {place}/", f"data: {Path(place).absolute()}/")
+    configuration.write_text(text)
     state, log = folder / "state", folder / "log"
     served = Served(state, log, "--config", str(configuration), LANDCAST_SERVER_WORKERS="1")
     try:
