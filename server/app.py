@@ -49,8 +49,9 @@ from routes.pages import assets
 from routes.processes import area, execution, jobs, processes, results
 from routes.processes import updates as orders
 from routes.processes.subscribers import Mailing
-from routes.pygeoapi import asyncapi, edr, stac, stac_search, tiles
+from routes.pygeoapi import asyncapi, edr, stac, tiles
 from routes.resources import STAC, AirflowEvents, Collection, Downloads, Resources, is_listed
+from routes.stac import api as stac_api
 from routes.tiles import styles, tile, tilesets, wmts
 from server.access import announced, as_system, authenticating, make_policy
 from server.airflow import events_key, on_airflow
@@ -92,14 +93,16 @@ ROUTES: tuple[GuardedRoute, ...] = (
 )
 FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)
 """Served only if callers are known; an open server has nothing at these addresses."""
-_BROKER = "broker"
+_BROKER, _STAC_API, _PRODUCTS = "broker", "STAC API", "products"
 OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {
     "tile": tiles.routes,
     "edr": edr.routes,
-    STAC: (*stac.routes, *stac_search.routes),
+    STAC: stac.routes,
+    _STAC_API: stac_api.SEARCH,
+    _PRODUCTS: stac_api.OF_PRODUCTS,
     _BROKER: asyncapi.routes,
 }
-"""Served only if a collection has a provider of the kind or is one of STAC, or if there is a broker."""
+"""Served only if a collection has a provider of the kind or is one of STAC, or if there are products or a broker."""
 OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
 """Served only if orders run on Airflow."""
 COUNTED_ROUTES: Sequence[str] = list(
@@ -152,7 +155,8 @@ def create_app(configuration: dict[str, Any], settings: Settings, counters: Shar
     url = settings.server.public_url
     policy = make_policy(configuration, settings)
     default, *others = languages_of(configuration)
-    loaded = load_processes(configuration["resources"], years_of(catalogue_of(configuration), policy), default)
+    catalogue = catalogue_of(configuration)
+    loaded = load_processes(configuration["resources"], years_of(catalogue, policy), default)
     configuration = available(configuration, loaded.registry, airflow=settings.airflow.url is not None)
     api = make_api(configuration, url, policy, default)
     with as_system():
@@ -163,6 +167,8 @@ def create_app(configuration: dict[str, Any], settings: Settings, counters: Shar
         translations[each] = translations[default].in_language(make_api(configuration, url, policy, each), each)
     kinds = {kind for each in found.values() for kind in ({STAC} if each.is_stac else each.kinds)}
     kinds |= set() if Broker.of(configuration) is None else {_BROKER}
+    kinds |= {_PRODUCTS} if catalogue.products else set()
+    kinds |= {_STAC_API} if kinds & {STAC, _PRODUCTS} else set()
     slashed = [name for name in found if "/" in name]
     routes = tuple(route.with_ids(slashed) if slashed else route for route in _routes(settings, kinds))
     counted = None if counters is None else deque[Counted]()

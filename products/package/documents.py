@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import shapely
 
+from products.classes import Classes
 from products.outline import Polygonal
 from products.package.metadata import Metadata
 
@@ -70,8 +71,13 @@ def _identification(metadata: Metadata, day: str) -> ET.Element:
         _element("gmd:language", _code("gmd:LanguageCode", "eng")),
         _element("gmd:topicCategory", _leaf("gmd:MD_TopicCategoryCode", "imageryBaseMapsEarthCover")),
         _element("gmd:extent", _extent(metadata)),
-        _text("gmd:supplementalInformation", f"SHA-256 of {metadata.file}: {metadata.sha256}"),
+        *_supplement(metadata),
     )
+
+
+def _supplement(metadata: Metadata) -> list[ET.Element]:
+    known = f"SHA-256 of {metadata.file}: {metadata.sha256}"
+    return [_text("gmd:supplementalInformation", known)] if metadata.sha256 else []
 
 
 def _citation(metadata: Metadata, day: str) -> ET.Element:
@@ -187,11 +193,10 @@ def _code(name: str, value: str) -> ET.Element:
     return _leaf(name, value, codeList=f"{_CODES}#{name.partition(':')[2]}", codeListValue=value)
 
 
-_EXTENSIONS = (
-    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
-)
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+_EXTENSIONS = (PROJECTION, FILE, CLASSIFICATION)
 _MOST_POINTS = 2_000
 _FIRST_TOLERANCE, _LAST_TOLERANCE = 1e-4, 10.0
 _SHA256 = "1220"
@@ -243,16 +248,21 @@ def _asset(metadata: Metadata) -> dict[str, Any]:
         "roles": ["data"],
         "file:size": metadata.size,
         "file:checksum": _SHA256 + metadata.sha256,
-        "classification:classes": [
-            {
-                "value": each.value,
-                "name": "".join(letter if letter.isalnum() else "-" for letter in each.name.lower()),
-                "title": each.name,
-                "color_hint": each.hex[1:].upper(),
-            }
-            for each in metadata.classes
-        ],
+        "classification:classes": stac_classes(metadata.classes),
     }
+
+
+def stac_classes(classes: Classes) -> list[dict[str, Any]]:
+    """Return classes as the classification extension has them; `name` has ASCII letters, digits and `-` only."""
+    return [
+        {
+            "value": each.value,
+            "name": "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in each.name.lower()),
+            "title": each.name,
+            "color_hint": each.hex[1:].upper(),
+        }
+        for each in classes
+    ]
 
 
 def _light(geometry: Polygonal) -> Polygonal:

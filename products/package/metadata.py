@@ -77,6 +77,33 @@ def describe(
     )
 
 
+def describe_product(product: Product, geometry: Polygonal) -> Metadata:
+    """Return the metadata of a whole product, without the hash of its raster. Raises BrokenSource, OSError."""
+    epsg, resolution = _grid(product.raster)
+    known = product.raster.stat()
+    return Metadata(
+        name=f"{product.series}_{product.year}_{product.version}",
+        title=product.title,
+        abstract=product.abstract or f"{product.title}: land cover.",
+        geometry=geometry,
+        epsg=epsg,
+        resolution=resolution,
+        year=product.year,
+        lineage=product.lineage or f"{product.title}, as its source delivers it.",
+        source=product.source or product.title,
+        attribution=product.attribution,
+        licence=product.licence,
+        operation="none: the coordinates are the source's",
+        accuracy=0.0,
+        file=product.raster.name,
+        media_type=MEDIA_TYPES[".tif"],
+        size=known.st_size,
+        sha256="",
+        created=datetime.fromtimestamp(known.st_mtime, UTC).replace(microsecond=0),
+        classes=product.classes,
+    )
+
+
 def _grid(main: Path) -> tuple[int, float | None]:
     if main.suffix == ".tif":
         grid = read_grid(main)

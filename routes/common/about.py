@@ -3,22 +3,28 @@
 The texts are those of the configuration; the templates `terms.html` and `accessibility.html` can be the operator's.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+import shapely
 from starlette.requests import Request
 from starlette.responses import Response
 
 from products.catalogue import Product
+from products.package.documents import iso_document
+from products.package.metadata import describe_product
 from routes.guard import NOTHING, GuardedRoute
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import both_forms, link, respond
 from routes.pages.words import noted
 from routes.query.parameters import allow_parameters
-from routes.resources import Resources, listed_processes, resources_of
+from routes.resources import FAILURES, Resources, listed_processes, resources_of
 
+_XML = "text/xml"
+_LOGGER = logging.getLogger(__name__)
 _RASTER = ("Cloud-Optimized GeoTIFF", "GeoTIFF", "CoverageJSON", "PNG")
 _VECTOR = ("GeoPackage", "GeoJSON", "JSON-FG", "CSV")
 _ORDER = (noted("ZIP with a Cloud-Optimized GeoTIFF or a GeoPackage, and metadata after ISO 19139 and STAC"),)
@@ -67,10 +73,7 @@ def get_accessibility(request: Request) -> Response:
 def get_product(request: Request) -> Response:
     """Answer with what is known of a product. Raises Problem 404 where the caller sees none of this id."""
     allow_parameters(request)
-    resources, name = resources_of(request), request.path_params["product_id"]
-    product = next((each for each in _seen_products(resources) if each.id == name), None)
-    if product is None:
-        raise Problem(HTTPStatus.NOT_FOUND, f"there is no product {name[:80]!r}", type_=NOT_FOUND)
+    resources, product = resources_of(request), _asked_product(request)
     document = {
         **_texts(product),
         "year": product.year,
@@ -80,11 +83,37 @@ def get_product(request: Request) -> Response:
         "formats": list(_formats(product, resources)),
         "links": [
             *both_forms(f"{resources.url}/products/{product.id}"),
+            link(f"{resources.url}/products/{product.id}/iso", "describedby", _XML, "Its metadata, ISO 19139"),
             *(_collection_link(each, resources) for each in _shown(product, resources)),
             *([link(product.licence, "license", "text/html", "Licence")] if product.licence else []),
         ],
     }
     return respond(request, document, page="product.html")
+
+
+def get_iso(request: Request) -> Response:
+    """Answer with the metadata of a product as ISO 19139. Raises Problem: 404 as `get_product`, 503."""
+    allow_parameters(request, one_form=True)
+    resources = resources_of(request)
+    product = _asked_product(request)
+    raster = resources.collections[product.collections[0]]
+    bbox = raster.configured["extents"]["spatial"]["bbox"]
+    half = len(bbox) // 2
+    try:
+        metadata = describe_product(product, shapely.box(*bbox[:2], *bbox[half : half + 2]))
+    except FAILURES as error:
+        _LOGGER.exception("product %s cannot be described", product.id)
+        detail = f"the raster of product {product.id!r} cannot be read at present"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "60"}) from error
+    return Response(iso_document(metadata), media_type=_XML)
+
+
+def _asked_product(request: Request) -> Product:
+    name = request.path_params["product_id"]
+    product = next((each for each in _seen_products(resources_of(request)) if each.id == name), None)
+    if product is None:
+        raise Problem(HTTPStatus.NOT_FOUND, f"there is no product {name[:80]!r}", type_=NOT_FOUND)
+    return product
 
 
 def product_of(resources: Resources, collection: str) -> str | None:
@@ -148,4 +177,5 @@ routes = [
     GuardedRoute("/about/terms", get_terms, needs=NOTHING, threads="light"),
     GuardedRoute("/about/accessibility", get_accessibility, needs=NOTHING, threads="light"),
     GuardedRoute("/products/{product_id}", get_product, needs=NOTHING, threads="light"),
+    GuardedRoute("/products/{product_id}/iso", get_iso, needs=NOTHING, threads="light"),
 ]

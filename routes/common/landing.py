@@ -42,6 +42,7 @@ def _document(resources: Resources) -> dict[str, Any]:
             *(_entrances_of_tiles(resources.url) if tiled else ()),
             *broker_links(resources),
             *(_entrances_of_stac(resources.url) if resources.listed_stac() else ()),
+            *(_entrances_of_stac_api(resources.url) if resources.listed_stac() or resources.catalogue.products else ()),
             *about,
             link(metadata["license"]["url"], "license", "text/html", metadata["license"]["name"]),
         ],
@@ -85,8 +86,11 @@ def _entrances_of_tiles(url: str) -> list[dict[str, Any]]:
 
 
 def _entrances_of_stac(url: str) -> list[dict[str, Any]]:
+    return [link(f"{url}/stac", "child", "application/json", "The catalog of files (STAC)")]
+
+
+def _entrances_of_stac_api(url: str) -> list[dict[str, Any]]:
     return [
-        link(f"{url}/stac", "child", "application/json", "The catalog of files (STAC)"),
         link(f"{url}/stac-api", "related", "application/json", "The start of STAC API"),
         link(f"{url}/stac-api/search", "search", GEOJSON, "Search for items (STAC API)"),
     ]

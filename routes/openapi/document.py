@@ -14,12 +14,12 @@ from routes.http.media_types import OPENAPI
 from routes.openapi.backends import airflow_paths, order_paths
 from routes.openapi.collections import collection_paths
 from routes.openapi.components import components
-from routes.openapi.operation import JSON, Value, content, document, form, inline, operation, query, ref
+from routes.openapi.operation import JSON, Value, binary, content, document, form, inline, operation, query, ref
 from routes.openapi.operation import path as path_parameter
 from routes.openapi.people import PEOPLE, people_paths
 from routes.openapi.processes import job_paths, process_paths
 from routes.openapi.stac import TAG as STAC_TAG
-from routes.openapi.stac import stac_paths
+from routes.openapi.stac import stac_api_paths, stac_paths
 from routes.openapi.tiles import tile_paths
 from routes.pygeoapi.asyncapi import MEDIA_TYPE as ASYNCAPI
 from routes.query.parameters import LIMIT, OFFSET
@@ -43,15 +43,16 @@ def build(
 ) -> dict[str, Any]:
     """Return the OpenAPI 3.0 document of this configuration; it refers to nothing outside of itself.
 
-    `for_people`: callers can sign in. `of_airflow`: Airflow sends events. `of_broker`: messages are published. With
-    several `languages` every operation takes `lang`.
+    `for_people`: callers can sign in. `of_airflow`: Airflow sends events. `of_broker`: messages are published.
+    With several `languages` every operation takes `lang`.
     """
     paths = general_paths()
-    of_stac = [collection for collection in collections if collection.is_stac]
+    of_stac, of_products = [each for each in collections if each.is_stac], bool(api.config.get("products"))
     for collection in (each for each in collections if not each.is_stac):
         paths |= collection_paths(collection)
     drawn = any("coverage" in collection.kinds - collection.foreign for collection in collections)
     paths |= (tile_paths() if drawn else {}) | (stac_paths(of_stac) if of_stac else {})
+    paths |= stac_api_paths(foreign=bool(of_stac), products=of_products) if of_stac or of_products else {}
     paths |= process_paths(api, processors) | job_paths(processors) | order_paths()
     paths |= people_paths() if for_people else {}
     paths |= airflow_paths() if of_airflow else {}
@@ -67,7 +68,11 @@ def build(
         "openapi": "3.0.3",
         "info": {**_info(api.config["metadata"]), "version": api_version or version("landcast")},
         "servers": [{"url": api.base_url}],
-        "tags": [*_tags(collections), *([STAC_TAG] if of_stac else []), *([PEOPLE] if for_people else [])],
+        "tags": [
+            *_tags(collections),
+            *([STAC_TAG] if of_stac or of_products else []),
+            *([PEOPLE] if for_people else []),
+        ],
         "paths": paths,
         "components": _referred(paths, shared | {"parameters": shared["parameters"] | _language(languages)}),
     }
@@ -167,6 +172,7 @@ def general_paths() -> Value:
         "/about/terms": {"get": _page("getTerms", "Terms of use, licence and attribution", "about")},
         "/about/accessibility": {"get": _page("getAccessibility", "The accessibility statement", "about")},
         "/products/{product_id}": {"get": _PRODUCT},
+        "/products/{product_id}/iso": {"get": _ISO},
         "/openapi": {"get": _described("getDefinition", "This definition", "OpenAPI 3.0", OPENAPI)},
         "/collections": {"get": _page("getCollections", "All collections", "collections", *_PAGE)},
         "/health/live": {"get": _health("getLive", "Whether it answers at all")},
@@ -188,6 +194,16 @@ _PRODUCT = operation(
     parameters=[path_parameter("product_id", "The product's identifier in the configuration."), form("json", "html")],
     responses=document("product", "The product."),
     errors=(400, 404, 406),
+)
+
+
+_ISO = operation(
+    "getProductMetadata",
+    "The metadata of a product as ISO 19139",
+    tag=_TAG,
+    parameters=[path_parameter("product_id", "The product's identifier in the configuration.")],
+    responses={"200": binary("The metadata.", "text/xml")},
+    errors=(400, 404, 503),
 )
 
 

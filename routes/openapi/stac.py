@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from routes.http.media_types import GEOJSON
 from routes.openapi.operation import BYTES, HTML, JSON, Value, content, declared, form, operation, path, query, ref
-from routes.query.parameters import BBOX, DATETIME, LIMIT
 from routes.resources import Collection
+from routes.stac.search import FILTERS, ONLY_PRODUCTS, SEARCH_PARAMETERS
 
 TAG: Value = {"name": "stac", "description": "The catalog of files, and the search of STAC API"}
 _BROKEN = (400, 404, 406, 503)
@@ -15,15 +15,56 @@ _FOUND: Value = {"200": {"description": "Items.", "content": content(ref("schema
 
 
 def stac_paths(collections: Sequence[Collection]) -> Value:
-    """Return the paths of the catalog with these collections, and of STAC API."""
-    paths = {
-        "/stac": {"get": _get("getStacCatalog", "The catalog of files", TAG["name"], [form("json", "html")])},
-        "/stac-api": {"get": _get("getStacLanding", "The start of STAC API", TAG["name"], [form("json")], page=False)},
-        "/stac-api/search": {"get": _search(), "post": _posted_search()},
-    }
+    """Return the paths of the catalog with these collections."""
+    paths = {"/stac": {"get": _get("getStacCatalog", "The catalog of files", TAG["name"], [form("json", "html")])}}
     for collection in collections:
         paths |= dict(_entries(collection)) if "stac" in collection.foreign else {}
     return paths
+
+
+def stac_api_paths(*, foreign: bool, products: bool) -> Value:
+    """Return the paths of STAC API: with STAC collections (`foreign`) to search, with products, or both."""
+    paths = {
+        "/stac-api": _document("getStacLanding", "The start of STAC API"),
+        "/stac-api/conformance": _document("getStacConformance", "What STAC API conforms to"),
+        "/stac-api/search": {
+            "get": _search(foreign=foreign, products=products),
+            "post": _posted_search(products=products),
+        },
+    }
+    return paths | (_of_products() if products else {})
+
+
+def _of_products() -> Value:
+    series, item = path("series", "A series of products."), path("item_id", "The id of the item.")
+    one, items = "/stac-api/collections/{series}", "/stac-api/collections/{series}/items"
+    page = operation(
+        "getStacItems",
+        "The items of a series, one for each product and year",
+        tag=TAG["name"],
+        parameters=[series, *declared(*FILTERS), form("json")],
+        responses=_FOUND,
+        errors=(400, 404, 406),
+    )
+    found = {"200": {"description": "The item.", "content": content(ref("schemas", "feature"), GEOJSON)}}
+    single = operation(
+        "getStacItem",
+        "One item",
+        tag=TAG["name"],
+        parameters=[series, item, form("json")],
+        responses=found,
+        errors=(400, 404, 406),
+    )
+    return {
+        "/stac-api/collections": _document("getStacCollections", "The series of products as collections of STAC"),
+        one: _document("getStacCollection", "One of them", series, errors=(400, 404, 406)),
+        items: {"get": page},
+        f"{items}/{{item_id}}": {"get": single},
+    }
+
+
+def _document(name: str, summary: str, *parameters: Value, errors: Sequence[int] = (400, 406)) -> Value:
+    return {"get": _get(name, summary, TAG["name"], [*parameters, form("json")], page=False, errors=errors)}
 
 
 def _entries(collection: Collection) -> Iterator[tuple[str, Value]]:
@@ -50,18 +91,15 @@ def _get(
     return operation(name, summary, tag=tag, parameters=parameters, responses=answer, errors=errors)
 
 
-def _search() -> Value:
+def _search(*, foreign: bool, products: bool) -> Value:
+    fields = query("fields", "Values of properties, by name.", {"type": "object", "additionalProperties": _TEXT})
     return operation(
         "searchStac",
-        "Items of all collections of STAC that have features or records",
+        "Items of the products, and of the collections of STAC that have features or records",
         tag=TAG["name"],
         parameters=[
-            *declared(BBOX, DATETIME, LIMIT),
-            query("collections", "The collections to search.", {"type": "array", "items": _TEXT}),
-            query("offset", "How many items of each collection to leave out first.", _WHOLE),
-            query("q", "Words that items have.", _TEXT),
-            query("sortby", "Properties to order by, `-` in front for the other way.", _TEXT),
-            query("fields", "Values of properties, by name.", {"type": "object", "additionalProperties": _TEXT}),
+            *declared(*SEARCH_PARAMETERS, *(ONLY_PRODUCTS if products else ())),
+            *([fields] if foreign else []),
             form("json"),
         ],
         responses=_FOUND,
@@ -69,7 +107,8 @@ def _search() -> Value:
     )
 
 
-def _posted_search() -> Value:
+def _posted_search(*, products: bool) -> Value:
+    only_products = {"ids": {"type": "array", "items": _TEXT}, "intersects": {"type": "object"}}
     body = {
         "type": "object",
         "additionalProperties": False,
@@ -81,6 +120,7 @@ def _posted_search() -> Value:
             "offset": _WHOLE,
             "q": _TEXT,
             "sortby": {"type": "array", "items": {"type": "object"}},
+            **(only_products if products else {}),
         },
     }
     example = {"bbox": [19, 50, 21, 51], "limit": 10}

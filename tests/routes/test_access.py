@@ -189,7 +189,7 @@ def test_a_hidden_resource_is_in_no_list_count_link_page_or_openapi(open_desk: C
             assert not [word for word in hidden if word in text.replace("Nationally", "")], path
     assert [each["id"] for each in desk.ask("/collections").json()["collections"]] == ["parks"]
     definition = desk.ask("/openapi").json()
-    assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "processes", "jobs", "people"}
+    assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "stac", "processes", "jobs", "people"}
 
 
 def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Desk]) -> None:

@@ -281,14 +281,14 @@ def test_stac_is_linked_from_the_landing_page_and_in_openapi(client: TestClient,
     validate(document, cls=OpenAPIV30SpecValidator)
     there = {path for path in document["paths"] if path.startswith("/stac")}
     below = {"/stac/files", "/stac/files/{path}", "/stac/a/b", "/stac/a/b/{path}"}
-    assert there == {"/stac", "/stac-api", "/stac-api/search", *below}
+    assert there == {"/stac", "/stac-api", "/stac-api/conformance", "/stac-api/search", *below}
     assert "hidden" not in json.dumps(document)
     assert [each["id"] for each in _get(client, "/collections").json()["collections"]] == ["plain"]
     for path in ("/collections/files", "/collections/scenes/items"):
         assert _get(client, path).status_code == 404
     with TestClient(make_app()) as without:
         assert _get(without, "/stac").status_code == 404
-        assert _hrefs(_get(without, "/?f=json").json(), "search") == []
+        assert _hrefs(_get(without, "/?f=json").json(), "child") == []
 
 
 SEARCHES: list[tuple[str, dict[str, Any], list[str]]] = [

@@ -1,0 +1,1 @@
+"""STAC API: the products as collections and items, and the search."""
