@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +13,15 @@ import psutil
 def kill_session(leader: int) -> None:
     """Kill the leader of a session and all processes in it, also those whose parent has ended."""
     while found := [process for process in psutil.process_iter() if _is_of(process.pid, leader) and lives(process)]:
-        for process in found:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+        kill_each(found)
         psutil.wait_procs(found, timeout=0.1)
+
+
+def kill_each(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes, any of which may have ended."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
 
 
 def lives(process: psutil.Process) -> bool:

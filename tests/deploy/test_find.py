@@ -1,5 +1,6 @@
 """The programs that the set-up scripts find."""
 
+import shlex
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 
 def found(python: str) -> subprocess.CompletedProcess[str]:
-    script = f". deploy/find.sh; PYTHON={python} find_python"
+    script = f". deploy/find.sh; PYTHON={shlex.quote(python)} find_python"
     return subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=False)
 
 

@@ -17,6 +17,7 @@ from orchestration.backend import BackendUpdate
 from orchestration.heartbeat import heartbeat_age
 from orchestration.job import Job, JobQuery, Order, Output, Status
 from orchestration.store.jobs import StoredJobs
+from tests.reaper import kill_each
 from tests.server.served import eventually
 
 if TYPE_CHECKING:
@@ -63,11 +64,9 @@ def _children_of_fewer_failures(worker: "subprocess.Popen[bytes]", store: Stored
 def _strike(victim: str, worker: "subprocess.Popen[bytes]", store: StoredJobs) -> int:
     """Kill the worker, a child, both, or the fork server and so all children; return how many children are affected."""
     children = _children_of_fewer_failures(worker, store)[:1] if victim in {"child", "both"} else []
-    for child in children:
-        child.kill()
+    kill_each(children)
     if victim == "server" and not any(job.failures for job in store.unfinished()):
-        for server in _servers(worker):
-            server.kill()
+        kill_each(_servers(worker))
     if victim in {"worker", "both"}:
         worker.kill()
     return len(children)

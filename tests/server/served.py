@@ -15,7 +15,7 @@ import httpx2
 import psutil
 
 from tests.ports import free_port
-from tests.reaper import lives
+from tests.reaper import kill_each, lives
 
 
 class Served:
@@ -88,8 +88,7 @@ def end(served: Served) -> None:
     """Kill it and its descendants."""
     if served.process.poll() is None:
         tree = served.tree()
-        for process in tree:
-            process.kill()
+        kill_each(tree)
         served.process.wait()
         eventually(lambda: gone(tree))
     served.process.wait()

@@ -22,6 +22,7 @@ from products.catalogue import read_configuration
 from sql.pool import PostgresPool
 from tests.airflow import ROOT, Airflow
 from tests.orchestration.played_services import Asked, PlayedServices, Reply
+from tests.reaper import kill_each
 
 ECHO = "/processes/echo/execution"
 _SLOW = 90
@@ -56,8 +57,8 @@ class Counter:
     def kill(self) -> None:
         """Kill server and worker, like a crash of the machine."""
         assert self.process is not None
-        for each in [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]:
-            each.kill()
+        leader = psutil.Process(self.process.pid)
+        kill_each([*leader.children(recursive=True), leader])
         self.process.wait()
 
     def stop(self) -> None:

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 from server.cli import main
 from server.supervise import Child, Liveness
+from tests.reaper import kill_each
 from tests.server.served import Served, end, eventually, gone
 
 pytestmark = pytest.mark.long
@@ -163,8 +164,7 @@ def test_an_invalid_configuration_is_refused_and_the_former_stays(site: Site) ->
     assert {title for client in clients for title in client.titles} == {before}
     assert "is refused, and the former configuration stays: resources.no-process" in site.log.read_text()
     victims = site.served.tree()[1:]
-    for process in victims:
-        process.kill()
+    kill_each(victims)
     eventually(lambda: gone(victims))
     site.served.ready()
     assert site.title() == before

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from server.cli import main
+from tests.reaper import kill_each
 from tests.server.served import Served, end, eventually, gone
 
 pytestmark = pytest.mark.long
@@ -205,8 +206,7 @@ def test_no_order_is_lost_when_all_processes_are_killed(up: Up) -> None:
         for number in range(5)
     ]
     tree = served.tree()
-    for process in tree:
-        process.kill()
+    kill_each(tree)
     served.process.wait()
     eventually(lambda: gone(tree))
     again = up(2)
