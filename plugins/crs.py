@@ -132,6 +132,15 @@ def boxes_of(numbers: Sequence[float], crs: Crs) -> tuple[Box, ...]:
     return (Box((west, south, east, north), crs),)
 
 
+def boxes_meet(some: Sequence[Box], others: Sequence[Box]) -> bool:
+    """Return whether boxes of some and of others, in one CRS, have a point in common, also at an edge."""
+    return any(_meet(one.bbox, other.bbox) for one in some for other in others)
+
+
+def _meet(one: Bounds, other: Bounds) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+
+
 def across_antimeridian(west: float, east: float) -> tuple[float, float]:
     """Return west and east; across the antimeridian, where east is less than west, east is beyond 180 degrees."""
     return (west, east + 2 * _HALF) if east < west and abs(west) <= _HALF >= abs(east) else (west, east)
@@ -265,6 +274,11 @@ def interval_of(text: str) -> Interval:
     if asked[0] > asked[1]:
         raise ValueError(_ALLOWED_TIMES)
     return asked
+
+
+def intervals_meet(one: Interval, other: Interval) -> bool:
+    """Return whether two intervals have an instant in common."""
+    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def _first(word: str) -> datetime:

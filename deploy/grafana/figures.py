@@ -48,7 +48,7 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Dashboard:
     """A dashboard; its `id` is in its address and the name of its file."""
 
     id: str
@@ -89,7 +89,7 @@ TASK = Variable(
 )
 """A production of one task has none; here it is `-`."""
 
-PROCESSING = Board(
+PROCESSING = Dashboard(
     "processing-status",
     "Processing status",
     "postgres",
@@ -148,7 +148,7 @@ PROCESSING = Board(
     ),
 )
 
-SYSTEM = Board(
+SYSTEM = Dashboard(
     "system-status",
     "System status",
     "postgres",
@@ -187,7 +187,7 @@ from units where service in (${service:sqlstring}) group by service, kind order 
 _NOW = "(extract(epoch from now()) * 1000000)::bigint"
 _MEAN = f"(select {_SECONDS} {_JOBS} and status = 'successful')"
 
-USAGE = Board(
+USAGE = Dashboard(
     "usage",
     "Usage",
     "postgres",
@@ -274,7 +274,7 @@ group by at order by at""",
 
 _TARGET = '{instance=~"$target"}'
 
-API = Board(
+API = Dashboard(
     "api-status",
     "API status",
     "prometheus",
@@ -354,7 +354,7 @@ def _per_container(metric: str, *, rate: bool = True) -> str:
     return f"sum by (name) (rate({series}[5m]))" if rate else f"sum by (name) ({series})"
 
 
-CONTAINERS = Board(
+CONTAINERS = Dashboard(
     "containers",
     "Containers",
     "prometheus",
@@ -429,7 +429,7 @@ def _moved(direction: str, span: str, function: str) -> str:
     return f"sum by (instance) ({function}(node_network_{direction}_bytes_total{_DEVICES}[{span}]))"
 
 
-NETWORK = Board(
+NETWORK = Dashboard(
     "network",
     "Network",
     "prometheus",
@@ -484,7 +484,7 @@ NETWORK = Board(
 BOARDS = (API, PROCESSING, SYSTEM, USAGE, CONTAINERS, NETWORK)
 
 
-def figures() -> Iterator[tuple[Board, Figure]]:
+def figures() -> Iterator[tuple[Dashboard, Figure]]:
     """Yield each figure with its dashboard."""
     for board in BOARDS:
         for figure in board.figures:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from grafana_foundation_sdk.builders import bargauge, common, geomap, stat, statetimeline, table, timeseries
-from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import Dashboard as Builder
+from grafana_foundation_sdk.builders.dashboard import QueryVariable, ThresholdsConfig
 from grafana_foundation_sdk.builders.prometheus import Dataquery as PrometheusQuery
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -15,7 +16,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import BigValueColorMode, FrameGeometrySourceMode, VizOrientation
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from deploy.grafana.figures import BOARDS, Board, Figure, Query, Variable, figures
+from deploy.grafana.figures import BOARDS, Dashboard, Figure, Query, Variable, figures
 
 DASHBOARDS = Path("deploy/grafana/dashboards")
 PAGE = Path("docs/dashboards.md")
@@ -67,9 +68,9 @@ def dashboards() -> Iterator[tuple[str, str]]:
         yield f"{board.id}.json", f"{made}\n"
 
 
-def _dashboard(board: Board) -> Dashboard:
+def _dashboard(board: Dashboard) -> Builder:
     made = (
-        Dashboard(board.title)
+        Builder(board.title)
         .uid(f"landcast-{board.id}")
         .tags(["landcast"])
         .refresh("1m")
@@ -84,7 +85,7 @@ def _dashboard(board: Board) -> Dashboard:
     return made
 
 
-def _variable(variable: Variable, board: Board) -> QueryVariable:
+def _variable(variable: Variable, board: Dashboard) -> QueryVariable:
     return (
         QueryVariable(variable.name)
         .label(variable.label)
@@ -98,7 +99,7 @@ def _variable(variable: Variable, board: Board) -> QueryVariable:
     )
 
 
-def _panel(figure: Figure, board: Board) -> Any:
+def _panel(figure: Figure, board: Dashboard) -> Any:
     panel: Any = _VIEWS[figure.view]()
     panel = (
         panel.title(figure.title)
@@ -115,11 +116,11 @@ def _panel(figure: Figure, board: Board) -> Any:
     return panel
 
 
-def _source(board: Board) -> Any:
+def _source(board: Dashboard) -> Any:
     return models.DataSourceRef(type_val=_SOURCES[board.source], uid=board.source)
 
 
-def _target(query: Query, figure: Figure, board: Board, ref: str) -> Any:
+def _target(query: Query, figure: Figure, board: Dashboard, ref: str) -> Any:
     if board.source == "postgres":
         return _Built(SqlQuery(query.text, series=figure.view == "series"))
     made = PrometheusQuery().expr(query.text).legend_format(query.legend).ref_id(ref).datasource(_source(board))

@@ -33,7 +33,7 @@ class Effort:
 
 
 FINE = Effort(30_000_000, CHECKED, MOST_NODES)
-COARSE = Effort(4_000_000, 0, 200)
+_COARSE = Effort(4_000_000, 0, 200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ def amount_of(product: Product, kind: Kind, area: Area, *, effort: Effort = FINE
 
 
 def expected_bytes(product: Product, kind: Kind, area: Area) -> int:
-    """Return how many bytes an order of the area hardly differs from, at a small cost; 0 if that cannot be said."""
+    """Return about how many bytes the result of an order of the area has; 0 if that cannot be said."""
     with suppress(InvalidArea, RequestTooLarge):
-        amount = amount_of(product, kind, area, effort=COARSE)
+        amount = amount_of(product, kind, area, effort=_COARSE)
         return round(RULES[kind].size.at(amount.total)) if amount and amount.total else 0
     return 0
 
@@ -116,7 +116,7 @@ class PastAmounts:
         """Count coarsely; 0 where the product or the place is there no more."""
         with suppress(ProductError):
             product = self._catalogue.find(inputs.get("series"), inputs.get("year"))
-            amount = amount_of(product, inputs["product"], measure_area(inputs["aoi"]), effort=COARSE)
+            amount = amount_of(product, inputs["product"], measure_area(inputs["aoi"]), effort=_COARSE)
             return float(amount.total) if amount else 0.0
         return 0.0
 

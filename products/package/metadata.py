@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,36 +51,30 @@ def describe(
     main: Path, product: Product, geometry: Polygonal, *, place: str, operation: Operation | None = None
 ) -> Metadata:
     """Return the metadata of a complete file; `place` says in words what it covers. Raises BrokenSource."""
-    epsg, resolution = _grid(main)
     with main.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Metadata(
+    known = _of_file(main, product, geometry)
+    return replace(
+        known,
         name=main.stem,
         title=f"{product.title}, {place}",
         abstract=product.abstract or f"{product.title}: land cover, {place}.",
-        geometry=geometry,
-        epsg=epsg,
-        resolution=resolution,
-        year=product.year,
         lineage=product.lineage or f"Made from {product.title}.",
-        source=product.source or product.title,
-        attribution=product.attribution,
-        licence=product.licence,
-        operation=operation.name if operation else "none: the coordinates are the source's",
-        accuracy=operation.accuracy if operation else 0.0,
-        file=main.name,
-        media_type=MEDIA_TYPES[main.suffix],
-        size=main.stat().st_size,
+        operation=operation.name if operation else known.operation,
+        accuracy=operation.accuracy if operation else known.accuracy,
         sha256=digest,
         created=datetime.now(UTC).replace(microsecond=0),
-        classes=product.classes,
     )
 
 
 def describe_product(product: Product, geometry: Polygonal) -> Metadata:
     """Return the metadata of a whole product, without the hash of its raster. Raises BrokenSource, OSError."""
-    epsg, resolution = _grid(product.raster)
-    known = product.raster.stat()
+    return _of_file(product.raster, product, geometry)
+
+
+def _of_file(main: Path, product: Product, geometry: Polygonal) -> Metadata:
+    epsg, resolution = _grid(main)
+    known = main.stat()
     return Metadata(
         name=f"{product.series}_{product.year}_{product.version}",
         title=product.title,
@@ -95,8 +89,8 @@ def describe_product(product: Product, geometry: Polygonal) -> Metadata:
         licence=product.licence,
         operation="none: the coordinates are the source's",
         accuracy=0.0,
-        file=product.raster.name,
-        media_type=MEDIA_TYPES[".tif"],
+        file=main.name,
+        media_type=MEDIA_TYPES[main.suffix],
         size=known.st_size,
         sha256="",
         created=datetime.fromtimestamp(known.st_mtime, UTC).replace(microsecond=0),

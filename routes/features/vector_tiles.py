@@ -30,9 +30,9 @@ MOST_FEATURES = 20_000
 _JSON = "application/json"
 _MERCATOR = 3857
 _FINEST = 16
-_KEPT = 300
+_CACHE_SECONDS = 300
 """Seconds for which a tile of a database is cached."""
-_CACHED = f"public, max-age={_KEPT}"
+_CACHED = f"public, max-age={_CACHE_SECONDS}"
 _MADE_BY = version("landcast")
 _DETAILED = 550_000
 """The scale of zoom 10 in Web Mercator, from which on all features are drawn that have a size in units of a tile."""
@@ -95,7 +95,7 @@ def get_tile(request: Request) -> Response:
     crs, least = crs_of(int(place.tiles.crs)), 1 / EXTENT if detailed else _LEAST
     cache = None if detailed else resources_of(request).tile_cache
     if collection.asks_database:
-        key += f"{int(time.time() // _KEPT):x}"
+        key += f"{int(time.time() // _CACHE_SECONDS):x}"
     content = None if cache is None else cache.get(key)
     if content is None:
         query = TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least, dissolved=not detailed)

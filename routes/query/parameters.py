@@ -24,6 +24,7 @@ from plugins.crs import (
     boxes_of,
     find_crs,
     interval_of,
+    intervals_meet,
     number,
     whole_number,
 )
@@ -316,7 +317,7 @@ def at_time(request: Request, collection: Mapping[str, Any], provider: CoverageP
 def overlaps(asked: Interval, collection: Mapping[str, Any]) -> bool:
     """Return whether the collection's time and the interval overlap."""
     begin, end = extent_of(collection)
-    return asked[0] <= (end or _LAST) and asked[1] >= (begin or _FIRST)
+    return intervals_meet(asked, (begin or _FIRST, end or _LAST))
 
 
 def extent_of(collection: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:

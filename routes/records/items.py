@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.policy import refuse_restriction
-from plugins.crs import CRS84, Box, Interval
+from plugins.crs import CRS84, Box, Interval, boxes_meet, intervals_meet
 from routes.features.foreign import address_of
 from routes.http.media_types import GEOJSON, JSON_LD
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
@@ -28,7 +28,7 @@ from routes.query.parameters import (
     read_page,
 )
 from routes.records.dcat import PROFILE_LINK, catalogue_of, dataset_of
-from routes.records.record import Record, document_of, records_of
+from routes.records.record import TYPE, Record, document_of, records_of
 from routes.resources import Collection, collection_of, resources_of
 
 RECORD_FORMS = {"json": GEOJSON, "html": "text/html", "jsonld": JSON_LD}
@@ -76,10 +76,10 @@ class _Wanted:
         """Return whether a record is among the wanted ones; one without place or time is anywhere and at any time."""
         return (
             (self.ids is None or record.id in self.ids)
-            and (self.types is None or "dataset" in self.types)
+            and (self.types is None or TYPE in self.types)
             and (self.external_ids is None or any(_is_named(record, each) for each in self.external_ids))
-            and (self.time is None or record.time is None or overlap(self.time, record.time))
-            and (self.boxes is None or not record.boxes or meet(self.boxes, record.boxes))
+            and (self.time is None or record.time is None or intervals_meet(self.time, record.time))
+            and (self.boxes is None or not record.boxes or boxes_meet(self.boxes, record.boxes))
             and (self.terms is None or has_terms(self.terms, record.title, record.description, *record.keywords))
         )
 
@@ -90,20 +90,6 @@ def _is_named(record: Record, wanted: str) -> bool:
         (not colon or each["scheme"] == scheme) and (each["value"] == value or (colon and not value))
         for each in record.external_ids
     )
-
-
-def overlap(one: Interval, other: Interval) -> bool:
-    """Return whether two times have an instant in common."""
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
-def meet(some: Sequence[Box], others: Sequence[Box]) -> bool:
-    """Return whether boxes of some meet boxes of others, at an edge too."""
-    return any(_touch(one.bbox, other.bbox) for one in some for other in others)
-
-
-def _touch(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
 def has_terms(terms: Sequence[str], *texts: str) -> bool:

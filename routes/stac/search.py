@@ -8,10 +8,10 @@ from typing import Any
 
 import shapely
 
-from plugins.crs import BOX_ALLOWED, CRS84, Box, Interval, boxes_of, number
+from plugins.crs import BOX_ALLOWED, CRS84, Box, Interval, boxes_meet, boxes_of, intervals_meet, number
 from routes.http.problem import bad_parameter
 from routes.query.parameters import BBOX, DATETIME, LIMIT, MAX_LIMIT, NAMES, OFFSET, TEXT, Page, Parameter
-from routes.records.items import Q, has_terms, meet, overlap
+from routes.records.items import Q, has_terms
 from routes.stac.documents import StacItem, description_of
 
 _GEOMETRIES = "Point, MultiPoint, LineString, MultiLineString, Polygon, MultiPolygon, GeometryCollection"
@@ -78,8 +78,8 @@ class ItemSearch:
         return (
             (self.ids is None or item.id in self.ids)
             and (self.collections is None or item.series in self.collections)
-            and (self.time is None or overlap(self.time, item.time))
-            and (self.boxes is None or meet(self.boxes, item.boxes))
+            and (self.time is None or intervals_meet(self.time, item.time))
+            and (self.boxes is None or boxes_meet(self.boxes, item.boxes))
             and (self.area is None or bool(shapely.intersects(self.area, item.geometry)))
             and (self.terms is None or has_terms(self.terms, item.product.title, description_of(item)))
         )

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from affine import Affine
+from starlette.testclient import TestClient
 
 from products.catalogue import read_configuration
 from products.vector.layer import Column
-from tests.conftest import ROOT
+from tests.conftest import ROOT, URL
 from tests.odd import geopackages as odd
 from tests.odd.rasters import classes, gdal_cog
 
@@ -76,3 +77,15 @@ def catalogued(folder: Path) -> dict[str, Any]:
         "license": {"name": "CC BY 4.0", "url": "https://creativecommons.example/by/4.0"},
     }
     return document
+
+
+def get(client: TestClient, path: str, **headers: str) -> Any:
+    """Return the JSON of a path or an address of ours."""
+    answer = client.get(path.removeprefix(URL), headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(document: Any) -> list[str]:
+    """Return the ids of its features."""
+    return [each["id"] for each in document["features"]]

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from server.check import of_configuration
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import URL, application
-from tests.routes.catalogued import BOXES, catalogued
+from tests.routes.catalogued import BOXES, catalogued, get, ids
 
 ITEMS = "/collections/records/items"
 OGC = "http://www.opengis.net/def/rel/ogc/1.0"
@@ -35,16 +35,6 @@ def client(ours: dict[str, Any], folder: Path) -> Iterator[TestClient]:
     app = application(ours, state={"dir": folder / "state"})
     with TestClient(app, base_url="http://inside.invalid", headers={"accept": "*/*"}) as made:
         yield made
-
-
-def get(client: TestClient, path: str, **headers: str) -> Any:
-    answer = client.get(path.removeprefix(URL), headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def ids(document: Any) -> list[str]:
-    return [each["id"] for each in document["features"]]
 
 
 def rels(record: dict[str, Any]) -> set[str]:

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from tests.auth.issuers import FakeIssuer
 from tests.conftest import URL, application
-from tests.routes.catalogued import HEIGHT, WHERE, WIDTH, catalogued
+from tests.routes.catalogued import HEIGHT, WHERE, WIDTH, catalogued, get, ids
 
 STAC = "/stac-api"
 SEARCH = f"{STAC}/search"
@@ -40,16 +40,6 @@ def ours(folder: Path) -> dict[str, Any]:
 def client(ours: dict[str, Any], folder: Path) -> Iterator[TestClient]:
     with TestClient(application(ours, state={"dir": folder / "state"}), base_url="http://inside.invalid") as made:
         yield made
-
-
-def get(client: TestClient, path: str, **headers: str) -> Any:
-    answer = client.get(path.removeprefix(URL), headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def ids(document: Any) -> list[str]:
-    return [each["id"] for each in document["features"]]
 
 
 def hrefs(document: dict[str, Any], rel: str) -> list[str]:
