@@ -52,7 +52,8 @@ def serve_vanilla(folder: Path, configuration: Mapping[str, Any], **environment:
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=output)
     try:
-        with httpx2.Client(base_url=url, timeout=60) as client:
+        # gunicorn closes an idle connection after two seconds, perhaps just when the next request is sent
+        with httpx2.Client(base_url=url, timeout=60, limits=httpx2.Limits(max_keepalive_connections=0)) as client:
             _wait_for(client, process, log)
             yield client
     finally:
