@@ -1,11 +1,17 @@
-"""Area by class of Poland and of 10,000 km2: ours beside rasterio and numpy, in turn, in processes of their own.
+"""Area by class of Poland, of 10,000 km2 and of 100 parks: ours beside others, in turn, in processes of their own.
 
-Theirs masks the whole window at once where that fits into memory, else block by block.
+Rasterio and numpy mask the whole window at once where that fits into memory, else block by block. The 100 parks lie in
+the raster of `bench.dense`; beside them is exactextract, by the Python of `BENCH_EXACTEXTRACT`, left out without it.
+It weighs pixels on an outline by their covered part, ours counts those with their centre inside.
 """
 
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +19,10 @@ import rasterio
 import rasterio.mask
 import shapely
 from numpy.typing import NDArray
+from pyproj import Transformer
 from rasterio.features import geometry_mask
 
+from bench.dense import dense
 from bench.run import Run, run
 from products.area import Area, read_area
 from products.catalogue import catalogue_of, read_configuration
@@ -28,6 +36,23 @@ from products.raster.statistics import count_classes
 _PLACES = ("100 km by 100 km", "Poland")
 _ROUNDS = 3
 _SQUARE = {"bbox": [19.4, 49.3, 20.8, 50.2]}
+_PARKS, _SPREAD = 100, 85_000
+"""How many there are, and the metres of the middle of each from that of the raster, at most."""
+_EXACTEXTRACT = """
+import json, sys, time
+from exactextract import exact_extract
+raster, parks = sys.argv[1], json.load(open(sys.argv[2]))
+best = None
+for strategy in ("feature-sequential", "raster-sequential"):
+    began, cpu = time.perf_counter(), time.process_time()
+    found = exact_extract(raster, parks, ["unique", "frac", "count"], strategy=strategy)
+    took = time.perf_counter() - began, time.process_time() - cpu
+    best = min(best or took, took)
+shares = [each["properties"] for each in found]
+counts = [{int(c): f * s["count"] for c, f in zip(s["unique"], s["frac"])} for s in shares]
+print(json.dumps([*best, counts]))
+"""
+"""Both of its strategies; the faster one counts."""
 _OVERVIEW = 4_000_000
 """Pixels above which an overview is counted in the last measurement; so few that the sample has more."""
 
@@ -41,6 +66,57 @@ def measure() -> None:
         ratios = [ours.seconds / theirs.seconds for ours, theirs in pairs]
         print(f"  ours/theirs: median {statistics.median(ratios):.3f}")
     _print("Poland, an overview", [_run("overview", "Poland") for _ in range(_ROUNDS)])
+    if python := os.environ.get("BENCH_EXACTEXTRACT"):
+        _measure_parks(python)
+
+
+def _measure_parks(python: str) -> None:
+    source = dense()
+    with tempfile.TemporaryDirectory() as folder, rasterio.open(source) as dataset:
+        middle = dataset.xy(dataset.height // 2, dataset.width // 2)
+        parks = Path(folder) / "parks.json"
+        outlines = [_park(middle, number) for number in range(_PARKS)]
+        features = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(p)} for p in outlines]
+        parks.write_text(json.dumps(features))
+        pairs = []
+        for _ in range(_ROUNDS):
+            ours = _timed([sys.executable, "-m", "bench.statistics", "parks", str(parks)])
+            pairs.append((ours, _timed([python, "-c", _EXACTEXTRACT, str(source.resolve()), str(parks)])))
+    for name, which in (("ours", 0), ("exactextract", 1)):
+        wall, cpu = (statistics.median(pair[which][part] for pair in pairs) for part in (0, 1))
+        print(f"{_PARKS} parks, {name}: median {wall:.2f} s, {cpu:.2f} s of CPU")
+    for part, what in ((0, "seconds"), (1, "CPU")):
+        print(f"  theirs/ours, {what}: {statistics.median(b[part] / a[part] for a, b in pairs):.1f}")
+    (*_, counted), (*_, weighed) = pairs[0]
+    off = [abs(a.get(v, 0) - b.get(v, 0)) / sum(a.values()) for a, b in zip(counted, weighed, strict=True) for v in b]
+    print(f"  most that a class's share of a park differs: {max(off):.1e}")
+
+
+def _park(middle: tuple[float, float], seed: int) -> shapely.Polygon:
+    """Return an outline of 400 vertices and some 60 to 900 km2 in EPSG:3035."""
+    random = np.random.default_rng(seed)
+    turns = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    wave = sum(random.uniform(0, 0.5 / n) * np.sin(n * turns + random.uniform(0, 6)) for n in range(2, 40))
+    radius = random.uniform(5_000, 15_000) * np.maximum(1 + wave, 0.2)
+    east, north = np.array(middle) + random.uniform(-_SPREAD, _SPREAD, 2)
+    return shapely.Polygon(np.column_stack([east + radius * np.cos(turns), north + radius * np.sin(turns)]))
+
+
+def _timed(command: list[str]) -> tuple[float, float, list[dict[str, float]]]:
+    seconds, cpu, counts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return seconds, cpu, counts
+
+
+def _count_parks(parks: Path) -> None:
+    """Print seconds, those of the processor, and the pixels of each value in each park."""
+    source = dense()
+    to_degrees = Transformer.from_crs(3035, 4326, always_xy=True)
+    outlines = [shapely.geometry.shape(each["geometry"]) for each in json.loads(parks.read_text())]
+    areas = [Area(shapely.transform(outline, to_degrees.transform, interleaved=False)) for outline in outlines]
+    began, cpu = time.perf_counter(), time.process_time()
+    counts = [count_classes(source, area).pixels for area in areas]
+    took = time.perf_counter() - began, time.process_time() - cpu
+    print(json.dumps([*took, [{int(v): found[v] for v in np.flatnonzero(found)} for found in counts]]))
 
 
 def _run(how: str, place: str) -> Run:
@@ -85,4 +161,7 @@ def _by_block(dataset: rasterio.DatasetReader, outline: Polygonal) -> NDArray[np
 
 
 if __name__ == "__main__":
-    _count(*sys.argv[1:])
+    if sys.argv[1] == "parks":
+        _count_parks(Path(sys.argv[2]))
+    else:
+        _count(*sys.argv[1:])
