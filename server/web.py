@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, override
@@ -22,6 +23,9 @@ _MAX_REQUESTS = 50_000
 _GRACE_SECONDS = 2
 _MALLOPT = {-8: 2, -3: 1 << 20, -1: 1 << 20}
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD (mallopt(3))."""
+
+_GDAL_CACHE_MB = "64"
+"""Without it GDAL takes 5 % of the machine's memory, for each process."""
 
 
 class RootLogger(Logger):
@@ -135,8 +139,12 @@ class WatchedArbiter(Arbiter):
         super().stop(graceful)
 
 
-def _limit_malloc() -> None:
-    """Make glibc return memory: two arenas for all threads, large blocks by mmap. Without glibc it does nothing."""
+def limit_memory() -> None:
+    """Bound GDAL's cache of blocks, before its first file, and make glibc return memory.
+
+    glibc gets two arenas for all threads and large blocks by mmap; without glibc nothing.
+    """
+    os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for name, value in _MALLOPT.items():
@@ -155,7 +163,7 @@ def serve_web(
 
     Raises StartupError for a configuration that cannot be served.
     """
-    _limit_malloc()
+    limit_memory()
     try:
         app = create_app(read_configuration(configuration), settings, counters)
     except Exception as error:
