@@ -10,9 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx2
 import numpy as np
 import psutil
 import rasterio
@@ -39,6 +38,8 @@ _ADVISED = {
 }
 """What titiler's documents advise."""
 _START = 120
+_CLIENT = httpx2.Client(timeout=300, trust_env=False)
+"""It keeps a connection to each server, as clients of maps do."""
 
 Address = Callable[[tuple[float, float, float, float], int], str]
 
@@ -68,8 +69,8 @@ def _compare(source: Path, servers: Mapping[str, tuple[psutil.Process, Address]]
                 before = _cpu(process)
                 try:
                     content = _get(address(box, side))
-                except urllib.error.HTTPError as error:
-                    print(f"{side:6} px {name:9} answers {error.code}")
+                except httpx2.HTTPStatusError as error:
+                    print(f"{side:6} px {name:9} answers {error.response.status_code}")
                     continue
                 took[name].append(1000 * (_cpu(process) - before))
                 size[name] += len(content)
@@ -93,9 +94,7 @@ def _check(name: str, content: bytes, expected: Any) -> None:
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=300) as answer:  # noqa: S310 - our own addresses
-        content: bytes = answer.read()
-    return content
+    return _CLIENT.get(url).raise_for_status().content
 
 
 def _cpu(process: psutil.Process) -> float:
@@ -206,7 +205,7 @@ def _running(command: list[str], environment: Mapping[str, str], ready: str) -> 
             try:
                 _get(ready)
                 break
-            except OSError:
+            except httpx2.HTTPError:
                 if time.monotonic() > until or server.poll() is not None:
                     raise
                 time.sleep(0.3)

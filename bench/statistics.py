@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
@@ -57,6 +59,13 @@ _OVERVIEW = 4_000_000
 """Pixels above which an overview is counted in the last measurement; so few that the sample has more."""
 
 
+class _Timed(NamedTuple):
+    """Seconds and those of the processor, and the pixels of each value in each park."""
+
+    took: tuple[float, float]
+    counts: Sequence[Mapping[str, float]]
+
+
 def measure() -> None:
     """Print seconds and peak memory of each, and the ratio pair by pair."""
     for place in _PLACES:
@@ -82,12 +91,12 @@ def _measure_parks(python: str) -> None:
         for _ in range(_ROUNDS):
             ours = _timed([sys.executable, "-m", "bench.statistics", "parks", str(parks)])
             pairs.append((ours, _timed([python, "-c", _EXACTEXTRACT, str(source.resolve()), str(parks)])))
-    for name, which in (("ours", 0), ("exactextract", 1)):
-        wall, cpu = (statistics.median(pair[which][part] for pair in pairs) for part in (0, 1))
+    for name, runs in zip(("ours", "exactextract"), zip(*pairs, strict=True), strict=True):
+        wall, cpu = (statistics.median(took) for took in zip(*[each.took for each in runs], strict=True))
         print(f"{_PARKS} parks, {name}: median {wall:.2f} s, {cpu:.2f} s of CPU")
-    for part, what in ((0, "seconds"), (1, "CPU")):
-        print(f"  theirs/ours, {what}: {statistics.median(b[part] / a[part] for a, b in pairs):.1f}")
-    (*_, counted), (*_, weighed) = pairs[0]
+    for part, what in enumerate(("seconds", "CPU")):
+        print(f"  theirs/ours, {what}: {statistics.median(b.took[part] / a.took[part] for a, b in pairs):.1f}")
+    counted, weighed = (each.counts for each in pairs[0])
     off = [abs(a.get(v, 0) - b.get(v, 0)) / sum(a.values()) for a, b in zip(counted, weighed, strict=True) for v in b]
     print(f"  most that a class's share of a park differs: {max(off):.1e}")
 
@@ -102,9 +111,9 @@ def _park(middle: tuple[float, float], seed: int) -> shapely.Polygon:
     return shapely.Polygon(np.column_stack([east + radius * np.cos(turns), north + radius * np.sin(turns)]))
 
 
-def _timed(command: list[str]) -> tuple[float, float, list[dict[str, float]]]:
+def _timed(command: list[str]) -> _Timed:
     seconds, cpu, counts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return seconds, cpu, counts
+    return _Timed((seconds, cpu), counts)
 
 
 def _count_parks(parks: Path) -> None:

@@ -30,6 +30,8 @@ _ALPHA = 2
 _KINDS = {"u": 1, "i": 2, "f": 3}
 _TYPES = {"s": 2, "H": 3, "I": 4, "d": 12}
 _INLINE = 4
+_BLOCK_TAGS = 273, 279, 324, 325
+"""The tags of the offsets and the sizes of strips, and of tiles."""
 _KNOWN = 256
 _COLOURS = 3
 
@@ -89,7 +91,8 @@ def write_geotiff(target: IO[bytes], tiff: GeoTiff, rows: Callable[[int, int], V
     (width, height), (across, down) = tiff.size, tiff.block
     count = -(-width // across) * -(-height // down)
     offsets, sizes = np.zeros(count, "<u4"), np.zeros(count, "<u4")
-    end = len(_head(tiff, offsets, sizes))
+    head, places = _head(tiff, count)
+    end = len(head)
     target.seek(end)
     same: dict[bytes, tuple[int, int]] = {}
     number = 0
@@ -109,8 +112,10 @@ def write_geotiff(target: IO[bytes], tiff: GeoTiff, rows: Callable[[int, int], V
                 place = same[first]
             offsets[number], sizes[number] = place
             number += 1
+    for found, numbers in zip(places, (offsets, sizes), strict=True):
+        head[found] = numbers.tobytes()
     target.seek(0)
-    target.write(_head(tiff, offsets, sizes))
+    target.write(head)
 
 
 def _tiles(values: Values, tiff: GeoTiff) -> Iterator[Values]:
@@ -149,22 +154,27 @@ def _predictor(dtype: np.dtype[Any]) -> int:
     return 3 if dtype.kind == "f" else 2
 
 
-def _head(tiff: GeoTiff, offsets: NDArray[np.uint32], sizes: NDArray[np.uint32]) -> bytes:
-    """Return the header and the directory, whose length does not depend on the offsets."""
-    tags = sorted([*_image_tags(tiff, offsets, sizes), *_place_tags(tiff)])
+def _head(tiff: GeoTiff, count: int) -> tuple[bytearray, list[slice]]:
+    """Return the header and the directory, and where the offsets and the sizes of so many tiles belong in it."""
+    tags = sorted([*_image_tags(tiff, count), *_place_tags(tiff)])
     begin = 8 + 2 + 12 * len(tags) + 4
     fields, values = bytearray(struct.pack("<2sHIH", b"II", 42, 8, len(tags))), bytearray()
-    for tag in tags:
-        fields += struct.pack("<HHI", tag.number, _TYPES[tag.letter], len(tag.value) // struct.calcsize(tag.letter))
-        if len(tag.value) <= _INLINE:
-            fields += tag.value.ljust(_INLINE, b"\0")
+    places = []
+    for number, letter, value in tags:
+        fields += struct.pack("<HHI", number, _TYPES[letter], len(value) // struct.calcsize(letter))
+        is_inline = len(value) <= _INLINE
+        place = len(fields) if is_inline else begin + len(values)
+        if number in _BLOCK_TAGS:
+            places.append(slice(place, place + len(value)))
+        if is_inline:
+            fields += value.ljust(_INLINE, b"\0")
         else:
-            fields += struct.pack("<I", begin + len(values))
-            values += tag.value + bytes(len(tag.value) % 2)
-    return bytes(fields + bytes(4) + values)
+            fields += struct.pack("<I", place)
+            values += value + bytes(len(value) % 2)
+    return fields + bytes(4) + values, places
 
 
-def _image_tags(tiff: GeoTiff, offsets: NDArray[np.uint32], sizes: NDArray[np.uint32]) -> Iterator[_Tag]:
+def _image_tags(tiff: GeoTiff, count: int) -> Iterator[_Tag]:
     bands, bits = len(tiff.bands), tiff.dtype.itemsize * 8
     (width, height), (across, down) = tiff.size, tiff.block
     yield _tag(256, "I", width)
@@ -180,8 +190,8 @@ def _image_tags(tiff: GeoTiff, offsets: NDArray[np.uint32], sizes: NDArray[np.ui
         yield _tag(323, "I", down)
     else:
         yield _tag(278, "I", down)
-    yield _Tag(324 if tiff.is_tiled else 273, "I", offsets.tobytes())
-    yield _Tag(325 if tiff.is_tiled else 279, "I", sizes.tobytes())
+    for number in _BLOCK_TAGS[2:] if tiff.is_tiled else _BLOCK_TAGS[:2]:
+        yield _Tag(number, "I", bytes(4 * count))
     yield _tag(339, "H", *[_KINDS[tiff.dtype.kind]] * bands)
     if more := bands - (_COLOURS if tiff.is_rgb else 1):
         yield _tag(338, "H", *[_ALPHA if tiff.is_rgb and tiff.has_alpha else 0] * more)
