@@ -80,7 +80,7 @@ def _compare(source: Path, servers: Mapping[str, tuple[psutil.Process, Address]]
             print(
                 f"{side:6} px {name:9} {fmean(took[name]):8.1f} ms of CPU, "
                 f"{fmean(took[name]) / fmean(took['landcast']):5.2f} x, {size[name] / len(took[name]) / 1e3:9.0f} kB, "
-                f"at most {_peak(process):4.0f} MB",
+                f"at most {peak(process):4.0f} MB",
                 flush=True,
             )
 
@@ -104,7 +104,8 @@ def _cpu(process: psutil.Process) -> float:
     return 0.0
 
 
-def _peak(process: psutil.Process) -> float:
+def peak(process: psutil.Process) -> float:
+    """Return the most MB of memory that a process has had."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -117,7 +118,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _landcast(folder: Path, source: Path) -> Iterator[tuple[psutil.Process, Address]]:
+def serving_raster(folder: Path, source: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """Yield the one server process and the address of the collection of the raster."""
     configuration = yaml.safe_load(Path("pygeoapi-config.yml").read_text())
     configuration.pop("products")
     raster = configuration["resources"].pop("clcplus-raster")
@@ -133,8 +135,14 @@ def _landcast(folder: Path, source: Path) -> Iterator[tuple[psutil.Process, Addr
     }
     command = [sys.executable, "-m", "server.cli", "serve", "--config", str(path)]
     with _running(command, given, f"http://127.0.0.1:{port}/health/live") as process:
-        base = f"http://127.0.0.1:{port}/collections/land/coverage?f=tiff&subset="
-        yield _web(process, port), lambda box, _: f"{base}E({box[0]}:{box[2]}),N({box[1]}:{box[3]})"
+        yield _web(process, port), f"http://127.0.0.1:{port}/collections/land"
+
+
+@contextmanager
+def _landcast(folder: Path, source: Path) -> Iterator[tuple[psutil.Process, Address]]:
+    with serving_raster(folder, source) as (process, url):
+        base = f"{url}/coverage?f=tiff&subset="
+        yield process, lambda box, _: f"{base}E({box[0]}:{box[2]}),N({box[1]}:{box[3]})"
 
 
 def _web(supervisor: psutil.Process, port: int) -> psutil.Process:
