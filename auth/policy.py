@@ -214,8 +214,8 @@ def refuse_beyond(is_inside: Callable[[], bool]) -> None:
     """Raise RestrictionUnsupported, which names the area, where it refuses what does not lie inside wholly."""
     verdict = current_verdict.get(None)
     if verdict is not None and verdict.area is not None and verdict.refuses and not is_inside():
-        where = described_extent(verdict.area)
-        raise RestrictionUnsupported(f"what was asked for reaches beyond the area that you may see, {where}")
+        extent = described_extent(verdict.area)
+        raise RestrictionUnsupported(f"what was asked for reaches beyond the area that you may see, {extent}")
 
 
 def refuse_part(instead: str) -> None:
@@ -348,16 +348,16 @@ class LimitExceeded(Exception):
     """An order exceeds a limit of its caller; the message names the limit."""
 
 
-def kept_limits(alternatives: Sequence[Limits], place: Extent) -> tuple[Limits, ...]:
+def fulfilled_limits(alternatives: Sequence[Limits], place: Extent) -> tuple[Limits, ...]:
     """Return the alternatives that an order of this extent keeps to, one of which is enough.
 
     Raises LimitExceeded if it exceeds all of them.
     """
     excesses = [_excess(limits, place) for limits in alternatives]
-    kept = tuple(limits for limits, excess in zip(alternatives, excesses, strict=True) if excess is None)
-    if not kept:
+    fulfilled = tuple(limits for limits, excess in zip(alternatives, excesses, strict=True) if excess is None)
+    if not fulfilled:
         raise LimitExceeded(next(excess for excess in reversed(excesses) if excess))
-    return kept
+    return fulfilled
 
 
 def km2_of(place: Extent) -> float:

@@ -63,19 +63,20 @@ class _Reader:
             self.problems.say(place, f"{given!r}; allowed: {', '.join(_EVERYBODY)}, or a mapping of {', '.join(_WHO)}")
             return Subjects()
         self.problems.unknown(place, given, _WHO)
-        words = {
-            kind: self.problems.words(f"{place}.{kind}", given[kind]) if kind in given else frozenset() for kind in _WHO
+        strings = {
+            kind: self.problems.strings(f"{place}.{kind}", given[kind]) if kind in given else frozenset()
+            for kind in _WHO
         }
-        for role in sorted(words["role"] - self.roles):
+        for role in sorted(strings["role"] - self.roles):
             self.problems.say(f"{place}.role", f"{role!r} is no role; allowed: {', '.join(sorted(self.roles))}")
-        return Subjects(roles=words["role"], groups=words["group"], scopes=words["scope"], users=words["user"])
+        return Subjects(roles=strings["role"], groups=strings["group"], scopes=strings["scope"], users=strings["user"])
 
     def _actions(self, place: str, given: Any) -> frozenset[Action]:
         there_are = frozenset(Action)
-        words = self.problems.words(place, given)
-        for word in sorted(words - there_are):
+        strings = self.problems.strings(place, given)
+        for word in sorted(strings - there_are):
             self.problems.say(place, f"{word!r} is no action; allowed: {', '.join(Action)}")
-        return frozenset(Action(word) for word in words & there_are)
+        return frozenset(Action(word) for word in strings & there_are)
 
     def _resources(self, place: str, entry: Mapping[str, Any], actions: frozenset[Action]) -> frozenset[str]:
         found: set[str] = set()
@@ -108,7 +109,7 @@ class _Reader:
                 self.problems.say(f"{place}.{member}", "has no value; leave it out to grant all of the collections")
 
     def _matching(self, place: str, given: Any, known: frozenset[str]) -> Iterator[str]:
-        for pattern in sorted(self.problems.words(place, given)):
+        for pattern in sorted(self.problems.strings(place, given)):
             matching = [name for name in known if fnmatchcase(name, pattern)]
             if not matching:
                 self.problems.say(place, f"{pattern!r} is none of {', '.join(sorted(known))}")
@@ -147,7 +148,7 @@ def _document(path: Path) -> Any:
 def _reader_of(document: Any, known: PolicyNames) -> _Reader:
     reader = _Reader(known)
     if isinstance(document, Mapping) and "roles" in document:
-        reader.roles = reader.problems.words("roles", document["roles"])
+        reader.roles = reader.problems.strings("roles", document["roles"])
     return reader
 
 

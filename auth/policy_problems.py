@@ -34,7 +34,7 @@ class Problems:
             if member not in allowed:
                 self.say(f"{place}.{member}", f"unknown; allowed: {', '.join(allowed)}")
 
-    def words(self, place: str, given: Any) -> frozenset[str]:
+    def strings(self, place: str, given: Any) -> frozenset[str]:
         """Return the strings of a list or a single string; add a mistake for anything else."""
         strings = given if isinstance(given, list) else [given]
         if not strings or not all(isinstance(each, str) and each for each in strings):

@@ -9,34 +9,34 @@ class Recent[K, V]:
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
-        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._values)
 
     def get(self, key: K) -> V | None:
         """Return the value of the key, or None if it is missing or was evicted."""
         with self._lock:
-            value = self._kept.get(key)
+            value = self._values.get(key)
             if value is not None:
-                self._kept.move_to_end(key)
+                self._values.move_to_end(key)
             return value
 
     def put(self, key: K, value: V) -> None:
         """Store the value; the least recently used entry may be evicted."""
         with self._lock:
-            self._kept[key] = value
-            self._kept.move_to_end(key)
-            if len(self._kept) > self._entries:
-                self._kept.popitem(last=False)
+            self._values[key] = value
+            self._values.move_to_end(key)
+            if len(self._values) > self._entries:
+                self._values.popitem(last=False)
 
     def drop(self, key: K) -> None:
         """Remove one entry."""
         with self._lock:
-            self._kept.pop(key, None)
+            self._values.pop(key, None)
 
     def clear(self) -> None:
         """Remove all entries."""
         with self._lock:
-            self._kept.clear()
+            self._values.clear()

@@ -37,7 +37,7 @@ def read_token(text: str, algorithms: Collection[str]) -> SignedToken:
     header, payload = _parts(text)
     if "crit" in header:
         raise InvalidToken("the token demands an extension that is not understood (crit)")
-    if not _is_word_of(header.get("alg"), algorithms):
+    if not _is_one_of(header.get("alg"), algorithms):
         raise InvalidToken(
             f"the token is signed with an algorithm that is not allowed; allowed: {' '.join(algorithms)}"
         )
@@ -89,5 +89,5 @@ def _json_object(payload: bytes) -> dict[str, Any]:
     return claims
 
 
-def _is_word_of(found: Any, words: Collection[str]) -> bool:
-    return isinstance(found, str) and found in words
+def _is_one_of(found: Any, allowed: Collection[str]) -> bool:
+    return isinstance(found, str) and found in allowed

@@ -22,7 +22,7 @@ import shapely
 from starlette.requests import Request
 
 from auth.access import Limits
-from auth.policy import LimitExceeded, kept_limits
+from auth.policy import LimitExceeded, fulfilled_limits
 from auth.policy_limits import read_policy_area
 from auth.policy_problems import Problems
 from bench.odd_geometry import Odd
@@ -97,7 +97,7 @@ def _taken(odd: Odd) -> None:
             _hold(off <= _STRAYS * projected.length + _EQUALLY * projected.area, f"it is projected, but for {off} m2")
         Clip.of(projected).cut(np.array([projected.centroid.buffer(10)], dtype=object))
     with suppress(LimitExceeded):
-        kept_limits([Limits(within=allowed or _HOME)], area)
+        fulfilled_limits([Limits(within=allowed or _HOME)], area)
 
 
 def _twins(odd: Odd) -> None:

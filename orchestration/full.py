@@ -15,7 +15,7 @@ NO_SPACE = os.EX_TEMPFAIL
 """The code that a work's process ends with where the disk was full: nothing could be written to say so."""
 
 _CODES = frozenset({errno.ENOSPC, errno.EDQUOT})
-_WORDS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "disk is full")
+_MESSAGES = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "disk is full")
 
 
 def is_full(error: BaseException) -> bool:
@@ -36,14 +36,14 @@ def _says_full(error: BaseException) -> bool:
     if isinstance(error, NoSpaceLeft):
         return True
     if isinstance(error, OSError):
-        return error.errno in _CODES or (error.errno is None and _in_words(error))
+        return error.errno in _CODES or (error.errno is None and _by_message(error))
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return not isinstance(error, ProductError | OrchestrationError) and _in_words(error)
+    return not isinstance(error, ProductError | OrchestrationError) and _by_message(error)
 
 
-def _in_words(error: BaseException) -> bool:
-    return any(words in str(error) for words in _WORDS)
+def _by_message(error: BaseException) -> bool:
+    return any(message in str(error) for message in _MESSAGES)
 
 
 def free_bytes(folder: Path) -> int:

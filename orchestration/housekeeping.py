@@ -67,7 +67,7 @@ def _folders(results: Path) -> list[Path]:
 
 def _named(store: JobStore) -> set[str]:
     """Return the folders that results use which have not expired."""
-    return {Path(path).parts[1] for path in store.kept_paths() if path.startswith(f"{PREBUILT_FOLDER}/")}
+    return {Path(path).parts[1] for path in store.stored_paths() if path.startswith(f"{PREBUILT_FOLDER}/")}
 
 
 def _current(catalogue: Catalogue) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 
-def kept_key(path: Path, make: Callable[[], bytes]) -> bytes:
+def stored_key(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return the key in the file, made once for all processes, readable by their user only."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

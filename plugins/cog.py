@@ -28,7 +28,7 @@ from products.errors import BrokenSource, InvalidArea
 from products.limits import MAX_PIXELS
 from products.operation import Bounds, reproject, transformer
 from products.raster.blocks import RasterBlocks
-from products.raster.cog import Grid, OpenRasters, check_classes, turns
+from products.raster.cog import Grid, OpenRasters, check_classes, shifts
 from products.raster.geotiff import GeoTiff
 from products.raster.nearest import read_nearest
 from products.raster.picture import RED_GREEN_BLUE, Coloured, coloured
@@ -245,9 +245,9 @@ class CogProvider(BaseProvider):
         """
         whole = self.whole.to(box.crs)
         parts = []
-        for turn in turns(box.bbox, whole.bbox, box.crs.epsg):
-            part = box.moved(turn).cut(whole)
-            parts += [part.moved(-turn).bbox] if part else []
+        for shift in shifts(box.bbox, whole.bbox, box.crs.epsg):
+            part = box.moved(shift).cut(whole)
+            parts += [part.moved(-shift).bbox] if part else []
         if not parts:
             return None
         west, south, east, north = zip(*parts, strict=True)

@@ -66,23 +66,23 @@ def _name(band: Band, axes: Mapping[str, str]) -> str:
 
 def _about(band: Band, pixels: Pixels) -> dict[str, Any]:
     """Return the attributes of a field."""
-    told: dict[str, Any] = {"grid_mapping": _GRID_MAPPING, "long_name": band.title}
+    attributes: dict[str, Any] = {"grid_mapping": _GRID_MAPPING, "long_name": band.title}
     if band.unit:
-        told["units"] = band.unit
+        attributes["units"] = band.unit
     if pixels.classes:
-        told["flag_values"] = np.array([each.value for each in pixels.classes], pixels.dtype)
-        told["flag_meanings"] = " ".join(flag_meanings(pixels.classes))
-        told["flag_colors"] = " ".join(each.hex for each in pixels.classes)
-    return told
+        attributes["flag_values"] = np.array([each.value for each in pixels.classes], pixels.dtype)
+        attributes["flag_meanings"] = " ".join(flag_meanings(pixels.classes))
+        attributes["flag_colors"] = " ".join(each.hex for each in pixels.classes)
+    return attributes
 
 
 def flag_meanings(classes: Classes) -> list[str]:
     """Return the names of classes as single words, each once (CF 3.5)."""
-    words: list[str] = []
+    meanings: list[str] = []
     for each in classes:
         word = _NO_LETTER.sub("_", each.name).strip("_") or f"class_{each.value}"
-        words.append(f"{word}_{each.value}" if word in words else word)
-    return words
+        meanings.append(f"{word}_{each.value}" if word in meanings else word)
+    return meanings
 
 
 def _write_coordinates(file: Any, pixels: Pixels) -> None:
@@ -102,10 +102,10 @@ def _write_coordinates(file: Any, pixels: Pixels) -> None:
 def _write_grid_mapping(file: Any, pixels: Pixels) -> None:
     """Write the CRS as CF has it, and as GDAL reads it."""
     crs, place = _crs_of(pixels.crs.epsg), pixels.transform
-    told = {name: value for name, value in crs.to_cf().items() if value is not None}
+    described = {name: value for name, value in crs.to_cf().items() if value is not None}
     steps = " ".join(repr(float(each)) for each in place.to_gdal())
     variable = file.create_variable(_GRID_MAPPING, (), "i4", data=0)
-    variable.attrs.update({**told, "spatial_ref": told["crs_wkt"], "GeoTransform": steps})
+    variable.attrs.update({**described, "spatial_ref": described["crs_wkt"], "GeoTransform": steps})
 
 
 @lru_cache(64)

@@ -247,7 +247,7 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
     "boolean": {"true": True, "false": False}.__getitem__,
     "bytes": lambda text: b64decode(text, validate=True),
 }
-_WORDS = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
+_ALLOWED = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "bytes": "base64"}
 
 
 def value_of(text: str, field: Mapping[str, Any]) -> Any:
@@ -256,7 +256,7 @@ def value_of(text: str, field: Mapping[str, Any]) -> Any:
     try:
         value = _TYPES.get(kind, str)(text)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"allowed: {_WORDS[kind]}") from error
+        raise ValueError(f"allowed: {_ALLOWED[kind]}") from error
     if isinstance(value, int) and abs(value) >= _LARGEST:
         raise ValueError("allowed: whole numbers of 64 bits")
     return value

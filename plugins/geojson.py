@@ -155,12 +155,12 @@ def _part(box: Box, whole: Box) -> Any:
 def _on_earth(whole: Box) -> Box:
     """Return the extent within the longitudes and latitudes of the Earth; a damaged feature may be outside."""
     west, south, east, north = whole.bbox
-    turn = period_of(whole.crs.name) if whole.crs.geographic else None
-    if turn is None:
+    period = period_of(whole.crs.name) if whole.crs.geographic else None
+    if period is None:
         return whole
-    if east - west > turn:
-        west, east = -turn / 2, turn / 2
-    return Box((west, max(south, -turn / 4), east, min(north, turn / 4)), whole.crs)
+    if east - west > period:
+        west, east = -period / 2, period / 2
+    return Box((west, max(south, -period / 4), east, min(north, period / 4)), whole.crs)
 
 
 def _widened(box: Box) -> Box:

@@ -9,7 +9,7 @@ from pygeoapi.provider.base import ProviderConnectionError
 from plugins.crs import CRS84, Box, Crs, boxes_of, crs_named, interval_of, value_of
 from plugins.features import ItemQuery
 from plugins.refusals import invalid, refused
-from products.vector.cql import Filter, having_words
+from products.vector.cql import Filter, matching_terms
 from products.vector.query import Selection, SortKey, Times
 from products.vector.times import TimeColumns
 
@@ -112,7 +112,7 @@ def _filters(q: str | None, filterq: object | None, fields: Mapping[str, Any]) -
     if q is None:
         return ()
     with refused("q"):
-        return (Filter(having_words(q, fields)),)
+        return (Filter(matching_terms(q, fields)),)
 
 
 def _equal(properties: Iterable[tuple[str, Any]], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,10 +93,10 @@ class TableQuery:
     def _outline(self, form: Form) -> Sql:
         moved, values = self._moved(form.crs)
         decimals = _DEGREE_DECIMALS if form.crs.geographic else _METRE_DECIMALS
-        written = f"st_asgeojson({self._turned(moved, northing_first=form.crs.northing_first)}, {decimals}, 0)"
+        written = f"st_asgeojson({self._in_axis_order(moved, northing_first=form.crs.northing_first)}, {decimals}, 0)"
         return f"case when st_isempty({self.geometry()}) then 'null' else coalesce({written}, 'null') end", values
 
-    def _turned(self, geometry: str, *, northing_first: bool) -> str:
+    def _in_axis_order(self, geometry: str, *, northing_first: bool) -> str:
         """Return the expression of a geometry whose outer rings run counterclockwise in x and y (RFC 7946, 3.1.6).
 
         PostGIS's function for this reverses lines too, that for the other direction does not.

@@ -115,8 +115,8 @@ def _number(given: Any, usual: int) -> int:
         return usual
 
 
-def _text(words: Any, language: str) -> str:
-    said = in_language(words, language)
+def _text(texts: Any, language: str) -> str:
+    said = in_language(texts, language)
     return str(said) if said is not None else ""
 
 

@@ -11,7 +11,7 @@ from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.messages import shown
 from processes.order import ORDER
-from processes.product_choice import WHICH, product_of
+from processes.product_choice import PRODUCT_INPUTS, product_of
 from products.area import Area
 from products.catalogue import Catalogue, Product
 from products.errors import AreaTooLarge, InvalidArea, RequestTooLarge, UnknownPlace
@@ -22,7 +22,7 @@ from products.raster.measured import has_values
 from products.raster.statistics import same_grid
 
 _WAYS = ("aoi", "park", "nation", "collection")
-_TOLD = "exactly one of aoi, park, nation, or collection with bbox"
+_ALLOWED_PLACES = "exactly one of aoi, park, nation, or collection with bbox"
 _NAMED: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
 
 
@@ -40,10 +40,10 @@ class AreaStatistics(Processor):
         "version": "1.0.0",
         "title": "Area by class",
         "description": "How much of an area, a park, a nation, or of each feature of a collection in a box has which "
-        f"class, in km2 on the ellipsoid and in per cent. Give {_TOLD}. With an earlier year also what became of what, "
-        "class by class. Up to 100,000 km2 of data every pixel is counted, above it those of an overview; the result "
-        "says which, and how exact it is. Of a product of values, such as heights, it has the mean, the least and "
-        "the greatest value and the standard deviation of each band.",
+        f"class, in km2 on the ellipsoid and in per cent. Give {_ALLOWED_PLACES}. With an earlier year also what "
+        "became of what, class by class. Up to 100,000 km2 of data every pixel is counted, above it those of an "
+        "overview; the result says which, and how exact it is. Of a product of values, such as heights, it has the "
+        "mean, the least and the greatest value and the standard deviation of each band.",
         "keywords": ["land cover", "CLC+ Backbone", "statistics", "area", "change"],
         "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
         "outputTransmission": ["value", "reference"],
@@ -81,7 +81,7 @@ class AreaStatistics(Processor):
                 "minOccurs": 0,
                 "schema": {"type": "integer"},
             },
-            **WHICH,
+            **PRODUCT_INPUTS,
             **ORDER,
         },
         "outputs": {
@@ -147,7 +147,7 @@ def _way(inputs: Mapping[str, Any]) -> str:
         given = ["park"]
     if len(given) != 1:
         name = given[0] if given else "aoi"
-        raise InvalidInput(name, f"inputs: {' and '.join(given) or 'no place'} given; allowed: {_TOLD}")
+        raise InvalidInput(name, f"inputs: {' and '.join(given) or 'no place'} given; allowed: {_ALLOWED_PLACES}")
     if (given[0] == "collection") is not ("bbox" in inputs):
         raise InvalidInput("bbox", "input 'bbox': goes together with collection; allowed: both or neither")
     return given[0]

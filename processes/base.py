@@ -17,7 +17,7 @@ from orchestration.job import Manifest
 from orchestration.prebuilt.product import PrebuiltProducts
 from processes.errors import InvalidInput
 from processes.messages import allowed, shown
-from processes.product_choice import name_offered, product_of
+from processes.product_choice import name_years, product_of
 from products.catalogue import Catalogue
 
 
@@ -58,7 +58,7 @@ class Processor(BaseProcessor):
     A class gives the `id` of its description; after loading, an instance has the id in the configuration."""
 
     def __init__(self, processor_def: dict[str, Any]) -> None:
-        inputs = name_offered(self.description["inputs"], processor_def.get("years", {}))
+        inputs = name_years(self.description["inputs"], processor_def.get("years", {}))
         options = list(self.description["jobControlOptions"])  # a handler of pygeoapi's adds to them
         super().__init__(processor_def, {**self.description, "inputs": inputs, "jobControlOptions": options})
         self.supports_outputs = True

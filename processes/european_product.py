@@ -8,7 +8,7 @@ from orchestration.job import Manifest
 from orchestration.prebuilt.product import COG, PrebuiltProduct, PrebuiltProducts
 from processes.base import Processor
 from processes.order import ORDER
-from processes.product_choice import WHICH, product_of
+from processes.product_choice import PRODUCT_INPUTS, product_of
 from products.catalogue import Catalogue
 from products.raster.cog import open_cog
 
@@ -36,7 +36,7 @@ class EuropeanProduct(Processor):
                 "description": "What to deliver.",
                 "schema": {"type": "string", "enum": ["Raster"]},
             },
-            **WHICH,
+            **PRODUCT_INPUTS,
             **ORDER,
         },
         "outputs": {

@@ -7,7 +7,7 @@ from orchestration.estimate.amounts import expected_bytes
 from processes.areas import AREA, any_area_of, sized
 from processes.errors import InvalidInput
 from processes.order import ORDER
-from processes.product_choice import WHICH, product_of, source_of
+from processes.product_choice import PRODUCT_INPUTS, product_of, source_of
 from products.area import Area
 from products.catalogue import Catalogue
 from products.raster.cover import has_data
@@ -25,7 +25,7 @@ EXTRACTION: Mapping[str, Mapping[str, Any]] = {
         "straight in longitude and latitude; a pixel belongs to the area when its centre does.",
         "schema": AREA,
     },
-    **WHICH,
+    **PRODUCT_INPUTS,
     **ORDER,
 }
 EXAMPLE: Mapping[str, Any] = {

@@ -49,7 +49,7 @@ def _make(_part: Part, context: JobContext) -> Piece:
         processor = _loaded(context)
         media_type, payload = _returned(processor, context)
         declared = processor.metadata.get("outputs") or {}
-        return {"outputs": encode_manifest(_kept(media_type, payload, declared, context))}
+        return {"outputs": encode_manifest(_stored(media_type, payload, declared, context))}
 
 
 def _assemble(pieces: Sequence[Piece], _context: JobContext) -> Manifest:
@@ -134,7 +134,7 @@ def _checked(media_type: str | None) -> str:
     return media_type
 
 
-def _kept(media_type: str, payload: Any, declared: Mapping[str, Any], context: JobContext) -> Manifest:
+def _stored(media_type: str, payload: Any, declared: Mapping[str, Any], context: JobContext) -> Manifest:
     """Return the outputs: for `document` an object of declared outputs is split, otherwise there is one output."""
     order = context.order
     if order.response == "document" and isinstance(payload, dict) and payload and payload.keys() <= declared.keys():

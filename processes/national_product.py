@@ -11,7 +11,7 @@ from processes.areas import NATION, nation_of
 from processes.base import Processor
 from processes.errors import InvalidInput
 from processes.order import ORDER
-from processes.product_choice import WHICH, product_of, source_of
+from processes.product_choice import PRODUCT_INPUTS, product_of, source_of
 from products.catalogue import Catalogue
 from products.nations.outline import outline_of
 from products.raster.cover import has_data
@@ -42,7 +42,7 @@ class NationalProduct(Processor):
                 "schema": {"type": "string", "enum": ["Raster", "Vector"]},
             },
             "nation": NATION,
-            **WHICH,
+            **PRODUCT_INPUTS,
             **ORDER,
         },
         "outputs": {

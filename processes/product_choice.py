@@ -8,7 +8,7 @@ from processes.errors import InvalidInput
 from products.catalogue import Catalogue, Product
 from products.errors import UnknownProduct
 
-WHICH: Mapping[str, Mapping[str, Any]] = {
+PRODUCT_INPUTS: Mapping[str, Mapping[str, Any]] = {
     "series": {
         "title": "Series",
         "description": "The product, if there are several; by default the first configured one.",
@@ -24,7 +24,7 @@ WHICH: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def name_offered(inputs: Mapping[str, Any], years: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+def name_years(inputs: Mapping[str, Any], years: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """Return the inputs of a description with the configured `years`, newest first, by series.
 
     They are documentation: requests are checked against the catalogue, which has better error messages.

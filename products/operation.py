@@ -205,8 +205,8 @@ def _parts(box: Bounds, source: int | str, target: int | str) -> list[tuple[Boun
         return [((west, south, east, north), 0)]
     if east - west >= here:
         return [((-here / 2, south, here / 2, north), 0)]
-    turn = math.floor(west / here + 0.5) * here
-    west, east = west - turn, east - turn
+    shift = math.floor(west / here + 0.5) * here
+    west, east = west - shift, east - shift
     if east <= here / 2:
         return [((west, south, east, north), 0)]
     return [((west, south, here / 2, north), 0), ((-here / 2, south, east - here, north), there)]

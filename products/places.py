@@ -44,19 +44,19 @@ class Place:
     area: Area
 
 
-def places_of(where: Mapping[str, Any], catalogue: Catalogue) -> tuple[Place, ...]:
+def places_of(given: Mapping[str, Any], catalogue: Catalogue) -> tuple[Place, ...]:
     """Return the places that `aoi`, `nation`, `park`, or `collection` and `bbox` name: one of the four is given.
 
     A feature belongs to a bbox when they meet; it is taken whole. Raises UnknownPlace, InvalidArea, AreaTooLarge,
     RequestTooLarge above 100 features, BrokenSource.
     """
-    if "aoi" in where:
-        return (Place("aoi", "Area", read_area(where["aoi"])),)
-    if "nation" in where:
-        return (_nation(where["nation"]),)
-    if "park" in where:
-        return (_named(source_of(PARKS, catalogue), where["park"]),)
-    return _within(source_of(where["collection"], catalogue), measure_area(where["bbox"]))
+    if "aoi" in given:
+        return (Place("aoi", "Area", read_area(given["aoi"])),)
+    if "nation" in given:
+        return (_nation(given["nation"]),)
+    if "park" in given:
+        return (_named(source_of(PARKS, catalogue), given["park"]),)
+    return _within(source_of(given["collection"], catalogue), measure_area(given["bbox"]))
 
 
 def source_of(collection: str, catalogue: Catalogue) -> FeatureSource:

@@ -74,10 +74,10 @@ def _distinct(polygons: NDArray[Any]) -> NDArray[Any]:
     first = np.concatenate([[True], owners[1:] != owners[:-1]])
     keys = [(owner, is_shell, text) for owner, is_shell, text in zip(owners.tolist(), first, texts, strict=True)]
     if len(set(keys)) < len(keys):
-        kept: dict[Any, dict[Any, Any]] = {}
+        by_outer: dict[Any, dict[Any, Any]] = {}
         for key, ring in zip(keys, rings, strict=True):
-            kept.setdefault(key[0], {}).setdefault(key, ring)
-        polygons = np.array([shapely.Polygon(*_split(list(each.values()))) for each in kept.values()], dtype=object)
+            by_outer.setdefault(key[0], {}).setdefault(key, ring)
+        polygons = np.array([shapely.Polygon(*_split(list(each.values()))) for each in by_outer.values()], dtype=object)
     _, places = np.unique(np.array(shapely.to_wkb(shapely.normalize(polygons)), dtype=object), return_index=True)
     return polygons[np.sort(places)]
 
@@ -89,14 +89,14 @@ def _split(rings: list[Any]) -> tuple[Any, list[Any]]:
 def _unlike(parts: NDArray[Any]) -> NDArray[Any]:
     """Return surfaces without those that cover the same as another."""
     _, groups, counts = np.unique(shapely.bounds(parts), axis=0, return_inverse=True, return_counts=True)
-    kept = np.ones(len(parts), bool)
+    distinct = np.ones(len(parts), bool)
     for group in np.flatnonzero(counts > 1):
         members = np.flatnonzero(groups == group)
         for place in members[:_COMPARED]:
-            if kept[place]:
+            if distinct[place]:
                 others = members[members > place]
-                kept[others[shapely.equals(parts[place], parts[others])]] = False
-    return parts[kept]
+                distinct[others[shapely.equals(parts[place], parts[others])]] = False
+    return parts[distinct]
 
 
 def _changes(polygons: NDArray[Any], parts: NDArray[Any]) -> NDArray[np.float64]:
@@ -137,13 +137,13 @@ def _cross(a: _Points, b: _Points, c: _Points, d: _Points) -> NDArray[np.bool_]:
 
 def _side(a: _Points, b: _Points, point: _Points) -> _Points:
     (x, y), (dx, dy) = (point - a).T, (b - a).T
-    turn: _Points = np.sign(dx * y - dy * x)
-    return turn
+    side: _Points = np.sign(dx * y - dy * x)
+    return side
 
 
 def _fault(reason: str) -> str:
     """Return GEOS's `Self-intersection[15 50]` as a sentence."""
-    what, _, where = reason.partition("[")
-    words = {"Self-intersection": "crosses itself", "Ring Self-intersection": "touches itself"}
-    fault = words.get(what, f"is not valid ({what.lower()})")
-    return f"{fault}{' at ' + where.rstrip(']') if where else ''}"
+    what, _, at = reason.partition("[")
+    faults = {"Self-intersection": "crosses itself", "Ring Self-intersection": "touches itself"}
+    fault = faults.get(what, f"is not valid ({what.lower()})")
+    return f"{fault}{' at ' + at.rstrip(']') if at else ''}"

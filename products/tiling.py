@@ -133,11 +133,11 @@ def _read(wanted: str | Mapping[str, Any]) -> TileMatrixSet:
         uri,
         northing_first,
         by_id,
-        document | (_in_older_words(document, by_id, northing_first=northing_first) if uri else {}),
+        document | (_in_older_terms(document, by_id, northing_first=northing_first) if uri else {}),
     )
 
 
-def _in_older_words(
+def _in_older_terms(
     document: Mapping[str, Any], matrices: Mapping[str, TileMatrix], *, northing_first: bool
 ) -> dict[str, Any]:
     """Return the members of 17-083r2, beside those of today: none where rows count from south.

@@ -82,13 +82,13 @@ def cached_by_file[*Ts, T](
 
     def keep(read: Callable[[Path, *Ts], T]) -> Callable[[Path, *Ts], T]:
         @lru_cache(most)
-        def kept(path: str, version: Hashable, args: tuple[*Ts]) -> _Cached[T]:
+        def cached(path: str, version: Hashable, args: tuple[*Ts]) -> _Cached[T]:
             del path, version, args
             return _Cached()
 
         @wraps(read)
         def known(path: Path, *args: *Ts) -> T:
-            entry = kept(str(path), version_of(path, beside), args)
+            entry = cached(str(path), version_of(path, beside), args)
             if entry.until < time.monotonic():
                 try:
                     _refuse_pipes(path)

@@ -45,8 +45,8 @@ from routes.http.accept import choose_for
 from routes.http.challenge import refusal_of
 from routes.http.form import is_form
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem, current_request_id
-from routes.pages.render import render, words_of
-from routes.pages.words import noted
+from routes.pages.render import render, translator_of
+from routes.pages.translator import noted
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ def answer(request: Request, problem: Problem) -> Response:
     )
     headers = {"Vary": "Accept", "Cache-Control": "no-store", **problem.headers}
     if prefers_page(request):
-        words = words_of(request)
-        explained = "" if words.known(problem.detail) else words(EXPLAINED.get(problem.status, ""))
+        translator = translator_of(request)
+        explained = "" if translator.known(problem.detail) else translator(EXPLAINED.get(problem.status, ""))
         page = render(request, "error.html", {**document, "explained": explained})
         return Response(page, problem.status, headers, media_type="text/html")
     return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
@@ -139,7 +139,7 @@ def problem_of(error: Exception) -> Problem:
         return Problem(status, "the server failed on this request; its log names the request id")
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         _LOGGER.error("unavailable: %s", error)
-    return Problem(status, _told(error), headers=_RETRY.get(status))
+    return Problem(status, _detail_of(error), headers=_RETRY.get(status))
 
 
 def problem_of_failure(job: Job) -> Problem:
@@ -158,7 +158,7 @@ def _status(error: Exception) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _told(error: Exception) -> str:
+def _detail_of(error: Exception) -> str:
     """Ours are made for the caller, but for what names files; pygeoapi's keep that part apart."""
     if isinstance(error, BrokenSource | ProviderConnectionError | InvalidPluginError):
         return "what this is read from is missing or malformed at present"

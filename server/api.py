@@ -72,12 +72,12 @@ def in_one_language(configuration: Mapping[str, Any], language: str) -> dict[str
     providers = [entry for resource in resources for entry in resource.get("providers", ())]
     styles = [entry for provider in providers for entry in provider.get("styles") or ()]
     for entry in (*config["metadata"].values(), *resources, *links, *styles):
-        for name in _WORDS & entry.keys():
+        for name in _TEXTS & entry.keys():
             entry[name] = in_language(entry[name], language)
     return config
 
 
-_WORDS = {"title", "description", "keywords", "terms_of_service", "url", "name", "position", "address", "city"} | {
+_TEXTS = {"title", "description", "keywords", "terms_of_service", "url", "name", "position", "address", "city"} | {
     *("stateorprovince", "postalcode", "country", "phone", "fax", "email", "hours", "instructions", "role"),
     *("href", "hreflang"),
 }

@@ -34,7 +34,7 @@ from server.database import postgres_of
 from server.environment import WrongSettings, read_settings
 from server.settings import Settings
 from server.state import RestoreUnfinished, refuse_unfinished
-from server.templates import missing_words, unused_templates, wrong_templates, wrong_words
+from server.templates import missing_translations, unused_templates, wrong_templates, wrong_translations
 from sql.connect import count_orders
 from sql.connections import DatabaseAway, NewerSchema
 
@@ -68,7 +68,7 @@ def of_configuration(document: Mapping[str, Any], policy: Path | None) -> list[s
             policy_of(policy, document)
         except InvalidPolicy as error:
             of_access = [f"LANDCAST_AUTH_POLICY: {problem}" for problem in error.problems]
-    return [*wrong, *wrong_templates(document), *wrong_words(document), *_of_plugins(document), *of_access]
+    return [*wrong, *wrong_templates(document), *wrong_translations(document), *_of_plugins(document), *of_access]
 
 
 def _registry(configuration: Path) -> Registry:
@@ -99,7 +99,7 @@ def find_ignored(configuration: Path) -> tuple[str, ...]:
 
 def without_effect(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return entries without effect in the configuration or its files."""
-    pages = (*unused_templates(document), *missing_words(document))
+    pages = (*unused_templates(document), *missing_translations(document))
     odd = (*pages, *_odd_columns(document), *_odd_tables(document), *_lost_classes(document))
     return *examine(document).ignored, *odd
 

@@ -268,7 +268,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
     match error.validator:
         case "additionalProperties":
             ours = "patternProperties" not in schema
-            unknown = [name for name in value if name not in known and (ours or not name.startswith(_KEPT))]
+            unknown = [name for name in value if name not in known and (ours or not name.startswith(_EXTENSION))]
             yield from (f"{inside}{name}: unknown; {_meant(name, known)}" for name in unknown)
         case "required":
             (name,) = [name for name in schema["required"] if error.message.startswith(f"{name!r} ")]
@@ -280,7 +280,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
             yield f"{place}: {_wording(error)}"
 
 
-_KEPT = "x-"
+_EXTENSION = "x-"
 """Prefix of names for the operator's own use, such as anchors."""
 
 

@@ -52,7 +52,7 @@ class ShippingHandler(logging.Handler):
         self._lines = lines
         self.lost = 0
         """Number of dropped lines."""
-        self._told = 0
+        self._reported = 0
         self._begin()
         os.register_at_fork(after_in_child=self._begin)
 
@@ -64,7 +64,7 @@ class ShippingHandler(logging.Handler):
         self._last = 0
         self._thread: Thread | None = None
         self._closed = False
-        self.lost = self._told = 0
+        self.lost = self._reported = 0
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -116,8 +116,11 @@ class ShippingHandler(logging.Handler):
             self._unconfirmed = messages
             for _ in lines:
                 self._waiting.popleft()
-        if self.lost > self._told:
-            text, self._told = f"{self.lost - self._told} log lines were dropped: the broker was away", self.lost
+        if self.lost > self._reported:
+            text, self._reported = (
+                f"{self.lost - self._reported} log lines were dropped: the broker was away",
+                self.lost,
+            )
             record = logging.LogRecord("landcast", logging.ERROR, "", 0, text, None, None)
             line = self._line(copy_context(), record)
             messages.append(AmqpMessage("", QUEUE, line.encode(), CONTENT_TYPE))

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from routes.pages.render import Pages, environment_of
-from routes.pages.words import Words, wrong_catalogues
+from routes.pages.translator import Translator, wrong_catalogues
 from server.api import languages_of
 
 
@@ -61,7 +61,7 @@ def _locale_dir(configuration: Mapping[str, Any]) -> Path | None:
     return Path(folder) if isinstance(folder, str) else None
 
 
-def wrong_words(configuration: Mapping[str, Any]) -> Iterator[str]:
+def wrong_translations(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Yield the errors of the folder of words and of the catalogues in it."""
     folder = _locale_dir(configuration)
     if folder is not None and not folder.is_dir():
@@ -70,11 +70,11 @@ def wrong_words(configuration: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"server.locale_dir: {each}" for each in wrong_catalogues(folder))
 
 
-def missing_words(configuration: Mapping[str, Any]) -> Iterator[str]:
+def missing_translations(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Yield the languages without words for pages."""
     folder = _locale_dir(configuration)
     for language in languages_of(configuration):
-        if not Words(language, folder).found:
+        if not Translator(language, folder).found:
             yield f"server.languages: pages in {language} are in English; server.locale_dir may have its words"
 
 

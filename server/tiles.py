@@ -71,8 +71,8 @@ class TileRange:
         chosen = [(zoom, known[zoom]) for zoom in self.zooms]
         found = [(zoom, matrix, limits) for zoom, matrix in chosen if extent and (limits := matrix.limits(extent))]
         if not found:
-            where = self.provider.whole.to(CRS84).bbox
-            raise NoTiles(f"{self.collection.id} has no tiles there; allowed: a box that meets {where}")
+            bbox = self.provider.whole.to(CRS84).bbox
+            raise NoTiles(f"{self.collection.id} has no tiles there; allowed: a box that meets {bbox}")
         return found
 
     @property

@@ -50,10 +50,10 @@ def keep_private(path: Path) -> None:
     """
     with suppress(FileExistsError):  # O_EXCL: opening and closing an existing file would release SQLite's locks on it
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    for kept in (path, *(path.with_name(f"{path.name}-{beside}") for beside in ("wal", "shm"))):
+    for file in (path, *(path.with_name(f"{path.name}-{beside}") for beside in ("wal", "shm"))):
         with suppress(FileNotFoundError, PermissionError):
-            if kept.stat().st_mode & _OTHERS:
-                kept.chmod(0o600)
+            if file.stat().st_mode & _OTHERS:
+                file.chmod(0o600)
 
 
 def connect(path: Path, *, busy_seconds: float = 5) -> sqlite3.Connection:

@@ -61,7 +61,7 @@ def _rights(row: Mapping[str, Any]) -> Rights:
 
 
 def _decode(text: str) -> Rights:
-    return Rights(**{kind: frozenset(words) for kind, words in json.loads(text).items()})
+    return Rights(**{kind: frozenset(names) for kind, names in json.loads(text).items()})
 
 
 def _encode(rights: Rights) -> str:

@@ -26,7 +26,7 @@ MOST_KEYS = 20
 """Maximum number of active keys of an owner."""
 _USES_SECONDS = 60
 _CACHED_KEYS = 4096
-_KEPT_DAYS = 90
+_RETENTION_DAYS = 90
 """Days for which an ended key is still listed."""
 _NO_HASH = bytes(32)
 _UNKNOWN = "the API key does not exist, or its secret is wrong"
@@ -193,7 +193,7 @@ class ApiKeys(AccessStore):
     def sweep(self) -> int:
         """Delete keys that ended more than 90 days ago; return how many."""
         with self._writing() as connection:
-            return connection.execute(statements.SWEEP, {"before": now() - _KEPT_DAYS * _DAY}).rowcount
+            return connection.execute(statements.SWEEP, {"before": now() - _RETENTION_DAYS * _DAY}).rowcount
 
     @override
     def close(self) -> None:

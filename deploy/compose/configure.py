@@ -38,9 +38,9 @@ def write(folder: Path) -> None:
     """Write the files. Raises FileExistsError where there are any."""
     folder.mkdir(mode=0o711)
     (folder / "airflow").mkdir(mode=0o700)
-    words = {name: secrets.token_urlsafe(24) for name in _WORDS}
+    secret_texts = {name: secrets.token_urlsafe(24) for name in _SECRETS}
     certify(folder)
-    for name, text in {**texts(words), **broker(words)}.items():
+    for name, text in {**texts(secret_texts), **broker(secret_texts)}.items():
         with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             stream.write(text)
     if os.geteuid() == 0:
@@ -49,7 +49,7 @@ def write(folder: Path) -> None:
             os.chown(path, owner, owner)
 
 
-_WORDS = (
+_SECRETS = (
     "landcast",
     "airflow",
     "keycloak",
@@ -72,28 +72,28 @@ _OWNERS = {
 }
 
 
-def texts(words: dict[str, str]) -> dict[str, str]:
+def texts(secret_texts: dict[str, str]) -> dict[str, str]:
     """Return the files by name."""
     key = secrets.token_hex(32)
-    people = {"landcast": words["service"], "operator": words["operator"]}
+    people = {"landcast": secret_texts["service"], "operator": secret_texts["operator"]}
     return {
-        "airflow.env": airflow(words, key),
+        "airflow.env": airflow(secret_texts, key),
         "airflow/passwords.json": json.dumps(people),
         "airflow_key": key,
-        "airflow_password": words["service"],
-        "broker_url": f"amqp://landcast:{words['rabbit']}@rabbitmq/%2F",
-        "client_secret": words["client"],
-        "database_url": f"postgresql://landcast:{words['landcast']}@postgres/landcast",
-        "grafana_database": words["monitor"],
+        "airflow_password": secret_texts["service"],
+        "broker_url": f"amqp://landcast:{secret_texts['rabbit']}@rabbitmq/%2F",
+        "client_secret": secret_texts["client"],
+        "database_url": f"postgresql://landcast:{secret_texts['landcast']}@postgres/landcast",
+        "grafana_database": secret_texts["monitor"],
         "grafana_password": secrets.token_urlsafe(24),
-        "init.sql": _SQL.format_map(words),
+        "init.sql": _SQL.format_map(secret_texts),
         "keycloak.env": "".join(
             f"{name}={value}\n"
             for name, value in {
                 "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
-                "KC_BOOTSTRAP_ADMIN_PASSWORD": words["admin"],
+                "KC_BOOTSTRAP_ADMIN_PASSWORD": secret_texts["admin"],
                 "KC_DB_USERNAME": "keycloak",
-                "KC_DB_PASSWORD": words["keycloak"],
+                "KC_DB_PASSWORD": secret_texts["keycloak"],
             }.items()
         ),
         "postgres_password": secrets.token_urlsafe(24),
@@ -101,13 +101,13 @@ def texts(words: dict[str, str]) -> dict[str, str]:
     }
 
 
-def airflow(words: dict[str, str], key: str) -> str:
+def airflow(secret_texts: dict[str, str], key: str) -> str:
     """Return Airflow's settings: those of deploy/airflow, with Celery, and the places that compose.yml has."""
-    database = f"airflow:{words['airflow']}@postgres/airflow"
+    database = f"airflow:{secret_texts['airflow']}@postgres/airflow"
     here = {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
-        "AIRFLOW__CELERY__BROKER_URL": f"amqp://airflow:{words['rabbit_airflow']}@rabbitmq/airflow",
+        "AIRFLOW__CELERY__BROKER_URL": f"amqp://airflow:{secret_texts['rabbit_airflow']}@rabbitmq/airflow",
         "AIRFLOW__API__HOST": "0.0.0.0",  # noqa: S104  inside of the container
         "AIRFLOW__API__BASE_URL": "http://airflow-api:8080",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://airflow-api:8080/execution/",
@@ -115,7 +115,7 @@ def airflow(words: dict[str, str], key: str) -> str:
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "/etc/landcast/airflow/passwords.json",
-        "LANDCAST_DATABASE_URL": f"postgresql://landcast_tasks:{words['tasks']}@postgres/landcast",
+        "LANDCAST_DATABASE_URL": f"postgresql://landcast_tasks:{secret_texts['tasks']}@postgres/landcast",
         "LANDCAST_SERVER_URL": "http://landcast:5000",
         "LANDCAST_AIRFLOW_KEY": key,
         "PGSSLMODE": "verify-ca",
@@ -126,13 +126,13 @@ def airflow(words: dict[str, str], key: str) -> str:
         *(_SETTINGS / "celery.env").read_text().splitlines(),
     ]
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    kept = {name: value for name, value in (given | here).items() if name not in _OWN and "_FOLDER" not in name}
-    return "".join(f"{name}={value}\n" for name, value in kept.items())
+    lines = {name: value for name, value in (given | here).items() if name not in _OWN and "_FOLDER" not in name}
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
-def broker(words: dict[str, str]) -> dict[str, str]:
+def broker(secret_texts: dict[str, str]) -> dict[str, str]:
     """Return RabbitMQ's users, who have a virtual host each."""
-    places = {"landcast": ("/", words["rabbit"]), "airflow": ("airflow", words["rabbit_airflow"])}
+    places = {"landcast": ("/", secret_texts["rabbit"]), "airflow": ("airflow", secret_texts["rabbit_airflow"])}
     document = {
         "users": [
             {

@@ -57,8 +57,8 @@ def _answers() -> list[Any]:
     """Return the answers in the order of the entries."""
     entries = run_of_task().inputs["s2_parameter_list"]
     answers = {each["index"]: each["answer"] for each in pulled([_TASK])}
-    told = {each["index"]: each["reason"] for each in reasons([_TASK])}
-    failures = {index: told.get(index, NO_REASON) for index in range(len(entries)) if index not in answers}
+    given = {each["index"]: each["reason"] for each in reasons([_TASK])}
+    failures = {index: given.get(index, NO_REASON) for index in range(len(entries)) if index not in answers}
     if failures:
         raise WorkFailed(summary(entries, failures))
     return [answers[index] for index in range(len(entries))]

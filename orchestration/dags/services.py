@@ -188,17 +188,17 @@ class _Try:
     def begin(self) -> None:
         before = read_status(self.folder, self.task)
         reason = before.reason if before else ""
-        told = f"Asking {self.service}, try {self.number} of {self.most}."
-        self._say(f"{told} The last try failed: {reason}." if reason else told, reason)
+        message = f"Asking {self.service}, try {self.number} of {self.most}."
+        self._say(f"{message} The last try failed: {reason}." if reason else message, reason)
 
     def fail(self, reason: str, *, last: bool = False) -> None:
         """Keep the reason, and write when the next try starts, if there is one."""
         get_current_context()["ti"].xcom_push(_REASON, {"index": self.index, "reason": reason})
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
-        told = f"Try {self.number} of {self.most} failed: {reason}."
+        message = f"Try {self.number} of {self.most} failed: {reason}."
         if not last and self.number < self.most:
-            told += f" The next is at {datetime.now(UTC) + self.pause:%H:%M:%S} UTC."
-        self._say(told, reason)
+            message += f" The next is at {datetime.now(UTC) + self.pause:%H:%M:%S} UTC."
+        self._say(message, reason)
 
     def end(self) -> None:
         self._write(None)
@@ -229,8 +229,8 @@ def answer_of_run(answering: list[str], tasks: list[str]) -> Any:
     """
     for answer in pulled(answering):
         return answer
-    told = reasons(tasks)
-    raise WorkFailed(told[-1]["reason"] if told else NO_REASON)
+    failures = reasons(tasks)
+    raise WorkFailed(failures[-1]["reason"] if failures else NO_REASON)
 
 
 class OrderFailed(AirflowFailException):
@@ -252,7 +252,7 @@ def end(result: Callable[[], Any]) -> None:
     finish(run, folder, try_number(), value)
 
 
-def mail_unless_told(context: Context) -> None:
+def mail_unexpected_failure(context: Context) -> None:
     """Mail the operators if the last task itself failed."""
     if not isinstance(context.get("exception"), OrderFailed):
         mail_operators(context)
@@ -260,5 +260,5 @@ def mail_unless_told(context: Context) -> None:
 
 def last_task(function: Callable[[], None]) -> Callable[[], Any]:
     """Make the last task of a run, which runs after all others have ended."""
-    made: Callable[[], Any] = task(trigger_rule="all_done", on_failure_callback=mail_unless_told)(function)
+    made: Callable[[], Any] = task(trigger_rule="all_done", on_failure_callback=mail_unexpected_failure)(function)
     return made

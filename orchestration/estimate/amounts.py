@@ -19,7 +19,7 @@ from products.raster.statistics import CHECKED, count_classes
 from products.vector.census import MOST_NODES, count_polygons
 from products.whole import whole_file
 
-_KEPT = 500
+_MOST_STORED = 500
 """Past orders whose amounts are kept."""
 
 
@@ -102,14 +102,14 @@ class PastAmounts:
 
     def of(self, orders: Sequence[PastOrder], *, seconds: float) -> Mapping[str, float]:
         """Return them by the orders' ids, as far as they are known after so many seconds of counting."""
-        kept = self._read()
-        known = {order.id: kept[order.id] for order in orders if order.id in kept}
+        stored = self._read()
+        known = {order.id: stored[order.id] for order in orders if order.id in stored}
         until, before = time.monotonic() + seconds, len(known)
         for order in orders:
             if order.id not in known and time.monotonic() < until:
                 known[order.id] = self._count(order.inputs)
         if len(known) > before:
-            self._write(kept | known)
+            self._write(stored | known)
         return {name: amount for name, amount in known.items() if amount > 0}
 
     def _count(self, inputs: Mapping[str, Any]) -> float:
@@ -122,12 +122,12 @@ class PastAmounts:
 
     def _read(self) -> dict[str, float]:
         try:
-            kept = json.loads(self._path.read_text())
-            return {str(name): float(amount) for name, amount in kept.items()}
+            stored = json.loads(self._path.read_text())
+            return {str(name): float(amount) for name, amount in stored.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def _write(self, amounts: Mapping[str, float]) -> None:
-        newest = dict(list(amounts.items())[-_KEPT:])
+        newest = dict(list(amounts.items())[-_MOST_STORED:])
         with suppress(OSError), whole_file(self._path) as part:
             part.write_text(json.dumps(newest))

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from orchestration.errors import ResultMissing
 from orchestration.job import Job, ResultFile, Status
-from orchestration.keys import kept_key
+from orchestration.keys import stored_key
 from orchestration.prebuilt.record import PREBUILT_FOLDER, recorded_file
 
 _log = logging.getLogger(__name__)
@@ -159,14 +159,14 @@ class Results(ResultFiles):
         return hmac.digest(self._key, json.dumps([job_id, owner, name, exp]).encode(), "sha256").hex()
 
 
-def _keep_only(kept: set[Path], folder: Path) -> None:
-    """Remove everything in the folder except the paths in `kept` and their parents."""
-    on_the_way = {parent for path in kept for parent in path.parents}
+def _keep_only(published: set[Path], folder: Path) -> None:
+    """Remove everything in the folder except the `published` paths and their parents."""
+    on_the_way = {parent for path in published for parent in path.parents}
     for entry in list(folder.glob("*")):
-        if entry in kept:
+        if entry in published:
             continue
         if entry in on_the_way:
-            _keep_only(kept, entry)
+            _keep_only(published, entry)
         elif entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -190,4 +190,4 @@ def _is_id(name: str) -> bool:
 
 def results_key(state_dir: Path) -> bytes:
     """Return the key that signs links, created once for all processes and readable by their user only."""
-    return kept_key(state_dir / "results.key", lambda: token_bytes(32))
+    return stored_key(state_dir / "results.key", lambda: token_bytes(32))

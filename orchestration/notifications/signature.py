@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_bytes
 
-from orchestration.keys import kept_key
+from orchestration.keys import stored_key
 
 _PREFIX = "whsec_"
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,11}")
@@ -51,7 +51,7 @@ def key_of(secret: str) -> bytes:
 
 def callbacks_key(state_dir: Path) -> bytes:
     """Return the key of `callbacks.key`, created once; the file has the format that receivers' libraries expect."""
-    made = kept_key(state_dir / "callbacks.key", _new_secret)
+    made = stored_key(state_dir / "callbacks.key", _new_secret)
     return key_of(made.decode().strip())
 
 

@@ -23,7 +23,7 @@ Kind = Literal["Raster", "Vector"]
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _CHUNK = 1 << 22
-LOCKS = _TURN, _LOCK = (".turn", ".lock")
+LOCKS = _WHOLE_LOCK, _FILE_LOCK = (".turn", ".lock")
 """Lock files in the prebuilt folder: for making the whole product in one process, and for writing its file."""
 _MADE = 0.8
 """The share of making the file in the progress; the rest is its checksum."""
@@ -104,9 +104,9 @@ class PrebuiltProducts:
         file = self.find(prebuilt)
         return None if file is None else manifest_of(file)
 
-    def turn(self, prebuilt: PrebuiltProduct, report: Report) -> AbstractContextManager[None]:
-        """Wait for the lock to make the whole product in this process. Raises BrokenSource."""
-        return wait_for(self._folder(prebuilt.key()) / _TURN, report, _WAITS)
+    def lock(self, prebuilt: PrebuiltProduct, report: Report) -> AbstractContextManager[None]:
+        """Wait for the lock on making the whole product in this process. Raises BrokenSource."""
+        return wait_for(self._folder(prebuilt.key()) / _WHOLE_LOCK, report, _WAITS)
 
     def provide(self, prebuilt: PrebuiltProduct, write: Write, stage: Path, report: Report) -> ResultFile:
         """Return the file, made now if it does not exist; concurrent callers wait for the one that makes it.
@@ -117,7 +117,7 @@ class PrebuiltProducts:
         key = prebuilt.key()
         folder = self._folder(key)
         path = folder / prebuilt.name
-        with wait_for(folder / _LOCK, report, _WAITS):
+        with wait_for(folder / _FILE_LOCK, report, _WAITS):
             if (file := self.find(prebuilt)) is not None:
                 return file
             digest = write(stage / prebuilt.name, between(report, 0, _MADE))

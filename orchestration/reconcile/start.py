@@ -18,7 +18,7 @@ _PATIENCE = 1.0
 """Seconds that a pool pauses after its runner could not start a run."""
 _STILL = 0.25
 """Seconds between two passes over orders that have not changed: ten thousand may wait."""
-_TOLD_AGAIN = 5.0
+_LOG_AGAIN = 5.0
 """Seconds until the next attempt to record why orders wait, after one has failed."""
 
 
@@ -27,7 +27,7 @@ class Starter:
 
     def __init__(self, context: ReconcilerContext) -> None:
         self._context = context
-        self._next = self._next_told = 0.0
+        self._next = self._next_logged = 0.0
 
     def start_all(self, *, stale: bool = True) -> None:
         """Begin orders for which there are places; if no order has changed, only a few times a second.
@@ -83,7 +83,7 @@ class Starter:
 
     def _tell(self, waiting: Mapping[str, Sequence[str]]) -> None:
         """Record why orders wait; try again later if the store has no space for it."""
-        if not waiting or time.monotonic() < self._next_told:
+        if not waiting or time.monotonic() < self._next_logged:
             return
         self._context.stale = True
         try:
@@ -92,7 +92,7 @@ class Starter:
                     changes.tell(ids, why)
         except StoreUnavailable as error:
             _log.warning("why orders wait cannot be noted: %s", error)
-            self._next_told = time.monotonic() + _TOLD_AGAIN
+            self._next_logged = time.monotonic() + _LOG_AGAIN
 
     def _start(self, job: Job | None, pool: RunnerPool) -> None:
         """Start the run of an order that has begun; hand it back if the runner cannot, or could not a moment ago."""

@@ -92,8 +92,8 @@ class EmbeddedRunner:
         del again
         run = run_id(job.id, job.attempt)
         folder = self._folder(run) / str(_TRY)
-        told: dict[str, str | int] = {"job": job.id, "attempt": job.attempt, "folder": str(folder), **handed_on(job)}
-        content = encode_order(job.order, **told).encode()
+        attempt: dict[str, str | int] = {"job": job.id, "attempt": job.attempt, "folder": str(folder), **handed_on(job)}
+        content = encode_order(job.order, **attempt).encode()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._lock_path(run)) as lock, _in_memory(content) as order:

@@ -39,10 +39,12 @@ def scene_of(entry: Entry) -> tuple[str, str]:
 
 def summary(entries: Sequence[Entry], failures: Mapping[int, str]) -> str:
     """Return a message with the failed entries, their reasons, and the successful ones, by index from 0."""
-    told = [f"s2_parameter_list[{index}] ({_name(entries[index])}): {failures[index]}" for index in sorted(failures)]
+    messages = [
+        f"s2_parameter_list[{index}] ({_name(entries[index])}): {failures[index]}" for index in sorted(failures)
+    ]
     done = [str(index) for index in range(len(entries)) if index not in failures]
     succeeded = f"succeeded: s2_parameter_list[{', '.join(done)}]" if done else "none succeeded"
-    return f"{len(failures)} of {len(entries)} entries failed: {'; '.join(told)}; {succeeded}"
+    return f"{len(failures)} of {len(entries)} entries failed: {'; '.join(messages)}; {succeeded}"
 
 
 def _name(entry: Entry) -> str:

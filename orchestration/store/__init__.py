@@ -107,7 +107,7 @@ class JobStore(JobChanges, Protocol):
     def next_expiry(self) -> datetime | None:
         """Return when the next files of a job expire, prebuilt files aside, or None."""
 
-    def kept_paths(self) -> frozenset[str]:
+    def stored_paths(self) -> frozenset[str]:
         """Return the paths of all files of results that have not expired."""
 
     def files_removed(self, job_id: str) -> None:

@@ -11,23 +11,23 @@ from sql.connect import microseconds, now, time_of
 from sql.connections import Connection, Dialect
 
 
-def result_columns(manifest: Manifest | None, files_kept: timedelta) -> dict[str, Any]:
-    """Return the columns of a job with this result, none without one; its files are kept for `files_kept`."""
+def result_columns(manifest: Manifest | None, file_retention: timedelta) -> dict[str, Any]:
+    """Return the columns of a job with this result, none without one; its files are kept for `file_retention`."""
     if manifest is None:
         return {}
     sizes = [output.file.size for output in manifest if output.file]
     files = bool(sizes)
-    until = now() + files_kept // timedelta(microseconds=1) if files else None
+    until = now() + file_retention // timedelta(microseconds=1) if files else None
     return {"manifest": encode_manifest(manifest), "files": int(files), "until": until, "bytes": sum(sizes)}
 
 
 class StoredChanges:
     """Changes of jobs in the transaction of a connection; all of them are durable once it has committed, or none."""
 
-    def __init__(self, connection: Connection, dialect: Dialect, *, files_kept: timedelta) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect, *, file_retention: timedelta) -> None:
         self._connection = connection
         self._dialect: Dialect = dialect
-        self._files_kept = files_kept
+        self._file_retention = file_retention
 
     def begin(self, job_id: str) -> Job | None:
         """Change an accepted job to running, with the next attempt; None if it is no longer accepted."""
@@ -42,7 +42,9 @@ class StoredChanges:
 
     def publish(self, job_id: str, attempt: int, manifest: Manifest) -> bool:
         """Publish the result of an attempt; False if it is not the running one."""
-        return self._change(statements.PUBLISH, job_id, attempt=attempt, **result_columns(manifest, self._files_kept))
+        return self._change(
+            statements.PUBLISH, job_id, attempt=attempt, **result_columns(manifest, self._file_retention)
+        )
 
     def fail(self, job_id: str, attempt: int, reason: str, *, fault: str = "") -> bool:
         """Change the job of a running attempt to failed; `fault` is the class of the error."""

@@ -45,7 +45,7 @@ class StoredJobs(OrdersStore):
         self, database: Database, *, files_days: int = 30, busy_seconds: float = 5, lazy: bool = False
     ) -> None:
         super().__init__(database, busy_seconds=busy_seconds, lazy=lazy)
-        self._files_kept = timedelta(days=files_days)
+        self._file_retention = timedelta(days=files_days)
         self._watch = self._pool.watch()
 
     def add(
@@ -63,7 +63,7 @@ class StoredJobs(OrdersStore):
         and `size` the bytes until it is done.
         Raises IdempotencyConflict, UnknownUnit, and TooManyOpenOrders or QuotaUsedUp if it keeps to none of the quotas.
         """
-        values = _values(order) | {"bytes": size} | result_columns(manifest, self._files_kept) | {"km2": km2}
+        values = _values(order) | {"bytes": size} | result_columns(manifest, self._file_retention) | {"km2": km2}
         statement = statements.ADD if manifest is None else statements.ADD_SUCCESSFUL
         if manifest is not None:
             quotas = [replace(quota, open_orders=None) for quota in quotas]
@@ -139,7 +139,7 @@ class StoredJobs(OrdersStore):
     def together(self) -> Iterator[StoredChanges]:
         """Yield changes of jobs that are committed together at the end, none of them on an exception."""
         with self._writing() as connection:
-            yield StoredChanges(connection, self._pool.dialect, files_kept=self._files_kept)
+            yield StoredChanges(connection, self._pool.dialect, file_retention=self._file_retention)
 
     def begin(self, job_id: str) -> Job | None:
         """Change an accepted job to running, with the next attempt; None if it is no longer accepted."""
@@ -204,10 +204,10 @@ class StoredJobs(OrdersStore):
             row = connection.execute(statements.NEXT_EXPIRY).fetchone()
         return time_of(row[0]) if row and row[0] is not None else None
 
-    def kept_paths(self) -> frozenset[str]:
+    def stored_paths(self) -> frozenset[str]:
         """Return the paths of all files of results that have not expired."""
         with self._reading() as connection:
-            manifests = [decode_manifest(row[0]) for row in connection.execute(statements.KEPT_MANIFESTS)]
+            manifests = [decode_manifest(row[0]) for row in connection.execute(statements.STORED_MANIFESTS)]
         return frozenset(output.file.path for manifest in manifests for output in manifest if output.file)
 
     def named_files(self) -> tuple[tuple[str, ResultFile], ...]:

@@ -93,7 +93,7 @@ NEXT_EXPIRY = """select files_until from jobs
     where files = 1 and files_until is not null and manifest like '%"path": "' || id || '/%'
     order by files_until limit 1"""
 
-KEPT_MANIFESTS = "select distinct manifest from jobs where files = 1 and manifest is not null"
+STORED_MANIFESTS = "select distinct manifest from jobs where files = 1 and manifest is not null"
 
 NAMED_FILES = """select id, manifest from jobs where files = 1 and status = 'successful' and deleted is null
     order by number"""

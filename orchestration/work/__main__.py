@@ -78,17 +78,17 @@ def load(warm: str = "") -> None:
 def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
     """Do one try of the order in the file; return the exit code."""
     with open(order, "rb", closefd=False) as file:
-        told = json.load(file)
+        document = json.load(file)
     go_first()
-    folder = Path(told["folder"])
+    folder = Path(document["folder"])
     work_in(folder)
     database = database_of_environment(options.state_dir)
     report = Progress(
-        StoredJobs(database, busy_seconds=1, lazy=True).report, told["job"], told["attempt"], silent=_SILENT
+        StoredJobs(database, busy_seconds=1, lazy=True).report, document["job"], document["attempt"], silent=_SILENT
     )
     context = JobContext(
-        job_id=told["job"],
-        order=decode_order(told),
+        job_id=document["job"],
+        order=decode_order(document),
         results=options.state_dir / "results",
         folder=folder,
         configuration=options.config,
@@ -98,7 +98,7 @@ def _do(options: Namespace, works: Mapping[str, Work], order: int) -> int:
         processes=Registry(options.process),
         catalogue=_catalogue_at,
     )
-    parent = TraceContext.read(told.get("traceparent"))
+    parent = TraceContext.read(document.get("traceparent"))
     try:
         with suppress(AttemptOver), traced_child(parent, folder, context.order.process):
             attempt(lambda: works.get(context.order.process) or context.process.find_work(), context)

@@ -57,11 +57,11 @@ def _earlier(context: JobContext) -> Product | None:
 
 
 def _assemble(pieces: Sequence[Piece], context: JobContext) -> Manifest:
-    told = document(product_of(context), _earlier(context), [dict(piece) for piece in pieces])
+    statistics = document(product_of(context), _earlier(context), [dict(piece) for piece in pieces])
     asked = (context.order.outputs or {}).get("statistics", {}).get("format", {}).get("mediaType")
     if asked in _TEXTS:
-        return (Output("statistics", _TEXTS[asked](told), asked),)
-    return (Output("statistics", told),)
+        return (Output("statistics", _TEXTS[asked](statistics), asked),)
+    return (Output("statistics", statistics),)
 
 
 WORK = Work(_plan, _make, _assemble)

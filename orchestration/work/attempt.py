@@ -129,7 +129,7 @@ class Progress:
         self._tell = tell
         self._run = (job_id, attempt)
         self._next = time.monotonic() + silent
-        self._told = self._last = (-1, "")
+        self._reported = self._last = (-1, "")
         self._again = 0.0
 
     def __call__(self, fraction: float, message: str) -> None:
@@ -138,17 +138,17 @@ class Progress:
         Raises AttemptOver if the attempt is not the running one.
         """
         self._last, now = (min(99, int(fraction * 100)), message), time.monotonic()
-        if now >= self._next and (self._last != self._told or now >= self._again):
+        if now >= self._next and (self._last != self._reported or now >= self._again):
             self._say(self._last)
 
     def end(self) -> None:
         """Report what has not been reported yet. Raises AttemptOver."""
-        if self._last != self._told:
+        if self._last != self._reported:
             self._say(self._last)
 
     def _say(self, news: tuple[int, str]) -> None:
         now = time.monotonic()
-        self._told, self._next, self._again = news, now + 0.5, now + _AGAIN
+        self._reported, self._next, self._again = news, now + 0.5, now + _AGAIN
         try:
             runs = self._tell(*self._run, *news)
         except StoreUnavailable:

@@ -12,7 +12,7 @@ from products.whole import link
 
 
 def _lock(context: JobContext) -> AbstractContextManager[object]:
-    return PrebuiltProducts(context.results).turn(_prebuilt(context), context.report)
+    return PrebuiltProducts(context.results).lock(_prebuilt(context), context.report)
 
 
 def _prebuilt(context: JobContext) -> PrebuiltProduct:

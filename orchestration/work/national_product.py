@@ -43,7 +43,7 @@ class _National(Protocol):
 
 
 def _lock(context: JobContext) -> AbstractContextManager[object]:
-    return PrebuiltProducts(context.results).turn(_prebuilt(context), context.report)
+    return PrebuiltProducts(context.results).lock(_prebuilt(context), context.report)
 
 
 def _prebuilt(context: JobContext) -> PrebuiltProduct:

@@ -1,6 +1,6 @@
 """The steps of an order on Airflow, each in a process of our own Python: JSON values in, JSON values out.
 
-`told` is the `conf` of the run, `{"job", "attempt", "process"}`; `try_` numbers the tries of the step. A step ends its
+`conf` is that of the run, `{"job", "attempt", "process"}`; `try_` numbers the tries of the step. A step ends its
 process with an exit code of `orchestration.child` if its order fails or is no longer wanted.
 """
 
@@ -17,7 +17,7 @@ from orchestration.work.attempt import MADE, READ, assembled, begin, performed
 from orchestration.work.trying import TaskOfTry, trying
 from products.progress import Report, between
 
-Told = Mapping[str, Any]
+Conf = Mapping[str, Any]
 Works = Mapping[str, Work]
 """Works by the id of their process, which precede those of the registry."""
 
@@ -25,25 +25,25 @@ _MADE = "made"
 """The folder of an attempt with an empty file for each finished part."""
 
 
-def perform(told: Told, try_: int, *, works: Works | None = None) -> None:
+def perform(conf: Conf, try_: int, *, works: Works | None = None) -> None:
     """Do all of the work and write its ending."""
-    with trying(told, str(try_), TaskOfTry("perform", try_)) as context:
+    with trying(conf, str(try_), TaskOfTry("perform", try_)) as context:
         begin(context.report)
         write_ending(context.folder, Done(performed(_work_of(context, works), context)))
 
 
-def plan(told: Told, try_: int, *, works: Works | None = None) -> list[dict[str, Any]]:
+def plan(conf: Conf, try_: int, *, works: Works | None = None) -> list[dict[str, Any]]:
     """Return the parts, `{"part", "index", "count"}`, as `make` takes them."""
-    with trying(told, f"{try_}-plan", TaskOfTry("plan", try_), workers=environment.workers()) as context:
+    with trying(conf, f"{try_}-plan", TaskOfTry("plan", try_), workers=environment.workers()) as context:
         begin(context.report)
         parts = _work_of(context, works).plan(context)
         return [{"part": part, "index": index, "count": len(parts)} for index, part in enumerate(parts)]
 
 
-def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | None = None) -> Piece:
+def make(conf: Conf, planned: Mapping[str, Any], try_: int, *, works: Works | None = None) -> Piece:
     """Make one of the parts that `plan` returned; return its piece."""
     index, part = planned["index"], planned["part"]
-    with trying(told, f"{try_}-{index}", TaskOfTry("make", try_, index), workers=environment.workers()) as context:
+    with trying(conf, f"{try_}-{index}", TaskOfTry("make", try_, index), workers=environment.workers()) as context:
         made = context.folder.parent / _MADE
         made.mkdir(exist_ok=True)
         share = _share(context.report, made, planned["count"])
@@ -53,9 +53,9 @@ def make(told: Told, planned: Mapping[str, Any], try_: int, *, works: Works | No
         return piece
 
 
-def assemble(told: Told, pieces: Sequence[Piece], try_: int, *, works: Works | None = None) -> None:
+def assemble(conf: Conf, pieces: Sequence[Piece], try_: int, *, works: Works | None = None) -> None:
     """Assemble the pieces, which are in the order of their parts, and write the ending."""
-    with trying(told, f"{try_}-assemble", TaskOfTry("assemble", try_), workers=environment.workers()) as context:
+    with trying(conf, f"{try_}-assemble", TaskOfTry("assemble", try_), workers=environment.workers()) as context:
         write_ending(context.folder, Done(assembled(_work_of(context, works), pieces, context)))
 
 

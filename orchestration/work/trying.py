@@ -41,9 +41,9 @@ class TaskOfTry:
     try_: int
     number: int = -1
 
-    def context(self, told: Mapping[str, Any]) -> TraceContext | None:
+    def context(self, conf: Mapping[str, Any]) -> TraceContext | None:
         """Return the context of the task's span, None if the order is not traced."""
-        run = TraceContext.read(told.get("traceparent"))
+        run = TraceContext.read(conf.get("traceparent"))
         return run and context_of_task(run, self.name, self.number, self.try_)
 
 
@@ -52,7 +52,7 @@ _OPERATORS = frozenset({"", BrokenSource.__name__})
 
 
 @contextmanager
-def trying(told: Mapping[str, Any], name: str, task: TaskOfTry, *, workers: int = 1) -> Iterator[JobContext]:
+def trying(conf: Mapping[str, Any], name: str, task: TaskOfTry, *, workers: int = 1) -> Iterator[JobContext]:
     """Yield the context of a try of a step, a `task` of Airflow, in this process; `name` is unique within the attempt.
 
     An error raised inside becomes the attempt's ending, and the process exits. If the disk is full, or within seconds
@@ -62,15 +62,15 @@ def trying(told: Mapping[str, Any], name: str, task: TaskOfTry, *, workers: int 
     die_with(os.getppid())
     go_first()
     tell = Reporter(environment.tasks_database())
-    job, attempt = str(UUID(told["job"])), int(told["attempt"])
+    job, attempt = str(UUID(conf["job"])), int(conf["attempt"])
     if not _runs(tell, job, attempt):
         _end(ATTEMPT_OVER, "the attempt is not the running one")
     results = environment.results()
     folder = _own(results / job / str(attempt), name)
     _watch(tell, job, attempt, folder)
-    with _ending_in(folder), traced_child(task.context(told), folder, told["process"]), failing_into(folder):
+    with _ending_in(folder), traced_child(task.context(conf), folder, conf["process"]), failing_into(folder):
         progress = Progress(tell, job, attempt)
-        yield replace(_context(told, results, folder, progress), workers=workers)
+        yield replace(_context(conf, results, folder, progress), workers=workers)
         if read_ending(folder) is None:
             progress.end()
 
@@ -133,11 +133,11 @@ def _watch(tell: Reporter, job: str, attempt: int, folder: Path) -> None:
     Thread(target=look, daemon=True).start()
 
 
-def _context(told: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
+def _context(conf: Mapping[str, Any], results: Path, folder: Path, progress: Progress) -> JobContext:
     work_in(folder)
-    handed = results / told["job"] / str(told["attempt"])
+    handed = results / conf["job"] / str(conf["attempt"])
     return JobContext(
-        job_id=told["job"],
+        job_id=conf["job"],
         order=handed_order(handed),
         results=results,
         folder=folder,

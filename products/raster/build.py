@@ -100,8 +100,8 @@ def _degrees(mosaic: Mosaic) -> Bounds:
     west, south, east, north = reproject((west, south, east, north), mosaic.epsg, _CRS84)
     if east - west >= 2 * _HALF:
         return -_HALF, south, _HALF, north
-    turn = (west + _HALF) // (2 * _HALF) * 2 * _HALF
-    west, east = west - turn, east - turn
+    shift = (west + _HALF) // (2 * _HALF) * 2 * _HALF
+    west, east = west - shift, east - shift
     return west, south, east - 2 * _HALF if east > _HALF else east, north
 
 

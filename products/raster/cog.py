@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 _CACHE_MB = 64
 _SQUARE = 1e-6
 """The allowed relative difference of a pixel's sides: in real grids they end in ...3425e-05 and ...156e-05."""
-_TURNS = 3
+_SHIFTS = 3
 _WORLDS = 1_000
 """The number of turns around the Earth from which a box shows nothing."""
 READ_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -173,18 +173,18 @@ def has_mask(dataset: DatasetReader) -> bool:
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
 
 
-def turns(bbox: Bounds, extent: Bounds, epsg: int | str) -> list[float]:
+def shifts(bbox: Bounds, extent: Bounds, epsg: int | str) -> list[float]:
     """Return the offsets around the Earth by which a box meets an extent; the smallest first, at most three."""
     period = period_of(epsg)
     first = last = 0
     if period and bbox[2] - bbox[0] > _WORLDS * period:
         return []
-    if period and bbox[2] - bbox[0] <= _TURNS * period:
+    if period and bbox[2] - bbox[0] <= _SHIFTS * period:
         first, last = (math.ceil((extent[0] - bbox[2]) / period), math.floor((extent[2] - bbox[0]) / period))
-        first, last = max(first, -_TURNS * 2), min(last, _TURNS * 2)
-    moved = sorted((turn * (period or 0) for turn in range(first, last + 1)), key=abs)
+        first, last = max(first, -_SHIFTS * 2), min(last, _SHIFTS * 2)
+    moved = sorted((shift * (period or 0) for shift in range(first, last + 1)), key=abs)
     meeting = [x for x in moved if intersection((bbox[0] + x, bbox[1], bbox[2] + x, bbox[3]), extent)]
-    return meeting[:_TURNS]
+    return meeting[:_SHIFTS]
 
 
 def window_in(grid: Grid, bounds: Bounds) -> Window | None:

@@ -19,7 +19,7 @@ from products.area import Area
 from products.classes import NODATA
 from products.operation import Bounds
 from products.outline import Polygonal
-from products.raster.cog import Grid, Pixels, grid_of, has_mask, only_inside, open_cog, read_classes, turns, window_in
+from products.raster.cog import Grid, Pixels, grid_of, has_mask, only_inside, open_cog, read_classes, shifts, window_in
 from products.raster.fill import Part
 from products.raster.stored import StoredBlocks, open_blocks
 from products.raster.tiff import TILE
@@ -151,7 +151,7 @@ def open_cut(source: Path, area: Area) -> Iterator[Cut | None]:
 
 def on_raster(geometry: Polygonal, grid: Grid) -> Polygonal:
     """Return an area in the range of the raster: a raster in degrees may continue beyond 180, or begin at 0."""
-    moves = [] if geometry.is_empty else turns(geometry.bounds, grid.bounds, grid.epsg)
+    moves = [] if geometry.is_empty else shifts(geometry.bounds, grid.bounds, grid.epsg)
     if moves in ([], [0]):
         return geometry
     moved: list[Polygonal] = [translate(geometry, move) for move in moves]

@@ -66,9 +66,9 @@ class SourceRaster:
         """The conversion in words, empty if the bytes are copied unchanged."""
         type_, scaled = self.dataset.dtypes[0], (self.dataset.scales[0], self.dataset.offsets[0])
         empty = " and ".join(f"{value:g}" for value in self.empty)
-        words = [f"no data {empty}" if empty else "", "a mask" if has_mask(self.dataset) else ""]
-        words += [f"scale {scaled[0]:g} and offset {scaled[1]:g}" if scaled != (1, 0) else ""]
-        said = ", ".join(word for word in words if word)
+        traits = [f"no data {empty}" if empty else "", "a mask" if has_mask(self.dataset) else ""]
+        traits += [f"scale {scaled[0]:g} and offset {scaled[1]:g}" if scaled != (1, 0) else ""]
+        said = ", ".join(word for word in traits if word)
         is_plain = type_ == "uint8" and said in ("", f"no data {NODATA}")
         return "" if is_plain else " with ".join(word for word in (type_, said) if word)
 
@@ -174,8 +174,8 @@ def _nan(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, np.bool_)
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 @contextmanager

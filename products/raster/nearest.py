@@ -12,7 +12,7 @@ from products.classes import NODATA
 from products.errors import InvalidArea, RequestTooLarge
 from products.operation import Bounds, period_of, reproject, transformer
 from products.raster.blocks import Level
-from products.raster.cog import Grid, Pixels, turns
+from products.raster.cog import Grid, Pixels, shifts
 
 _MAX_ERROR = 0.125
 """Pixels of the overview by which an interpolated position may differ from PROJ's."""
@@ -60,8 +60,8 @@ def read_nearest(raster: Blocks, bbox: Bounds, crs: int | str, size: tuple[int, 
     except InvalidArea:
         return None
     found: Pixels | None = None
-    for turn in turns(bbox, extent, crs):
-        part = _read_at(raster, (bbox[0] + turn, bbox[1], bbox[2] + turn, bbox[3]), crs, size, extent)
+    for shift in shifts(bbox, extent, crs):
+        part = _read_at(raster, (bbox[0] + shift, bbox[1], bbox[2] + shift, bbox[3]), crs, size, extent)
         if part is not None:
             found = part if found is None else np.where(found == NODATA, part, found)
     return found

@@ -17,7 +17,7 @@ from products.raster.cog import Pixels
 from products.raster.tiff import FRAME, TILE, Image, Key, TileBytes, framed, header
 
 _LEVEL = 6
-_TOLD = 256
+_BLOCKS_A_REPORT = 256
 
 
 class _Stored(NamedTuple):
@@ -82,7 +82,7 @@ class Pyramid:
             output.write(header(self._images(order), transform, epsg, self.classes))
             for done, key in enumerate(order):
                 output.write(framed(self._tiles[key].read()))
-                if done % _TOLD == 0:
+                if done % _BLOCKS_A_REPORT == 0:
                     report(done / len(order), "Writing the raster")
 
     def _images(self, order: list[Key]) -> list[Image]:

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from products.errors import RequestTooLarge
 from products.operation import Bounds, reproject, transformer
-from products.raster.cog import Grid, Opened, intersection, turns, window_in
+from products.raster.cog import Grid, Opened, intersection, shifts, window_in
 from products.raster.visible import Visible
 
 Values = NDArray[Any]
@@ -75,10 +75,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of the raster in the box, which may be moved around the Earth by `turn`."""
+    """The part of the raster in the box, which may be moved around the Earth by `shift`."""
 
     wanted: Wanted
-    turn: float
+    shift: float
     opened: Opened
     columns: range
     rows: range
@@ -139,22 +139,22 @@ def open_scaled(open_: Open, grid: Grid, wanted: Wanted, *, limit: int) -> Itera
     extent = reproject(grid.bounds, grid.epsg, wanted.epsg)
     with ExitStack() as stack:
         parts = []
-        moved = turns(wanted.bbox, extent, wanted.epsg)
-        for turn in moved:
-            found = _seen(grid, wanted, extent, turn, limit)
+        moved = shifts(wanted.bbox, extent, wanted.epsg)
+        for shift in moved:
+            found = _seen(grid, wanted, extent, shift, limit)
             if found is not None:
                 columns, rows, level = found
                 opened = stack.enter_context(open_(level))
-                parts.append(_Part(wanted, turn, opened, columns, rows, grid.epsg, is_over=len(moved) > 1))
+                parts.append(_Part(wanted, shift, opened, columns, rows, grid.epsg, is_over=len(moved) > 1))
         yield ScaledReader(wanted, grid.epsg, parts)
 
 
 def _seen(
-    grid: Grid, wanted: Wanted, extent: Bounds, turn: float, limit: int
+    grid: Grid, wanted: Wanted, extent: Bounds, shift: float, limit: int
 ) -> tuple[range, range, int | None] | None:
     """Return the columns and rows of the answer with their centres in the raster's extent, and the overview to read."""
     west, south, east, north = wanted.bbox
-    bbox = west + turn, south, east + turn, north
+    bbox = west + shift, south, east + shift, north
     seen = intersection(bbox, extent)
     window = window_in(grid, reproject(seen, wanted.epsg, grid.epsg)) if seen else None
     if not seen or not window:
@@ -162,7 +162,7 @@ def _seen(
     pixels = wanted.size[0] * wanted.size[1] * _area(seen) / _area(bbox)
     level = choose_overview(grid, window, pixels, limit)
     x, y = _middles(wanted, range(wanted.size[0]), range(wanted.size[1]))
-    columns = np.flatnonzero((seen[0] <= x + turn) & (x + turn <= seen[2]))
+    columns = np.flatnonzero((seen[0] <= x + shift) & (x + shift <= seen[2]))
     rows = np.flatnonzero((seen[1] <= y) & (y <= seen[3]))
     if not len(columns) or not len(rows):
         return None
@@ -182,7 +182,7 @@ def _copy(part: _Part, columns: range, rows: range, target: Values) -> None:
     x, y = _middles(part.wanted, columns, rows)
     dataset = part.opened.dataset
     place = dataset.transform
-    across = np.floor((x + part.turn - place.c) / place.a).astype(int)
+    across = np.floor((x + part.shift - place.c) / place.a).astype(int)
     down = np.floor((y - place.f) / place.e).astype(int)
     in_columns, in_rows = _inside(across, dataset.width), _inside(down, dataset.height)
     if not in_columns.any() or not in_rows.any():
@@ -215,7 +215,7 @@ def _resample(part: _Part, columns: range, rows: range, target: Values) -> None:
     It never writes its nodata value, which is therefore the file's: a valid 255 would become 254.
     """
     wanted = part.wanted
-    place = Affine.translation(part.turn, 0) @ wanted.transform @ Affine.translation(columns.start, rows.start)
+    place = Affine.translation(part.shift, 0) @ wanted.transform @ Affine.translation(columns.start, rows.start)
     given = {
         "crs": f"EPSG:{wanted.epsg}" if isinstance(wanted.epsg, int) else wanted.epsg,
         "transform": place,
@@ -275,7 +275,7 @@ def _places(part: _Part, columns: range, rows: range) -> tuple[NDArray[np.float6
     pixel outside of the projection.
     """
     x, y = _middles(part.wanted, columns, rows)
-    x = x + part.turn
+    x = x + part.shift
     cells = _CELLS
     while cells * 2 < min(len(x), len(y)):
         nodes = _exact(part, *(np.linspace(axis[0], axis[-1], cells + 1) for axis in (x, y)))

@@ -97,7 +97,7 @@ def describe_changes(place: Place, changes: ClassChanges, before: Classes, after
 
 def _head(place: Place, counts: ClassCounts, square_metres: Numbers) -> Feature:
     some = float(square_metres[:NODATA].sum())
-    told = _EXACT if counts.exact else _ESTIMATED.format(counts.overview, counts.checked)
+    accuracy = _EXACT if counts.exact else _ESTIMATED.format(counts.overview, counts.checked)
     return {
         "id": place.id,
         "name": place.name,
@@ -107,7 +107,7 @@ def _head(place: Place, counts: ClassCounts, square_metres: Numbers) -> Feature:
         "no_data_km2": _km2(square_metres[NODATA]),
         "exact": counts.exact,
         "overview": counts.overview,
-        "accuracy": told,
+        "accuracy": accuracy,
     }
 
 

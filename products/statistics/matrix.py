@@ -36,8 +36,8 @@ def draw_changes(drawing: Drawing, document: Mapping[str, Any]) -> None:
     since, year = document["since"], document["year"]
     for feature in document["features"]:
         changed = f"{amount(feature['changed_km2'])} km² changed their class"
-        words = f"km². Rows: what it was in {since}; columns: what it is in {year}; grey: unchanged. {changed}."
-        drawing.heading(f"{document['title']}: {feature['name']}", [words])
+        caption = f"km². Rows: what it was in {since}; columns: what it is in {year}; grey: unchanged. {changed}."
+        drawing.heading(f"{document['title']}: {feature['name']}", [caption])
         _draw(drawing, _table(feature["changes"]), (since, year))
 
 
@@ -75,8 +75,8 @@ def _draw_column_name(drawing: Drawing, x: float, column: Mapping[str, Any]) -> 
     y = drawing.y
     if "colour" in column:
         drawing.box((x - 7, y - 8), (14, 14), column["colour"])
-    turned = f"rotate(-50 {x:.1f} {y - 14:.1f})"
-    drawing.text(x, y - 14, shortened(column["name"], (_NAMES - 20) / _SLOPE, 12), size=12, transform=turned)
+    rotation = f"rotate(-50 {x:.1f} {y - 14:.1f})"
+    drawing.text(x, y - 14, shortened(column["name"], (_NAMES - 20) / _SLOPE, 12), size=12, transform=rotation)
 
 
 def _draw_cells(drawing: Drawing, width: float, cells: list[float], shades: list[str]) -> None:

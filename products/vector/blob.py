@@ -295,7 +295,7 @@ def _arcs(points: Sequence[Point]) -> Iterator[Point]:
 def _arc(a: Point, b: Point, c: Point) -> Iterator[Point]:
     """Yield the points after the first; a circle is given by two equal ends and the point across."""
     if a[:2] == c[:2]:
-        x, y, turn = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 2 * math.pi
+        x, y, sweep = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 2 * math.pi
     else:
         ux, uy, vx, vy = b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]
         cross = 2 * (ux * vy - uy * vx)
@@ -304,12 +304,12 @@ def _arc(a: Point, b: Point, c: Point) -> Iterator[Point]:
             return
         uu, vv = ux * ux + uy * uy, vx * vx + vy * vy
         x, y = a[0] + (vy * uu - uy * vv) / cross, a[1] + (ux * vv - vx * uu) / cross
-        turn = (math.atan2(c[1] - y, c[0] - x) - math.atan2(a[1] - y, a[0] - x)) % (2 * math.pi)
-        turn = turn if cross > 0 else turn - 2 * math.pi
+        sweep = (math.atan2(c[1] - y, c[0] - x) - math.atan2(a[1] - y, a[0] - x)) % (2 * math.pi)
+        sweep = sweep if cross > 0 else sweep - 2 * math.pi
     begin, radius = math.atan2(a[1] - y, a[0] - x), math.hypot(a[0] - x, a[1] - y)
-    steps = max(2, math.ceil(abs(turn) / (math.pi / 2) * _CHORDS))
+    steps = max(2, math.ceil(abs(sweep) / (math.pi / 2) * _CHORDS))
     for step in range(1, steps):
-        angle, part = begin + turn * step / steps, step / steps
+        angle, part = begin + sweep * step / steps, step / steps
         yield (
             x + radius * math.cos(angle),
             y + radius * math.sin(angle),

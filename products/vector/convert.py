@@ -189,8 +189,8 @@ def _projjson(crs: str) -> Any:
 
 def _zip(shapefile: Path, target: Path, table: _Table) -> None:
     """Put the parts of a Shapefile into one file, with a list of its losses."""
-    kept = [str(each) for each in pyogrio.read_info(shapefile)["fields"]]
-    said = [f"{name} is called {short}" for name, short in zip(table.kinds, kept, strict=True) if name != short]
+    written = [str(each) for each in pyogrio.read_info(shapefile)["fields"]]
+    said = [f"{name} is called {short}" for name, short in zip(table.kinds, written, strict=True) if name != short]
     said += [f"{name} has lost its time of day" for name, kind in table.kinds.items() if kind == "date-time"]
     said += [f"{table.cut} texts were cut after {_LONGEST_TEXT} bytes"] if table.cut else []
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -96,7 +96,7 @@ def negated(tree: Any) -> Any:
     return {"op": "not", "args": [tree]}
 
 
-def having_words(text: str, fields: Mapping[str, Mapping[str, Any]]) -> Any:
+def matching_terms(text: str, fields: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return the tree for features with one of these comma-separated terms in a text or as the name of a class.
 
     Case and accents are ignored. A term of several words matches these words in sequence. Raises FilterError for too

@@ -28,7 +28,7 @@ _SIDE = 100
 """Points on a side of a box in another CRS, so that its edges are followed."""
 _COMPARISONS = {"=", "<>", "<", ">", "<=", ">="}
 _SPATIAL = ("intersects", "disjoint", "contains", "within", "touches", "crosses", "overlaps", "equals")
-_TURNED = {"contains": "within", "within": "contains"}
+_REVERSED = {"contains": "within", "within": "contains"}
 _ALWAYS: tuple[int, int] = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 """The first and the last microsecond of the years 1 to 9999, since 1970."""
 _TEMPORAL: Mapping[str, tuple[str, Sequence[tuple[int, str, int]]]] = {
@@ -293,7 +293,7 @@ class _Walker:
             raise FilterError(f"{operator[:80]}: allowed: {', '.join(f's_{each}' for each in _SPATIAL)}")
         left, right = _exactly(2, operator, args)
         if self._is_geometry(right) and not self._is_geometry(left):
-            left, right, relation = right, left, _TURNED.get(relation, relation)
+            left, right, relation = right, left, _REVERSED.get(relation, relation)
         if not self._is_geometry(left) or self._is_geometry(right):
             raise FilterError(f"{operator}: allowed: the property {self.geometry} and a geometry")
         return self.dialect.spatial(relation, shape_of(right, self.filter), self.filter, narrows=narrows)

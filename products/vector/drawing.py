@@ -121,14 +121,14 @@ class Paths:
         sizes = np.bincount(path, minlength=len(self.kind))
         enough = sizes >= _FEWEST[self.kind]
         polygon = np.cumsum(self.outer) - 1
-        kept = enough & enough[self.outer][polygon]
-        return self._with(places, path, kept)
+        chosen = enough & enough[self.outer][polygon]
+        return self._with(places, path, chosen)
 
-    def _with(self, places: _Whole, path: _Whole, kept: NDArray[np.bool_]) -> Self:
-        numbers = np.cumsum(kept) - 1
-        there = kept[path]
+    def _with(self, places: _Whole, path: _Whole, chosen: NDArray[np.bool_]) -> Self:
+        numbers = np.cumsum(chosen) - 1
+        there = chosen[path]
         return type(self)(
-            self.count, places[there], numbers[path[there]], self.owner[kept], self.kind[kept], self.outer[kept]
+            self.count, places[there], numbers[path[there]], self.owner[chosen], self.kind[chosen], self.outer[chosen]
         )
 
     def surfaces(self) -> Geometries:
@@ -161,7 +161,7 @@ class Paths:
         """Yield the number, the kind and the commands of each feature that is drawn (Vector Tile 2.1, 4.3)."""
         if not len(self.path):
             return
-        places = self._turned()
+        places = self._reoriented()
         begins = np.flatnonzero(np.diff(self.path, prepend=-1))
         sizes = np.diff(begins, append=len(places))
         steps = np.diff(places, axis=0, prepend=np.zeros((1, 2), np.int64))
@@ -183,7 +183,7 @@ class Paths:
         for place, (feature, kind) in enumerate(features):
             yield feature, kind, content[limits[place] : limits[place + 1]]
 
-    def _turned(self) -> _Whole:
+    def _reoriented(self) -> _Whole:
         """Return the points with outer rings clockwise for y downwards, and inner rings counterclockwise."""
         begins = np.flatnonzero(np.diff(self.path, prepend=-1))
         ends = np.append(begins[1:], len(self.path)) - 1
@@ -191,12 +191,12 @@ class Paths:
         following[ends] = begins
         x, y = self.places.T
         areas = np.add.reduceat(x * y[following] - x[following] * y, begins)
-        turn = ((areas > 0) != self.outer) & (self.kind == _POLYGON)
+        reversed_ = ((areas > 0) != self.outer) & (self.kind == _POLYGON)
         order = np.where(
-            turn[self.path], (begins + ends)[self.path] - np.arange(len(self.path)), np.arange(len(self.path))
+            reversed_[self.path], (begins + ends)[self.path] - np.arange(len(self.path)), np.arange(len(self.path))
         )
-        turned: _Whole = self.places[order]
-        return turned
+        ordered: _Whole = self.places[order]
+        return ordered
 
 
 def _cut_rings(places: NDArray[np.float64], path: _Whole, kind: _Whole) -> tuple[NDArray[np.float64], _Whole]:
@@ -207,19 +207,19 @@ def _cut_rings(places: NDArray[np.float64], path: _Whole, kind: _Whole) -> tuple
     for number, limit in enumerate(_EDGES):
         axis, sign = number % 2, 1 if number < len(_EDGES) // 2 else -1
         depth = sign * (places[:, axis] - limit)
-        kept = (depth >= 0) | (kind[path] != _POLYGON)
-        if kept.all():
+        chosen = (depth >= 0) | (kind[path] != _POLYGON)
+        if chosen.all():
             continue
         begins = np.flatnonzero(np.diff(path, prepend=-1))
         following = np.arange(1, len(path) + 1)
         following[np.append(begins[1:], len(path)) - 1] = begins
-        crossed = np.flatnonzero(kept != kept[following])
+        crossed = np.flatnonzero(chosen != chosen[following])
         after = following[crossed]
         share = depth[crossed] / (depth[crossed] - depth[after])
         cut = places[crossed] + share[:, None] * (places[after] - places[crossed])
         cut[:, axis] = limit
-        order = np.argsort(np.concatenate((2 * np.flatnonzero(kept), 2 * crossed + 1)))
-        places, path = (np.concatenate(each)[order] for each in ((places[kept], cut), (path[kept], path[crossed])))
+        order = np.argsort(np.concatenate((2 * np.flatnonzero(chosen), 2 * crossed + 1)))
+        places, path = (np.concatenate(each)[order] for each in ((places[chosen], cut), (path[chosen], path[crossed])))
     return places, path
 
 

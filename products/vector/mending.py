@@ -60,9 +60,9 @@ def _traced(geometries: Geometries) -> Geometries:
     found: Geometries = shapely.empty(len(geometries), geom_type=shapely.GeometryType.MULTIPOLYGON)
     clear = ~unclear[owner]
     if clear.any():
-        kept = clear[ring]
-        numbers = (np.cumsum(clear) - 1)[ring[kept]]
-        rings = shapely.linearrings(_places(codes[kept]).astype(np.float64), indices=numbers)
+        unaffected = clear[ring]
+        numbers = (np.cumsum(clear) - 1)[ring[unaffected]]
+        rings = shapely.linearrings(_places(codes[unaffected]).astype(np.float64), indices=numbers)
         polygons, owner, lost = polygons_of(rings, owner[clear])
         unclear[lost] = True
         order = np.argsort(owner, kind="stable")

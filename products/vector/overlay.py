@@ -176,8 +176,8 @@ def _linear(points: _Numbers, ring: _Places, owner: _Places, unclear: _Flags) ->
     """Return the rings of points and the polygon of each; a polygon with a ring of too few points becomes unclear."""
     flat = np.bincount(ring, minlength=len(owner)) < _FEWEST
     unclear[owner[flat]] = True
-    kept = ~flat[ring]
-    return shapely.linearrings(points[kept], indices=(np.cumsum(~flat) - 1)[ring[kept]]), owner[~flat]
+    not_flat = ~flat[ring]
+    return shapely.linearrings(points[not_flat], indices=(np.cumsum(~flat) - 1)[ring[not_flat]]), owner[~flat]
 
 
 def _crossings(polygons: Rings, outline: Edges) -> tuple[_Crossings, _Flags]:

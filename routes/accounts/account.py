@@ -17,9 +17,9 @@ from routes.accounts.rights import describe_limits, rights_of
 from routes.guard import GuardedRoute
 from routes.http.return_to import ACCOUNT
 from routes.middleware.edge import content_policy
-from routes.pages.render import render, words_of
+from routes.pages.render import render, translator_of
 from routes.pages.respond import respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.query.parameters import allow_parameters
 from routes.resources import resources_of
 
@@ -84,7 +84,7 @@ def _only_page(request: Request, made: Mapping[str, Any] | None = None) -> dict[
         "known_by": _KNOWN_BY[current_identity.get().method],
         "days": DAYS,
         "most_days": MOST_DAYS,
-        "describe_limits": partial(describe_limits, words_of(request)),
+        "describe_limits": partial(describe_limits, translator_of(request)),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from auth.access import ON_COLLECTIONS, ON_PROCESSES, UNLIMITED, Access, Action, Limits, Verdict
 from auth.identity import Identity
-from routes.pages.words import Words, noted
+from routes.pages.translator import Translator, noted
 from routes.resources import Resources, is_listed
 
 NAMES = (
@@ -62,23 +62,25 @@ def _limits(limits: Limits) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def describe_limits(words: Words, alternatives: Iterable[Mapping[str, Any]]) -> str:
+def describe_limits(translator: Translator, alternatives: Iterable[Mapping[str, Any]]) -> str:
     """Return limits in words for people."""
-    return f", {words('or')} ".join(f" {words('and')} ".join(_in_words(words, limits)) for limits in alternatives)
+    return f", {translator('or')} ".join(
+        f" {translator('and')} ".join(_described(translator, limits)) for limits in alternatives
+    )
 
 
-def _in_words(words: Words, limits: Mapping[str, Any]) -> Iterator[str]:
+def _described(translator: Translator, limits: Mapping[str, Any]) -> Iterator[str]:
     if "largest-order-km2" in limits:
-        yield words("at most %(area)s km² at once", area=words.number(limits["largest-order-km2"]))
+        yield translator("at most %(area)s km² at once", area=translator.number(limits["largest-order-km2"]))
     if "order-area" in limits:
         west, south, east, north = (f"{side:.6g}" for side in limits["order-area"])
         corners = {"southwest": f"{west} {south}", "northeast": f"{east} {north}"}
-        yield words("inside an area between %(southwest)s and %(northeast)s", **corners)
+        yield translator("inside an area between %(southwest)s and %(northeast)s", **corners)
     if "open-orders" in limits:
-        yield words.several(
+        yield translator.several(
             "at most %(count)s order open at once", "at most %(count)s orders open at once", limits["open-orders"]
         )
     if "km2-a-day" in limits:
-        yield words("at most %(area)s km² a day", area=words.number(limits["km2-a-day"]))
+        yield translator("at most %(area)s km² a day", area=translator.number(limits["km2-a-day"]))
     if "bytes-a-day" in limits:
-        yield words("at most %(size)s a day", size=words.size(limits["bytes-a-day"]))
+        yield translator("at most %(size)s a day", size=translator.size(limits["bytes-a-day"]))

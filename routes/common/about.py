@@ -19,7 +19,7 @@ from products.package.metadata import describe_product
 from routes.guard import NOTHING, GuardedRoute
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import both_forms, link, respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.query.parameters import allow_parameters
 from routes.resources import FAILURES, Resources, listed_processes, resources_of
 

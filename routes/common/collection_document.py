@@ -17,7 +17,7 @@ from plugins.features import FeatureProvider
 from routes.features.download import AS_FILES, STREAMED
 from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, NETCDF, SCHEMA
 from routes.pages.respond import OGC, both_forms, link
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.document import foreign_links, foreign_members
 from routes.resources import FAILURES, Collection, Resources, ends_of

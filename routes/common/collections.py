@@ -32,7 +32,7 @@ from routes.guard import NOTHING, GuardedRoute, for_foreign, on_collection, perm
 from routes.http.media_types import GEOJSON, SCHEMA
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import link, page_links, respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.handlers import allow, handle, no_such_part
 from routes.query.parameters import LIMIT, OFFSET, allow_parameters, negotiate, read_page

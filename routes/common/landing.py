@@ -9,7 +9,7 @@ from starlette.responses import Response
 from routes.guard import NOTHING, GuardedRoute
 from routes.http.media_types import GEOJSON, OPENAPI
 from routes.pages.respond import OGC, both_forms, link, respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.pygeoapi.ask import ask
 from routes.pygeoapi.asyncapi import CONFORMANCE as CONFORMANCE_OF_BROKER
 from routes.pygeoapi.asyncapi import broker_links

@@ -89,10 +89,10 @@ def _layer(provider: CoverageProvider, box: Box, size: Size, drawing: Style) -> 
 
 def _page(request: Request, box: Box, size: Size, collection: Collection) -> str:
     """Return the page with the picture, which it requests with the same parameters."""
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
     style = asked_style(request, collection)
     styled = place_of(collection, style)
-    asked = [(name, value) for name, value in kept if name in {each.name for each in STYLING_PARAMETERS}]
+    asked = [(name, value) for name, value in parameters if name in {each.name for each in STYLING_PARAMETERS}]
     is_plain = style.id == DEFAULT_STYLE and not style.drawing.is_of_values and not asked
     picture_of = {
         "id": collection.id,
@@ -100,7 +100,7 @@ def _page(request: Request, box: Box, size: Size, collection: Collection) -> str
         "box": box,
         "size": size,
         "address": f"{collection.url if style.id == DEFAULT_STYLE else styled}/map",
-        "query": urlencode([*kept, ("f", "png")]),
+        "query": urlencode([*parameters, ("f", "png")]),
         "legend": None if is_plain else f"{styled}/legend?{urlencode([*asked, ('f', 'png')])}",
     }
     return render(request, "map.html", picture_of)

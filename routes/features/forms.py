@@ -146,8 +146,8 @@ def _interval(begin: Any, end: Any) -> Any:
     return None if ends == ["..", ".."] else {"interval": ends}
 
 
-def _end(value: Any, which: int) -> str:
+def _end(value: Any, bound: int) -> str:
     found = _instant(value)
     if found is None:
         return ".."
-    return str(found["interval"][which] if "interval" in found else next(iter(found.values())))
+    return str(found["interval"][bound] if "interval" in found else next(iter(found.values())))

@@ -19,7 +19,7 @@ from auth.access import Action
 from plugins.crs import CRS84, Crs, value_of
 from plugins.features import Counting, FeatureProvider, ItemPage, ItemQuery, PageSummary
 from products.limits import MAX_FEATURES
-from products.vector.cql import Filter, FilterError, having_words, read_json, read_text
+from products.vector.cql import Filter, FilterError, matching_terms, read_json, read_text
 from products.vector.query import Selection, SortKey, Times
 from routes.features.cursor import CURSOR, Cursors
 from routes.features.download import AS_FILES, STREAMED, get_all
@@ -301,7 +301,7 @@ def read_query(request: Request, provider: FeatureProvider, limits: Mapping[str,
     page, boxes, time = read_page(request), read_boxes(request, systems), DATETIME.of(request)
     crs = read_crs(request, CRS, systems, CRS84)
     sortby, names = SORTBY.text(request), PROPERTIES.of(request)
-    filters = (*_filters(request, systems), *_words(request, fields))
+    filters = (*_filters(request, systems), *_terms(request, fields))
     only_hits, without_geometry = RESULT_TYPE.of(request) == "hits", SKIP_GEOMETRY.of(request)
     return ItemQuery(
         boxes=boxes,
@@ -329,13 +329,13 @@ def _filters(request: Request, systems: Sequence[Crs]) -> tuple[Filter, ...]:
     return (Filter(tree, crs.name, northing_first=crs.northing_first),)
 
 
-def _words(request: Request, fields: Mapping[str, Any]) -> tuple[Filter, ...]:
+def _terms(request: Request, fields: Mapping[str, Any]) -> tuple[Filter, ...]:
     """Return the condition of `q`, or None. Raises the 400 Problem."""
     if Q.name not in request.query_params:
         return ()
     text = request.query_params[Q.name]
     try:
-        return (Filter(having_words(text, fields)),)
+        return (Filter(matching_terms(text, fields)),)
     except FilterError as error:
         raise bad_parameter(Q.name, text[:_SHOWN], str(error)) from error
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from routes.pages.words import noted
+from routes.pages.translator import noted
 
 _BEGINNING = frozenset({"offset", "startindex", "cursor"})
 """Parameters of a position in the list, which is invalid in another order or filter."""

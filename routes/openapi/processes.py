@@ -350,7 +350,7 @@ _FAILURE: Value = {
 }
 
 
-def _told(member: str, schema: Value, description: str) -> Value:
+def _callback(member: str, schema: Value, description: str) -> Value:
     post = {
         "summary": description,
         "parameters": [
@@ -368,7 +368,7 @@ def _told(member: str, schema: Value, description: str) -> Value:
 
 
 CALLBACKS: Value = {
-    "success": _told("successUri", ref("schemas", "results"), "The results."),
-    "inProgress": _told("inProgressUri", ref("schemas", "job"), "The job, once it is running."),
-    "failed": _told("failedUri", _FAILURE, "The job, and why it failed."),
+    "success": _callback("successUri", ref("schemas", "results"), "The results."),
+    "inProgress": _callback("inProgressUri", ref("schemas", "job"), "The job, once it is running."),
+    "failed": _callback("failedUri", _FAILURE, "The job, and why it failed."),
 }

@@ -26,7 +26,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
 
 
-_KEPT: Mapping[str, Callable[[Any], bool]] = {
+_VALID: Mapping[str, Callable[[Any], bool]] = {
     "type": lambda value: value in _TYPES,
     "enum": _is_list,
     "required": _is_list,
@@ -49,7 +49,7 @@ def as_openapi(schema: Any) -> Any:
         return {"not": {}} if schema is False else {}
     said: dict[str, Any] = {}
     for name, value in schema.items():
-        if name in _KEPT and _KEPT[name](value):
+        if name in _VALID and _VALID[name](value):
             said[name] = value
         elif name in _TRANSLATIONS:
             said |= _TRANSLATIONS[name](value)

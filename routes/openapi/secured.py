@@ -16,7 +16,7 @@ from routes.http.media_types import OPENAPI
 from routes.middleware.edge import content_policy
 from routes.openapi.operation import Value, ref
 from routes.pages.render import render
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.query.parameters import allow_parameters, negotiate
 from routes.resources import Resources, note_language, resources_of
 

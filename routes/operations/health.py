@@ -36,7 +36,7 @@ def get_ready(request: Request) -> Response:
         "status": "ok" if _is_well(checks | others) else "degraded",
         "orders": "ok" if _is_well(checks) else "down",
         "open": request.app.state.settings.auth.open,
-        "checks": _told(checks | others, request),
+        "checks": _permitted_details(checks | others, request),
     }
     return _answer(document, HTTPStatus.OK)
 
@@ -46,7 +46,7 @@ def get_orders(request: Request) -> Response:
     allow_parameters(request, one_form=True)
     checks = _checks_of_orders(request)
     down = not _is_well(checks)
-    document = {"status": "down" if down else "ok", "checks": _told(checks, request)}
+    document = {"status": "down" if down else "ok", "checks": _permitted_details(checks, request)}
     answer = _answer(document, HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK)
     if down:
         answer.headers["Retry-After"] = str(_SOON)
@@ -73,7 +73,7 @@ def _is_well(checks: dict[str, dict[str, Any]]) -> bool:
     return all(check["status"] == "ok" for check in checks.values())
 
 
-def _told(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict[str, Any]]:
+def _permitted_details(checks: dict[str, dict[str, Any]], request: Request) -> dict[str, dict[str, Any]]:
     """Leave out the details, which name files and more, and what is hidden, for callers who do not administer."""
     resources = resources_of(request)
     if resources.policy(current_identity.get(), Access(Action.ADMINISTER)).allowed:

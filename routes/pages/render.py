@@ -14,7 +14,7 @@ from auth.identity import ANONYMOUS, current_identity
 from products.classes import Classes
 from routes.http.language import LANG
 from routes.http.return_to import path_of
-from routes.pages.words import SOURCE, Words, names_of
+from routes.pages.translator import SOURCE, Translator, names_of
 from routes.resources import Resources, note_language, resources_of
 
 
@@ -29,15 +29,15 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
     `day` and `time`.
     """
     note_language(request)
-    resources, words = resources_of(request), words_of(request)
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
+    resources, translator = resources_of(request), translator_of(request)
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "f"]
     site = resources.api.config["metadata"]["identification"]["title"]
     collection = getattr(request.state, "collection", None)
     lang = request.query_params.get(LANG)
     title = document.get("title") or document.get("id")
     rendered = (
         _pages_of(request)
-        .of(collection.id if collection else None, words)
+        .of(collection.id if collection else None, translator)
         .get_template(page)
         .render(
             {
@@ -46,10 +46,10 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
                 "url": resources.url,
                 "site": site,
                 "language": resources.language,
-                "title": words.translated(str(title)) if title else site,
+                "title": translator.translated(str(title)) if title else site,
                 "classes": _classes(resources, str(document.get("id"))),
                 "visitor": _visitor(request, resources.url),
-                "as_json": f"?{urlencode([*kept, ('f', 'json')])}",
+                "as_json": f"?{urlencode([*parameters, ('f', 'json')])}",
                 "lang": lang,
                 "languages": _languages(request, resources),
             }
@@ -58,9 +58,9 @@ def render(request: Request, page: str, document: Mapping[str, Any]) -> str:
     return rendered if lang is None else _with_language(rendered, resources.url, lang)
 
 
-def words_of(request: Request) -> Words:
-    """Return the words of the request's language."""
-    return _pages_of(request).words(resources_of(request).language)
+def translator_of(request: Request) -> Translator:
+    """Return the translator to the request's language."""
+    return _pages_of(request).translator(resources_of(request).language)
 
 
 def _pages_of(request: Request) -> "Pages":
@@ -71,9 +71,11 @@ def _pages_of(request: Request) -> "Pages":
 def _languages(request: Request, resources: Resources) -> list[Mapping[str, str]]:
     """Return the page in each language; after a form, the start page."""
     begin = "" if request.method in {"GET", "HEAD"} else f"{resources.url}/"
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != LANG] if not begin else []
+    parameters = (
+        [(name, value) for name, value in request.query_params.multi_items() if name != LANG] if not begin else []
+    )
     return [
-        {"tag": tag, "name": name, "href": f"{begin}?{urlencode([*kept, (LANG, tag)])}"}
+        {"tag": tag, "name": name, "href": f"{begin}?{urlencode([*parameters, (LANG, tag)])}"}
         for tag, name in names_of(tuple(resources.languages)).items()
     ]
 
@@ -130,16 +132,16 @@ class Pages:
         self.static: Mapping[str, Path] = {} if static is None else _files(static)
         self._folders = {name: (folder, server) for name, folder in (collections or {}).items()}
         self._server = (server,)
-        self.words = cache(lambda language: Words(language, locale))
-        self._environment = cache(lambda folders, words: environment_of(*folders, words=words))
+        self.translator = cache(lambda language: Translator(language, locale))
+        self._environment = cache(lambda folders, translator: environment_of(*folders, translator=translator))
 
-    def of(self, collection: str | None, words: Words) -> Environment:
-        """Return the templates for a page of the collection, or of none, in the language of the words."""
-        made: Environment = self._environment(self._folders.get(collection or "", self._server), words)
+    def of(self, collection: str | None, translator: Translator) -> Environment:
+        """Return the templates for a page of the collection, or of none, in the language of the translator."""
+        made: Environment = self._environment(self._folders.get(collection or "", self._server), translator)
         return made
 
 
-def environment_of(*folders: Path | None, words: Words | None = None) -> Environment:
+def environment_of(*folders: Path | None, translator: Translator | None = None) -> Environment:
     """Return the templates of the folders; the first folder with a template has precedence, Landcast's own is last."""
     ours = PackageLoader("routes.pages")
     others = [FileSystemLoader(folder) for folder in folders if folder is not None]
@@ -152,7 +154,7 @@ def environment_of(*folders: Path | None, words: Words | None = None) -> Environ
         extensions=["jinja2.ext.i18n"],
     )
     environment.policies["ext.i18n.trimmed"] = True
-    said: Any = words or Words(SOURCE)
+    said: Any = translator or Translator(SOURCE)
     cast("Any", environment).install_gettext_callables(said, said.ngettext, newstyle=True)
     environment.globals["words"] = said
     environment.filters.update(

@@ -17,7 +17,7 @@ from orchestration.full import is_full
 from routes.http.problem import Problem
 from routes.middleware.edge import content_policy
 from routes.pages.render import render
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.query.parameters import START_INDEX, Page, negotiate
 from routes.resources import note_language, resources_of
 
@@ -84,8 +84,8 @@ def _link(
     request: Request, address: str, place: Mapping[str, str], *, rel: str, title: str, form: str
 ) -> dict[str, str]:
     dropped = {*_PLACES, "f"}
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in dropped]
-    query = urlencode([*kept, *place.items(), ("f", form)])
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name not in dropped]
+    query = urlencode([*parameters, *place.items(), ("f", form)])
     media_type = "text/html" if form == "html" else "application/json"
     return {"rel": rel, "type": media_type, "title": title, "href": f"{address}?{query}"}
 

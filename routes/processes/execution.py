@@ -20,7 +20,7 @@ from auth.policy import (
     RestrictionUnsupported,
     audit,
     described_extent,
-    kept_limits,
+    fulfilled_limits,
     km2_of,
     refuse_restriction,
     union_of,
@@ -174,8 +174,8 @@ def _within_limits(process: Processor, order: Order, catalogue: Catalogue) -> Qu
 
 def _counted(alternatives: Sequence[Limits], process: Processor, order: Order, catalogue: Catalogue) -> QuotaUse:
     place = process.place(order.inputs, catalogue)
-    kept = kept_limits(alternatives, place)
-    quotas = tuple(Quota(limits.open_orders, limits.km2_a_day, limits.bytes_a_day) for limits in kept)
+    fulfilled = fulfilled_limits(alternatives, place)
+    quotas = tuple(Quota(limits.open_orders, limits.km2_a_day, limits.bytes_a_day) for limits in fulfilled)
     if UNBOUNDED in quotas:
         return QuotaUse((), km2_of(place))
     size = process.size(order.inputs, catalogue) if any(each.bytes is not None for each in quotas) else 0
@@ -219,8 +219,8 @@ def _in_sight(resources: Resources, process: Processor, order: Order) -> Order:
         return order
     outline = shapely.intersection(area.geometry, place.geometry) if isinstance(place, Area) else area.geometry
     if process.raster == "whole" or all(each.refuses for each in verdicts) or not shapely.area(outline):
-        where = described_extent(area)
-        raise RestrictionUnsupported(f"the order reaches beyond the area of {product.title} that you may see, {where}")
+        extent = described_extent(area)
+        raise RestrictionUnsupported(f"the order reaches beyond the area of {product.title} that you may see, {extent}")
     return replace(order, inputs={**order.inputs, VISIBLE: shapely.to_wkb(outline, hex=True)})
 
 

@@ -21,7 +21,7 @@ from products.errors import InvalidArea, UnknownProduct
 from products.nations import find_nation
 from products.nations.outline import nation_at, outline_of
 from products.outline import Polygonal
-from routes.pages.words import Words, noted
+from routes.pages.translator import Translator, noted
 from routes.resources import Resources
 
 _STATES: Mapping[Status, str] = {
@@ -39,33 +39,33 @@ _LONGEST_COMMAND = 4_000
 """Characters of an order in a command; a longer one is asked for at its address."""
 
 
-def summary_of(job: Job, resources: Resources, seen: Catalogue, words: Words) -> Mapping[str, Any]:
+def summary_of(job: Job, resources: Resources, seen: Catalogue, translator: Translator) -> Mapping[str, Any]:
     """Return what a page says of the job, in a list or by itself; products are named that `seen` has."""
     files = [] if job.expired else [output.file for output in job.manifest if output.file]
     until = job.files_until if files else None
     return {
         "id": job.id,
         "process": job.order.process,
-        "name": name_of(job.order, resources, seen, words),
-        "state": _state(job, words, files=bool(files)),
+        "name": name_of(job.order, resources, seen, translator),
+        "state": _state(job, translator, files=bool(files)),
         "status": str(job.status),
         "unfinished": job.status in UNFINISHED,
         "said": job.message,
         "progress": job.progress,
-        "size": words.size(sum(file.size for file in files)) if files else None,
+        "size": translator.size(sum(file.size for file in files)) if files else None,
         "until": instant(until) if until else None,
         "days": max(0, (until - datetime.now(UTC)).days) if until else None,
         "created": instant(job.created),
     }
 
 
-def _state(job: Job, words: Words, *, files: bool) -> str:
+def _state(job: Job, translator: Translator, *, files: bool) -> str:
     if job.status is Status.SUCCESSFUL and job.expired:
-        return words("Finished; the files have been deleted")
-    return words("Ready to download") if files else words(_STATES[job.status])
+        return translator("Finished; the files have been deleted")
+    return translator("Ready to download") if files else translator(_STATES[job.status])
 
 
-def history_of(job: Job, events: Sequence[JobEvent], words: Words) -> list[Mapping[str, str]]:
+def history_of(job: Job, events: Sequence[JobEvent], translator: Translator) -> list[Mapping[str, str]]:
     """Return what has happened to the job, each with its time, from its order on.
 
     Of a job that was ready at once, or that is older than the table of events, it is when it began and ended.
@@ -73,29 +73,35 @@ def history_of(job: Job, events: Sequence[JobEvent], words: Words) -> list[Mappi
     if not events:
         times = ((Status.RUNNING, job.started, ""), (job.status, job.finished, job.message))
         events = [JobEvent(at, status, 1, said) for status, at, said in times if at]
-    told = [{"at": instant(each.at), "what": _event_in_words(each, words), "said": each.message} for each in events]
-    return [{"at": instant(job.created), "what": words("Ordered"), "said": ""}, *told]
+    rows = [
+        {"at": instant(each.at), "what": _describe_event(each, translator), "said": each.message} for each in events
+    ]
+    return [{"at": instant(job.created), "what": translator("Ordered"), "said": ""}, *rows]
 
 
-def _event_in_words(event: JobEvent, words: Words) -> str:
+def _describe_event(event: JobEvent, translator: Translator) -> str:
     match event.status:
         case Status.ACCEPTED:
-            return words("Interrupted")
+            return translator("Interrupted")
         case Status.RUNNING:
             again = event.attempt > 1
-            return words("Started again, attempt %(number)s", number=event.attempt) if again else words("Started")
+            return (
+                translator("Started again, attempt %(number)s", number=event.attempt)
+                if again
+                else translator("Started")
+            )
         case _:
-            return words(_STATES[event.status])
+            return translator(_STATES[event.status])
 
 
-def name_of(order: Order, resources: Resources, seen: Catalogue, words: Words) -> str:
+def name_of(order: Order, resources: Resources, seen: Catalogue, translator: Translator) -> str:
     """Return the product and the place of an order; of one that says neither, the title of its process."""
     process = resources.processes.processors.get(order.process)
-    title = words.translated(str(process.metadata["title"])) if process else order.process
-    product, kind, place = _product(order.inputs, seen), order.inputs.get("product"), _place(order.inputs, words)
-    first = f"{product}, {words(kind.lower())}" if product and isinstance(kind, str) else title
+    title = translator.translated(str(process.metadata["title"])) if process else order.process
+    product, kind, place = _product(order.inputs, seen), order.inputs.get("product"), _place(order.inputs, translator)
+    first = f"{product}, {translator(kind.lower())}" if product and isinstance(kind, str) else title
     name = f"{first}: {place}" if place else first
-    return words("Test: %(name)s", name=name) if is_test(order) else name
+    return translator("Test: %(name)s", name=name) if is_test(order) else name
 
 
 def map_of(order: Order, resources: Resources, seen: Catalogue) -> Mapping[str, Any]:
@@ -148,7 +154,7 @@ def _product(inputs: Mapping[str, Any], seen: Catalogue) -> str | None:
         return f"{series[:_LONGEST]} {year}"
 
 
-def _place(inputs: Mapping[str, Any], words: Words) -> str | None:
+def _place(inputs: Mapping[str, Any], translator: Translator) -> str | None:
     for name in ("nation", "park", "collection"):
         if isinstance(place := inputs.get(name), str):
             nation = find_nation(place) if name == "nation" else None
@@ -156,26 +162,27 @@ def _place(inputs: Mapping[str, Any], words: Words) -> str | None:
     if (area := inputs.get("aoi")) is None:
         return None
     try:
-        return _area_in_words(measure_area(area), words)
+        return _describe_area(measure_area(area), translator)
     except InvalidArea:
         return None
 
 
-def _area_in_words(area: Area, words: Words) -> str:
+def _describe_area(area: Area, translator: Translator) -> str:
     """Return the size of an area, its middle in degrees, and the nation that this lies in."""
     west, south, east, north = area.geometry.bounds
     longitude, latitude = round((west + east) / 2, 2), round((south + north) / 2, 2)
     digits = 0 if area.km2 >= 10 else max(0, 1 - floor(log10(area.km2))) if area.km2 > 0 else 2  # noqa: PLR2004
-    size = f"{words.number(round(area.km2, digits))} km²"
-    point = f"{_degrees(latitude, words('N'), words('S'), words)}, {_degrees(longitude, words('E'), words('W'), words)}"
+    size = f"{translator.number(round(area.km2, digits))} km²"
+    up = _degrees(latitude, translator("N"), translator("S"), translator)
+    point = f"{up}, {_degrees(longitude, translator('E'), translator('W'), translator)}"
     nation = _nation_at(longitude, latitude)
     if nation is None:
-        return words("%(size)s at %(point)s", size=size, point=point)
-    return words("%(size)s in %(nation)s (%(point)s)", size=size, nation=nation, point=point)
+        return translator("%(size)s at %(point)s", size=size, point=point)
+    return translator("%(size)s in %(nation)s (%(point)s)", size=size, nation=nation, point=point)
 
 
-def _degrees(value: float, positive: str, negative: str, words: Words) -> str:
-    return f"{words.number(abs(value), 2)}° {positive if value >= 0 else negative}"
+def _degrees(value: float, positive: str, negative: str, translator: Translator) -> str:
+    return f"{translator.number(abs(value), 2)}° {positive if value >= 0 else negative}"
 
 
 @lru_cache(1024)
@@ -230,6 +237,6 @@ for name, output in server.get(job + "/results", params={{"f": "json"}}).json().
 """
 
 
-def inputs_in_words(order: Order) -> Mapping[str, str]:
+def describe_inputs(order: Order) -> Mapping[str, str]:
     """Return the inputs of an order, each cut short."""
     return {name: shown(value) for name, value in order.inputs.items()}

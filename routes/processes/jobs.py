@@ -17,16 +17,16 @@ from routes.guard import DISMISS_JOB, JOBS, READ_JOB, GuardedRoute
 from routes.http.form import CSRF, read_form
 from routes.http.language import in_same_language
 from routes.http.problem import no_such_job
-from routes.pages.render import words_of
+from routes.pages.render import translator_of
 from routes.pages.respond import list_links, respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.processes.delivery import own_job, waiting
 from routes.processes.form import check_sender
 from routes.processes.job_page import (
     commands_of,
+    describe_inputs,
     execution_of_order,
     history_of,
-    inputs_in_words,
     map_of,
     summary_of,
 )
@@ -76,23 +76,23 @@ def jobs(request: Request) -> Response:
         "numberMatched": found.matched,
         "numberReturned": len(found.jobs),
     }
-    only_page = _list_in_words(request, found) if page else {}
+    only_page = _listed(request, found) if page else {}
     return respond(request, document, page="jobs.html", headers={**_PRIVATE, **OF_FORMS}, only_page=only_page)
 
 
-def _list_in_words(request: Request, found: JobPage) -> dict[str, Any]:
+def _listed(request: Request, found: JobPage) -> dict[str, Any]:
     """Return what the page of the list says besides: each job in words, and what its filters may be."""
     resources, session, today = resources_of(request), session_of(request), datetime.now(UTC).date()
-    words = words_of(request)
+    translator = translator_of(request)
     seen = resources.catalogue.seen({collection.id for collection in resources.visible_collections()})
     processes = {name: resources.processor(name).metadata["title"] for name in listed_processes(resources.api)}
     return {
         "title": noted("My orders"),
-        "orders": [summary_of(each, resources, seen, words) for each in found.jobs],
+        "orders": [summary_of(each, resources, seen, translator) for each in found.jobs],
         "csrf": session.csrf if session else None,
         "asked": request.query_params,
         "since": {"1970-01-01/..": noted("at any time")}
-        | {f"{today - timedelta(days=days)}/..": words for days, words in _SINCE.items()},
+        | {f"{today - timedelta(days=days)}/..": text for days, text in _SINCE.items()},
         "states": _STATUSES,
         "kinds": {",".join(processes): "all", **processes} if processes else {},
     }
@@ -177,30 +177,30 @@ def _answer(request: Request, found: Job, notifications: Sequence[Notification] 
     if notifications:
         document["notifications"] = [asdict(notification) for notification in notifications]
     headers = {**_PRIVATE, **OF_FORMS, **waiting(found)}
-    only_page = _in_words(request, found) if negotiate(request) == "html" else {}
+    only_page = _described(request, found) if negotiate(request) == "html" else {}
     return respond(request, document, page="job.html", headers=headers, only_page=only_page)
 
 
-def _in_words(request: Request, found: Job) -> Mapping[str, Any]:
+def _described(request: Request, found: Job) -> Mapping[str, Any]:
     """Return what the page says besides: the state in words, the inputs, the files, and the order as commands."""
     resources, session = resources_of(request), session_of(request)
     seen = resources.catalogue.seen({collection.id for collection in resources.visible_collections()})
-    words = words_of(request)
-    summary = summary_of(found, resources, seen, words)
+    translator = translator_of(request)
+    summary = summary_of(found, resources, seen, translator)
     orderable = found.order.process in listed_processes(resources.api)
     return {
         "title": summary["name"],
         "order": summary,
         "csrf": session.csrf if session else None,
-        "inputs": inputs_in_words(found.order),
+        "inputs": describe_inputs(found.order),
         "commands": commands_of(found, resources.url, keyed=request.app.state.people is not None) if orderable else {},
         "files": [
-            {"output": output.id, "name": output.file.name, "size": words.size(output.file.size)}
+            {"output": output.id, "name": output.file.name, "size": translator.size(output.file.size)}
             for output in found.manifest
             if output.file and not found.expired
         ],
         "map": map_of(found.order, resources, seen),
-        "history": history_of(found, resources.store.history(found.id), words),
+        "history": history_of(found, resources.store.history(found.id), translator),
     }
 
 

@@ -14,9 +14,9 @@ from processes.base import Processor
 from processes.messages import allowed
 from routes.accounts.person import session_of
 from routes.guard import NOTHING, GuardedRoute, on_process
-from routes.pages.render import words_of
+from routes.pages.render import translator_of
 from routes.pages.respond import page_links, respond
-from routes.pages.words import Words, noted
+from routes.pages.translator import Translator, noted
 from routes.processes.form import fields_of
 from routes.query.parameters import LIMIT, OFFSET, allow_parameters, read_page
 from routes.resources import listed_processes, resources_of
@@ -87,7 +87,10 @@ def process_page(
     request: Request, document: Mapping[str, Any], given: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
     """Return what the page of a process has besides its description: texts, and a form filled in with these inputs."""
-    return {**_in_words(document, resources_of(request).url, words_of(request)), **_form(request, document, given)}
+    return {
+        **_described(document, resources_of(request).url, translator_of(request)),
+        **_form(request, document, given),
+    }
 
 
 def _form(request: Request, document: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -105,19 +108,19 @@ def _form(request: Request, document: Mapping[str, Any], given: Mapping[str, Any
     }
 
 
-def _in_words(document: Mapping[str, Any], url: str, words: Words) -> Mapping[str, Any]:
+def _described(document: Mapping[str, Any], url: str, translator: Translator) -> Mapping[str, Any]:
     """Return what the page says besides: what each input allows, and the example as a command."""
     address = f"{url}/processes/{document['id']}/execution"
     body = json.dumps(document.get("example", {"inputs": {}}))
     return {
-        "rows": [_row(name, described, words) for name, described in document["inputs"].items()],
+        "rows": [_row(name, described, translator) for name, described in document["inputs"].items()],
         "curl": f"curl -i -X POST {address} \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'",
         "synchronous": "sync-execute" in document["jobControlOptions"],
         "asynchronous": "async-execute" in document["jobControlOptions"],
     }
 
 
-def _row(name: str, described: Mapping[str, Any], words: Words) -> Mapping[str, Any]:
+def _row(name: str, described: Mapping[str, Any], translator: Translator) -> Mapping[str, Any]:
     schema = described["schema"]
     return {
         "name": name,
@@ -126,15 +129,15 @@ def _row(name: str, described: Mapping[str, Any], words: Words) -> Mapping[str, 
         "allowed": allowed(schema),
         "default": json.dumps(schema["default"]) if "default" in schema else None,
         "required": "default" not in schema and described.get("minOccurs", 1) > 0,
-        "occurs": _occurrences(described.get("maxOccurs", 1), words),
+        "occurs": _occurrences(described.get("maxOccurs", 1), translator),
         "by_reference": "byReference" in described.get("valuePassing", ()),
     }
 
 
-def _occurrences(most: int | str, words: Words) -> str:
+def _occurrences(most: int | str, translator: Translator) -> str:
     if most == 1:
         return ""
-    return words("any number of them") if most == "unbounded" else words("1 to %(most)s of them", most=most)
+    return translator("any number of them") if most == "unbounded" else translator("1 to %(most)s of them", most=most)
 
 
 routes = [

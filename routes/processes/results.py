@@ -20,7 +20,7 @@ from routes.guard import NOTHING, READ_JOB, GuardedRoute
 from routes.http.accept import choose_for
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.processes.delivery import (
     PRIVATE,
     check_delivered,

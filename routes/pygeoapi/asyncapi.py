@@ -12,7 +12,7 @@ from orchestration.job import Status
 from orchestration.notifications.broker import COLLECTION_TYPE, DOWNLOAD_TYPE, EXCHANGE, Broker
 from routes.guard import NOTHING, GuardedRoute
 from routes.pages.respond import link, respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, resources_of
 

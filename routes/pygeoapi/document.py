@@ -10,7 +10,7 @@ from plugins.crs import CRS84
 from routes.features.foreign import foreign_forms
 from routes.http.media_types import COVERAGE_JSON, SCHEMA
 from routes.pages.respond import OGC, link
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.resources import Collection
 
 _NAMES = {"json": "GeoJSON", "html": "a page", "jsonld": "JSON-LD"}

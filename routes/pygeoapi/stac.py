@@ -26,7 +26,7 @@ from routes.http.file_response import send_file
 from routes.http.media_types import GEOJSON, GEOTIFF
 from routes.http.problem import NOT_FOUND, Problem
 from routes.pages.respond import both_forms, link, respond
-from routes.pages.words import noted
+from routes.pages.translator import noted
 from routes.pygeoapi.handlers import no_such_part, provider_of
 from routes.query.parameters import allow_parameters
 from routes.resources import FAILURES, STAC, Collection, collection_of, plugin_of, resources_of

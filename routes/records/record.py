@@ -75,7 +75,7 @@ class Record:
         return self.interval and interval_of("/".join(each or ".." for each in self.interval))
 
 
-def may(resources: Resources, action: Action, name: str, *, whole: bool = False) -> bool:
+def is_allowed(resources: Resources, action: Action, name: str, *, whole: bool = False) -> bool:
     """Return whether the caller may do this to a collection or process; with `whole`, to all of it."""
     verdict = resources.policy(current_identity.get(), Access(action, name))
     return verdict.allowed and not (whole and (verdict.rows is not None or verdict.area is not None))
@@ -121,7 +121,7 @@ def _record(
 def document_of(resources: Resources, catalogue: Collection, record: Record) -> dict[str, Any]:
     """Return a record as GeoJSON, with links to what the caller may read of it."""
     metadata, place = resources.api.config["metadata"], f"{catalogue.url}/items/{quote(record.id, safe='')}"
-    offers = list(_offers(resources, record))
+    distributions = list(_distributions(resources, record))
     product = record.product
     properties: dict[str, Any] = {
         "type": TYPE,
@@ -130,7 +130,7 @@ def document_of(resources: Resources, catalogue: Collection, record: Record) -> 
         "keywords": list(record.keywords),
         "language": {"code": resources.language},
         "externalIds": record.external_ids,
-        "formats": _formats(offers),
+        "formats": _formats(distributions),
         "contacts": [contact_of(metadata["contact"], metadata["provider"])],
         "license": "other",
     }
@@ -151,7 +151,7 @@ def document_of(resources: Resources, catalogue: Collection, record: Record) -> 
             link(f"{place}?f=jsonld", "alternate", JSON_LD, "This record as DCAT-AP"),
             link(catalogue.url, "collection", "application/json", catalogue.title),
             *_about(resources, record),
-            *offers,
+            *distributions,
             license_of(resources, product),
         ],
     }
@@ -179,12 +179,12 @@ def _about(resources: Resources, record: Record) -> Iterator[dict[str, Any]]:
         yield link(each.url, "related", "application/json", f"The collection {each.title}")
 
 
-def _offers(resources: Resources, record: Record) -> Iterator[dict[str, Any]]:
+def _distributions(resources: Resources, record: Record) -> Iterator[dict[str, Any]]:
     """Yield the links by which the caller may get the data, or a picture of it."""
     for collection in record.collections:
         for entry in describe(resources, collection)["links"]:
             action = _NEEDED.get(entry["rel"])
-            if action and may(resources, action, collection.id, whole=action is Action.DOWNLOAD):
+            if action and is_allowed(resources, action, collection.id, whole=action is Action.DOWNLOAD):
                 yield {**entry, "title": f"{collection.title}: {entry['title']}"}
     if record.product is not None and is_ordered(resources):
         href = f"{resources.url}/processes/{_ORDERED}/execution"
@@ -194,12 +194,12 @@ def _offers(resources: Resources, record: Record) -> Iterator[dict[str, Any]]:
 def is_ordered(resources: Resources) -> bool:
     """Return whether the caller may order a product for an area."""
     seen = resources.api.config["resources"]
-    return _ORDERED in seen and is_listed(seen[_ORDERED]) and may(resources, Action.EXECUTE, _ORDERED)
+    return _ORDERED in seen and is_listed(seen[_ORDERED]) and is_allowed(resources, Action.EXECUTE, _ORDERED)
 
 
-def _formats(offers: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _formats(distributions: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return the formats of the data, without those of pages, pictures and descriptions."""
-    types = [each["type"] for each in offers if each["rel"] in {ORDER, "enclosure", "items", f"{OGC}/coverage"}]
+    types = [each["type"] for each in distributions if each["rel"] in {ORDER, "enclosure", "items", f"{OGC}/coverage"}]
     return [{"name": _NAMES.get(each, each), "mediaType": each} for each in dict.fromkeys(types) if each != "text/html"]
 
 

@@ -72,18 +72,18 @@ class OnSearch:
         """Return whether everybody may search: they may read something that they may discover, or discover nothing."""
         del parameters
         every = [each for each in resources.collections.values() if each.is_stac and set(_KINDS) & each.kinds]
-        seen = [each for each in every if _may(resources, ANONYMOUS, Action.DISCOVER, each.id)]
-        readable = any(_may(resources, ANONYMOUS, Action.READ_ITEMS, each.id) for each in seen)
+        seen = [each for each in every if _is_allowed(resources, ANONYMOUS, Action.DISCOVER, each.id)]
+        readable = any(_is_allowed(resources, ANONYMOUS, Action.READ_ITEMS, each.id) for each in seen)
         return not seen or readable or _sees_products(resources, ANONYMOUS)
 
 
-def _may(resources: Resources, identity: Identity, action: Action, name: str) -> bool:
+def _is_allowed(resources: Resources, identity: Identity, action: Action, name: str) -> bool:
     return resources.policy(identity, Access(action, name)).allowed
 
 
 def _sees_products(resources: Resources, identity: Identity) -> bool:
     shown = (each.collections[0] for each in resources.shown.products if each.listed)
-    return any(_may(resources, identity, Action.DISCOVER, name) for name in shown)
+    return any(_is_allowed(resources, identity, Action.DISCOVER, name) for name in shown)
 
 
 def _searchable(resources: Resources) -> list[Collection]:
@@ -214,11 +214,11 @@ def _paging(
     place: str, asked: Mapping[str, str], page: Page, *, more: bool, body: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the links to this page, the next and the previous one; those of a posted search are posted too."""
-    kept = {name: value for name, value in asked.items() if name != "offset"}
+    parameters = {name: value for name, value in asked.items() if name != "offset"}
     places = {"self": page.offset, **({"next": page.offset + page.limit} if more else {})}
     places |= {"prev": max(0, page.offset - page.limit)} if page.offset else {}
     for rel, offset in places.items():
-        query = urlencode({**kept, **({"offset": offset} if offset else {})})
+        query = urlencode({**parameters, **({"offset": offset} if offset else {})})
         if body is None:
             yield link(f"{place}?{query}".rstrip("?"), rel, GEOJSON, f"{rel} page")
         elif rel != "self":

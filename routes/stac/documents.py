@@ -17,7 +17,7 @@ from products.package.documents import CLASSIFICATION, FILE, PROJECTION, stac_cl
 from routes.common.about import listed_products
 from routes.http.media_types import COG, GEOJSON
 from routes.pages.respond import OGC, link
-from routes.records.record import license_of, may
+from routes.records.record import is_allowed, license_of
 from routes.resources import FAILURES, Collection, Resources, ends_of
 
 VERSION = "1.1.0"
@@ -160,7 +160,7 @@ def _assets(resources: Resources, item: StacItem) -> Iterator[tuple[str, dict[st
     """Yield the files and documents that the caller may have. A file is never cut to an area."""
     raster, provider = item.raster, item.provider
     about = f"{resources.url}/products/{quote(item.product.id)}"
-    if provider is not None and may(resources, Action.DOWNLOAD, raster.id, whole=True):
+    if provider is not None and is_allowed(resources, Action.DOWNLOAD, raster.id, whole=True):
         source = Path(provider.data)
         yield (
             "data",
@@ -174,7 +174,7 @@ def _assets(resources: Resources, item: StacItem) -> Iterator[tuple[str, dict[st
                 "file:size": source.stat().st_size,
             },
         )
-    if provider is not None and may(resources, Action.READ_MAP, raster.id):
+    if provider is not None and is_allowed(resources, Action.READ_MAP, raster.id):
         at = f"&datetime={item.year:04}-06-30" if provider.years else ""
         legend = f"{raster.url}/styles/default/legend?f=png"
         yield "legend", _asset(legend, "image/png", "The legend", "legend")
@@ -190,9 +190,9 @@ def _asset(href: str, media_type: str, title: str, role: str) -> dict[str, Any]:
 def _links(resources: Resources, item: StacItem) -> Iterator[dict[str, Any]]:
     """Yield the links to the services of OGC API that the caller may use."""
     raster = item.raster
-    if item.provider is not None and may(resources, Action.READ_COVERAGE, raster.id):
+    if item.provider is not None and is_allowed(resources, Action.READ_COVERAGE, raster.id):
         yield link(f"{raster.url}/coverage", f"{OGC}/coverage", _JSON, "The pixels by window and scale")
-    if item.provider is not None and may(resources, Action.READ_TILES, raster.id):
+    if item.provider is not None and is_allowed(resources, Action.READ_TILES, raster.id):
         yield link(f"{raster.url}/map/tiles", f"{OGC}/tilesets-map", _JSON, "Map tiles")
 
 

@@ -81,15 +81,15 @@ class DrawnCoverage:
 
     def layer(self, place: TilePlace) -> Layer | None:
         """Return the picture of a tile, None if it is empty. Raises BrokenSource, RequestTooLarge."""
-        where, drawing = (place.bounds, place.tiles.crs, place.size), self.drawing
+        extent, drawing = (place.bounds, place.tiles.crs, place.size), self.drawing
         with under(self.verdict):
             if drawing.channels:
-                found = self.provider.read_colours(*where, drawing.channels)
+                found = self.provider.read_colours(*extent, drawing.channels)
                 return None if found is None else over(found, drawing.background)
             if drawing.ramp is None:
-                values = self.provider.read_tile(*where)
+                values = self.provider.read_tile(*extent)
             else:
-                values = self.provider.read_steps(*where, drawing.ramp)
+                values = self.provider.read_steps(*extent, drawing.ramp)
             return None if values is None else (values, palette_of(drawing))
 
 
@@ -110,8 +110,8 @@ class TilePicture:
             (each.provider.data, each.drawing, each.verdict.area and _mark(each.verdict.area)) for each in self.drawn
         ]
         place = self.place.bounds, self.place.tiles.crs, self.place.size
-        told = repr((_MADE_BY, self.versions, place, self.form, layers)).encode()
-        object.__setattr__(self, "key", blake2b(told, digest_size=12).hexdigest())
+        identity = repr((_MADE_BY, self.versions, place, self.form, layers)).encode()
+        object.__setattr__(self, "key", blake2b(identity, digest_size=12).hexdigest())
 
     @property
     def modified(self) -> int:
@@ -121,14 +121,14 @@ class TilePicture:
 
     def content(self, cache: TileCache | None) -> bytes:
         """Return the image, from the cache if possible. Raises BrokenSource, RequestTooLarge."""
-        is_kept = all(each.is_plain for each in self.drawn)
-        found = cache.get(self.key) if cache is not None and is_kept else None
+        is_cached = all(each.is_plain for each in self.drawn)
+        found = cache.get(self.key) if cache is not None and is_cached else None
         if found is not None:
             return found
         content = self.draw()
         if content is None:
             return _blank(self.place.size, self.drawn[0].drawing.background if self.drawn else None, self.form)
-        if cache is not None and is_kept and versions_of(self.collections) == self.versions:
+        if cache is not None and is_cached and versions_of(self.collections) == self.versions:
             cache.put(self.key, content)
         return content
 

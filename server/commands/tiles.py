@@ -59,7 +59,7 @@ def tiles() -> None:
 @_tile_options
 @click.option("--set", "set_id", help="The tile matrix set. Default: the first that is served.")
 @CONFIG
-def seed(collection: str, configuration: Path, **which: Any) -> None:
+def seed(collection: str, configuration: Path, **options: Any) -> None:
     """Draw the tiles of COLLECTION into the cache (LANDCAST_TILES_CACHE); existing tiles are kept."""
     with _refusals():
         from server.tiles import seed as draw
@@ -68,7 +68,7 @@ def seed(collection: str, configuration: Path, **which: Any) -> None:
         cache = tile_cache(settings())
         if cache is None:
             raise click.ClickException("there is no cache of tiles: set LANDCAST_TILES_CACHE, such as 10G")
-        wanted = wanted_tiles(configuration, collection, **which)
+        wanted = wanted_tiles(configuration, collection, **options)
         with progress("tiles") as report:
             count, lost = draw(wanted, cache, report)
     click.echo(f"{count:,} tiles")
@@ -90,13 +90,13 @@ def clear() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_tile_options
 @CONFIG
-def export(collection: str, file: Path, configuration: Path, **which: Any) -> None:
+def export(collection: str, file: Path, configuration: Path, **options: Any) -> None:
     """Write the tiles of COLLECTION that have data into FILE, a PMTiles archive in Web Mercator."""
     with _refusals():
         from server.tiles import export as write
         from server.tiles import tile_cache, wanted_tiles
 
-        wanted: TileRange = wanted_tiles(configuration, collection, set_id="WebMercatorQuad", **which)
+        wanted: TileRange = wanted_tiles(configuration, collection, set_id="WebMercatorQuad", **options)
         with progress("tiles") as report:
             count = write(wanted, file, tile_cache(settings()), report)
     click.echo(f"{file}: {count:,} tiles")

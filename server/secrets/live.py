@@ -179,9 +179,9 @@ def problems_of_vault(given: Given, settings: VaultSettings) -> list[str]:
         needed = "needed for settings in Vault" if needs_vault(given, settings) else "needed for a login"
         return [f"{_URL}: missing, {needed}"] if settings.methods or needs_vault(given, settings) else []
     if len(settings.methods) != 1:
-        which = " and ".join(settings.methods) or "none"
+        methods = " and ".join(settings.methods) or "none"
         return [
-            f"{_URL}: needs one login, there is {which}; set LANDCAST_VAULT_TOKEN, _ROLE_ID, _USERNAME or _AWS_ROLE"
+            f"{_URL}: needs one login, there is {methods}; set LANDCAST_VAULT_TOKEN, _ROLE_ID, _USERNAME or _AWS_ROLE"
         ]
     if settings.aws_role and not (settings.aws_key_id and settings.aws_secret_key):
         return ["LANDCAST_VAULT_AWS_ROLE: needs LANDCAST_VAULT_AWS_KEY_ID and LANDCAST_VAULT_AWS_SECRET_KEY"]

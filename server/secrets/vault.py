@@ -85,12 +85,12 @@ class Vault:
         """Log in by the method of the settings, and forget the former login."""
         self._client.token = ""
         method = _METHODS[self._method]
-        where = f"the login by {self._method}"
-        answer = _translated(where, lambda: method(self._client, self._settings))
+        place = f"the login by {self._method}"
+        answer = _translated(place, lambda: method(self._client, self._settings))
         try:
             self._login = _login_of(answer, self._client.token)
         except (KeyError, TypeError, ValueError) as error:
-            raise VaultUnavailable(f"{where}: Vault's answer has another form") from error
+            raise VaultUnavailable(f"{place}: Vault's answer has another form") from error
         self._client.token = self._login.value["token"]
         _log.info("logged in to Vault by %s", self._method)
         return self._login

@@ -122,7 +122,7 @@ def test_memory_is_bounded_however_many_addresses_and_names_fail() -> None:
         fail(throttle, 1, address=f"198.51.{number // 250}.{number % 250}", name="n" * 5000 + str(number))
         throttle.succeeded(throttle.attempt(ANN, "", str(number)))
     assert len(throttle._addresses) == len(throttle._names) == len(throttle._right) == 100
-    assert max(len(name) for _, name in throttle._names._kept) == 64
+    assert max(len(name) for _, name in throttle._names._values) == 64
 
 
 def test_a_huge_number_of_failures_has_the_longest_wait() -> None:

@@ -138,7 +138,7 @@ def test_operators_get_a_mail_of_a_final_failure_and_not_of_a_retry(name: str) -
     tasks = parsed()[name]["tasks"]
     assert {task["retried"] == [] for task in tasks.values()} == {True}
     assert {name: task["failed"] for name, task in tasks.items()} == {
-        name: ["mail_unless_told" if name == "finish" else "mail_operators"] for name in tasks
+        name: ["mail_unexpected_failure" if name == "finish" else "mail_operators"] for name in tasks
     }
     assert parsed()[name]["failed"] == []
 

@@ -581,13 +581,13 @@ def test_an_order_with_an_existing_result_is_successful_at_once(
     assert store.unfinished() == ()
     assert store.begin(job.id) is None
     assert store.add(order) == (job, False)
-    assert store.kept_paths() == {"house/key/r.zip"}
+    assert store.stored_paths() == {"house/key/r.zip"}
     assert [each.id for each in store.files_to_remove(job.files_until)] == [job.id]
     store.files_removed(job.id)
     after = store.get(job.id)
     assert after is not None
     assert after.expired
-    assert store.kept_paths() == frozenset()
+    assert store.stored_paths() == frozenset()
     value, _ = store.add(Order("echo", {}, "local"), _VALUE)
     assert (value.status, value.files_until) == (Status.SUCCESSFUL, None)
 

@@ -24,11 +24,11 @@ from processes.national_product import NationalProduct
 from processes.prepare_samples import PrepareSamples
 from processes.sample_extraction import SampleExtraction
 from products.classes import CLASSES
-from routes.pages.words import ANSWERS, FOLDER, MESSAGES, SCRIPTS
+from routes.pages.translator import ANSWERS, FOLDER, MESSAGES, SCRIPTS
 
 ROUTES = FOLDER.parents[1]
 LANGUAGES = sorted(path.name for path in FOLDER.iterdir())
-_KEYWORDS: Mapping[str, Any] = {"noted": None, "words": None, "several": (1, 2)}
+_KEYWORDS: Mapping[str, Any] = {"noted": None, "translator": None, "several": (1, 2)}
 _LINK: Mapping[str, Any] = {**_KEYWORDS, "link": (4,)}
 _WITH_LINKS = ("common/collection_document.py", "pygeoapi/document.py")
 """Modules of links whose titles pages show."""

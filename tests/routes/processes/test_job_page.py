@@ -15,7 +15,7 @@ import shapely
 from orchestration.job import JobQuery, Order, Output
 from orchestration.store.jobs import StoredJobs
 from products.catalogue import Catalogue
-from routes.pages.words import Words
+from routes.pages.translator import Translator
 from routes.processes.job_page import name_of
 from tests.databases import BOTH, DatabaseOf
 from tests.routes.conftest import Bureau
@@ -127,7 +127,7 @@ def test_the_history_of_a_job_that_was_ready_at_once_has_its_times(bureau: Burea
     ],
 )
 def test_bytes_are_formatted_for_people(count: int, words: str) -> None:
-    assert Words("en-GB").size(count) == words
+    assert Translator("en-GB").size(count) == words
 
 
 def test_every_choice_of_the_filters_works_and_is_kept(bureau: Bureau) -> None:
@@ -274,7 +274,7 @@ def test_dismissing_needs_ownership_and_the_token_of_the_page(browser: Browser) 
 
 def test_a_hidden_product_has_no_title(bureau: Bureau) -> None:
     order = Order("national-product", {"product": "Raster", "series": "clcplus", "year": 2023, "nation": "Poland"}, "x")
-    assert name_of(order, bureau.resources, Catalogue(()), Words("en")) == "clcplus 2023, raster: Poland"
+    assert name_of(order, bureau.resources, Catalogue(()), Translator("en")) == "clcplus 2023, raster: Poland"
 
 
 def outline_on(page: str) -> tuple[shapely.Geometry, list[str]]:

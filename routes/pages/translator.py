@@ -37,7 +37,7 @@ _VALUE = re.compile(r"%\\\((\w+)\\\)s")
 """A value in the escaped text."""
 
 
-class Words:
+class Translator:
     """The words of one language, such as `de` or `fr-CA`; what no catalogue has is said in English."""
 
     def __init__(self, language: str, folder: Path | None = None) -> None:

@@ -15,7 +15,7 @@ from jinja2 import nodes
 from starlette.testclient import TestClient
 
 from routes.pages.render import environment_of
-from routes.pages.words import ANSWERS, FOLDER, MESSAGES, SCRIPTS, Words, names_of, wrong_catalogues
+from routes.pages.translator import ANSWERS, FOLDER, MESSAGES, SCRIPTS, Translator, names_of, wrong_catalogues
 from tests.conftest import MakeApp
 
 _SPEC = spec_from_file_location("catalogues", Path(__file__).with_name("catalogues.py"))
@@ -179,31 +179,31 @@ def test_numbers_sizes_days_and_times_are_written_as_in_the_language() -> None:
         "pl": ("1\u00a0234\u00a0567,5", "1,2 MB", "29 grudnia", "29 grudnia 2031"),
     }
     for language, texts in expected.items():
-        words = Words(language)
+        words = Translator(language)
         days = [words.day(f"{each}-12-29T10:00:00Z") for each in (year, 2031)]
         assert (words.number(1_234_567.5), words.size(1_234_567), *days) == texts
-    assert Words("de").time("2031-12-29T10:05:06Z") == "29. Dezember 2031, 10:05:06 UTC"
-    assert Words("pl").time("2031-12-29T10:05:06Z") == "29 grudnia 2031 10:05:06 UTC"
+    assert Translator("de").time("2031-12-29T10:05:06Z") == "29. Dezember 2031, 10:05:06 UTC"
+    assert Translator("pl").time("2031-12-29T10:05:06Z") == "29 grudnia 2031 10:05:06 UTC"
 
 
 def test_the_form_of_a_count_is_that_of_the_language() -> None:
     message = ("at most %(count)s order open at once", "at most %(count)s orders open at once")
-    polish = [Words("pl").several(*message, count) for count in (1, 2, 5, 22)]
+    polish = [Translator("pl").several(*message, count) for count in (1, 2, 5, 22)]
     assert polish == [
         "najwyżej 1 otwarte zamówienie naraz",
         "najwyżej 2 otwarte zamówienia naraz",
         "najwyżej 5 otwartych zamówień naraz",
         "najwyżej 22 otwarte zamówienia naraz",
     ]
-    assert Words("en").several(*message, 1) == "at most 1 order open at once"
+    assert Translator("en").several(*message, 1) == "at most 1 order open at once"
 
 
 def test_a_text_with_values_is_translated_with_its_values() -> None:
-    words = Words("de-AT")
+    words = Translator("de-AT")
     assert words.translated("The items as 100 % JSON") == "Die Objekte als 100 % JSON"
     assert words.translated("The whole of it") == "The whole of it"
     assert not words.known("The whole of it")
-    assert Words("en-US").known("The whole of it")
+    assert Translator("en-US").known("The whole of it")
 
 
 PO = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
@@ -221,10 +221,10 @@ def test_an_operators_words_precede_ours_and_may_be_of_another_language(tmp_path
     catalogue_in(tmp_path, "de", MESSAGES, Collections="Datensätze")
     catalogue_in(tmp_path, "en", SCRIPTS, Undo="Back")
     catalogue_in(tmp_path, "it", MESSAGES, Collections="Raccolte")
-    assert [Words("de", tmp_path)(each) for each in ("Collections", "Processes")] == ["Datensätze", "Prozesse"]
-    assert Words("en-GB", tmp_path).of_scripts == {"Undo": "Back"}
-    assert Words("it", tmp_path)("Collections") == "Raccolte"
-    assert (Words("it", tmp_path).found, Words("it").found, Words("en").found) == (True, False, True)
+    assert [Translator("de", tmp_path)(each) for each in ("Collections", "Processes")] == ["Datensätze", "Prozesse"]
+    assert Translator("en-GB", tmp_path).of_scripts == {"Undo": "Back"}
+    assert Translator("it", tmp_path)("Collections") == "Raccolte"
+    assert (Translator("it", tmp_path).found, Translator("it").found, Translator("en").found) == (True, False, True)
 
 
 def test_a_catalogue_that_cannot_be_used_is_named(tmp_path: Path) -> None:
