@@ -1,5 +1,6 @@
 """The sign of life of the reconciler."""
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ _HEARTBEAT = "heartbeat"
 
 
 class Heartbeat:
-    """A file whose age says whether the reconciler goes round."""
+    """A file whose age says whether the reconciler goes round, on this machine or, while we stand by, on another."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / _HEARTBEAT
@@ -20,6 +21,13 @@ class Heartbeat:
             self._next = time.monotonic() + 1
             with suppress(OSError):
                 self._path.touch()
+
+    def seen(self, age: float) -> None:
+        """Give the file the age of the heartbeat of a reconciler on another machine, in seconds."""
+        at = time.time() - age
+        with suppress(OSError):
+            self._path.touch()
+            os.utime(self._path, (at, at))
 
 
 def heartbeat_age(state_dir: Path) -> float | None:

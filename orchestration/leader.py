@@ -67,23 +67,33 @@ def worker_lock(url: Url) -> "PostgresLock":
 
 
 @contextmanager
-def lead_database(url: Url | None, stop: Callable[[], bool]) -> Iterator[Leadership | None]:
-    """Wait for the leadership of the database; yield None if stopped before."""
+def lead_database(
+    url: Url | None, stop: Callable[[], bool], seen: Callable[[float], None]
+) -> Iterator[Leadership | None]:
+    """Wait for the leadership of the database; yield None if stopped before.
+
+    Meanwhile `seen` is called every second with the age of the leader's heartbeat, if there is a leader.
+    """
     if url is None:
         yield Leadership(None)
         return
     lock = worker_lock(url)
     try:
-        yield Leadership(lock) if _take(lock, stop) else None
+        yield Leadership(lock) if _take(lock, stop, seen) else None
     finally:
         lock.close()
 
 
-def _take(lock: "PostgresLock", stop: Callable[[], bool]) -> bool:
+def _take(lock: "PostgresLock", stop: Callable[[], bool], seen: Callable[[float], None]) -> bool:
+    look = 0.0
     while not stop():
         try:
             if lock.take():
                 return True
+            if time.monotonic() >= look:
+                look = time.monotonic() + _LOOK
+                if (age := lock.holder_age()) is not None:
+                    seen(age)
             pause(_SOON, stop)
         except DatabaseAway as error:
             _log.warning("orders wait: %s", error)

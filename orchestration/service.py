@@ -116,7 +116,7 @@ def run_work(  # noqa: PLR0913  each is a matter of its own
     worker = _Worker(state_dir, url, taken, children, arguments, capacity, retention, record)
     with lead_folder(state_dir / "work.lock", stop) as ours:
         while ours and not stop():
-            with lead_database(url, stop) as leadership:
+            with lead_database(url, stop, Heartbeat(state_dir).seen) as leadership:
                 if leadership and (store := _open(orders, min(retention.results_days, retention.jobs_days), stop)):
                     delivery = delivering(notifier, orders, stop, left=stop.left) if notifier else nullcontext()
                     with closing(store), delivery, closing(children):

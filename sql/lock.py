@@ -13,6 +13,12 @@ _LOOK = 0.02
 """Seconds until a connection waits for the lock, at most, and between two looks whether it does."""
 _IS_QUEUED = "select exists (select from pg_locks where locktype = 'advisory' and pid = :pid and not granted)"
 
+_HOLDER_AGE = """select coalesce(extract(epoch from clock_timestamp() - activity.state_change), 0)
+    from pg_locks as held left join pg_stat_activity as activity using (pid)
+    where held.locktype = 'advisory' and held.granted and held.objsubid = 1
+        and held.database = (select oid from pg_database where datname = current_database())
+        and held.classid::bigint << 32 | held.objid::bigint = hashtextextended(:name, 2)"""
+
 
 class PostgresLock:
     """A session-level advisory lock: one holder for each name, across machines; it ends with the holder's connection.
@@ -41,6 +47,19 @@ class PostgresLock:
         else:
             connection.close()
         return bool(taken)
+
+    def holder_age(self) -> float | None:
+        """Return the seconds since the holder last called `is_held`, None if nobody holds the lock.
+
+        It is 0 while the holder logs in as a user whose activity PostgreSQL does not show to ours.
+        """
+        with failing():
+            connection = PostgresConnection(current(self._url))
+            try:
+                row = connection.execute(_HOLDER_AGE, {"name": self._name}).fetchone()
+            finally:
+                connection.close()
+        return None if row is None else max(0.0, float(row[0]))
 
     def is_held(self) -> bool:
         """Return whether we hold the lock; a lock lost in a server restart is taken again if it is free."""

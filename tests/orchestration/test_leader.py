@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestration.heartbeat import heartbeat_age
 from orchestration.job import Job, Order, Status
 from orchestration.leader import Leadership
 from orchestration.store.jobs import StoredJobs
@@ -66,6 +67,22 @@ def test_one_worker_has_the_lock_until_it_releases_it(make_lock: Callable[[], Po
 
 
 @postgresql
+def test_others_see_how_long_ago_the_holder_was_heard_of(make_lock: Callable[[], PostgresLock], until: Until) -> None:
+    one, other = make_lock(), make_lock()
+    assert other.holder_age() is None
+    assert one.take()
+    until(lambda: (other.holder_age() or 0) > 0.5)
+    before = other.holder_age()
+    assert one.is_held()
+    after = other.holder_age()
+    assert after is not None
+    assert before is not None
+    assert after < before
+    one.close()
+    until(lambda: other.holder_age() is None)
+
+
+@postgresql
 def test_a_lock_lost_by_a_restart_is_taken_again_unless_another_has_it(
     make_lock: Callable[[], PostgresLock], lose_all: Restart
 ) -> None:
@@ -119,16 +136,21 @@ def test_of_two_machines_one_works_and_the_other_takes_over(  # noqa: PLR0917  t
     with closing(make_store()) as store:
         first = start_worker(database=database_of.text)
         assert finished(_order(store, 5)).status is Status.SUCCESSFUL
-        start_worker(database=database_of.text, state_dir=str(tmp_path / "other machine"))
-        time.sleep(1)
+        other = tmp_path / "other machine"
+        start_worker(database=database_of.text, state_dir=str(other))
+        until(lambda: heartbeat_age(other) is not None)
+        first.send_signal(signal.SIGSTOP)
+        until(lambda: (heartbeat_age(other) or 0) > 3)
+        first.send_signal(signal.SIGCONT)
+        until(lambda: (heartbeat_age(other) or 9) < 3)
         assert finished(_order(store, 5)).status is Status.SUCCESSFUL
-        assert not (tmp_path / "other machine" / "results").exists()
+        assert not (other / "results").exists()
         long = _order(store, 80)
         until(lambda: (now := store.get(long.id)) and now.progress > 5)
         first.send_signal(signal.SIGKILL)
         done = finished(long)
         assert (done.status, done.attempt, done.failures) == (Status.SUCCESSFUL, 2, 0)
-        assert list((tmp_path / "other machine" / "results" / long.id).rglob("*.bin"))
+        assert list((other / "results" / long.id).rglob("*.bin"))
 
 
 @postgresql
