@@ -5,7 +5,7 @@ from importlib.resources import files
 from sql.connections import Connection, NewerSchema
 from sql.postgres import PostgresConnection, failing
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """The schema version of the numbered files; one of them writes it."""
 
 _LOCK = 7_236_501_991

@@ -38,7 +38,10 @@ begin
 end
 $$;
 
-create or replace trigger units_ordered after insert on jobs
+-- Both triggers lock units at the end of the transaction, after all of its orders: two transactions that change
+-- several orders of one unit never wait for each other. Up to version 9 they were not deferred.
+drop trigger if exists units_ordered on jobs;
+create constraint trigger units_ordered after insert on jobs deferrable initially deferred
     for each row when (new.unit is not null) execute function follow_order();
 
 create or replace function follow_orders() returns trigger language plpgsql as $$
@@ -55,6 +58,7 @@ begin
 end
 $$;
 
-create or replace trigger units_changed after update of status, message, backend on jobs
+drop trigger if exists units_changed on jobs;
+create constraint trigger units_changed after update of status, message, backend on jobs deferrable initially deferred
     for each row when (new.unit is not null and (new.status is distinct from old.status or new.status = 'accepted'))
     execute function follow_orders();

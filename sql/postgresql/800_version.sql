@@ -6,4 +6,4 @@ create table if not exists schema_version (
 
 comment on table schema_version is 'One row: the version of the schema.';
 
-insert into schema_version (version) values (9) on conflict (one) do update set version = excluded.version;
+insert into schema_version (version) values (10) on conflict (one) do update set version = excluded.version;

@@ -1,5 +1,7 @@
 """The units of a production have the states of their orders, in both databases."""
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import pytest
@@ -121,6 +123,25 @@ def test_units_loaded_again_keep_their_state_unless_one_is_given(database_of: Da
         ("new", 0.0, "not started"),
         ("unit 7", 1.0, "not started"),
     ]
+
+
+@pytest.mark.parametrize("database_of", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("units")
+def test_changes_of_two_orders_of_one_unit_do_not_block_each_other(
+    make_store: MakeStore, database_of: DatabaseOf
+) -> None:
+    store = make_store()
+    one, other = ordered(store), ordered(store)
+    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as threads, store.together() as changes:
+        changes.begin(one.id)
+        dismissed = threads.submit(store.dismiss, other.id)
+        while not dismissed.done() and not database_of.run(waiting):
+            sleep(0.02)
+        assert changes.begin(other.id) is None, "it is dismissed already"
+    assert states(database_of)["2021", CELL] == "running"
+    store.fail(one.id, 1, "no")
+    assert states(database_of)["2021", CELL] == "failed"
 
 
 def test_the_centre_of_a_cell_follows_from_its_id() -> None:
