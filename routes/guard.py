@@ -39,9 +39,10 @@ _COLLECTION = "collection_id"
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """What an endpoint returns for an answer that costs much: it is made when its turn comes, light ones pass it."""
+    """What an endpoint returns for an answer that costs much: it is made in other threads, light ones pass it."""
 
     make: Callable[[], Response]
+    threads: Literal["heavy", "large"] = "large"
 
 
 _LISTED = Verdict(allowed=True, rule="own-jobs")
@@ -333,9 +334,12 @@ def _in_threads(endpoint: Any, threads: Threads, body: ReadBody | None, foreign:
         asked: Collection | None = getattr(request.state, "collection", None)
         of_database = request.method == "GET" and asked is not None and asked.asks_database
         answer: Response | Later = await (_while_it_listens(request, call) if of_database else call())
-        if isinstance(answer, Later):
-            return await anyio.to_thread.run_sync(answer.make, limiter=request.app.state.resources.large)
-        return answer
+        if not isinstance(answer, Later):
+            return answer
+        limiter = getattr(request.app.state.resources, answer.threads)
+        call = partial(anyio.to_thread.run_sync, answer.make, limiter=limiter)
+        made: Response = await (_while_it_listens(request, call) if of_database else call())
+        return made
 
     return threaded
 

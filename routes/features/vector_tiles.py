@@ -1,6 +1,8 @@
 """Vector tiles of a collection (OGC API Tiles): tilesets, TileJSON, and tiles as Mapbox Vector Tiles."""
 
 import time
+from collections.abc import Mapping
+from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
 from importlib.metadata import version
@@ -15,13 +17,14 @@ from plugins.features import FeatureProvider, TileQuery
 from products.tiling import TileMatrixSet
 from products.vector.dissolving import CELLS, MOST_CLASSES, MOST_DISSOLVED
 from products.vector.drawing import EXTENT
-from routes.guard import GuardedRoute, for_foreign, on_collection
+from routes.guard import GuardedRoute, Later, for_foreign, on_collection
 from routes.http.preconditions import Validators, check_preconditions
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.respond import OGC, link
 from routes.pygeoapi import tiles as of_others
 from routes.query.parameters import allow_parameters, negotiate
 from routes.resources import Collection, collection_of, note_language, resources_of
+from routes.tiles.cache import TileCache
 from routes.tiles.tile import matrix_set_of, read_place
 
 VECTOR_FORMS = {"mvt": "application/vnd.mapbox-vector-tile"}
@@ -36,6 +39,8 @@ _CACHED = f"public, max-age={_CACHE_SECONDS}"
 _MADE_BY = version("landcast")
 _DETAILED = 550_000
 """The scale of zoom 10 in Web Mercator, from which on all features are drawn that have a size in units of a tile."""
+_FEW = 70_000
+"""The scale of zoom 13 in Web Mercator, from which on a tile of a file has few items."""
 _LEAST = 1 / 512
 """The share of a tile's side below which a feature is left out at smaller scales."""
 _LIMITS = (
@@ -74,8 +79,8 @@ def get_tileset(request: Request) -> Response:
     return JSONResponse(_tilejson(collection, provider, tiles))
 
 
-def get_tile(request: Request) -> Response:
-    """Answer with a tile of the visible items, or 204 if there are none."""
+def get_tile(request: Request) -> Response | Later:
+    """Answer with a tile of the visible items, or 204 if there are none; one that costs much is made later."""
     allow_parameters(request)
     form = negotiate(request, VECTOR_FORMS)
     collection, provider = _features(request)
@@ -93,18 +98,29 @@ def get_tile(request: Request) -> Response:
         return Response(status_code=status, headers=headers)
     detailed = place.matrix.scale_denominator <= _DETAILED
     crs, least = crs_of(int(place.tiles.crs)), 1 / EXTENT if detailed else _LEAST
+    query = TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least, dissolved=not detailed)
+    answer = partial(_answer, headers, VECTOR_FORMS[form])
+    if detailed and (collection.asks_database or place.matrix.scale_denominator <= _FEW):
+        return answer(provider.tile(query))
     cache = None if detailed else resources_of(request).tile_cache
     if collection.asks_database:
         key += f"{int(time.time() // _CACHE_SECONDS):x}"
     content = None if cache is None else cache.get(key)
-    if content is None:
-        query = TileQuery(place.bounds, crs, collection.id, MOST_FEATURES, least, dissolved=not detailed)
-        content = provider.tile(query)
-        if cache is not None:
-            cache.put(key, content)
+    if content is not None:
+        return answer(content)
+    return Later(lambda: answer(_cached(cache, key, provider.tile(query))), threads="heavy")
+
+
+def _cached(cache: TileCache | None, key: str, content: bytes) -> bytes:
+    if cache is not None:
+        cache.put(key, content)
+    return content
+
+
+def _answer(headers: Mapping[str, str], media_type: str, content: bytes) -> Response:
     if not content:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
-    return Response(content, headers=headers, media_type=VECTOR_FORMS[form])
+    return Response(content, headers=headers, media_type=media_type)
 
 
 def _features(request: Request) -> tuple[Collection, FeatureProvider]:

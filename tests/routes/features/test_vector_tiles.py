@@ -1,7 +1,9 @@
 """Vector tiles of a GeoPackage over HTTP: read by GDAL, and with the items that the policy allows."""
 
 import gzip
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from anyio import CapacityLimiter
 from pyproj import Transformer
 from starlette.testclient import TestClient
 
@@ -141,6 +144,33 @@ def test_tiles_of_small_scales_are_cached_by_file_and_caller(client: TestClient,
         resources.tile_cache, resources.policy = None, policy
     assert again.content == first.content != some.content
     assert (cache.hits, cache.misses) == (1, 2)
+
+
+def test_tiles_of_small_scales_wait_for_heavy_threads_and_others_pass_them(client: TestClient) -> None:
+    resources = client.app.state.resources  # type: ignore[attr-defined] # Starlette's
+    assert client.portal is not None
+    x, y = Transformer.from_crs(2180, 3857, always_xy=True).transform(500_500, 400_500)
+
+    def ask(matrix: str) -> int:
+        row, column = at("WebMercatorQuad", matrix, x, y)
+        return client.get(f"/collections/cover/tiles/WebMercatorQuad/{matrix}/{row}/{column}").status_code
+
+    heavy = resources.heavy
+    resources.heavy = only = client.portal.call(CapacityLimiter, 1)
+    try:
+        client.portal.call(only.acquire_on_behalf_of, "another")
+        with ThreadPoolExecutor(1) as pool:
+            small = pool.submit(ask, "7")
+            until = time.monotonic() + 60
+            while client.portal.call(only.statistics).tasks_waiting != 1:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            assert ask("14") == 200
+            assert not small.done()
+            client.portal.call(only.release_on_behalf_of, "another")
+            assert small.result(30) == 200
+    finally:
+        resources.heavy = heavy
 
 
 def test_a_tile_has_only_the_rows_of_the_policy(client: TestClient, tmp_path: Path) -> None:
