@@ -6,7 +6,7 @@ import sys
 NAMES = (
     "startup", "sample", "orders", "warm", "nations", "space", "estimate", "statistics", "tokens", "keys", "guard",
     "faults_access", "faults_orders", "airflow", "database", "jobs", "balance", "collections", "walks",
-    "memory", "postgis", "odd_areas", "areas", "items", "dense", "clip", "tiles", "coverages", "europe",
+    "memory", "postgis", "odd_areas", "areas", "items", "dense", "clip", "tiles", "vector_tiles", "coverages", "europe",
 )  # fmt: skip
 
 

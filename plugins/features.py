@@ -137,6 +137,9 @@ class FeatureProvider(Protocol):
     def texts(self, query: ItemQuery) -> tuple[list[bytes], PageSummary]:
         """Return a page of items as JSON. Raises RequestTooLarge if the search takes too long."""
 
+    def stored_tile(self, query: TileQuery) -> bytes | None:
+        """Return the tile if it was made when the data was loaded, None otherwise."""
+
     def tile(self, query: TileQuery) -> bytes:
         """Return a Mapbox Vector Tile of the visible items, which may be empty. Raises RequestTooLarge."""
 

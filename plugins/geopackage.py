@@ -166,6 +166,10 @@ class GeoPackageProvider(LayerProvider):
             items = [text_of(row).encode() for batch in page for row in self._features(batch, query)]
             return items, self._summary(page, query)
 
+    def stored_tile(self, query: TileQuery) -> None:
+        """Return None: a GeoPackage has no tiles of features."""
+        del query
+
     def tile(self, query: TileQuery) -> bytes:
         """Return a Mapbox Vector Tile. Raises RequestTooLarge if the search takes too long."""
         with self._open() as reader:

@@ -28,6 +28,7 @@ from plugins.postgis_facts import SECONDS_OF_LOOKING, LiveFacts, TableFacts, as_
 from plugins.postgis_filters import filters_of
 from plugins.postgis_page import PageOfTable
 from plugins.postgis_query import OF_RINGS, Form, both
+from plugins.postgis_tiles import tile_tables
 from products.errors import RequestTooLarge
 from products.vector.dissolving import MOST_DISSOLVED, ClassGrid
 from products.vector.query import Count, Selection
@@ -147,6 +148,19 @@ class PostgisProvider(LayerProvider):
 
         return self._fitting(found)
 
+    def stored_tile(self, query: TileQuery) -> bytes | None:
+        """Return the tile of small scale of the table's tile tables, None without them or for a part of the rows."""
+        known = self._known
+        tables = tile_tables(known, query)
+        if tables is None or not query.dissolved or filters_of(known.query, known.fields, ()):
+            return None
+        with as_provider_error():
+            try:
+                return tables.stored(known, query)
+            except TableChanged:
+                self._live.forget()
+                return None
+
     def tile(self, query: TileQuery) -> bytes:
         """Return a Mapbox Vector Tile made by PostGIS. Raises RequestTooLarge if it takes too long."""
 
@@ -157,15 +171,34 @@ class PostgisProvider(LayerProvider):
                 return b""
             filters = filters_of(known.query, known.fields, ())
             if query.dissolved and known.classes and known.table.shape in OF_RINGS:
-                return self._dissolved(query, area, filters)
-            sql, values = known.query.tile(known.shown, area, query, filters)
+                names = [each.name for each in known.classes]
+                return self._grid(query, area, filters).tile(query.layer, names)
+            tables = tile_tables(known, query)
+            if tables is not None and tables.valid(known.pool):
+                sql, values = tables.tile(known, query, filters)
+            else:
+                sql, values = known.query.tile(known.shown, area, query, filters)
             [(content,)] = known.pool.rows(sql, values)
             return bytes(content or b"")
 
         return self._fitting(made)
 
-    def _dissolved(self, query: TileQuery, area: Any, filters: Sequence[Sql]) -> bytes:
-        """Return the tile with a feature for each class."""
+    @property
+    def class_columns(self) -> list[str]:
+        """The columns by which tiles of small scales dissolve polygons, none for a table without classes."""
+        return [each.name for each in self._known.classes]
+
+    def class_grid(self, query: TileQuery) -> ClassGrid | None:
+        """Return the areas of the classes in a tile, None without any. Raises like `tile`."""
+
+        def made() -> ClassGrid | None:
+            known = self._known
+            area = area_of([query.around], Box(known.extent(), known.native))
+            return None if area.is_empty else self._grid(query, area, filters_of(known.query, known.fields, ()))
+
+        return self._fitting(made)
+
+    def _grid(self, query: TileQuery, area: Any, filters: Sequence[Sql]) -> ClassGrid:
         known, count = self._known, 0
         grid = ClassGrid(query.bounds, query.crs.name, area.bounds, known.native.name)
         sql, values = known.query.outlines(known.classes, area, grid.small, filters)
@@ -184,7 +217,7 @@ class PostgisProvider(LayerProvider):
                 grid.add([kinds[place] for place in np.flatnonzero(~small)], outlines[~small])
                 some = [kinds[place] for place in np.flatnonzero(small)]
                 grid.add_small(some, shapely.get_coordinates(outlines[small]), areas[small])
-        return grid.tile(query.layer, [each.name for each in known.classes])
+        return grid
 
     def write(self, query: ItemQuery, file: IO[bytes]) -> PageSummary:
         """Write a page of items as JSON, separated by commas, with only a few of them in memory.

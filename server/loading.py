@@ -21,11 +21,13 @@ from psycopg2 import extensions
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from plugins.postgis_tiles import TileTables
 from products.errors import BrokenSource
 from products.progress import Report
 from products.vector.layer import quote
+from server.tile_tables import TilePlan, drop_tile_tables, make_tile_tables
 from sql.reading import DatabaseSource
-from sql.tables import LONGITUDE_LATITUDE
+from sql.tables import LONGITUDE_LATITUDE, TILES
 
 _BATCH = 10_000
 _ARROW = {"use_pyarrow": True, "return_fids": True}
@@ -54,10 +56,13 @@ class LoadReport:
     mended: list[tuple[Any, str]] = field(default_factory=list)
     broken: list[tuple[Any, str]] = field(default_factory=list)
     changed_texts: int = 0
+    tiles: str = ""
 
     def lines(self) -> Iterator[str]:
         """Yield the report for people; each broken row is named."""
         yield f"{self.rows} rows, {self.without_geometry} of them without a geometry"
+        if self.tiles:
+            yield self.tiles
         yield f"{len(self.mended)} invalid geometries were repaired"
         yield from (f"  row {number}: {reason}" for number, reason in self.mended[:_LISTED])
         if len(self.mended) > _LISTED:
@@ -132,9 +137,16 @@ def srid_of(source: FeatureFile, given: int | None) -> int:
 
 
 def load(
-    source: FeatureFile, database: DatabaseSource, table: str, *, srid: int, key: str | None, report: Report
+    source: FeatureFile,
+    database: DatabaseSource,
+    table: str,
+    *,
+    srid: int,
+    key: str | None,
+    report: Report,
+    tiles: TilePlan | None = None,
 ) -> LoadReport:
-    """Load a file into a new table, which replaces the one of the same name at the end.
+    """Load a file into a new table, which replaces the one of the same name at the end, with its tile tables.
 
     Raises BrokenSource, psycopg2.Error.
     """
@@ -148,10 +160,16 @@ def load(
             _copy(cursor, draft, _Work(source, columns, srid, loaded), report)
             report(0.9, "indexes")
             _index(cursor, draft, columns, key)
+            if tiles is not None:
+                report(0.92, "tile tables")
+                loaded.tiles = make_tile_tables(cursor, draft, tiles, report)
             report(0.98, "switching over")
             _switch(connection, draft, table)
         except BaseException:
             with suppress(psycopg2.Error):
+                cursor.execute(_PLACE, (draft,))
+                for schema, oid in cursor.fetchall():
+                    drop_tile_tables(cursor, schema, oid)
                 cursor.execute(f"drop table if exists {quote(draft)}")
             raise
     report(1.0, f"{loaded.rows} rows")
@@ -376,25 +394,38 @@ def _switch(connection: extensions.connection, draft: str, table: str) -> None:
 
 def _replace(cursor: extensions.cursor, draft: str, table: str) -> None:
     cursor.execute(_BEFORE, (table,))
-    for before, is_here in cursor.fetchall():
-        _grant_again(cursor, draft, before)
+    former = cursor.fetchall()
+    cursor.execute(_PLACE, (draft,))
+    [(schema, oid)] = cursor.fetchall()
+    cursor.execute("select to_regclass(quote_ident(%s)) is not null", (f"{TILES}{oid}",))
+    tables = TileTables.of(schema, oid)
+    [(tiled,)] = cursor.fetchall()
+    for before, is_here in former:
+        _grant_again(cursor, quote(draft), before)
+        for each in (tables.tiles, tables.pieces) if tiled else ():
+            _grant_again(cursor, each, before)
         if is_here:
             cursor.execute(f"drop table {quote(table)}")
+            drop_tile_tables(cursor, schema, before)
     cursor.execute(f"alter table {quote(draft)} rename to {quote(table)}")
 
 
 _BEFORE = """
-select oid, relnamespace = to_regnamespace(quote_ident(current_schema())) from pg_class
+select oid::bigint, relnamespace = to_regnamespace(quote_ident(current_schema())) from pg_class
 where oid = to_regclass(quote_ident(%s))
 """
 """The table of this name; one in a later schema of the search path remains, and the new one precedes it."""
+_PLACE = """
+select n.nspname::text, c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.oid = to_regclass(quote_ident(%s))
+"""
 _GRANTS = """
 select a.grantee::bigint::regrole::text, a.privilege_type from pg_class c, aclexplode(c.relacl) a
 where c.oid = %s and a.grantee <> c.relowner
 """
 
 
-def _grant_again(cursor: extensions.cursor, draft: str, before: int) -> None:
+def _grant_again(cursor: extensions.cursor, table: str, before: int) -> None:
     cursor.execute(_GRANTS, (before,))
     for grantee, privilege in cursor.fetchall():
-        cursor.execute(f"grant {privilege} on {quote(draft)} to {'public' if grantee == '-' else grantee}")
+        cursor.execute(f"grant {privilege} on {table} to {'public' if grantee == '-' else grantee}")

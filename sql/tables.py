@@ -16,9 +16,12 @@ _STRAIGHT = {"point", "linestring", "polygon", "multipoint", "multilinestring", 
 """Types of geometry that GeoJSON has; a column of another type may have curves or surfaces."""
 _DIMENSIONS = str.maketrans("", "", "z ")
 
-_TABLE = """
+TILES, PIECES = "landcast_tiles_", "landcast_pieces_"
+"""The beginnings of the names of the tile tables of a table, before its OID."""
+_TABLE = f"""
 select c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text,
-    (select count(*) from pg_index i where i.indrelid = c.oid)
+    coalesce(has_table_privilege(to_regclass(format('%%I.%%I', n.nspname, '{TILES}' || c.oid)), 'select')
+        and has_table_privilege(to_regclass(format('%%I.%%I', n.nspname, '{PIECES}' || c.oid)), 'select'), false)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.oid = to_regclass(quote_ident(%s)) and c.relkind in ('r', 'v', 'm', 'f', 'p')
 """
@@ -110,6 +113,8 @@ class FeatureTable:
     system: SpatialSystem
     shape: str
     in_degrees: TableColumn | None
+    tiled: bool = False
+    """Whether it has tile tables (`landcast load`) that this role may read."""
 
     @property
     def quoted(self) -> str:
@@ -135,7 +140,7 @@ def read_table(pool: ReadingPool, name: str, *, key: str | None, geometry: str |
     found = pool.rows(_TABLE, (name,))
     if not found:
         raise TableChanged(f"there is no table {name!r} in the search path, or it may not be seen")
-    oid, schema, table, kind, _ = (_text(each) for each in found[0])
+    oid, schema, table, kind, tiled = (_text(each) for each in found[0])
     rows = [tuple(map(_text, row)) for row in pool.rows(_COLUMNS, (oid,))]
     columns = [TableColumn(*row[:6], *row[7:]) for row in rows if row[6]]
     hidden = tuple(row[0] for row in rows if not row[6])
@@ -159,6 +164,7 @@ def read_table(pool: ReadingPool, name: str, *, key: str | None, geometry: str |
         system=_system_of(pool, srid),
         shape=type_.lower().translate(_DIMENSIONS),
         in_degrees=beside if beside is not outline else None,
+        tiled=tiled,
     )
 
 

@@ -29,8 +29,9 @@ MOST_CLASSES = 100
 MOST_DISSOLVED = 1_000_000
 """Maximum polygons of a tile, as many as are looked for in a GeoPackage."""
 _UNITS = EXTENT // CELLS
-_MARGIN = BUFFER // _UNITS
-_SIDE = CELLS + 2 * _MARGIN
+MARGIN = BUFFER // _UNITS
+"""Cells of the grid on each side of a tile."""
+_SIDE = CELLS + 2 * MARGIN
 _NODES = 65
 """Points along each side of the area that are transformed; between them coordinates are interpolated."""
 _SMALL = 1 / 4
@@ -42,6 +43,8 @@ _PURE = 0.999
 
 _Numbers = NDArray[np.float64]
 _Whole = NDArray[np.int64]
+Labels = NDArray[np.int64]
+"""The numbers of the classes of cells, from north to south; -1 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class _Places:
         west, south, east, north = self.tile
         x, y = points.T if self.source == self.target else transformer(self.source, self.target).transform(*points.T)
         side = CELLS / (east - west), -CELLS / (north - south)
-        return np.column_stack(((x - west) * side[0] + _MARGIN, (y - north) * side[1] + _MARGIN))
+        return np.column_stack(((x - west) * side[0] + MARGIN, (y - north) * side[1] + MARGIN))
 
     def near(self, points: _Numbers) -> _Numbers:
         """Return points inside of the bounds in cells."""
@@ -195,49 +198,67 @@ class ClassGrid:
         flat = (numbers * height + rows) * width + columns
         into[:count] += np.bincount(flat, weight, count * height * width).reshape(count, height, width)
 
+    @property
+    def classes(self) -> tuple[tuple[Any, ...], ...]:
+        """The classes by their numbers in `labels`."""
+        return tuple(self._classes)
+
     def tile(self, layer: str, columns: Sequence[str]) -> bytes:
         """Return the vector tile with a feature for each class, which is a tuple of the values of these columns."""
-        made = Encoder(layer, columns)
-        if self._classes:
-            made.add(self._paths(), [None] * len(self._classes), list(zip(*self._classes, strict=True)))
-        return made.content()
+        return dissolved_tile(layer, columns, self.classes, self.labels()) if self._classes else b""
 
-    def _paths(self) -> Paths:
-        """Return the paths of each class, in units of the tile."""
-        labels = self._labels()
-        place = Affine(_UNITS, 0, -BUFFER, 0, _UNITS, -BUFFER)
-        found = list(shapes(labels.astype(np.int16), labels >= 0, connectivity=4, transform=place))
-        made: Geometries = np.full(len(self._classes), None, dtype=object)
-        if found:
-            outlines = [outline["coordinates"] for outline, _ in found]
-            rings = list(chain.from_iterable(outlines))
-            points = np.fromiter(chain.from_iterable(chain.from_iterable(rings)), np.float64).reshape(-1, 2)
-            offsets = tuple(np.cumsum([0, *map(len, parts)]) for parts in (rings, outlines))
-            polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets)
-            values = np.array([int(value) for _, value in found])
-            order = np.argsort(values, kind="stable")
-            shapely.multipolygons(polygons[order], indices=values[order], out=made)
-        return Paths.of(made)
-
-    def _labels(self) -> _Whole:
-        """Return the number of the class of each cell, -1 for none."""
+    def labels(self) -> Labels:
+        """Return the number of the class of each cell of the grid, with the margin around the tile; -1 for none."""
         count = len(self._classes)
-        shares = np.zeros((count + 1, _SIDE, _SIDE))
-        shares[:count] = np.cumsum(self._edges[:count], axis=2)[:, :, :-1].clip(0) + self._small[:count]
-        covered = shares.sum(axis=0)
-        whole = _mean(np.minimum(covered, 1)) >= _WHOLE
-        shares[:, whole] /= np.maximum(covered[whole], 1e-9)
-        shares[count, ~whole] = 1 - covered[~whole]
-        labels: _Whole = np.where(covered > 0, shares.argmax(axis=0), count)
-        shares[:, 1::2] = shares[:, 1::2, ::-1]  # every second row is passed from its end
-        flat, chosen = shares.reshape(count + 1, -1).T, labels.copy()
-        chosen[1::2] = labels[1::2, ::-1]
-        chosen = chosen.ravel()
-        mixed = np.flatnonzero((flat.max(axis=1) < _PURE) & (flat[:, :count].sum(axis=1) > 0))
-        chosen[mixed] = _carried(flat[mixed])
-        labels = chosen.reshape(_SIDE, _SIDE)
-        labels[1::2] = labels[1::2, ::-1]
-        return np.where(labels == count, -1, labels)
+        return labelled(np.cumsum(self._edges[:count], axis=2)[:, :, :-1].clip(0) + self._small[:count])
+
+
+def dissolved_tile(layer: str, columns: Sequence[str], classes: Sequence[tuple[Any, ...]], labels: Labels) -> bytes:
+    """Return the vector tile of a labelled grid, margin included, with a feature for each class that it has."""
+    found, numbers = np.unique(labels, return_inverse=True)
+    first = int(found[0] < 0)
+    there = [classes[number] for number in found[first:].tolist()]
+    made = Encoder(layer, columns)
+    if there:
+        made.add(outlined(numbers.reshape(labels.shape) - first), [None] * len(there), list(zip(*there, strict=True)))
+    return made.content()
+
+
+def outlined(labels: Labels) -> Paths:
+    """Return the paths of each class of a labelled grid, in units of the tile."""
+    place = Affine(_UNITS, 0, -BUFFER, 0, _UNITS, -BUFFER)
+    found = list(shapes(labels.astype(np.int16), labels >= 0, connectivity=4, transform=place))
+    made: Geometries = np.full(int(labels.max()) + 1, None, dtype=object)
+    if found:
+        outlines = [outline["coordinates"] for outline, _ in found]
+        rings = list(chain.from_iterable(outlines))
+        points = np.fromiter(chain.from_iterable(chain.from_iterable(rings)), np.float64).reshape(-1, 2)
+        offsets = tuple(np.cumsum([0, *map(len, parts)]) for parts in (rings, outlines))
+        polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets)
+        values = np.array([int(value) for _, value in found])
+        order = np.argsort(values, kind="stable")
+        shapely.multipolygons(polygons[order], indices=values[order], out=made)
+    return Paths.of(made)
+
+
+def labelled(areas: _Numbers) -> Labels:
+    """Return the number of the class of each cell, -1 for none, by the share of each class in each cell."""
+    count, side = areas.shape[:2]
+    shares = np.concatenate((areas, np.zeros((1, side, side))))
+    covered = shares.sum(axis=0)
+    whole = _mean(np.minimum(covered, 1)) >= _WHOLE
+    shares[:, whole] /= np.maximum(covered[whole], 1e-9)
+    shares[count, ~whole] = 1 - covered[~whole]
+    labels: Labels = np.where(covered > 0, shares.argmax(axis=0), count)
+    shares[:, 1::2] = shares[:, 1::2, ::-1]  # every second row is passed from its end
+    flat, chosen = shares.reshape(count + 1, -1).T, labels.copy()
+    chosen[1::2] = labels[1::2, ::-1]
+    chosen = chosen.ravel()
+    mixed = np.flatnonzero((flat.max(axis=1) < _PURE) & (flat[:, :count].sum(axis=1) > 0))
+    chosen[mixed] = _carried(flat[mixed])
+    labels = chosen.reshape(side, side)
+    labels[1::2] = labels[1::2, ::-1]
+    return np.where(labels == count, -1, labels)
 
 
 def _split(

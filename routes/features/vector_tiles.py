@@ -102,6 +102,8 @@ def get_tile(request: Request) -> Response | Later:
     answer = partial(_answer, headers, VECTOR_FORMS[form])
     if detailed and (collection.asks_database or place.matrix.scale_denominator <= _FEW):
         return answer(provider.tile(query))
+    if not detailed and (stored := provider.stored_tile(query)) is not None:
+        return answer(stored)
     cache = None if detailed else resources_of(request).tile_cache
     if collection.asks_database:
         key += f"{int(time.time() // _CACHE_SECONDS):x}"

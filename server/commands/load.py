@@ -1,6 +1,5 @@
 """`landcast load`: a file of features into the table of a collection."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,17 @@ _PLUGIN = "plugins.postgis.PostgisProvider"
 @click.option(
     "--user", help="The role that may create tables; libpq finds its password (~/.pgpass). Default: as served."
 )
+@click.option("--tiles/--no-tiles", default=True, help="Whether to make tables for vector tiles. Default: yes.")
 @CONFIG
 def load(
-    file: Path, *, collection: str, layer: str | None, epsg: int | None, user: str | None, configuration: Path
+    file: Path,
+    *,
+    collection: str,
+    layer: str | None,
+    epsg: int | None,
+    user: str | None,
+    tiles: bool,
+    configuration: Path,
 ) -> None:
     """Load FILE into the table of a collection in PostGIS; the former table is served until the new one is complete.
 
@@ -36,6 +43,7 @@ def load(
     try:
         from server.loading import load as load_file
         from server.loading import open_file, srid_of
+        from server.tile_tables import TilePlan
     except ImportError as error:
         raise click.ClickException(f"{error.name} is missing: install landcast[load]") from error
     provider = _provider(configuration, collection)
@@ -49,6 +57,7 @@ def load(
                 srid=srid_of(source, epsg),
                 key=provider.get("id_field"),
                 report=report,
+                tiles=TilePlan(_as_user(provider, user), collection) if tiles else None,
             )
         except Error as error:
             raise click.ClickException(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from error
@@ -72,5 +81,9 @@ def _provider(configuration: Path, collection: str) -> dict[str, Any]:
 def _place(provider: dict[str, Any], user: str | None) -> "DatabaseSource":
     from plugins.postgis_facts import source_of
 
-    place = source_of(provider)
-    return place if user is None else replace(place, user=user, password="")
+    return source_of(_as_user(provider, user))
+
+
+def _as_user(provider: dict[str, Any], user: str | None) -> dict[str, Any]:
+    """Return a provider's definition with another role, whose password libpq finds."""
+    return provider if user is None else {**provider, "data": {**provider["data"], "user": user, "password": ""}}

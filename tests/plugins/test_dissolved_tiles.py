@@ -21,7 +21,7 @@ from plugins.geopackage import GeoPackageProvider
 from plugins.postgis import PostgisProvider
 from products.errors import RequestTooLarge
 from products.tiling import tile_matrix_sets
-from products.vector.dissolving import ClassGrid
+from products.vector.dissolving import ClassGrid, outlined
 from products.vector.geopackage import write_geopackage
 from products.vector.layer import Column, Layer
 from tests.postgres import Postgres
@@ -136,9 +136,9 @@ def test_polygons_smaller_than_a_fourth_of_a_cell_count_by_their_area() -> None:
     grid = ClassGrid(tile.bounds, 3857, (WEST, SOUTH, WEST + 640_000, SOUTH + 640_000), EPSG)
     assert grid.small > 5_000
     grid.add([(code,) for code in found.tolist()], squares)
-    paths = grid._paths().surfaces()
+    paths = outlined(grid.labels()).surfaces()
     total = area_of(640_000.0, tile)
-    for place, (code,) in enumerate(grid._classes):
+    for place, (code,) in enumerate(grid.classes):
         assert paths[place].area == pytest.approx(total * SHARES[code], rel=0.02), code
 
 
@@ -148,7 +148,7 @@ def test_a_sparse_class_keeps_its_area_beside_nothing() -> None:
     tile = tile_at("6", WEST + 32_000, SOUTH + 32_000)
     grid = ClassGrid(tile.bounds, 3857, (WEST, SOUTH, WEST + 64_000, SOUTH + 64_000), EPSG)
     grid.add([(3,)] * int((found == 3).sum()), squares[found == 3])
-    assert grid._paths().surfaces()[0].area == pytest.approx(area_of(SIDE * METRES, tile) / 8, rel=0.02)
+    assert outlined(grid.labels()).surfaces()[0].area == pytest.approx(area_of(SIDE * METRES, tile) / 8, rel=0.02)
 
 
 def test_a_polygon_far_larger_than_the_tile_covers_it() -> None:
@@ -157,7 +157,7 @@ def test_a_polygon_far_larger_than_the_tile_covers_it() -> None:
     far = shapely.box(WEST - 300_000, SOUTH - 300_000, WEST + 364_000, SOUTH + 364_000)
     hole = shapely.box(WEST + 20_000, SOUTH + 20_000, WEST + 40_000, SOUTH + 40_000)
     grid.add([("land",), ("lake",)], np.array([far.difference(hole), hole]))
-    land, lake = grid._paths().surfaces()
+    land, lake = outlined(grid.labels()).surfaces()
     assert land.area + lake.area == pytest.approx((4096 + 128) ** 2)
     scale = ((tile.bounds[2] - tile.bounds[0]) / 4096) ** 2
     moved = shapely.transform(hole, lambda xy: np.column_stack(MERCATOR.transform(*xy.T)))
