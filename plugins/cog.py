@@ -231,7 +231,10 @@ class CogProvider(BaseProvider):
         width, height = self._known.sides
         if box.crs.epsg == self.grid.epsg:
             return 1 / width, 1 / height
-        west, south, east, north = (self.inside(box) or self.whole.to(box.crs)).bbox
+        inside = self.inside(box) or self._whole_in(box.crs)
+        if inside is None:
+            return 0.0, 0.0
+        west, south, east, north = inside.bbox
         step = _STEP * min(east - west, north - south)
         x, y = (west + east) / 2 + step * _CROSS_X, (south + north) / 2 + step * _CROSS_Y
         there = np.array(transformer(box.crs.epsg, self.grid.epsg).transform(x, y)) / [[width], [height]]
@@ -241,9 +244,11 @@ class CogProvider(BaseProvider):
     def inside(self, box: Box) -> Box | None:
         """Return the part of a box in the coverage, also across the antimeridian, or None.
 
-        Raises ValueError if the coverage cannot be transformed to the box's CRS.
+        None also for a coverage without a place in the box's CRS, such as one at a pole in Web Mercator.
         """
-        whole = self.whole.to(box.crs)
+        whole = self._whole_in(box.crs)
+        if whole is None:
+            return None
         parts = []
         for shift in shifts(box.bbox, whole.bbox, box.crs.epsg):
             part = box.moved(shift).cut(whole)
@@ -252,6 +257,12 @@ class CogProvider(BaseProvider):
             return None
         west, south, east, north = zip(*parts, strict=True)
         return Box((min(west), min(south), max(east), max(north)), box.crs)
+
+    def _whole_in(self, crs: Crs) -> Box | None:
+        try:
+            return self.whole.to(crs)
+        except ValueError:
+            return None
 
     def snap(self, box: Box) -> Box | None:
         """Return the box of whole pixels of the coverage around a box in the native system; None for one outside.

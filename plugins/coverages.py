@@ -166,7 +166,7 @@ class CoverageProvider(Protocol):
         """Return how many pixels of the coverage are along the box's sides."""
 
     def inside(self, box: Box) -> Box | None:
-        """Return the part of a box in the coverage, or None. Raises ValueError."""
+        """Return the part of a box in the coverage, or None, also where the coverage has no place in the CRS."""
 
     def snap(self, box: Box) -> Box | None:
         """Return the box of whole pixels of the coverage around a box in the native system; None for one outside.

@@ -13,7 +13,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from products.errors import InvalidArea
-from products.operation import Bounds, period_of, reproject
+from products.operation import Bounds, is_northing_first, period_of, reproject
 
 _NAME = re.compile(
     r"(?:https?://www\.opengis\.net/def/crs/|urn:ogc:def:crs:|\[?)([a-z]+)[/:](?:[\d.]*[/:])?(\w+?)\]?", re.IGNORECASE
@@ -161,11 +161,10 @@ def crs_of(epsg: int) -> Crs:
     """Return the CRS of an EPSG code, with the axis order of its definition. Raises ValueError."""
     try:
         system = CRS.from_epsg(epsg)
-        first = system.axis_info[0]
     except CRSError as error:
         raise ValueError(f"EPSG:{epsg}: {error}") from error
     uri = f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
-    return Crs(uri, epsg, northing_first=first.direction.lower() == "north", geographic=system.is_geographic)
+    return Crs(uri, epsg, northing_first=is_northing_first(system), geographic=system.is_geographic)
 
 
 def systems_with(native: Crs) -> tuple[Crs, ...]:
@@ -180,9 +179,8 @@ def foreign_crs(definition: str) -> Crs:
     authority, colon, code = definition.partition(":")
     named = colon and authority.isalnum() and code.isalnum()
     system = CRS.from_user_input(definition)
-    first = system.axis_info[0]
     uri = f"http://www.opengis.net/def/crs/{authority}/0/{code}" if named else ""
-    northing_first = bool(named) and first.direction.lower() == "north"
+    northing_first = bool(named) and is_northing_first(system)
     return Crs(uri, 0, northing_first=northing_first, definition=definition, geographic=system.is_geographic)
 
 

@@ -9,6 +9,10 @@ class InvalidArea(ProductError):
     """The area cannot be read or is not a valid polygon."""
 
 
+class OutsideCrs(InvalidArea):
+    """The area lies outside of where a CRS can be used."""
+
+
 class AreaTooLarge(ProductError):
     """The area is above the limit of an order."""
 

@@ -16,7 +16,7 @@ from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
 
-from products.errors import InvalidArea
+from products.errors import InvalidArea, OutsideCrs
 from products.outline import Polygonal
 
 MAX_ACCURACY = 11.0
@@ -168,7 +168,7 @@ def metres_of_unit(epsg: int | str) -> float:
 def reproject(box: Bounds, source: int | str, target: int | str) -> Bounds:
     """Return the envelope of a box in another CRS, found along its edges; in Web Mercator it ends at 85.06 degrees.
 
-    Raises InvalidArea where there is none.
+    Raises InvalidArea where there is none: OutsideCrs if the box is not in its area of use.
     """
     if source == target:
         return box
@@ -182,7 +182,7 @@ def reproject(box: Bounds, source: int | str, target: int | str) -> Bounds:
     except ProjError as error:
         raise InvalidArea(f"The bbox cannot be expressed in {_named(target)}: {error}") from error
     if not (found[0] <= found[2] and found[1] <= found[3]):
-        raise InvalidArea(
+        raise OutsideCrs(
             f"The bbox cannot be expressed in {_named(target)}: it lies outside of where that can be used."
         )
     return found
@@ -210,6 +210,17 @@ def _parts(box: Bounds, source: int | str, target: int | str) -> list[tuple[Boun
     if east <= here / 2:
         return [((west, south, east, north), 0)]
     return [((west, south, here / 2, north), 0), ((-here / 2, south, east - here, north), there)]
+
+
+def is_northing_first(crs: CRS) -> bool:
+    """Return whether coordinates of a CRS have the northing (latitude) first.
+
+    At the poles both axes point north (EPSG:3031), or south (EPSG:32661): there their names say it.
+    """
+    first, *others = crs.axis_info
+    if others and first.direction == others[0].direction:
+        return first.name.lower().startswith("northing")
+    return first.direction.lower() == "north"
 
 
 def _degrees(epsg: int | str) -> float:

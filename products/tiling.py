@@ -12,7 +12,7 @@ from pyproj.exceptions import CRSError
 
 from products.catalogue import InvalidConfiguration
 from products.errors import InvalidArea
-from products.operation import Bounds, reproject
+from products.operation import Bounds, is_northing_first, reproject
 
 _DEFAULT = ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad")
 """Those that are served if the configuration names none; both are registered at the OGC."""
@@ -118,7 +118,7 @@ def _read(wanted: str | Mapping[str, Any]) -> TileMatrixSet:
     if not tiles.id or tiles.is_variable:
         raise ValueError(f"{tiles.id or 'it'}: allowed: a set with an id, without variableMatrixWidths")
     crs = CRS.from_user_input(tiles.crs.to_wkt())
-    northing_first = _is_northing(tiles.orderedAxes[0] if tiles.orderedAxes else crs.axis_info[0].direction)
+    northing_first = _is_northing(tiles.orderedAxes[0]) if tiles.orderedAxes else is_northing_first(crs)
     matrices = [_matrix(each, northing_first=northing_first) for each in tiles.tileMatrices]
     by_id = {each.id: each for each in sorted(matrices, key=lambda each: -each.scale_denominator)}
     if len({each.id for each in matrices}) < len(matrices) or max(max(each.size) for each in matrices) > _MOST_SIDE:

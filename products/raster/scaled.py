@@ -16,7 +16,7 @@ from rasterio.transform import array_bounds
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from products.errors import RequestTooLarge
+from products.errors import OutsideCrs, RequestTooLarge
 from products.operation import Bounds, reproject, transformer
 from products.raster.cog import Grid, Opened, intersection, shifts, window_in
 from products.raster.visible import Visible
@@ -128,18 +128,20 @@ class ScaledReader:
 
 @contextmanager
 def open_scaled(open_: Open, grid: Grid, wanted: Wanted, *, limit: int) -> Iterator[ScaledReader]:
-    """Yield a reader of the box, which may cross the antimeridian.
+    """Yield a reader of the box, which may cross the antimeridian; without data if the raster lies outside of its CRS.
 
-    Raises BrokenSource, InvalidArea if the raster cannot be transformed to the CRS, and RequestTooLarge before a pixel
-    is read.
+    Raises BrokenSource, InvalidArea for an unknown CRS, and RequestTooLarge before a pixel is read.
     """
     width, height = wanted.size
     if width * height > limit:
         raise RequestTooLarge(f"{width} x {height} pixels were asked for; at most {limit:,} are answered.")
-    extent = reproject(grid.bounds, grid.epsg, wanted.epsg)
-    with ExitStack() as stack:
-        parts = []
+    try:
+        extent = reproject(grid.bounds, grid.epsg, wanted.epsg)
         moved = shifts(wanted.bbox, extent, wanted.epsg)
+    except OutsideCrs:
+        moved = []
+    parts = []
+    with ExitStack() as stack:
         for shift in moved:
             found = _seen(grid, wanted, extent, shift, limit)
             if found is not None:

@@ -270,3 +270,12 @@ def test_a_pole_is_the_limit_of_web_mercator(folder: Path) -> None:
     assert arctic.whole.to(CRS84).bbox[3] == 90
     with pytest.raises(ValueError, match="outside of where that can be used"):
         Box((0, 86, 1, 90), CRS84).to(crs_of(3857))
+
+
+def test_a_coverage_beyond_web_mercator_is_in_no_box_of_it(folder: Path) -> None:
+    around = Affine(1_000, 0, 1_900_000, 0, -1_000, 2_100_000)  # 100 km from the pole to each side
+    north = provider(plain(folder / "north.tif", classes(200, 200), 32661, transform=around, nodata=255, **TILED))
+    box = Box((0, 18_000_000, 3_000_000, 20_000_000), crs_of(3857))
+    assert north.inside(box) is None
+    assert north.size_of(box) == (1, 1)
+    assert (north.read(box, (30, 20)).codes == 255).all()

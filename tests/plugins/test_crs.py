@@ -32,7 +32,13 @@ def test_an_unsupported_system_is_not_found() -> None:
     assert find_crs("OGC:CRS84", OFFERED[1:]) is None
 
 
-@pytest.mark.parametrize(("epsg", "northing_first"), [(4326, True), (3035, True), (3857, False), (25832, False)])
+@pytest.mark.parametrize(
+    ("epsg", "northing_first"),
+    [
+        *((4326, True), (3035, True), (31467, True), (3857, False), (25832, False)),
+        *((3031, False), (6932, False), (32761, True), (3413, False), (32661, True)),  # both axes: north, or south
+    ],
+)
 def test_the_order_of_axes_is_that_of_the_definition(epsg: int, northing_first: bool) -> None:  # noqa: FBT001
     assert crs_of(epsg).northing_first is northing_first
 
