@@ -32,12 +32,16 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class SourceRaster:
-    """One of the rasters: its offset in the mosaic in pixels, and its values that mean no data."""
+    """One of the rasters: its offset in the mosaic in pixels, and its values that mean no data.
+
+    `is_assumed` if these are neither the file's nor the caller's.
+    """
 
     dataset: DatasetReader
     column: int
     row: int
     empty: tuple[float, ...]
+    is_assumed: bool
 
     @property
     def name(self) -> str:
@@ -88,7 +92,8 @@ class Clash:
 class Mosaic:
     """Open rasters of one grid; between them is no data. Problems are collected while they are read.
 
-    `unfit` counts values that are not classes, by file; `clashes` are by the numbers of two parts, the first is used.
+    `unfit` counts values that are not classes, by file, `assumed` the pixels of 255 where no file or caller says that
+    they are no data; `clashes` are by the numbers of two parts, the first is used.
     """
 
     parts: tuple[SourceRaster, ...]
@@ -97,6 +102,7 @@ class Mosaic:
     transform: Affine
     epsg: int
     unfit: dict[str, Counter[float]] = field(default_factory=dict)
+    assumed: Counter[str] = field(default_factory=Counter)
     clashes: dict[tuple[int, int], Clash] = field(default_factory=dict)
 
     def read(self, column: int, row: int) -> Pixels:
@@ -111,6 +117,8 @@ class Mosaic:
             if left < right and top < bottom:
                 pixels, unfit = part.read(Window(left - x, top - y, right - left, bottom - top))
                 self._note_unfit(part.name, unfit)
+                if part.is_assumed:
+                    self.assumed[part.name] += int(np.count_nonzero(pixels == NODATA))
                 place = slice(top - row * TILE, bottom - row * TILE), slice(left - column * TILE, right - column * TILE)
                 self._note_clashes(number, (left, top), pixels, tile[place], owners[place])
                 free = (tile[place] == NODATA) & (pixels != NODATA)
@@ -152,7 +160,7 @@ class Mosaic:
             )
 
     def remarks(self) -> Iterator[str]:
-        """Yield descriptions of conversions, and of overlaps with different values."""
+        """Yield descriptions of conversions, of undeclared no data, and of overlaps with different values."""
         kinds: dict[str, list[str]] = {}
         for part in self.parts:
             kinds.setdefault(part.kind, []).append(part.name)
@@ -160,6 +168,9 @@ class Mosaic:
             if kind:
                 files = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
                 yield f"{files}: {kind}, converted to bytes with no data {NODATA}"
+        for name, count in self.assumed.items():
+            if count:
+                yield f"{name} declares no value for no data: its pixels of {NODATA} ({count}) are taken as no data"
         for (first, other), clash in self.clashes.items():
             west, north = self.transform @ (clash.left, clash.top)
             east, south = self.transform @ (clash.right, clash.bottom)
@@ -189,7 +200,7 @@ def open_mosaic(
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS))
         datasets = [stack.enter_context(_open(source)) for source in sources]
-        yield _joined(datasets, [_empty(dataset, classes, nodata) for dataset in datasets])
+        yield _joined(datasets, [_empty(dataset, classes, nodata) for dataset in datasets], is_told=nodata is not None)
 
 
 def _open(source: Path) -> DatasetReader:
@@ -233,14 +244,20 @@ def _empty(dataset: DatasetReader, classes: Classes, nodata: Sequence[float] | N
     return (dataset.nodata,)
 
 
-def _joined(datasets: Sequence[DatasetReader], empty: Sequence[tuple[float, ...]]) -> Mosaic:
+def _joined(datasets: Sequence[DatasetReader], empty: Sequence[tuple[float, ...]], *, is_told: bool) -> Mosaic:
     first = datasets[0]
     for dataset in datasets[1:]:
         _agree(first, dataset)
     west, north = min(each.bounds.left for each in datasets), max(each.bounds.top for each in datasets)
     across, down = first.transform.a, -first.transform.e
     parts = tuple(
-        SourceRaster(each, round((each.bounds.left - west) / across), round((north - each.bounds.top) / down), values)
+        SourceRaster(
+            each,
+            round((each.bounds.left - west) / across),
+            round((north - each.bounds.top) / down),
+            values,
+            is_assumed=each.dtypes[0] == "uint8" and each.nodata is None and bool(values) and not is_told,
+        )
         for each, values in zip(datasets, empty, strict=True)
     )
     width = max(part.column + part.dataset.width for part in parts)

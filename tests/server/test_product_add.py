@@ -342,6 +342,26 @@ def test_integers_of_any_type_are_converted_with_a_notice(
 
 
 @pytest.mark.parametrize(
+    ("nodata", "more", "said"),
+    [
+        (None, [], "in.tif declares no value for no data: its pixels of 255 (24) are taken as no data"),
+        (255, [], ""),
+        (None, ["--nodata", "255"], ""),
+    ],
+)
+def test_undeclared_no_data_is_reported(
+    config: Path, tmp_path: Path, nodata: int | None, more: list[str], said: str
+) -> None:
+    pixels = np.where(classes(60, 50) == 255, 1, classes(60, 50))
+    pixels[3:7, 10:16] = 255
+    done = add(config, plain(tmp_path / "in.tif", pixels, nodata=nodata), words=[*WORDS, *more])
+    assert done.exit_code == 0, done.output
+    assert said in done.stderr
+    assert ("declares no value" in done.stderr) == bool(said)
+    np.testing.assert_array_equal(made(tmp_path), pixels)
+
+
+@pytest.mark.parametrize(
     ("values", "profile", "said"),
     [
         ([1, 300, 300, 1000], {"dtype": "int16"}, "it has 300 (2 pixels) and 1000 (1 pixel)"),
