@@ -36,6 +36,7 @@ from products.raster.ramps import Ramp
 from products.raster.scaled import Method, Values, Wanted, open_scaled
 from products.raster.values import check_values
 from products.raster.visible import Visible, VisibleBlocks, visible
+from products.sources import is_one_file
 
 _STEP = 1e-3
 """Share of a box's shorter side over which the density of pixels is measured around its centre."""
@@ -367,7 +368,7 @@ class CogProvider(BaseProvider):
 
     def _read_values(self, wanted: Wanted, limit: int) -> Values | None:
         """Return values for a picture, of as many pixels as the limit or the picture has; None outside of the CRS."""
-        open_ = partial(self._files.reading, Path(self.data), check_values)
+        open_ = partial(self._files.reading, Path(self.data), check_values if self._known.values else check_classes)
         try:
             with open_scaled(open_, self.grid, wanted, limit=max(limit, math.prod(wanted.size))) as reader:
                 return reader.rows(0, wanted.size[1])
@@ -379,6 +380,10 @@ class CogProvider(BaseProvider):
     def read_tile(self, bbox: Bounds, crs: int | str, size: Size) -> NDArray[np.uint8] | None:
         """Return the classes in the bbox, by the blocks of the open file; None if its index has none of them there."""
         seen = self._visible(bbox, crs)
+        if not is_one_file(self.data):
+            wanted = Wanted(bbox, crs, size, NODATA, visible=seen)
+            values = self._read_values(wanted, MAX_PIXELS)
+            return None if values is None or (values[0] == NODATA).all() else values[0]
         try:
             if self._blocks is None:
                 self._blocks = RasterBlocks(Path(self.data))

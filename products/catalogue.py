@@ -11,6 +11,7 @@ import yaml
 from products.classes import CLASSES, NODATA, Classes, LandCoverClass
 from products.errors import UnknownProduct
 from products.held import is_held
+from products.sources import is_one_file
 from products.yaml_file import UnreadableYaml, read_yaml
 
 
@@ -223,7 +224,7 @@ def _of_other_years(product: Product, resources: Any, known: Sequence[Product]) 
     provider = resources[product.collections[0]]["providers"][0]
     ids, years = {each.id for each in known}, {each.year for each in known if each.series == product.series}
     for year, data in _years(provider.get("years")):
-        if data == product.raster or year in years:
+        if data == product.raster or year in years or not is_one_file(data):
             continue
         own = product.id.replace(str(product.year), str(year))
         title = product.title.replace(str(product.year), str(year))
@@ -285,6 +286,10 @@ def _product(name: str, entry: Any, resources: Any) -> Product:
             raise InvalidConfiguration(f"{place}.{field}: letters, digits, `.`, `_` and `-`, as it stands in names")
     shown = [entry[kind] for kind in ("raster", "vector") if entry.get(kind)]
     raster = _source(f"{place}.raster", resources, entry["raster"])
+    if not is_one_file(raster):
+        raise InvalidConfiguration(
+            f"{place}.raster: {raster.name} is not one file; allowed: a GeoTIFF (`landcast product add`)"
+        )
     bands = _bands(resources[entry["raster"]]["providers"][0].get("bands"))
     classes = classes_of(f"{place}.classes", entry["classes"]) if "classes" in entry else CLASSES
     return Product(

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import IO, cast
 
 from products.errors import BrokenSource
+from products.sources import files_of, is_one_file, rasters_in
 
 _RETRY_SECONDS = 10
 """Seconds in which a file that could not be read is not tried again while it stays the same."""
+_PLAIN = re.compile(r"/.*(?<!\.gti)\.(tiff?|gpkg)", re.DOTALL)
+"""What is one file by its name, so that a request enters no further module."""
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part([-.].+)?")
 
 
@@ -107,8 +110,8 @@ def cached_by_file[*Ts, T](
 
 
 def _refuse_pipes(path: Path) -> None:
-    """Raise BrokenSource if the path exists and is no file: opening a pipe blocks until somebody writes to it."""
-    if path.exists() and not path.is_file():
+    """Raise BrokenSource if the path is neither a file nor a folder of rasters: opening a pipe may block for ever."""
+    if path.exists() and not path.is_file() and not rasters_in(path):
         raise BrokenSource(f"{path.name} is not a file")
 
 
@@ -119,10 +122,13 @@ def version_of(path: str | os.PathLike[str], beside: Sequence[str] = ("-wal",)) 
     """Return what differs where a file or one beside it does: number, time written, size; nothing if missing.
 
     A further name of the file, as an order of the whole product makes, is no other version. Beside a database SQLite
-    keeps its write-ahead log.
+    keeps its write-ahead log. A raster of several files differs where one of them does.
     """
     name = os.fspath(path)
-    return tuple(_version(f"{name}{ending}") for ending in ("", *beside))
+    own = tuple(_version(f"{name}{ending}") for ending in ("", *beside))
+    if _PLAIN.fullmatch(name) or is_one_file(name) or not own[0]:
+        return own
+    return *own, *map(_version, files_of(name, own[0]))
 
 
 def _version(path: str) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from plugins.postgis import PostgisProvider
 from processes.loading import load_processes
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import BrokenSource
+from products.sources import rasters_in
 from products.vector.meeting import faults_of_index
 from routes.features.items import queryable
 from routes.resources import FAILURES, plugin_of
@@ -318,7 +319,7 @@ def _of_source(place: str, data: Any, read: Callable[[], Any]) -> Iterator[str]:
             yield f"{place}: {error}"
         return
     source = Path(str(data))
-    if not source.is_file():
+    if not source.is_file() and not rasters_in(source):
         hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""
         yield f"{place}.data: no such file: {source}{hint}"
     elif error := _failure(read):

@@ -21,6 +21,8 @@ from rasterio.windows import Window
 from products.classes import NODATA
 from products.errors import BrokenSource
 from products.operation import MERCATOR, Bounds, metres_of_unit, period_of
+from products.raster.several import open_dataset
+from products.sources import driver_of
 from products.whole import Version, cached_by_file, version_of
 
 Pixels = NDArray[np.uint8]
@@ -35,6 +37,7 @@ READ_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 """Masks and overviews in separate files are found by name, without listing the folder."""
 BESIDE = (".msk", ".ovr", ".aux.xml")
 """Suffixes of the files that belong to a raster."""
+_FORMS = {"GTiff": "GeoTIFF", "VRT": "VRT", "GTI": "tile index"}
 _MOST_IDLE = 24
 """Maximum number of open datasets that are not being read."""
 
@@ -92,10 +95,9 @@ def open_cog(
 
     Raises BrokenSource, also for errors while it is read.
     """
-    level = {} if overview is None else {"overview_level": overview}
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS):
         try:
-            with rasterio.open(source, driver="GTiff", **level) as dataset:
+            with open_dataset(source, overview) as dataset:
                 if overview is None:
                     (check or check_classes)(dataset)
                 yield dataset
@@ -105,7 +107,7 @@ def open_cog(
 
 def _unreadable(source: Path, error: Exception) -> BrokenSource:
     reason = str(error).replace(str(source), source.name)
-    return BrokenSource(f"{source.name} cannot be read as a GeoTIFF: {reason}")
+    return BrokenSource(f"{source.name} cannot be read as a {_FORMS[driver_of(source)]}: {reason}")
 
 
 @cached_by_file(most=1_024, beside=BESIDE)
@@ -136,7 +138,7 @@ def _factors(dataset: DatasetReader) -> tuple[int, ...]:
         return factors
     heights = []
     for index in range(len(factors)):
-        with rasterio.open(dataset.name, driver="GTiff", overview_level=index) as overview:
+        with rasterio.open(dataset.name, driver=dataset.driver, overview_level=index) as overview:
             heights.append(overview.height)
     return tuple(round(dataset.height / height) for height in heights)
 
@@ -226,7 +228,7 @@ def overviews_have_mask(dataset: DatasetReader) -> bool:
     """Return whether the overviews of a raster with a mask have one too."""
     if not dataset.overviews(1):
         return True
-    with rasterio.open(dataset.name, driver="GTiff", overview_level=0) as overview:
+    with rasterio.open(dataset.name, driver=dataset.driver, overview_level=0) as overview:
         return has_mask(overview)
 
 
@@ -331,9 +333,8 @@ class OpenRasters:
 
 
 def _open(source: Path, overview: int | None, version: Version, check: Callable[[DatasetReader], None]) -> Opened:
-    level = {} if overview is None else {"overview_level": overview}
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **READ_OPTIONS):
-        dataset = rasterio.open(source, driver="GTiff", **level)
+        dataset = open_dataset(source, overview)
         try:
             if overview is None:
                 check(dataset)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.io import DatasetReader
 
 from products.errors import BrokenSource
 from products.raster.cog import BESIDE, Grid, epsg_of, grid_of, has_mask, is_usable, open_cog, overviews_have_mask
+from products.raster.several import open_dataset
 from products.whole import cached_by_file
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
@@ -60,8 +60,7 @@ def read_values(source: Path) -> ValueRaster:
 def _limits(source: Path, dataset: DatasetReader) -> tuple[tuple[float, float], ...]:
     """Return the lowest and highest value of each band in the coarsest overview; if it is large, those of the type."""
     coarsest = len(dataset.overviews(1)) - 1
-    level = {} if coarsest < 0 else {"overview_level": coarsest}
-    with rasterio.open(source, driver="GTiff", **level) as overview:
+    with open_dataset(source, None if coarsest < 0 else coarsest) as overview:
         if overview.width * overview.height * overview.count > _FEW:
             return tuple(_of_type(dtype) for dtype in dataset.dtypes)
         values = np.ma.masked_invalid(overview.read(masked=True))

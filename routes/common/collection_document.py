@@ -14,6 +14,7 @@ from pygeoapi.api import API, describe_collections
 from plugins.coverage_netcdf import HAS_NETCDF
 from plugins.coverages import CoverageProvider
 from plugins.features import FeatureProvider
+from products.sources import is_one_file
 from routes.features.download import AS_FILES, STREAMED
 from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, GEOTIFF, JSON_LD, NETCDF, SCHEMA
 from routes.pages.respond import OGC, both_forms, link
@@ -191,5 +192,7 @@ def _coverage_links(provider: CoverageProvider, place: str) -> Iterator[dict[str
     yield link(f"{place}/schema", f"{OGC}/schema", SCHEMA, "The schema of the pixels")
     named = {data: _ONE_FILE_OF % {"year": year} for year, data in provider.years.items()}
     for data, title in (named or {provider.data: _ONE_FILE}).items():
+        if not is_one_file(data):
+            continue
         source = Path(data)
         yield link(f"{place}/files/{quote(source.name)}", "enclosure", COG, title, length=source.stat().st_size)

@@ -25,6 +25,7 @@ from plugins.coverages import CoverageProvider, Pixels, Size
 from plugins.crs import CRS84, epsg_of
 from products.limits import MAX_PIXELS
 from products.raster.geotiff import geotiff, write_geotiff
+from products.sources import is_one_file
 from routes.coverages.wanted import CoverageRequest, read_wanted
 from routes.guard import GuardedRoute, Later, for_foreign, on_collection
 from routes.http.file_response import is_whole, send_file
@@ -199,11 +200,11 @@ def _scaled(request: Request, provider: CoverageProvider, wanted: CoverageReques
         return {}
     collection = collection_of(request)
     place = collection.url
-    source = quote(Path(provider.data).name)
-    return {
-        "Link": f'<{place}/files/{source}>; rel="enclosure"; title="every pixel"',
-        "Scale-Factor": f"{wanted.full[0] / size[0]:.0f}",
-    }
+    whole = {}
+    if is_one_file(provider.data):
+        file = f"{place}/files/{quote(Path(provider.data).name)}"
+        whole = {"Link": f'<{file}>; rel="enclosure"; title="every pixel"'}
+    return {**whole, "Scale-Factor": f"{wanted.full[0] / size[0]:.0f}"}
 
 
 def _page(request: Request, wanted: CoverageRequest, size: Size) -> str:
@@ -245,7 +246,8 @@ def get_file(request: Request) -> Response:
     collection, name = collection_of(request), request.path_params["name"]
     refuse_part(f"the file is not cut to it, but the coverage and orders of the process {_ORDERED} are")
     provider = collection.coverage()
-    sources = {Path(each).name: Path(each) for each in (provider.data, *provider.years.values())}
+    files = (each for each in (provider.data, *provider.years.values()) if is_one_file(each))
+    sources = {Path(each).name: Path(each) for each in files}
     if name not in sources:
         raise Problem(HTTPStatus.NOT_FOUND, f"collection {collection.id!r} has no file {name!r}", type_=NOT_FOUND)
     if "range" not in request.headers:

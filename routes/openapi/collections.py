@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from products.sources import is_one_file
 from routes.common.collections import WITH_SCHEMA
 from routes.coverages.coverage import COVERAGE_FORMS
 from routes.coverages.map import STYLED_MAP_PARAMETERS
@@ -299,8 +300,9 @@ def _filters(collection: Collection) -> Iterator[Value]:
 def _coverage_paths(collection: Collection, place: str) -> Value:
     collection_id = collection.id
     definition = collection.definition("coverage")
-    newest, years = Path(definition["data"]).name, definition.get("years") or ()
-    operations = {Path(each["data"]).name: f"getFile.{each['year']}" for each in years} | {newest: "getFile"}
+    years = {str(each["data"]): f"getFile.{each['year']}" for each in definition.get("years") or ()}
+    files = years | {str(definition["data"]): "getFile"}
+    operations = {Path(data).name: each for data, each in files.items() if is_one_file(data)}
     return {
         f"{place}/coverage": {"get": _coverage(collection_id)},
         f"{place}/coverage/domainset": {"get": _part(collection_id, "domainset", "The grid of its pixels")},
