@@ -295,6 +295,7 @@ def _counting(
             keys_fetched=None if known is None else known.tokens.keys.fetched,
             connections=0 if isinstance(database, Path) else database.used,
             lost_lines=lost_lines(),
+            dropped_downloads=app.state.resources.store.dropped_downloads,
             tiles=(cache.hits, cache.misses) if cache else (0, 0),
         )
 

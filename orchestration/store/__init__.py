@@ -92,11 +92,15 @@ class JobStore(JobChanges, Protocol):
         changes nothing. Raises UpdateRefused for a finished job, or if a running one would wait again.
         """
 
+    @property
+    def dropped_downloads(self) -> int:
+        """Number of messages about downloads that this process dropped, because too many waited for the broker."""
+
     def downloaded(self, job_id: str, channel: str) -> None:
-        """Store a message about a download of a job's result, unless the job is deleted."""
+        """Store a message about a download of a job's result, unless the job is deleted or too many messages wait."""
 
     def collection_downloaded(self, collection: str, channel: str) -> None:
-        """Store a message about a download of a file of a collection."""
+        """Store a message about a download of a file of a collection, unless too many messages wait."""
 
     def files_to_remove(self, now: datetime) -> Iterable[Job]:
         """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end.

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, override
 from uuid import uuid4
@@ -32,6 +33,9 @@ from orchestration.store.listing import listing_of
 from sql.connect import microseconds, now, time_of
 from sql.connections import Connection, Database, among
 
+_MOST_WAITING = 50_000
+"""Messages that may wait for a broker before those about downloads are dropped."""
+
 
 class StoredJobs(OrdersStore):
     """A JobStore in `database`; a SQLite file is created if it does not exist.
@@ -47,6 +51,8 @@ class StoredJobs(OrdersStore):
         super().__init__(database, busy_seconds=busy_seconds, lazy=lazy)
         self._file_retention = timedelta(days=files_days)
         self._watch = self._pool.watch()
+        self._dropping = Lock()
+        self.dropped_downloads = 0
 
     def add(
         self,
@@ -183,15 +189,20 @@ class StoredJobs(OrdersStore):
             return updated(connection, job_id, update)
 
     def downloaded(self, job_id: str, channel: str) -> None:
-        """Store a message about a download of a job's result, unless the job is deleted."""
-        with self._writing() as connection:
-            connection.execute(statements.DOWNLOADED, {"id": job_id, "address": channel, "now": now()})
+        """Store a message about a download of a job's result, unless the job is deleted or too many messages wait."""
+        self._note_download(statements.DOWNLOADED, {"id": job_id, "address": channel})
 
     def collection_downloaded(self, collection: str, channel: str) -> None:
-        """Store a message about a download of a file of a collection."""
-        values = {"collection": collection, "address": channel, "now": now()}
+        """Store a message about a download of a file of a collection, unless too many messages wait."""
+        self._note_download(statements.COLLECTION_DOWNLOADED, {"collection": collection, "address": channel})
+
+    def _note_download(self, statement: str, values: Mapping[str, str]) -> None:
         with self._writing() as connection:
-            connection.execute(statements.COLLECTION_DOWNLOADED, values)
+            if connection.execute(statements.BACKLOG, {"most": _MOST_WAITING - 1}).fetchone() is None:
+                connection.execute(statement, {**values, "now": now()})
+                return
+        with self._dropping:
+            self.dropped_downloads += 1
 
     def files_to_remove(self, now: datetime) -> tuple[Job, ...]:
         """Return the jobs whose files have expired, or which have failed, are dismissed, deleted or with a back end."""

@@ -142,6 +142,9 @@ DOWNLOADED = """insert into outbox (job, kind, event, address, state, due, at)
 COLLECTION_DOWNLOADED = """insert into outbox (collection, kind, event, address, state, due, at)
     values (:collection, 'message', 'successful', :address, 'due', :now, :now)"""
 
+BACKLOG = "select 1 from outbox where kind = 'message' and state = 'due' limit 1 offset :most"
+"""Has a row if more than `most` messages wait; reads as many entries of an index at most."""
+
 PURGE_DOWNLOADS = "delete from outbox where job is null and state in ('delivered', 'failed') and at < :before"
 
 ANY_DUE = "select 1 from outbox where kind = :kind and state = 'due' and due <= :now limit 1"

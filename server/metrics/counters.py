@@ -40,14 +40,14 @@ _METHOD = {method: number for number, method in enumerate(METHODS)}
 _PAIRS = len(METHODS) * len(STATUSES)
 _TIMES = len(BUCKETS) + 2
 _ROW = _PAIRS + _TIMES
-_GAUGES = 6
+_GAUGES = 7
 _CELLS = _GAUGES + (ROUTES + 1) * _ROW
 _TEXT = 65_536
 _HEAD = struct.Struct("<II")
 _PAUSE = 0.25
 """Seconds between two transfers of counted requests to shared memory; a killed process loses those since."""
 
-_USED, _KEYS_FETCHED, _CONNECTIONS, _LOST_LINES, _HITS, _MISSES = range(_GAUGES)
+_USED, _KEYS_FETCHED, _CONNECTIONS, _LOST_LINES, _HITS, _MISSES, _DROPPED = range(_GAUGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class RequestTotals:
     """Connections to PostgreSQL that requests are using."""
     lost_lines: int
     """Lines of the log that were dropped."""
+    dropped_downloads: int = 0
+    """Messages about downloads that were dropped, because too many waited."""
     tiles: tuple[int, int] = (0, 0)
     """Numbers of tiles found in the cache, and of those not found."""
 
@@ -139,6 +141,7 @@ class SharedCounters:
             keys_fetched=float(fetched.min()) if len(fetched) else None,
             connections=int(used[:, _CONNECTIONS].sum()),
             lost_lines=int(used[:, _LOST_LINES].sum()),
+            dropped_downloads=int(used[:, _DROPPED].sum()),
             tiles=(int(used[:, _HITS].sum()), int(used[:, _MISSES].sum())),
         )
 
@@ -150,7 +153,7 @@ class CounterSlot:
         self._cells = cells
         cells[_USED], cells[_KEYS_FETCHED], cells[_CONNECTIONS] = 1, 0, 0
         self._routes: Mapping[str, int] = {}
-        self._lost_before = cells[_LOST_LINES]
+        self._lost_before, self._dropped_before = cells[_LOST_LINES], cells[_DROPPED]
         self._tiles_before = cells[_HITS], cells[_MISSES]
 
     def name_routes(self, routes: Iterable[str]) -> None:
@@ -169,15 +172,22 @@ class CounterSlot:
         cells[times + _TIMES - 1] += seconds
 
     def note(
-        self, *, keys_fetched: float | None, connections: int, lost_lines: int, tiles: tuple[int, int] = (0, 0)
+        self,
+        *,
+        keys_fetched: float | None,
+        connections: int,
+        lost_lines: int,
+        dropped_downloads: int = 0,
+        tiles: tuple[int, int] = (0, 0),
     ) -> None:
         """Store the state of this process: the time of its last fetch of keys, its connections.
 
-        Also the totals of lost lines, and of tiles found and not found in the cache.
+        Also the totals of lost lines, of dropped messages, and of tiles found and not found in the cache.
         """
         cells = self._cells
         cells[_KEYS_FETCHED], cells[_CONNECTIONS] = keys_fetched or 0, connections
         cells[_LOST_LINES] = self._lost_before + lost_lines
+        cells[_DROPPED] = self._dropped_before + dropped_downloads
         cells[_HITS], cells[_MISSES] = (before + now for before, now in zip(self._tiles_before, tiles, strict=True))
 
     def leave(self) -> None:

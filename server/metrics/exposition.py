@@ -102,6 +102,8 @@ class MetricsCollector(Collector):
             seconds.add_metric((route,), list(zip(_BOUNDS, _running(counts), strict=True)), total)
         yield seconds
         yield CounterMetricFamily("landcast_log_lines_lost", "Log lines that were dropped.", totals.lost_lines)
+        dropped = totals.dropped_downloads
+        yield CounterMetricFamily("landcast_download_messages_dropped", "As too many waited for the broker.", dropped)
         tiles = CounterMetricFamily("landcast_tiles", "Map tiles that the cache had or lacked.", labels=("cache",))
         for name, number in zip(("hit", "miss"), totals.tiles, strict=True):
             tiles.add_metric((name,), number)

@@ -14,10 +14,11 @@ from uuid import UUID
 import pytest
 
 from orchestration.errors import IdempotencyConflict, StoreUnavailable
-from orchestration.job import Job, JobCursor, JobQuery, JobVisibility, Order, Output, Status
+from orchestration.job import Job, JobCursor, JobQuery, JobVisibility, Notice, Order, Output, Status
 from orchestration.store import JobStore
 from orchestration.store.jobs import StoredJobs
 from orchestration.store.listing import listing_of
+from orchestration.store.outbox import Outbox, State
 from sql.pool import PostgresPool
 from sql.postgres import PostgresConnection
 from tests.databases import BOTH, IN_A_PROCESS, DatabaseOf
@@ -190,6 +191,29 @@ def test_only_the_running_attempt_reports_progress(make_store: MakeStore) -> Non
     back = store.get(job.id)
     assert back is not None
     assert (back.progress, back.started) == (0, None)
+
+
+@both
+def test_messages_about_downloads_are_dropped_while_too_many_wait(
+    make_store: MakeStore, database_of: DatabaseOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.store.jobs._MOST_WAITING", 3)
+    store = make_store()
+    job = _successful(store)
+    store.downloaded("no such job", "downloads/echo")
+    store.downloaded(job.id, "downloads/echo")
+    for _ in range(4):
+        store.collection_downloaded("parks", "downloads/parks")
+    store.downloaded(job.id, "downloads/echo")
+    assert store.dropped_downloads == 3
+    assert database_of.run("select count(*) from outbox") == [(3,)]
+    store.add(Order("echo", {}, "local", notices=(Notice("message", Status.ACCEPTED, "processes/echo"),)))
+    assert database_of.run("select count(*) from outbox") == [(4,)], "one about a job is kept"
+    with closing(Outbox(database_of())) as outbox:
+        outbox.settle_many(outbox.take_many("message", 9), State.DELIVERED)
+    store.collection_downloaded("parks", "downloads/parks")
+    assert database_of.run("select count(*) from outbox where state = 'due'") == [(1,)]
+    assert store.dropped_downloads == 3
 
 
 @both

@@ -66,7 +66,7 @@ def test_concurrent_processes_have_their_own_slots_and_are_summed() -> None:
         slot = _slot(counters)
         for _ in range(number):
             slot.count(("/b", "POST", 201, 0.3))
-        slot.note(keys_fetched=1000.0 + number, connections=number, lost_lines=number)
+        slot.note(keys_fetched=1000.0 + number, connections=number, lost_lines=number, dropped_downloads=2 * number)
         ready.release()
         go.wait(60)
 
@@ -79,7 +79,7 @@ def test_concurrent_processes_have_their_own_slots_and_are_summed() -> None:
     totals = counters.totals()
     assert totals.requests == {("/b", "POST", 201): 12}
     assert totals.keys_fetched == 1005.0
-    assert (totals.connections, totals.lost_lines) == (12, 12)
+    assert (totals.connections, totals.lost_lines, totals.dropped_downloads) == (12, 12, 24)
     go.set()
     for each in working:
         each.join()

@@ -175,6 +175,16 @@ def test_an_unavailable_dependency_is_down_and_its_metrics_are_omitted(tmp_path:
     assert values["landcast_build", _labels(version="1.2", commit="abc")] == 1
 
 
+def test_dropped_lines_and_messages_are_counted(tmp_path: Path) -> None:
+    sources = _without_orders(tmp_path)
+    slot = sources.counters.take()
+    assert slot is not None
+    slot.note(keys_fetched=None, connections=0, lost_lines=3, dropped_downloads=5)
+    values = _values(_ask(sources))
+    assert values["landcast_log_lines_lost_total", frozenset()] == 3
+    assert values["landcast_download_messages_dropped_total", frozenset()] == 5
+
+
 def test_outdated_figures_are_omitted(tmp_path: Path) -> None:
     sources = _without_orders(tmp_path)
     assert sources.orders.now() is not None
