@@ -1,9 +1,12 @@
 """Airflow with Celery as deploy/airflow/celery.env sets it up: real RabbitMQ, PostgreSQL and workers."""
 
+import sys
+import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
+import psutil
 import pytest
 
 from tests.airflow import Airflow, start_airflow
@@ -76,3 +79,46 @@ def test_an_order_waits_for_a_worker_of_its_queue_and_a_service_s_connection_com
         celery.kill("echoes")
     login = b64encode(b"user:p@ss").decode()
     assert counter.http.get(f"/jobs/{job_id}/results").json() == [{"login": f"Basic {login}"}]
+
+
+@pytest.fixture
+def two_workers(celery: Airflow) -> Iterator[tuple[str, str]]:
+    names = ("first", "second")
+    for name in names:
+        worker(celery, name, ECHOES)
+    yield names
+    for name in names:
+        if celery.lives(name):
+            celery.kill(name)
+
+
+def test_all_orders_are_done_within_minutes_though_a_worker_is_killed_among_them(
+    celery: Airflow, counter: Counter, two_workers: tuple[str, str]
+) -> None:
+    begin = time.monotonic()
+    texts = {counter.order(stringInput=str(number), pause=0.5): str(number) for number in range(50)}
+    left = set(texts)
+
+    def done() -> int:
+        for job_id in sorted(left):
+            if (status := counter.job(job_id)["status"]) not in ("accepted", "running"):
+                assert status == "successful", counter.job(job_id)
+                left.remove(job_id)
+        return 50 - len(left)
+
+    wait(lambda: done() >= 5, 240)
+    victim, _ = two_workers
+    wait(lambda: _steps_of(celery, victim))
+    celery.kill(victim)
+    assert len(left) > 10, "it is killed among them"
+    wait(lambda: done() == 50, 300 - (time.monotonic() - begin))
+    assert {job_id: counter.http.get(f"/jobs/{job_id}/results").json() for job_id in texts} == texts
+
+
+def _steps_of(airflow: Airflow, name: str) -> list[psutil.Process]:
+    """Return the processes of our own Python that a worker's tasks have started."""
+    found = []
+    for process in psutil.Process(airflow.pid(name)).children(recursive=True):
+        with suppress(psutil.Error):
+            found += [process] if process.cmdline()[:1] == [sys.executable] else []
+    return found
