@@ -72,19 +72,19 @@ class Cluster:
     """A separate cluster in a temporary folder, which can be killed and restarted."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"postgresql://landcast:{_PASSWORD}@127.0.0.1:{self._port}/postgres"
 
     def make(self) -> None:
         """Make the files of the cluster, owned by a user whom PostgreSQL runs as."""
-        (self._folder / "password").write_text(_PASSWORD)
+        (self.folder / "password").write_text(_PASSWORD)
         if os.getuid() == 0:
-            for path in (self._folder, self._folder / "password"):
+            for path in (self.folder, self.folder / "password"):
                 shutil.chown(path, "postgres")
-        arguments = ["-A", "scram-sha-256", "-U", "postgres", f"--pwfile={self._folder}/password", "-E", "UTF8"]
-        self._run("initdb", "-D", f"{self._folder}/data", *arguments, "--locale=C.UTF-8", "--no-sync")
+        arguments = ["-A", "scram-sha-256", "-U", "postgres", f"--pwfile={self.folder}/password", "-E", "UTF8"]
+        self._run("initdb", "-D", f"{self.folder}/data", *arguments, "--locale=C.UTF-8", "--no-sync")
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
@@ -96,12 +96,12 @@ class Cluster:
                 "max_connections=60",
                 "listen_addresses=127.0.0.1",
                 f"port={self._port}",
-                f"unix_socket_directories={self._folder}",
+                f"unix_socket_directories={self.folder}",
             )
         ]
-        with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
+        with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program("postgres"), "-D", f"{self._folder}/data", *options],
+                [program("postgres"), "-D", f"{self.folder}/data", *options],
                 stdout=log,
                 stderr=log,
                 **_as_postgres(),
@@ -155,9 +155,12 @@ class Cluster:
 
 
 @contextmanager
-def start_cluster() -> Iterator[Cluster]:
-    """Start a separate cluster; it and its files are removed at the end."""
+def start_cluster(*, megabytes: int = 0) -> Iterator[Cluster]:
+    """Start a separate cluster, on a disk of this size if it is given; it and its files are removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="landcast-postgres-"))
+    if megabytes:
+        assert os.geteuid() == 0, "a small disk can be mounted by root only: run this test as root, as CI does"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
     cluster = Cluster(folder)
     try:
         cluster.make()
@@ -166,6 +169,8 @@ def start_cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+        if megabytes:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
         shutil.rmtree(folder)
         (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
 

@@ -2,20 +2,24 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
+from httpx2 import Response
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.auth.issuers import FakeIssuer
 from tests.ports import free_port
-from tests.postgres import Postgres
+from tests.postgres import Postgres, start_cluster
+from tests.server.served import eventually
 
 MakeApp = Callable[..., Starlette]
 
 SECTION = "## When a dependency is away"
-DEPENDENCIES = {"PostgreSQL", "Keycloak", "RabbitMQ", "Airflow", "Vault", "disk"}
+DEPENDENCIES = {"PostgreSQL", "Keycloak", "RabbitMQ", "Airflow", "Vault", "disk", "mail server", "trace collector"}
 FAULTS = {"gone at start", "gone while running", "slow", "wrong credentials", "full"}
 
 
@@ -53,6 +57,29 @@ def test_a_server_starts_without_postgresql_and_serves_collections(
         assert "its-secret" not in answer.text + ready.text
     assert "its-secret" not in caplog.text
     postgres.give_back(url)
+
+
+def test_orders_are_503_while_the_disk_of_postgresql_is_full_and_accepted_afterwards(make_app: MakeApp) -> None:
+    with start_cluster(megabytes=120) as cluster:
+        url = Postgres(cluster.url).migrated()
+        admin = cluster.url.replace("//landcast:", "//postgres:")
+        Postgres(admin).run(admin, "select pg_switch_wal()")  # a log of 16 MB, so that the tables alone need space
+        with TestClient(make_app(database={"url": url})) as client:
+
+            def order() -> Response:
+                inputs = {"inputs": {"stringInput": token_hex(4000)}}
+                return client.post("/processes/echo/execution", json=inputs, headers={"Prefer": "respond-async"})
+
+            assert order().status_code == 201
+            ballast = cluster.folder / "ballast"
+            with ballast.open("wb", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            eventually(lambda: order().status_code == 503)
+            assert order().headers["retry-after"] == "5"
+            assert client.get("/jobs?f=json").json()["jobs"], "they can be read"
+            ballast.unlink()
+            eventually(lambda: order().status_code == 201)
 
 
 def test_a_server_starts_without_keycloak_and_refuses_tokens_alone(
