@@ -113,6 +113,25 @@ class OnResource:
 
 
 @dataclass(frozen=True, slots=True)
+class OnServer:
+    """An action on the server itself."""
+
+    action: Action
+
+    async def admit(self, request: Request) -> Verdict:
+        """Ask the policy. Raises the refusal."""
+        identity, access = current_identity.get(), Access(self.action)
+        verdict = resources_of(request).policy(identity, access)
+        audit(identity, access, verdict)
+        return _let_in(request, identity, verdict)
+
+    def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
+        """Ask the policy."""
+        del parameters
+        return resources.policy(ANONYMOUS, Access(self.action)).allowed
+
+
+@dataclass(frozen=True, slots=True)
 class OnCoverages:
     """An action on whichever coverages of ours the caller may do it to, which are left in `request.state.collections`.
 
@@ -245,6 +264,7 @@ def _sees(policy: Policy, identity: Identity, job: Job) -> bool:
 
 
 NOTHING = Nothing()
+SERVER = OnServer(Action.ADMINISTER)
 JOBS = OnJobs()
 READ_JOB = OnJob(Action.READ_OWN_JOBS, Action.READ_ALL_JOBS)
 UPDATE_JOB = OnJob(Action.ADMINISTER, Action.ADMINISTER)

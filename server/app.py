@@ -44,7 +44,7 @@ from routes.middleware.tracing import Tracing
 from routes.openapi import secured
 from routes.openapi.document import build
 from routes.openapi.secured import Definition, Definitions
-from routes.operations import airflow, health
+from routes.operations import airflow, health, overview
 from routes.pages import assets
 from routes.processes import area, execution, jobs, processes, results
 from routes.processes import updates as orders
@@ -89,6 +89,7 @@ ROUTES: tuple[GuardedRoute, ...] = (
     *results.routes,
     *secured.routes,
     *health.routes,
+    *overview.routes,
     *assets.routes,
 )
 FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)

@@ -8,6 +8,7 @@ from typing import Protocol
 from orchestration.backend import BackendUpdate
 from orchestration.job import Job, JobEvent, JobPage, JobQuery, Manifest, Order
 from orchestration.quota import Quota, Used
+from orchestration.store.tally import Tally
 
 
 class JobChanges(Protocol):
@@ -75,6 +76,9 @@ class JobStore(JobChanges, Protocol):
 
         A job in `known`, by id, is returned as it is if it has not changed since.
         """
+
+    def tally(self, most: int) -> Tally:
+        """Count the orders by status and by owner, for at most so many owners."""
 
     def waiting(self, processes: Collection[str], most: int) -> int:
         """Return the number of accepted jobs of these processes, at most `most`."""

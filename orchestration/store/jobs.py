@@ -30,6 +30,7 @@ from orchestration.store import statements
 from orchestration.store.changes import StoredChanges, entries_of, job_of, result_columns, same_job
 from orchestration.store.database import OrdersStore
 from orchestration.store.listing import listing_of
+from orchestration.store.tally import Tally, read_tally
 from sql.connect import microseconds, now, time_of
 from sql.connections import Connection, Database, among
 
@@ -133,6 +134,11 @@ class StoredJobs(OrdersStore):
         with self._reading() as connection:
             rows = connection.execute(statements.UNFINISHED)
             return tuple(same_job(row, known.get(row["id"])) or job_of(row) for row in rows)
+
+    def tally(self, most: int) -> Tally:
+        """Count the orders by status and by owner, for at most so many owners."""
+        with self._reading() as connection:
+            return read_tally(connection, most)
 
     def waiting(self, processes: Collection[str], most: int) -> int:
         """Return the number of accepted jobs of these processes, at most `most`."""

@@ -173,5 +173,10 @@ SCHEMAS: Value = {
     "jobs": _object(["jobs", "links"], jobs=_list("job"), links=_list("link"), numberMatched=_WHOLE),
     "results": {"type": "object", "additionalProperties": {}},
     "value": {"description": "Any JSON: one output by itself, or `results` where a document was asked for."},
+    "operations": _object(
+        ["checks", "orders", "owners", "unfinished", "failed"], title=_TEXT, checks={"type": "object"},
+        orders={"type": "object"}, owners=_list({"type": "object"}), unfinished=_list("job"), failed=_list("job"),
+        links=_list("link"),
+    ),
     "health": _object(["status"], status=_TEXT, orders=_TEXT, open={"type": "boolean"}, checks={"type": "object"}),
 }  # fmt: skip

@@ -178,6 +178,7 @@ def general_paths() -> Value:
         "/health/live": {"get": _health("getLive", "Whether it answers at all")},
         "/health/ready": {"get": _health("getReady", "Whether it can do its work, by each thing that it needs")},
         "/health/orders": {"get": _health("getOrdersHealth", "Whether orders are taken and done at once", "503")},
+        "/operations": {"get": _OPERATIONS},
     }
 
 
@@ -204,6 +205,16 @@ _ISO = operation(
     parameters=[path_parameter("product_id", "The product's identifier in the configuration.")],
     responses={"200": binary("The metadata.", "text/xml")},
     errors=(400, 404, 503),
+)
+
+
+_OPERATIONS = operation(
+    "getOperations",
+    "What needs attention: dependencies, orders by status and owner, failures; for administrators",
+    tag=_TAG,
+    parameters=[form("json", "html")],
+    responses=document("operations", "The state of the server and of its orders."),
+    errors=(400, 403, 406),
 )
 
 

@@ -53,6 +53,12 @@ def get_orders(request: Request) -> Response:
     return answer
 
 
+def all_checks(request: Request) -> dict[str, dict[str, Any]]:
+    """Return each dependency by name, with the details that administrators see."""
+    checks, others = _both(request)
+    return checks | others
+
+
 def _both(request: Request) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the checks of what all orders need, and those of the collections and single processes."""
     visible = resources_of(request).visible_collections()

@@ -24,13 +24,14 @@ from products.outline import Polygonal
 from routes.pages.translator import Translator, noted
 from routes.resources import Resources
 
-_STATES: Mapping[Status, str] = {
+STATES: Mapping[Status, str] = {
     Status.ACCEPTED: noted("Waiting"),
     Status.RUNNING: noted("In progress"),
     Status.SUCCESSFUL: noted("Ready"),
     Status.FAILED: noted("Failed"),
     Status.DISMISSED: noted("Cancelled"),
 }
+"""What pages say of a status."""
 _KINDS = (noted("raster"), noted("vector"))
 _LONGEST = 80
 _MOST_VERTICES = 2_000
@@ -62,7 +63,7 @@ def summary_of(job: Job, resources: Resources, seen: Catalogue, translator: Tran
 def _state(job: Job, translator: Translator, *, files: bool) -> str:
     if job.status is Status.SUCCESSFUL and job.expired:
         return translator("Finished; the files have been deleted")
-    return translator("Ready to download") if files else translator(_STATES[job.status])
+    return translator("Ready to download") if files else translator(STATES[job.status])
 
 
 def history_of(job: Job, events: Sequence[JobEvent], translator: Translator) -> list[Mapping[str, str]]:
@@ -91,7 +92,7 @@ def _describe_event(event: JobEvent, translator: Translator) -> str:
                 else translator("Started")
             )
         case _:
-            return translator(_STATES[event.status])
+            return translator(STATES[event.status])
 
 
 def name_of(order: Order, resources: Resources, seen: Catalogue, translator: Translator) -> str:

@@ -28,6 +28,7 @@ PAGES = [
     "/jobs/{done}/results?f=html",
     "/jobs/{waiting}?f=html",
     "/jobs/{mapped}?f=html",
+    "/operations?f=html",
     "/openapi?f=html",
     "/openapi/try",
     "/conformance?f=html",
