@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,13 +25,14 @@ class RabbitMQ:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port = free_port()
+        self.port, self._names_port = free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
         self._environment = {
             **os.environ,
             "HOME": str(folder),
-            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_PORT": str(self._names_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP": str(folder / "crash"),
             "RABBITMQ_NODENAME": f"test{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
@@ -50,21 +51,26 @@ class RabbitMQ:
         """Start it, and wait until it accepts logins."""
         if self._names is None:
             self._names = subprocess.Popen(["epmd"], env=self._environment)
+            self._wait(self._names, lambda: _accepts(self._names_port), "epmd")
         (self._folder / "plugins").write_text("[].\n")
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [PROGRAM], env=self._environment, stdout=output, stderr=output, start_new_session=True
             )
+        self._wait(self._process, self._answers, "RabbitMQ")
+
+    def _wait(self, process: subprocess.Popen[bytes], is_there: Callable[[], bool], name: str) -> None:
         until = time.monotonic() + _SECONDS
-        while not self._answers():
-            if time.monotonic() > until or self._process.poll() is not None:
-                pytest.fail(f"RabbitMQ did not start: {(self._folder / 'output').read_text()}")
+        while not is_there():
+            if time.monotonic() > until or process.poll() is not None:
+                output = self._folder / "output"
+                pytest.fail(f"{name} did not start: {output.read_text() if output.exists() else ''}")
             time.sleep(0.2)
 
     def _answers(self) -> bool:
+        if not _accepts(self.port):
+            return False
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                pass
             pika.BlockingConnection(pika.URLParameters(self.url)).close()
         except (OSError, AMQPError):
             return False
@@ -83,6 +89,12 @@ class RabbitMQ:
         if self._names is not None:
             self._names.kill()
             self._names.wait()
+
+
+def _accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 @contextmanager
