@@ -12,16 +12,16 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pygeoapi.provider.base import BaseProvider, ProviderConnectionError, ProviderNoDataError
+from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
 
 from auth.policy import refuse_beyond, visible_area
-from plugins.cog_facts import CogFacts, is_unlike, read_facts, years_of
-from plugins.coverage_arguments import NativeFormat, box_asked, check_names, check_time
+from plugins.cog_facts import CogFacts, fields_of, is_unlike, lost_class, read_facts, years_of
+from plugins.coverage_arguments import NativeFormat, check_names, check_time, pixels_asked, provider_at
 from plugins.coverage_formats import coverage_json
 from plugins.coverage_query import AXES, MAX_VALUES_AS_TEXT, scaled_down
 from plugins.coverages import Band, NamedStyle, Pixels, Size
-from plugins.crs import Box, Crs, Interval, interval_of
-from plugins.refusals import bounded, refused
+from plugins.crs import Box, Crs, Interval
+from plugins.refusals import bounded
 from plugins.styles import channels_of, ramps_of
 from products.classes import CLASSES, NODATA, Classes
 from products.errors import BrokenSource, InvalidArea
@@ -99,18 +99,6 @@ class CogProvider(BaseProvider):
         meeting = [year for year in self.years if asked[0].year <= year <= asked[1].year]
         return self._at[meeting[-1]] if meeting else None
 
-    def at_text(self, text: str) -> Self:
-        """Return the provider at a time for pygeoapi's handlers.
-
-        Raises ProviderInvalidQueryError for an invalid time, ProviderNoDataError if there is no data at that time.
-        """
-        with refused("datetime"):
-            asked = interval_of(text)
-        there = self.now().at(asked)
-        if there is None:
-            raise ProviderNoDataError(user_msg="there is nothing of the coverage at that time")
-        return there
-
     @property
     def _known(self) -> CogFacts:
         """The facts about the current file. Raises ProviderConnectionError, also if those of the years differ."""
@@ -174,13 +162,7 @@ class CogProvider(BaseProvider):
     @property
     def lost_class(self) -> str:
         """Return a message about a class whose value the file declares as no data; empty if there is none."""
-        lost = next((each for each in self.classes if each.value == self.grid.nodata), None)
-        if lost is None:
-            return ""
-        return (
-            f"{Path(self.data).name} says that {lost.value} is no data, so no pixel has the class {lost.name!r}; "
-            f"`landcast product add` makes a file that keeps the class (--nodata none) or not (--nodata {lost.value})"
-        )
+        return lost_class(self._known, self.classes, Path(self.data).name)
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -199,15 +181,7 @@ class CogProvider(BaseProvider):
 
     def get_fields(self) -> dict[str, Any]:
         """Return the one field, the class, with codes and names; or the configured bands."""
-        if values := self._known.values:
-            kind = "number" if values.dtype.startswith("f") else "integer"
-            return {
-                band.name: {"type": kind, "title": band.title, "x-ogc-propertySeq": band.number}
-                | ({"x-ogc-unit": band.unit} if band.unit else {})
-                for band in self.bands
-            }
-        classes = [{"const": entry.value, "title": entry.name} for entry in self.classes]
-        return {"class": {"type": "integer", "title": "Land-cover class", "oneOf": classes}}
+        return fields_of(self._known, self.classes)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -409,14 +383,10 @@ class CogProvider(BaseProvider):
         """
         check_names(properties, self.fields)
         if self.years and datetime_:
-            return self.at_text(datetime_).query(properties, subsets, bbox, bbox_crs, format_=format_)
+            return provider_at(self, datetime_).query(properties, subsets, bbox, bbox_crs, format_=format_)
         check_time(datetime_)
         encode = self._format.encoder(format_)
-        with refused("bbox"):
-            inside = self.inside(box_asked(self, bbox=bbox, bbox_crs=bbox_crs, subsets=subsets or {}))
-            box = inside and self.snap(inside.to(self.native))
-        if box is None:
-            raise ProviderNoDataError(user_msg="there is nothing of the coverage")
+        box = pixels_asked(self, bbox=bbox, bbox_crs=bbox_crs, subsets=subsets or {})
         with bounded():
             pixels = self.read(box, scaled_down(self.size_of(box), MAX_PIXELS if encode else MAX_VALUES_AS_TEXT))
         return encode(pixels) if encode else coverage_json(pixels)

@@ -54,6 +54,30 @@ def is_unlike(one: CogFacts, other: CogFacts) -> bool:
     return off > _OFF_GRID * min(one.sides) or _shape(one) != _shape(other)
 
 
+def fields_of(known: CogFacts, classes: Classes) -> dict[str, Any]:
+    """Return the schemas of the fields: the class with codes and names, or the configured bands."""
+    if values := known.values:
+        kind = "number" if values.dtype.startswith("f") else "integer"
+        return {
+            band.name: {"type": kind, "title": band.title, "x-ogc-propertySeq": band.number}
+            | ({"x-ogc-unit": band.unit} if band.unit else {})
+            for band in known.bands
+        }
+    codes = [{"const": entry.value, "title": entry.name} for entry in classes]
+    return {"class": {"type": "integer", "title": "Land-cover class", "oneOf": codes}}
+
+
+def lost_class(known: CogFacts, classes: Classes, name: str) -> str:
+    """Return a message about a class whose value the file of this name declares as no data; empty without one."""
+    lost = next((each for each in classes if each.value == known.grid.nodata), None)
+    if lost is None:
+        return ""
+    return (
+        f"{name} says that {lost.value} is no data, so no pixel has the class {lost.name!r}; "
+        f"`landcast product add` makes a file that keeps the class (--nodata none) or not (--nodata {lost.value})"
+    )
+
+
 def _shape(known: CogFacts) -> tuple[int, int, int, str]:
     grid, values = known.grid, known.values
     return grid.width, grid.height, grid.epsg, values.dtype if values else ""

@@ -8,7 +8,7 @@ from typing import Any
 from pygeoapi.provider.base import BaseProvider, ProviderConnectionError
 
 from plugins.cog import CogProvider
-from plugins.coverage_arguments import check_names, check_time
+from plugins.coverage_arguments import check_names, check_time, provider_at
 from plugins.crs import CRS84, Crs, box_of, crs_named
 from plugins.refusals import bounded, invalid, refused
 
@@ -68,7 +68,7 @@ class CogMapProvider(BaseProvider):
             raise invalid(f"subset: {', '.join(subsets)}: allowed: bbox")
         check_names(select_properties, self.fields)
         check_time(datetime_)
-        coverage = self._coverage.at_text(datetime_) if self._coverage.years and datetime_ else self._coverage
+        coverage = provider_at(self._coverage, datetime_) if self._coverage.years and datetime_ else self._coverage
         background = None if _flag(transparent) else _WHITE
         if width < 1 or height < 1:
             raise invalid(f"width, height: {width} x {height}: allowed: whole numbers of pixels from 1")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pygeoapi.provider.base import ProviderNoDataError
+
 from plugins.coverage_query import Range, by_axis, subset_of
 from plugins.coverages import CoverageProvider, Pixels
 from plugins.crs import CRS84, Box, Crs, box_of, crs_named, crs_of, interval_of
@@ -49,7 +51,39 @@ class NativeFormat:
         raise invalid(f"f: {name!r}: allowed: {' or '.join(['json', *([self._name] if self._encode else [])])}")
 
 
-def box_asked(
+def provider_at[T: CoverageProvider](provider: T, text: str) -> T:
+    """Return the provider at a time.
+
+    Raises ProviderInvalidQueryError for an invalid time, ProviderNoDataError if there is no data at that time.
+    """
+    with refused("datetime"):
+        asked = interval_of(text)
+    there = provider.now().at(asked)
+    if there is None:
+        raise ProviderNoDataError(user_msg="there is nothing of the coverage at that time")
+    return there
+
+
+def pixels_asked(
+    provider: CoverageProvider,
+    *,
+    bbox: Sequence[float],
+    bbox_crs: str | int | None,
+    subsets: Mapping[str, Sequence[Any]],
+) -> Box:
+    """Return the box of whole pixels around that of a bbox or of ranges along axes.
+
+    Raises ProviderInvalidQueryError, ProviderNoDataError outside of the coverage.
+    """
+    with refused("bbox"):
+        inside = provider.inside(_box_asked(provider, bbox=bbox, bbox_crs=bbox_crs, subsets=subsets))
+        box = inside and provider.snap(inside.to(provider.native))
+    if box is None:
+        raise ProviderNoDataError(user_msg="there is nothing of the coverage")
+    return box
+
+
+def _box_asked(
     provider: CoverageProvider,
     *,
     bbox: Sequence[float],

@@ -19,13 +19,13 @@ from auth.access import Access, Action, Policy, Verdict, current_verdict
 from auth.client_address import network_of
 from auth.identity import ANONYMOUS, Identity, current_identity
 from auth.keys.key import KeyIdentity
-from auth.policy import audit, is_drawn
+from auth.policy import audit
 from auth.rate import TooManyRequests
 from orchestration.job import Job
 from routes.errors import prefers_page
-from routes.http.challenge import BASIC, BEARER
+from routes.http.challenge import refused_access
 from routes.http.language import SCOPE_KEY
-from routes.http.problem import NOT_FOUND, Problem, no_such_collection, no_such_job, no_such_process
+from routes.http.problem import Problem, no_such_collection, no_such_job, no_such_process
 from routes.resources import Collection, Resources, listed_processes, resources_of
 from sql.reading import cancellable
 
@@ -46,9 +46,6 @@ class Later:
 
 
 _LISTED = Verdict(allowed=True, rule="own-jobs")
-_IN_PARTS = Verdict(
-    allowed=False, reason="you may see only a part of each collection, and this route cannot filter them"
-)
 
 
 class Needs(Protocol):
@@ -99,7 +96,9 @@ class OnResource:
         is_there = entry is not None and entry["type"] == self.type
         if not is_there or not resources.policy(identity, Access(Action.DISCOVER, name)).allowed:
             audit(identity, Access(Action.DISCOVER, name[:80]), Verdict(allowed=False))
-            raise _unknown(resources, name, self.parameter)
+            if self.parameter == _COLLECTION:
+                raise no_such_collection(name)
+            raise no_such_process(name, listed_processes(resources.api))
         if self.parameter == _COLLECTION:
             request.state.collection = resources.collections[name]
         access = Access(self.action if choose is None else choose(request), name)
@@ -132,38 +131,6 @@ class OnServer:
 
 
 @dataclass(frozen=True, slots=True)
-class OnCoverages:
-    """An action on whichever coverages of ours the caller may do it to, which are left in `request.state.collections`.
-
-    `request.state.verdicts` has the verdict on each, by its id. One of which rules for rows leave a part, or an area
-    beyond which it is refused, is not among them.
-    """
-
-    action: Action
-
-    async def admit(self, request: Request) -> Verdict:
-        """Let in whom the policy lets at one of them. Raises the refusal, Problem 404 if the caller may see none."""
-        identity, resources = current_identity.get(), resources_of(request)
-        there_are = [each for each in resources.listed_collections() if "coverage" in each.kinds - each.foreign]
-        verdicts = {each.id: resources.policy(identity, Access(self.action, each.id)) for each in there_are}
-        for name, verdict in verdicts.items():
-            audit(identity, Access(self.action, name), verdict)
-        seen = [each for each in there_are if is_drawn(verdicts[each.id])]
-        if not there_are:
-            raise Problem(HTTPStatus.NOT_FOUND, "there is no collection with a map", type_=NOT_FOUND)
-        if not seen:
-            refused = next((verdict for verdict in verdicts.values() if not verdict.allowed), _IN_PARTS)
-            raise refusal(request, identity, refused)
-        request.state.collections, request.state.verdicts = seen, verdicts
-        return verdicts[seen[0].id]
-
-    def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
-        """Ask the policy of every collection."""
-        del parameters
-        return any(resources.policy(ANONYMOUS, Access(self.action, name)).allowed for name in resources.collections)
-
-
-@dataclass(frozen=True, slots=True)
 class OnProcesses:
     """An action on any process: whoever may do it to one of them is let in."""
 
@@ -172,20 +139,17 @@ class OnProcesses:
     async def admit(self, request: Request) -> Verdict:
         """Let in whom the policy lets at one of them, in the order of the configuration. Raises the refusal."""
         identity, resources = current_identity.get(), resources_of(request)
-        verdict, access = Verdict(allowed=False, reason="this needs the right to order"), Access(self.action)
-        for name in resources.processes.processors:
-            found = resources.policy(identity, Access(self.action, name))
-            if found.allowed:
-                verdict, access = found, Access(self.action, name)
-                break
-        audit(identity, access, verdict)
-        return _let_in(request, identity, verdict)
+        for access in (Access(self.action, name) for name in resources.processes.processors):
+            if resources.policy(identity, access).allowed:
+                return permit(request, access)
+        verdict = Verdict(allowed=False, reason="this needs the right to order")
+        audit(identity, Access(self.action), verdict)
+        raise refusal(request, identity, verdict)
 
     def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
         """Ask the policy of every process."""
         del parameters
-        names = resources.processes.processors
-        return any(resources.policy(ANONYMOUS, Access(self.action, name)).allowed for name in names)
+        return is_public_for_one(resources, self.action, resources.processes.processors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +162,7 @@ class OnJobs:
         known = identity.method != ANONYMOUS.method
         verdict = _LISTED if known else Verdict(allowed=False, reason="the list of jobs needs a login")
         audit(identity, Access(Action.READ_OWN_JOBS), verdict)
-        if not known:
-            raise refusal(request, identity, verdict)
-        return verdict
+        return _let_in(request, identity, verdict)
 
     def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
         """Nobody unknown may."""
@@ -252,8 +214,12 @@ class OnJob:
     def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
         """Ask the policy of every process: a job that nobody known has ordered is its orderer's by its id."""
         del parameters
-        names = resources.api.config["resources"]
-        return any(resources.policy(ANONYMOUS, Access(self.own, name)).allowed for name in names)
+        return is_public_for_one(resources, self.own, resources.api.config["resources"])
+
+
+def is_public_for_one(resources: Resources, action: Action, names: Iterable[str]) -> bool:
+    """Return whether a caller without credentials may do this to one of them."""
+    return any(resources.policy(ANONYMOUS, Access(action, name)).allowed for name in names)
 
 
 def _sees(policy: Policy, identity: Identity, job: Job) -> bool:
@@ -314,12 +280,8 @@ class GuardedRoute(Route):
         methods: list[str] | None = None,
         include_in_schema: bool = True,
     ) -> None:
-        super().__init__(
-            path,
-            _guarded(endpoint if threads is None else _in_threads(endpoint, threads, body, foreign), needs),
-            methods=methods,
-            include_in_schema=include_in_schema,
-        )
+        answer = endpoint if threads is None else _in_threads(endpoint, threads, body, foreign)
+        super().__init__(path, _guarded(answer, needs), methods=methods, include_in_schema=include_in_schema)
         self.needs = needs
 
     @override
@@ -343,15 +305,13 @@ class GuardedRoute(Route):
 def _in_threads(endpoint: Any, threads: Threads, body: ReadBody | None, foreign: ForeignEndpoint | None) -> Endpoint:
     @wraps(endpoint)
     async def threaded(request: Request) -> Response:
-        if foreign is not None:
-            collection: Collection = request.state.collection
-            if foreign.kinds & collection.foreign:
-                return await collection.threads.run(partial(foreign.endpoint, request))
+        asked: Collection | None = getattr(request.state, "collection", None)
+        if foreign is not None and asked is not None and foreign.kinds & asked.foreign:
+            return await asked.threads.run(partial(foreign.endpoint, request))
         if body is not None:
             request.state.body = await body(request)
         limiter = getattr(request.app.state.resources, threads)
         call = partial(anyio.to_thread.run_sync, endpoint, request, limiter=limiter)
-        asked: Collection | None = getattr(request.state, "collection", None)
         of_database = request.method == "GET" and asked is not None and asked.asks_database
         answer: Response | Later = await (_while_it_listens(request, call) if of_database else call())
         if not isinstance(answer, Later):
@@ -423,17 +383,6 @@ def _count(request: Request, identity: Identity, verdict: Verdict) -> None:
 
 
 def refusal(request: Request, identity: Identity, verdict: Verdict) -> Problem:
-    """Return the 401 for a caller without credentials, the 403 for one who is known: what is missing.
-
-    A browser is not challenged for a password, which is not how people sign in.
-    """
-    if identity.method != ANONYMOUS.method:
-        return Problem(HTTPStatus.FORBIDDEN, verdict.reason)
-    challenge = BEARER if prefers_page(request) else f"{BEARER}, {BASIC}"
-    return Problem(HTTPStatus.UNAUTHORIZED, verdict.reason, headers={"WWW-Authenticate": challenge})
-
-
-def _unknown(resources: Resources, name: str, parameter: str) -> Problem:
-    if parameter == _COLLECTION:
-        return no_such_collection(name)
-    return no_such_process(name, listed_processes(resources.api))
+    """Return the 401 or 403 of `refused_access` for a verdict."""
+    known = identity.method != ANONYMOUS.method
+    return refused_access(verdict.reason, known=known, page=prefers_page(request))

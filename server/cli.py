@@ -3,18 +3,18 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from server.commands.airflow import airflow
 from server.commands.aws import aws_credentials
 from server.commands.backup import backup, restore
-from server.commands.common import CONFIG, print_version, progress
+from server.commands.common import CONFIG, print_version, progress, refuse
 from server.commands.keys import keys
 from server.commands.load import load
 from server.commands.logs import logs
@@ -26,15 +26,10 @@ from server.commands.tiles import tiles
 from server.commands.units import units
 
 if TYPE_CHECKING:
-    from orchestration.notifications.broker import JobMessage, JobMessages
-    from orchestration.registry import Registry
-    from orchestration.service import Configured
-    from orchestration.trace import Record
     from server.metrics.counters import SharedCounters
     from server.reload import HeldConfiguration
     from server.settings import Settings
     from server.supervise import Child, Liveness
-    from sql.connections import Database
 
 _log = logging.getLogger("landcast")
 
@@ -60,7 +55,7 @@ def _settings(*, patient: bool = False) -> "Settings":
     try:
         settings = read_settings(patient=patient)
     except WrongSettings as error:
-        _refuse(error.problems)
+        refuse(error.problems)
     start_logging(level=settings.log.level, form=settings.log.format)
     if patient and settings.log.broker is not None:  # those that serve and work
         from server.logs import JsonFormatter
@@ -68,12 +63,6 @@ def _settings(*, patient: bool = False) -> "Settings":
 
         ship(settings.log.broker.get_secret_value(), service=settings.log.service, formatter=JsonFormatter())
     return settings
-
-
-def _refuse(problems: Sequence[str]) -> NoReturn:
-    for problem in problems:
-        click.echo(problem, err=True)
-    sys.exit(1)
 
 
 class _ErrorReportingGroup(click.Group):
@@ -88,7 +77,7 @@ class _ErrorReportingGroup(click.Group):
         except BrokenPipeError:
             raise
         except (InvalidConfiguration, ProductError, OSError) as error:
-            _refuse([str(error)])
+            refuse([str(error)])
 
 
 @click.group(cls=_ErrorReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,11 +102,11 @@ def serve(configuration: Path) -> None:
     settings = _settings(patient=True)
     document, warnings = _checked(configuration, refusals(settings))
     if problems := of_policy(settings, document):
-        _refuse(problems)
+        refuse(problems)
     try:
         socket = listen(settings.server.bind)
     except OSError as error:
-        _refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
+        refuse([f"LANDCAST_SERVER_BIND: {settings.server.bind}: {error.strerror}"])
 
     _warn(settings)
     for warning in warnings:
@@ -132,7 +121,7 @@ def serve(configuration: Path) -> None:
             rules.settings(settings),
             taken.configuration,
             liveness,
-            taken.registry(jobs),
+            registry=taken.registry(jobs),
             renewed=partial(line.renewed, jobs),
             counters=counters,
         )
@@ -248,9 +237,9 @@ def _checked(configuration: Path, problems: list[str]) -> tuple[dict[str, Any], 
         document = read_configuration(configuration)
         found = examine(document)
     except InvalidConfiguration as error:
-        _refuse([*problems, *error.problems])
+        refuse([*problems, *error.problems])
     if problems or found.flaws:
-        _refuse([*problems, *found.flaws])
+        refuse([*problems, *found.flaws])
     return document, found.ignored
 
 
@@ -263,86 +252,14 @@ def _using(settings: "Settings") -> Iterator[None]:
         with in_use(settings.state.dir):
             yield
     except (StateBusy, RestoreUnfinished) as error:
-        _refuse([f"LANDCAST_STATE_DIR: {error}"])
+        refuse([f"LANDCAST_STATE_DIR: {error}"])
 
 
-def _work(
-    settings: "Settings",
-    configuration: Path,
-    liveness: "Liveness | None",
-    registry: "Registry | None" = None,
-    *,
-    renewed: "Callable[[], Configured | None]" = lambda: None,
-    counters: "SharedCounters | None" = None,
-) -> None:
-    from orchestration.service import Capacity, Retention, run_work
-    from products.catalogue import read_configuration
-    from server.airflow import on_airflow
-    from server.database import postgres_of
-    from server.notifications import make_notifier
-    from server.processes import read_registry
+def _work(settings: "Settings", configuration: Path, liveness: "Liveness | None", **more: Any) -> None:
+    """Run the orders in this process, which alone imports what they need."""
+    from server.order_worker import run_orders
 
-    def shown(registry: "Registry") -> "Registry":
-        if counters is not None and settings.airflow.url is not None:
-            counters.write_processes(registry.on_airflow, registry.dags)
-        return registry
-
-    def renewed_and_shown() -> "Configured | None":
-        if (configured := renewed()) is not None:
-            shown(configured.processes)
-        return configured
-
-    database = postgres_of(settings)
-    with _owners_confirmed(settings, database or settings.state.dir / "orders.sqlite"), _traces(settings) as record:
-        run_work(
-            state_dir=settings.state.dir,
-            config=configuration,
-            processes=shown(registry or read_registry(configuration, settings.jobs)),
-            capacity=Capacity(settings.jobs.parallel, on_airflow(settings)),
-            retention=Retention(settings.results.retention, settings.jobs.retention, settings.results.cap),
-            allow_private_fetch=settings.jobs.fetch_private,
-            notifier=make_notifier(settings, _message(settings, read_configuration(configuration))),
-            database=database,
-            beat=liveness.beat if liveness else lambda: None,
-            renewed=renewed_and_shown,
-            record=record,
-        )
-
-
-@contextmanager
-def _traces(settings: "Settings") -> "Iterator[Record | None]":
-    """Yield what sends spans to the collector; without one import nothing for it."""
-    if settings.traces.url is None:
-        yield None
-        return
-    from server.traces import exporting
-
-    with exporting(settings) as exporter:
-        yield exporter.record
-
-
-def _message(settings: "Settings", configuration: dict[str, Any]) -> "JobMessage | JobMessages | None":
-    """Return what publishes messages to the broker; without one nothing is imported for it. Exit on a wrong policy."""
-    from auth.policy_problems import InvalidPolicy
-    from orchestration.notifications.broker import Broker
-
-    if (broker := Broker.of(configuration)) is None:
-        return None
-    from server.broker import make_message
-
-    try:
-        return make_message(settings, configuration, broker)
-    except InvalidPolicy as error:
-        _refuse([f"LANDCAST_AUTH_POLICY: {problem}" for problem in error.problems])
-
-
-def _owners_confirmed(settings: "Settings", database: "Database") -> AbstractContextManager[None]:
-    """Confirm the owners of API keys with Keycloak if configured; otherwise import nothing for it."""
-    if settings.auth.owners_secret is None:
-        return nullcontext()
-    from server.access import owners_confirmed
-
-    return owners_confirmed(settings, database)
+    run_orders(settings, configuration, liveness, **more)
 
 
 @main.command()
@@ -362,7 +279,7 @@ def check(configuration: Path, *, production: bool) -> None:
 
         problems = list(find_unfit(_settings(), Broker.of(read_configuration(configuration))))
     if problems:
-        _refuse(problems)
+        refuse(problems)
     click.echo("all is well")
 
 
@@ -399,7 +316,7 @@ def openapi(configuration: Path) -> None:
     settings = _settings()
     document, _ = _checked(configuration, [])
     if problems := of_policy(settings, document):
-        _refuse(problems)
+        refuse(problems)
     app = create_app(document, settings)
     click.echo(json.dumps(app.state.definitions.first.whole, indent=2, ensure_ascii=False))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     AnyHttpUrl,
     Field,
     IPvAnyNetwork,
@@ -19,9 +18,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestration.net.addresses import is_amqp
-from orchestration.notifications.mailbox import is_mailbox, mail_server
-from orchestration.notifications.signature import key_of
 from server.auth_settings import AuthSettings
+from server.notification_settings import CallbacksSettings, MailSettings, SigningKey
 from server.secrets.settings import COMMON, VaultSettings, has_more_than_address_and_path
 
 if TYPE_CHECKING:
@@ -32,14 +30,6 @@ _LEAST_CAP = 1024**2
 _LARGEST_PORT = 65_535
 _BIND = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
 _DATABASE = re.compile(r"postgres(?:ql)?://(?:[^/@\s]+@)?[^/@\s]*/[^/@\s?#]+(?:\?[^\s#]*)?")
-
-
-def _readable(key: SecretStr) -> SecretStr:
-    key_of(key.get_secret_value())
-    return key
-
-
-_SigningKey = Annotated[SecretStr, Field(min_length=32), AfterValidator(_readable)]
 
 
 def _with_port(bind: str) -> str:
@@ -222,52 +212,6 @@ class ResultsSettings(BaseSettings):
         return _bytes(cap, least=_LEAST_CAP, said="1M")
 
 
-class CallbacksSettings(BaseSettings):
-    """Delivery of callbacks to subscribers."""
-
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_CALLBACKS_", **COMMON)
-
-    tries: int = Field(8, ge=1, le=20)
-    """Maximum attempts to deliver a callback."""
-    pause: float = Field(10, gt=0, le=3600)
-    """Seconds before the second attempt, of mails too; each further pause is three times as long, at most an hour."""
-    timeout: float = Field(10, gt=0, le=60)
-    """Seconds for a receiver to answer."""
-    key: _SigningKey | None = None
-    """Secret that signs callbacks, as text or `whsec_` and base64. Default: made once, kept in the state folder."""
-
-
-class MailSettings(BaseSettings):
-    """The mail server for notifications; without one an order with a mail notification is refused."""
-
-    model_config = SettingsConfigDict(env_prefix="LANDCAST_MAIL_", **COMMON)
-
-    url: SecretStr | None = None
-    """The mail server: smtp://user:password@host:port, with ?starttls=yes, or smtps://."""
-    to: str | None = None
-    """Recipient of mails for orders whose owner has no address."""
-    sender: str | None = None
-    """Sender address of mails. Default: landcast@ and the host of the public address."""
-    tries: int = Field(8, ge=1, le=20)
-    """Maximum attempts to send a mail that the mail server has not accepted."""
-    timeout: float = Field(30, gt=0, le=300)
-    """Seconds for the mail server to answer each command."""
-
-    @field_validator("url")
-    @classmethod
-    def _a_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            mail_server(url.get_secret_value())
-        return url
-
-    @field_validator("to", "sender")
-    @classmethod
-    def _one_address(cls, address: str | None) -> str | None:
-        if address is not None and not is_mailbox(address):
-            raise ValueError("must be one mail address in ASCII, such as a@example.org")
-        return address
-
-
 def _plain_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or has_more_than_address_and_path(url):
@@ -286,7 +230,7 @@ class AirflowSettings(BaseSettings):
     """Airflow user that the worker starts DAG runs as."""
     password: SecretStr | None = None
     """Its password."""
-    key: _SigningKey | None = None
+    key: SigningKey | None = None
     """Secret that signs the events of Airflow, the same in Airflow's environment."""
     operator: str | None = Field(None, max_length=200)
     """Airflow user with the role `op` or `admin`, for `landcast airflow connections` alone."""

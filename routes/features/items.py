@@ -25,6 +25,18 @@ from routes.features.cursor import CURSOR, Cursors
 from routes.features.download import AS_FILES, STREAMED, get_all
 from routes.features.foreign import ITEM_FORMS, address_of, get_foreign_item, get_foreign_items, linked, shown_of
 from routes.features.forms import as_json_fg
+from routes.features.parameters import (
+    FILTER,
+    FILTER_CRS,
+    FILTER_LANG,
+    ITEMS_PARAMETERS,
+    PROPERTIES,
+    RESERVED,
+    RESULT_TYPE,
+    SKIP_GEOMETRY,
+    SORTBY,
+    Q,
+)
 from routes.features.schemas import JSON_FG, PROFILE, asked_profiles, profile_header, sortable
 from routes.features.table import table_of
 from routes.guard import GuardedRoute, Later, for_foreign, on_collection
@@ -34,17 +46,9 @@ from routes.http.media_types import GEOJSON
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.respond import both_forms, link, list_links, respond, response_file
 from routes.query.parameters import (
-    BBOX,
-    BBOX_CRS,
     CRS,
     DATETIME,
-    FLAG,
-    LIMIT,
-    NAMES,
     OFFSET,
-    START_INDEX,
-    TEXT,
-    URI,
     Page,
     Parameter,
     allow_parameters,
@@ -59,34 +63,6 @@ from routes.resources import Collection, collection_of, resources_of
 Link = dict[str, Any]
 PAGE_FORMS = {**ITEM_FORMS, **STREAMED, **AS_FILES}
 """The media types of one item and of a page of items, by value of `f`."""
-PROPERTIES = Parameter("properties", "The properties to answer with.", NAMES)
-SORTBY = Parameter("sortby", "Properties to order by, `-` in front for the other way.", NAMES)
-SKIP_GEOMETRY = Parameter("skipGeometry", "Leave the geometry out.", {**FLAG, "default": False})
-RESULT_TYPE = Parameter(
-    "resulttype",
-    "`hits` answers only with the number of items.",
-    {**TEXT, "enum": ["results", "hits"], "default": "results"},
-)
-FILTER = Parameter("filter", "A condition on the items, in CQL2.")
-FILTER_LANG = Parameter(
-    "filter-lang",
-    "The language of `filter`; `cql-text` is CQL2 text too, for clients that ask for what came before it.",
-    {**TEXT, "enum": ["cql2-text", "cql2-json", "cql-text"], "default": "cql2-text"},
-)
-FILTER_CRS = Parameter("filter-crs", "The coordinate reference system of the geometries in `filter`.", URI)
-Q = Parameter("q", "Terms of which an item has one in a text or as its class; commas part them, case does not matter.")
-ITEMS_PARAMETERS = (
-    BBOX, BBOX_CRS, CRS, DATETIME, LIMIT, OFFSET, START_INDEX, CURSOR, PROPERTIES, RESULT_TYPE, SKIP_GEOMETRY, SORTBY,
-    FILTER, FILTER_LANG, FILTER_CRS, Q, PROFILE,
-)  # fmt: skip
-_OTHERS = (
-    "f", "ids", "lang", "token",
-)  # fmt: skip
-RESERVED = frozenset(name.lower() for name in (*(each.name for each in ITEMS_PARAMETERS), *_OTHERS))
-"""Names of parameters in the standards, also of unimplemented ones: a column of such a name is not a filter.
-
-They are compared in lower case, so that `Limit` never means a column.
-"""
 _COLLECTION = ("collection", "application/json", "The collection")
 """Relation, media type and title of the link to an item's collection."""
 _SHOWN = 200

@@ -16,7 +16,7 @@ _RETRY = 5
 
 REALM = 'realm="landcast"'
 BEARER = f"Bearer {REALM}"
-BASIC = f'Basic {REALM}, charset="UTF-8"'
+_BASIC = f'Basic {REALM}, charset="UTF-8"'
 
 
 def refusal_of(error: Exception) -> Problem | None:
@@ -32,6 +32,17 @@ def refusal_of(error: Exception) -> Problem | None:
         case KeysUnavailable() | IssuerUnreachable() | AccessUnavailable():
             return _unavailable(error)
     return None
+
+
+def refused_access(reason: str, *, known: bool, page: bool) -> Problem:
+    """Return the 401 for a caller without credentials, the 403 for one who is known: what is missing.
+
+    A browser, which prefers a `page`, is not challenged for a password, which is not how people sign in.
+    """
+    if known:
+        return Problem(HTTPStatus.FORBIDDEN, reason)
+    challenge = BEARER if page else f"{BEARER}, {_BASIC}"
+    return Problem(HTTPStatus.UNAUTHORIZED, reason, headers={"WWW-Authenticate": challenge})
 
 
 def _unavailable(error: KeysUnavailable | IssuerUnreachable | AccessUnavailable) -> Problem:

@@ -5,6 +5,8 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
+from processes.messages import shown
+
 _EXCEPTIONS = "http://www.opengis.net/def/exceptions"
 NO_SUCH_PROCESS = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/no-such-process"
 NO_SUCH_JOB = f"{_EXCEPTIONS}/ogcapi-processes-1/1.0/no-such-job"
@@ -56,6 +58,13 @@ def bad_parameter(name: str, value: str, allowed: str) -> Problem:
         type_=INVALID_PARAMETER,
         parameter=name,
         value=value,
+    )
+
+
+def bad_member(name: str, value: object, allowed: str) -> Problem:
+    """Return the 400 for a member of a body: its name, its value, what is allowed."""
+    return Problem(
+        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
     )
 
 

@@ -9,7 +9,8 @@ from routes.coverages.coverage import COVERAGE_FORMS
 from routes.coverages.map import STYLED_MAP_PARAMETERS
 from routes.coverages.wanted import COVERAGE_PARAMETERS
 from routes.features.foreign import FOREIGN_PARAMETERS, ITEM_FORMS, foreign_forms
-from routes.features.items import ITEMS_PARAMETERS, PAGE_FORMS, queryable
+from routes.features.items import PAGE_FORMS, queryable
+from routes.features.parameters import ITEMS_PARAMETERS
 from routes.features.schemas import PROFILE
 from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, JSON_LD, SCHEMA
 from routes.openapi.operation import (

@@ -26,7 +26,7 @@ from routes.openapi.operation import (
 )
 from routes.openapi.schema import as_openapi, described
 from routes.processes.area import UPLOADED
-from routes.processes.execution import formats_of
+from routes.processes.delivery import formats_of
 from routes.processes.job_query import JOBS_PARAMETERS
 from routes.processes.results import EXPIRY, SIGNATURE
 from routes.query.parameters import LIMIT, OFFSET

@@ -1,9 +1,10 @@
-"""What a successful job answers with: table 11 of 18-062r2, by what its order asked for."""
+"""What a successful job answers with: table 11 of 18-062r2, by what its order asked for; and what one can ask for."""
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,14 +14,17 @@ from orchestration.errors import ResultMissing, StoreUnavailable
 from orchestration.files import document as result_document
 from orchestration.files.document import Delivery
 from orchestration.job import UNFINISHED, Job, Output, ResultFile, Status
+from processes.base import Processor
+from processes.messages import shown
 from routes.errors import problem_of_failure
 from routes.http.file_response import send_file
 from routes.http.multipart import BodyPart, related
-from routes.http.problem import RESULT_NOT_READY, Problem
+from routes.http.problem import RESULT_NOT_READY, Problem, bad_member
 from routes.resources import Resources, resources_of
 
 _LOGGER = logging.getLogger(__name__)
 
+_MODES = ("value", "reference")
 PRIVATE = {"Cache-Control": "private", "Referrer-Policy": "no-referrer"}
 
 
@@ -176,3 +180,40 @@ def own_job(request: Request) -> Job:
 def waiting(job: Job) -> dict[str, str]:
     """Return the headers that tell a caller when to look again."""
     return {"Retry-After": RETRY_AFTER} if job.status in UNFINISHED else {}
+
+
+def check_outputs(processor: Processor, outputs: Mapping[str, Any]) -> None:
+    """Raise the 400 Problem for an output that the process does not have, or not in such a form."""
+    described = processor.metadata["outputs"]
+    for name, output in outputs.items():
+        if name not in described:
+            raise bad_member(f"outputs.{shown(name)}", output, ", ".join(described))
+        if not isinstance(output, dict) or not output.keys() <= {"transmissionMode", "format"}:
+            raise bad_member(f"outputs.{name}", output, "an object with transmissionMode, format")
+        if output.get("transmissionMode", "value") not in _MODES:
+            raise bad_member(f"outputs.{name}.transmissionMode", output["transmissionMode"], " or ".join(_MODES))
+        _check_format(name, described[name]["schema"], output.get("format", {}))
+
+
+def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
+    formats = formats_of(schema)
+    if not isinstance(asked, dict) or not any(_is_of(asked, each) for each in formats):
+        raise bad_member(f"outputs.{name}.format", asked, " or ".join(map(shown, formats)))
+
+
+def _is_of(asked: Mapping[str, Any], there_is: Mapping[str, str]) -> bool:
+    return all(there_is.get(member) == value for member, value in asked.items())
+
+
+def formats_of(schema: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
+    """Return the formats that the schema of an output describes, its default first: media type, encoding of a file."""
+    formats = []
+    alternatives = schema.get("oneOf")
+    for alternative in alternatives if isinstance(alternatives, list) else [schema]:
+        said = alternative.get("contentMediaType") if isinstance(alternative, Mapping) else None
+        described = {"mediaType": said if isinstance(said, str) else "application/json"}
+        if isinstance(alternative, Mapping) and alternative.get("format") == "binary":
+            described["encoding"] = "base64"
+        if described not in formats:
+            formats.append(described)
+    return formats

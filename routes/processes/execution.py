@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any
 
 import anyio
-import shapely
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,18 +16,14 @@ from auth.access import Access, Action, Limits, Verdict, current_verdict
 from auth.identity import ANONYMOUS, Identity, current_identity
 from auth.policy import (
     LimitExceeded,
-    RestrictionUnsupported,
     audit,
-    described_extent,
     fulfilled_limits,
     km2_of,
     refuse_restriction,
-    union_of,
-    visible_area,
 )
 from orchestration.errors import QuotaUsedUp, TooManyOpenOrders
 from orchestration.files.usage import readable_size
-from orchestration.job import QUOTAS, UNFINISHED, VISIBLE, Job, Manifest, Order, OrderUnit, status_info
+from orchestration.job import QUOTAS, UNFINISHED, Job, Manifest, Order, OrderUnit, status_info
 from orchestration.quota import UNBOUNDED, Quota, check_quotas, described
 from orchestration.trace import OrderTraces, current_trace
 from orchestration.units import UnitInvalid, unit_of
@@ -36,16 +31,16 @@ from orchestration.work import REFUSED
 from processes.base import Processor, check_handed_over
 from processes.errors import InvalidInput
 from processes.messages import shown
-from products.area import Area
-from products.catalogue import Catalogue, Product
+from products.catalogue import Catalogue
 from routes.guard import GuardedRoute, on_process, permit
 from routes.http.body import media_type_of, parse_object, read_body, read_json
 from routes.http.form import FORM
 from routes.http.language import in_same_language
-from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
-from routes.processes.delivery import deliver
+from routes.http.problem import INVALID_PARAMETER, Problem, bad_member, no_such_job
+from routes.processes.delivery import check_outputs, deliver
 from routes.processes.form import execution_of
 from routes.processes.subscribers import SEND_MAIL, callbacks_of, with_messages
+from routes.processes.visible import in_sight
 from routes.query.parameters import Preferences, allow_parameters, read_preferences
 from routes.resources import Resources, resources_of
 
@@ -136,7 +131,8 @@ def _checked(
     else:
         counted = _within_limits(process, order, seen)
         order = resources.mailing.add_to(order) if SEND_MAIL in order.inputs else order
-    order = _in_sight(resources, process, order)
+    if process.raster is not None:
+        order = in_sight(resources, process, order)
     order = with_messages(order, resources.broker, resources.announced) if resources.broker else order
     return order, process.ready(order.inputs, resources.catalogue, resources.prebuilt), counted
 
@@ -198,38 +194,6 @@ def _limits_of_asking(resources: Resources, process: Processor, order: Order) ->
     if ordering.allowed and ordering.limits == current_verdict.get().limits:
         return QuotaUse()
     return QuotaUse(_within_limits(process, order, resources.catalogue).quotas)
-
-
-_SEEING = (Action.READ_COVERAGE, Action.READ_MAP, Action.READ_TILES, Action.DOWNLOAD)
-
-
-def _in_sight(resources: Resources, process: Processor, order: Order) -> Order:
-    """Return the order of a raster with the outline of what its caller may see of it, where that is an area.
-
-    Whoever may see nothing of the collections that show the raster orders by the grant of the process alone. Raises
-    RestrictionUnsupported for an order that has nothing inside, or cannot be cut to it.
-    """
-    if process.raster is None or order.inputs.get("product") == "Vector":
-        return order
-    product = resources.catalogue.find(order.inputs["series"], order.inputs["year"])
-    verdicts = _verdicts_on(resources, product)
-    area = union_of(visible_area(each) for each in verdicts)
-    place = None if area is None else process.place(order.inputs, resources.catalogue)
-    if area is None or (isinstance(place, Area) and shapely.covers(area.geometry, place.geometry)):
-        return order
-    outline = shapely.intersection(area.geometry, place.geometry) if isinstance(place, Area) else area.geometry
-    if process.raster == "whole" or all(each.refuses for each in verdicts) or not shapely.area(outline):
-        extent = described_extent(area)
-        raise RestrictionUnsupported(f"the order reaches beyond the area of {product.title} that you may see, {extent}")
-    return replace(order, inputs={**order.inputs, VISIBLE: shapely.to_wkb(outline, hex=True)})
-
-
-def _verdicts_on(resources: Resources, product: Product) -> list[Verdict]:
-    """Return the verdicts by which the caller may see the raster of a product."""
-    identity = current_identity.get()
-    shown = [id_ for id_ in product.collections if "coverage" in resources.collections[id_].kinds]
-    verdicts = [resources.policy(identity, Access(action, id_)) for id_ in shown for action in _SEEING]
-    return [verdict for verdict in verdicts if verdict.allowed]
 
 
 def _note_refusal(order: Order, error: Exception) -> None:
@@ -310,7 +274,6 @@ def _too_long(job: Job, resources: Resources) -> Problem:
 
 _MEMBERS = ("inputs", "outputs", "response", "subscriber", "unit")
 _RESPONSES = ("raw", "document")
-_MODES = ("value", "reference")
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -341,7 +304,8 @@ def read_order(
     document, body = execution.document, execution.body
     _check_members(document)
     outputs = _member(document, "outputs")
-    _check_outputs(processor, outputs)
+    if outputs:
+        check_outputs(processor, outputs)
     notices = callbacks_of(document) if "subscriber" in document else ()
     process = str(processor.metadata["id"])
     return Order(
@@ -363,7 +327,7 @@ def _unit(document: Mapping[str, Any]) -> OrderUnit | None:
     try:
         return unit_of(document["unit"]) if "unit" in document else None
     except UnitInvalid as error:
-        raise _refused("unit", document["unit"], str(error)) from error
+        raise bad_member("unit", document["unit"], str(error)) from error
 
 
 def _inputs(processor: Processor, inputs: Mapping[str, Any], catalogue: Catalogue) -> Mapping[str, Any]:
@@ -376,70 +340,28 @@ def _inputs(processor: Processor, inputs: Mapping[str, Any], catalogue: Catalogu
     return checked
 
 
-def _refused(name: str, value: object, allowed: str) -> Problem:
-    return Problem(
-        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
-    )
-
-
 def _check_members(document: Mapping[str, Any]) -> None:
     unknown = next((name for name in document if name not in _MEMBERS), None)
     if unknown is not None:
-        raise _refused(shown(unknown), document[unknown], f"the members {', '.join(_MEMBERS)}")
+        raise bad_member(shown(unknown), document[unknown], f"the members {', '.join(_MEMBERS)}")
     if document.get("response", "raw") not in _RESPONSES:
-        raise _refused("response", document["response"], " or ".join(_RESPONSES))
+        raise bad_member("response", document["response"], " or ".join(_RESPONSES))
 
 
 def _member(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = document.get(name, {})
     if not isinstance(value, dict):
-        raise _refused(name, value, f"an object of {name} by their id")
+        raise bad_member(name, value, f"an object of {name} by their id")
     return value
-
-
-def _check_outputs(processor: Processor, outputs: Mapping[str, Any]) -> None:
-    described = processor.metadata["outputs"]
-    for name, output in outputs.items():
-        if name not in described:
-            raise _refused(f"outputs.{shown(name)}", output, ", ".join(described))
-        if not isinstance(output, dict) or not output.keys() <= {"transmissionMode", "format"}:
-            raise _refused(f"outputs.{name}", output, "an object with transmissionMode, format")
-        if output.get("transmissionMode", "value") not in _MODES:
-            raise _refused(f"outputs.{name}.transmissionMode", output["transmissionMode"], " or ".join(_MODES))
-        _check_format(name, described[name]["schema"], output.get("format", {}))
-
-
-def _check_format(name: str, schema: Mapping[str, Any], asked: Any) -> None:
-    formats = formats_of(schema)
-    if not isinstance(asked, dict) or not any(_is_of(asked, each) for each in formats):
-        raise _refused(f"outputs.{name}.format", asked, " or ".join(map(shown, formats)))
-
-
-def _is_of(asked: Mapping[str, Any], there_is: Mapping[str, str]) -> bool:
-    return all(there_is.get(member) == value for member, value in asked.items())
 
 
 def _checked_key(key: str | None, identity: Identity) -> str | None:
     """Return the key; refuse it for unknown callers, who share one owner, so a key could lead to another's job."""
     if key is not None and identity.method == ANONYMOUS.method:
-        raise _refused("Idempotency-Key", key, "none without a login")
+        raise bad_member("Idempotency-Key", key, "none without a login")
     if key is not None and not _KEY.fullmatch(key):
-        raise _refused("Idempotency-Key", key, "1 to 255 visible ASCII characters")
+        raise bad_member("Idempotency-Key", key, "1 to 255 visible ASCII characters")
     return key
-
-
-def formats_of(schema: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
-    """Return the formats that the schema of an output describes, its default first: media type, encoding of a file."""
-    formats = []
-    alternatives = schema.get("oneOf")
-    for alternative in alternatives if isinstance(alternatives, list) else [schema]:
-        said = alternative.get("contentMediaType") if isinstance(alternative, Mapping) else None
-        described = {"mediaType": said if isinstance(said, str) else "application/json"}
-        if isinstance(alternative, Mapping) and alternative.get("format") == "binary":
-            described["encoding"] = "base64"
-        if described not in formats:
-            formats.append(described)
-    return formats
 
 
 routes = [

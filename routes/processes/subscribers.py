@@ -12,7 +12,7 @@ from orchestration.net.connection import parse_address
 from orchestration.notifications.broker import Broker
 from orchestration.notifications.mailbox import is_mailbox
 from processes.messages import shown
-from routes.http.problem import INVALID_PARAMETER, Problem
+from routes.http.problem import INVALID_PARAMETER, Problem, bad_member
 
 _EVENTS: Mapping[str, Status] = {
     "inProgressUri": Status.RUNNING,
@@ -84,12 +84,12 @@ def callbacks_of(document: Mapping[str, Any]) -> tuple[Notice, ...]:
     """Return the callbacks that an execution asks for. Raises the 400 Problem."""
     subscriber = document["subscriber"]
     if not isinstance(subscriber, dict):
-        raise _refused("subscriber", subscriber, f"an object with {', '.join(_EVENTS)}")
+        raise bad_member("subscriber", subscriber, f"an object with {', '.join(_EVENTS)}")
     unknown = next((name for name in subscriber if name not in _EVENTS), None)
     if unknown is not None:
-        raise _refused(f"subscriber.{shown(unknown)}", subscriber[unknown], f"the members {', '.join(_EVENTS)}")
+        raise bad_member(f"subscriber.{shown(unknown)}", subscriber[unknown], f"the members {', '.join(_EVENTS)}")
     if _REQUIRED not in subscriber:
-        raise _refused("subscriber", subscriber, f"an object that has {_REQUIRED}")
+        raise bad_member("subscriber", subscriber, f"an object that has {_REQUIRED}")
     return tuple(
         Notice("callback", event, _address(f"subscriber.{name}", subscriber[name]))
         for name, event in _EVENTS.items()
@@ -102,15 +102,9 @@ def _address(name: str, value: Any) -> str:
         "an address that begins with http:// or https://, without user name or password, of at most 2000 characters"
     )
     if not isinstance(value, str):
-        raise _refused(name, value, allowed)
+        raise bad_member(name, value, allowed)
     try:
         parse_address(value)
     except ReferenceRefused as error:
-        raise _refused(name, value, allowed) from error
+        raise bad_member(name, value, allowed) from error
     return value
-
-
-def _refused(name: str, value: object, allowed: str) -> Problem:
-    return Problem(
-        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
-    )

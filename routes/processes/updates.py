@@ -18,7 +18,7 @@ from orchestration.net.connection import parse_address
 from processes.messages import shown
 from routes.guard import UPDATE_JOB, GuardedRoute
 from routes.http.body import parse_object, read_json
-from routes.http.problem import INVALID_PARAMETER, Problem, no_such_job
+from routes.http.problem import Problem, bad_member, no_such_job
 from routes.processes.delivery import own_job, waiting
 from routes.query.parameters import allow_parameters
 from routes.resources import Resources, resources_of
@@ -74,12 +74,12 @@ class _Given:
     def word(self) -> str:
         word = self.members.get("status")
         if not isinstance(word, str) or word not in STATES:
-            raise _refused("status", word, f"{', '.join(STATES)}, in capitals")
+            raise bad_member("status", word, f"{', '.join(STATES)}, in capitals")
         return word
 
     def check_id(self, job: Job) -> None:
         if (given := self.members.get("id")) not in (None, job.id):
-            raise _refused("id", given, "that of the address, or none")
+            raise bad_member("id", given, "that of the address, or none")
 
     def manifest(self, status: Status) -> Manifest:
         result = self.members.get("result")
@@ -87,7 +87,7 @@ class _Given:
             self._only_with("result", "SUCCESS")
             return ()
         if result is None:
-            raise _refused("result", result, f"with the status SUCCESS {_RESULT}")
+            raise bad_member("result", result, f"with the status SUCCESS {_RESULT}")
         return (Output("result", href=_checked_link(result)) if isinstance(result, str) else Output("result", result),)
 
     def reason(self, word: str) -> str:
@@ -98,22 +98,22 @@ class _Given:
         if reason is None:
             return _REASONS[word]
         if not isinstance(reason, str) or not reason.strip() or _UNPRINTABLE.search(reason):
-            raise _refused("message", reason, "text without control characters but line breaks and tabs")
+            raise bad_member("message", reason, "text without control characters but line breaks and tabs")
         if len(reason) > LONGEST_REASON:
-            raise _refused("message", reason, f"at most {LONGEST_REASON} characters")
+            raise bad_member("message", reason, f"at most {LONGEST_REASON} characters")
         return reason
 
     def wants_mail(self, status: Status) -> bool:
         wanted = self.members.get("send_mail")
         if wanted is not None and not isinstance(wanted, bool):
-            raise _refused("send_mail", wanted, "true or false")
+            raise bad_member("send_mail", wanted, "true or false")
         if wanted and status in UNFINISHED:
-            raise _refused("send_mail", wanted, "true only with SUCCESS, FAILED and INVALID")
+            raise bad_member("send_mail", wanted, "true only with SUCCESS, FAILED and INVALID")
         return bool(wanted)
 
     def _only_with(self, name: str, statuses: str) -> None:
         if self.members.get(name) is not None:
-            raise _refused(name, self.members[name], f"only with the status {statuses}")
+            raise bad_member(name, self.members[name], f"only with the status {statuses}")
 
 
 def read_update(body: bytes, job: Job, resources: Resources) -> BackendUpdate:
@@ -121,7 +121,7 @@ def read_update(body: bytes, job: Job, resources: Resources) -> BackendUpdate:
     members = parse_object(body, such_as='{"status": "SUCCESS", "result": …}')
     unknown = next((name for name in members if name not in _MEMBERS), None)
     if unknown is not None:
-        raise _refused(shown(unknown), members[unknown], f"the members {', '.join(_MEMBERS)}")
+        raise bad_member(shown(unknown), members[unknown], f"the members {', '.join(_MEMBERS)}")
     given = _Given(members)
     given.check_id(job)
     word = given.word()
@@ -148,16 +148,10 @@ def _checked_link(link: str) -> str:
     try:
         parse_address(link)
     except ReferenceRefused as error:
-        raise _refused("result", link, _RESULT) from error
+        raise bad_member("result", link, _RESULT) from error
     if _NOT_IN_A_LINK & set(link):
-        raise _refused("result", link, _RESULT)
+        raise bad_member("result", link, _RESULT)
     return link
-
-
-def _refused(name: str, value: object, allowed: str) -> Problem:
-    return Problem(
-        HTTPStatus.BAD_REQUEST, f"{name}: {shown(value)}; allowed: {allowed}", type_=INVALID_PARAMETER, parameter=name
-    )
 
 
 routes = [GuardedRoute("/orders/{job_id}", update, needs=UPDATE_JOB, threads="heavy", body=read_json, methods=["PUT"])]

@@ -12,8 +12,9 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth.access import Action, Verdict, current_verdict
-from auth.policy import under, visible_area
+from auth.access import Access, Action, Verdict, current_verdict
+from auth.identity import current_identity
+from auth.policy import audit, is_drawn, under, visible_area
 from plugins.coverages import CoverageProvider, Size
 from plugins.styles import DEFAULT_STYLE
 from products.area import Area
@@ -22,12 +23,12 @@ from products.limits import MAX_PIXELS
 from products.operation import Bounds
 from products.raster.picture import Layer, Palette, Style, encoded, joined, over, palette_of
 from products.tiling import TileLimits, TileMatrix, TileMatrixSet
-from routes.guard import GuardedRoute, OnCoverages, for_foreign, on_collection
+from routes.guard import GuardedRoute, for_foreign, is_public_for_one, on_collection, refusal
 from routes.http.preconditions import Validators, check_preconditions
 from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pygeoapi.handlers import no_such_part
 from routes.query.parameters import DATETIME, NAMES, Parameter, allow_parameters, at_time, negotiate
-from routes.resources import Collection, collection_of, resources_of
+from routes.resources import Collection, Resources, collection_of, resources_of
 from routes.tiles.cache import TileCache
 from routes.tiles.styles import DRAWING_PARAMETERS, asked_style, read_drawing, style_of
 
@@ -276,6 +277,43 @@ def _whole(name: str, text: str) -> int:
 
 
 ON_COLLECTION = on_collection(Action.READ_TILES)
+_IN_PARTS = Verdict(
+    allowed=False, reason="you may see only a part of each collection, and this route cannot filter them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OnCoverages:
+    """An action on whichever coverages of ours the caller may do it to, which are left in `request.state.collections`.
+
+    `request.state.verdicts` has the verdict on each, by its id. One of which rules for rows leave a part, or an area
+    beyond which it is refused, is not among them.
+    """
+
+    action: Action
+
+    async def admit(self, request: Request) -> Verdict:
+        """Let in whom the policy lets at one of them. Raises the refusal, Problem 404 if the caller may see none."""
+        identity, resources = current_identity.get(), resources_of(request)
+        there_are = [each for each in resources.listed_collections() if "coverage" in each.kinds - each.foreign]
+        verdicts = {each.id: resources.policy(identity, Access(self.action, each.id)) for each in there_are}
+        for name, verdict in verdicts.items():
+            audit(identity, Access(self.action, name), verdict)
+        seen = [each for each in there_are if is_drawn(verdicts[each.id])]
+        if not there_are:
+            raise Problem(HTTPStatus.NOT_FOUND, "there is no collection with a map", type_=NOT_FOUND)
+        if not seen:
+            refused = next((verdict for verdict in verdicts.values() if not verdict.allowed), _IN_PARTS)
+            raise refusal(request, identity, refused)
+        request.state.collections, request.state.verdicts = seen, verdicts
+        return verdicts[seen[0].id]
+
+    def is_public(self, resources: Resources, parameters: Mapping[str, str]) -> bool:
+        """Ask the policy of every collection."""
+        del parameters
+        return is_public_for_one(resources, self.action, resources.collections)
+
+
 ON_COLLECTIONS = OnCoverages(Action.READ_TILES)
 NO_TILES = for_foreign(no_such_part, "coverage")
 TILE_PATH = "/map/tiles/{matrix_set}/{matrix}/{row}/{column}"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -31,6 +31,13 @@ def settings() -> "Settings":
         return read_settings()
     except WrongSettings as error:
         raise click.ClickException("\n".join(error.problems)) from error
+
+
+def refuse(problems: Sequence[str]) -> NoReturn:
+    """Print the problems and exit."""
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(1)
 
 
 def state_folder() -> Path:

@@ -17,7 +17,7 @@ from pyproj import Transformer
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from routes.features.items import ITEMS_PARAMETERS
+from routes.features.parameters import ITEMS_PARAMETERS
 from tests.conftest import MakeApp
 
 URL = "https://maps.example.org/land"
