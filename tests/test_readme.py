@@ -144,10 +144,10 @@ _REFUSED = {"[23.72, 52.70, 23.94, 52.82]": "[0.0, 0.0, 0.1, 0.1]"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"), [(_FAILS, "failed: "), (_REFUSED, '"status":400')], ids=["failed", "refused"]
+    ("changes", "expected"), [(_FAILS, "failed: "), (_REFUSED, '"status":400')], ids=["failed", "refused"]
 )
 def test_python_ends_at_an_order_that_fails(
-    made_run: tuple[str, Path], tmp_path: Path, changes: dict[str, str], told: str
+    made_run: tuple[str, Path], tmp_path: Path, changes: dict[str, str], expected: str
 ) -> None:
     script = block("The same in Python", "python").replace(PUBLISHED, made_run[0])
     for words, others in changes.items():
@@ -156,7 +156,7 @@ def test_python_ends_at_an_order_that_fails(
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, timeout=600, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, told in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, expected in done.stderr) == (1, True), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,8 +16,8 @@ BOUND = ("items", "item", "coverage", "map", "execution", "results")
 @pytest.fixture(scope="module")
 def walks() -> dict[str, tuple[int, ...]]:
     """Return files, changes and opened sources of each request, from a separate process."""
-    told = subprocess.run([sys.executable, "-m", "bench", "walks"], capture_output=True, text=True, check=True).stdout
-    rows = re.findall(r"^(\S[^\n]*?) +(\d+) +(\d+) +(\d+)$", told, re.MULTILINE)
+    done = subprocess.run([sys.executable, "-m", "bench", "walks"], capture_output=True, text=True, check=True).stdout
+    rows = re.findall(r"^(\S[^\n]*?) +(\d+) +(\d+) +(\d+)$", done, re.MULTILINE)
     return {title: tuple(map(int, numbers)) for title, *numbers in rows}
 
 

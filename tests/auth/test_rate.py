@@ -119,8 +119,8 @@ except TooManyRequests:
 
 
 def test_processes_count_together() -> None:
-    told = subprocess.run([sys.executable, "-c", _FORKS], capture_output=True, text=True, check=True)
-    assert told.stdout == "together\n"
+    done = subprocess.run([sys.executable, "-c", _FORKS], capture_output=True, text=True, check=True)
+    assert done.stdout == "together\n"
 
 
 def _grant(who: Any, **more: Any) -> dict[str, Any]:

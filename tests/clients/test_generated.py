@@ -99,7 +99,7 @@ def made(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_text(json.dumps(served.get("/openapi")))
     (folder / "configuration.yml").write_text(_CONFIGURATION)
-    told = subprocess.run(
+    done = subprocess.run(
         [
             *(sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"),
             *("--path", str(folder / "openapi.json"), "--config", str(folder / "configuration.yml")),
@@ -109,8 +109,8 @@ def made(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "WARNING" not in told.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout
     return folder
 
 

@@ -36,10 +36,10 @@ def rendered(values: dict[str, Any]) -> dict[tuple[str, str], Any]:
     """Return the rendered objects by kind and name."""
     done = helm(values)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["version"].startswith("v4.")
-    assert told["lint"]["errors"] == []
-    made = [each for text in told["files"].values() for each in yaml.safe_load_all(text) if each]
+    document = json.loads(done.stdout)
+    assert document["version"].startswith("v4.")
+    assert document["lint"]["errors"] == []
+    made = [each for text in document["files"].values() for each in yaml.safe_load_all(text) if each]
     return {(each["kind"], each["metadata"]["name"]): each for each in made}
 
 

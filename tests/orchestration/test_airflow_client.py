@@ -154,16 +154,16 @@ def test_neither_password_nor_token_is_logged(
     played: PlayedAirflow, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    told: list[str] = []
+    reports: list[str] = []
     for mood in ([(500, b"x")], [(200, b"x")], [(403, {"detail": "Forbidden"})], [3.0]):
         played.mood = list(mood)
         with closing(Airflow(played.access(timeout=0.2))) as client:
             try:
                 client.submit(dag="echo", run=RUN, conf={})
             except (WorkflowRefused, WorkflowUnavailable) as error:
-                told += [str(error), repr(client._access), repr(client._token)]
-    assert len(told) == 12
-    written = " ".join([*told, caplog.text, *capfd.readouterr()])
+                reports += [str(error), repr(client._access), repr(client._token)]
+    assert len(reports) == 12
+    written = " ".join([*reports, caplog.text, *capfd.readouterr()])
     assert "pass" not in written.replace("password", "")
     assert "eyJ" not in written
 

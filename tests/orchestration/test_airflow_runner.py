@@ -361,8 +361,10 @@ def test_an_order_of_a_service_reports_the_status_of_its_tasks(yard: Yard) -> No
     yard.comes_to(job, Running(message="Asking calculate, try 1 of 11."))
     for index in range(5):
         write_status(folder, f"ask-{index}", TaskStatus(f"[{index}] Try 2 of 7 failed: busy.", "busy"))
-    told = "[0] Try 2 of 7 failed: busy. [1] Try 2 of 7 failed: busy. [2] Try 2 of 7 failed: busy. And 3 more requests."
-    yard.comes_to(job, Running(message=told))
+    found = (
+        "[0] Try 2 of 7 failed: busy. [1] Try 2 of 7 failed: busy. [2] Try 2 of 7 failed: busy. And 3 more requests."
+    )
+    yard.comes_to(job, Running(message=found))
     (folder / "status-calculate.json").write_text("[")
     for index in range(5):
         write_status(folder, f"ask-{index}", None)
@@ -381,10 +383,10 @@ def test_a_running_order_without_reports_shows_that_airflow_is_unavailable(yard:
     yard.comes_to(silent, Running(message=AWAY))
     assert yard.runner.look(heard) == Running()
     assert yard.runner.look(replace(heard, updated=old)) == Running(message=AWAY)
-    told = replace(silent, message=AWAY, updated=datetime.now(UTC))
-    assert yard.runner.look(told) == Running(message=AWAY), "its own word is nothing that is heard"
+    found = replace(silent, message=AWAY, updated=datetime.now(UTC))
+    assert yard.runner.look(found) == Running(message=AWAY), "its own word is nothing that is heard"
     yard.played.mood = []
-    yard.comes_to(told, Running())
+    yard.comes_to(found, Running())
 
 
 def test_a_result_is_used_even_if_airflow_does_not_end_the_run(yard: Yard) -> None:

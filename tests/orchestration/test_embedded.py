@@ -174,13 +174,13 @@ def test_each_child_has_its_own_environment_and_temporary_folder(site: Site) -> 
     for job, name, other in zip(jobs, ("ONE", "TWO"), ("TWO", "ONE"), strict=True):
         done = site.end_of(job)
         assert isinstance(done, Done)
-        told = done.manifest[0].value
+        found = done.manifest[0].value
         folder = str(site.results / job.id / "1" / "1")
-        assert told["environment"][name] == "set"
-        assert other not in told["environment"]
-        assert {told["environment"][each] for each in ("TMPDIR", "SQLITE_TMPDIR", "CPL_TMPDIR")} == {folder}
-        assert told["python"] == told["sqlite"] == folder
-        assert told["spilled"], "what SQLite does not keep in memory lies in the folder"
+        assert found["environment"][name] == "set"
+        assert other not in found["environment"]
+        assert {found["environment"][each] for each in ("TMPDIR", "SQLITE_TMPDIR", "CPL_TMPDIR")} == {folder}
+        assert found["python"] == found["sqlite"] == folder
+        assert found["spilled"], "what SQLite does not keep in memory lies in the folder"
 
 
 def test_private_variables_are_on_no_command_line(site: Site) -> None:

@@ -91,9 +91,9 @@ def test_progress_never_decreases(  # noqa: PLR0917  fixtures
     until(is_over, seconds=120)
     percents = [percent for _, percent, _ in seen]
     assert percents == sorted(percents)
-    told = next(moment for moment, _, message in seen if message)
+    expected = next(moment for moment, _, message in seen if message)
     begun, over = seen[0][0], seen[-1][0]
-    assert told - begun < max(4, 0.5 * (over - begun)), "it began to tell soon"
+    assert expected - begun < max(4, 0.5 * (over - begun)), "it began to tell soon"
     stood = max(percents.count(percent) for percent in percents) / len(percents)
     assert stood < 0.7 or over - begun < 5, "it moved, where it took longer than to look twice"
 

@@ -31,7 +31,7 @@ class Played:
         return self._value
 
 
-class Bureau:
+class OwnRun:
     """A run of an operator's DAG, and the folder of the files that it can name."""
 
     def __init__(self, folder: Path) -> None:
@@ -52,54 +52,54 @@ class Bureau:
 
 
 @pytest.fixture
-def bureau(tmp_path: Path) -> Bureau:
-    return Bureau(tmp_path)
+def own_run(tmp_path: Path) -> OwnRun:
+    return OwnRun(tmp_path)
 
 
 @pytest.mark.parametrize("value", [None, 1, "text", {"a": [1]}, "", "no/such/file", "a\0b", "files", ".", "/"])
-def test_a_value_is_the_result_itself(bureau: Bureau, value: Any) -> None:
-    assert bureau.result(value) == Done((Output("out", value),))
+def test_a_value_is_the_result_itself(own_run: OwnRun, value: Any) -> None:
+    assert own_run.result(value) == Done((Output("out", value),))
 
 
 @pytest.mark.parametrize(
     "name", ["../secret.csv", "link.csv", "../files/../secret.csv", "{root}/secret.csv", "/etc/passwd"]
 )
-def test_a_path_outside_of_the_folder_is_only_a_text(bureau: Bureau, name: str, tmp_path: Path) -> None:
+def test_a_path_outside_of_the_folder_is_only_a_text(own_run: OwnRun, name: str, tmp_path: Path) -> None:
     said = name.replace("{root}", str(tmp_path))
-    assert bureau.result(said) == Done((Output("out", said),))
+    assert own_run.result(said) == Done((Output("out", said),))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "./a.csv", "{files}/a.csv", "../files/a.csv"])
-def test_a_file_below_the_folder_is_copied(bureau: Bureau, name: str) -> None:
-    made = bureau.result(name.replace("{files}", str(bureau.files)))
+def test_a_file_below_the_folder_is_copied(own_run: OwnRun, name: str) -> None:
+    made = own_run.result(name.replace("{files}", str(own_run.files)))
     assert isinstance(made, Done)
     file = made.manifest[0].file
     assert file is not None
     assert (file.name, file.media_type, file.size, file.path) == ("a.csv", "text/csv", 3, "job/1/dag/a.csv")
-    (bureau.files / "a.csv").write_text("changed")
-    assert (bureau.results / file.path).read_text() == "1,2"
+    (own_run.files / "a.csv").write_text("changed")
+    assert (own_run.results / file.path).read_text() == "1,2"
 
 
-def test_without_a_folder_no_value_is_a_file(bureau: Bureau) -> None:
-    name = str(bureau.files / "a.csv")
-    assert bureau.result(name, below=False) == Done((Output("out", name),))
+def test_without_a_folder_no_value_is_a_file(own_run: OwnRun) -> None:
+    name = str(own_run.files / "a.csv")
+    assert own_run.result(name, below=False) == Done((Output("out", name),))
 
 
-def test_one_of_several_last_tasks_must_be_named(bureau: Bureau) -> None:
-    ending = bureau.result(1, leaves=("a", "b"))
+def test_one_of_several_last_tasks_must_be_named(own_run: OwnRun) -> None:
+    ending = own_run.result(1, leaves=("a", "b"))
     assert isinstance(ending, Failed)
     assert "a, b" in ending.detail
     assert "a, b" not in ending.reason
-    assert bureau.result(1, leaves=("a", "b"), task="b") == Done((Output("out", 1),))
-    assert bureau.played.asked == "own job.1 b"
+    assert own_run.result(1, leaves=("a", "b"), task="b") == Done((Output("out", 1),))
+    assert own_run.played.asked == "own job.1 b"
 
 
-def test_a_large_value_is_a_file(bureau: Bureau) -> None:
-    made = bureau.result(["x" * 1000] * 1001)
+def test_a_large_value_is_a_file(own_run: OwnRun) -> None:
+    made = own_run.result(["x" * 1000] * 1001)
     assert isinstance(made, Done)
     assert made.manifest[0].file is not None
     assert made.manifest[0].media_type == "application/json"
 
 
-def test_nan_and_infinity_are_null(bureau: Bureau) -> None:
-    assert bureau.result([float("nan")]) == Done((Output("out", [None]),))
+def test_nan_and_infinity_are_null(own_run: OwnRun) -> None:
+    assert own_run.result([float("nan")]) == Done((Output("out", [None]),))

@@ -285,9 +285,9 @@ class Stage:
     def _listen(self, over: Event) -> None:
         while not over.wait(0.02):
             for job in list(self._said):
-                told = status_of_tasks(self._airflow.state / "results" / job / "1")
-                if told and told not in self._said[job][-1:]:
-                    self._said[job].append(told)
+                found = status_of_tasks(self._airflow.state / "results" / job / "1")
+                if found and found not in self._said[job][-1:]:
+                    self._said[job].append(found)
 
     def _ending(self, job: str) -> Done | Failed | None:
         tries = sorted((self._airflow.state / "results" / job / "1").glob("*/"))
@@ -404,8 +404,8 @@ def test_a_temporary_failure_is_tried_again(ran: dict[str, Ran]) -> None:
 
 def test_a_refusal_is_not_tried_again(ran: dict[str, Ran]) -> None:
     run = ran["refused"]
-    told = 'sample-extraction-service refused it with status 404: {"message": "no such path"}'
-    assert reason(run) == told
+    found = 'sample-extraction-service refused it with status 404: {"message": "no such path"}'
+    assert reason(run) == found
     assert run.count() == {"/prepare_samples": 1}
     assert len(run.mails) == 1
 
@@ -460,5 +460,5 @@ def test_an_order_reports_its_try_and_the_failure_of_the_last_one(ran: dict[str,
     for pattern in expected:
         assert any(re.fullmatch(pattern, each) for each in said), said
     assert re.fullmatch(rf"Try (\d) of \1 failed: {met}", said[-1]), "after the last there is no next one"
-    told = [each for each in ran["some"].said if each.startswith("[1] ")]
-    assert any("refused it with status 400" in each for each in told), "of a list, which entry"
+    found = [each for each in ran["some"].said if each.startswith("[1] ")]
+    assert any("refused it with status 400" in each for each in found), "of a list, which entry"

@@ -112,13 +112,13 @@ def test_echo_reports_a_document_that_is_not_text(make_context: MakeBench) -> No
 
 
 def test_echo_pauses_and_reports_it(make_context: MakeBench) -> None:
-    told: list[float] = []
+    reports: list[float] = []
     begin = time.monotonic()
-    context = make_context({"pause": 0.5}, report=lambda fraction, _message: told.append(fraction))
+    context = make_context({"pause": 0.5}, report=lambda fraction, _message: reports.append(fraction))
     assert _ending(context, lambda: work_of("echo")) == Done(())
     assert time.monotonic() - begin >= 0.5
-    assert told == sorted(told)
-    assert len(told) > 1
+    assert reports == sorted(reports)
+    assert len(reports) > 1
 
 
 def test_only_the_requested_outputs_are_returned(make_context: MakeBench) -> None:
@@ -216,7 +216,7 @@ def test_a_missing_work_and_a_result_that_is_not_json_fail(make_context: MakeBen
 
 
 def test_progress_runs_from_part_to_part_to_the_assembly(make_context: MakeBench) -> None:
-    told: list[float] = []
+    reports: list[float] = []
 
     def make(part: Part, context: JobContext) -> Piece:
         context.report(1, "made")
@@ -226,9 +226,9 @@ def test_progress_runs_from_part_to_part_to_the_assembly(make_context: MakeBench
         context.report(1, "assembled")
         return ()
 
-    context = make_context(report=lambda fraction, _message: told.append(round(fraction, 3)))
+    context = make_context(report=lambda fraction, _message: reports.append(round(fraction, 3)))
     assert _ending(context, lambda: _work(make, assemble)) == Done(())
-    assert told == [0.01, 0.05, 0.1, 0.5, 0.9, 1]
+    assert reports == [0.01, 0.05, 0.1, 0.5, 0.9, 1]
 
 
 def test_an_ending_is_written_atomically(make_context: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,9 +294,9 @@ def test_progress_is_stored_in_per_cent_and_not_too_often(make_store: Callable[.
     store.changed()
     progress = Progress(store.report, job.id, job.attempt)
     progress(0.419, "cutting")
-    told = store.get(job.id)
-    assert told is not None
-    assert (told.progress, told.message) == (41, "cutting")
+    found = store.get(job.id)
+    assert found is not None
+    assert (found.progress, found.message) == (41, "cutting")
     store.changed()
     for step in range(1000):
         progress(0.5 + step / 5000, "cutting")

@@ -350,8 +350,8 @@ class Asked:
         body = None if request.body is None else request.body.encode()
         path = request.path.replace("{job}", self._job)
         answer = self._client.request(request.method, path, headers=dict(request.headers), content=body)
-        told = answer.headers.get("Location", "") + answer.headers.get("Link", "")
-        if found := re.search(r"/jobs/([0-9a-f-]{36})", told):
+        noted = answer.headers.get("Location", "") + answer.headers.get("Link", "")
+        if found := re.search(r"/jobs/([0-9a-f-]{36})", noted):
             self._job = found[1]
         return parts_of(answer, self._base, self._job)
 

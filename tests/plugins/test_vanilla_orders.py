@@ -83,8 +83,8 @@ def for_vanilla(configuration: Path, connection: Path, **manager: Any) -> dict[s
     document = read_configuration(ROOT / "pygeoapi-config.yml")
     resources = {name: document["resources"][name] for name in OURS}
     resources["hello-world"] = {"type": "process", "processor": {"name": "HelloWorld"}}
-    told = {"name": "plugins.manager.Manager", "connection": str(connection), "configuration": str(configuration)}
-    server = {**document["server"], "manager": {**told, **manager}}
+    given = {"name": "plugins.manager.Manager", "connection": str(connection), "configuration": str(configuration)}
+    server = {**document["server"], "manager": {**given, **manager}}
     return {"server": server, "metadata": document["metadata"], "resources": resources}
 
 
@@ -282,9 +282,9 @@ def test_changes_by_a_handler_affect_only_one_description() -> None:
     assert EstimateProduct({"name": "x"}).metadata["jobControlOptions"] == ["sync-execute"]
 
 
-def manager(connection: Path | str | None, **told: Any) -> Any:
+def manager(connection: Path | str | None, **configuration: Any) -> Any:
     resources = {"echo": {"type": "process", "processor": {"name": "processes.echo.Echo"}}}
-    given = {"name": "plugins.manager.Manager", "connection": connection and str(connection), **told}
+    given = {"name": "plugins.manager.Manager", "connection": connection and str(connection), **configuration}
     return get_manager({"server": {"manager": given}, "resources": resources})
 
 
@@ -369,8 +369,8 @@ def test_our_processes_work_under_other_managers(tmp_path: Path, name: str) -> N
         },
         "poor": {"type": "process", "processor": {"name": "processes.extract_product.ExtractProduct"}},
     }
-    told = {"name": name, "connection": str(tmp_path / "jobs.json"), "output_dir": str(tmp_path)}
-    made: Any = get_manager({"server": {"manager": told}, "resources": resources})
+    expected = {"name": name, "connection": str(tmp_path / "jobs.json"), "output_dir": str(tmp_path)}
+    made: Any = get_manager({"server": {"manager": expected}, "resources": resources})
     _, kind, value, status, _ = made.execute_process("echo", {"stringInput": "a"})
     assert (kind, value, status) == ("application/json", {"stringOutput": "a"}, JobStatus.successful) or value == "a"
     processor = made.get_processor("extract-product")

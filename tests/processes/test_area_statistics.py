@@ -68,7 +68,7 @@ def test_the_area_is_given_in_four_ways(catalogue: Catalogue, where: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("given", "name", "told"),
+    ("given", "name", "expected"),
     [
         ({}, "aoi", "no place given; allowed: exactly one of aoi, park, nation, or collection with bbox"),
         ({"aoi": _BOX, "nation": "Poland"}, "aoi", "aoi and nation given; allowed: exactly one of"),
@@ -120,9 +120,9 @@ def test_the_area_is_given_in_four_ways(catalogue: Catalogue, where: dict[str, A
     ],
 )
 def test_an_invalid_input_is_named_with_the_allowed_values(
-    catalogue: Catalogue, given: dict[str, Any], name: str, told: str
+    catalogue: Catalogue, given: dict[str, Any], name: str, expected: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=told) as refused:
+    with pytest.raises(InvalidInput, match=expected) as refused:
         process().check(given, catalogue)
     assert refused.value.input == name
 
@@ -208,11 +208,11 @@ def test_a_product_of_values_is_measured(heights: Path) -> None:
 
 def test_what_is_for_classes_is_refused_for_values(heights: Path) -> None:
     aoi, catalogue = _in_degrees(4_900_200, 3_096_000, 4_900_400, 3_099_800), read_catalogue(heights)
-    for inputs, name, told in (
+    for inputs, name, found in (
         ({"aoi": aoi, "since": 2019}, "since", "has values, not classes; allowed: no earlier year"),
         ({"aoi": _BOX}, "aoi", "Heights does not reach there"),
     ):
-        with pytest.raises(InvalidInput, match=told) as refused:
+        with pytest.raises(InvalidInput, match=found) as refused:
             process().check(inputs, catalogue)
         assert refused.value.input == name
     for other in (ExtractProduct({"name": "extract-product"}), EstimateProduct({"name": "estimate-product"})):

@@ -47,7 +47,7 @@ def test_an_estimate_stores_the_same_inputs_as_an_order(inputs: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "expected"),
     [
         ({**RASTER, "aoi": {"bbox": [-180, -90, 180, 90]}}, "510,065,622 km2; an order covers at most 5,000,000 km2"),
         ({**RASTER, "aoi": {"bbox": [0, 40, 32, 60]}}, "an order covers at most 5,000,000 km2"),
@@ -56,11 +56,11 @@ def test_an_estimate_stores_the_same_inputs_as_an_order(inputs: Any) -> None:
         ({**RASTER, "product": "Vector"}, "CLC+ Backbone 2023 has no Vector; allowed: Raster"),
     ],
 )
-def test_the_reason_of_a_refused_order_is_stored_unchanged(inputs: Any, told: str) -> None:
+def test_the_reason_of_a_refused_order_is_stored_unchanged(inputs: Any, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         order(inputs)
     reason = estimate(inputs)[REFUSED]
-    assert told in reason
+    assert expected in reason
     assert refused.value.message.removeprefix(reason) in {"", _HINT}
 
 
@@ -101,12 +101,12 @@ WRONG: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("inputs", "name", "told"), WRONG)
-def test_unreadable_inputs_are_refused_as_for_an_order(inputs: Any, name: str, told: str) -> None:
+@pytest.mark.parametrize(("inputs", "name", "expected"), WRONG)
+def test_unreadable_inputs_are_refused_as_for_an_order(inputs: Any, name: str, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         estimate(inputs)
     assert refused.value.input == name
-    assert told in refused.value.message
+    assert expected in refused.value.message
     with pytest.raises(InvalidInput) as by_order:
         order(inputs)
     assert by_order.value.message == refused.value.message

@@ -95,7 +95,7 @@ def test_additional_inputs_are_stored(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "name", "told"),
+    ("inputs", "name", "expected"),
     [
         ({}, "product", "input 'product' is missing; allowed: \"Raster\", \"Vector\""),
         ({"aoi": BOX}, "product", "is missing"),
@@ -113,11 +113,11 @@ def test_additional_inputs_are_stored(catalogue: Catalogue) -> None:
         ({"product": "Raster", "aoi": BOX, "area": 1}, "area", "unknown; allowed: product, aoi, series, year, project"),
     ],
 )  # fmt: skip
-def test_other_inputs_are_refused(catalogue: Catalogue, inputs: Any, name: str, told: str) -> None:
+def test_other_inputs_are_refused(catalogue: Catalogue, inputs: Any, name: str, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(catalogue, inputs)
     assert refused.value.input == name
-    assert told in refused.value.message
+    assert expected in refused.value.message
 
 
 AREAS: list[tuple[Any, str]] = [
@@ -150,11 +150,11 @@ AREAS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("aoi", "told"), AREAS)
-def test_an_invalid_area_is_refused_by_the_name_of_its_input(catalogue: Catalogue, aoi: Any, told: str) -> None:
+@pytest.mark.parametrize(("aoi", "expected"), AREAS)
+def test_an_invalid_area_is_refused_by_the_name_of_its_input(catalogue: Catalogue, aoi: Any, expected: str) -> None:
     with pytest.raises(InvalidInput, match=r"^input 'aoi'") as refused:
         check(catalogue, {"product": "Raster", "aoi": aoi})
-    assert told in refused.value.message
+    assert expected in refused.value.message
     assert "llowed" in refused.value.message or "at most" in refused.value.message
     assert len(refused.value.message) < 500
 

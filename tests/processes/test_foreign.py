@@ -163,6 +163,6 @@ def test_other_failures_of_a_plugin_are_only_in_the_log(execute: Execute, what: 
 
 
 def test_a_plugin_with_the_hook_reports_progress(execute: Execute) -> None:
-    told: list[tuple[float, str]] = []
-    outputs(execute("odd", {"what": "progress"}, lambda fraction, message: told.append((fraction, message))))
-    assert (0.5, "half of it") in [(round(fraction, 2), message) for fraction, message in told]
+    reports: list[tuple[float, str]] = []
+    outputs(execute("odd", {"what": "progress"}, lambda fraction, message: reports.append((fraction, message))))
+    assert (0.5, "half of it") in [(round(fraction, 2), message) for fraction, message in reports]

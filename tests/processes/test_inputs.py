@@ -59,7 +59,7 @@ def test_valid_inputs_are_stored_with_their_defaults(given: dict[str, Any], stor
 
 
 @pytest.mark.parametrize(
-    ("inputs", "name", "told"),
+    ("inputs", "name", "expected"),
     [
         ({}, "word", 'input \'word\' is missing; allowed: "one", "two"'),
         ({"word": "three"}, "word", 'input \'word\': "three"; allowed: "one", "two"'),
@@ -98,12 +98,12 @@ def test_valid_inputs_are_stored_with_their_defaults(given: dict[str, Any], stor
     ],
 )
 def test_an_invalid_input_is_named_with_its_value_and_the_allowed_ones(
-    inputs: dict[str, Any], name: str, told: str
+    inputs: dict[str, Any], name: str, expected: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         check_inputs(DESCRIPTIONS, inputs)
     assert refused.value.input == name
-    assert told in refused.value.message
+    assert expected in refused.value.message
     assert refused.value.http_status_code == 400
 
 

@@ -213,14 +213,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "changed", "told"), REFUSED)
-def test_invalid_inputs_are_refused_with_the_reason(name: str, changed: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("name", "changed", "expected"), REFUSED)
+def test_invalid_inputs_are_refused_with_the_reason(name: str, changed: dict[str, Any], expected: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         process(name).check(example(name, **changed), NOTHING)
     message = str(caught.value.message)
-    assert told in message
+    assert expected in message
     assert "; allowed: " in message
-    assert caught.value.input in told
+    assert caught.value.input in expected
 
 
 def test_too_deeply_nested_collections_are_refused() -> None:

@@ -40,11 +40,11 @@ def test_a_product_is_found_by_series_and_year_with_the_newest_as_default() -> N
 
 
 @pytest.mark.parametrize(
-    ("series", "year", "told"),
+    ("series", "year", "expected"),
     [("snow", None, "allowed: clcplus, ice"), ("ice", 2018, "allowed: 2023"), (None, 1999, "allowed: 2023, 2018")],
 )
-def test_an_unknown_product_is_refused_with_the_known_ones(series: str | None, year: int | None, told: str) -> None:
-    with pytest.raises(UnknownProduct, match=told):
+def test_an_unknown_product_is_refused_with_the_known_ones(series: str | None, year: int | None, expected: str) -> None:
+    with pytest.raises(UnknownProduct, match=expected):
         several().find(series, year)
 
 
@@ -84,7 +84,7 @@ def test_malformed_years_are_no_products(years: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         ({"title": ""}, "products.land: title missing"),
         ({"year": None, "title": None}, "products.land: title, year missing"),
@@ -99,10 +99,10 @@ def test_malformed_years_are_no_products(years: Any) -> None:
         ({"raster": ["pixels"]}, "products.land.raster: ['pixels'] is no collection with a source"),
     ],
 )
-def test_each_mistake_of_a_product_has_a_clear_message(changed: dict[str, Any], told: str) -> None:
+def test_each_mistake_of_a_product_has_a_clear_message(changed: dict[str, Any], expected: str) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
         catalogue_of(configuration(**changed))
-    assert str(refused.value).endswith(told)
+    assert str(refused.value).endswith(expected)
 
 
 @pytest.mark.parametrize("products", [None, {}, [], 7])

@@ -167,11 +167,11 @@ def test_empty_blocks_are_neither_read_nor_written(raster: Path, whole: Path) ->
 
 def test_gdals_own_program_reads_it(park: Path) -> None:
     done = subprocess.run(["gdalinfo", "-json", "-hist", park], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    band = told["bands"][0]
+    document = json.loads(done.stdout)
+    band = document["bands"][0]
     with rasterio.open(park) as product:
         counts = np.bincount(product.read(1).ravel(), minlength=256).tolist()
-    assert told["metadata"]["IMAGE_STRUCTURE"]["LAYOUT"] == "COG"
+    assert document["metadata"]["IMAGE_STRUCTURE"]["LAYOUT"] == "COG"
     assert band["colorInterpretation"] == "Palette"
     assert band["noDataValue"] == NODATA
     assert band["histogram"]["buckets"] == [*counts[:NODATA], 0]
@@ -219,18 +219,23 @@ def test_qgis_shows_every_class_in_its_colour_with_its_name(park: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "QT_QPA_PLATFORM": "offscreen", "HOME": str(park.parent)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, f"QGIS is needed (apt-get install python3-qgis): {done.stderr[-500:]}"
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["valid"], told["style"], told["renderer"], told["crs"]) == (True, True, "paletted", "EPSG:3035")
-    assert told["classes"] == {str(entry.value): [entry.name, entry.hex] for entry in CLASSES}
-    assert told["nodata"] == NODATA
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert (document["valid"], document["style"], document["renderer"], document["crs"]) == (
+        True,
+        True,
+        "paletted",
+        "EPSG:3035",
+    )
+    assert document["classes"] == {str(entry.value): [entry.name, entry.hex] for entry in CLASSES}
+    assert document["nodata"] == NODATA
 
 
 def test_progress_rises_to_one(raster: Path, tmp_path: Path) -> None:
-    told: list[float] = []
-    extract_raster(raster, read_area(WHOLE), tmp_path, name="a", report=lambda done, _: told.append(done))
-    assert told == sorted(told)
-    assert told[-1] == 1
-    assert max(after - before for before, after in itertools.pairwise([0, *told])) < 0.15
+    reports: list[float] = []
+    extract_raster(raster, read_area(WHOLE), tmp_path, name="a", report=lambda done, _: reports.append(done))
+    assert reports == sorted(reports)
+    assert reports[-1] == 1
+    assert max(after - before for before, after in itertools.pairwise([0, *reports])) < 0.15
 
 
 def test_a_report_that_raises_stops_the_work(raster: Path, tmp_path: Path) -> None:

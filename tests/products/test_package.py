@@ -40,11 +40,11 @@ def test_the_same_files_give_the_same_bytes(members: list[Path], tmp_path: Path)
 
 
 def test_packing_reports_progress_up_to_one(members: list[Path], tmp_path: Path) -> None:
-    told: list[float] = []
-    pack(members, tmp_path / "p.zip", report=lambda done, _: told.append(done))
-    assert len(told) > 2
-    assert told == sorted(told)
-    assert told[-1] == 1
+    reports: list[float] = []
+    pack(members, tmp_path / "p.zip", report=lambda done, _: reports.append(done))
+    assert len(reports) > 2
+    assert reports == sorted(reports)
+    assert reports[-1] == 1
 
 
 def test_stopped_packing_leaves_nothing(members: list[Path], tmp_path: Path) -> None:

@@ -119,15 +119,15 @@ def features_of(path: Path, bounds: tuple[float, float, float, float]) -> dict[i
 def test_extraction_makes_three_files_and_reports_progress(
     product: Path, parks: dict[str, Area], tmp_path: Path
 ) -> None:
-    told: list[float] = []
+    reports: list[float] = []
     files = extract_vector(
-        product, parks["Narwiański National Park"], tmp_path, name="V", report=lambda part, _: told.append(part)
+        product, parks["Narwiański National Park"], tmp_path, name="V", report=lambda part, _: reports.append(part)
     )
     assert [path.name for path in files] == ["V.gpkg", "V.sld", "V.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["V.gpkg", "V.sld", "V.txt"]
-    assert told == sorted(told)
-    assert told[-1] == 1
-    assert len(told) > 2
+    assert reports == sorted(reports)
+    assert reports[-1] == 1
+    assert len(reports) > 2
     assert "10\tWater\n" in (tmp_path / "V.txt").read_text()
     ET.fromstring((tmp_path / "V.sld").read_text())  # noqa: S314 - we have just written it
 
@@ -186,8 +186,8 @@ def test_memory_stays_below_500_mb(product: Path, tmp_path: Path) -> None:
         " print(int(peak) // 1024)"
     )
     command = [sys.executable, "-c", code, str(product), str(tmp_path)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=QGIS.parents[2])
-    assert int(told.stdout) < 500
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=QGIS.parents[2])
+    assert int(done.stdout) < 500
     with sqlite3.connect(tmp_path / "x.gpkg") as made, sqlite3.connect(product) as source:
         count = "SELECT count(*), sum(area_m2) FROM land_cover"
         assert made.execute(count).fetchone() == pytest.approx(source.execute(count).fetchone())
@@ -203,11 +203,11 @@ def delivered(product: Path, parks: dict[str, Area], tmp_path_factory: pytest.Te
 def shown_by_qgis(*arguments: str) -> dict[str, object]:
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     environment.pop("PYTHONPATH", None)
-    told = subprocess.run(
+    done = subprocess.run(
         ["/usr/bin/python3", str(QGIS), *arguments], capture_output=True, text=True, env=environment, check=False
     )
-    assert told.returncode == 0, f"is Debian's python3-qgis installed? {told.stderr}"
-    shown: dict[str, object] = json.loads(told.stdout)
+    assert done.returncode == 0, f"is Debian's python3-qgis installed? {done.stderr}"
+    shown: dict[str, object] = json.loads(done.stdout)
     return shown
 
 
@@ -224,8 +224,8 @@ def test_qgis_reads_the_sld_with_the_same_colours_and_names(delivered: Path) -> 
 
 
 def test_gdal_reads_it_without_a_warning(delivered: Path) -> None:
-    told = subprocess.run(
+    done = subprocess.run(
         ["ogrinfo", "-so", str(delivered / "x.gpkg"), "land_cover"], check=True, capture_output=True, text=True
     )
-    assert told.stderr == ""
-    assert "Geometry: Multi Polygon" in told.stdout
+    assert done.stderr == ""
+    assert "Geometry: Multi Polygon" in done.stdout

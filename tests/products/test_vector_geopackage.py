@@ -74,11 +74,11 @@ def test_the_file_has_its_metadata(tmp_path: Path) -> None:
 
 def test_gdal_reads_it_without_a_warning(tmp_path: Path) -> None:
     write(tmp_path / "x.gpkg", style=True)
-    told = subprocess.run(["ogrinfo", "-al", tmp_path / "x.gpkg", "plots"], check=True, capture_output=True, text=True)
-    assert told.stderr == ""
-    assert "Feature Count: 5" in told.stdout
-    assert 'ID["EPSG",3035]' in told.stdout
-    assert "MULTIPOLYGON (((20 0" in told.stdout.replace("30 0,30 10,20 10,", "20 0,")
+    done = subprocess.run(["ogrinfo", "-al", tmp_path / "x.gpkg", "plots"], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "Feature Count: 5" in done.stdout
+    assert 'ID["EPSG",3035]' in done.stdout
+    assert "MULTIPOLYGON (((20 0" in done.stdout.replace("30 0,30 10,20 10,", "20 0,")
 
 
 def test_gdal_can_edit_it_and_the_index_follows(tmp_path: Path) -> None:

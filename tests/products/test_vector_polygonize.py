@@ -122,11 +122,11 @@ def test_components_across_blocks_have_the_exact_outline(tmp_path: Path, seed: i
 
 def test_progress_grows_to_one(tmp_path: Path) -> None:
     noise(tmp_path / "noise.tif", seed=1, block=16, size=(100, 100))
-    told: list[float] = []
-    polygonize(tmp_path / "noise.tif", tmp_path / "x.gpkg", year=2023, report=lambda part, _: told.append(part))
-    assert told == sorted(told)
-    assert told[0] < 0.5
-    assert told[-1] == 1
+    reports: list[float] = []
+    polygonize(tmp_path / "noise.tif", tmp_path / "x.gpkg", year=2023, report=lambda part, _: reports.append(part))
+    assert reports == sorted(reports)
+    assert reports[0] < 0.5
+    assert reports[-1] == 1
 
 
 def test_a_truncated_raster_leaves_nothing(tmp_path: Path, raster: Path) -> None:

@@ -15,7 +15,7 @@ from tests.routes.people import POLICY, SECRET, Browser, LoginIssuer, browser_of
 
 
 @dataclass(frozen=True, slots=True)
-class Bureau:
+class OrderSite:
     """Accepts orders through `client`; `serve` executes one like the worker."""
 
     client: TestClient
@@ -53,11 +53,11 @@ class Bureau:
 
 
 @pytest.fixture
-def bureau(make_app: Callable[..., Starlette]) -> Iterator[Bureau]:
-    """Return a new bureau for each test; it waits a second for a result."""
+def site(make_app: Callable[..., Starlette]) -> Iterator[OrderSite]:
+    """Return a new site for each test; it waits a second for a result."""
     app = make_app(jobs={"wait": 1})
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
-        yield Bureau(client, app.state.resources)
+        yield OrderSite(client, app.state.resources)
 
 
 @pytest.fixture

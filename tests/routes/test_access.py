@@ -26,7 +26,7 @@ Answer = httpx2.Response
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class GuardedSite:
     """A guarded server and the issuer of its callers."""
 
     client: TestClient
@@ -54,17 +54,17 @@ class Desk:
 
 
 @pytest.fixture
-def open_desk(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator[Callable[..., Desk]]:
+def open_site(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator[Callable[..., GuardedSite]]:
     clients: list[TestClient] = []
 
-    def start(grants: dict[str, Any] | None = None, **settings: Any) -> Desk:
+    def start(grants: dict[str, Any] | None = None, **settings: Any) -> GuardedSite:
         path = tmp_path / "policy.yml"
         path.write_text(yaml.safe_dump({"grants": grants}) if grants else Path("deploy/policy.yml").read_text())
         app = make_app(auth={"open": False, "issuer": issuer.url, "policy": path}, jobs={"wait": 1}, **settings)
         client = TestClient(app, base_url="http://inside.invalid", follow_redirects=False)
         client.__enter__()
         clients.append(client)
-        return Desk(client, issuer, app)
+        return GuardedSite(client, issuer, app)
 
     yield start
     for client in clients:
@@ -72,14 +72,14 @@ def open_desk(make_app: MakeApp, tmp_path: Path, issuer: FakeIssuer) -> Iterator
 
 
 @pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    return open_desk()
+def site(open_site: Callable[..., GuardedSite]) -> GuardedSite:
+    return open_site()
 
 
 def same(one: Answer, other: Answer, *asked: str) -> bool:
     """Return whether two answers are equal except for the request's id and the requested id."""
 
-    def told(answer: Answer) -> tuple[int, dict[str, str], str]:
+    def comparable(answer: Answer) -> tuple[int, dict[str, str], str]:
         headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
         request_id = answer.headers["x-request-id"]
         text = answer.text.replace(request_id, "-")
@@ -88,15 +88,15 @@ def same(one: Answer, other: Answer, *asked: str) -> bool:
         headers.pop("content-length", None)
         return answer.status_code, headers, text
 
-    return told(one) == told(other)
+    return comparable(one) == comparable(other)
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/collections", "/collections/parks", "/health/live", "/static/landcast.css", "/x"]
 )
-def test_a_bad_token_is_401_on_public_paths_too(desk: Desk, path: str) -> None:
+def test_a_bad_token_is_401_on_public_paths_too(site: GuardedSite, path: str) -> None:
     """A client that sends credentials must learn that they are invalid."""
-    answer = desk.client.get(path, headers={"Authorization": f"Bearer {desk.token('user', aud='another')}"})
+    answer = site.client.get(path, headers={"Authorization": f"Bearer {site.token('user', aud='another')}"})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
@@ -116,29 +116,29 @@ def test_a_bad_token_is_401_on_public_paths_too(desk: Desk, path: str) -> None:
         {"X-Api-Key": "x", "Authorization": "Bearer y"},
     ],
 )
-def test_invalid_credentials_are_401_and_not_anonymous(desk: Desk, headers: dict[str, str]) -> None:
-    answer = desk.client.get("/collections", headers=headers)
+def test_invalid_credentials_are_401_and_not_anonymous(site: GuardedSite, headers: dict[str, str]) -> None:
+    answer = site.client.get("/collections", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_anonymous_callers_are_challenged_if_credentials_could_help(desk: Desk) -> None:
-    answer = desk.ask("/collections/clcplus-raster/files/clcplus_2023_parks.tif")
+def test_anonymous_callers_are_challenged_if_credentials_could_help(site: GuardedSite) -> None:
+    answer = site.ask("/collections/clcplus-raster/files/clcplus_2023_parks.tif")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="landcast", Basic realm="landcast", charset="UTF-8"'
     assert answer.json()["detail"] == "download of clcplus-raster needs a login"
-    assert desk.ask(EXECUTE, None, "POST", json=PRODUCT).status_code == 401
-    assert desk.ask("/jobs").status_code == 401
+    assert site.ask(EXECUTE, None, "POST", json=PRODUCT).status_code == 401
+    assert site.ask("/jobs").status_code == 401
 
 
-def test_a_browser_is_not_asked_for_a_password(desk: Desk) -> None:
-    answer = desk.ask("/jobs", headers={"Accept": "text/html"})
+def test_a_browser_is_not_asked_for_a_password(site: GuardedSite) -> None:
+    answer = site.ask("/jobs", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="landcast"')
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_an_authenticated_caller_gets_the_missing_right(desk: Desk) -> None:
-    answer = desk.ask(EXECUTE, "nobody", "POST", json=PRODUCT)
+def test_an_authenticated_caller_gets_the_missing_right(site: GuardedSite) -> None:
+    answer = site.ask(EXECUTE, "nobody", "POST", json=PRODUCT)
     assert answer.status_code == 403
     assert answer.json()["detail"] == "execute of extract-product needs role admin or role user"
 
@@ -161,20 +161,20 @@ def test_an_authenticated_caller_gets_the_missing_right(desk: Desk) -> None:
     ],
 )
 def test_a_hidden_resource_is_answered_like_a_missing_one(
-    open_desk: Callable[..., Desk], role: str | None, hidden: str, unknown: tuple[str, str]
+    open_site: Callable[..., GuardedSite], role: str | None, hidden: str, unknown: tuple[str, str]
 ) -> None:
     """Attack: learn from the difference of two answers what exists."""
     shown = {"who": "public", "may": "read-items", "collections": "parks"}
-    desk = open_desk({"shown": shown, "echo": {"who": "public", "may": "discover", "processes": "echo"}})
+    site = open_site({"shown": shown, "echo": {"who": "public", "may": "discover", "processes": "echo"}})
     methods = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
     for method in methods:
-        there, nowhere = (desk.ask(hidden.format(name), role, method) for name in unknown)
+        there, nowhere = (site.ask(hidden.format(name), role, method) for name in unknown)
         assert same(there, nowhere, *unknown), (method, there.text, nowhere.text)
-    assert desk.ask(hidden.format(unknown[0]), role, "POST" if "execution" in hidden else "GET").status_code == 404
+    assert site.ask(hidden.format(unknown[0]), role, "POST" if "execution" in hidden else "GET").status_code == 404
 
 
-def test_a_hidden_resource_is_in_no_list_count_link_page_or_openapi(open_desk: Callable[..., Desk]) -> None:
-    desk = open_desk(
+def test_a_hidden_resource_is_in_no_list_count_link_page_or_openapi(open_site: Callable[..., GuardedSite]) -> None:
+    site = open_site(
         {
             "shown": {"who": "public", "may": "read-items", "collections": "parks"},
             "echo": {"who": "public", "may": "discover", "processes": "echo"},
@@ -183,35 +183,35 @@ def test_a_hidden_resource_is_in_no_list_count_link_page_or_openapi(open_desk: C
     hidden = ("nations", "clcplus", "Backbone 2023, ", "national-product", "extract-product", "european", "Nation")
     for path in ("/", "/collections", "/processes", "/openapi", "/conformance", "/health/ready", "/collections/parks"):
         for form in ("json", "html"):
-            answer = desk.ask(path, headers={"Accept": "text/html" if form == "html" else "application/json"})
+            answer = site.ask(path, headers={"Accept": "text/html" if form == "html" else "application/json"})
             assert answer.status_code in (200, 503)
             text = answer.text.replace("conf/", "").replace("National parks", "").replace("national parks", "")
             assert not [word for word in hidden if word in text.replace("Nationally", "")], path
-    assert [each["id"] for each in desk.ask("/collections").json()["collections"]] == ["parks"]
-    definition = desk.ask("/openapi").json()
+    assert [each["id"] for each in site.ask("/collections").json()["collections"]] == ["parks"]
+    definition = site.ask("/openapi").json()
     assert {tag["name"] for tag in definition["tags"]} == {"server", "parks", "stac", "processes", "jobs", "people"}
 
 
-def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_desk: Callable[..., Desk]) -> None:
+def test_a_product_whose_collection_is_hidden_cannot_be_ordered(open_site: Callable[..., GuardedSite]) -> None:
     """Attack: order a product whose collection is hidden from the caller."""
     execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
-    desk = open_desk({"execute": execute})
-    answer = desk.order("user", PRODUCT, "extract-product")
+    site = open_site({"execute": execute})
+    answer = site.order("user", PRODUCT, "extract-product")
     assert answer.status_code == 400
     assert "there is no product" in answer.json()["detail"]
     shown = {"who": "public", "may": "discover", "collections": "clcplus-raster"}
-    desk = open_desk({"execute": execute, "shown": shown})
-    assert desk.order("user", PRODUCT, "extract-product").status_code == 201
+    site = open_site({"execute": execute, "shown": shown})
+    assert site.order("user", PRODUCT, "extract-product").status_code == 201
     vector = {"inputs": {**PRODUCT["inputs"], "product": "Vector"}}
-    answer = desk.order("user", vector, "extract-product")
+    answer = site.order("user", vector, "extract-product")
     assert (answer.status_code, "has no Vector" in answer.json()["detail"]) == (400, True)
 
 
-def test_the_year_of_a_hidden_product_is_in_no_description(open_desk: Callable[..., Desk]) -> None:
+def test_the_year_of_a_hidden_product_is_in_no_description(open_site: Callable[..., GuardedSite]) -> None:
     """Attack: learn from a description, a page or the OpenAPI document which products exist."""
     execute = {"who": {"role": "user"}, "may": "execute", "processes": "extract-product"}
-    hidden = open_desk({"execute": execute})
-    shown = open_desk({"execute": execute, "all": {"who": "public", "may": "discover", "collections": "clcplus-*"}})
+    hidden = open_site({"execute": execute})
+    shown = open_site({"execute": execute, "all": {"who": "public", "may": "discover", "collections": "clcplus-*"}})
     for path in ("/processes/extract-product", "/processes/extract-product?f=html"):
         assert "2023" not in hidden.ask(path, "user").text
     paths = hidden.ask("/openapi", "user").json()["paths"]
@@ -220,56 +220,56 @@ def test_the_year_of_a_hidden_product_is_in_no_description(open_desk: Callable[.
     assert described["year"]["schema"]["enum"] == [2023]
 
 
-def test_an_order_belongs_to_its_caller(desk: Desk) -> None:
-    job = desk.order("user").json()["jobID"]
-    stored = desk.app.state.resources.store.get(job)
-    assert (stored.order.owner, stored.order.email) == (desk.owner("user"), "ada@example.org")
-    assert desk.ask(f"/jobs/{job}", "user").status_code == 200
-    assert [each["jobID"] for each in desk.ask("/jobs", "user").json()["jobs"]] == [job]
+def test_an_order_belongs_to_its_caller(site: GuardedSite) -> None:
+    job = site.order("user").json()["jobID"]
+    stored = site.app.state.resources.store.get(job)
+    assert (stored.order.owner, stored.order.email) == (site.owner("user"), "ada@example.org")
+    assert site.ask(f"/jobs/{job}", "user").status_code == 200
+    assert [each["jobID"] for each in site.ask("/jobs", "user").json()["jobs"]] == [job]
 
 
 @pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville"])
-def test_the_order_of_another_is_404(desk: Desk, role: str | None) -> None:
+def test_the_order_of_another_is_404(site: GuardedSite, role: str | None) -> None:
     """Attack: read, dismiss or download the order of another by its id."""
-    job, nothing = desk.order("user").json()["jobID"], "00000000-0000-4000-8000-000000000000"
+    job, nothing = site.order("user").json()["jobID"], "00000000-0000-4000-8000-000000000000"
     for path in ("/jobs/{}", "/jobs/{}/results", "/jobs/{}/results/x", "/jobs/{}?x=1"):
         for method in ("GET", "DELETE", "HEAD"):
-            there, nowhere = (desk.ask(path.format(each), role, method) for each in (job, nothing))
+            there, nowhere = (site.ask(path.format(each), role, method) for each in (job, nothing))
             assert same(there, nowhere, job, nothing)
-    assert desk.ask(f"/jobs/{job}", role).status_code == 404
+    assert site.ask(f"/jobs/{job}", role).status_code == 404
     if role:
-        assert desk.ask("/jobs", role).json()["numberMatched"] == 0
-    assert desk.ask(f"/jobs/{job}", "user").json()["status"] == "accepted"
+        assert site.ask("/jobs", role).json()["numberMatched"] == 0
+    assert site.ask(f"/jobs/{job}", "user").json()["status"] == "accepted"
 
 
 UPDATE = {"status": "SUCCESS", "result": "https://files.example.org/x"}
 
 
 @pytest.mark.parametrize("role", [None, "nobody", "gaf", "geoville", "user"])
-def test_only_an_administrator_updates_an_order(desk: Desk, role: str | None) -> None:
+def test_only_an_administrator_updates_an_order(site: GuardedSite, role: str | None) -> None:
     """Attack: end an order, also one's own, with the attacker's link as the result."""
     job, nothing = (
-        desk.order("user", PRODUCT, "extract-product").json()["jobID"],
+        site.order("user", PRODUCT, "extract-product").json()["jobID"],
         "00000000-0000-4000-8000-000000000000",
     )
-    there, nowhere = (desk.ask(f"/orders/{each}", role, "PUT", json=UPDATE) for each in (job, nothing))
+    there, nowhere = (site.ask(f"/orders/{each}", role, "PUT", json=UPDATE) for each in (job, nothing))
     if role == "user":
         assert (there.status_code, there.json()["detail"]) == (403, "administer needs role admin")
     else:
         assert there.status_code == 404
         assert same(there, nowhere, job, nothing)
-    assert desk.app.state.resources.store.get(job).status == "accepted"
+    assert site.app.state.resources.store.get(job).status == "accepted"
 
 
-def test_no_api_key_updates_an_order(desk: Desk) -> None:
+def test_no_api_key_updates_an_order(site: GuardedSite) -> None:
     """Attack: end orders by a stolen key, with the attacker's links as results."""
-    store = desk.app.state.resources.store
-    job, _ = store.add(Order("extract-product", {}, desk.owner("admin")))
-    authenticator: Any = desk.app.state.authenticator
-    portal: Any = desk.client.portal
-    identity = portal.call(authenticator.tokens.identify, desk.token("admin"))
+    store = site.app.state.resources.store
+    job, _ = store.add(Order("extract-product", {}, site.owner("admin")))
+    authenticator: Any = site.app.state.authenticator
+    portal: Any = site.client.portal
+    identity = portal.call(authenticator.tokens.identify, site.token("admin"))
     _, key = authenticator.keys.create(identity, WantedKey("found", "order"))
-    answer = desk.ask(f"/orders/{job.id}", None, "PUT", json=UPDATE, headers={"X-Api-Key": key})
+    answer = site.ask(f"/orders/{job.id}", None, "PUT", json=UPDATE, headers={"X-Api-Key": key})
     assert (answer.status_code, answer.json()["detail"]) == (
         403,
         "administer is not allowed with an API key of the scope order",
@@ -277,54 +277,56 @@ def test_no_api_key_updates_an_order(desk: Desk) -> None:
     assert store.get(job.id).status == "accepted"
 
 
-def test_updates_by_an_administrator_are_applied_and_audited(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_updates_by_an_administrator_are_applied_and_audited(
+    site: GuardedSite, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "landcast.audit")
-    job = desk.order("user", PRODUCT, "extract-product").json()["jobID"]
+    job = site.order("user", PRODUCT, "extract-product").json()["jobID"]
     caplog.clear()
-    answer = desk.ask(f"/orders/{job}", "admin", "PUT", json=UPDATE)
+    answer = site.ask(f"/orders/{job}", "admin", "PUT", json=UPDATE)
     assert (answer.status_code, answer.json()["status"]) == (200, "successful")
     lines = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
     assert [(line["who"], line["action"], line["job"]) for line in lines] == [
-        (desk.owner("admin"), "administer", job),
-        (desk.owner("admin"), "update-order", job),
+        (site.owner("admin"), "administer", job),
+        (site.owner("admin"), "update-order", job),
     ]
     assert (lines[1]["resource"], lines[1]["status"]) == ("extract-product", "successful")
-    assert desk.ask(f"/jobs/{job}/results", "user").headers["link"].startswith("<https://files.example.org/x>")
+    assert site.ask(f"/jobs/{job}/results", "user").headers["link"].startswith("<https://files.example.org/x>")
 
 
-def test_an_administrator_sees_all_orders_with_their_owners(desk: Desk) -> None:
-    mine, theirs = desk.order("admin").json()["jobID"], desk.order("user").json()["jobID"]
-    listed = desk.ask("/jobs", "admin").json()["jobs"]
-    assert [(each["jobID"], each.get("owner")) for each in listed] == [(theirs, desk.owner("user")), (mine, None)]
-    found = desk.ask("/jobs", "admin", params={"owner": desk.owner("user")}).json()["jobs"]
+def test_an_administrator_sees_all_orders_with_their_owners(site: GuardedSite) -> None:
+    mine, theirs = site.order("admin").json()["jobID"], site.order("user").json()["jobID"]
+    listed = site.ask("/jobs", "admin").json()["jobs"]
+    assert [(each["jobID"], each.get("owner")) for each in listed] == [(theirs, site.owner("user")), (mine, None)]
+    found = site.ask("/jobs", "admin", params={"owner": site.owner("user")}).json()["jobs"]
     assert [each["jobID"] for each in found] == [theirs]
-    assert desk.ask(f"/jobs/{theirs}", "admin").json()["owner"] == desk.owner("user")
-    assert desk.ask(f"/jobs/{theirs}", "admin", "DELETE").json()["status"] == "dismissed"
-    refused = desk.ask("/jobs", "user", params={"owner": desk.owner("admin")})
+    assert site.ask(f"/jobs/{theirs}", "admin").json()["owner"] == site.owner("user")
+    assert site.ask(f"/jobs/{theirs}", "admin", "DELETE").json()["status"] == "dismissed"
+    refused = site.ask("/jobs", "user", params={"owner": site.owner("admin")})
     assert refused.status_code == 400
 
 
-def test_read_all_jobs_shows_only_jobs_of_its_process(desk: Desk) -> None:
-    store = desk.app.state.resources.store
-    service, _ = store.add(Order("apply-model", {}, desk.owner("gaf")))
-    other, _ = store.add(Order("echo", {}, desk.owner("gaf")))
-    assert desk.ask(f"/jobs/{service.id}", "geoville").json()["owner"] == desk.owner("gaf")
-    assert desk.ask(f"/jobs/{other.id}", "geoville").status_code == 404
-    assert desk.ask(f"/jobs/{service.id}", "geoville", "DELETE").json()["status"] == "dismissed"
+def test_read_all_jobs_shows_only_jobs_of_its_process(site: GuardedSite) -> None:
+    store = site.app.state.resources.store
+    service, _ = store.add(Order("apply-model", {}, site.owner("gaf")))
+    other, _ = store.add(Order("echo", {}, site.owner("gaf")))
+    assert site.ask(f"/jobs/{service.id}", "geoville").json()["owner"] == site.owner("gaf")
+    assert site.ask(f"/jobs/{other.id}", "geoville").status_code == 404
+    assert site.ask(f"/jobs/{service.id}", "geoville", "DELETE").json()["status"] == "dismissed"
 
 
-def test_dismissing_a_job_with_only_read_rights_is_403(open_desk: Callable[..., Desk]) -> None:
+def test_dismissing_a_job_with_only_read_rights_is_403(open_site: Callable[..., GuardedSite]) -> None:
     grant = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "echo"}
-    desk = open_desk({"g": grant})
-    job = desk.order("user").json()["jobID"]
-    answer = desk.ask(f"/jobs/{job}", "user", "DELETE")
+    site = open_site({"g": grant})
+    job = site.order("user").json()["jobID"]
+    answer = site.ask(f"/jobs/{job}", "user", "DELETE")
     assert (answer.status_code, answer.json()["detail"]) == (
         403,
         "dismiss-own-jobs of echo is not granted to you",
     )
 
 
-def test_orders_beyond_the_limits_name_the_limits(open_desk: Callable[..., Desk]) -> None:
+def test_orders_beyond_the_limits_name_the_limits(open_site: Callable[..., GuardedSite]) -> None:
     grants = {
         "see": {"who": "public", "may": "discover", "collections": "*"},
         "order": {
@@ -334,43 +336,43 @@ def test_orders_beyond_the_limits_name_the_limits(open_desk: Callable[..., Desk]
             "limits": {"largest-order-km2": 100, "open-orders": 2, "order-area": {"nation": "Poland"}},
         },
     }
-    desk = open_desk(grants)
+    site = open_site(grants)
     small = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}
     beyond = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.90, 52.70, 24.00, 52.71]}}}
     large = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.6, 52.6, 23.9, 52.8]}}}
-    answer = desk.order("user", large, "extract-product")
+    answer = site.order("user", large, "extract-product")
     assert (answer.status_code, "largest-order-km2" in answer.json()["detail"]) == (403, True)
-    answer = desk.order("user", beyond, "extract-product")
+    answer = site.order("user", beyond, "extract-product")
     assert (answer.status_code, "order-area" in answer.json()["detail"]) == (403, True)
     everything = {"inputs": {"product": "Raster"}}
-    assert desk.order("user", everything, "european-product").status_code == 403
+    assert site.order("user", everything, "european-product").status_code == 403
     nation = {"inputs": {"product": "Raster", "nation": "Poland"}}
-    assert desk.order("user", nation, "national-product").status_code == 403
-    assert desk.order("user", small, "extract-product").status_code == 201
-    first = desk.order("user", headers={"Idempotency-Key": "same"})
-    answer = desk.order("user")
+    assert site.order("user", nation, "national-product").status_code == 403
+    assert site.order("user", small, "extract-product").status_code == 201
+    first = site.order("user", headers={"Idempotency-Key": "same"})
+    answer = site.order("user")
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
     assert "open-orders" in answer.json()["detail"]
-    again = desk.order("user", headers={"Idempotency-Key": "same"})
+    again = site.order("user", headers={"Idempotency-Key": "same"})
     assert again.json()["jobID"] == first.json()["jobID"]
 
 
-def test_a_day_s_quota_is_429_until_midnight_and_shown_by_the_estimate(open_desk: Callable[..., Desk]) -> None:
+def test_a_day_s_quota_is_429_until_midnight_and_shown_by_the_estimate(open_site: Callable[..., GuardedSite]) -> None:
     user = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs", "dismiss-own-jobs"]}
     see = {"who": "public", "may": "discover", "collections": "*"}
     orders = {**user, "processes": ["extract-product", "estimate-product"], "limits": {"km2-a-day": 2}}
-    desk = open_desk({"see": see, "orders": orders})
+    site = open_site({"see": see, "orders": orders})
     small = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}  # 0.75 km2
     large = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.85, 52.71]}}}
-    answer = desk.order("user", large, "extract-product")
+    answer = site.order("user", large, "extract-product")
     assert (answer.status_code, "at most 2 km2 a day (km2-a-day)" in answer.json()["detail"]) == (403, True)
-    first, second = (desk.order("user", small, "extract-product") for _ in range(2))
+    first, second = (site.order("user", small, "extract-product") for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
-    answer = desk.order("user", small, "extract-product")
+    answer = site.order("user", small, "extract-product")
     assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 86_400) == (429, True)
     assert "you have ordered 1.5" in answer.json()["detail"]
-    assert desk.order("user", small, "estimate-product").status_code == 504, "an estimate counts for no day"
-    store = desk.app.state.resources.store
+    assert site.order("user", small, "estimate-product").status_code == 504, "an estimate counts for no day"
+    store = site.app.state.resources.store
     estimate = next(job for job in store.unfinished() if job.order.process == "estimate-product")
     inputs = store.get(estimate.id).order.inputs
     assert "(km2-a-day)" in inputs["refused"]
@@ -378,30 +380,32 @@ def test_a_day_s_quota_is_429_until_midnight_and_shown_by_the_estimate(open_desk
     assert left["km2-a-day"]["allowed"] == 2
     assert left["km2-a-day"]["used"] == pytest.approx(1.5, abs=0.03)
     assert left["km2-a-day"]["remaining"] == pytest.approx(0.5, abs=0.03)
-    assert desk.order("somebody", small, "extract-product").status_code in {403, 404}
-    assert desk.ask(f"/jobs/{first.json()['jobID']}", "user", "DELETE").status_code == 200
-    assert desk.order("user", small, "extract-product").status_code == 201, "a dismissed order does not count"
+    assert site.order("somebody", small, "extract-product").status_code in {403, 404}
+    assert site.ask(f"/jobs/{first.json()['jobID']}", "user", "DELETE").status_code == 200
+    assert site.order("user", small, "extract-product").status_code == 201, "a dismissed order does not count"
 
 
-def test_the_bytes_that_are_expected_of_an_order_are_reserved_until_it_is_done(open_desk: Callable[..., Desk]) -> None:
+def test_the_bytes_that_are_expected_of_an_order_are_reserved_until_it_is_done(
+    open_site: Callable[..., GuardedSite],
+) -> None:
     user = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs", "dismiss-own-jobs"]}
     see = {"who": "public", "may": "discover", "collections": "*"}
     orders = {**user, "processes": ["extract-product"], "limits": {"bytes-a-day": 20_000}}
-    desk = open_desk({"see": see, "orders": orders})
+    site = open_site({"see": see, "orders": orders})
     small = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.81, 52.71]}}}  # some 7,500 pixels
     large = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.80, 52.70, 23.90, 52.75]}}}
-    answer = desk.order("user", large, "extract-product")
+    answer = site.order("user", large, "extract-product")
     assert answer.status_code == 403
     assert "expected to have 6" in answer.json()["detail"]
     assert "you may order at most 19.53 KiB a day (bytes-a-day)" in answer.json()["detail"]
-    first, second = (desk.order("user", small, "extract-product") for _ in range(2))
+    first, second = (site.order("user", small, "extract-product") for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
-    answer = desk.order("user", small, "extract-product")
+    answer = site.order("user", small, "extract-product")
     assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 86_400) == (429, True)
     assert "the result is expected to have 7." in answer.json()["detail"]
     assert "are expected to have 14." in answer.json()["detail"]
-    assert desk.ask(f"/jobs/{first.json()['jobID']}", "user", "DELETE").status_code == 200
-    assert desk.order("user", small, "extract-product").status_code == 201
+    assert site.ask(f"/jobs/{first.json()['jobID']}", "user", "DELETE").status_code == 200
+    assert site.order("user", small, "extract-product").status_code == 201
 
 
 STATISTICS = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "area-statistics"}
@@ -417,30 +421,30 @@ IN_PARKS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("inputs", IN_PARKS)
 def test_statistics_read_only_features_that_the_caller_may_read(
-    open_desk: Callable[..., Desk], inputs: dict[str, Any]
+    open_site: Callable[..., GuardedSite], inputs: dict[str, Any]
 ) -> None:
     """Attack: learn names and outlines of a collection from statistics."""
-    hidden = open_desk({"statistics": STATISTICS, "raster": RASTER})
+    hidden = open_site({"statistics": STATISTICS, "raster": RASTER})
     answer = hidden.order("user", {"inputs": inputs}, "area-statistics")
     assert answer.status_code == 400
     assert "there is no collection of features 'parks'" in answer.json()["detail"]
     parks = {"who": "public", "may": "discover", "collections": "parks"}
-    shown = open_desk({"statistics": STATISTICS, "raster": RASTER, "parks": parks})
+    shown = open_site({"statistics": STATISTICS, "raster": RASTER, "parks": parks})
     answer = shown.order("user", {"inputs": inputs}, "area-statistics")
     assert (answer.status_code, answer.json()["detail"]) == (403, "read-items of parks is not granted to you")
     some = {**parks, "may": "read-items", "rows": "iucn = 'II'"}
-    restricted = open_desk({"statistics": STATISTICS, "raster": RASTER, "parks": some})
+    restricted = open_site({"statistics": STATISTICS, "raster": RASTER, "parks": some})
     answer = restricted.order("user", {"inputs": inputs}, "area-statistics")
     assert (answer.status_code, "only a part of this collection" in answer.text) == (403, True)
 
 
-def test_statistics_keep_the_limits_of_their_caller(open_desk: Callable[..., Desk]) -> None:
+def test_statistics_keep_the_limits_of_their_caller(open_site: Callable[..., GuardedSite]) -> None:
     parks = {"who": "public", "may": "read-items", "collections": "parks"}
     limited = {**STATISTICS, "limits": {"largest-order-km2": 50}}
-    desk = open_desk({"statistics": limited, "raster": RASTER, "parks": parks})
-    answer = desk.order("user", {"inputs": {"park": "Ojcowski National Park"}}, "area-statistics")
+    site = open_site({"statistics": limited, "raster": RASTER, "parks": parks})
+    answer = site.order("user", {"inputs": {"park": "Ojcowski National Park"}}, "area-statistics")
     assert answer.status_code == 201
-    answer = desk.order("user", {"inputs": IN_PARKS[3]}, "area-statistics")
+    answer = site.order("user", {"inputs": IN_PARKS[3]}, "area-statistics")
     assert (answer.status_code, "largest-order-km2" in answer.json()["detail"]) == (403, True)
 
 
@@ -454,34 +458,34 @@ def test_statistics_keep_the_limits_of_their_caller(open_desk: Callable[..., Des
     ],
 )
 def test_an_estimate_reports_the_limits_of_the_order(
-    open_desk: Callable[..., Desk], order: dict[str, Any], reason: str | None
+    open_site: Callable[..., GuardedSite], order: dict[str, Any], reason: str | None
 ) -> None:
     estimate = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": "estimate-product"}
     ordering = {"who": {"role": "user"}, "processes": "extract-product", **order}
-    desk = open_desk({"estimate": estimate, "order": ordering, "raster": RASTER})
-    answer = desk.order("user", PRODUCT, "estimate-product", headers={"Prefer": "wait=0"})
-    (job,) = desk.app.state.resources.store.unfinished()
-    refused = desk.app.state.resources.store.get(job.id).order.inputs.get("refused")
+    site = open_site({"estimate": estimate, "order": ordering, "raster": RASTER})
+    answer = site.order("user", PRODUCT, "estimate-product", headers={"Prefer": "wait=0"})
+    (job,) = site.app.state.resources.store.unfinished()
+    refused = site.app.state.resources.store.get(job.id).order.inputs.get("refused")
     assert answer.status_code == 504
     assert (reason in refused) if reason else refused is None
 
 
-def test_anonymous_callers_do_not_share_an_order(open_desk: Callable[..., Desk]) -> None:
+def test_anonymous_callers_do_not_share_an_order(open_site: Callable[..., GuardedSite]) -> None:
     """Attack: guess the idempotency key of another anonymous caller to get their job; list the orders of others."""
-    desk = open_desk({"g": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": "echo"}})
+    site = open_site({"g": {"who": "public", "may": ["execute", "read-own-jobs"], "processes": "echo"}})
     asked = {"Prefer": "respond-async", "Idempotency-Key": "1"}
-    answer = desk.ask("/processes/echo/execution", None, "POST", json={}, headers=asked)
+    answer = site.ask("/processes/echo/execution", None, "POST", json={}, headers=asked)
     assert (answer.status_code, "without a login" in answer.json()["detail"]) == (400, True)
-    answer = desk.ask("/processes/echo/execution", None, "POST", json={}, headers={"Prefer": "respond-async"})
+    answer = site.ask("/processes/echo/execution", None, "POST", json={}, headers={"Prefer": "respond-async"})
     job = answer.json()["jobID"]
-    assert desk.ask(f"/jobs/{job}").status_code == 200
-    assert desk.ask("/jobs").status_code == 401
-    assert desk.ask(f"/jobs/{job}", "user").status_code == 404
+    assert site.ask(f"/jobs/{job}").status_code == 200
+    assert site.ask("/jobs").status_code == 401
+    assert site.ask(f"/jobs/{job}", "user").status_code == 404
 
 
-def test_an_unsupported_restriction_is_refused(open_desk: Callable[..., Desk]) -> None:
+def test_an_unsupported_restriction_is_refused(open_site: Callable[..., GuardedSite]) -> None:
     box = {"polygon": "POLYGON((20 50, 21 50, 21 51, 20 51, 20 50))"}
-    desk = open_desk(
+    site = open_site(
         {
             "rows": {"who": "public", "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"},
             "area": {
@@ -497,9 +501,9 @@ def test_an_unsupported_restriction_is_refused(open_desk: Callable[..., Desk]) -
         "/collections/parks/items/1",
         "/collections/clcplus-raster/files/clcplus_2023_parks.tif",
     ):
-        answer = desk.ask(path)
+        answer = site.ask(path)
         assert (answer.status_code, "only a part of this collection" in answer.text) == (403, True), path
-    assert desk.ask("/collections/parks").status_code == 200
+    assert site.ask("/collections/parks").status_code == 200
 
 
 BOX = shapely.box(19, 49, 20.5, 51)
@@ -516,55 +520,55 @@ BOX = shapely.box(19, 49, 20.5, 51)
     ids=["rows", "alternatives", "nothing", "area"],
 )
 def test_a_restricted_caller_sees_only_their_part(
-    open_desk: Callable[..., Desk], grant: dict[str, Any], seen: Callable[[Any, Any], bool]
+    open_site: Callable[..., GuardedSite], grant: dict[str, Any], seen: Callable[[Any, Any], bool]
 ) -> None:
     """Lists, single items and numbers agree for all other parameters."""
     reading = {"who": "public", "may": "read-items", "collections": "parks"}
-    whole = open_desk({"g": reading}).ask("/collections/parks/items?limit=100").json()["features"]
+    whole = open_site({"g": reading}).ask("/collections/parks/items?limit=100").json()["features"]
     expected = [each["id"] for each in whole if seen(each["properties"], shapely.geometry.shape(each["geometry"]))]
     assert len(expected) < len(whole)
-    desk = open_desk({"g": {**reading, **grant}})
+    site = open_site({"g": {**reading, **grant}})
     for asked in ("", "&filter=TRUE", "&filter=TRUE OR name IS NULL", "&bbox=-180,-90,180,90", "&sortby=name"):
-        page = desk.ask(f"/collections/parks/items?limit=100{asked}").json()
+        page = site.ask(f"/collections/parks/items?limit=100{asked}").json()
         assert sorted(each["id"] for each in page["features"]) == sorted(expected), asked
         assert page["numberMatched"] == len(expected)
-        hits = desk.ask(f"/collections/parks/items?resulttype=hits{asked}").json()
+        hits = site.ask(f"/collections/parks/items?resulttype=hits{asked}").json()
         assert hits["numberMatched"] == len(expected)
-    rows = desk.ask("/collections/parks/items?limit=100&f=csv").text.splitlines()
+    rows = site.ask("/collections/parks/items?limit=100&f=csv").text.splitlines()
     assert len([row for row in rows[1:] if row]) == len(expected)
     for each in whole:
-        status = desk.ask(f"/collections/parks/items/{each['id']}").status_code
+        status = site.ask(f"/collections/parks/items/{each['id']}").status_code
         assert status == (200 if each["id"] in expected else 404)
 
 
-def test_a_key_reads_like_its_owner(desk: Desk) -> None:
-    keys = desk.app.state.authenticator.keys
-    identity = desk.client.portal.call(desk.app.state.authenticator.tokens.identify, desk.token("user"))  # type: ignore[union-attr]
+def test_a_key_reads_like_its_owner(site: GuardedSite) -> None:
+    keys = site.app.state.authenticator.keys
+    identity = site.client.portal.call(site.app.state.authenticator.tokens.identify, site.token("user"))  # type: ignore[union-attr]
     key, text = keys.create(identity, WantedKey("map", "read"))
     for asked in ({"X-Api-Key": text}, {"Authorization": f"Bearer {text}"}):
-        assert desk.client.get("/collections/nations/items", headers=asked).status_code == 200
+        assert site.client.get("/collections/nations/items", headers=asked).status_code == 200
     secret = text.removeprefix(f"lc_{key.id}_")
     for auth in ((key.id, secret), ("anything", text)):
-        assert desk.client.get("/collections/nations/items", auth=auth).status_code == 200
-    answer = desk.client.post("/processes/echo/execution", json={}, headers={"X-Api-Key": text})
+        assert site.client.get("/collections/nations/items", auth=auth).status_code == 200
+    answer = site.client.post("/processes/echo/execution", json={}, headers={"X-Api-Key": text})
     assert (answer.status_code, answer.json()["detail"]) == (
         403,
         "execute is not allowed with an API key of the scope read",
     )
     keys.revoke(key.id)
-    answer = desk.client.get("/collections/nations/items", headers={"X-Api-Key": text})
+    answer = site.client.get("/collections/nations/items", headers={"X-Api-Key": text})
     assert (answer.status_code, "revoked" in answer.headers["www-authenticate"]) == (401, True)
 
 
-def test_guessing_keys_is_slowed(desk: Desk) -> None:
-    statuses = {desk.client.get("/", headers={"X-Api-Key": "x"}).status_code for _ in range(40)}
+def test_guessing_keys_is_slowed(site: GuardedSite) -> None:
+    statuses = {site.client.get("/", headers={"X-Api-Key": "x"}).status_code for _ in range(40)}
     assert statuses == {401, 429}
-    answer = desk.client.get("/", headers={"X-Api-Key": "x"})
+    answer = site.client.get("/", headers={"X-Api-Key": "x"})
     assert int(answer.headers["retry-after"]) > 0
-    assert desk.client.get("/").status_code == 200
+    assert site.client.get("/").status_code == 200
 
 
-def test_vary_names_what_answers_depend_on(desk: Desk) -> None:
+def test_vary_names_what_answers_depend_on(site: GuardedSite) -> None:
     for path in (
         "/",
         "/collections",
@@ -572,40 +576,40 @@ def test_vary_names_what_answers_depend_on(desk: Desk) -> None:
         "/collections/clcplus-raster/map?width=8",
         "/nothing",
     ):
-        anonymous, known = desk.ask(path), desk.ask(path, "user")
+        anonymous, known = site.ask(path), site.ask(path, "user")
         for answer in (anonymous, known):
             vary = {word.strip() for word in answer.headers["vary"].split(",")}
             assert {"Authorization", "Cookie", "X-Api-Key"} <= vary, path
         assert "public" not in known.headers["cache-control"]
         assert {"private", "no-store"} & set(known.headers["cache-control"].split(", ")), path
-    assert desk.ask(f"{MAP}?width=8").headers["cache-control"] == "public, max-age=3600"
+    assert site.ask(f"{MAP}?width=8").headers["cache-control"] == "public, max-age=3600"
 
 
-def test_every_refusal_has_cors_headers(desk: Desk) -> None:
+def test_every_refusal_has_cors_headers(site: GuardedSite) -> None:
     refused = {
-        401: desk.ask("/jobs"),
-        403: desk.ask(EXECUTE, "nobody", "POST", json=PRODUCT),
-        404: desk.ask("/collections/nations"),
+        401: site.ask("/jobs"),
+        403: site.ask(EXECUTE, "nobody", "POST", json=PRODUCT),
+        404: site.ask("/collections/nations"),
     }
-    refused[4010] = desk.client.get("/", headers={"Authorization": "Bearer x"})
+    refused[4010] = site.client.get("/", headers={"Authorization": "Bearer x"})
     for status, answer in refused.items():
         assert answer.status_code == int(str(status)[:3])
         assert answer.headers["access-control-allow-origin"] == "*"
-    assert "WWW-Authenticate" in desk.ask("/jobs").headers["access-control-expose-headers"]
+    assert "WWW-Authenticate" in site.ask("/jobs").headers["access-control-expose-headers"]
 
 
-def test_openapi_declares_which_operations_need_credentials(desk: Desk) -> None:
-    definition = desk.ask("/openapi", "user").json()
+def test_openapi_declares_which_operations_need_credentials(site: GuardedSite) -> None:
+    definition = site.ask("/openapi", "user").json()
     schemes = definition["components"]["securitySchemes"]
-    assert schemes["oidc"]["openIdConnectUrl"] == f"{desk.issuer.url}/.well-known/openid-configuration"
+    assert schemes["oidc"]["openIdConnectUrl"] == f"{site.issuer.url}/.well-known/openid-configuration"
     paths = definition["paths"]
     required: list[dict[str, list[str]]] = [{"oidc": []}, {"bearer": []}, {"basic": []}, {"key": []}]
     assert paths["/collections/parks/items"]["get"]["security"] == [{}, *required]
     assert paths["/collections/nations/items"]["get"]["security"] == required
     assert paths["/processes/extract-product/execution"]["post"]["security"] == required
     assert paths["/jobs"]["get"]["security"] == required
-    assert "/processes/extract-product/execution" in desk.ask("/openapi").json()["paths"]
-    assert "/collections/nations/items" not in desk.ask("/openapi").json()["paths"]
+    assert "/processes/extract-product/execution" in site.ask("/openapi").json()["paths"]
+    assert "/collections/nations/items" not in site.ask("/openapi").json()["paths"]
 
 
 @pytest.mark.parametrize(
@@ -629,7 +633,7 @@ def test_openapi_declares_which_operations_need_credentials(desk: Desk) -> None:
         "/static/../collections/nations/items",
     ],
 )
-def test_no_spelling_of_a_path_bypasses_the_guard(desk: Desk, path: str) -> None:
+def test_no_spelling_of_a_path_bypasses_the_guard(site: GuardedSite, path: str) -> None:
     """Attack: write the path so that the guard and the router read it differently."""
     for headers in (
         {},
@@ -639,7 +643,7 @@ def test_no_spelling_of_a_path_bypasses_the_guard(desk: Desk, path: str) -> None
         {"X-Forwarded-Prefix": "/collections/nations"},
     ):
         for method in ("GET", "POST", "HEAD"):
-            answer = desk.ask(path.replace("\x00", "%00"), None, method, headers=headers)
+            answer = site.ask(path.replace("\x00", "%00"), None, method, headers=headers)
             assert answer.status_code in (308, 400, 401, 404, 405, 415), (path, answer.status_code)
             assert "PL_2180" not in answer.text
 
@@ -651,44 +655,44 @@ def test_a_closed_server_without_an_issuer_serves_nobody(make_app: MakeApp) -> N
         pass
 
 
-def test_an_unavailable_issuer_is_503_only_for_tokens(desk: Desk, open_desk: Callable[..., Desk]) -> None:
-    desk.issuer.answers["/certs"] = (500, b"")
-    desk.issuer.answers["/.well-known/openid-configuration"] = (500, b"")
-    other = open_desk()
+def test_an_unavailable_issuer_is_503_only_for_tokens(site: GuardedSite, open_site: Callable[..., GuardedSite]) -> None:
+    site.issuer.answers["/certs"] = (500, b"")
+    site.issuer.answers["/.well-known/openid-configuration"] = (500, b"")
+    other = open_site()
     answer = other.ask("/collections", "user")
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
     assert other.ask("/collections").status_code == 200
 
 
-def test_an_estimate_keeps_the_limits_of_its_own_grant(open_desk: Callable[..., Desk]) -> None:
+def test_an_estimate_keeps_the_limits_of_its_own_grant(open_site: Callable[..., GuardedSite]) -> None:
     """Attack: make the server count the pixels of a continent, if only orders had limits."""
     user = {"role": "user"}
     see = {"who": "public", "may": "discover", "collections": "*"}
     asking = {"who": user, "may": "execute", "processes": "estimate-product"}
-    desk = open_desk({"see": see, "ask": {**asking, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
-    answer = desk.order("user", PRODUCT, "estimate-product")
+    site = open_site({"see": see, "ask": {**asking, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
+    answer = site.order("user", PRODUCT, "estimate-product")
     assert (answer.status_code, "largest-order-km2" in answer.json()["detail"]) == (403, True)
-    desk = open_desk({"see": see, "ask": {**asking, "limits": {"open-orders": 1}}})
-    statuses = [desk.order("user", PRODUCT, "estimate-product").status_code for _ in range(2)]
+    site = open_site({"see": see, "ask": {**asking, "limits": {"open-orders": 1}}})
+    statuses = [site.order("user", PRODUCT, "estimate-product").status_code for _ in range(2)]
     assert statuses == [504, 429]
 
 
-def test_an_estimate_reports_limits_that_the_order_shares(open_desk: Callable[..., Desk]) -> None:
+def test_an_estimate_reports_limits_that_the_order_shares(open_site: Callable[..., GuardedSite]) -> None:
     both = ["estimate-product", "extract-product"]
     see = {"who": "public", "may": "discover", "collections": "*"}
     limits = {"largest-order-km2": 1, "open-orders": 1}
     order = {"who": {"role": "user"}, "may": ["execute", "read-own-jobs"], "processes": both, "limits": limits}
-    desk = open_desk({"see": see, "order": order})
-    answers = [desk.order("user", PRODUCT, "estimate-product") for _ in range(2)]
+    site = open_site({"see": see, "order": order})
+    answers = [site.order("user", PRODUCT, "estimate-product") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [504, 504]
 
 
 def test_orders_beyond_the_limits_are_in_the_audit(
-    open_desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
+    open_site: Callable[..., GuardedSite], caplog: pytest.LogCaptureFixture
 ) -> None:
     execute = {"who": {"role": "user"}, "may": "execute", "processes": ["extract-product", "echo"]}
     see = {"who": "public", "may": "discover", "collections": "*"}
-    desk = open_desk({"see": see, "order": {**execute, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
+    site = open_site({"see": see, "order": {**execute, "limits": {"largest-order-km2": 1, "open-orders": 1}}})
     caplog.set_level("INFO", "landcast.audit")
     for body, process, status, reason in (
         (PRODUCT, "extract-product", 403, "largest-order-km2"),
@@ -696,7 +700,7 @@ def test_orders_beyond_the_limits_are_in_the_audit(
         ({}, "echo", 429, "open-orders"),
     ):
         caplog.clear()
-        assert desk.order("user", body, process).status_code == status
+        assert site.order("user", body, process).status_code == status
         found = [vars(record) for record in caplog.records if record.name == "landcast.audit"]
         lines = [(line["action"], line["resource"], line["decision"], line["rule"]) for line in found]
         refused = [("execute", process, "refused", "order")] if reason else []
@@ -705,7 +709,7 @@ def test_orders_beyond_the_limits_are_in_the_audit(
 
 
 def test_an_order_reads_only_what_its_caller_may_read(
-    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    open_site: Callable[..., GuardedSite], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack: make an order read all of a collection that is granted in part."""
     monkeypatch.setattr("processes.echo.Echo.reads", lambda *_: ("parks",))
@@ -714,42 +718,42 @@ def test_an_order_reads_only_what_its_caller_may_read(
         "order": {"who": user, "may": "execute", "processes": "echo"},
         "see": {"who": "public", "may": "discover", "collections": "parks"},
     }
-    assert open_desk(grants).order("user").status_code == 403
+    assert open_site(grants).order("user").status_code == 403
     part = {"who": user, "may": "read-items", "collections": "parks", "rows": "iucn = 'II'"}
-    answer = open_desk({**grants, "part": part}).order("user")
+    answer = open_site({**grants, "part": part}).order("user")
     assert (answer.status_code, "only a part of this collection" in answer.text) == (403, True)
     whole = {"who": user, "may": "read-items", "collections": "parks"}
-    assert open_desk({**grants, "whole": whole}).order("user").status_code == 201
+    assert open_site({**grants, "whole": whole}).order("user").status_code == 201
 
 
 def test_production_services_are_for_gaf_and_admin_and_managed_by_geoville(
-    open_desk: Callable[..., Desk],
+    open_site: Callable[..., GuardedSite],
 ) -> None:
-    desk = open_desk(airflow={"url": "http://127.0.0.1:9"})
+    site = open_site(airflow={"url": "http://127.0.0.1:9"})
     scene = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
     order = {"inputs": {"s2_parameter_list": [scene]}}
     for process in ("sample-extraction", "sample-extraction-testing"):
         seen = {
-            role: desk.ask(f"/processes/{process}", role).status_code for role in (None, "user", "other", "geoville")
+            role: site.ask(f"/processes/{process}", role).status_code for role in (None, "user", "other", "geoville")
         }
         assert seen == {None: 404, "user": 404, "other": 404, "geoville": 200}
-        answers = {role: desk.order(role, order, process) for role in ("user", "other", "geoville", "gaf", "admin")}
+        answers = {role: site.order(role, order, process) for role in ("user", "other", "geoville", "gaf", "admin")}
         statuses = {role: answer.status_code for role, answer in answers.items()}
         assert statuses == {"user": 404, "other": 404, "geoville": 403, "gaf": 201, "admin": 201}
-        assert desk.ask(f"/processes/{process}/execution", None, "POST", json=order).status_code == 404
+        assert site.ask(f"/processes/{process}/execution", None, "POST", json=order).status_code == 404
         job = answers["gaf"].json()["jobID"]
         for role in ("user", "other"):
-            assert desk.ask(f"/jobs/{job}", role).status_code == 404
-            assert desk.ask(f"/jobs/{job}", role, "DELETE").status_code == 404
-        assert desk.ask(f"/jobs/{job}", "geoville").json()["owner"] == desk.owner("gaf")
-        assert desk.ask(f"/jobs/{job}", "geoville", "DELETE").json()["status"] == "dismissed"
-        assert desk.ask(f"/jobs/{answers['admin'].json()['jobID']}", "gaf").status_code == 404
-    listed = desk.ask("/processes?limit=100", "geoville").json()["processes"]
+            assert site.ask(f"/jobs/{job}", role).status_code == 404
+            assert site.ask(f"/jobs/{job}", role, "DELETE").status_code == 404
+        assert site.ask(f"/jobs/{job}", "geoville").json()["owner"] == site.owner("gaf")
+        assert site.ask(f"/jobs/{job}", "geoville", "DELETE").json()["status"] == "dismissed"
+        assert site.ask(f"/jobs/{answers['admin'].json()['jobID']}", "gaf").status_code == 404
+    listed = site.ask("/processes?limit=100", "geoville").json()["processes"]
     assert {"apply-model", "prepare-samples-testing"} <= {process["id"] for process in listed}
-    assert not [path for path in desk.ask("/openapi?f=json", "user").json()["paths"] if "sample-extraction" in path]
+    assert not [path for path in site.ask("/openapi?f=json", "user").json()["paths"] if "sample-extraction" in path]
 
 
-def test_a_rate_is_counted_by_person_by_key_and_by_address(open_desk: Callable[..., Desk]) -> None:
+def test_a_rate_is_counted_by_person_by_key_and_by_address(open_site: Callable[..., GuardedSite]) -> None:
     grants = {
         "look": {"who": "public", "may": ["read-items"], "collections": "*", "rate": "2/hour"},
         "order": {
@@ -759,28 +763,28 @@ def test_a_rate_is_counted_by_person_by_key_and_by_address(open_desk: Callable[.
             "rate": "3/day",
         },
     }
-    desk = open_desk(grants, server={"url": "https://maps.example.org", "proxies": ["10.9.8.7"]})
+    site = open_site(grants, server={"url": "https://maps.example.org", "proxies": ["10.9.8.7"]})
     items = "/collections/parks/items?limit=1&f=json"
 
-    transport: Any = desk.client._transport
+    transport: Any = site.client._transport
     transport.client = ("10.9.8.7", 1)
 
     def from_address(address: str) -> Answer:
-        return desk.ask(items, headers={"X-Forwarded-For": address})
+        return site.ask(items, headers={"X-Forwarded-For": address})
 
-    assert [desk.ask(items, "ann").status_code for _ in range(3)] == [200, 200, 429]
-    refused = desk.ask(items, "ann")
+    assert [site.ask(items, "ann").status_code for _ in range(3)] == [200, 200, 429]
+    refused = site.ask(items, "ann")
     assert refused.headers["content-type"] == "application/problem+json"
     assert 1700 <= int(refused.headers["retry-after"]) <= 1800
     assert refused.json()["detail"].startswith("at most 2 requests an hour; try again in ")
-    assert desk.ask(items, "bob").status_code == 200
-    assert desk.ask("/collections/parks?f=json", "ann").status_code == 200
-    identity = desk.client.portal.call(desk.app.state.authenticator.tokens.identify, desk.token("ann"))  # type: ignore[union-attr]
-    _, text = desk.app.state.authenticator.keys.create(identity, WantedKey("map", "read"))
-    assert [desk.ask(items, headers={"X-Api-Key": text}).status_code for _ in range(3)] == [200, 200, 429]
+    assert site.ask(items, "bob").status_code == 200
+    assert site.ask("/collections/parks?f=json", "ann").status_code == 200
+    identity = site.client.portal.call(site.app.state.authenticator.tokens.identify, site.token("ann"))  # type: ignore[union-attr]
+    _, text = site.app.state.authenticator.keys.create(identity, WantedKey("map", "read"))
+    assert [site.ask(items, headers={"X-Api-Key": text}).status_code for _ in range(3)] == [200, 200, 429]
     assert [from_address("192.0.2.1").status_code for _ in range(3)] == [200, 200, 429]
     assert from_address("192.0.2.2").status_code == 200
     assert [from_address(f"2001:db8::{n}").status_code for n in range(1, 4)] == [200, 200, 429]
-    job = desk.order("ann").json()["jobID"]
-    assert [desk.ask(f"/jobs/{job}", "ann").status_code for _ in range(3)] == [200, 200, 429]
-    assert desk.ask(f"/jobs/{job}", "bob").status_code == 404
+    job = site.order("ann").json()["jobID"]
+    assert [site.ask(f"/jobs/{job}", "ann").status_code for _ in range(3)] == [200, 200, 429]
+    assert site.ask(f"/jobs/{job}", "bob").status_code == 404

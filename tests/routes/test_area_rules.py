@@ -73,7 +73,7 @@ def inside(area: Area, epsg: int = 3035) -> NDArray[np.bool_]:
 
 
 @dataclass
-class Office:
+class RestrictedSite:
     """A server whose policy decides by `verdict` on the collections, for every caller."""
 
     client: TestClient
@@ -132,7 +132,7 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestrictedSite]:
     folder = tmp_path_factory.mktemp("areas")
     values = classes(ROWS, COLUMNS)
     document = read_configuration(ROOT / "pygeoapi-config.yml")
@@ -148,13 +148,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     document["products"] = {"land": product}
     app = application(document, state={"dir": folder / "state"})
     with TestClient(app, base_url="http://inside.invalid") as client:
-        office = Office(client, app.state.resources, folder, values)
-        app.state.resources.policy, app.state.resources.wait = office.decide, 0.01
-        yield office
+        site = RestrictedSite(client, app.state.resources, folder, values)
+        app.state.resources.policy, app.state.resources.wait = site.decide, 0.01
+        yield site
 
 
 @pytest.fixture
-def office(shared: Office, tmp_path: Path) -> Office:
+def site(shared: RestrictedSite, tmp_path: Path) -> RestrictedSite:
     shared.verdict, shared.folder = WHOLE, tmp_path
     return shared
 
@@ -173,34 +173,34 @@ def coloured(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_coverage_map_tile_statistics_and_order_have_the_same_pixels(office: Office, seed: int) -> None:
+def test_coverage_map_tile_statistics_and_order_have_the_same_pixels(site: RestrictedSite, seed: int) -> None:
     area = star(seed)
-    office.verdict = Verdict(allowed=True, area=area)
-    expected = np.where(inside(area), office.values, 255)
+    site.verdict = Verdict(allowed=True, area=area)
+    expected = np.where(inside(area), site.values, 255)
     assert 0 < np.count_nonzero(expected != 255) < expected.size
-    np.testing.assert_array_equal(office.coverage()[0], expected)
+    np.testing.assert_array_equal(site.coverage()[0], expected)
 
     system = f"{EPSG}/3035"
     box = f"{BOX[1]},{BOX[0]},{BOX[3]},{BOX[2]}"
     place = f"bbox={box}&bbox-crs={system}&crs={system}&width={COLUMNS}&height={ROWS}&f=png"
-    image = office.client.get(f"/collections/{LAND}/map?{place}")
+    image = site.client.get(f"/collections/{LAND}/map?{place}")
     np.testing.assert_array_equal(drawn(image.content)[..., 3] > 0, expected != 255)
     np.testing.assert_array_equal(drawn(image.content)[expected != 255], coloured(expected)[expected != 255])
 
-    masked = RasterBlocks(office.masked(area))
-    for path, bounds, crs in tiles_of(office):
-        tile = office.client.get(path)
+    masked = RasterBlocks(site.masked(area))
+    for path, bounds, crs in tiles_of(site):
+        tile = site.client.get(path)
         assert tile.status_code == 200, tile.text
         wanted = read_nearest(masked, bounds, crs, (256, 256))
         seen = np.zeros((256, 256, 4), np.uint8) if wanted is None else coloured(wanted)
         np.testing.assert_array_equal(drawn(tile.content), seen, path)
 
-    statistics = office.done(office.order("area-statistics", {"aoi": AOI}))["features"][0]["classes"]
+    statistics = site.done(site.order("area-statistics", {"aoi": AOI}))["features"][0]["classes"]
     counted = {each["value"]: each["pixels"] for each in statistics if each["pixels"]}
     values, counts = np.unique(expected[expected != 255], return_counts=True)
     assert counted == dict(zip(values.tolist(), counts.tolist(), strict=True))
 
-    with zipfile.ZipFile(office.done(office.order("extract-product", {"product": "Raster", "aoi": AOI}))) as package:
+    with zipfile.ZipFile(site.done(site.order("extract-product", {"product": "Raster", "aoi": AOI}))) as package:
         name = next(each for each in package.namelist() if each.endswith(".tif"))
         with MemoryFile(package.read(name)) as memory, memory.open() as dataset:
             column, row = (
@@ -211,10 +211,10 @@ def test_coverage_map_tile_statistics_and_order_have_the_same_pixels(office: Off
     np.testing.assert_array_equal(delivered, expected)
 
 
-def tiles_of(office: Office) -> Iterator[tuple[str, tuple[float, float, float, float], int]]:
+def tiles_of(site: RestrictedSite) -> Iterator[tuple[str, tuple[float, float, float, float], int]]:
     """Yield tiles of one collection in the middle of the raster, at its own scale and finer."""
     for set_id, matrix in (("EuropeanETRS89_LAEAQuad", "14"), ("WebMercatorQuad", "14"), ("WebMercatorQuad", "16")):
-        tiles = office.resources.matrix_sets[set_id]
+        tiles = site.resources.matrix_sets[set_id]
         assert isinstance(tiles.crs, int)
         limits = tiles.matrices[matrix].limits(reproject(BOX, 3035, tiles.crs))
         assert limits is not None
@@ -225,17 +225,17 @@ def tiles_of(office: Office) -> Iterator[tuple[str, tuple[float, float, float, f
 
 @pytest.mark.parametrize("method", ["nearest", "mode"])
 @pytest.mark.parametrize("epsg", [3857, 4326])
-def test_in_another_system_no_pixel_from_outside_is_visible(office: Office, epsg: int, method: Method) -> None:
+def test_in_another_system_no_pixel_from_outside_is_visible(site: RestrictedSite, epsg: int, method: Method) -> None:
     area = star(4)
-    office.verdict = Verdict(allowed=True, area=area)
+    site.verdict = Verdict(allowed=True, area=area)
     name = {"nearest": "nearest-neighbor", "mode": "modal"}[method]
-    answer = office.client.get(
+    answer = site.client.get(
         f"/collections/{LAND}/coverage?crs={EPSG}/{epsg}&f=tiff", headers={"Prefer": f"interpolation={name}"}
     )
     assert answer.headers["preference-applied"] == f"interpolation={name}"
     with MemoryFile(answer.content) as memory, memory.open() as dataset:
         found, bounds = dataset.read(1), tuple(dataset.bounds)
-    masked = CogProvider({"name": "x", "type": "coverage", "data": str(office.masked(area))})
+    masked = CogProvider({"name": "x", "type": "coverage", "data": str(site.masked(area))})
     box = Box((bounds[0], bounds[1], bounds[2], bounds[3]), crs_of(epsg))
     with masked.open(box, (found.shape[1], found.shape[0]), method=method) as pixels:
         content = geotiff(pixels.tiff, pixels.rows)
@@ -245,12 +245,12 @@ def test_in_another_system_no_pixel_from_outside_is_visible(office: Office, epsg
     np.testing.assert_array_equal(found, wanted)
 
 
-def test_values_are_masked_in_each_band_and_never_averaged_with_those_outside(office: Office) -> None:
+def test_values_are_masked_in_each_band_and_never_averaged_with_those_outside(site: RestrictedSite) -> None:
     bounds = (4_900_000.0, 3_094_000.0, 4_908_220.0, 3_100_000.0)
     area = Area(shapely.box(*reproject((4_902_000, 3_095_000, 4_905_000, 3_099_000), 3035, 4326)))
-    whole = office.coverage(collection=HEIGHTS)
-    office.verdict = Verdict(allowed=True, area=area)
-    found = office.coverage(collection=HEIGHTS)
+    whole = site.coverage(collection=HEIGHTS)
+    site.verdict = Verdict(allowed=True, area=area)
+    found = site.coverage(collection=HEIGHTS)
     outline = area.project(3035)
     x, y = bounds[0] + 20 * (np.arange(411) + 0.5), bounds[3] - 20 * (np.arange(300) + 0.5)
     held = shapely.contains_xy(outline, *np.meshgrid(x, y))
@@ -258,7 +258,7 @@ def test_values_are_masked_in_each_band_and_never_averaged_with_those_outside(of
     np.testing.assert_array_equal(found, np.where(held, whole, np.float32(-1)))
 
     headers = {"Prefer": "interpolation=maximum"}
-    answer = office.client.get(f"/collections/{HEIGHTS}/coverage?scale-factor=3&f=tiff", headers=headers)
+    answer = site.client.get(f"/collections/{HEIGHTS}/coverage?scale-factor=3&f=tiff", headers=headers)
     assert answer.headers["preference-applied"] == "interpolation=maximum"
     with MemoryFile(answer.content) as memory, memory.open() as dataset:
         scaled = dataset.read()
@@ -267,52 +267,54 @@ def test_values_are_masked_in_each_band_and_never_averaged_with_those_outside(of
     assert whole.max() > whole[:, held].max() + 1
 
 
-def test_answers_for_different_areas_have_different_etags(office: Office) -> None:
-    path = next(tiles_of(office))[0]
+def test_answers_for_different_areas_have_different_etags(site: RestrictedSite) -> None:
+    path = next(tiles_of(site))[0]
     tags = {}
     for name, area in (("whole", None), ("one", star(1)), ("other", star(2))):
-        office.verdict = Verdict(allowed=True, area=area)
-        tags[name] = office.client.get(path).headers["etag"]
+        site.verdict = Verdict(allowed=True, area=area)
+        tags[name] = site.client.get(path).headers["etag"]
     assert len(set(tags.values())) == 3
     for tag in tags.values():
-        answer = office.client.get(path, headers={"If-None-Match": tag})
+        answer = site.client.get(path, headers={"If-None-Match": tag})
         assert answer.status_code == (304 if tag == tags["other"] else 200)
 
 
-def test_a_tile_of_all_collections_has_the_visible_part_of_each(office: Office) -> None:
+def test_a_tile_of_all_collections_has_the_visible_part_of_each(site: RestrictedSite) -> None:
     area = star(5)
-    office.verdict = Verdict(allowed=True, area=area)
-    path, bounds, crs = next(tiles_of(office))
-    alone = drawn(office.client.get(path).content)
-    answer = office.client.get(path.replace(f"/collections/{LAND}", "") + f"?collections={LAND}")
+    site.verdict = Verdict(allowed=True, area=area)
+    path, bounds, crs = next(tiles_of(site))
+    alone = drawn(site.client.get(path).content)
+    answer = site.client.get(path.replace(f"/collections/{LAND}", "") + f"?collections={LAND}")
     np.testing.assert_array_equal(drawn(answer.content), alone)
-    wanted = read_nearest(RasterBlocks(office.masked(area)), bounds, crs, (256, 256))
+    wanted = read_nearest(RasterBlocks(site.masked(area)), bounds, crs, (256, 256))
     np.testing.assert_array_equal(alone, 0 if wanted is None else coloured(wanted))
 
 
-PATHS: list[Callable[[Office], str]] = [
+PATHS: list[Callable[[RestrictedSite], str]] = [
     lambda _: f"/collections/{LAND}/coverage",
     lambda _: f"/collections/{LAND}/map",
-    lambda office: next(tiles_of(office))[0],
+    lambda site: next(tiles_of(site))[0],
 ]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=["coverage", "map", "tile"])
-def test_a_refused_request_beyond_the_area_names_it(office: Office, path: Callable[[Office], str]) -> None:
+def test_a_refused_request_beyond_the_area_names_it(
+    site: RestrictedSite, path: Callable[[RestrictedSite], str]
+) -> None:
     small = Area(shapely.box(*reproject((4_901_000, 3_096_000, 4_902_000, 3_097_000), 3035, 4326)))
-    office.verdict = Verdict(allowed=True, area=small, refuses=True)
-    answer = office.client.get(path(office))
+    site.verdict = Verdict(allowed=True, area=small, refuses=True)
+    answer = site.client.get(path(site))
     west, south, east, north = small.geometry.bounds
     assert answer.status_code == 403
     assert f"between {west:.6g} {south:.6g} and {east:.6g} {north:.6g}" in answer.json()["detail"]
     large = Area(shapely.box(*AOI["bbox"]).buffer(0.5))
-    office.verdict = Verdict(allowed=True, area=large, refuses=True)
-    assert office.client.get(path(office)).status_code == 200
+    site.verdict = Verdict(allowed=True, area=large, refuses=True)
+    assert site.client.get(path(site)).status_code == 200
 
 
-def test_the_file_as_a_whole_is_refused(office: Office) -> None:
-    office.verdict = Verdict(allowed=True, area=star(1))
-    answer = office.client.get(f"/collections/{LAND}/files/land.tif")
+def test_the_file_as_a_whole_is_refused(site: RestrictedSite) -> None:
+    site.verdict = Verdict(allowed=True, area=star(1))
+    answer = site.client.get(f"/collections/{LAND}/files/land.tif")
     assert answer.status_code == 403
     assert "which lies between" in answer.json()["detail"]
 
@@ -320,45 +322,45 @@ def test_the_file_as_a_whole_is_refused(office: Office) -> None:
 @pytest.mark.parametrize(
     "path", [f"/collections/{LAND}/coverage", f"/collections/{LAND}/map", f"/collections/{LAND}/files/land.tif"]
 )
-def test_rows_refuse_a_raster(office: Office, path: str) -> None:
-    office.verdict = Verdict(allowed=True, rows=("a = 1",))
-    assert office.client.get(path).status_code == 403
-    assert office.client.get(next(tiles_of(office))[0]).status_code == 403
+def test_rows_refuse_a_raster(site: RestrictedSite, path: str) -> None:
+    site.verdict = Verdict(allowed=True, rows=("a = 1",))
+    assert site.client.get(path).status_code == 403
+    assert site.client.get(next(tiles_of(site))[0]).status_code == 403
     order = {"inputs": {"product": "Raster", "aoi": AOI}}
-    assert office.client.post("/processes/extract-product/execution", json=order).status_code == 403
+    assert site.client.post("/processes/extract-product/execution", json=order).status_code == 403
 
 
-def test_orders_that_cannot_be_cut_or_have_nothing_inside_are_refused(office: Office) -> None:
+def test_orders_that_cannot_be_cut_or_have_nothing_inside_are_refused(site: RestrictedSite) -> None:
     small, other = (reproject((west, 3_096_000, west + 1_000, 3_097_000), 3035, 4326) for west in (4.901e6, 4.904e6))
-    office.verdict = Verdict(allowed=True, area=Area(shapely.box(*small)))
+    site.verdict = Verdict(allowed=True, area=Area(shapely.box(*small)))
     beyond = {"bbox": list(other)}
     for process, inputs in (
         ("european-product", {"product": "Raster"}),
         ("extract-product", {"product": "Raster", "aoi": beyond}),
         ("area-statistics", {"aoi": beyond}),
     ):
-        answer = office.client.post(f"/processes/{process}/execution", json={"inputs": inputs})
+        answer = site.client.post(f"/processes/{process}/execution", json={"inputs": inputs})
         assert answer.status_code == 403, (process, answer.text)
         assert "that you may see, which lies between" in answer.json()["detail"]
-    office.verdict = Verdict(allowed=True, area=star(1), refuses=True)
+    site.verdict = Verdict(allowed=True, area=star(1), refuses=True)
     body = {"inputs": {"product": "Raster", "aoi": AOI}}
-    assert office.client.post("/processes/extract-product/execution", json=body).status_code == 403
+    assert site.client.post("/processes/extract-product/execution", json=body).status_code == 403
 
 
-def test_an_order_within_the_area_and_one_without_a_rule_are_stored_as_they_are(office: Office) -> None:
+def test_an_order_within_the_area_and_one_without_a_rule_are_stored_as_they_are(site: RestrictedSite) -> None:
     inputs = {"product": "Raster", "aoi": AOI}
-    assert VISIBLE not in office.order("extract-product", inputs).inputs
-    office.verdict = Verdict(allowed=True, area=Area(shapely.box(*AOI["bbox"]).buffer(0.1)))
-    assert VISIBLE not in office.order("extract-product", inputs).inputs
-    office.verdict = Verdict(allowed=False)
-    assert VISIBLE not in office.order("extract-product", inputs).inputs, "the grant of the process alone decides"
+    assert VISIBLE not in site.order("extract-product", inputs).inputs
+    site.verdict = Verdict(allowed=True, area=Area(shapely.box(*AOI["bbox"]).buffer(0.1)))
+    assert VISIBLE not in site.order("extract-product", inputs).inputs
+    site.verdict = Verdict(allowed=False)
+    assert VISIBLE not in site.order("extract-product", inputs).inputs, "the grant of the process alone decides"
 
 
-def test_the_estimate_is_for_the_restricted_area(office: Office) -> None:
+def test_the_estimate_is_for_the_restricted_area(site: RestrictedSite) -> None:
     area = star(2)
-    office.verdict = Verdict(allowed=True, area=area)
-    order = office.order("estimate-product", {"product": "Raster", "aoi": AOI})
+    site.verdict = Verdict(allowed=True, area=area)
+    order = site.order("estimate-product", {"product": "Raster", "aoi": AOI})
     assert shapely.area(shapely.from_wkb(order.inputs[VISIBLE])) <= shapely.area(area.geometry)
-    estimate = office.done(order)
+    estimate = site.done(order)
     assert estimate["pixels"]["total"] == np.count_nonzero(inside(area))
     json.dumps(order.inputs)

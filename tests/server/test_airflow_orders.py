@@ -201,8 +201,8 @@ def _is_over(process: psutil.Process) -> bool:
 def _arguments(process: psutil.Process) -> bytes:
     """Return the arguments of a task's program; nothing for another process or one that has ended."""
     try:
-        told = [Path(word) for word in process.cmdline() if word.endswith("script.in")]
-        return told[0].read_bytes() if told else b""
+        found = [Path(word) for word in process.cmdline() if word.endswith("script.in")]
+        return found[0].read_bytes() if found else b""
     except (psutil.Error, OSError):
         return b""
 
@@ -214,8 +214,8 @@ def test_an_order_waits_while_its_dag_is_paused(counter: Counter) -> None:
         job_id = counter.order()
         wait(lambda: counter.job(job_id)["message"] == "Waits: the DAG echo is paused in Airflow.")
         assert counter.job(job_id)["status"] == "accepted"
-        told = counter.run("check")
-        assert (told.returncode, "LANDCAST_AIRFLOW_URL: the DAG echo is paused in Airflow" in told.stderr) == (1, True)
+        done = counter.run("check")
+        assert (done.returncode, "LANDCAST_AIRFLOW_URL: the DAG echo is paused in Airflow" in done.stderr) == (1, True)
     finally:
         counter.airflow.ask("PATCH", "/dags/echo", {"is_paused": False})
     counter.comes_to(job_id, "successful")
@@ -283,10 +283,10 @@ def test_check_reports_whether_airflow_answers_and_accepts_the_login(counter: Co
         ({"LANDCAST_AIRFLOW_KEY": ""}, "LANDCAST_AIRFLOW_KEY: missing"),
     ):
         other = Counter(counter.airflow, counter.log, **changed)
-        told = other.run("check")
+        done = other.run("check")
         other.http.close()
-        assert told.returncode == 1
-        assert words in told.stderr
+        assert done.returncode == 1
+        assert words in done.stderr
 
 
 def test_neither_password_nor_key_is_in_the_log(counter: Counter) -> None:

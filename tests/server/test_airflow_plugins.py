@@ -43,12 +43,12 @@ def ordered(client: httpx2.Client, process: str, inputs: dict[str, Any]) -> str:
 
 
 def over(client: httpx2.Client, job: str) -> dict[str, Any]:
-    def told() -> dict[str, Any]:
+    def status() -> dict[str, Any]:
         found: dict[str, Any] = client.get(f"/jobs/{job}?f=json").json()
         return found
 
-    eventually(lambda: told()["status"] in {"successful", "failed", "dismissed"}, 180)
-    return told()
+    eventually(lambda: status()["status"] in {"successful", "failed", "dismissed"}, 180)
+    return status()
 
 
 def test_a_plugin_runs_as_a_task_of_the_general_dag(client: httpx2.Client, airflow: Airflow) -> None:
@@ -57,8 +57,8 @@ def test_a_plugin_runs_as_a_task_of_the_general_dag(client: httpx2.Client, airfl
     assert client.get(f"/jobs/{job}/results").json() == {"id": "echo", "value": "Hello Ann!"}
     assert airflow.ask("GET", f"/dags/landcast-process/dagRuns/{job}.1")["state"] == "success"
     refused = ordered(client, "hello", {})
-    told = over(client, refused)
-    assert (told["status"], told["message"]) == ("failed", "Cannot process without a name")
+    status = over(client, refused)
+    assert (status["status"], status["message"]) == ("failed", "Cannot process without a name")
 
 
 def test_an_operators_dag_gets_the_inputs_and_its_value_is_the_result(client: httpx2.Client) -> None:

@@ -160,10 +160,10 @@ def test_an_unwritable_line_is_reported_and_later_lines_are_written() -> None:
     endless.append(endless)
     broken, good = (logging.LogRecord("x", logging.INFO, "", 0, word, (), None) for word in ("broken", "good"))
     broken.added = endless
-    told, line = lines_of(broken, good, named="0123456789")
-    assert "broken" in str(told["message"])
-    assert "ValueError" in str(told["message"])
-    assert told["requestId"] == "0123456789"
+    found, line = lines_of(broken, good, named="0123456789")
+    assert "broken" in str(found["message"])
+    assert "ValueError" in str(found["message"])
+    assert found["requestId"] == "0123456789"
     assert line["message"] == "good"
 
 

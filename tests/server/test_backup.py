@@ -301,7 +301,7 @@ def added(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Change:
     return change
 
 
-def told(**changed: object) -> Change:
+def manifest_with(**changed: object) -> Change:
     def change(members: Members) -> None:
         members[0] = (members[0][0], json.dumps({**json.loads(members[0][1]), **changed}).encode())
 
@@ -330,11 +330,11 @@ def with_other_bytes(members: Members) -> None:
         (added("results/link", tarfile.LNKTYPE, "orders.sqlite"), "not a regular file"),
         (added("results/device", tarfile.CHRTYPE), "not a regular file|is a special file"),
         (added("results/folder", tarfile.DIRTYPE), "not a regular file"),
-        (told(schema=99), f"install {version('landcast')} or newer"),
-        (told(format=2), "format 2"),
-        (told(store="postgresql"), "store postgresql"),
-        (told(more=1), "not a backup of this program, or is damaged"),
-        (told(size=1 << 60), "are free"),
+        (manifest_with(schema=99), f"install {version('landcast')} or newer"),
+        (manifest_with(format=2), "format 2"),
+        (manifest_with(store="postgresql"), "store postgresql"),
+        (manifest_with(more=1), "not a backup of this program, or is damaged"),
+        (manifest_with(size=1 << 60), "are free"),
     ],
 )
 def test_a_tampered_archive_is_refused_and_changes_nothing(

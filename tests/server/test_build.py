@@ -13,9 +13,9 @@ from server.cli import main
 
 def test_the_version_names_the_commit() -> None:
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    told = CliRunner().invoke(main, ["--version"])
-    assert told.exit_code == 0
-    assert re.fullmatch(rf"landcast, version \d+\.\d+\.\d+, commit {head}\+?\n", told.output)
+    done = CliRunner().invoke(main, ["--version"])
+    assert done.exit_code == 0
+    assert re.fullmatch(rf"landcast, version \d+\.\d+\.\d+, commit {head}\+?\n", done.output)
 
 
 def test_without_a_repository_the_commit_is_the_recorded_one_or_unknown(

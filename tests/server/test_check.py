@@ -287,14 +287,14 @@ def test_a_class_equal_to_the_no_data_value_of_a_file_is_named(
     if classes:
         configuration["products"]["clcplus-2023"]["classes"] = classes
     (tmp_path / "config.yml").write_text(yaml.safe_dump(configuration))
-    told = [line for line in check(tmp_path / "config.yml").stderr.splitlines() if "no data" in line]
+    expected = [line for line in check(tmp_path / "config.yml").stderr.splitlines() if "no data" in line]
     with TestClient(make_app(configuration)) as client:
         assert client.get("/collections/clcplus-raster").status_code == 200
     logged = [record.getMessage() for record in caplog.records if "no data" in record.getMessage()]
     if lost is None:
-        assert told == logged == []
+        assert expected == logged == []
     else:
-        [line], [message] = told, logged
+        [line], [message] = expected, logged
         assert f"resources.clcplus-raster.providers[0]: served.tif says that {lost}" in line
         assert f"--nodata {nodata})" in line
         assert message.startswith(f"collection clcplus-raster: served.tif says that {lost}")
@@ -309,5 +309,5 @@ def test_a_style_is_checked_with_the_classes_of_its_product(
     provider |= {"data": str(path), "styles": [{"id": "few", "hide": [value]}]}
     configuration["products"]["clcplus-2023"]["classes"] = OWN_CLASSES
     (tmp_path / "config.yml").write_text(yaml.safe_dump(configuration))
-    told = [line for line in check(tmp_path / "config.yml").stderr.splitlines() if "few" in line]
-    assert [said in line for line in told] == ([True] if said else [])
+    expected = [line for line in check(tmp_path / "config.yml").stderr.splitlines() if "few" in line]
+    assert [said in line for line in expected] == ([True] if said else [])

@@ -34,12 +34,12 @@ def accepted(*controls: Control) -> list[socket.socket]:
 
 
 def test_every_client_of_the_socket_is_answered(folder: Path) -> None:
-    told = ReloadAnswer(("a: wrong",), ("b: " + "x" * 1_000_000,))
+    found = ReloadAnswer(("a: wrong",), ("b: " + "x" * 1_000_000,))
     with closing(Control(folder)) as first, closing(Control(folder)) as second, ThreadPoolExecutor(1) as threads:
         asked = threads.submit(lambda: list(ask_servers(folder)))
         for _ in range(2):
-            answer(accepted(first, second), told)
-        assert asked.result(60) == [told, told]
+            answer(accepted(first, second), found)
+        assert asked.result(60) == [found, found]
     assert list(folder.iterdir()) == []
 
 

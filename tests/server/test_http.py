@@ -86,7 +86,7 @@ def test_text_is_compressed_for_clients_that_accept_it(server: str, path: str, c
     _, headers, body = ask(server, f"GET {path}", "Host: a", f"Accept-Encoding: br, {coding};q=0.5")
     assert headers["content-encoding"] == coding
     assert "content-encoding" not in plain
-    assert all("Accept-Encoding" in told["vary"] for told in (plain, headers))
+    assert all("Accept-Encoding" in message["vary"] for message in (plain, headers))
     body = _joined(body) if headers.get("transfer-encoding") == "chunked" else body
     assert int(headers.get("content-length", len(body))) == len(body) < len(expected) / 2
     unpacked = UNPACK[coding](body)
@@ -189,8 +189,8 @@ def test_links_name_the_server_and_a_head_the_file(server: str) -> None:
 
 def test_gdal_and_rasterio_read_a_file_in_place(server: str) -> None:
     address = f"/vsicurl/{server}{FILE}"
-    told = subprocess.run(["gdalinfo", "-json", address], check=True, capture_output=True, text=True, timeout=60)
-    document = json.loads(told.stdout)
+    done = subprocess.run(["gdalinfo", "-json", address], check=True, capture_output=True, text=True, timeout=60)
+    document = json.loads(done.stdout)
     assert document["size"] == [58_880, 47_104]
     assert document["bands"][0]["overviews"]
     window = rasterio.windows.Window(33_656, 45_127, 456, 333)
@@ -207,7 +207,7 @@ def test_gdal_reads_the_collections(server: str) -> None:
         ("clcplus-vector", ["-al", "-spat", "20.37", "49.41", "20.371", "49.411"], "class_name (String)"),
     ):
         command = ["ogrinfo", "-ro", f"OAPIF:{server}/collections/{name}", *arguments]
-        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert told.returncode == 0, told.stderr
-        assert "ERROR" not in told.stderr
-        assert expected in told.stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert "ERROR" not in done.stderr
+        assert expected in done.stdout

@@ -58,7 +58,7 @@ def test_a_key_is_revoked_by_its_id_or_with_all_of_its_owner(state: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["create", "--owner", "ann", "--name", "x"], "iss|sub"),
         (["create", "--owner", ANN, "--name", ""], "1 to 80 printable"),
@@ -68,10 +68,10 @@ def test_a_key_is_revoked_by_its_id_or_with_all_of_its_owner(state: Path) -> Non
         (["revoke", "x", "--owner", ANN], "give either the ID of a key"),
     ],
 )
-def test_each_mistake_has_a_clear_message(arguments: list[str], told: str) -> None:
+def test_each_mistake_has_a_clear_message(arguments: list[str], expected: str) -> None:
     refused = keys(*arguments)
     assert refused.exit_code != 0
-    assert told in refused.stderr
+    assert expected in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

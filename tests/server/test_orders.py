@@ -92,9 +92,9 @@ def test_subscribers_of_the_order_are_notified_of_the_new_one(store: StoredJobs,
     assert new is not None
     assert store.publish(new.id, new.attempt, ())
     with closing(Outbox(tmp_path / "orders.sqlite")) as outbox:
-        told = [(found.kind, found.event) for found in outbox.notifications(new.id)]
+        expected = [(found.kind, found.event) for found in outbox.notifications(new.id)]
         taken = [outbox.take(kind) for kind in ("callback", "callback", "mail")]
-    assert told == [("callback", "successful"), ("mail", "successful")]
+    assert expected == [("callback", "successful"), ("mail", "successful")]
     addresses = [entry.address for entry in taken if entry and entry.job_id == new.id]
     assert addresses == ["https://example.org/done", "ann@example.org"]
 

@@ -110,8 +110,8 @@ class Place:
         return str(answer.json()["jobID"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        told: dict[str, Any] = self.client.get(f"/jobs/{job_id}?f=json").json()
-        return told
+        document: dict[str, Any] = self.client.get(f"/jobs/{job_id}?f=json").json()
+        return document
 
     def over(self, job_id: str) -> dict[str, Any]:
         eventually(lambda: self.job(job_id)["status"] in {"successful", "failed", "dismissed"}, 120)
@@ -213,8 +213,8 @@ def test_an_order_runs_again_after_its_child_was_killed(place: Place) -> None:
 def test_an_order_with_one_attempt_is_started_once(place: Place) -> None:
     job = place.order("once", {"rows": 1, "pause": 30, "mark": str(place.folder / "once")})
     os.kill(place.marked("once"), signal.SIGKILL)
-    told = place.over(job)
-    assert (told["status"], "not to begin it again" in told["message"]) == ("failed", True)
+    found = place.over(job)
+    assert (found["status"], "not to begin it again" in found["message"]) == ("failed", True)
     assert len((place.folder / "once").read_text().splitlines()) == 1
 
 
@@ -246,14 +246,14 @@ def test_subscribers_are_notified_of_start_and_end(
         assert place.over(job)["status"] == end
         eventually(lambda: len(receiver.taken) == 2, 30)
         assert sorted(path for path, _, _ in receiver.taken) == sorted(["/running", f"/{end}"])
-        told = {path.strip("/"): json.loads(content) for path, _, content in receiver.taken}
-    assert (told["running"]["jobID"], told["running"]["status"]) == (job, "running")
-    assert told[end].items() >= body.items()
+        expected = {path.strip("/"): json.loads(content) for path, _, content in receiver.taken}
+    assert (expected["running"]["jobID"], expected["running"]["status"]) == (job, "running")
+    assert expected[end].items() >= body.items()
 
 
 def test_progress_is_reported(place: Place) -> None:
     job = place.order("odd", {"what": "progress"})
-    eventually(lambda: (told := place.job(job))["status"] != "accepted" and "half of it" in told["message"])
+    eventually(lambda: (found := place.job(job))["status"] != "accepted" and "half of it" in found["message"])
     assert place.over(job)["status"] == "successful"
 
 

@@ -201,8 +201,8 @@ def test_running_orders_continue_and_new_ones_use_the_new_configuration(site: Si
     job = site.execute("another")
     eventually(lambda: site.stands(job) == "successful")
     assert site.stands(running) in {"running", "successful"}
-    told = [json.loads(line)["message"] for line in site.log.read_text().splitlines() if f'"job": "{running}"' in line]
-    assert told in (["attempt started"], ["attempt started", "result published"])
+    found = [json.loads(line)["message"] for line in site.log.read_text().splitlines() if f'"job": "{running}"' in line]
+    assert found in (["attempt started"], ["attempt started", "result published"])
 
 
 def test_a_reload_without_a_server_is_an_error(tmp_path: Path) -> None:

@@ -133,10 +133,10 @@ def test_the_worker_gets_only_the_last_configuration() -> None:
             each = taken(str(number), '"{\\"id\\": \\"echo\\"}"')
             line.send(each)
             each.release()
-        told = line.renewed(jobs)
-        assert told is not None
-        assert told.path.read_text() == "299"
-        assert [row.id for row in told.processes] == ["echo"]
+        found = line.renewed(jobs)
+        assert found is not None
+        assert found.path.read_text() == "299"
+        assert [row.id for row in found.processes] == ["echo"]
         assert line.renewed(jobs) is None
         assert len([*Path("/proc/self/fd").iterdir()]) == open_files + 1
-        os.close(int(told.path.name))
+        os.close(int(found.path.name))

@@ -242,9 +242,9 @@ def test_systemd_gets_readiness_and_heartbeats_except_while_stopped(tmp_path: Pa
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(tmp_path / "notify"))
         notified.settimeout(30)
-        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        configuration = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
         with subprocess.Popen(
-            [sys.executable, "-c", READY], env={**os.environ, **told}, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READY], env={**os.environ, **configuration}, stdout=subprocess.PIPE, text=True
         ) as parent:
             assert parent.stdout
             heard = [notified.recv(100) for _ in range(20)]

@@ -91,7 +91,7 @@ def test_an_archive_has_the_tiles_that_the_server_answers(run: Run, document: di
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["seed", "none", "--zoom", "1"], "'none' is no collection with map tiles; there are all, west"),
         (["seed", "all", "--zoom", "3-1"], "allowed: a zoom, or the first and the last one as 0-12"),
@@ -105,10 +105,10 @@ def test_an_archive_has_the_tiles_that_the_server_answers(run: Run, document: di
         (["export", "all", "/nowhere/x.pmtiles", "--zoom", "1"], "No such file"),
     ],
 )
-def test_mistakes_are_named(run: Run, arguments: list[str], told: str) -> None:
+def test_mistakes_are_named(run: Run, arguments: list[str], expected: str) -> None:
     said = run(*arguments)
     assert said.exit_code != 0
-    assert told in said.output
+    assert expected in said.output
     assert "Traceback" not in said.output
 
 

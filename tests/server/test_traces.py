@@ -60,8 +60,8 @@ def test_a_request_its_order_its_attempt_and_its_child_process_are_one_trace(sam
         eventually(lambda: collector.of_trace("ef" * 16))
         assert collector.of_trace("ab" * 16) == []
         assert collector.of_trace("cd" * 16) == []
-        told = str(collector.spans)
-        assert [word for word in ("a-key-of-mine", "a-value-of-mine", "1,2,3,4", "nonsense") if word in told] == []
+        found = str(collector.spans)
+        assert [word for word in ("a-key-of-mine", "a-value-of-mine", "1,2,3,4", "nonsense") if word in found] == []
     assert TRACE in (tmp_path / "log").read_text(), "the log names the trace"
 
 

@@ -199,9 +199,9 @@ def test_one_address_is_limited_to_its_share(narrow: str, connect: Open) -> None
     assert answer_to(first) == b"HTTP/1.1 100 Continue\r\n\r\n"
     held = [connect(narrow, HEAD_AND_A_BYTE) for _ in range(30)]
     assert answer_to(connect(narrow, LIVE)).startswith(b"HTTP/1.1 200")
-    told = answer_to(first)
-    assert told.startswith(b"HTTP/1.1 503")
-    assert b"Retry-After: 1" in told
+    reply = answer_to(first)
+    assert reply.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 1" in reply
     eventually(lambda: sum(not is_closed(connection) for connection in held) <= 10)
     assert is_readable(held[0])
     assert not is_readable(other)
@@ -222,9 +222,9 @@ def test_a_body_has_a_time_limit(narrow: str, connect: Open) -> None:
         slow.sendall(b" ")
         time.sleep(0.5)
     for connection in (slow, silent, chunked):
-        told = answer_to(connection)
-        assert told.startswith(b"HTTP/1.1 408 Request Timeout")
-        assert b"connection: close" in told.lower()
+        reply = answer_to(connection)
+        assert reply.startswith(b"HTTP/1.1 408 Request Timeout")
+        assert b"connection: close" in reply.lower()
 
 
 @pytest.mark.parametrize(
@@ -306,10 +306,10 @@ def test_errors_before_the_application_are_problems_too(
     head, _, body = all_of(connect(plain, sent)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"Content-Type: application/problem+json" in head
-    told = json.loads(body)
-    assert told["status"] == status
-    assert told["type"] == "about:blank"
-    assert told["detail"] == detail or (detail is None and told["detail"])
+    expected = json.loads(body)
+    assert expected["status"] == status
+    assert expected["type"] == "about:blank"
+    assert expected["detail"] == detail or (detail is None and expected["detail"])
 
 
 @pytest.fixture(scope="module")

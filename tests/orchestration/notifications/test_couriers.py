@@ -74,7 +74,7 @@ def serve() -> Iterator[Serve]:
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class Couriers:
     """The objects of a courier, and receivers that end with the test."""
 
     outbox: Outbox
@@ -101,8 +101,8 @@ class Office:
 
 
 @pytest.fixture
-def office(outbox: Outbox, make_store: MakeStore, results: Results, serve: Serve) -> Office:
-    return Office(outbox, make_store(), results, serve)
+def couriers(outbox: Outbox, make_store: MakeStore, results: Results, serve: Serve) -> Couriers:
+    return Couriers(outbox, make_store(), results, serve)
 
 
 def ordered(store: StoredJobs, *notices: Notice) -> str:
@@ -119,7 +119,7 @@ def callback(results: Results, *, seconds: float = 5, allowed: "Allowed" = any_a
     return Callback(Poster(seconds, allowed), results, URL, KEY)
 
 
-def told(url: str) -> tuple[Notice, ...]:
+def subscribers(url: str) -> tuple[Notice, ...]:
     return (
         Notice("callback", Status.RUNNING, f"{url}/on?a=b"),
         Notice("callback", Status.SUCCESSFUL, f"{url}/done"),
@@ -135,11 +135,11 @@ def is_signed(headers: dict[str, str], body: bytes) -> bool:
     return fresh and headers["webhook-signature"] == f"v1,{expected}"
 
 
-def test_a_successful_order_has_a_signed_callback_with_its_results(office: Office) -> None:
-    store, receiver = office.store, office.serve(Receiver(lambda _: 204))
-    job = ordered(store, *told(receiver.url))
+def test_a_successful_order_has_a_signed_callback_with_its_results(couriers: Couriers) -> None:
+    store, receiver = couriers.store, couriers.serve(Receiver(lambda _: 204))
+    job = ordered(store, *subscribers(receiver.url))
     done(store, job)
-    states = office.deliver("callback", callback(office.results), job)
+    states = couriers.deliver("callback", callback(couriers.results), job)
     assert states == [State.DELIVERED, State.DELIVERED]
     (path, on, first), (other, headers, body) = receiver.taken
     assert (path, other) == ("/on?a=b", "/done")
@@ -152,12 +152,12 @@ def test_a_successful_order_has_a_signed_callback_with_its_results(office: Offic
     assert on["webhook-id"] != headers["webhook-id"]
 
 
-def test_a_failed_order_has_a_callback_with_its_reason(office: Office) -> None:
-    store, receiver = office.store, office.serve(Receiver(lambda _: 200))
-    job = ordered(store, *told(receiver.url)[1:])
+def test_a_failed_order_has_a_callback_with_its_reason(couriers: Couriers) -> None:
+    store, receiver = couriers.store, couriers.serve(Receiver(lambda _: 200))
+    job = ordered(store, *subscribers(receiver.url)[1:])
     store.begin(job)
     store.fail(job, 1, "the moon is not covered")
-    assert office.deliver("callback", callback(office.results), job) == [State.DELIVERED]
+    assert couriers.deliver("callback", callback(couriers.results), job) == [State.DELIVERED]
     ((path, _, body),) = receiver.taken
     assert path == "/failed"
     failed = json.loads(body)
@@ -177,12 +177,14 @@ def test_a_failed_order_has_a_callback_with_its_reason(office: Office) -> None:
         ([400], State.FAILED, 1),
     ],
 )
-def test_each_answer_of_a_receiver_has_its_effect(office: Office, answers: list[int], state: State, tries: int) -> None:
-    store, receiver = office.store, office.serve(Receiver(lambda number: answers[number - 1]))
-    job = ordered(store, told(receiver.url)[1])
+def test_each_answer_of_a_receiver_has_its_effect(
+    couriers: Couriers, answers: list[int], state: State, tries: int
+) -> None:
+    store, receiver = couriers.store, couriers.serve(Receiver(lambda number: answers[number - 1]))
+    job = ordered(store, subscribers(receiver.url)[1])
     done(store, job)
-    assert office.deliver("callback", callback(office.results), job) == [state]
-    assert len(receiver.taken) == tries == office.outbox.notifications(job)[0].tries
+    assert couriers.deliver("callback", callback(couriers.results), job) == [state]
+    assert len(receiver.taken) == tries == couriers.outbox.notifications(job)[0].tries
     assert len({headers["webhook-id"] for _, headers, _ in receiver.taken}) == 1
     found = store.get(job)
     assert found is not None
@@ -194,12 +196,15 @@ def test_the_pauses_grow_up_to_an_hour() -> None:
     assert [retry.pause_after(tries) for tries in (1, 2, 3, 9, 20)] == [10, 30, 90, 3600, 3600]
 
 
-def test_retry_after_of_a_receiver_is_respected(office: Office) -> None:
-    store, receiver = office.store, office.serve(Receiver(lambda number: 503 if number == 1 else 200, retry_after="1"))
-    job = ordered(store, told(receiver.url)[1])
+def test_retry_after_of_a_receiver_is_respected(couriers: Couriers) -> None:
+    store, receiver = (
+        couriers.store,
+        couriers.serve(Receiver(lambda number: 503 if number == 1 else 200, retry_after="1")),
+    )
+    job = ordered(store, subscribers(receiver.url)[1])
     done(store, job)
     begin = time.monotonic()
-    assert office.deliver("callback", callback(office.results), job) == [State.DELIVERED]
+    assert couriers.deliver("callback", callback(couriers.results), job) == [State.DELIVERED]
     assert 1 <= time.monotonic() - begin < 9, "it waits 10 s by itself"
     assert Retry(pause=10).pause_after(1, asked=10_000) == 3600
 
@@ -216,19 +221,21 @@ def test_retry_after_of_a_receiver_is_respected(office: Office) -> None:
         (500, "120", 0),
     ],
 )
-def test_a_receiver_chooses_the_time_of_the_next_try(office: Office, status: int, header: str, seconds: float) -> None:
+def test_a_receiver_chooses_the_time_of_the_next_try(
+    couriers: Couriers, status: int, header: str, seconds: float
+) -> None:
     if header == "in ten minutes":
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-    store, receiver = office.store, office.serve(Receiver(lambda _: status, retry_after=header))
+    store, receiver = couriers.store, couriers.serve(Receiver(lambda _: status, retry_after=header))
     job = store.get(ordered(store))
     assert job is not None
     entry = Entry(1, job.id, "callback", Status.RUNNING, receiver.url)
-    outcome = callback(office.results)(entry, job)
+    outcome = callback(couriers.results)(entry, job)
     assert outcome.state is State.DUE
     assert outcome.after == pytest.approx(seconds, abs=30 if seconds == 600 else 0)
 
 
-def test_a_slow_receiver_times_out_and_is_tried_again(office: Office) -> None:
+def test_a_slow_receiver_times_out_and_is_tried_again(couriers: Couriers) -> None:
     over = threading.Event()
 
     def slow(number: int) -> int:
@@ -236,38 +243,38 @@ def test_a_slow_receiver_times_out_and_is_tried_again(office: Office) -> None:
             over.wait(30)
         return 200
 
-    store, receiver = office.store, office.serve(Receiver(slow))
-    job = ordered(store, told(receiver.url)[1])
+    store, receiver = couriers.store, couriers.serve(Receiver(slow))
+    job = ordered(store, subscribers(receiver.url)[1])
     done(store, job)
     begin = time.monotonic()
-    assert office.deliver("callback", callback(office.results, seconds=0.3), job) == [State.DELIVERED]
+    assert couriers.deliver("callback", callback(couriers.results, seconds=0.3), job) == [State.DELIVERED]
     assert time.monotonic() - begin < 15
     over.set()
     assert len(receiver.taken) == 2
 
 
-def test_a_private_address_is_never_called(office: Office) -> None:
+def test_a_private_address_is_never_called(couriers: Couriers) -> None:
     """Attack: a caller makes the server post into its own network."""
-    store, receiver = office.store, office.serve(Receiver(lambda _: 200))
-    job = ordered(store, told(receiver.url)[1])
+    store, receiver = couriers.store, couriers.serve(Receiver(lambda _: 200))
+    job = ordered(store, subscribers(receiver.url)[1])
     done(store, job)
-    assert office.deliver("callback", callback(office.results, allowed=is_public), job) == [State.FAILED]
+    assert couriers.deliver("callback", callback(couriers.results, allowed=is_public), job) == [State.FAILED]
     assert receiver.taken == []
 
 
-def test_an_unreachable_receiver_is_tried_again_and_then_given_up(office: Office) -> None:
-    store = office.store
-    job = ordered(store, told("http://127.0.0.1:1")[1])
+def test_an_unreachable_receiver_is_tried_again_and_then_given_up(couriers: Couriers) -> None:
+    store = couriers.store
+    job = ordered(store, subscribers("http://127.0.0.1:1")[1])
     done(store, job)
-    assert office.deliver("callback", callback(office.results), job, tries=2) == [State.FAILED]
-    assert office.outbox.notifications(job)[0].tries == 2
+    assert couriers.deliver("callback", callback(couriers.results), job, tries=2) == [State.FAILED]
+    assert couriers.outbox.notifications(job)[0].tries == 2
 
 
-def test_expired_results_have_no_callback(office: Office, make_output: MakeOutput) -> None:
-    store, receiver = office.store, office.serve(Receiver(lambda _: 200))
-    job = ordered(store, told(receiver.url)[1])
+def test_expired_results_have_no_callback(couriers: Couriers, make_output: MakeOutput) -> None:
+    store, receiver = couriers.store, couriers.serve(Receiver(lambda _: 200))
+    job = ordered(store, subscribers(receiver.url)[1])
     done(store, job, make_output(f"{job}/1/1/a.zip"))
-    assert office.deliver("callback", callback(office.results), job) == [State.FAILED]
+    assert couriers.deliver("callback", callback(couriers.results), job) == [State.FAILED]
     assert receiver.taken == []
 
 
@@ -291,15 +298,15 @@ def body_of(message: EmailMessage, kind: str) -> str:
     return str(part.get_content())
 
 
-def test_a_mail_has_text_html_and_a_link_that_works(office: Office, make_output: MakeOutput) -> None:
-    store, postman = office.store, office.serve(Postman())
+def test_a_mail_has_text_html_and_a_link_that_works(couriers: Couriers, make_output: MakeOutput) -> None:
+    store, postman = couriers.store, couriers.serve(Postman())
     job = mailed(store)
     output = make_output(f"{job}/1/1/Raster & x.zip")
-    path = office.results.root / job / "1" / "1" / "Raster & x.zip"
+    path = couriers.results.root / job / "1" / "1" / "Raster & x.zip"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"zip")
     done(store, job, output)
-    assert office.deliver("mail", mail(office.results, postman.port), job) == [State.DELIVERED]
+    assert couriers.deliver("mail", mail(couriers.results, postman.port), job) == [State.DELIVERED]
     (envelope,) = postman.taken
     assert (envelope.mail_from, envelope.rcpt_tos) == (SENDER, ["her@example.org"])
     message = read(envelope.content)
@@ -316,12 +323,12 @@ def test_a_mail_has_text_html_and_a_link_that_works(office: Office, make_output:
     assert "&amp;sig=" in html
 
 
-def test_a_failed_order_is_mailed_with_its_reason(office: Office) -> None:
-    store, postman = office.store, office.serve(Postman())
+def test_a_failed_order_is_mailed_with_its_reason(couriers: Couriers) -> None:
+    store, postman = couriers.store, couriers.serve(Postman())
     job = mailed(store)
     store.begin(job)
     store.fail(job, 1, "ñ <b>no</b>\r\nBcc: other@example.org")
-    assert office.deliver("mail", mail(office.results, postman.port), job) == [State.DELIVERED]
+    assert couriers.deliver("mail", mail(couriers.results, postman.port), job) == [State.DELIVERED]
     message = read(postman.taken[0].content)
     assert "ñ <b>no</b>" in body_of(message, "plain")
     assert "ñ &lt;b&gt;no&lt;/b&gt;" in body_of(message, "html")
@@ -332,27 +339,27 @@ def test_a_failed_order_is_mailed_with_its_reason(office: Office) -> None:
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")
 @pytest.mark.parametrize(("password", "state"), [("pass word", State.DELIVERED), ("wrong", State.FAILED)])
 def test_the_server_authenticates_to_the_mail_server(
-    office: Office, caplog: pytest.LogCaptureFixture, password: str, state: State
+    couriers: Couriers, caplog: pytest.LogCaptureFixture, password: str, state: State
 ) -> None:
-    store, postman = office.store, office.serve(Postman(login=True))
+    store, postman = couriers.store, couriers.serve(Postman(login=True))
     job = mailed(store)
     done(store, job)
     caplog.set_level("DEBUG")
-    sent = mail(office.results, postman.port, user="me", password=password)
-    assert office.deliver("mail", sent, job, tries=2) == [state]
+    sent = mail(couriers.results, postman.port, user="me", password=password)
+    assert couriers.deliver("mail", sent, job, tries=2) == [state]
     assert postman.logins[0] == (b"me", password.encode())
     assert password not in repr(sent)
     assert password not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("orch"))
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")
-def test_no_password_is_sent_over_an_insecure_connection(office: Office) -> None:
+def test_no_password_is_sent_over_an_insecure_connection(couriers: Couriers) -> None:
     """Attack: a man in the middle removes STARTTLS from the mail server's extensions, to read the password."""
-    store, postman = office.store, office.serve(Postman(login=True))
+    store, postman = couriers.store, couriers.serve(Postman(login=True))
     job = mailed(store)
     done(store, job)
     server = MailServer("127.0.0.1", postman.port, "starttls", "me", "pass word")
-    assert office.deliver("mail", Mail(server, SENDER, office.results, URL, 5), job, tries=1) == [State.FAILED]
+    assert couriers.deliver("mail", Mail(server, SENDER, couriers.results, URL, 5), job, tries=1) == [State.FAILED]
     assert (postman.logins, postman.taken) == ([], [])
 
 
@@ -365,52 +372,52 @@ def test_no_password_is_sent_over_an_insecure_connection(office: Office) -> None
     ],
 )
 def test_each_answer_of_the_mail_server_has_its_effect(
-    office: Office, answers: list[str], state: State, tries: int
+    couriers: Couriers, answers: list[str], state: State, tries: int
 ) -> None:
-    store, postman = office.store, office.serve(Postman(*answers))
+    store, postman = couriers.store, couriers.serve(Postman(*answers))
     job = mailed(store)
     done(store, job)
-    assert office.deliver("mail", mail(office.results, postman.port), job) == [state]
-    assert office.outbox.notifications(job)[0].tries == tries
+    assert couriers.deliver("mail", mail(couriers.results, postman.port), job) == [state]
+    assert couriers.outbox.notifications(job)[0].tries == tries
     assert len(postman.taken) == (state is State.DELIVERED)
 
 
-def test_a_mail_without_an_answer_is_unknown_and_not_repeated(office: Office) -> None:
-    store, postman = office.store, office.serve(Postman(silent=True))
+def test_a_mail_without_an_answer_is_unknown_and_not_repeated(couriers: Couriers) -> None:
+    store, postman = couriers.store, couriers.serve(Postman(silent=True))
     job = mailed(store)
     done(store, job)
-    assert office.deliver("mail", mail(office.results, postman.port, seconds=0.5), job) == [State.UNKNOWN]
+    assert couriers.deliver("mail", mail(couriers.results, postman.port, seconds=0.5), job) == [State.UNKNOWN]
     assert len(postman.taken) == 1
-    again = office.deliver("mail", mail(office.results, postman.port), job)
+    again = couriers.deliver("mail", mail(couriers.results, postman.port), job)
     assert (again, len(postman.taken)) == ([State.UNKNOWN], 1)
 
 
-def test_an_unavailable_mail_server_never_fails_the_order(office: Office) -> None:
-    store = office.store
+def test_an_unavailable_mail_server_never_fails_the_order(couriers: Couriers) -> None:
+    store = couriers.store
     job = mailed(store)
     done(store, job)
-    assert office.deliver("mail", mail(office.results, 1), job) == [State.FAILED]
+    assert couriers.deliver("mail", mail(couriers.results, 1), job) == [State.FAILED]
     found = store.get(job)
     assert found is not None
     assert found.status is Status.SUCCESSFUL
 
 
 @pytest.mark.parametrize("address", ["a@example.org\r\nBcc: b@example.org", "a@example.org, b@example.org", "", "a"])
-def test_an_address_cannot_inject_a_header_or_receiver(office: Office, address: str) -> None:
-    store, postman = office.store, office.serve(Postman())
+def test_an_address_cannot_inject_a_header_or_receiver(couriers: Couriers, address: str) -> None:
+    store, postman = couriers.store, couriers.serve(Postman())
     job = mailed(store, address)
     done(store, job)
-    states = office.deliver("mail", mail(office.results, postman.port), job)
+    states = couriers.deliver("mail", mail(couriers.results, postman.port), job)
     assert (states, postman.taken) == ([State.FAILED], [])
 
 
 def test_an_unavailable_store_after_sending_causes_no_second_mail(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    couriers: Couriers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, postman = office.store, office.serve(Postman())
+    store, postman = couriers.store, couriers.serve(Postman())
     job = mailed(store)
     done(store, job)
-    settle, failures = office.outbox.settle, [1]
+    settle, failures = couriers.outbox.settle, [1]
 
     def away_once(entry: Entry, state: State) -> None:
         if failures:
@@ -418,14 +425,14 @@ def test_an_unavailable_store_after_sending_causes_no_second_mail(
             raise StoreUnavailable("locked")
         settle(entry, state)
 
-    monkeypatch.setattr(office.outbox, "settle", away_once)
-    assert office.deliver("mail", mail(office.results, postman.port), job) == [State.DELIVERED]
+    monkeypatch.setattr(couriers.outbox, "settle", away_once)
+    assert couriers.deliver("mail", mail(couriers.results, postman.port), job) == [State.DELIVERED]
     assert len(postman.taken) == 1
 
 
-def test_an_internal_error_ends_one_entry_and_not_the_courier(office: Office) -> None:
-    store = office.store
-    jobs = [ordered(store, told("http://127.0.0.1:1")[1]) for _ in range(2)]
+def test_an_internal_error_ends_one_entry_and_not_the_courier(couriers: Couriers) -> None:
+    store = couriers.store
+    jobs = [ordered(store, subscribers("http://127.0.0.1:1")[1]) for _ in range(2)]
     for job in jobs:
         done(store, job)
 
@@ -434,8 +441,8 @@ def test_an_internal_error_ends_one_entry_and_not_the_courier(office: Office) ->
             raise ZeroDivisionError
         return Outcome(State.DELIVERED, job.id)
 
-    assert office.deliver("callback", breaks, jobs[1]) == [State.DELIVERED]
-    assert [entry.state for entry in office.outbox.notifications(jobs[0])] == [State.UNKNOWN]
+    assert couriers.deliver("callback", breaks, jobs[1]) == [State.DELIVERED]
+    assert [entry.state for entry in couriers.outbox.notifications(jobs[0])] == [State.UNKNOWN]
 
 
 def test_a_subject_has_one_line() -> None:

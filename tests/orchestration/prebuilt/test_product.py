@@ -133,7 +133,7 @@ def test_files_of_a_killed_process_are_not_complete(workshop: Workshop) -> None:
 def test_the_second_of_two_concurrent_orders_waits_for_the_first(workshop: Workshop) -> None:
     begun, go_on, waits = threading.Event(), threading.Event(), threading.Event()
     files: list[ResultFile] = []
-    told: list[str] = []
+    reports: list[str] = []
 
     def slow(target: Path, report: Report) -> None:
         begun.set()
@@ -141,7 +141,7 @@ def test_the_second_of_two_concurrent_orders_waits_for_the_first(workshop: Works
         workshop.write(target, report)
 
     def hear(_fraction: float, message: str) -> None:
-        told.append(message)
+        reports.append(message)
         waits.set()
 
     first = threading.Thread(
@@ -155,7 +155,7 @@ def test_the_second_of_two_concurrent_orders_waits_for_the_first(workshop: Works
     go_on.set()
     first.join()
     second.join()
-    assert set(told) == {"waits for the same product, which another order is making"}
+    assert set(reports) == {"waits for the same product, which another order is making"}
     assert files[0] == files[1]
     assert workshop.made == 1
 

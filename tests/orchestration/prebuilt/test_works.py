@@ -153,7 +153,7 @@ def test_the_second_of_two_processes_waits_for_the_first(
     make_context: MakeBench, inputs: Mapping[str, str] | None
 ) -> None:
     begun, waits = threading.Event(), threading.Event()
-    told: list[str] = []
+    expected: list[str] = []
 
     def work(_fraction: float, message: str) -> None:
         if message != "Reading the order":
@@ -161,7 +161,7 @@ def test_the_second_of_two_processes_waits_for_the_first(
             assert waits.wait(60)
 
     def hear(_fraction: float, message: str) -> None:
-        told.append(message)
+        expected.append(message)
         if message.startswith("waits for"):
             waits.set()
 
@@ -178,7 +178,7 @@ def test_the_second_of_two_processes_waits_for_the_first(
     for thread in threads:
         thread.join()
     assert files["a"] == files["b"]
-    assert set(told) - {"Reading the order", "Making the checksum"} == {
+    assert set(expected) - {"Reading the order", "Making the checksum"} == {
         "waits for the same product, which another order is making"
     }
     assert not list(second.folder.glob("piece-*"))
@@ -247,13 +247,13 @@ def test_a_source_that_changes_between_two_steps_makes_no_product(
 
 
 def test_the_checksum_of_europe_is_made_as_a_part(make_context: MakeBench, source: Path) -> None:
-    told: list[str] = []
-    context = replace(make_context(), report=lambda _fraction, message: told.append(message))
+    reports: list[str] = []
+    context = replace(make_context(), report=lambda _fraction, message: reports.append(message))
     pieces = made(context)
     assert len(pieces) == 1
-    assert set(told) == {"Making the checksum"}
-    told.clear()
+    assert set(reports) == {"Making the checksum"}
+    reports.clear()
     file = assembled(pieces, context)
-    assert told == []
+    assert reports == []
     assert file.sha256 == pieces[0]["sha256"]
     assert (context.results / file.path).samefile(source)

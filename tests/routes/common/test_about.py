@@ -16,7 +16,7 @@ def client_of(make_app: MakeApp, configuration: dict[str, Any], **settings: Any)
 
 
 @pytest.fixture
-def told(configuration: dict[str, Any]) -> dict[str, Any]:
+def described(configuration: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration with texts of its own."""
     metadata = configuration["metadata"]
     metadata["identification"]["terms_of_service"] = "https://survey.example/terms"
@@ -29,8 +29,8 @@ def told(configuration: dict[str, Any]) -> dict[str, Any]:
     return configuration
 
 
-def test_the_terms_are_those_of_the_configuration(make_app: MakeApp, told: dict[str, Any]) -> None:
-    with client_of(make_app, told) as client:
+def test_the_terms_are_those_of_the_configuration(make_app: MakeApp, described: dict[str, Any]) -> None:
+    with client_of(make_app, described) as client:
         document = client.get("/about/terms").json()
         assert document["terms"] == "https://survey.example/terms"
         assert document["licence"] == {"name": "CC BY 4.0", "url": "https://creativecommons.example/by/4.0"}
@@ -49,31 +49,33 @@ def test_the_terms_are_those_of_the_configuration(make_app: MakeApp, told: dict[
 
 
 def test_the_accessibility_statement_names_the_standard_and_whom_to_tell(
-    make_app: MakeApp, told: dict[str, Any]
+    make_app: MakeApp, described: dict[str, Any]
 ) -> None:
-    with client_of(make_app, told) as client:
+    with client_of(make_app, described) as client:
         document = client.get("/about/accessibility").json()
         page = client.get("/about/accessibility", headers=PAGE).text
     assert document["standard"].startswith("EN 301 549")
-    assert document["contact"] == told["metadata"]["contact"]
+    assert document["contact"] == described["metadata"]["contact"]
     assert '<a href="mailto:novak@survey.example">' in page
     assert "The Survey wants everybody" in page
 
 
-def test_an_operator_changes_a_part_of_the_statement(make_app: MakeApp, told: dict[str, Any], tmp_path: Path) -> None:
+def test_an_operator_changes_a_part_of_the_statement(
+    make_app: MakeApp, described: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "accessibility.html").write_text(
         '{% extends "landcast/accessibility.html" %}{% block assessed %}<p>Audited in May.</p>{% endblock %}'
     )
-    told["server"]["templates"] = {"path": str(tmp_path)}
-    with client_of(make_app, told) as client:
+    described["server"]["templates"] = {"path": str(tmp_path)}
+    with client_of(make_app, described) as client:
         page = client.get("/about/accessibility", headers=PAGE).text
     assert "Audited in May." in page
     assert "What is not accessible" in page
     assert "Nobody else has audited" not in page
 
 
-def test_a_product_has_what_is_known_of_it(make_app: MakeApp, told: dict[str, Any]) -> None:
-    with client_of(make_app, told) as client:
+def test_a_product_has_what_is_known_of_it(make_app: MakeApp, described: dict[str, Any]) -> None:
+    with client_of(make_app, described) as client:
         document = client.get("/products/clcplus-2023").json()
         page = client.get("/products/clcplus-2023", headers=PAGE).text
     assert (document["year"], document["version"], document["accuracy"]) == (2021, "V7", "87 % of 500 points")
@@ -89,9 +91,9 @@ def test_a_product_has_what_is_known_of_it(make_app: MakeApp, told: dict[str, An
     assert "The Survey, 2021, version V7. Contains &lt;data&gt; of the Survey." in page
 
 
-def test_a_citation_of_the_operator_is_used(make_app: MakeApp, told: dict[str, Any]) -> None:
-    told["products"]["clcplus-2023"] |= {"citation": "Novak (2021): Land.", "accuracy": ""}
-    with client_of(make_app, told) as client:
+def test_a_citation_of_the_operator_is_used(make_app: MakeApp, described: dict[str, Any]) -> None:
+    described["products"]["clcplus-2023"] |= {"citation": "Novak (2021): Land.", "accuracy": ""}
+    with client_of(make_app, described) as client:
         document = client.get("/products/clcplus-2023").json()
         page = client.get("/products/clcplus-2023", headers=PAGE).text
     assert document["citation"] == "Novak (2021): Land."
@@ -99,9 +101,9 @@ def test_a_citation_of_the_operator_is_used(make_app: MakeApp, told: dict[str, A
     assert "not stated" in page
 
 
-def test_a_product_without_a_visible_part_names_the_others(make_app: MakeApp, told: dict[str, Any]) -> None:
-    told["resources"]["clcplus-vector"]["visibility"] = "hidden"
-    with client_of(make_app, told) as client:
+def test_a_product_without_a_visible_part_names_the_others(make_app: MakeApp, described: dict[str, Any]) -> None:
+    described["resources"]["clcplus-vector"]["visibility"] = "hidden"
+    with client_of(make_app, described) as client:
         hrefs = [each["href"] for each in client.get("/products/clcplus-2023").json()["formats"]]
         answer = client.get("/products/nothing")
     assert f"{URL}/collections/clcplus-raster" in hrefs
@@ -111,12 +113,12 @@ def test_a_product_without_a_visible_part_names_the_others(make_app: MakeApp, to
 
 
 def test_a_product_of_a_collection_without_a_grant_is_unknown(
-    make_app: MakeApp, told: dict[str, Any], tmp_path: Path
+    make_app: MakeApp, described: dict[str, Any], tmp_path: Path
 ) -> None:
     policy = tmp_path / "policy.yml"
     policy.write_text("roles: [user]\ngrants: {a: {who: public, may: read-items, collections: parks}}\n")
     closed = {"open": False, "issuer": "https://sso.example.invalid/realms/landcast", "policy": policy}
-    with client_of(make_app, told, auth=closed) as client:
+    with client_of(make_app, described, auth=closed) as client:
         assert client.get("/products/clcplus-2023").status_code == 404
         assert client.get("/about/terms").json()["products"] == []
 

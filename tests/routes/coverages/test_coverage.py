@@ -332,9 +332,9 @@ def test_a_file_of_any_name_is_linked(
     source.symlink_to(SOURCE)
     configuration["resources"]["clcplus-raster"]["providers"][0]["data"] = str(source)
     with TestClient(make_app(configuration), base_url="http://inside.invalid") as client:
-        told = client.get(COVERAGE).headers["link"]
+        document = client.get(COVERAGE).headers["link"]
         links = client.get("/collections/clcplus-raster").json()["links"]
         [link] = [entry["href"] for entry in links if entry["rel"] == "enclosure"]
         assert link.endswith("/files/%C5%81%C3%B3d%C5%BA%202023.tif")
-        assert f"<{link}>" in told
+        assert f"<{link}>" in document
         assert client.head(link).status_code == 200

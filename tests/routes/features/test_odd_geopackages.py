@@ -153,8 +153,8 @@ def test_every_address_of_a_collection_answers(client: TestClient, name: str) ->
 
 
 def test_a_broken_collection_breaks_no_list(client: TestClient) -> None:
-    told = {entry["id"]: entry["description"] for entry in get(client, "")["collections"]}
-    assert {name for name in told if "cannot be read" in told[name]} == {*BROKEN, "clcplus-vector", "no_such_time"}
+    found = {entry["id"]: entry["description"] for entry in get(client, "")["collections"]}
+    assert {name for name in found if "cannot be read" in found[name]} == {*BROKEN, "clcplus-vector", "no_such_time"}
     for name in BROKEN:
         assert client.get(f"/collections/{name}/items").status_code == 503
     checks = client.get("/health/ready").json()["checks"]
@@ -534,13 +534,13 @@ def test_check_names_a_damaged_index(tmp_path: Path) -> None:
         for name, data in definitions.items()
     }
     (tmp_path / "configuration.yml").write_text(json.dumps({"resources": resources}))
-    told = [line for line in find_ignored(tmp_path / "configuration.yml") if "index of" in line]
-    assert [line.partition(", then")[0].partition("of places ")[2].partition(";")[0] for line in told] == [
+    found = [line for line in find_ignored(tmp_path / "configuration.yml") if "index of" in line]
+    assert [line.partition(", then")[0].partition("of places ")[2].partition(";")[0] for line in found] == [
         "holds features that no longer exist: 1",
         "holds features at a wrong place, where a bbox finds them: 2",
         "holds features that no longer exist: 1",
     ]
-    assert "DisableSpatialIndex('places', 'geometry')" in told[0]
+    assert "DisableSpatialIndex('places', 'geometry')" in found[0]
 
 
 def test_check_names_properties_that_cannot_be_queried(tmp_path: Path) -> None:
@@ -552,11 +552,11 @@ def test_check_names_properties_that_cannot_be_queried(tmp_path: Path) -> None:
         for name in ("parameters", "text", "missing")
     }
     (tmp_path / "configuration.yml").write_text(json.dumps({"resources": resources}))
-    told = [line for line in find_ignored(tmp_path / "configuration.yml") if line.startswith("resources.")]
-    assert len(told) == 2
-    assert "resources.parameters.providers[0]: items cannot be filtered by limit, offset, f, bbox," in told[0]
-    assert "name" not in told[0].partition(": parameters")[0].split(", ")
-    assert "resources.text.providers[0]: places has no spatial index" in told[1]
+    found = [line for line in find_ignored(tmp_path / "configuration.yml") if line.startswith("resources.")]
+    assert len(found) == 2
+    assert "resources.parameters.providers[0]: items cannot be filtered by limit, offset, f, bbox," in found[0]
+    assert "name" not in found[0].partition(": parameters")[0].split(", ")
+    assert "resources.text.providers[0]: places has no spatial index" in found[1]
 
 
 WARSAW_AND_BOTH = [[list(odd.WARSAW)], [list(odd.KRAKOW), list(odd.WARSAW)], None]

@@ -77,9 +77,9 @@ async def _body(request: Request) -> Response:
     ],
 )
 def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(inbound: str, kept: bool) -> None:  # noqa: FBT001
-    told = _client(_path).get("/thing", headers={"x-request-id": inbound}).headers["x-request-id"]
-    assert (told == inbound) is kept
-    assert len(told) >= 8
+    expected = _client(_path).get("/thing", headers={"x-request-id": inbound}).headers["x-request-id"]
+    assert (expected == inbound) is kept
+    assert len(expected) >= 8
 
 
 def test_the_problem_names_the_same_request_id() -> None:
@@ -278,10 +278,10 @@ def test_a_too_large_body_is_refused_by_its_length() -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(("method", "told"), [("PUT", "close"), ("POST", None)])
-def test_an_answer_before_the_end_of_the_body_closes_the_connection(method: str, told: str | None) -> None:
+@pytest.mark.parametrize(("method", "expected"), [("PUT", "close"), ("POST", None)])
+def test_an_answer_before_the_end_of_the_body_closes_the_connection(method: str, expected: str | None) -> None:
     """Otherwise a client sends its next request over a closed connection."""
-    assert _client(_body).request(method, "/thing", content=b"x").headers.get("connection") == told
+    assert _client(_body).request(method, "/thing", content=b"x").headers.get("connection") == expected
 
 
 def test_a_chunked_body_is_refused_before_all_of_it_is_read() -> None:
@@ -404,9 +404,9 @@ def test_requests_that_wait_for_their_body_take_no_place() -> None:
             await go.wait()
             return {"type": "http.request", "body": b"x", "more_body": False}
 
-        async def ask(headers: list[tuple[bytes, bytes]], method: str, told: list[int]) -> None:
+        async def ask(headers: list[tuple[bytes, bytes]], method: str, reports: list[int]) -> None:
             async def send(message: Message) -> None:
-                told.append(message.get("status", 0))
+                reports.append(message.get("status", 0))
 
             scope = {"type": "http", "method": method, "path": "/thing", "query_string": b"", "headers": headers}
             await app(scope, receive if method == "POST" else _nothing, send)
@@ -527,18 +527,18 @@ def test_unexpected_errors_are_logged_and_not_revealed(caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "expected"),
     [
         (AreaTooLarge("the area has 6,000,000 km2"), 400, "6,000,000"),
         (BrokenSource("/secret/place.tif is malformed"), 503, "missing or malformed"),
         (KeyError("x"), 500, "log"),
     ],
 )
-def test_errors_have_the_statuses_of_the_table(error: Exception, status: int, told: str) -> None:
+def test_errors_have_the_statuses_of_the_table(error: Exception, status: int, expected: str) -> None:
     async def fail(_request: Request) -> Response:
         raise error
 
     answer = _client(fail).get("/thing")
     assert answer.status_code == status
-    assert told in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
     assert "/secret" not in answer.text

@@ -233,5 +233,5 @@ def test_an_execution_declares_its_callbacks(document: dict[str, Any]) -> None:
         {"successUri", "inProgressUri", "failedUri"},
         ["successUri"],
     )
-    told = {expression for callback in operation["callbacks"].values() for expression in callback}
-    assert told == {f"{{$request.body#/subscriber/{name}}}" for name in subscriber["properties"]}
+    found = {expression for callback in operation["callbacks"].values() for expression in callback}
+    assert found == {f"{{$request.body#/subscriber/{name}}}" for name in subscriber["properties"]}

@@ -36,8 +36,8 @@ class Post:
 
     def __init__(self, app: Starlette, client: TestClient) -> None:
         self.client = client
-        self.told: list[str] = []
-        app.state.resources.airflow_events = AirflowEvents(KEY.encode(), self.told.append)
+        self.answers: list[str] = []
+        app.state.resources.airflow_events = AirflowEvents(KEY.encode(), self.answers.append)
 
     def send(self, body: bytes, headers: dict[str, str] | None = None) -> Any:
         sent = sign(KEY.encode(), "id", int(time.time()), body) if headers is None else headers
@@ -57,12 +57,12 @@ def _event(**members: Any) -> bytes:
 
 def test_signed_events_of_our_runs_are_passed_on(post: Post) -> None:
     assert post.send(_event()).status_code == 204
-    assert post.told == [RUN]
+    assert post.answers == [RUN]
 
 
 def test_events_of_other_runs_are_ignored(post: Post) -> None:
     assert post.send(_event(run="manual__2026-11-25T00:00:00+00:00")).status_code == 204
-    assert post.told == []
+    assert post.answers == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"{}", _event(run=None), _event(run=["x"]), _event(run=5)])
@@ -70,7 +70,7 @@ def test_an_invalid_event_is_400(post: Post, body: bytes) -> None:
     answer = post.send(body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert "inputs" not in answer.json()["detail"]
-    assert post.told == []
+    assert post.answers == []
 
 
 def test_forged_old_and_changed_events_have_no_effect(post: Post) -> None:
@@ -82,7 +82,7 @@ def test_forged_old_and_changed_events_have_no_effect(post: Post) -> None:
         answer = post.send(body, headers)
         assert answer.status_code == 400
         assert "webhook-" in answer.json()["detail"]
-    assert post.told == []
+    assert post.answers == []
 
 
 def test_repeated_wrong_signatures_are_slowed(post: Post) -> None:
@@ -156,9 +156,9 @@ def test_health_reports_a_service_without_a_connection(
     lacking = [LACKING, f"{LACKS}clc_prod_a_service", "prod"]
     played.tags = {"apply-model": lacking, "echo": ["landcast"], "not-offered": [LACKING, f"{LACKS}clc_other"]}
     with TestClient(make_app(airflow={**AIRFLOW, "url": played.url})) as client:
-        told = client.get("/health/ready").json()
-        assert (told["status"], told["checks"]["airflow"]) == ("degraded", {"status": "ok"})
-        assert told["checks"]["services"] == {
+        document = client.get("/health/ready").json()
+        assert (document["status"], document["checks"]["airflow"]) == ("degraded", {"status": "ok"})
+        assert document["checks"]["services"] == {
             "status": "unavailable",
             "detail": "Airflow has no connection clc_prod_a_service: docs/production-services.md",
         }
@@ -175,10 +175,10 @@ def test_health_reports_all_paused_dags(
     monkeypatch.setattr("orchestration.runners.airflow.health._PAGE", 2)
     played.dags = {"a": True, "b": True, "echo": True, "extract-product-testing": True, "national-product": False}
     with TestClient(make_app(airflow={**AIRFLOW, "url": played.url})) as client:
-        told = client.get("/health/ready").json()
-        assert told["status"] == "degraded"
+        document = client.get("/health/ready").json()
+        assert document["status"] == "degraded"
         assert "dags" not in client.get("/health/orders").json()["checks"], "orders of other processes are done"
-        assert told["checks"]["dags"] == {
+        assert document["checks"]["dags"] == {
             "status": "paused",
             "detail": "paused in Airflow: echo, extract-product-testing; `landcast airflow unpause` lets them run",
         }

@@ -52,10 +52,10 @@ def test_the_page_shows_how_to_use_items(url: str, tmp_path: Path, collection: s
     pasted(url, collection, "curl", tmp_path)
     assert len(json.loads((tmp_path / "items.geojson").read_text())["features"]) == count
     pasted(url, collection, "GDAL", tmp_path)
-    told = subprocess.run(
+    expected = subprocess.run(
         ["ogrinfo", "-so", "-al", "items.gpkg"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert f"Feature Count: {count}" in told.stdout
+    assert f"Feature Count: {count}" in expected.stdout
     assert pasted(url, collection, "Python", tmp_path).strip() == str(count)
     assert pasted(url, collection, "JavaScript", tmp_path).strip() == str(count)
 
@@ -73,8 +73,8 @@ def test_commands_send_a_key_if_a_login_is_needed(
 ) -> None:
     with browser_of(make_closed_app(policy=POLICY), login_issuer) as browser:
         browser.sign_in()
-        told = commands(browser.http.get("/land/collections/parks", headers=PAGE).text)
-    assert '-H "X-Api-Key: $LANDCAST_KEY"' in told["curl"]
-    assert told["GDAL"].startswith('GDAL_HTTP_HEADERS="X-Api-Key: $LANDCAST_KEY" ogr2ogr ')
-    assert 'os.environ["LANDCAST_KEY"]' in told["Python"]
-    assert "process.env.LANDCAST_KEY" in told["JavaScript"]
+        found = commands(browser.http.get("/land/collections/parks", headers=PAGE).text)
+    assert '-H "X-Api-Key: $LANDCAST_KEY"' in found["curl"]
+    assert found["GDAL"].startswith('GDAL_HTTP_HEADERS="X-Api-Key: $LANDCAST_KEY" ogr2ogr ')
+    assert 'os.environ["LANDCAST_KEY"]' in found["Python"]
+    assert "process.env.LANDCAST_KEY" in found["JavaScript"]

@@ -13,27 +13,27 @@ from orchestration.files.space import cap_reached
 from orchestration.files.usage import note_usage
 from orchestration.job import JobQuery
 from orchestration.work import REFUSED
-from tests.routes.conftest import Bureau
+from tests.routes.conftest import OrderSite
 
 CAP = 2 << 20
 CUT = {"inputs": {"product": "Raster", "aoi": {"bbox": [23.8, 52.68, 23.9, 52.75]}}}
 
 
 @pytest.fixture
-def full(make_app: Callable[..., Starlette]) -> Iterator[Bureau]:
-    """Return a bureau whose results have reached their cap."""
+def full(make_app: Callable[..., Starlette]) -> Iterator[OrderSite]:
+    """Return a site whose results have reached their cap."""
     app = make_app(jobs={"wait": 1}, results={"cap": CAP})
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
         note_usage(app.state.resources.results.root, CAP)
-        yield Bureau(client, app.state.resources)
+        yield OrderSite(client, app.state.resources)
 
 
-def _cut(bureau: Bureau, key: str | None = None) -> Any:
+def _cut(site: OrderSite, key: str | None = None) -> Any:
     headers = {"Idempotency-Key": key} if key else {}
-    return bureau.client.post("/processes/extract-product/execution", json=CUT, headers=headers)
+    return site.client.post("/processes/extract-product/execution", json=CUT, headers=headers)
 
 
-def test_an_order_that_needs_space_is_refused_clearly(full: Bureau) -> None:
+def test_an_order_that_needs_space_is_refused_clearly(full: OrderSite) -> None:
     answer = _cut(full)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "3600"
@@ -42,7 +42,7 @@ def test_an_order_that_needs_space_is_refused_clearly(full: Bureau) -> None:
     assert full.client.get("/jobs").json()["numberMatched"] == 0
 
 
-def test_the_refusal_has_the_time_of_free_space(full: Bureau, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_refusal_has_the_time_of_free_space(full: OrderSite, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = full.order()
     full.serve(job_id, full.file(job_id, b"PK"))
     job = full.resources.store.get(job_id)
@@ -55,7 +55,7 @@ def test_the_refusal_has_the_time_of_free_space(full: Bureau, monkeypatch: pytes
     assert 80 <= int(_cut(full).headers["retry-after"]) <= 90
 
 
-def test_prebuilt_files_are_not_counted_as_expiring(full: Bureau) -> None:
+def test_prebuilt_files_are_not_counted_as_expiring(full: OrderSite) -> None:
     job_id = full.order()
     output = full.file(job_id, b"PK")
     assert output.file is not None
@@ -63,7 +63,7 @@ def test_prebuilt_files_are_not_counted_as_expiring(full: Bureau) -> None:
     assert full.resources.store.next_expiry() is None
 
 
-def test_an_estimate_reports_that_the_order_would_be_refused(full: Bureau) -> None:
+def test_an_estimate_reports_that_the_order_would_be_refused(full: OrderSite) -> None:
     def noted() -> str | None:
         answer = full.client.post("/processes/estimate-product/execution", json=CUT, headers={"Prefer": "wait=0"})
         assert answer.status_code == 504
@@ -78,7 +78,7 @@ def test_an_estimate_reports_that_the_order_would_be_refused(full: Bureau) -> No
     assert noted() is None
 
 
-def test_orders_without_files_are_accepted(full: Bureau) -> None:
+def test_orders_without_files_are_accepted(full: OrderSite) -> None:
     assert full.client.get("/jobs").status_code == 200
     assert full.order()
     note_usage(full.resources.results.root, CAP - 1)
@@ -90,7 +90,7 @@ def test_orders_without_files_are_accepted(full: Bureau) -> None:
     assert _cut(full, "other").status_code == 503
 
 
-def test_a_job_that_waits_for_space_has_a_message(full: Bureau) -> None:
+def test_a_job_that_waits_for_space_has_a_message(full: OrderSite) -> None:
     job_id = full.order()
     full.resources.store.tell([job_id], cap_reached(CAP))
     document = full.client.get(f"/jobs/{job_id}?f=json").json()

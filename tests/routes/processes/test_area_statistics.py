@@ -58,9 +58,9 @@ def execute(
 def test_the_statistics_of_a_park_are_json(client: httpx2.Client) -> None:
     answer = execute(client, {"park": PARK.upper(), "year": 2023})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), answer.text
-    told = answer.json()
-    assert (told["year"], told["series"]) == (2023, "clcplus")
-    (feature,) = told["features"]
+    document = answer.json()
+    assert (document["year"], document["series"]) == (2023, "clcplus")
+    (feature,) = document["features"]
     assert (feature["id"], feature["name"], feature["exact"]) == ("859", PARK, True)
     assert feature["data_km2"] == pytest.approx(feature["km2"], rel=1e-3)
     assert sum(row["percent"] for row in feature["classes"]) == pytest.approx(100, abs=0.01)
@@ -126,8 +126,8 @@ def test_a_document_has_the_media_type_of_other_formats(client: httpx2.Client) -
     table = execute(client, {"park": PARK}, CSV, response="document")
     assert table.json()["statistics"]["mediaType"] == CSV
     assert table.json()["statistics"]["value"].startswith("feature_id,")
-    told = execute(client, {"park": PARK}, response="document").json()["statistics"]
-    assert (told["mediaType"], told["value"]["features"][0]["name"]) == ("application/json", PARK)
+    document = execute(client, {"park": PARK}, response="document").json()["statistics"]
+    assert (document["mediaType"], document["value"]["features"][0]["name"]) == ("application/json", PARK)
 
 
 @pytest.mark.parametrize("asked", ["text/html", "TEXT/CSV", ["text/csv"], None, 7])

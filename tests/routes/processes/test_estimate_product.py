@@ -23,7 +23,7 @@ from processes.estimate_product import EstimateProduct
 from tests.server.served import serving
 
 if TYPE_CHECKING:
-    from tests.routes.conftest import Bureau
+    from tests.routes.conftest import OrderSite
 
 ROOT = Path(__file__).parents[3]
 PARKS = json.loads((ROOT / "sample" / "parks.geojson").read_text())["features"]
@@ -148,10 +148,10 @@ def test_an_estimate_is_always_synchronous_and_has_a_page(server: httpx2.Client)
         ({"product": "Raster", "aoi": LARGE, "refused": "x"}, "refused"),
     ],
 )
-def test_an_invalid_input_is_400_by_name(bureau: "Bureau", inputs: Any, name: str) -> None:
-    answer = bureau.client.post(EXECUTION, json={"inputs": inputs})
+def test_an_invalid_input_is_400_by_name(site: "OrderSite", inputs: Any, name: str) -> None:
+    answer = site.client.post(EXECUTION, json={"inputs": inputs})
     assert (answer.status_code, answer.json()["input"]) == (400, name)
-    assert bureau.resources.store.find(JobQuery()).matched == 0
+    assert site.resources.store.find(JobQuery()).matched == 0
 
 
 def asked(client: TestClient, app: Starlette, **inputs: Any) -> Any:
@@ -163,7 +163,7 @@ def asked(client: TestClient, app: Starlette, **inputs: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("mail", "told"),
+    ("mail", "expected"),
     [
         ({}, "input 'send_mail': true; this server sends no mail (LANDCAST_MAIL_URL is not set); allowed: false"),
         ({"url": "smtp://mail.example.org"}, "there is no address to send it to"),
@@ -171,14 +171,14 @@ def asked(client: TestClient, app: Starlette, **inputs: Any) -> Any:
     ],
 )
 def test_an_estimate_reports_an_impossible_mail_and_sends_none(
-    make_app: Callable[..., Starlette], mail: dict[str, str], told: str | None
+    make_app: Callable[..., Starlette], mail: dict[str, str], expected: str | None
 ) -> None:
     app = make_app(mail=mail)
     with TestClient(app, base_url="http://inside.invalid") as client:
         app.state.resources.wait = 0.05
         inputs, notifications = asked(client, app, send_mail=True)
-        assert (told or "") in inputs.get(REFUSED, "")
-        assert (REFUSED in inputs) == (told is not None)
+        assert (expected or "") in inputs.get(REFUSED, "")
+        assert (REFUSED in inputs) == (expected is not None)
         assert notifications == ()
         assert REFUSED not in asked(client, app)[0]
         both, _ = asked(client, app, send_mail=True, aoi=LONDON)
@@ -187,6 +187,6 @@ def test_an_estimate_reports_an_impossible_mail_and_sends_none(
             "/processes/extract-product/execution",
             json={"inputs": {"product": "Raster", "aoi": {"value": OJCOW}, "send_mail": True}},
         )
-        assert ordered.status_code == (201 if told is None else 400)
-        if told:
+        assert ordered.status_code == (201 if expected is None else 400)
+        if expected:
             assert ordered.json()["detail"] == inputs[REFUSED]

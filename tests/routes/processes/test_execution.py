@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from httpx2 import Response
 
-    from tests.routes.conftest import Bureau
+    from tests.routes.conftest import OrderSite
 
 EXECUTION = "/processes/echo/execution"
 URL = "https://maps.example.org/land"
@@ -58,8 +58,8 @@ def test_the_execution_mode_follows_the_standard(options: list[str], preferences
     assert choose_mode(Process({"name": "process"}), preferences, 60) == mode
 
 
-def execute(bureau: "Bureau", body: Any, **headers: str) -> "Response":
-    return bureau.client.post(EXECUTION, json=body, headers=headers)
+def execute(site: "OrderSite", body: Any, **headers: str) -> "Response":
+    return site.client.post(EXECUTION, json=body, headers=headers)
 
 
 def soon(work: "Callable[[], None]") -> threading.Thread:
@@ -68,25 +68,25 @@ def soon(work: "Callable[[], None]") -> threading.Thread:
     return thread
 
 
-def served(bureau: "Bureau", *outputs: Output, after: float = 0.0) -> threading.Thread:
+def served(site: "OrderSite", *outputs: Output, after: float = 0.0) -> threading.Thread:
     """Serve the next job in another thread, like a worker; the execution waits for it."""
-    bureau.resources.wait = 60
+    site.resources.wait = 60
 
     def work() -> None:
-        while not (waiting := bureau.resources.store.unfinished()):
+        while not (waiting := site.resources.store.unfinished()):
             time.sleep(0.01)
         time.sleep(after)
-        bureau.serve(waiting[0].id, *outputs)
+        site.serve(waiting[0].id, *outputs)
 
     return soon(work)
 
 
-def count(bureau: "Bureau") -> int:
-    return bureau.resources.store.find(JobQuery()).matched
+def count(site: "OrderSite") -> int:
+    return site.resources.store.find(JobQuery()).matched
 
 
-def test_an_asynchronous_execution_is_201_with_the_job(bureau: "Bureau") -> None:
-    answer = execute(bureau, {"inputs": {"stringInput": "a"}}, Prefer="respond-async")
+def test_an_asynchronous_execution_is_201_with_the_job(site: "OrderSite") -> None:
+    answer = execute(site, {"inputs": {"stringInput": "a"}}, Prefer="respond-async")
     job = answer.json()
     assert answer.status_code == HTTPStatus.CREATED
     assert answer.headers["location"] == f"{URL}/jobs/{job['jobID']}"
@@ -97,17 +97,17 @@ def test_an_asynchronous_execution_is_201_with_the_job(bureau: "Bureau") -> None
         "status": "accepted",
         "progress": 0,
     }
-    stored = bureau.resources.store.get(job["jobID"])
+    stored = site.resources.store.get(job["jobID"])
     assert stored is not None
     assert stored.order.owner == LOCAL.owner
     assert stored.order.inputs == {"stringInput": "a", "pause": 0}
 
 
-def test_an_execution_is_synchronous_by_default(bureau: "Bureau") -> None:
-    thread = served(bureau, Output("stringOutput", "hello"), after=0.1)
-    answer = execute(bureau, {"inputs": {"stringInput": "hello"}})
+def test_an_execution_is_synchronous_by_default(site: "OrderSite") -> None:
+    thread = served(site, Output("stringOutput", "hello"), after=0.1)
+    answer = execute(site, {"inputs": {"stringInput": "hello"}})
     thread.join()
-    job = bureau.resources.store.find(JobQuery()).jobs[0]
+    job = site.resources.store.find(JobQuery()).jobs[0]
     assert answer.status_code == HTTPStatus.OK
     assert answer.json() == "hello"
     assert answer.headers["content-type"] == "application/json"
@@ -115,22 +115,22 @@ def test_an_execution_is_synchronous_by_default(bureau: "Bureau") -> None:
     assert "preference-applied" not in answer.headers
 
 
-def test_a_long_synchronous_execution_is_504_and_its_job_continues(bureau: "Bureau") -> None:
-    answer = execute(bureau, {})
-    job = bureau.resources.store.find(JobQuery()).jobs[0]
+def test_a_long_synchronous_execution_is_504_and_its_job_continues(site: "OrderSite") -> None:
+    answer = execute(site, {})
+    job = site.resources.store.find(JobQuery()).jobs[0]
     assert answer.status_code == HTTPStatus.GATEWAY_TIMEOUT
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["link"] == f'<{URL}/jobs/{job.id}>; rel="monitor"'
     assert job.status is Status.ACCEPTED
 
 
-def test_a_wait_ends_with_the_result_or_with_201(bureau: "Bureau") -> None:
-    thread = served(bureau, Output("stringOutput", "x"), after=0.1)
-    done = execute(bureau, {}, Prefer="respond-async, wait=60")
+def test_a_wait_ends_with_the_result_or_with_201(site: "OrderSite") -> None:
+    thread = served(site, Output("stringOutput", "x"), after=0.1)
+    done = execute(site, {}, Prefer="respond-async, wait=60")
     thread.join()
-    bureau.resources.wait = 1
+    site.resources.wait = 1
     begun = time.monotonic()
-    late = execute(bureau, {}, Prefer="respond-async, wait=60")
+    late = execute(site, {}, Prefer="respond-async, wait=60")
     assert (done.status_code, done.json()) == (200, "x")
     assert late.status_code == HTTPStatus.CREATED
     assert late.headers["preference-applied"] == "respond-async"
@@ -154,56 +154,56 @@ def test_preference_applied_has_only_honoured_preferences(
     assert _applied(mode, preferences, accepted=accepted).get("Preference-Applied") == applied
 
 
-def test_a_failed_synchronous_execution_is_a_problem_with_its_reason(bureau: "Bureau") -> None:
+def test_a_failed_synchronous_execution_is_a_problem_with_its_reason(site: "OrderSite") -> None:
     def work() -> None:
-        while not (waiting := bureau.resources.store.unfinished()):
+        while not (waiting := site.resources.store.unfinished()):
             time.sleep(0.01)
-        bureau.fail(waiting[0].id, "the image is not an image")
+        site.fail(waiting[0].id, "the image is not an image")
 
     thread = soon(work)
-    answer = execute(bureau, {})
+    answer = execute(site, {})
     thread.join()
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert answer.json()["detail"] == "the image is not an image"
 
 
-def test_a_repeated_key_is_the_same_job_with_the_same_answer(bureau: "Bureau") -> None:
+def test_a_repeated_key_is_the_same_job_with_the_same_answer(site: "OrderSite") -> None:
     headers = {"Prefer": "respond-async", "Idempotency-Key": "once"}
-    first, second = (execute(bureau, {"inputs": {"stringInput": "a"}}, **headers) for _ in range(2))
+    first, second = (execute(site, {"inputs": {"stringInput": "a"}}, **headers) for _ in range(2))
     assert (first.status_code, first.headers["location"]) == (second.status_code, second.headers["location"])
-    assert count(bureau) == 1
+    assert count(site) == 1
 
 
-def test_a_key_used_for_something_else_is_422(bureau: "Bureau") -> None:
+def test_a_key_used_for_something_else_is_422(site: "OrderSite") -> None:
     headers = {"Prefer": "respond-async", "Idempotency-Key": "once"}
-    execute(bureau, {"inputs": {"stringInput": "a"}}, **headers)
-    answer = execute(bureau, {"inputs": {"stringInput": "b"}}, **headers)
+    execute(site, {"inputs": {"stringInput": "a"}}, **headers)
+    answer = execute(site, {"inputs": {"stringInput": "b"}}, **headers)
     assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
-    assert count(bureau) == 1
+    assert count(site) == 1
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "\u00fc"])
-def test_an_invalid_idempotency_key_is_400(bureau: "Bureau", key: str) -> None:
-    answer = bureau.client.post(EXECUTION, json={}, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
+def test_an_invalid_idempotency_key_is_400(site: "OrderSite", key: str) -> None:
+    answer = site.client.post(EXECUTION, json={}, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
     assert (answer.status_code, answer.json()["parameter"]) == (400, "Idempotency-Key")
-    assert count(bureau) == 0
+    assert count(site) == 0
 
 
-def test_an_unknown_process_is_404_of_the_standards_type(bureau: "Bureau") -> None:
-    answer = bureau.client.post("/processes/nothing/execution", json={})
+def test_an_unknown_process_is_404_of_the_standards_type(site: "OrderSite") -> None:
+    answer = site.client.post("/processes/nothing/execution", json={})
     assert (answer.status_code, answer.json()["type"]) == (404, NO_SUCH_PROCESS)
     assert re.search("extract-product, .*echo", answer.json()["detail"])
 
 
 @pytest.mark.parametrize("media_type", ["", "text/plain", "multipart/form-data"])
-def test_what_is_not_json_is_415(bureau: "Bureau", media_type: str) -> None:
-    answer = bureau.client.post(EXECUTION, content=b"{}", headers={"Content-Type": media_type})
+def test_what_is_not_json_is_415(site: "OrderSite", media_type: str) -> None:
+    answer = site.client.post(EXECUTION, content=b"{}", headers={"Content-Type": media_type})
     assert answer.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     assert answer.headers["accept-post"] == "application/json"
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ({"input": {}}, "inputs, outputs, response, subscriber"),
         ({"inputs": []}, "inputs: []; allowed: an object"),
@@ -224,12 +224,12 @@ def test_what_is_not_json_is_415(bureau: "Bureau", media_type: str) -> None:
         (5, "not a JSON object"),
     ],
 )
-def test_an_invalid_body_is_400_and_stores_nothing(bureau: "Bureau", body: Any, told: str) -> None:
-    answer = execute(bureau, body)
+def test_an_invalid_body_is_400_and_stores_nothing(site: "OrderSite", body: Any, expected: str) -> None:
+    answer = execute(site, body)
     assert answer.status_code == HTTPStatus.BAD_REQUEST
     assert answer.headers["content-type"] == "application/problem+json"
-    assert told in answer.json()["detail"]
-    assert count(bureau) == 0
+    assert expected in answer.json()["detail"]
+    assert count(site) == 0
 
 
 NULLS: list[Any] = [{"value": None}, {"href": None}, {"bbox": None}]
@@ -238,28 +238,28 @@ MEMBERS = ["inputs", "outputs", "response", "subscriber", "", "\x00"]
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_malformed_bodies_are_never_500(bureau: "Bureau", member: str) -> None:
+def test_malformed_bodies_are_never_500(site: "OrderSite", member: str) -> None:
     for value in NONSENSE:
         for body in ({member: value}, {member: {"stringInput": value}}, {member: {"stringOutput": value}}):
-            status = execute(bureau, body, Prefer="respond-async").status_code
+            status = execute(site, body, Prefer="respond-async").status_code
             assert status in {201, 400}, body
 
 
-def test_an_unknown_query_parameter_is_400(bureau: "Bureau") -> None:
-    assert bureau.client.post(f"{EXECUTION}?mode=async", json={}).status_code == HTTPStatus.BAD_REQUEST
+def test_an_unknown_query_parameter_is_400(site: "OrderSite") -> None:
+    assert site.client.post(f"{EXECUTION}?mode=async", json={}).status_code == HTTPStatus.BAD_REQUEST
 
 
-def test_an_unavailable_store_is_503_without_partial_rows(bureau: "Bureau", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_store_is_503_without_partial_rows(site: "OrderSite", monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise StoreUnavailable("the database of the orders: locked")
 
-    monkeypatch.setattr(bureau.resources.store, "add", away)
-    answer = execute(bureau, {})
+    monkeypatch.setattr(site.resources.store, "add", away)
+    answer = execute(site, {})
     assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert int(answer.headers["retry-after"]) > 0
-    assert count(bureau) == 0
+    assert count(site) == 0
 
 
-def test_a_disconnected_caller_does_not_end_the_order(bureau: "Bureau") -> None:
-    execute(bureau, {"inputs": {"pause": 60}})
-    assert [job.status for job in bureau.resources.store.unfinished()] == [Status.ACCEPTED]
+def test_a_disconnected_caller_does_not_end_the_order(site: "OrderSite") -> None:
+    execute(site, {"inputs": {"pause": 60}})
+    assert [job.status for job in site.resources.store.unfinished()] == [Status.ACCEPTED]

@@ -8,27 +8,27 @@ import pytest
 from routes.processes.form import fields_of
 
 if TYPE_CHECKING:
-    from tests.routes.conftest import Bureau
+    from tests.routes.conftest import OrderSite
 
 ECHO = "/processes/echo/execution"
 EXTRACT = "/processes/extract-product/execution"
 WKT = "POLYGON((19.8 50.2, 19.81 50.2, 19.81 50.21, 19.8 50.2))"
 
 
-def inputs_of(bureau: "Bureau", path: str, fields: dict[str, str]) -> Any:
+def inputs_of(site: "OrderSite", path: str, fields: dict[str, str]) -> Any:
     """Return the inputs of the order that the form makes."""
-    answer = bureau.client.post(path, data=fields, headers={"Accept": "text/html"})
+    answer = site.client.post(path, data=fields, headers={"Accept": "text/html"})
     assert answer.status_code == 303, answer.text
     address = re.fullmatch(r".*/jobs/([0-9a-f-]{36})\?f=html", answer.headers["location"])
     assert address
-    job = bureau.resources.store.get(address[1])
+    job = site.resources.store.get(address[1])
     assert job is not None
     return job.order.inputs
 
 
-def test_a_form_becomes_an_order_and_leads_to_its_page(bureau: "Bureau") -> None:
+def test_a_form_becomes_an_order_and_leads_to_its_page(site: "OrderSite") -> None:
     fields = {"product": "Vector", "aoi": WKT, "year": "2023", "project": "", "test": "true"}
-    inputs = inputs_of(bureau, EXTRACT, fields)
+    inputs = inputs_of(site, EXTRACT, fields)
     assert {name: inputs[name] for name in ("product", "aoi", "year", "test", "project")} == {
         "product": "Vector",
         "aoi": WKT,
@@ -50,12 +50,12 @@ def test_a_form_becomes_an_order_and_leads_to_its_page(bureau: "Bureau") -> None
         (WKT, WKT),
     ],
 )
-def test_an_area_is_a_box_geojson_or_wkt(bureau: "Bureau", text: str, area: object) -> None:
-    assert inputs_of(bureau, EXTRACT, {"product": "Raster", "aoi": text})["aoi"] == area
+def test_an_area_is_a_box_geojson_or_wkt(site: "OrderSite", text: str, area: object) -> None:
+    assert inputs_of(site, EXTRACT, {"product": "Raster", "aoi": text})["aoi"] == area
 
 
 @pytest.mark.parametrize(
-    ("path", "fields", "told"),
+    ("path", "fields", "expected"),
     [
         (EXTRACT, {"product": "Picture", "aoi": WKT}, "field 'product': 'Picture'; allowed:"),
         (EXTRACT, {"product": "Raster", "aoi": "{"}, "field 'aoi': this is not JSON"),
@@ -73,35 +73,35 @@ def test_an_area_is_a_box_geojson_or_wkt(bureau: "Bureau", text: str, area: obje
     ],
 )
 def test_what_is_wrong_is_400_and_names_the_field(
-    bureau: "Bureau", path: str, fields: dict[str, str], told: str
+    site: "OrderSite", path: str, fields: dict[str, str], expected: str
 ) -> None:
-    answer = bureau.client.post(path, data=fields)
+    answer = site.client.post(path, data=fields)
     assert answer.status_code == 400
-    assert told in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
 
 
-def test_a_repeated_field_is_refused(bureau: "Bureau") -> None:
+def test_a_repeated_field_is_refused(site: "OrderSite") -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = bureau.client.post(ECHO, content=b"stringInput=a&stringInput=b", headers=headers)
+    answer = site.client.post(ECHO, content=b"stringInput=a&stringInput=b", headers=headers)
     assert (answer.status_code, answer.json()["detail"]) == (400, "field 'stringInput': allowed once")
 
 
 @pytest.mark.parametrize("content", [b"a=%ff", b"a=\xff", b"&" * 1000])
-def test_an_invalid_form_is_refused_or_empty(bureau: "Bureau", content: bytes) -> None:
+def test_an_invalid_form_is_refused_or_empty(site: "OrderSite", content: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert bureau.client.post(EXTRACT, content=content, headers=headers).status_code == 400
+    assert site.client.post(EXTRACT, content=content, headers=headers).status_code == 400
 
 
-def test_a_form_of_another_site_orders_nothing(bureau: "Bureau") -> None:
-    answer = bureau.client.post(ECHO, data={"stringInput": "a"}, headers={"Sec-Fetch-Site": "cross-site"})
+def test_a_form_of_another_site_orders_nothing(site: "OrderSite") -> None:
+    answer = site.client.post(ECHO, data={"stringInput": "a"}, headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
-    assert bureau.client.get("/jobs").json()["jobs"] == []
+    assert site.client.get("/jobs").json()["jobs"] == []
 
 
-def test_the_page_has_a_field_for_each_input(bureau: "Bureau") -> None:
-    for process in bureau.client.get("/processes").json()["processes"]:
-        described = bureau.client.get(f"/processes/{process['id']}?f=json").json()
-        page = bureau.client.get(f"/processes/{process['id']}?f=html").text
+def test_the_page_has_a_field_for_each_input(site: "OrderSite") -> None:
+    for process in site.client.get("/processes").json()["processes"]:
+        described = site.client.get(f"/processes/{process['id']}?f=json").json()
+        page = site.client.get(f"/processes/{process['id']}?f=html").text
         names = re.findall(r'<(?:input|select|textarea) id="field-[^"]*" name="([^"]*)"', page)
         assert sorted(names) == sorted(described["inputs"])
 

@@ -11,7 +11,7 @@ from orchestration.files.document import deliveries, result_document
 from orchestration.job import Job, Notice, Order, Status
 from orchestration.notifications.message import compose
 from tests.conftest import MakeApp
-from tests.routes.conftest import Bureau
+from tests.routes.conftest import OrderSite
 
 if TYPE_CHECKING:
     from routes.resources import Resources
@@ -20,16 +20,16 @@ LINK = "https://files.example.org/a/Raster.zip?exp=soon&sig=x"
 DONE = {"status": "SUCCESS", "result": LINK}
 
 
-def ordered(bureau: Bureau, process: str = "extract-product", **members: Any) -> str:
-    return bureau.resources.store.add(Order(process, {}, "local", **members))[0].id
+def ordered(site: OrderSite, process: str = "extract-product", **members: Any) -> str:
+    return site.resources.store.add(Order(process, {}, "local", **members))[0].id
 
 
-def put(bureau: Bureau, job: str, **said: Any) -> httpx2.Response:
-    return bureau.client.put(f"/orders/{job}", json=said)
+def put(site: OrderSite, job: str, **said: Any) -> httpx2.Response:
+    return site.client.put(f"/orders/{job}", json=said)
 
 
-def stored(bureau: Bureau, job_id: str) -> Job:
-    job = bureau.resources.store.get(job_id)
+def stored(site: OrderSite, job_id: str) -> Job:
+    job = site.resources.store.get(job_id)
     assert job is not None
     return job
 
@@ -47,13 +47,13 @@ def stored(bureau: Bureau, job_id: str) -> Job:
 )
 @pytest.mark.parametrize("process", ["extract-product", "national-product", "apply-model", "sample-extraction-testing"])
 def test_old_statuses_become_those_of_the_standard(
-    bureau: Bureau, process: str, said: dict[str, Any], status: str
+    site: OrderSite, process: str, said: dict[str, Any], status: str
 ) -> None:
-    job = ordered(bureau, process)
+    job = ordered(site, process)
     for _ in range(2):
-        answer = put(bureau, job, id=job, **said)
+        answer = put(site, job, id=job, **said)
         assert (answer.status_code, answer.json()["status"]) == (200, status), answer.text
-        assert answer.json() == bureau.client.get(f"/jobs/{job}?f=json").json()
+        assert answer.json() == site.client.get(f"/jobs/{job}?f=json").json()
         assert answer.headers["cache-control"] == "private, no-cache"
         assert ("retry-after" in answer.headers) == (status in {"accepted", "running"})
 
@@ -95,13 +95,13 @@ def test_old_statuses_become_those_of_the_standard(
         ({"status": "FAILED", "send_mail": True}, "send_mail: true; this server sends no mail"),
     ],
 )
-def test_an_invalid_update_is_400_and_changes_nothing(bureau: Bureau, said: dict[str, Any], detail: str) -> None:
-    job = ordered(bureau)
-    before = stored(bureau, job)
-    answer = put(bureau, job, **said)
+def test_an_invalid_update_is_400_and_changes_nothing(site: OrderSite, said: dict[str, Any], detail: str) -> None:
+    job = ordered(site)
+    before = stored(site, job)
+    answer = put(site, job, **said)
     assert answer.status_code == 400, answer.text
     assert detail in answer.json()["detail"]
-    assert stored(bureau, job) == before
+    assert stored(site, job) == before
 
 
 @pytest.mark.parametrize(
@@ -116,96 +116,96 @@ def test_an_invalid_update_is_400_and_changes_nothing(bureau: Bureau, said: dict
     ],
 )
 def test_a_body_that_is_not_an_update_is_refused(
-    bureau: Bureau, body: bytes, headers: dict[str, str], status: int
+    site: OrderSite, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    answer = bureau.client.put(f"/orders/{ordered(bureau)}", content=body, headers=headers)
+    answer = site.client.put(f"/orders/{ordered(site)}", content=body, headers=headers)
     assert answer.status_code == status
     if body == b"[]":
         assert answer.json()["detail"].endswith('allowed: {"status": "SUCCESS", "result": …}')
 
 
-def test_a_parameter_is_refused(bureau: Bureau) -> None:
-    answer = bureau.client.put(f"/orders/{ordered(bureau)}?status=SUCCESS", json=DONE)
+def test_a_parameter_is_refused(site: OrderSite) -> None:
+    answer = site.client.put(f"/orders/{ordered(site)}?status=SUCCESS", json=DONE)
     assert (answer.status_code, answer.json()["parameter"]) == (400, "status")
 
 
 @pytest.mark.parametrize("process", ["echo", "area-statistics", "estimate-product"])
-def test_quick_processes_cannot_be_taken_over(bureau: Bureau, process: str) -> None:
-    job = ordered(bureau, process)
+def test_quick_processes_cannot_be_taken_over(site: OrderSite, process: str) -> None:
+    job = ordered(site, process)
     for said in (DONE, {"status": "RUNNING"}, {"status": "FAILED"}):
-        answer = put(bureau, job, **said)
+        answer = put(site, job, **said)
         assert (answer.status_code, answer.json()["detail"]) == (
             409,
             f"orders of {process} are done by this server alone",
         )
-    assert stored(bureau, job).status is Status.ACCEPTED
+    assert stored(site, job).status is Status.ACCEPTED
 
 
-def test_a_finished_order_is_409_with_its_status(bureau: Bureau) -> None:
-    ours, theirs, dismissed = (ordered(bureau) for _ in range(3))
-    bureau.serve(ours)
-    put(bureau, theirs, **DONE)
-    bureau.client.delete(f"/jobs/{dismissed}")
+def test_a_finished_order_is_409_with_its_status(site: OrderSite) -> None:
+    ours, theirs, dismissed = (ordered(site) for _ in range(3))
+    site.serve(ours)
+    put(site, theirs, **DONE)
+    site.client.delete(f"/jobs/{dismissed}")
     for job, status in ((ours, "successful"), (theirs, "successful"), (dismissed, "dismissed")):
-        before = stored(bureau, job)
+        before = stored(site, job)
         for said in ({"status": "FAILED"}, {"status": "QUEUED"}, {"status": "SUCCESS", "result": {"n": 1}}):
-            answer = put(bureau, job, **said)
+            answer = put(site, job, **said)
             assert answer.status_code == 409
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["detail"].startswith(f"the order is {status}, which is final")
-        assert stored(bureau, job) == before
+        assert stored(site, job) == before
 
 
-def test_a_running_order_does_not_wait_again(bureau: Bureau) -> None:
-    job = ordered(bureau)
-    put(bureau, job, status="RUNNING")
-    answer = put(bureau, job, status="QUEUED")
-    assert (answer.status_code, stored(bureau, job).status) == (409, Status.RUNNING)
+def test_a_running_order_does_not_wait_again(site: OrderSite) -> None:
+    job = ordered(site)
+    put(site, job, status="RUNNING")
+    answer = put(site, job, status="QUEUED")
+    assert (answer.status_code, stored(site, job).status) == (409, Status.RUNNING)
 
 
-def test_an_update_of_a_missing_order_is_404(bureau: Bureau) -> None:
-    job = ordered(bureau)
-    put(bureau, job, **DONE)
-    bureau.client.delete(f"/jobs/{job}")
+def test_an_update_of_a_missing_order_is_404(site: OrderSite) -> None:
+    job = ordered(site)
+    put(site, job, **DONE)
+    site.client.delete(f"/jobs/{job}")
     for job_id in (job, "nothing", "%00"):
-        answer = bureau.client.put(f"/orders/{job_id}", json=DONE)
+        answer = site.client.put(f"/orders/{job_id}", json=DONE)
         assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (404, "no-such-job")
 
 
-def result_of(bureau: Bureau, job: str, query: str = "", **headers: str) -> httpx2.Response:
-    return bureau.client.get(f"/jobs/{job}/results{query}", headers=headers)
+def result_of(site: OrderSite, job: str, query: str = "", **headers: str) -> httpx2.Response:
+    return site.client.get(f"/jobs/{job}/results{query}", headers=headers)
 
 
-def test_a_link_is_returned_as_a_reference_and_never_fetched(bureau: Bureau) -> None:
+def test_a_link_is_returned_as_a_reference_and_never_fetched(site: OrderSite) -> None:
     """The link may be broken: the server never fetches it, and interprets no part of it."""
-    job = ordered(bureau)
-    put(bureau, job, **DONE)
+    job = ordered(site)
+    put(site, job, **DONE)
     link = f'<{LINK}>; rel="related"; title="result"'
-    for answer in (result_of(bureau, job), result_of(bureau, job, "/result")):
+    for answer in (result_of(site, job), result_of(site, job, "/result")):
         assert (answer.status_code, answer.headers["link"], answer.content) == (204, link, b"")
-    assert result_of(bureau, job, "?f=json").json() == {"result": {"href": LINK, "title": "result"}}
-    page = result_of(bureau, job, "?f=html")
+    assert result_of(site, job, "?f=json").json() == {"result": {"href": LINK, "title": "result"}}
+    page = result_of(site, job, "?f=html")
     assert page.status_code == 200
     shown = LINK.replace("&", "&amp;")
     assert f'<a href="{shown}">{shown}</a>' in page.text
     assert "Media type" not in page.text
-    assert bureau.client.get(f"/jobs/{job}?f=html").status_code == 200
+    assert site.client.get(f"/jobs/{job}?f=html").status_code == 200
 
 
-def test_a_link_in_a_document_is_a_link(bureau: Bureau) -> None:
-    job = ordered(bureau, response="document", outputs={"result": {"transmissionMode": "value"}})
-    put(bureau, job, **DONE)
-    assert result_of(bureau, job).json() == {"result": {"href": LINK, "title": "result"}}
+def test_a_link_in_a_document_is_a_link(site: OrderSite) -> None:
+    job = ordered(site, response="document", outputs={"result": {"transmissionMode": "value"}})
+    put(site, job, **DONE)
+    assert result_of(site, job).json() == {"result": {"href": LINK, "title": "result"}}
 
 
 @pytest.mark.parametrize("value", [{"scenes": [1, 2.5]}, [], 0, False, {"href": "file:///etc/passwd"}, {"ä": "\x00"}])
-def test_a_value_is_the_result(bureau: Bureau, value: Any) -> None:
-    job = ordered(bureau)
-    assert put(bureau, job, status="SUCCESS", result=value).status_code == 200
-    assert result_of(bureau, job).json() == value
-    assert result_of(bureau, job, "/result").json() == value
-    assert result_of(bureau, job, "?f=html").status_code == 200
-    assert json.dumps(value) in json.dumps(result_of(bureau, job, "?f=json").json())
+def test_a_value_is_the_result(site: OrderSite, value: Any) -> None:
+    job = ordered(site)
+    assert put(site, job, status="SUCCESS", result=value).status_code == 200
+    assert result_of(site, job).json() == value
+    assert result_of(site, job, "/result").json() == value
+    assert result_of(site, job, "?f=html").status_code == 200
+    assert json.dumps(value) in json.dumps(result_of(site, job, "?f=json").json())
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,12 @@ def test_a_value_is_the_result(bureau: Bureau, value: Any) -> None:
         ({"status": "FAILED"}, 500, "The back end could not do it."),
     ],
 )
-def test_a_failure_answers_with_its_reason(bureau: Bureau, said: dict[str, Any], status: int, detail: str) -> None:
-    job = ordered(bureau)
-    assert put(bureau, job, **said).json()["message"] == detail
-    answer = result_of(bureau, job)
+def test_a_failure_answers_with_its_reason(site: OrderSite, said: dict[str, Any], status: int, detail: str) -> None:
+    job = ordered(site)
+    assert put(site, job, **said).json()["message"] == detail
+    answer = result_of(site, job)
     assert (answer.status_code, answer.json()["detail"]) == (status, detail)
-    assert "<b>" not in bureau.client.get(f"/jobs/{job}?f=html").text
+    assert "<b>" not in site.client.get(f"/jobs/{job}?f=html").text
 
 
 def mailing(make_app: MakeApp, order: Order, **said: Any) -> tuple[int, Any, Job, "Resources"]:
@@ -262,10 +262,10 @@ def test_a_mail_without_an_address_is_400_and_changes_nothing(make_app: MakeApp)
     assert (status, entry, job.status) == (400, None, Status.ACCEPTED)
 
 
-def test_the_documented_examples_are_accepted(bureau: Bureau) -> None:
-    operation = bureau.client.get("/openapi").json()["paths"]["/orders/{job_id}"]["put"]
+def test_the_documented_examples_are_accepted(site: OrderSite) -> None:
+    operation = site.client.get("/openapi").json()["paths"]["/orders/{job_id}"]["put"]
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
     assert len(examples) == 4
     for example in examples.values():
         said = {name: value for name, value in example["value"].items() if name not in ("id", "send_mail")}
-        assert put(bureau, ordered(bureau), **said).status_code == 200
+        assert put(site, ordered(site), **said).status_code == 200

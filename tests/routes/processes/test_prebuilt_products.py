@@ -176,13 +176,13 @@ _WRONG: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("process", "inputs", "name", "told"), _WRONG)
+@pytest.mark.parametrize(("process", "inputs", "name", "expected"), _WRONG)
 def test_an_invalid_input_is_400_by_name(
-    shop: Shop, process: str, inputs: dict[str, Any], name: str, told: str
+    shop: Shop, process: str, inputs: dict[str, Any], name: str, expected: str
 ) -> None:
     answer = shop.order(process, inputs)
     assert (answer.status_code, answer.json()["input"]) == (400, name), answer.text
-    assert told in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
 
 
 def test_a_missing_source_is_503_and_stores_no_order(shop: Shop) -> None:

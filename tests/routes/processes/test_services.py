@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from orchestration.job import JobQuery, Output
 from tests.conftest import MakeApp
 from tests.registry import SERVICES
-from tests.routes.conftest import Bureau
+from tests.routes.conftest import OrderSite
 
 AIRFLOW = {"url": "http://127.0.0.1:9"}
 SCENE = {"acquisition_date": "2023-05-01", "tile_id": "33UXP", "bands": ["B02"]}
@@ -18,11 +18,11 @@ SCENES = {"inputs": {"s2_parameter_list": [SCENE]}}
 
 
 @pytest.fixture
-def bureau(make_app: MakeApp) -> Iterator[Bureau]:
-    """Return a bureau with an Airflow, whose runs are simulated."""
+def site(make_app: MakeApp) -> Iterator[OrderSite]:
+    """Return a site with an Airflow, whose runs are simulated."""
     app = make_app(airflow=AIRFLOW)
     with TestClient(app, base_url="http://inside.invalid", follow_redirects=False) as client:
-        yield Bureau(client, app.state.resources)
+        yield OrderSite(client, app.state.resources)
 
 
 def listed(client: TestClient) -> set[str]:
@@ -40,73 +40,73 @@ def test_production_services_are_missing_without_airflow(client: TestClient) -> 
     )
 
 
-def test_production_services_are_listed_described_and_documented(bureau: Bureau) -> None:
-    assert listed(bureau.client) >= SERVICES
-    document = bureau.client.get("/openapi?f=json").json()
+def test_production_services_are_listed_described_and_documented(site: OrderSite) -> None:
+    assert listed(site.client) >= SERVICES
+    document = site.client.get("/openapi?f=json").json()
     validate(document)
     for name in SERVICES:
-        described = bureau.client.get(f"/processes/{name}").json()
+        described = site.client.get(f"/processes/{name}").json()
         assert described["id"] == name
         assert described["jobControlOptions"] == ["async-execute", "dismiss"]
-        assert bureau.client.get(f"/processes/{name}", headers={"accept": "text/html"}).status_code == 200
+        assert site.client.get(f"/processes/{name}", headers={"accept": "text/html"}).status_code == 200
         assert document["paths"][f"/processes/{name}/execution"]["post"]["operationId"] == f"execute.{name}"
 
 
-def test_each_example_is_an_order_of_its_process(bureau: Bureau) -> None:
+def test_each_example_is_an_order_of_its_process(site: OrderSite) -> None:
     for name in sorted(SERVICES):
-        body = bureau.client.get(f"/processes/{name}").json()["example"]
-        answer = bureau.client.post(f"/processes/{name}/execution", json=body)
+        body = site.client.get(f"/processes/{name}").json()["example"]
+        answer = site.client.post(f"/processes/{name}/execution", json=body)
         assert (answer.status_code, answer.json()["status"]) == (201, "accepted")
-        job = bureau.resources.store.get(answer.json()["jobID"])
+        job = site.resources.store.get(answer.json()["jobID"])
         assert job is not None
         assert (job.order.process, job.order.inputs) == (name, {**body["inputs"], "test": False})
 
 
-def test_invalid_inputs_are_named_before_an_order_is_stored(bureau: Bureau) -> None:
+def test_invalid_inputs_are_named_before_an_order_is_stored(site: OrderSite) -> None:
     for name, inputs, wrong in (
         ("apply-model", {"epsg": "3035"}, "epsg"),
         ("prepare-samples-testing", {"start_date": "01.04.2023"}, "start_date"),
         ("sample-extraction", {"s2_parameter_list": [SCENE] * 11}, "s2_parameter_list"),
     ):
-        answer = bureau.client.post(f"/processes/{name}/execution", json={"inputs": inputs})
+        answer = site.client.post(f"/processes/{name}/execution", json={"inputs": inputs})
         assert (answer.status_code, answer.json()["input"]) == (400, wrong)
         assert answer.headers["content-type"] == "application/problem+json"
-    assert bureau.resources.store.find(JobQuery()).matched == 0
+    assert site.resources.store.find(JobQuery()).matched == 0
 
 
-def test_a_test_order_is_answered_without_a_run(bureau: Bureau) -> None:
+def test_a_test_order_is_answered_without_a_run(site: OrderSite) -> None:
     body = {"inputs": {**SCENES["inputs"], "test": True}}
-    job = bureau.client.post("/processes/sample-extraction/execution", json=body).json()
+    job = site.client.post("/processes/sample-extraction/execution", json=body).json()
     assert job["status"] == "successful"
-    assert bureau.client.get(f"/jobs/{job['jobID']}/results").json() == {"test": True}
-    assert not bureau.resources.store.unfinished()
+    assert site.client.get(f"/jobs/{job['jobID']}/results").json() == {"test": True}
+    assert not site.resources.store.unfinished()
 
 
-def test_the_result_is_the_answer_of_the_service(bureau: Bureau) -> None:
-    job = bureau.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
-    bureau.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
-    assert bureau.client.get(f"/jobs/{job}/results").json() == [{"file": "s3://b/33UXP.csv"}]
+def test_the_result_is_the_answer_of_the_service(site: OrderSite) -> None:
+    job = site.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
+    site.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
+    assert site.client.get(f"/jobs/{job}/results").json() == [{"file": "s3://b/33UXP.csv"}]
     document = {**SCENES, "response": "document"}
-    job = bureau.client.post("/processes/sample-extraction/execution", json=document).json()["jobID"]
-    bureau.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
-    assert bureau.client.get(f"/jobs/{job}/results").json() == {"result": [{"file": "s3://b/33UXP.csv"}]}
+    job = site.client.post("/processes/sample-extraction/execution", json=document).json()["jobID"]
+    site.serve(job, Output("result", [{"file": "s3://b/33UXP.csv"}]))
+    assert site.client.get(f"/jobs/{job}/results").json() == {"result": [{"file": "s3://b/33UXP.csv"}]}
 
 
-def test_a_failure_has_its_reason_in_the_answer(bureau: Bureau) -> None:
-    job = bureau.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
-    bureau.fail(job, "1 of 1 entries failed: …", "ServiceFailed")
-    assert bureau.client.get(f"/jobs/{job}").json()["message"] == "1 of 1 entries failed: …"
-    answer = bureau.client.get(f"/jobs/{job}/results")
+def test_a_failure_has_its_reason_in_the_answer(site: OrderSite) -> None:
+    job = site.client.post("/processes/sample-extraction/execution", json=SCENES).json()["jobID"]
+    site.fail(job, "1 of 1 entries failed: …", "ServiceFailed")
+    assert site.client.get(f"/jobs/{job}").json()["message"] == "1 of 1 entries failed: …"
+    answer = site.client.get(f"/jobs/{job}/results")
     assert (answer.status_code, answer.json()["detail"]) == (502, "1 of 1 entries failed: …")
 
 
-def test_a_collection_of_the_largest_size_is_accepted(bureau: Bureau) -> None:
+def test_a_collection_of_the_largest_size_is_accepted(site: OrderSite) -> None:
     properties = {"note": "x" * 100_000}  # many small ones would cost seconds
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": properties}
 
     def ordered(bytes_: int) -> int:
-        inputs = bureau.client.get("/processes/prepare-samples").json()["example"]["inputs"]
+        inputs = site.client.get("/processes/prepare-samples").json()["example"]["inputs"]
         inputs["data"] = {"type": "FeatureCollection", "features": [point] * (bytes_ // len(json.dumps(point)))}
-        return bureau.client.post("/processes/prepare-samples/execution", json={"inputs": inputs}).status_code
+        return site.client.post("/processes/prepare-samples/execution", json={"inputs": inputs}).status_code
 
     assert (ordered(8_000_000), ordered(12_000_000)) == (201, 413)

@@ -12,7 +12,7 @@ from orchestration.job import JobQuery, Output
 from orchestration.store.outbox import State
 
 if TYPE_CHECKING:
-    from tests.routes.conftest import Bureau
+    from tests.routes.conftest import OrderSite
 
 EXECUTION = "/processes/echo/execution"
 ORDER = "/processes/extract-product/execution"
@@ -25,7 +25,7 @@ MakeApp = Callable[..., Starlette]
 
 
 @pytest.mark.parametrize(
-    ("subscriber", "told"),
+    ("subscriber", "expected"),
     [
         (None, "subscriber: null; allowed: an object with inProgressUri, successUri, failedUri"),
         ("https://example.org", "allowed: an object"),
@@ -49,34 +49,34 @@ MakeApp = Callable[..., Starlette]
         ({"successUri": DONE, "inProgressUri": {}}, "subscriber.inProgressUri"),
     ],
 )
-def test_a_wrong_subscriber_is_400_and_leaves_nothing(bureau: "Bureau", subscriber: Any, told: str) -> None:
-    answer = bureau.client.post(EXECUTION, json={"subscriber": subscriber}, headers=ASYNC)
+def test_a_wrong_subscriber_is_400_and_leaves_nothing(site: "OrderSite", subscriber: Any, expected: str) -> None:
+    answer = site.client.post(EXECUTION, json={"subscriber": subscriber}, headers=ASYNC)
     assert answer.status_code == 400, answer.text
-    assert told in answer.json()["detail"]
-    assert bureau.resources.store.find(JobQuery()).matched == 0
+    assert expected in answer.json()["detail"]
+    assert site.resources.store.find(JobQuery()).matched == 0
 
 
-def notifications(bureau: "Bureau", job: str) -> list[tuple[str, str, str]]:
-    found = bureau.client.get(f"/jobs/{job}?f=json").json().get("notifications", [])
+def notifications(site: "OrderSite", job: str) -> list[tuple[str, str, str]]:
+    found = site.client.get(f"/jobs/{job}?f=json").json().get("notifications", [])
     return [(entry["kind"], entry["event"], entry["state"]) for entry in found]
 
 
-def test_the_state_of_callbacks_is_shown_without_addresses(bureau: "Bureau") -> None:
-    job = bureau.order(subscriber={"successUri": DONE, "inProgressUri": "http://example.org/on"})
-    assert notifications(bureau, job) == [("callback", "running", "waiting"), ("callback", "successful", "waiting")]
-    bureau.serve(job, Output("stringOutput", "a"))
-    assert notifications(bureau, job) == [("callback", "running", "due"), ("callback", "successful", "due")]
-    entry = bureau.resources.outbox.take("callback")
+def test_the_state_of_callbacks_is_shown_without_addresses(site: "OrderSite") -> None:
+    job = site.order(subscriber={"successUri": DONE, "inProgressUri": "http://example.org/on"})
+    assert notifications(site, job) == [("callback", "running", "waiting"), ("callback", "successful", "waiting")]
+    site.serve(job, Output("stringOutput", "a"))
+    assert notifications(site, job) == [("callback", "running", "due"), ("callback", "successful", "due")]
+    entry = site.resources.outbox.take("callback")
     assert entry is not None
-    bureau.resources.outbox.settle(entry, State.DELIVERED)
-    page = bureau.client.get(f"/jobs/{job}?f=html").text
+    site.resources.outbox.settle(entry, State.DELIVERED)
+    page = site.client.get(f"/jobs/{job}?f=html").text
     assert "<td>delivered</td>" in page
     assert "example.org/on" not in page
-    assert "example.org" not in bureau.client.get(f"/jobs/{job}?f=json").text.replace("maps.example.org", "")
+    assert "example.org" not in site.client.get(f"/jobs/{job}?f=json").text.replace("maps.example.org", "")
 
 
-def test_an_order_without_subscribers_has_no_notifications(bureau: "Bureau") -> None:
-    assert "notifications" not in bureau.client.get(f"/jobs/{bureau.order()}?f=json").json()
+def test_an_order_without_subscribers_has_no_notifications(site: "OrderSite") -> None:
+    assert "notifications" not in site.client.get(f"/jobs/{site.order()}?f=json").json()
 
 
 def order(make_app: MakeApp, **mail: str) -> Any:
@@ -101,8 +101,8 @@ def test_a_mail_without_an_address_is_400(make_app: MakeApp) -> None:
 
 
 def test_a_mail_goes_to_the_operator_if_the_caller_has_no_address(make_app: MakeApp) -> None:
-    told = order(make_app, url="smtp://127.0.0.1:1", to="maps@example.org")
-    assert told == [
+    found = order(make_app, url="smtp://127.0.0.1:1", to="maps@example.org")
+    assert found == [
         {"kind": "mail", "event": "successful", "state": "waiting", "tries": 0},
         {"kind": "mail", "event": "failed", "state": "waiting", "tries": 0},
     ]
