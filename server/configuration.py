@@ -318,6 +318,7 @@ _KINDS = {
     "object": "a mapping",
     "array": "a list",
     "text": "text",
+    "string": "text",
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
@@ -329,7 +330,8 @@ _KINDS = {
 def _wrong_type(value: object, expected: list[str]) -> str:
     if value in (None, "") and "text" in expected:
         return "missing"
-    quote = "" if isinstance(value, str | dict | list) or "text" not in expected else "; quote it"
+    quotable = not isinstance(value, str | dict | list) and not {"text", "string"}.isdisjoint(expected)
+    quote = "; quote it" if quotable else ""
     return f"must be {' or '.join(_KINDS[each] for each in expected)}, not {_shown(value)}{quote}"
 
 

@@ -39,6 +39,15 @@ def test_the_sample_configuration_has_no_mistakes(configuration: dict[str, Any])
     assert (found.flaws, found.ignored) == ((), ())
 
 
+def test_a_password_of_digits_is_named(configuration: dict[str, Any]) -> None:
+    data = {"host": "h", "dbname": "d", "user": "u", "password": 1234}
+    entry = {"type": "feature", "name": "plugins.postgis.PostgisProvider", "data": data, "table": "t", "id_field": "id"}
+    flaws = examine(changed(configuration, "resources/parks/providers/0", entry)).flaws
+    assert [each for each in flaws if "password" in each] == [
+        "resources.parks.providers[0].data.password: must be text, not 1234; quote it"
+    ]
+
+
 def test_all_mistakes_are_named_at_once(configuration: dict[str, Any]) -> None:
     for place, value in {
         "server/limts": {"default_items": 5},
