@@ -34,6 +34,7 @@ from routes.http.problem import NOT_FOUND, Problem, bad_parameter
 from routes.pages.render import render
 from routes.pages.respond import response_file
 from routes.pygeoapi.handlers import allow, handle, known_of, no_such_part
+from routes.pygeoapi.size import refuse_large
 from routes.query.parameters import BBOX_CRS, allow_parameters, at_time, negotiate, read_preferences, to_system
 from routes.resources import collection_of, resources_of
 
@@ -267,8 +268,10 @@ def get_foreign_coverage(request: Request) -> Response:
     form = negotiate(request, forms)
     known = known_of(collection, "coverage")
     allow(request, "bbox", "bbox-crs", "datetime", "properties", "subset")
-    _refuse_large(request, known.values)
-    handled = handle(request, "coverages.get_collection_coverage", form=form, **_bbox_crs(request))
+    system = _bbox_crs(request)
+    count = known.size.of_coverage({**request.query_params, **system}, native=form != "json")
+    refuse_large(count, as_json=form == "json")
+    handled = handle(request, "coverages.get_collection_coverage", form=form, **system)
     return handled.response(forms[form], headers={"Vary": "Accept"})
 
 
@@ -282,15 +285,6 @@ def _bbox_crs(request: Request) -> dict[str, str]:
             "bbox-crs", name, "allowed: a system of the EPSG, as http://www.opengis.net/def/crs/EPSG/0/4326"
         )
     return {"bbox-crs": str(epsg)}
-
-
-def _refuse_large(request: Request, count: int) -> None:
-    """Raise Problem 413 for a request of a whole coverage that is too large to be read at once."""
-    if not request.query_params.keys() & {"bbox", "subset", "datetime"} and count > MAX_PIXELS:
-        raise Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"{count} values were asked for, at most {MAX_PIXELS} are answered: ask for a part with bbox or subset",
-        )
 
 
 _READ, _DOWNLOAD = on_collection(Action.READ_COVERAGE), on_collection(Action.DOWNLOAD)

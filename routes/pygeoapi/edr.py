@@ -10,6 +10,7 @@ from auth.access import Action
 from routes.guard import GuardedRoute, for_foreign, on_collection
 from routes.http.media_types import COVERAGE_JSON
 from routes.pygeoapi.handlers import allow, formatters_of, handle, known_of, no_such_part
+from routes.pygeoapi.size import refuse_large
 from routes.query.parameters import negotiate
 from routes.resources import collection_of
 
@@ -25,6 +26,7 @@ def get_query(request: Request, query: str) -> Response:
     formatters = formatters_of(collection_of(request))
     form = negotiate(request, {"json": COVERAGE_JSON, **formatters})
     allow(request, *_PARAMETERS)
+    refuse_large(known_of(collection_of(request), "edr").size.of_query(query, request.query_params), as_json=True)
     place = request.path_params
     asked = [place.get("instance"), query, place.get("location")]
     handled = handle(request, "environmental_data_retrieval.get_collection_edr_query", *asked, form=form)

@@ -9,7 +9,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from math import inf, prod
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +23,7 @@ from auth.policy import refuse_restriction
 from routes.http.language import LANG, asked_languages
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 from routes.pygeoapi.ask import handler_of
+from routes.pygeoapi.size import CoverageSize
 from routes.query.parameters import START_INDEX, allow_parameters
 from routes.resources import Collection, collection_of, note_language, resources_of
 
@@ -68,8 +69,8 @@ class KnownProvider:
     """Whether it accepts parameters besides its fields (`include_extra_query_parameters`)."""
     uri_field: str | None
     """The field with an item's own URI."""
-    values: int
-    """The number of values of a coverage, 1 if unknown."""
+    size: CoverageSize
+    """What a coverage has, as far as the provider says it."""
     queries: frozenset[str]
     """The queries that an EDR provider answers."""
     since: float
@@ -94,12 +95,11 @@ def known_of(collection: Collection, kind: str) -> KnownProvider:
 
 def _look(collection: Collection, kind: str) -> KnownProvider:
     provider = provider_of(collection, kind)
-    size = getattr(provider, "_coverage_properties", {})
     known = KnownProvider(
         frozenset(map(str, provider.get_fields())) if kind in _HAVE_FIELDS else frozenset(),
         extra=bool(getattr(provider, "include_extra_query_parameters", False)),
         uri_field=getattr(provider, "uri_field", None),
-        values=prod(int(size.get(name) or 1) for name in ("width", "height", "time")),
+        size=CoverageSize.of(provider),
         queries=frozenset(provider.get_query_types() if kind == "edr" else ()),
         since=time.monotonic(),
     )

@@ -368,9 +368,9 @@ def test_a_coverage_has_the_pixels_of_its_file(client: TestClient, folder: Path)
 
 
 def test_a_too_large_coverage_is_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routes.coverages.coverage.MAX_PIXELS", 97 * 131 - 1)
+    monkeypatch.setattr("routes.pygeoapi.size.MAX_PIXELS", 2 * 97 * 131 - 1)
     answer = _get(client, "/collections/values/coverage?f=json")
-    assert (answer.status_code, "12707 values" in answer.json()["detail"]) == (413, True)
+    assert (answer.status_code, "25414 values" in answer.json()["detail"]) == (413, True)
     assert _get(client, "/collections/values/coverage?bbox=0,40,5,45").status_code == 200
 
 
