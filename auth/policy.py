@@ -226,7 +226,7 @@ def refuse_part(instead: str) -> None:
 
 
 def described_extent(area: Area) -> str:
-    """Return where an area lies, in words of an error message."""
+    """Return where an area lies, for an error message."""
     west, south, east, north = area.geometry.bounds
     return f"which lies between {west:.6g} {south:.6g} and {east:.6g} {north:.6g}"
 

@@ -13,7 +13,7 @@ FRUGAL = {"GDAL_CACHEMAX": "64", "GDAL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"
 """Environment that keeps its memory small and leaves the cores to the other orders."""
 
 CALLERS_FAULT = os.EX_DATAERR
-"""The code of a step whose order cannot be done, which its caller is told: no operator need know."""
+"""The exit code of a step whose order cannot be done; its caller reads the reason, no operator has to act."""
 ATTEMPT_OVER = os.EX_UNAVAILABLE
 """The code of a step that stopped, or did not begin, because its attempt is not the running one."""
 

@@ -1,4 +1,4 @@
-"""A full disk: how it is told from other failures, and how much is left."""
+"""A full disk: how it differs from other failures, and how much space is left."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def _behind(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _says_full(error: BaseException) -> bool:
-    """Our own errors may carry words of a caller; those of GDAL have nothing but words."""
+    """Our own errors may quote a caller; those of GDAL have only a message."""
     if isinstance(error, NoSpaceLeft):
         return True
     if isinstance(error, OSError):

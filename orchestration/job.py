@@ -28,7 +28,7 @@ UNFINISHED = frozenset({Status.ACCEPTED, Status.RUNNING})
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Who is told once the order comes to a status: by a callback an address of the web, by a mail a mailbox.
+    """Who is notified once the order has a status: by a callback an address of the web, by a mail a mailbox.
 
     A message goes to the channel of a broker, for everybody.
     """

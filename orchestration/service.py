@@ -1,4 +1,4 @@
-"""The worker: the one reconciler of a state folder or a database, until it is told to stop."""
+"""The worker: the one reconciler of a state folder or a database, until it is stopped."""
 
 import logging
 import signal
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 5.0
 """Seconds between two attempts to open a store that cannot be opened."""
 _GRACE = 2.0
-"""Seconds after the signal that what is being told is given to end."""
+"""Seconds after the signal within which a notification that is being delivered may end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Processor(BaseProcessor):
     """Whether the inputs are handed to a DAG of the operator's own."""
 
     asks_of: str | None = None
-    """The process whose orders this one only asks about; its work is told why such an order would be refused.
+    """The process whose orders this one only asks about; its work gets the reason why such an order would be refused.
 
     A class gives the `id` of its description; after loading, an instance has the id in the configuration."""
 

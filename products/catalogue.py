@@ -196,7 +196,7 @@ def catalogue_of(configuration: Mapping[str, Any]) -> Catalogue:
     """Return the products that the configuration lists under `products`, if any. Raises InvalidConfiguration."""
     entries = configuration.get("products", {})
     if not isinstance(entries, dict) or ("products" in configuration and not entries):
-        raise InvalidConfiguration("products: none is configured")
+        raise InvalidConfiguration("products: must be a mapping with at least one product")
     products: list[Product] = []
     problems: list[str] = []
     for name, entry in entries.items():
@@ -274,16 +274,16 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 def _product(name: str, entry: Any, resources: Any) -> Product:
     place = f"products.{name}"
     if not isinstance(entry, dict):
-        raise InvalidConfiguration(f"{place}: no mapping")
+        raise InvalidConfiguration(f"{place}: must be a mapping")
     if missing := [field for field in _REQUIRED if not entry.get(field)]:
         raise InvalidConfiguration(f"{place}: {', '.join(missing)} missing")
     if unknown := entry.keys() - {*_TEXTS, *_REQUIRED, "vector", "classes"}:
         raise InvalidConfiguration(f"{place}: {', '.join(sorted(map(str, unknown)))} unknown")
     if not isinstance(entry["year"], int):
-        raise InvalidConfiguration(f"{place}.year: {entry['year']!r} is no year")
+        raise InvalidConfiguration(f"{place}.year: {entry['year']!r}; allowed: a whole number, such as 2023")
     for field in ("series", "version"):
         if field in entry and not _NAME.fullmatch(str(entry[field])):
-            raise InvalidConfiguration(f"{place}.{field}: letters, digits, `.`, `_` and `-`, as it stands in names")
+            raise InvalidConfiguration(f"{place}.{field}: {entry[field]!r}; allowed: letters, digits, `.`, `_` and `-`")
     shown = [entry[kind] for kind in ("raster", "vector") if entry.get(kind)]
     raster = _source(f"{place}.raster", resources, entry["raster"])
     if not is_one_file(raster):
@@ -318,7 +318,7 @@ def classes_of(place: str, entries: Any) -> Classes:
         raise InvalidConfiguration(f"{place}: must be a list of classes")
     classes = tuple(sorted((_class(place, entry) for entry in entries), key=lambda each: each.value))
     if len({each.value for each in classes}) < len(classes):
-        raise InvalidConfiguration(f"{place}: a value stands twice")
+        raise InvalidConfiguration(f"{place}: two classes have the same value")
     return classes
 
 
@@ -339,4 +339,4 @@ def _source(place: str, resources: Any, collection: str) -> Path:
     try:
         return Path(resources[collection]["providers"][0]["data"])
     except (KeyError, TypeError, IndexError) as error:
-        raise InvalidConfiguration(f"{place}: {collection!r} is no collection with a source") from error
+        raise InvalidConfiguration(f"{place}: there is no collection {collection!r} with a source") from error

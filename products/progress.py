@@ -7,7 +7,7 @@ Report = Callable[[float, str], None]
 
 
 def between(report: Report, begin: float, end: float) -> Report:
-    """Return a report for a part of the step: its 0 to 1 is told as `begin` to `end`."""
+    """Return a report for a part of the step: its 0 to 1 is reported as `begin` to `end`."""
     return lambda fraction, message: report(begin + (end - begin) * fraction, message)
 
 

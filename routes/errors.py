@@ -124,7 +124,7 @@ def answer(request: Request, problem: Problem) -> Response:
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return the problem that a caller is told for an error; what is a failure of ours is logged and not told."""
+    """Return the problem that a caller gets for an error; a failure of ours is logged, and has no details."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):

@@ -232,7 +232,7 @@ class Pool:
 class SqliteWatch:
     """Detects commits by SQLite's `data_version`, which a connection's own commits do not change.
 
-    So where one thread uses a pool, which then has one connection, it is told of the commits of others only.
+    So where one thread uses a pool, which then has one connection, it is notified of the commits of others only.
     """
 
     def __init__(self, pool: Pool) -> None:

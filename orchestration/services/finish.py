@@ -18,7 +18,7 @@ _LONGEST = 4000
 
 @dataclass(frozen=True, slots=True)
 class ServiceRun:
-    """The run of an order's attempt: its id, as the services are told it, and what was ordered."""
+    """The run of an order's attempt: its id, as the services get it, and what was ordered."""
 
     id: str
     job: str
@@ -37,7 +37,7 @@ class ServiceRun:
         raise WorkFailed("the run was started for no order: its configuration has no job and attempt")
 
     def process_id(self, *parts: int) -> str:
-        """Return the name that a service is told for one request: the run's id, its parts, and the try as the last."""
+        """Return the name that a service gets for one request: the run's id, its parts, and the try as the last."""
         return "_".join((self.id, *map(str, parts)))
 
 

@@ -1,6 +1,6 @@
 """The steps of an order on Airflow, each in a process of our own Python: JSON values in, JSON values out.
 
-`conf` is that of the run, `{"job", "attempt", "process"}`; `try_` numbers the tries of the step. A step ends its
+`conf` is that of the DAG run, `{"job", "attempt", "process"}`; `try_` numbers the tries of the step. A step ends its
 process with an exit code of `orchestration.child` if its order fails or is no longer wanted.
 """
 

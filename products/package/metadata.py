@@ -50,7 +50,7 @@ class Metadata:
 def describe(
     main: Path, product: Product, geometry: Polygonal, *, place: str, operation: Operation | None = None
 ) -> Metadata:
-    """Return the metadata of a complete file; `place` says in words what it covers. Raises BrokenSource."""
+    """Return the metadata of a complete file; `place` describes what it covers. Raises BrokenSource."""
     with main.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     known = _of_file(main, product, geometry)

@@ -247,7 +247,7 @@ def is_usable(epsg: int | None) -> bool:
 
 
 def grid_fault(transform: Affine) -> str:
-    """Return in words why pixels are not square, within a millionth, with rows from north to south; else empty."""
+    """Return why pixels are not square, within a millionth, with rows from north to south; else empty."""
     width, height = transform.a, -transform.e
     if transform.b or transform.d:
         return "its pixels are not square, north up: the grid is rotated; gdalwarp makes it straight"

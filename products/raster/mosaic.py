@@ -67,7 +67,7 @@ class SourceRaster:
 
     @property
     def kind(self) -> str:
-        """The conversion in words, empty if the bytes are copied unchanged."""
+        """A description of the conversion, empty if the bytes are copied unchanged."""
         type_, scaled = self.dataset.dtypes[0], (self.dataset.scales[0], self.dataset.offsets[0])
         empty = " and ".join(f"{value:g}" for value in self.empty)
         traits = [f"no data {empty}" if empty else "", "a mask" if has_mask(self.dataset) else ""]

@@ -14,7 +14,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def as_svg(document: Mapping[str, Any]) -> str:
-    """Return one place's classes as bars, several places as a bar each, their changes, or values in words."""
+    """Return one place's classes as bars, several places as a bar each, their changes, or values as text."""
     features = document["features"]
     drawing = Drawing(_WIDTH)
     if any("values" in feature for feature in features):
@@ -38,7 +38,7 @@ def _title(document: Mapping[str, Any]) -> str:
 
 
 def _description(document: Mapping[str, Any]) -> str:
-    """Say in words what the picture shows."""
+    """Return a description of what the picture shows."""
     if any("values" in feature for feature in document["features"]):
         return " ".join(f"{feature['name']}: {'; '.join(_measures(feature))}." for feature in document["features"])
     return " ".join(f"{feature['name']}: {_said(_present(feature))}." for feature in document["features"])

@@ -96,7 +96,7 @@ def polygons_of(rings: Geometries, owner: _Whole) -> tuple[Geometries, _Whole, _
 def _edges(geometries: Geometries) -> tuple[_Whole, _Whole]:
     """Return the beginnings and ends of the edges of polygons, their surface to the left.
 
-    A place is told by a number that has its feature, x and y.
+    A place is identified by a number made of its feature, x and y.
     """
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, part = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)

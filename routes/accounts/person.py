@@ -60,7 +60,7 @@ def address_of(request: Request) -> str:
 
 
 class Known:
-    """The route is for who is known: a browser is sent to the login, a program is told 401."""
+    """The route is for who is known: a browser is sent to the login, a program gets 401."""
 
     async def admit(self, request: Request) -> Verdict:
         """Let in who is known."""

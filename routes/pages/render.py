@@ -119,7 +119,7 @@ class Pages:
     """The templates of the pages: those in the operator's folders, else Landcast's own of the same names.
 
     A template extends Landcast's as `landcast/base.html`. `static` has the operator's files. A collection's folder
-    precedes that of the `server`. The operator's catalogues of words are in the folder `locale`.
+    precedes that of the `server`. The operator's catalogues are in the folder `locale`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The words of pages in one language: texts of gettext catalogues; numbers, sizes, days and times as Babel writes them.
+"""The texts of pages in one language: those of gettext catalogues; numbers, sizes, days and times as Babel writes them.
 
 Messages are the English texts. The catalogues are `locale/{language}/LC_MESSAGES/messages.po`, `scripts.po` for what
 scripts say, and `answers.po` for texts with values in them that are made elsewhere. Those in the operator's folder
@@ -38,7 +38,7 @@ _VALUE = re.compile(r"%\\\((\w+)\\\)s")
 
 
 class Translator:
-    """The words of one language, such as `de` or `fr-CA`; what no catalogue has is said in English."""
+    """The texts of one language, such as `de` or `fr-CA`; what no catalogue has is in English."""
 
     def __init__(self, language: str, folder: Path | None = None) -> None:
         self.language = language
@@ -74,7 +74,7 @@ class Translator:
 
     @property
     def found(self) -> bool:
-        """Whether there are words: a catalogue, or the language is that of messages."""
+        """Whether there are texts: a catalogue, or the language is that of messages."""
         return self.locale.language == SOURCE or bool(self._paths(MESSAGES))
 
     def number(self, value: float | str, digits: int | None = None) -> str:

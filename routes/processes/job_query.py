@@ -121,7 +121,7 @@ def _sight(request: Request) -> JobVisibility | None:
 
 
 def _interval(request: Request) -> tuple[datetime | None, datetime | None]:
-    """Return the bounds of `datetime`, inclusive; an instant is the whole second that a job's times are told in."""
+    """Return the bounds of `datetime`, inclusive; an instant is the whole second that a job's times are given in."""
     asked = CREATED.of(request)
     if asked is None:
         return None, None

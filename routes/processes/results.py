@@ -105,7 +105,7 @@ def one_output(request: Request) -> Response:
 def result_file(request: Request) -> Response:
     """Answer with a file by its signed link, which needs no identity: 403 not ours, 410 ended.
 
-    The owner of the job is signed too: without the job no link can be told from a forged one.
+    The owner of the job is signed too: without the job no link can be distinguished from a forged one.
     """
     allow_parameters(request, EXPIRY, SIGNATURE, one_form=True)
     job_id, name = request.path_params["job_id"], request.path_params["name"]

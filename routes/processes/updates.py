@@ -39,7 +39,7 @@ def update(request: Request) -> Response:
 
 
 def _note(job: Job, said: BackendUpdate) -> None:
-    """Write down who told what, beside the guard's line on who may; the caller of an open server is nobody."""
+    """Log who reported what, beside the guard's line on the right to; the caller of an open server is nobody."""
     identity = current_identity.get()
     if identity.method != "local":
         audit_event(identity.owner, "update-order", job=job.id, resource=job.order.process, status=said.status.value)

@@ -83,20 +83,25 @@ def test_malformed_years_are_no_products(years: Any) -> None:
     assert len(catalogue_of({"products": {"land": ENTRY}, "resources": resources}).products) == 1
 
 
+WATER = {"value": 1, "name": "Water", "colour": "#0000ff"}
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
         ({"title": ""}, "products.land: title missing"),
         ({"year": None, "title": None}, "products.land: title, year missing"),
-        ({"year": "soon"}, "products.land.year: 'soon' is no year"),
-        ({"raster": "zz"}, "products.land.raster: 'zz' is no collection with a source"),
+        ({"year": "soon"}, "products.land.year: 'soon'; allowed: a whole number, such as 2023"),
+        ({"raster": "zz"}, "products.land.raster: there is no collection 'zz' with a source"),
         ({"colour": "red"}, "products.land: colour unknown"),
         ({"classes": []}, "products.land.classes: must be a list of classes"),
+        ({"classes": [WATER, WATER]}, "products.land.classes: two classes have the same value"),
+        ({"version": "V 1"}, "products.land.version: 'V 1'; allowed: letters, digits, `.`, `_` and `-`"),
         (
             {"classes": [{"value": 255, "name": "Ice", "colour": "#00ffff"}]},
             'is no class; allowed: {value: 0 to 254, name, colour: "#rrggbb"}',
         ),
-        ({"raster": ["pixels"]}, "products.land.raster: ['pixels'] is no collection with a source"),
+        ({"raster": ["pixels"]}, "products.land.raster: there is no collection ['pixels'] with a source"),
     ],
 )
 def test_each_mistake_of_a_product_has_a_clear_message(changed: dict[str, Any], expected: str) -> None:
@@ -112,5 +117,5 @@ def test_without_a_product_nothing_can_be_ordered(products: Any) -> None:
 
 
 def test_a_product_that_is_not_a_mapping_is_reported() -> None:
-    with pytest.raises(InvalidConfiguration, match=r"products\.land: no mapping"):
+    with pytest.raises(InvalidConfiguration, match=r"products\.land: must be a mapping"):
         catalogue_of({"products": {"land": 7}, "resources": RESOURCES})

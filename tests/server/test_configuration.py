@@ -71,7 +71,7 @@ def test_all_mistakes_are_named_at_once(configuration: dict[str, Any]) -> None:
         "metadata.contact.nme: unknown; did you mean name?",
         "products.clcplus-2023.year: must be a whole number, not 'last'",
         "products.fourth: clcplus has the year 2018 twice",
-        "products.second.raster: 'nowhere' is no collection with a source",
+        "products.second.raster: there is no collection 'nowhere' with a source",
         f"resources.nations.extents.temporal.begin: {time} 'yesterday'",
         f"resources.nations.extents.temporal.end: {time} 7",
         f"resources.parks.extents.spatial.bbox: {box}",
