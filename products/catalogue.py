@@ -285,7 +285,7 @@ def _product(name: str, entry: Any, resources: Any) -> Product:
         if field in entry and not _NAME.fullmatch(str(entry[field])):
             raise InvalidConfiguration(f"{place}.{field}: {entry[field]!r}; allowed: letters, digits, `.`, `_` and `-`")
     shown = [entry[kind] for kind in ("raster", "vector") if entry.get(kind)]
-    raster = _source(f"{place}.raster", resources, entry["raster"])
+    raster = _source(f"{place}.raster", resources, entry["raster"], "coverage")
     if not is_one_file(raster):
         raise InvalidConfiguration(
             f"{place}.raster: {raster.name} is not one file; allowed: a GeoTIFF (`landcast product add`)"
@@ -296,7 +296,7 @@ def _product(name: str, entry: Any, resources: Any) -> Product:
         id=str(name),
         year=entry["year"],
         raster=raster,
-        vector=_source(f"{place}.vector", resources, entry["vector"]) if entry.get("vector") else None,
+        vector=_source(f"{place}.vector", resources, entry["vector"], "feature") if entry.get("vector") else None,
         classes=() if bands else classes,
         bands=bands,
         collections=tuple(map(str, shown)),
@@ -335,8 +335,14 @@ def _class(place: str, entry: Any) -> LandCoverClass:
     raise InvalidConfiguration(f'{place}: {entry!r} is no class; allowed: {{value: 0 to 254, name, colour: "#rrggbb"}}')
 
 
-def _source(place: str, resources: Any, collection: str) -> Path:
+def _source(place: str, resources: Any, collection: str, kind: str) -> Path:
     try:
-        return Path(resources[collection]["providers"][0]["data"])
-    except (KeyError, TypeError, IndexError) as error:
+        provider = resources[collection]["providers"][0]
+        source, found = Path(provider["data"]), provider.get("type", kind)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise InvalidConfiguration(f"{place}: there is no collection {collection!r} with a source") from error
+    if found != kind:
+        raise InvalidConfiguration(
+            f"{place}: {collection!r} has a provider of the type {found}; allowed: a collection with one of {kind}"
+        )
+    return source

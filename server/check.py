@@ -109,7 +109,9 @@ def _odd_columns(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Yield columns that cannot be used in filters, and missing spatial indexes; other faults are problems."""
     for _, place, definition in _definitions(configuration, GeoPackageProvider):
         with suppress(*FAILURES):
-            yield from _odd_columns_of(place, GeoPackageProvider(definition))
+            provider = GeoPackageProvider(definition)
+            yield from _undescribed(place, definition, provider)
+            yield from _odd_columns_of(place, provider)
 
 
 def _odd_tables(configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -157,6 +159,14 @@ def _odd_columns_of(place: str, provider: GeoPackageProvider) -> Iterator[str]:
         yield f"{place}: {layer.table} has no spatial index, so boxes are slow; {again % 'Create'}"
     for fault in faults_of_index(Path(provider.data), provider.table, provider.id_field):
         yield f"{place}: the spatial index of {layer.table} {fault}; {again % 'Disable'}, then {again % 'Create'}"
+
+
+def _undescribed(place: str, definition: Mapping[str, Any], provider: GeoPackageProvider) -> Iterator[str]:
+    """Yield the columns of `fields` that are not served, as a property or as the id."""
+    described, fields, layer = definition.get("fields"), provider.get_fields(), provider.layer
+    for name in described if isinstance(described, Mapping) else ():
+        if name not in (*fields, provider.id_field, layer.key, layer.identity):
+            yield f"{place}.fields.{name}: no column that is served; there are {', '.join(fields)}"
 
 
 def _clashing(place: str, fields: Mapping[str, Any]) -> Iterator[str]:

@@ -110,6 +110,22 @@ def test_each_mistake_of_a_product_has_a_clear_message(changed: dict[str, Any], 
     assert str(refused.value).endswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("raster", "vector", "told"),
+    [
+        ("areas", "areas", "products.land.raster: 'areas' has a provider of the type feature; allowed: a"),
+        ("pixels", "pixels", "products.land.vector: 'pixels' has a provider of the type coverage; allowed: a"),
+        ("pixels", "notes", "products.land.vector: 'notes' has a provider of the type record; allowed: a"),
+    ],
+)
+def test_a_product_has_a_coverage_and_features(raster: str, vector: str, told: str) -> None:
+    kinds = {"pixels": "coverage", "areas": "feature", "notes": "record"}
+    resources = {name: {"providers": [{"type": kind, "data": f"{name}.x"}]} for name, kind in kinds.items()}
+    with pytest.raises(InvalidConfiguration) as refused:
+        catalogue_of({"products": {"land": {**ENTRY, "raster": raster, "vector": vector}}, "resources": resources})
+    assert str(refused.value).startswith(told)
+
+
 @pytest.mark.parametrize("products", [None, {}, [], 7])
 def test_without_a_product_nothing_can_be_ordered(products: Any) -> None:
     with pytest.raises(InvalidConfiguration):

@@ -559,6 +559,16 @@ def test_check_names_properties_that_cannot_be_queried(tmp_path: Path) -> None:
     assert "resources.text.providers[0]: places has no spatial index" in found[1]
 
 
+def test_check_names_described_columns_that_are_not_served(tmp_path: Path) -> None:
+    odd.text_key(tmp_path / "text.gpkg")
+    provider = {"type": "feature", "name": "plugins.geopackage.GeoPackageProvider", "data": str(tmp_path / "text.gpkg")}
+    fields = {"name": {"title": "Name"}, "nmae": {"title": "Name"}, "id": {"title": "Id"}}
+    resources = {"text": {"type": "collection", "providers": [{**provider, "fields": fields}]}}
+    (tmp_path / "configuration.yml").write_text(json.dumps({"resources": resources}))
+    told = [line for line in find_ignored(tmp_path / "configuration.yml") if ".fields" in line]
+    assert told == ["resources.text.providers[0].fields.nmae: no column that is served; there are name"]
+
+
 WARSAW_AND_BOTH = [[list(odd.WARSAW)], [list(odd.KRAKOW), list(odd.WARSAW)], None]
 BY_FIONA = [
     ["Warsaw", -1, 2.0**53, 0.1, True, "2023-05-01", "2023-05-01T08:00:00.250000Z", "AP8=", "ż"],
