@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
+from unicodedata import normalize
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -258,6 +259,13 @@ def value_of(text: str, field: Mapping[str, Any]) -> Any:
     if isinstance(value, int) and abs(value) >= _LARGEST:
         raise ValueError("allowed: whole numbers of 64 bits")
     return value
+
+
+def forms_of(value: Any) -> Any:
+    """Return a text composed and decomposed (Unicode's NFC and NFD), which count as the same; other values as is."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return tuple(dict.fromkeys((value, normalize("NFC", value), normalize("NFD", value))))
 
 
 def interval_of(text: str) -> Interval:

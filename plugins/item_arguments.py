@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pygeoapi.provider.base import ProviderConnectionError
 
-from plugins.crs import CRS84, Box, Crs, boxes_of, crs_named, interval_of, value_of
+from plugins.crs import CRS84, Box, Crs, boxes_of, crs_named, forms_of, interval_of, value_of
 from plugins.features import ItemQuery
 from plugins.refusals import invalid, refused
 from products.vector.cql import Filter, matching_terms
@@ -120,7 +120,7 @@ def _equal(properties: Iterable[tuple[str, Any]], fields: Mapping[str, Any]) -> 
     for name, value in properties:
         _require("properties", name, fields)
         with refused(name):
-            found = value_of(value, fields[name]) if isinstance(value, str) else value
+            found = forms_of(value_of(value, fields[name])) if isinstance(value, str) else value
         if equal.setdefault(name, found) != found:
             raise invalid(f"{name}: {found!r}: allowed: one value")
     return equal

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
-from plugins.crs import CRS84, Crs, value_of
+from plugins.crs import CRS84, Crs, forms_of, value_of
 from plugins.features import Counting, FeatureProvider, ItemPage, ItemQuery, PageSummary
 from products.limits import MAX_FEATURES
 from products.vector.cql import Filter, FilterError, matching_terms, read_json, read_text
@@ -344,7 +344,7 @@ def _equal(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(name: str, text: str, field: Mapping[str, Any]) -> Any:
     try:
-        return value_of(text, field)
+        return forms_of(value_of(text, field))
     except ValueError as error:
         raise bad_parameter(name, text, str(error)) from error
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -521,6 +522,16 @@ def test_large_keys_hide_no_items(tmp_path: Path) -> None:
     with TestClient(app_of(tmp_path, {"high": {"data": str(tmp_path / "high.gpkg")}})) as client:
         assert ids(client, "high", bbox=KRAKOW_BOX) == [1 << 40, 1 << 62]
         assert ids(client, "high", bbox=WARSAW_BOX) == [1, 1 << 62]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_texts_are_compared_composed_and_decomposed(tmp_path: Path, form: Literal["NFC", "NFD"]) -> None:
+    names = [normalize("NFC", "Świętochłowice"), normalize("NFD", "Świętochłowice"), "Swietochlowice"]
+    odd.by_us(tmp_path / "forms.gpkg", [Column("name", "TEXT")], [(name,) for name in names])
+    with TestClient(app_of(tmp_path, {"forms": {"data": str(tmp_path / "forms.gpkg")}})) as made:
+        assert ids(made, "forms", name=normalize(form, "Świętochłowice")) == [1, 2]
+        assert ids(made, "forms", name="Swietochlowice") == [3]
+        assert ids(made, "forms", name=normalize(form, "świętochłowice")) == []
 
 
 def test_check_names_a_damaged_index(tmp_path: Path) -> None:

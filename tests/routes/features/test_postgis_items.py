@@ -10,7 +10,8 @@ from contextlib import closing
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 from urllib.parse import quote
 
 import anyio
@@ -186,6 +187,22 @@ def test_sql_in_a_parameter_is_a_value_or_refused(client: TestClient, parameter:
     for text in SQL:
         assert client.get(f"/collections/places/items/{quote(text, safe='')}").status_code in {400, 404}
     assert len(get(client, "/collections/places/items")["features"]) == 3
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_texts_are_compared_composed_and_decomposed(
+    client: TestClient, cluster: Cluster, asked: Literal["NFC", "NFD"], stored: Literal["NFC", "NFD"]
+) -> None:
+    name, rename = "Świętochłowice", "update places set name = %s where id = 2"
+    with closing(psycopg2.connect(cluster.url)) as other, other.cursor() as cursor:
+        other.autocommit = True
+        cursor.execute(rename, (normalize(stored, name),))
+        try:
+            found = get(client, "/collections/places/items", name=normalize(asked, name))
+        finally:
+            cursor.execute(rename, ("b",))
+    assert [each["id"] for each in found["features"]] == [2]
 
 
 def test_all_connections_in_use_is_503(client: TestClient, cluster: Cluster) -> None:
