@@ -22,8 +22,8 @@ RUN = 8
 """Number of consecutive edges in a run, which is found as one."""
 _ULPS = 16
 """A point may be on an edge up to this distance, in units of the last place of the largest coordinate."""
-_COMPARED = 20_000
-"""Number of pairs of runs whose edges are compared at a time."""
+_COMPARED = 4_000
+"""Number of pairs of runs whose edges are compared at a time: their boxes fit into a processor's cache."""
 _ODD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 """Factors that make different numbers of different points, but by chance."""
 _SAME = 1e-9
@@ -66,9 +66,16 @@ class Rings:
         return Runs(shapely.linestrings(self.points[points], indices=run), first, counts)
 
     def boxes(self) -> _Numbers:
-        """Return west, south, east and north of each edge, a row each."""
-        ends = self.points[:-1].T, self.points[1:].T
-        return np.concatenate([np.minimum(*ends), np.maximum(*ends)])
+        """Return west, south, east and north of each edge."""
+        ends = self.points[:-1], self.points[1:]
+        return np.hstack([np.minimum(*ends), np.maximum(*ends)])
+
+    def directions(self) -> _Numbers:
+        """Return for each edge how far it goes right and up on a way of one; not a number if it has no length."""
+        steps = np.diff(self.points, axis=0)
+        with np.errstate(invalid="ignore"):
+            found: _Numbers = steps / np.hypot(*steps.T)[:, np.newaxis]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,49 +192,61 @@ def _crossings(polygons: Rings, outline: Edges) -> tuple[_Crossings, _Flags]:
     unclear = np.zeros(int(polygons.owner.max(initial=-1)) + 1, bool)
     largest = max(np.abs(each.points).max(initial=0) for each in (polygons, outline.rings))
     tolerance = _ULPS * np.spacing(largest)
+    points, others = polygons.points, outline.rings.points
+    ways, other_ways = polygons.directions(), outline.rings.directions()
     found: list[tuple[NDArray[Any], ...]] = []
     for one, other in _near(polygons, outline):
-        a, b = polygons.points[one].T, polygons.points[one + 1].T
-        c, d = outline.rings.points[other].T, outline.rings.points[other + 1].T
-        heights = np.stack([_height(c, a, b), _height(d, a, b), _height(a, c, d), _height(b, c, d)])
-        side = np.where(np.abs(heights) > tolerance, np.sign(heights), 0)
-        across, other_across = side[0] * side[1], side[2] * side[3]
+        ends = np.stack([_heights(others.take(other + end, axis=0), points, ways, one) for end in (0, 1)])
+        across = _across(ends, tolerance)
+        left = np.flatnonzero(across <= 0)
+        one, other, ends, across = one[left], other[left], ends[:, left], across[left]
+        other_ends = np.stack([_heights(points.take(one + end, axis=0), others, other_ways, other) for end in (0, 1)])
+        other_across = _across(other_ends, tolerance)
         crossed = (across < 0) & (other_across < 0)
-        unclear[polygons.owner[polygons.ring[one[~(crossed | (across > 0) | (other_across > 0))]]]] = True
-        heights = heights[:, crossed]
-        along = np.stack([heights[2] / (heights[2] - heights[3]), heights[0] / (heights[0] - heights[1])])
-        points = a[:, crossed] + along[0] * (b - a)[:, crossed]
-        found.append((np.stack([one[crossed], other[crossed]]), along, points, heights[1] > 0))
-    edges, along, points, into = (np.concatenate(each, axis=-1) for each in zip(*found, strict=True))
-    return _Crossings(polygons.owner[polygons.ring[edges[0]]], edges, along, points.T, into), unclear
+        unclear[polygons.owner[polygons.ring[one[~crossed & (other_across <= 0)]]]] = True
+        edges, heights = np.stack([one, other])[:, crossed], np.stack([other_ends, ends])[..., crossed]
+        along = heights[:, 0] / (heights[:, 0] - heights[:, 1])
+        begin = points[edges[0]]
+        crossings = begin + along[0][:, np.newaxis] * (points[edges[0] + 1] - begin)
+        found.append((edges, along, crossings.T, heights[1, 1] > 0))
+    edges, along, places, into = (np.concatenate(each, axis=-1) for each in zip(*found, strict=True))
+    return _Crossings(polygons.owner[polygons.ring[edges[0]]], edges, along, places.T, into), unclear
 
 
 def _near(polygons: Rings, outline: Edges) -> Iterator[_Pairs]:
     """Yield pairs of an edge of a polygon and one of the outline whose boxes intersect."""
     runs = polygons.runs()
     boxes, others = polygons.boxes(), outline.rings.boxes()
-    bounds = shapely.bounds(outline.runs.lines).T
+    bounds = shapely.bounds(outline.runs.lines)
     found = outline.tree.query(runs.lines)
     for run, other_run in np.array_split(found, found.shape[1] // _COMPARED + 1, axis=1):
         place, edge = _ranges(runs.first[run], runs.counts[run])
-        near = _intersect(boxes[:, edge], bounds[:, other_run[place]])
+        near = _intersect(boxes.take(edge, axis=0), bounds.take(other_run[place], axis=0))
         place, edge = place[near], edge[near]
         some, other = _ranges(outline.runs.first[other_run[place]], outline.runs.counts[other_run[place]])
-        near = _intersect(boxes[:, edge[some]], others[:, other])
+        near = _intersect(boxes.take(edge[some], axis=0), others.take(other, axis=0))
         yield edge[some[near]], other[near]
 
 
-def _intersect(boxes: _Numbers, others: _Numbers) -> _Flags:
+def _intersect(boxes: _Numbers, others: _Numbers) -> _Places:
     """Return which boxes intersect."""
-    return np.asarray(((boxes[:2] <= others[2:]) & (boxes[2:] >= others[:2])).all(axis=0))
+    x = (boxes[:, 0] <= others[:, 2]) & (boxes[:, 2] >= others[:, 0])
+    return np.flatnonzero(x & (boxes[:, 1] <= others[:, 3]) & (boxes[:, 3] >= others[:, 1]))
 
 
-def _height(point: _Numbers, begin: _Numbers, end: _Numbers) -> _Numbers:
-    """Return how far points are to the left of lines; not a number if a line has no length."""
-    (x, y), (right, up) = point - begin, end - begin
-    with np.errstate(invalid="ignore"):
-        height: _Numbers = (right * y - up * x) / np.hypot(right, up)
-    return height
+def _heights(points: _Numbers, begins: _Numbers, ways: _Numbers, edge: _Places) -> _Numbers:
+    """Return how far points are to the left of edges."""
+    x, y = (points - begins.take(edge, axis=0)).T
+    right, up = ways.take(edge, axis=0).T
+    heights: _Numbers = right * y - up * x
+    return heights
+
+
+def _across(heights: _Numbers, tolerance: float) -> _Numbers:
+    """Return -1 if two ends are on opposite sides of a line, 1 if they are on one side, 0 if one may be on it."""
+    side = np.where(np.abs(heights) > tolerance, np.sign(heights), 0)
+    across: _Numbers = side[0] * side[1]
+    return across
 
 
 def _following(polygons: Rings, outline: Rings, crossings: _Crossings, unclear: _Flags) -> _Places:
