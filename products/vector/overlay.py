@@ -30,6 +30,8 @@ _SAME = 1e-9
 """The fraction of its area by which a part may change when it is mended."""
 _FEWEST = 3
 """Minimum number of points of a ring."""
+_LONG = 10_000_000
+"""Points of a part times its holes, from which on GEOS takes long to find whether it is valid."""
 
 _Numbers = NDArray[np.float64]
 _Places = NDArray[np.intp]
@@ -76,6 +78,13 @@ class Rings:
         with np.errstate(invalid="ignore"):
             found: _Numbers = steps / np.hypot(*steps.T)[:, np.newaxis]
         return found
+
+    def of_pixels(self, polygon: int) -> _Numbers | None:
+        """Return the points of a polygon whose edges all run along an axis, else None."""
+        first, after = self.first[np.searchsorted(self.owner, [polygon, polygon + 1])]
+        points, ring = self.points[first:after], self.ring[first:after]
+        oblique = (points[1:] != points[:-1]).all(axis=1) & (ring[1:] == ring[:-1])
+        return None if oblique.any() else points
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ def overlay(polygons: Geometries, outline: Edges, met: _Pairs) -> tuple[Geometri
     clear = ~unclear[owner]
     parts, owner, lost = polygons_of(*_untouched(found[clear], owner[clear], unclear))
     unclear[lost] = True
-    again = np.isin(owner, _invalid(parts, owner))
+    again = np.isin(owner, _invalid(_bare(parts, owner, rings), owner))
     mended, of_mended = _mended(parts[again], owner[again], unclear)
     unclear[_invalid(mended, of_mended)] = True
     parts, owner = np.concatenate([parts[~again], mended]), np.concatenate([owner[~again], of_mended])
@@ -147,6 +156,55 @@ def _invalid(parts: Geometries, owner: _Places) -> _Places:
     there, group = np.unique(owner[order], return_inverse=True)
     invalid: _Places = there[~shapely.is_valid(shapely.multipolygons(parts[order], indices=group))]
     return invalid
+
+
+def _bare(parts: Geometries, owner: _Places, polygons: Rings) -> Geometries:
+    """Return parts without holes that cannot make them invalid, if there are many: GEOS compares each with the shell.
+
+    Crossings are exactly on edges that run along an axis, so that a polygon of such edges stays as valid as it was.
+    """
+    found = parts.copy()
+    costs = shapely.get_num_interior_rings(parts) * shapely.get_num_coordinates(parts)
+    for place in np.flatnonzero(costs > _LONG).tolist():
+        points = polygons.of_pixels(owner[place])
+        if points is not None:
+            found[place] = _without_holes(parts[place], _sortable(points))
+    return found
+
+
+def _sortable(points: _Numbers) -> NDArray[np.complex128]:
+    """Return points as numbers that can be sorted."""
+    return (points + 0.0).view(np.complex128).ravel()  # without negative zeros
+
+
+def _without_holes(part: Any, known: NDArray[np.complex128]) -> Any:
+    """Return a part without the holes of known points; the part itself if its rings may divide its inside."""
+    rings = shapely.get_rings(part)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    points, ring = points[:-1][ring[1:] == ring[:-1]], ring[:-1][ring[1:] == ring[:-1]]
+    places, number, counts = np.unique(_sortable(points), return_inverse=True, return_counts=True)
+    shared = counts[number] > 1
+    if _have_circle(ring[shared].tolist(), (number[shared] + len(rings)).tolist()):
+        return part
+    others = np.bincount(ring, ~np.isin(places, known)[number]) > 0
+    return shapely.Polygon(rings[0], rings[1:][others[1:]].tolist())
+
+
+def _have_circle(nodes: list[int], others: list[int]) -> bool:
+    """Return whether connections of nodes close a circle."""
+    above: dict[int, int] = {}
+
+    def top(node: int) -> int:
+        while above.setdefault(node, node) != node:
+            above[node] = above[above[node]]
+            node = above[node]
+        return node
+
+    for one, other in zip(nodes, others, strict=True):
+        if top(one) == top(other):
+            return True
+        above[top(one)] = top(other)
+    return False
 
 
 def _mended(parts: Geometries, owner: _Places, unclear: _Flags) -> tuple[Geometries, _Places]:
@@ -195,11 +253,11 @@ def _crossings(polygons: Rings, outline: Edges) -> tuple[_Crossings, _Flags]:
     points, others = polygons.points, outline.rings.points
     ways, other_ways = polygons.directions(), outline.rings.directions()
     found: list[tuple[NDArray[Any], ...]] = []
-    for one, other in _near(polygons, outline):
-        ends = np.stack([_heights(others.take(other + end, axis=0), points, ways, one) for end in (0, 1)])
+    for pair in _near(polygons, outline, tolerance):
+        ends = np.stack([_heights(others.take(pair[1] + end, axis=0), points, ways, pair[0]) for end in (0, 1)])
         across = _across(ends, tolerance)
         left = np.flatnonzero(across <= 0)
-        one, other, ends, across = one[left], other[left], ends[:, left], across[left]
+        one, other, ends, across = pair[0][left], pair[1][left], ends[:, left], across[left]
         other_ends = np.stack([_heights(points.take(one + end, axis=0), others, other_ways, other) for end in (0, 1)])
         other_across = _across(other_ends, tolerance)
         crossed = (across < 0) & (other_across < 0)
@@ -213,12 +271,12 @@ def _crossings(polygons: Rings, outline: Edges) -> tuple[_Crossings, _Flags]:
     return _Crossings(polygons.owner[polygons.ring[edges[0]]], edges, along, places.T, into), unclear
 
 
-def _near(polygons: Rings, outline: Edges) -> Iterator[_Pairs]:
-    """Yield pairs of an edge of a polygon and one of the outline whose boxes intersect."""
-    runs = polygons.runs()
-    boxes, others = polygons.boxes(), outline.rings.boxes()
+def _near(polygons: Rings, outline: Edges, tolerance: float) -> Iterator[_Pairs]:
+    """Yield pairs of an edge of a polygon and one of the outline whose boxes intersect, or nearly so."""
+    runs, wider = polygons.runs(), np.array([-tolerance, -tolerance, tolerance, tolerance])
+    boxes, others = polygons.boxes() + wider, outline.rings.boxes()
     bounds = shapely.bounds(outline.runs.lines)
-    found = outline.tree.query(runs.lines)
+    found = outline.tree.query(shapely.box(*(shapely.bounds(runs.lines) + wider).T))
     for run, other_run in np.array_split(found, found.shape[1] // _COMPARED + 1, axis=1):
         place, edge = _ranges(runs.first[run], runs.counts[run])
         near = _intersect(boxes.take(edge, axis=0), bounds.take(other_run[place], axis=0))
