@@ -113,7 +113,7 @@ class CogProvider(BaseProvider):
 
         Raises ProviderConnectionError if their files differ in grid or type, or have the same name.
         """
-        names = {Path(data).name for data in self.years.values()}
+        names = {Path(data).name if is_one_file(data) else data for data in self.years.values()}
         if self.years and (self.year is None or len(names) < len(self._definition["years"])):
             raise ProviderConnectionError("years: the file of `data` is not among them, or a year or a name is twice")
         return {year: self._of_year(year, newest) for year in self.years}

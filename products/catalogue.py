@@ -11,6 +11,7 @@ import yaml
 from products.classes import CLASSES, NODATA, Classes, LandCoverClass
 from products.errors import UnknownProduct
 from products.held import is_held
+from products.remote import is_remote
 from products.sources import is_one_file
 from products.yaml_file import UnreadableYaml, read_yaml
 
@@ -157,7 +158,7 @@ def _make_absolute(provider: dict[str, Any], folder: Path, *, ours: bool) -> Non
     """Make `data` an absolute path, and that of each of the `years` of a provider of ours."""
     years = provider.get("years") if ours else None
     for each in (provider, *(years if isinstance(years, list) else ())):
-        if isinstance(each, dict) and isinstance(data := each.get("data"), str):
+        if isinstance(each, dict) and isinstance(data := each.get("data"), str) and not is_remote(data):
             there = (folder / data).absolute()
             each["data"] = str(there) if ours or there.exists() else data
 

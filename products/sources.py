@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import unescape
 
 from products.errors import BrokenSource
+from products.remote import is_remote
 
 MOST_FILES = 1_000
 """Maximum files of a folder, and of a VRT or a tile index that are looked at for changes."""
@@ -23,17 +24,16 @@ _FILES = (*_RASTERS, ".gpkg")
 def is_one_file(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is that of one file on this machine, which can be downloaded and ordered as it is."""
     name = os.fspath(path).lower()
-    if name.endswith(_INDEXES):
+    if name.endswith(_INDEXES) or is_remote(name):
         return False
     return name.endswith(_FILES) or not (name.endswith(".vrt") or os.path.isdir(path))  # noqa: PTH112 - a Path costs as much again
 
 
 def driver_of(source: Path) -> str:
     """Return the name of the only driver of GDAL that opens a raster."""
-    name = source.name.lower()
-    if name.endswith(_INDEXES):
+    if source.name.lower().endswith(_INDEXES):
         return "GTI"
-    return "GTiff" if is_one_file(source) else "VRT"
+    return "GTiff" if is_remote(source) or is_one_file(source) else "VRT"
 
 
 def files_of(path: str, version: tuple[int, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from products.errors import BrokenSource
+from products.remote import is_remote, remote_state
 from products.sources import files_of, is_one_file, rasters_in
 
 _RETRY_SECONDS = 10
@@ -122,11 +123,15 @@ def version_of(path: str | os.PathLike[str], beside: Sequence[str] = ("-wal",)) 
     """Return what differs where a file or one beside it does: number, time written, size; nothing if missing.
 
     A further name of the file, as an order of the whole product makes, is no other version. Beside a database SQLite
-    keeps its write-ahead log. A raster of several files differs where one of them does.
+    keeps its write-ahead log, a server nothing. A raster of several files differs where one of them does.
     """
     name = os.fspath(path)
     own = tuple(_version(f"{name}{ending}") for ending in ("", *beside))
-    if _PLAIN.fullmatch(name) or is_one_file(name) or not own[0]:
+    if _PLAIN.fullmatch(name):
+        return own
+    if is_remote(name):
+        return (remote_state(name),)
+    if is_one_file(name) or not own[0]:
         return own
     return *own, *map(_version, files_of(name, own[0]))
 

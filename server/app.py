@@ -28,6 +28,7 @@ from orchestration.trace import OrderTraces
 from plugins.patches import apply_patches
 from processes.loading import LoadedProcesses, load_processes
 from products.catalogue import catalogue_of
+from products.remote import configure
 from products.tiling import matrix_sets_of
 from routes.accounts import account, api_keys, login, tokens
 from routes.common import about, collections, landing
@@ -306,6 +307,7 @@ def _counting(
 def _open_resources(served: _Served, database: connections.Database) -> Resources:
     """Open what the routes work with."""
     settings, default = served.settings, served.default
+    configure(settings.remote.options)
     registry = default.processes.registry
     folder = settings.state.dir
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from plugins.postgis import PostgisProvider
 from processes.loading import load_processes
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
 from products.errors import BrokenSource
+from products.remote import configure, is_remote
 from products.sources import rasters_in
 from products.vector.meeting import faults_of_index
 from routes.features.items import queryable
@@ -46,6 +47,7 @@ def find_problems(configuration: Path) -> list[str]:
     settings = None
     try:
         settings = read_settings()
+        configure(settings.remote.options)
         refused = refusals(settings, whole=True)
         problems += [*refused, *_of_database(settings)]
         problems += [] if refused else [*problems_of_airflow(settings, _registry(configuration)), *_of_owners(settings)]
@@ -329,7 +331,10 @@ def _of_source(place: str, data: Any, read: Callable[[], Any]) -> Iterator[str]:
             yield f"{place}: {error}"
         return
     source = Path(str(data))
-    if not source.is_file() and not rasters_in(source):
+    if is_remote(source):
+        if error := _failure(read):
+            yield f"{place}.data: {error}"
+    elif not source.is_file() and not rasters_in(source):
         hint = " (landcast sample makes it)" if source.parent.name == "sample" else ""
         yield f"{place}.data: no such file: {source}{hint}"
     elif error := _failure(read):

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,10 +14,12 @@ from pydantic import (
     SecretStr,
     UrlConstraints,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestration.net.addresses import is_amqp
+from products.remote import RemoteOptions
 from server.auth_settings import AuthSettings
 from server.notification_settings import CallbacksSettings, MailSettings, SigningKey
 from server.secrets.settings import COMMON, VaultSettings, has_more_than_address_and_path
@@ -123,6 +125,40 @@ class CoverageSettings(BaseSettings):
 
     values: int = Field(134_217_728, ge=65_536, le=500_000_000)
     """Values (pixels times fields) that one GeoTIFF of a coverage has at most; for more 413."""
+
+
+class RemoteSettings(BaseSettings):
+    """Rasters on servers, by HTTPS or S3."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDCAST_REMOTE_", **COMMON)
+
+    timeout: float = Field(10, gt=0, le=60)
+    """Seconds for a server to answer a request for a part of a file."""
+    tries: int = Field(3, ge=1, le=10)
+    """Maximum tries of a request that a server did not answer, or with an error of its own (5xx)."""
+    refresh: float = Field(60, gt=0, le=86_400)
+    """Seconds after which a server is asked again whether a file was replaced."""
+    s3_endpoint: str | None = Field(None, pattern=r"^https?://[^@?#\s]+$")
+    """Address of the S3 server, such as https://s3.example.org. Default: AWS."""
+    s3_region: str = Field("us-east-1", pattern=r"^[\w-]{1,64}$")
+    """Region that requests to S3 are signed for."""
+    s3_key: str | None = None
+    """Id of the access key to S3. Default: requests are not signed, for public buckets."""
+    s3_secret: SecretStr | None = None
+    """Secret of that access key."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.s3_key is None) != (self.s3_secret is None):
+            raise ValueError("S3_KEY and S3_SECRET: one is missing")
+        return self
+
+    @property
+    def options(self) -> RemoteOptions:
+        """The same for those who ask the servers."""
+        secret = None if self.s3_secret is None else self.s3_secret.get_secret_value()
+        how = self.timeout, self.tries, self.refresh
+        return RemoteOptions(*how, self.s3_endpoint, self.s3_region, self.s3_key, secret)
 
 
 class FeaturesSettings(BaseSettings):
@@ -321,6 +357,7 @@ CONCERNS: tuple[type[BaseSettings], ...] = (
     StateSettings,
     TilesSettings,
     CoverageSettings,
+    RemoteSettings,
     FeaturesSettings,
     DatabaseSettings,
     JobsSettings,
@@ -344,6 +381,7 @@ class Settings:
     state: StateSettings
     tiles: TilesSettings
     coverage: CoverageSettings
+    remote: RemoteSettings
     features: FeaturesSettings
     database: DatabaseSettings
     jobs: JobsSettings

@@ -22,6 +22,7 @@ from products.classes import NODATA
 from products.errors import BrokenSource
 from products.operation import MERCATOR, Bounds, metres_of_unit, period_of
 from products.raster.several import open_dataset
+from products.remote import fault, is_remote
 from products.sources import driver_of
 from products.whole import Version, cached_by_file, version_of
 
@@ -101,11 +102,14 @@ def open_cog(
                 if overview is None:
                     (check or check_classes)(dataset)
                 yield dataset
+                _refuse_faults(source)
         except (RasterioError, CRSError) as error:
             raise _unreadable(source, error) from error
 
 
 def _unreadable(source: Path, error: Exception) -> BrokenSource:
+    if _is_remote(source) and (reason := fault()):
+        return BrokenSource(reason)
     reason = str(error).replace(str(source), source.name)
     return BrokenSource(f"{source.name} cannot be read as a {_FORMS[driver_of(source)]}: {reason}")
 
@@ -291,6 +295,7 @@ class OpenRasters:
             if opened is None:
                 opened = _open(source, overview, version, check)
             yield opened
+            _refuse_faults(source)
             _refuse_overwritten(source, version)
         except (RasterioError, CRSError) as error:
             _close(opened)
@@ -301,7 +306,9 @@ class OpenRasters:
             opened = None
             raise
         finally:
-            if opened is not None:
+            if _is_remote(source):
+                _close(opened)
+            elif opened is not None:
                 self._give(key, opened)
 
     def _take(self, key: _Key, version: Version) -> Opened | None:
@@ -349,8 +356,18 @@ def _close(opened: Opened | None) -> None:
         opened.dataset.close()
 
 
+def _is_remote(source: Path) -> bool:
+    return not source.is_absolute() and is_remote(source)
+
+
+def _refuse_faults(source: Path) -> None:
+    """Raise BrokenSource if a part of a file on a server could not be read, also if GDAL did without it."""
+    if _is_remote(source) and (reason := fault()):
+        raise BrokenSource(reason)
+
+
 def _refuse_overwritten(source: Path, version: Version) -> None:
     """Raise BrokenSource if the content of the file has changed."""
     now = version_of(source, BESIDE)
-    if now != version and now[0][:2] == version[0][:2]:
+    if now != version and (_is_remote(source) or now[0][:2] == version[0][:2]):
         raise BrokenSource(f"{source.name} was written to while it was read")

@@ -1,4 +1,4 @@
-"""How GDAL opens a raster: a file, a VRT, a tile index, or a folder of files on one grid."""
+"""How GDAL opens a raster: a file here or on a server, a VRT, a tile index, or a folder of files on one grid."""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader, MemoryFile
 
 from products.errors import BrokenSource
+from products.remote import is_remote, opener_of
 from products.sources import MOST_FILES, check_local, driver_of, is_one_file, rasters_in
 
 _OFF_GRID = 1e-3
@@ -26,6 +27,9 @@ _Box = tuple[int, int, int, int]
 def open_dataset(source: Path, overview: int | None = None) -> DatasetReader:
     """Open a raster, or an overview by its index. Raises rasterio's errors, BrokenSource."""
     level = {} if overview is None else {"overview_level": overview}
+    if is_remote(source):
+        opener = opener_of(str(source))
+        return cast("DatasetReader", rasterio.open(opener.name, driver="GTiff", opener=opener, **level))
     if not is_one_file(source):
         check_local(source)
     name, driver = source, driver_of(source)
