@@ -46,8 +46,8 @@ def comb(vertices: int) -> list[Points]:
 
 def spiral(vertices: int) -> list[Points]:
     """Return a band that winds round the middle of the box, twenty times."""
-    turn = np.linspace(1, 20, vertices // 2)
-    return [np.vstack([_round(turn * 2 * np.pi, turn / 20), _round(turn * 2 * np.pi, (turn - 0.5) / 20)[::-1]])]
+    angles = np.linspace(1, 20, vertices // 2)
+    return [np.vstack([_round(angles * 2 * np.pi, angles / 20), _round(angles * 2 * np.pi, (angles - 0.5) / 20)[::-1]])]
 
 
 def star(vertices: int) -> list[Points]:

@@ -27,10 +27,10 @@ def measure() -> None:
         for workers in (2, 4):
             with web_processes(Path(folder), workers) as (port, processes):
                 for clients in _CLIENTS:
-                    for kept in (True, False):
-                        share, rate = asyncio.run(_shared(port, processes, clients, kept=kept))
+                    for kept_alive in (True, False):
+                        share, rate = asyncio.run(_shared(port, processes, clients, kept_alive=kept_alive))
                         uneven += share > _MOST
-                        how = "kept alive" if kept else "made anew"
+                        how = "kept alive" if kept_alive else "made anew"
                         print(f"{workers} processes, {clients:2} clients, {how}: {share:.0f} %, {rate:,.0f} requests/s")
     if uneven:
         raise SystemExit(f"{uneven} times one process did more than {_MOST} % of the work")
@@ -75,10 +75,10 @@ def _rests(processes: list[psutil.Process]) -> bool:
     return before == [_cpu(process) for process in processes]
 
 
-async def _shared(port: int, processes: list[psutil.Process], clients: int, *, kept: bool) -> tuple[float, float]:
+async def _shared(port: int, processes: list[psutil.Process], clients: int, *, kept_alive: bool) -> tuple[float, float]:
     before = [_cpu(process) for process in processes]
     until = time.monotonic() + _SECONDS
-    done = sum(await asyncio.gather(*(_client(port, until, kept=kept) for _ in range(clients))))
+    done = sum(await asyncio.gather(*(_client(port, until, kept_alive=kept_alive) for _ in range(clients))))
     took = [_cpu(process) - was for process, was in zip(processes, before, strict=True)]
     return 100 * max(took) / sum(took), done / _SECONDS
 
@@ -88,16 +88,16 @@ def _cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-async def _client(port: int, until: float, *, kept: bool) -> int:
+async def _client(port: int, until: float, *, kept_alive: bool) -> int:
     """Ask one thing after another until the time; return how many were answered."""
     done = 0
     while time.monotonic() < until:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             while time.monotonic() < until:
-                await ask(reader, writer, _PATH, close=not kept)
+                await ask(reader, writer, _PATH, close=not kept_alive)
                 done += 1
-                if not kept:
+                if not kept_alive:
                     break
         finally:
             writer.close()

@@ -52,7 +52,7 @@ Place = Callable[[Odd], None]
 _ROOT = Path(__file__).parents[1]
 _APP = SimpleNamespace(state=SimpleNamespace(resources=SimpleNamespace(languages={})))
 _LONGEST = 1_000
-_TOLD = 20_000
+_REPORT_EVERY = 20_000
 """Cases after which the bench says how many there were."""
 _EUROPE = shapely.box(-10, 35, 40, 70)
 _STRAYS = 0.06
@@ -180,7 +180,7 @@ def run(count: int, seed: int, sample: Path) -> None:
                 raise
             cases[_name(place)] += 1
             seconds[_name(place)] += process_time() - start
-            if (number + 1) % _TOLD == 0:
+            if (number + 1) % _REPORT_EVERY == 0:
                 print(f"{number + 1:,} of {count:,}", flush=True)
     for name, made in cases.most_common():
         print(f"{name:12}{made:10,} {seconds[name]:8.1f} s")

@@ -36,12 +36,12 @@ _NUMBERS = (
     10**30,
 )
 _DEEP = 3
-_WORDS = ("nan", "inf", "-inf", "1e400", "0x10", "", "1e", "\u0661", "19,5", "--1", "1_0", "*", " 1 ", "+1", "%00")
+_TEXTS = ("nan", "inf", "-inf", "1e400", "0x10", "", "1e", "\u0661", "19,5", "--1", "1_0", "*", " 1 ", "+1", "%00")
 _SYSTEMS: tuple[Any, ...] = (
     *("EPSG:3035", "EPSG:4326", "EPSG:4979", "EPSG:5773", "EPSG:27700", "urn:ogc:def:crs:EPSG::3857", "ESRI:102014"),
     *("EPSG:4978", "IAU_2015:30100", "EPSG:9" * 9, "+proj=longlat", "file:///etc/passwd", "", None, 7),
 )
-_OFFERED = (
+_KNOWN = (
     *("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/EPSG/0/4326"),
     *("http://www.opengis.net/def/crs/EPSG/0/3035", "http://www.opengis.net/def/crs/EPSG/0/3857", "[EPSG:3035]"),
 )
@@ -184,7 +184,7 @@ class Odd:
         if self.one_in(30):
             ring = [*ring]
             place = self.chance.randrange(len(ring))
-            ring[place] = [self.chance.choice(_WORDS), *ring[place][1:]]
+            ring[place] = [self.chance.choice(_TEXTS), *ring[place][1:]]
         return f"({', '.join(' '.join(map(str, position)) for position in ring)})"
 
     def value(self) -> Any:
@@ -230,7 +230,7 @@ class Odd:
             asked["subset"] = ",".join(self._interval() for _ in range(self.chance.choice((1, 2, 2, 3))))
         for name in ("bbox-crs", "crs"):
             if self.one_in(4):
-                asked[name] = self.chance.choice((*_OFFERED, *_OFFERED, *(str(system) for system in _SYSTEMS)))
+                asked[name] = self.chance.choice((*_KNOWN, *_KNOWN, *(str(system) for system in _SYSTEMS)))
         if sized and self.one_in(3):
             name = self.chance.choice(("width", "height", "scale-factor", "scale-size", "scaleSize", "scale-axes"))
             value = self.chance.choice(("1", "17", "64", "0", "-1", "1e300", "1e-320", "nan", "99999999", "\u0661"))
@@ -245,7 +245,7 @@ class Odd:
         return ",".join(self._number_text() for _ in range(self.chance.choice((4, 4, 4, 4, 6, 3, 5))))
 
     def _number_text(self) -> str:
-        return self.chance.choice(_WORDS) if self.one_in(15) else str(self.number() + 30 * self.one_in(2))
+        return self.chance.choice(_TEXTS) if self.one_in(15) else str(self.number() + 30 * self.one_in(2))
 
     def _interval(self) -> str:
         low, high = self._number_text(), "*" if self.one_in(6) else self._number_text()

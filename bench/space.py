@@ -62,7 +62,7 @@ def _stored(store: StoredJobs, files: ResultFiles, number: int) -> None:
 
 
 def _print(store: StoredJobs, files: ResultFiles) -> None:
-    space, room = Space(files.root, cap=1 << 50, clock=count().__next__), Admission(store, files.root, 1 << 50)
+    space, admission = Space(files.root, cap=1 << 50, clock=count().__next__), Admission(store, files.root, 1 << 50)
     reconciler = Reconciler(store, [RunnerPool(_Busy(), 1)], files, jobs_days=365, space=space)
     _time("measuring everything, at the start and once an hour", space.recount, 3)
     job, _ = store.add(_ORDER)
@@ -72,7 +72,7 @@ def _print(store: StoredJobs, files: ResultFiles) -> None:
     go_round()
     _time("a round of the reconciler, such a measuring in each", go_round, 1000)
     _time("a submission", lambda: store.add(_ORDER), 300)
-    _time("  the look at the cap before it", room.is_at_cap, 3000)
+    _time("  the look at the cap before it", admission.is_at_cap, 3000)
     waiting = store.unfinished()
     _time(f"why {len(waiting)} orders may wait, once a round", lambda: [space.why_wait(each) for each in waiting], 100)
 

@@ -150,9 +150,9 @@ def test_python_ends_at_an_order_that_fails(
     made_run: tuple[str, Path], tmp_path: Path, changes: dict[str, str], expected: str
 ) -> None:
     script = block("The same in Python", "python").replace(PUBLISHED, made_run[0])
-    for words, others in changes.items():
-        assert words in script
-        script = script.replace(words, others)
+    for before, others in changes.items():
+        assert before in script
+        script = script.replace(before, others)
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, timeout=600, capture_output=True, text=True, check=False
     )

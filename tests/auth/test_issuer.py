@@ -27,7 +27,7 @@ def test_the_discovery_document_has_the_address_of_the_keys(issuer: FakeIssuer) 
 
 
 @pytest.mark.parametrize(
-    ("document", "words"),
+    ("document", "expected"),
     [
         # Somebody who can answer at that address would otherwise hand us the keys of another realm.
         ({"issuer": "https://evil.example/realms/land"}, "another issuer"),
@@ -42,11 +42,11 @@ def test_the_discovery_document_has_the_address_of_the_keys(issuer: FakeIssuer) 
     ],
 )
 def test_a_discovery_document_of_another_issuer_is_refused(
-    issuer: FakeIssuer, document: dict[str, Any], words: str
+    issuer: FakeIssuer, document: dict[str, Any], expected: str
 ) -> None:
     usual = {} if document == {} else {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/certs"}
     issuer.answers[DISCOVERY] = (200, json.dumps({**usual, **document}).encode())
-    assert words in problem(issuer)
+    assert expected in problem(issuer)
     assert issuer.fetches == 0
 
 
@@ -56,7 +56,7 @@ def test_the_issuer_is_compared_exactly(issuer: FakeIssuer) -> None:
 
 @pytest.mark.parametrize("path", [DISCOVERY, "/certs"])
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "expected"),
     [
         ((500, b"{}"), "answers 500"),
         ((404, b"{}"), "answers 404"),
@@ -68,9 +68,9 @@ def test_the_issuer_is_compared_exactly(issuer: FakeIssuer) -> None:
         ((200, b"\xff"), "not JSON"),
     ],
 )
-def test_an_invalid_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple[int, bytes], words: str) -> None:
+def test_an_invalid_answer_is_named(issuer: FakeIssuer, path: str, answer: tuple[int, bytes], expected: str) -> None:
     issuer.answers[path] = answer
-    assert words in problem(issuer)
+    assert expected in problem(issuer)
 
 
 def test_a_key_set_without_signing_keys_is_refused(issuer: FakeIssuer) -> None:

@@ -141,12 +141,12 @@ CLAIMS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("claims", "words"), CLAIMS)
+@pytest.mark.parametrize(("claims", "expected"), CLAIMS)
 def test_a_token_for_another_server_is_refused_with_the_reason(
-    issuer: FakeIssuer, claims: dict[str, Any], words: str
+    issuer: FakeIssuer, claims: dict[str, Any], expected: str
 ) -> None:
     verifier = verifier_of(issuer)
-    assert words in refusal(verifier, issuer.token(**claims))
+    assert expected in refusal(verifier, issuer.token(**claims))
     assert issuer.asked == []  # such a token makes nobody ask for its key
     assert identify(verifier, issuer.token()).subject == "0b1c"
 
@@ -218,12 +218,12 @@ def swap_claims(token: str, claims: dict[str, Any]) -> str:
     return f"{header}.{part(claims)}.{signature}"
 
 
-@pytest.mark.parametrize(("forge", "words"), [row[1:] for row in FORGED], ids=[row[0] for row in FORGED])
-def test_a_forged_token_is_refused(issuer: FakeIssuer, forge: Callable[[FakeIssuer], str], words: str) -> None:
+@pytest.mark.parametrize(("forge", "expected"), [row[1:] for row in FORGED], ids=[row[0] for row in FORGED])
+def test_a_forged_token_is_refused(issuer: FakeIssuer, forge: Callable[[FakeIssuer], str], expected: str) -> None:
     verifier = verifier_of(issuer)
     token = forge(issuer)
-    assert words in refusal(verifier, token)
-    assert words in refusal(verifier, token)  # nor is it once it was seen
+    assert expected in refusal(verifier, token)
+    assert expected in refusal(verifier, token)  # nor is it once it was seen
 
 
 MALFORMED = [

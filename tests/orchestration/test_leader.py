@@ -102,13 +102,13 @@ def test_a_lease_ends_only_when_another_worker_has_it(
 ) -> None:
     one, other = make_lock(), make_lock()
     assert one.take()
-    turn = Leadership(one)
+    leadership = Leadership(one)
     lose_all()
     time.sleep(1.1)
-    assert not turn.is_over()
+    assert not leadership.is_over()
     lose_all()
     assert other.take()
-    until(turn.is_over)
+    until(leadership.is_over)
 
 
 def test_a_lease_continues_while_the_database_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from plugins.crs import CRS84, Box, Crs, crs_of, find_crs
 
-OFFERED = (CRS84, crs_of(4326), crs_of(3035), crs_of(3857))
+AVAILABLE = (CRS84, crs_of(4326), crs_of(3035), crs_of(3857))
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ OFFERED = (CRS84, crs_of(4326), crs_of(3035), crs_of(3857))
     ],
 )
 def test_systems_are_found_by_their_names(name: str, expected: Crs | None) -> None:
-    assert find_crs(name, OFFERED) == expected
+    assert find_crs(name, AVAILABLE) == expected
 
 
 def test_an_unsupported_system_is_not_found() -> None:
-    assert find_crs("OGC:CRS84", OFFERED[1:]) is None
+    assert find_crs("OGC:CRS84", AVAILABLE[1:]) is None
 
 
 @pytest.mark.parametrize(

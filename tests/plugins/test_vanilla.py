@@ -209,8 +209,8 @@ def test_items_are_the_same_as_in_vanilla(
 @pytest.mark.parametrize("crs", SYSTEMS)
 @pytest.mark.parametrize(("collection", "item"), [("stations", "S/07"), ("stations", "S/03"), ("nations", "PL_2180")])
 def test_an_item_is_the_same_as_in_vanilla(both: Both, collection: str, item: str, crs: str) -> None:
-    offered = both.ours.get(f"/collections/{collection}").json()["crs"]
-    if crs not in offered:
+    systems = both.ours.get(f"/collections/{collection}").json()["crs"]
+    if crs not in systems:
         pytest.skip("a system of the other collection")
     ours, vanilla = both.ask(f"/collections/{collection}/items/{item}", crs=crs, f="json")
     assert_same(features_of(ours)[0], features_of(vanilla)[0])

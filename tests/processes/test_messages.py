@@ -8,7 +8,7 @@ from processes.messages import allowed, shown
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "expected"),
     [
         ({"type": "string"}, "a string"),
         ({"type": "string", "enum": ["a", "b"]}, '"a", "b"'),
@@ -21,8 +21,8 @@ from processes.messages import allowed, shown
         ({"oneOf": [{"type": "string"}, {"title": "a box", "type": "object"}]}, "a string or a box"),
     ],
 )  # fmt: skip
-def test_the_allowed_values_of_a_schema_are_described(schema: dict[str, Any], words: str) -> None:
-    assert allowed(schema) == words
+def test_the_allowed_values_of_a_schema_are_described(schema: dict[str, Any], expected: str) -> None:
+    assert allowed(schema) == expected
 
 
 @pytest.mark.parametrize(

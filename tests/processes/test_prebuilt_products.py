@@ -71,22 +71,22 @@ def test_a_broken_source_is_a_server_error(tmp_path: Path, content: bytes | None
 
 
 def test_only_existing_products_are_ready_in_upper_or_lower_case(tmp_path: Path) -> None:
-    house, product = PrebuiltProducts(tmp_path / "results"), _CATALOGUE.default
+    prebuilt_files, product = PrebuiltProducts(tmp_path / "results"), _CATALOGUE.default
     stage = tmp_path / "results" / "stage"
     stage.mkdir(parents=True)
 
     def ready(process: Processor, **inputs: str) -> bool:
-        return process.ready({"product": "Raster", **inputs}, _CATALOGUE, house) is not None
+        return process.ready({"product": "Raster", **inputs}, _CATALOGUE, prebuilt_files) is not None
 
     def write(target: Path, _report: Report) -> None:
         target.write_bytes(b"x")
 
     assert not ready(national(), nation="Poland")
-    house.provide(PrebuiltProduct(product, "Raster", find_nation("Poland")), write, stage, unheard)
+    prebuilt_files.provide(PrebuiltProduct(product, "Raster", find_nation("Poland")), write, stage, unheard)
     assert ready(national(), nation="pOLAND")
     assert not ready(national(), nation="Slovakia")
     assert not ready(european())
-    house.provide(PrebuiltProduct(product, "Raster"), write, stage, unheard)
+    prebuilt_files.provide(PrebuiltProduct(product, "Raster"), write, stage, unheard)
     assert ready(european())
     assert not ready(ExtractProduct({"name": "extract-product"}))
     assert not ready(Echo({"name": "echo"}))

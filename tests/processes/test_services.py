@@ -66,10 +66,10 @@ def test_a_twin_differs_only_in_its_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_test_is_checked_and_answered_without_a_run(name: str, tmp_path: Path) -> None:
-    made, house = process(name), PrebuiltProducts(tmp_path)
+    made, prebuilt_files = process(name), PrebuiltProducts(tmp_path)
     checked = made.check(example(name, test=True), NOTHING)
-    assert made.ready(checked, NOTHING, house) == (Output("result", {"test": True}),)
-    assert made.ready(made.check(example(name), NOTHING), NOTHING, house) is None
+    assert made.ready(checked, NOTHING, prebuilt_files) == (Output("result", {"test": True}),)
+    assert made.ready(made.check(example(name), NOTHING), NOTHING, prebuilt_files) is None
     with pytest.raises(InvalidInput):
         made.check({"test": True}, NOTHING)
 

@@ -56,7 +56,7 @@ def test_a_bbox_may_cross_the_antimeridian() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "expected"),
     [
         ("", "no WKT of a polygon"),
         ("POINT (19 49)", "POINT"),
@@ -95,10 +95,10 @@ def test_a_bbox_may_cross_the_antimeridian() -> None:
         pytest.param(10**5000, "neither text", id="a number that Python does not write"),
     ],
 )
-def test_an_invalid_area_is_refused_with_what_is_allowed(value: object, words: str) -> None:
+def test_an_invalid_area_is_refused_with_what_is_allowed(value: object, expected: str) -> None:
     with pytest.raises(InvalidArea) as refused:
         read_area(value)
-    assert words in str(refused.value)
+    assert expected in str(refused.value)
     assert "Allowed" in str(refused.value) or "finite" in str(refused.value)
     assert len(str(refused.value)) < 500
 

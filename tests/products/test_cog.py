@@ -56,7 +56,7 @@ def test_the_grid_is_read(raster: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "expected"),
     [
         ({"count": 3}, "3 bands"),
         ({"dtype": "int16"}, "int16"),
@@ -65,10 +65,10 @@ def test_the_grid_is_read(raster: Path) -> None:
         ({"blockysize": 256}, "square blocks"),
     ],
 )
-def test_other_rasters_than_class_rasters_are_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+def test_other_rasters_than_class_rasters_are_refused(tmp_path: Path, changed: dict[str, Any], expected: str) -> None:
     with rasterio.open(tmp_path / "odd.tif", "w", **PROFILE | changed):
         pass
-    with pytest.raises(BrokenSource, match=words):
+    with pytest.raises(BrokenSource, match=expected):
         read_grid(tmp_path / "odd.tif")
 
 

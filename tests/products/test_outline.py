@@ -254,7 +254,7 @@ def test_other_systems_are_refused_with_what_is_allowed(crs: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "expected"),
     [
         ("SRID=0;POLYGON " + f"({W})", "ESRI:0 is not known"),
         ("SRID=3035;" + f"POLYGON ({W});;", "readable"),
@@ -281,10 +281,10 @@ def test_other_systems_are_refused_with_what_is_allowed(crs: object) -> None:
         ),
     ],
 )
-def test_an_unreadable_area_is_refused(value: object, words: str) -> None:
+def test_an_unreadable_area_is_refused(value: object, expected: str) -> None:
     with pytest.raises(InvalidArea) as refused:
         measure_area(value)
-    assert words in str(refused.value)
+    assert expected in str(refused.value)
     assert len(str(refused.value)) < 600
 
 

@@ -276,7 +276,7 @@ def test_check_reports_whether_airflow_answers_and_accepts_the_login(counter: Co
     counter.airflow.disconnect("clc_prod_sample_extraction_service")
     wait(lambda: "clc_prod_sample_extraction_service" in _lacking(counter.airflow), 240)  # once its DAG is read again
     wait(lambda: _said_to_lack(counter) == _lacking(counter.airflow), 240)
-    for changed, words in (
+    for changed, expected in (
         ({"LANDCAST_AIRFLOW_PASSWORD": "wrong"}, "LANDCAST_AIRFLOW_URL: Airflow refuses the login: 401"),
         ({"LANDCAST_AIRFLOW_URL": "http://127.0.0.1:9"}, "LANDCAST_AIRFLOW_URL: Airflow does not answer"),
         ({"LANDCAST_DATABASE_URL": ""}, "LANDCAST_AIRFLOW_URL: needs LANDCAST_DATABASE_URL"),
@@ -286,7 +286,7 @@ def test_check_reports_whether_airflow_answers_and_accepts_the_login(counter: Co
         done = other.run("check")
         other.http.close()
         assert done.returncode == 1
-        assert words in done.stderr
+        assert expected in done.stderr
 
 
 def test_neither_password_nor_key_is_in_the_log(counter: Counter) -> None:

@@ -223,18 +223,18 @@ def european(state: Path) -> Path:
 
 
 def test_the_european_raster_is_linked_again_not_copied(state: Path, tmp_path: Path) -> None:
-    house = european(state)
+    prebuilt_files = european(state)
     source = catalogue_of(read_configuration(CONFIG)).default.raster
     archive = backup(tmp_path / "backup.tar")
     assert archive.stat().st_size < source.stat().st_size
     rmtree(state)
     restored = run("restore", archive)
     assert "no result" not in restored.stderr
-    assert house.samefile(source)
+    assert prebuilt_files.samefile(source)
 
 
 def test_a_european_raster_of_a_changed_source_must_be_ordered_again(state: Path, tmp_path: Path) -> None:
-    house = european(state)
+    prebuilt_files = european(state)
     archive = backup(tmp_path / "backup.tar")
     rmtree(state)
     other = tmp_path / "other.yml"
@@ -243,7 +243,7 @@ def test_a_european_raster_of_a_changed_source_must_be_ordered_again(state: Path
     restored = CliRunner().invoke(main, ["restore", str(archive), "--config", str(other)])
     assert "1 orders have no result" in restored.stderr
     assert "differs and is kept" in restored.stderr
-    assert not house.exists()
+    assert not prebuilt_files.exists()
     assert (state / "restored-configuration.yml").read_bytes() == CONFIG.read_bytes()
 
 
@@ -343,7 +343,7 @@ def test_a_tampered_archive_is_refused_and_changes_nothing(
     before = contents(state)
     refused = run("restore", rewritten(archive, change), "--force")
     assert refused.exit_code == 1
-    assert any(words in refused.stderr for words in said.split("|")), refused.stderr
+    assert any(expected in refused.stderr for expected in said.split("|")), refused.stderr
     said_besides = [line for line in refused.stderr.splitlines() if not line.startswith("reading the backup: ")]
     assert len([line for line in said_besides if line.strip()]) == 1  # the reason
     assert contents(state) == before

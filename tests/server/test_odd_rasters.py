@@ -102,9 +102,9 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.setenv("LANDCAST_STATE_DIR", str(folder / "state"))
         patched.setenv("LANDCAST_AUTH_OPEN", "yes")
         for year, (name, (make, _)) in enumerate(ODD.items(), 1990):
-            words = ["--id", name, "--title", name, "--attribution", "Made here.", "--year", str(year)]
+            options = ["--id", name, "--title", name, "--attribution", "Made here.", "--year", str(year)]
             into = ["--into", str(folder / "made"), "--config", str(config)]
-            done = CliRunner().invoke(main, ["product", "add", str(make(folder / f"{name}.tif")), *words, *into])
+            done = CliRunner().invoke(main, ["product", "add", str(make(folder / f"{name}.tif")), *options, *into])
             assert done.exit_code == 0, (name, done.output)
         yield config
 
@@ -228,8 +228,8 @@ def test_an_unsupported_raster_is_refused_clearly(
     added: Path, tmp_path: Path, make: Callable[[Path], Path], said: str
 ) -> None:
     before = added.read_bytes()
-    words = ["--id", "refused", "--title", "x", "--attribution", "x", "--year", "1950"]
+    options = ["--id", "refused", "--title", "x", "--attribution", "x", "--year", "1950"]
     place = ["--into", str(tmp_path / "made"), "--config", str(added)]
-    done = CliRunner().invoke(main, ["product", "add", str(make(tmp_path / "odd.tif")), *words, *place])
+    done = CliRunner().invoke(main, ["product", "add", str(make(tmp_path / "odd.tif")), *options, *place])
     assert (done.exit_code, added.read_bytes()) == (1, before)
     assert said in done.stderr

@@ -44,12 +44,12 @@ class Site:
         )
 
     def write(self, title: str, **processes: Any) -> None:
-        words = {"title": title, "description": "Of a test", "keywords": ["test"]}
+        texts = {"title": title, "description": "Of a test", "keywords": ["test"]}
         named = {"name": "Nobody", "url": "https://example.org"}
-        identification = {**words, "terms_of_service": "https://example.org", "url": "https://example.org"}
+        identification = {**texts, "terms_of_service": "https://example.org", "url": "https://example.org"}
         nations = {
             "type": "collection",
-            **words,
+            **texts,
             "extents": {"spatial": {"bbox": [-180, -90, 180, 90]}},
             "providers": [
                 {"type": "feature", "name": "plugins.geopackage.GeoPackageProvider", "data": str(NATIONS)},

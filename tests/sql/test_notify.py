@@ -31,12 +31,12 @@ def lose_all(postgres: Postgres, url: str) -> None:
 
 def heard(ear: PostgresListener, count: int) -> list[str]:
     """Return this number of payloads, received together or one after the other."""
-    words: list[str] = []
-    while len(words) < count:
+    reports: list[str] = []
+    while len(reports) < count:
         said = ear.hear(2)
-        assert said, f"only {words} was said"
-        words += said
-    return words
+        assert said, f"only {reports} was said"
+        reports += said
+    return reports
 
 
 def test_a_listener_receives_every_notification(url: str) -> None:

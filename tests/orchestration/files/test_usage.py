@@ -27,14 +27,14 @@ def test_blocks_are_counted_not_lengths(tmp_path: Path) -> None:
 
 def test_a_linked_source_file_is_not_counted(tmp_path: Path) -> None:
     source = _file(tmp_path / "europe.tif", _MB)
-    house = tmp_path / "results" / "house"
+    prebuilt_files = tmp_path / "results" / "house"
     for key in ("a", "b"):
-        (house / key).mkdir(parents=True)
-        (house / key / "europe.tif").hardlink_to(source)
-    (house / "a" / "link.tif").symlink_to(source)
-    assert allocated(house) < _MB / 2
+        (prebuilt_files / key).mkdir(parents=True)
+        (prebuilt_files / key / "europe.tif").hardlink_to(source)
+    (prebuilt_files / "a" / "link.tif").symlink_to(source)
+    assert allocated(prebuilt_files) < _MB / 2
     source.unlink()
-    assert _MB <= allocated(house) < 1.1 * _MB, "once it is ours alone it counts, and once"
+    assert _MB <= allocated(prebuilt_files) < 1.1 * _MB, "once it is ours alone it counts, and once"
 
 
 def test_the_recorded_usage_is_shared_and_replaced(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_the_recorded_usage_is_shared_and_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [(999, "999 bytes"), (1536, "1.5 KiB"), (50 * 1024**3, "50 GiB"), (2 * 1024**5, "2048 TiB")]
+    ("size", "expected"), [(999, "999 bytes"), (1536, "1.5 KiB"), (50 * 1024**3, "50 GiB"), (2 * 1024**5, "2048 TiB")]
 )
-def test_sizes_are_formatted_for_people(size: int, words: str) -> None:
-    assert readable_size(size) == words
+def test_sizes_are_formatted_for_people(size: int, expected: str) -> None:
+    assert readable_size(size) == expected

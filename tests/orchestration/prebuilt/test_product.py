@@ -41,7 +41,7 @@ class Workshop:
         self.files = ResultFiles(folder / "results")
         self.stage = self.files.root / "job" / "1" / "1"
         self.stage.mkdir(parents=True)
-        self.house = PrebuiltProducts(self.files.root)
+        self.prebuilt_files = PrebuiltProducts(self.files.root)
         self.made = 0
 
     @property
@@ -53,7 +53,7 @@ class Workshop:
         target.write_bytes(b"made of " + self.source.read_bytes())
 
     def provide(self, prebuilt: PrebuiltProduct | None = None, report: Report = unheard) -> ResultFile:
-        return self.house.provide(prebuilt or self.prebuilt, self.write, self.stage, report)
+        return self.prebuilt_files.provide(prebuilt or self.prebuilt, self.write, self.stage, report)
 
     def change(self) -> None:
         self.source.write_bytes(b"other pixels")
@@ -65,14 +65,14 @@ def workshop(tmp_path: Path) -> Workshop:
 
 
 def test_a_product_is_made_once_and_then_ready(workshop: Workshop) -> None:
-    assert workshop.house.ready(workshop.prebuilt) is None
+    assert workshop.prebuilt_files.ready(workshop.prebuilt) is None
     file = workshop.provide()
     assert file.name == "CLMS_CLCplus_RASTER_2023_010m_pl_02180_V1_1.zip"
     content = workshop.files.path_of(file).read_bytes()
     assert content == b"made of pixels"
     assert (file.sha256, file.size) == (hashlib.sha256(content).hexdigest(), len(content))
     assert workshop.provide() == file
-    assert workshop.house.ready(workshop.prebuilt) == manifest_of(file)
+    assert workshop.prebuilt_files.ready(workshop.prebuilt) == manifest_of(file)
     assert workshop.made == 1
     assert list(workshop.stage.iterdir()) == []
 
@@ -95,7 +95,7 @@ def test_every_edition_has_a_file_of_its_own(workshop: Workshop) -> None:
 def test_a_product_of_a_changed_source_is_made_again(workshop: Workshop) -> None:
     before = workshop.provide()
     workshop.change()
-    assert workshop.house.ready(workshop.prebuilt) is None
+    assert workshop.prebuilt_files.ready(workshop.prebuilt) is None
     after = workshop.provide()
     assert after.path != before.path
     assert workshop.files.path_of(before).read_bytes() == b"made of pixels"
@@ -108,16 +108,16 @@ def test_a_source_that_changes_while_it_is_read_makes_no_product(workshop: Works
         workshop.change()
 
     with pytest.raises(BrokenSource, match="was changed"):
-        workshop.house.provide(workshop.prebuilt, write, workshop.stage, unheard)
-    assert workshop.house.ready(workshop.prebuilt) is None
+        workshop.prebuilt_files.provide(workshop.prebuilt, write, workshop.stage, unheard)
+    assert workshop.prebuilt_files.ready(workshop.prebuilt) is None
 
 
 def test_a_missing_source_is_named(workshop: Workshop) -> None:
     workshop.source.unlink()
     with pytest.raises(BrokenSource):
-        workshop.house.ready(workshop.prebuilt)
+        workshop.prebuilt_files.ready(workshop.prebuilt)
     with pytest.raises(UnknownProduct, match="no Vector"):
-        workshop.house.ready(replace(workshop.prebuilt, kind="Vector"))
+        workshop.prebuilt_files.ready(replace(workshop.prebuilt, kind="Vector"))
 
 
 def test_files_of_a_killed_process_are_not_complete(workshop: Workshop) -> None:
@@ -125,7 +125,7 @@ def test_files_of_a_killed_process_are_not_complete(workshop: Workshop) -> None:
     path = workshop.files.path_of(file)
     path.with_name(f"{path.name}.json").unlink()
     path.write_bytes(b"made")
-    assert workshop.house.ready(workshop.prebuilt) is None
+    assert workshop.prebuilt_files.ready(workshop.prebuilt) is None
     assert workshop.provide() == file
     assert workshop.made == 2
 
@@ -145,7 +145,7 @@ def test_the_second_of_two_concurrent_orders_waits_for_the_first(workshop: Works
         waits.set()
 
     first = threading.Thread(
-        target=lambda: files.append(workshop.house.provide(workshop.prebuilt, slow, workshop.stage, unheard))
+        target=lambda: files.append(workshop.prebuilt_files.provide(workshop.prebuilt, slow, workshop.stage, unheard))
     )
     second = threading.Thread(target=lambda: files.append(workshop.provide(report=hear)))
     first.start()
@@ -164,7 +164,7 @@ def _linked(workshop: Workshop) -> ResultFile:
     def write(target: Path, _report: Report) -> None:
         link(workshop.source, target)
 
-    return workshop.house.provide(PrebuiltProduct(workshop.product, "Raster"), write, workshop.stage, unheard)
+    return workshop.prebuilt_files.provide(PrebuiltProduct(workshop.product, "Raster"), write, workshop.stage, unheard)
 
 
 def test_the_european_file_is_the_source_itself(workshop: Workshop) -> None:
@@ -240,7 +240,7 @@ def test_an_expired_result_keeps_the_file(workshop: Workshop, make_store: MakeSt
     after = store.get(job.id)
     assert after is not None
     assert after.expired
-    assert workshop.house.ready(workshop.prebuilt) == manifest_of(file)
+    assert workshop.prebuilt_files.ready(workshop.prebuilt) == manifest_of(file)
     assert workshop.files.path_of(file).is_file()
 
 
@@ -343,7 +343,7 @@ def test_abandoned_partial_files_are_removed(workshop: Workshop, make_store: Mak
     sweep_prebuilt(workshop.files.root, store, config)
     assert {entry.name for entry in folder.iterdir()} == {".turn", ".lock", path.name, f"{path.name}.json"}
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
-    assert workshop.house.find(workshop.prebuilt) == file
+    assert workshop.prebuilt_files.find(workshop.prebuilt) == file
 
 
 def test_files_of_a_killed_command_are_removed_after_a_day(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from starlette.testclient import TestClient
 
 from routes.http.accept import choose
 
-OFFERED = ("application/json", "text/html")
+AVAILABLE = ("application/json", "text/html")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ OFFERED = ("application/json", "text/html")
     ],
 )
 def test_accept_is_negotiated(accept: str, chosen: str | None) -> None:
-    assert choose(accept, OFFERED) == chosen
+    assert choose(accept, AVAILABLE) == chosen
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_a_client_that_prefers_problems_gets_the_requested_format(client: TestCl
 
 
 def test_gdals_geotiff_is_understood() -> None:
-    offered = ("image/tiff; application=geotiff", "image/png")
-    assert choose("image/tiff;application=geotiff", offered) == offered[0]
-    assert choose("image/tiff", offered) == offered[0]
+    available = ("image/tiff; application=geotiff", "image/png")
+    assert choose("image/tiff;application=geotiff", available) == available[0]
+    assert choose("image/tiff", available) == available[0]
 
 
 def test_json_takes_any_kind_of_json() -> None:

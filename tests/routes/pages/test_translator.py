@@ -179,9 +179,9 @@ def test_numbers_sizes_days_and_times_are_written_as_in_the_language() -> None:
         "pl": ("1\u00a0234\u00a0567,5", "1,2 MB", "29 grudnia", "29 grudnia 2031"),
     }
     for language, texts in expected.items():
-        words = Translator(language)
-        days = [words.day(f"{each}-12-29T10:00:00Z") for each in (year, 2031)]
-        assert (words.number(1_234_567.5), words.size(1_234_567), *days) == texts
+        translator = Translator(language)
+        days = [translator.day(f"{each}-12-29T10:00:00Z") for each in (year, 2031)]
+        assert (translator.number(1_234_567.5), translator.size(1_234_567), *days) == texts
     assert Translator("de").time("2031-12-29T10:05:06Z") == "29. Dezember 2031, 10:05:06 UTC"
     assert Translator("pl").time("2031-12-29T10:05:06Z") == "29 grudnia 2031 10:05:06 UTC"
 
@@ -199,10 +199,10 @@ def test_the_form_of_a_count_is_that_of_the_language() -> None:
 
 
 def test_a_text_with_values_is_translated_with_its_values() -> None:
-    words = Translator("de-AT")
-    assert words.translated("The items as 100 % JSON") == "Die Objekte als 100 % JSON"
-    assert words.translated("The whole of it") == "The whole of it"
-    assert not words.known("The whole of it")
+    translator = Translator("de-AT")
+    assert translator.translated("The items as 100 % JSON") == "Die Objekte als 100 % JSON"
+    assert translator.translated("The whole of it") == "The whole of it"
+    assert not translator.known("The whole of it")
     assert Translator("en-US").known("The whole of it")
 
 
@@ -321,9 +321,9 @@ def test_a_form_leads_to_a_page_in_its_language(spoken: TestClient) -> None:
 
 def test_scripts_get_their_words_from_the_page(spoken: TestClient) -> None:
     page = spoken.get("/?f=html&lang=de").text
-    (words,) = re.findall(r'<script type="application/json" id="words">(.*?)</script>', page)
-    assert '"Draw a rectangle": "Rechteck zeichnen"' in words
-    assert '"Water": "Wasser"' in words
+    (texts,) = re.findall(r'<script type="application/json" id="words">(.*?)</script>', page)
+    assert '"Draw a rectangle": "Rechteck zeichnen"' in texts
+    assert '"Water": "Wasser"' in texts
     assert 'id="words"' not in spoken.get("/?f=html&lang=en").text
 
 

@@ -81,8 +81,8 @@ def test_each_park_of_a_box_is_a_bar_of_the_chart(client: httpx2.Client) -> None
     answer = execute(client, {"collection": "parks", "bbox": {"bbox": [15, 49, 24, 54]}}, SVG)
     assert (answer.status_code, answer.headers["content-type"]) == (200, SVG), answer.text
     picture = ET.fromstring(answer.content)  # noqa: S314 - our own picture
-    words = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
-    assert sum("National Park" in str(word) for word in words) == 9
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert sum("National Park" in str(word) for word in texts) == 9
     assert {"#228b22", "#80ff00", "#0080ff"} <= {element.get("fill") for element in picture.iter()}
 
 

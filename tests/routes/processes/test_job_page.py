@@ -116,7 +116,7 @@ def test_the_history_of_a_job_that_was_ready_at_once_has_its_times(site: OrderSi
 
 
 @pytest.mark.parametrize(
-    ("count", "words"),
+    ("count", "expected"),
     [
         (0, "0 bytes"),
         (999, "999 bytes"),
@@ -126,8 +126,8 @@ def test_the_history_of_a_job_that_was_ready_at_once_has_its_times(site: OrderSi
         (2e9, "2.0 GB"),
     ],
 )
-def test_bytes_are_formatted_for_people(count: int, words: str) -> None:
-    assert Translator("en-GB").size(count) == words
+def test_bytes_are_formatted_for_people(count: int, expected: str) -> None:
+    assert Translator("en-GB").size(count) == expected
 
 
 def test_every_choice_of_the_filters_works_and_is_kept(site: OrderSite) -> None:

@@ -115,11 +115,11 @@ def test_a_changed_source_is_made_again_and_the_old_result_stays(shop: Shop) -> 
 
 def test_two_concurrent_orders_are_made_once(shop: Shop) -> None:
     os.utime(shop.raster)
-    houses = set((shop.state / "results" / "house").iterdir())
+    earlier = set((shop.state / "results" / "house").iterdir())
     with ThreadPoolExecutor(2) as threads:
         one, two = threads.map(lambda _: shop.european(), range(2))
     assert one.content == two.content == shop.raster.read_bytes()
-    assert len(set((shop.state / "results" / "house").iterdir()) - houses) == 1
+    assert len(set((shop.state / "results" / "house").iterdir()) - earlier) == 1
 
 
 def test_a_nation_is_made_on_the_first_order_and_answered_at_once_from_then_on(shop: Shop) -> None:
