@@ -1,8 +1,9 @@
 #!/bin/sh
 # Install the real programs that the tests use: GDAL's tools, QGIS's Python, Chromium, nginx and systemd-analyze from Debian's
-# packages, Prometheus with two exporters, Pebble, RabbitMQ, PostgreSQL with PostGIS, Keycloak, Airflow, OpenBao, and what tools/install.sh has.
-# On other systems: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
-# systemd-analyze, prometheus with promtool and the node and blackbox exporters, curl, openssl, unzip, java (17 or newer), mvn, postgres and initdb on PATH, and set QGIS_PYTHON to a Python
+# packages, Prometheus with two exporters, Pebble, buildah, mmdebstrap, RabbitMQ, PostgreSQL with PostGIS, Keycloak, Airflow,
+# OpenBao, and what tools/install.sh has. On other systems: have gdalinfo, ogrinfo, chromium (or set CHROMIUM), nginx,
+# systemd-analyze, buildah, mmdebstrap, prometheus with promtool and the node and blackbox exporters, curl, openssl, unzip,
+# java (17 or newer), mvn, postgres and initdb on PATH, and set QGIS_PYTHON to a Python
 # that imports qgis.core. TEST_POSTGRES_URL can name a running PostgreSQL whose user may create databases, roles and the extension postgis; for
 # Keycloak see keycloak/install.sh; TEST_AIRFLOW_HOME can name an environment of airflow/setup.sh;
 # TEST_BAO a program of OpenBao or Vault.
@@ -17,6 +18,8 @@ command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 || missing="$missing chromium
 PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null 2>&1 || missing="$missing nginx"
 command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 command -v pebble >/dev/null 2>&1 || missing="$missing pebble"
+command -v buildah >/dev/null 2>&1 || missing="$missing buildah"
+command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
 for tool in curl openssl unzip; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
 QT_QPA_PLATFORM=offscreen "$qgis" -c 'import qgis.core' >/dev/null 2>&1 || missing="$missing python3-qgis"

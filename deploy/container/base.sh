@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make the base of the images from Debian's packages where no registry can be reached: `base.sh NAME`, as root; then
-# `buildah build --build-arg BASE=localhost/NAME …`. It needs mmdebstrap and buildah.
+# `buildah build --build-arg BASE=localhost/NAME …`. `base.sh oci-archive:FILE` writes a file, which BASE can name as it is.
+# It needs mmdebstrap and buildah, and makes the same image of the same packages.
 set -eu
 name=$1
 folder=$(mktemp -d)

@@ -55,7 +55,7 @@ def test_the_images_run_unprivileged_with_only_the_needed_files() -> None:
     lines = CONTAINERFILE.read_text().splitlines()
     users = [line for line in lines if line.startswith(("USER", "FROM"))]
     assert users[-4:] == [
-        "FROM ${BASE} AS system",
+        "FROM python AS system",
         "USER 10001:10001",
         "FROM system AS airflow",
         "FROM system AS landcast",
