@@ -144,6 +144,8 @@ class Clip:
         lines = shapely.multilinestrings(self.runs.geometries[run], indices=group)
         together = shapely.union(shapely.boundary(surfaces[places]), lines)
         faces, owners = shapely.get_parts(shapely.polygonize(together[:, np.newaxis]), return_index=True)
+        wide = shapely.area(faces) > shapely.length(faces) * np.spacing(np.abs(shapely.bounds(faces)).max(initial=0))
+        faces, owners = faces[wide], owners[wide]  # of what is narrower, no point is surely inside
         points = shapely.get_coordinates(shapely.point_on_surface(faces))
         shapely.prepare(surfaces[places])
         inside = shapely.contains_xy(surfaces[places[owners]], points)

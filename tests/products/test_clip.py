@@ -74,6 +74,19 @@ def test_features_that_only_touch_the_outline_have_no_area_in_it() -> None:
     assert not inside.any()
 
 
+@pytest.mark.parametrize("ulps", [-3, -2, -1, 0, 1, 2, 3])
+@pytest.mark.parametrize("west", [3.0, 18.505158407254054, 4_612_340.0])
+def test_sides_that_are_a_rounding_apart_make_no_part(west: float, ulps: int) -> None:
+    """A part as narrow as that has no place for a point: whether it is in the outline cannot be said."""
+    outline = shapely.Polygon([(west, -3.3), (west + 12.7, -4.1), (west + 12.9, 9.6), (west, 9.1)])
+    side = west + ulps * float(np.spacing(west))
+    feature = np.array([shapely.box(side, 1, west + 2, 2), shapely.box(west - 2, 1, side, 2)])
+    found, _ = Clip.of(outline).cut(feature)
+    assert shapely.is_valid(found).all()
+    assert shapely.area(found) == pytest.approx([2, 0], abs=1e-8)
+    assert shapely.get_num_geometries(found[0]) == 1
+
+
 def test_an_empty_outline_has_no_features() -> None:
     clip = Clip.of(shapely.MultiPolygon())
     assert shapely.is_empty(clip.cut(_features(3, 1))[0]).all()
