@@ -19,6 +19,9 @@ class Action(StrEnum):
     READ_MAP = "read-map"
     READ_TILES = "read-tiles"
     DOWNLOAD = "download"
+    CREATE_ITEMS = "create-items"
+    UPDATE_ITEMS = "update-items"
+    DELETE_ITEMS = "delete-items"
     EXECUTE = "execute"
     READ_OWN_JOBS = "read-own-jobs"
     DISMISS_OWN_JOBS = "dismiss-own-jobs"
@@ -27,9 +30,9 @@ class Action(StrEnum):
     ADMINISTER = "administer"
 
 
-ON_COLLECTIONS = frozenset(
-    {Action.DISCOVER, Action.READ_ITEMS, Action.READ_COVERAGE, Action.READ_MAP, Action.READ_TILES, Action.DOWNLOAD}
-)
+EDITING = frozenset({Action.CREATE_ITEMS, Action.UPDATE_ITEMS, Action.DELETE_ITEMS})
+_READING = {Action.READ_ITEMS, Action.READ_COVERAGE, Action.READ_MAP, Action.READ_TILES, Action.DOWNLOAD}
+ON_COLLECTIONS = frozenset({Action.DISCOVER, *_READING, *EDITING})
 ON_PROCESSES = frozenset(
     {
         Action.DISCOVER,
@@ -83,6 +86,8 @@ class Verdict:
     area: Area | None = None
     refuses: bool = False
     limits: tuple[Limits, ...] = (UNLIMITED,)
+    also: "Verdict | None" = None
+    """One whose rows and area restrict too: who changes an item has to see it."""
     rates: tuple[tuple[str, Rate], ...] = ()
     """By grant how often the caller may do this; one of them is enough, and none is no limit."""
 

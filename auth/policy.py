@@ -248,8 +248,13 @@ def row_rules(geometry: str) -> tuple[Filter, ...]:
     RestrictionUnsupported for a rule that is no CQL2.
     """
     verdict = current_verdict.get(None)
-    if verdict is None or (verdict.rows is None and verdict.area is None):
-        return ()
+    return () if verdict is None else _rules_of(verdict, geometry)
+
+
+def _rules_of(verdict: Verdict, geometry: str) -> tuple[Filter, ...]:
+    also = () if verdict.also is None else _rules_of(verdict.also, geometry)
+    if verdict.rows is None and verdict.area is None:
+        return also
     try:
         allowed = [read_text(rule) for rule in verdict.rows or ()]
     except FilterError as error:
@@ -257,7 +262,7 @@ def row_rules(geometry: str) -> tuple[Filter, ...]:
     rules = [] if verdict.rows is None else [Filter({"op": "or", "args": [False, *allowed]})]
     if verdict.area is not None:
         rules.append(Filter({"op": "s_within", "args": [{"property": geometry}, verdict.area.geometry]}))
-    return tuple(rules)
+    return (*rules, *also)
 
 
 OPEN = GrantPolicy((), frozenset())

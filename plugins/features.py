@@ -89,6 +89,8 @@ class FeatureProvider(Protocol):
 
     reads: ClassVar[Literal["feature"]]
     data: str
+    edited: bool
+    """Whether its items can be changed; then it is an EditableProvider, too."""
 
     def now(self) -> Self:
         """Return a provider with the facts about the current file, read once. Raises like `get_fields`."""

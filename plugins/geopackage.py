@@ -21,6 +21,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from auth.policy import MISFIT, RestrictionUnsupported, row_rules
 from plugins.crs import Box, Crs
+from plugins.editing import Draft, EditedLayer, Expected
 from plugins.features import Feature, ItemPage, ItemQuery, PageSummary, TileQuery
 from plugins.geojson import (
     NO_GEOMETRY,
@@ -34,6 +35,7 @@ from plugins.geojson import (
     transformed,
     whole_of,
 )
+from plugins.geopackage_edit import LayerEditor
 from plugins.geopackage_facts import LayerFacts, facts_of
 from plugins.item_arguments import Coordinates, OnlyLanguage, Transformation
 from plugins.layer_provider import MOST_VALUES, LayerOptions, LayerProvider
@@ -82,7 +84,8 @@ class GeoPackageProvider(LayerProvider):
         self._options = LayerOptions.read(provider_def)
         self._last: LayerFacts | None = None
         self._pinned: LayerFacts | None = None
-        self.editable = False  # the handlers then refuse all writes
+        self.editable = False  # the handlers of pygeoapi then refuse all writes
+        self.edited = provider_def.get("editable") is True
 
     def now(self) -> Self:
         """Return a provider with the facts about the current file, which is not examined again until it is read."""
@@ -294,6 +297,35 @@ class GeoPackageProvider(LayerProvider):
             if str(written.id) == identifier:
                 return whole_of(written)
         raise ProviderItemNotFoundError(identifier)
+
+    def seen(self, identifier: str, *, crs: Crs) -> tuple[Feature, str]:
+        """Return an item and its entity tag, which is not newer than the item."""
+        with self._open() as reader:
+            tag = self._editor.tag(reader, identifier)
+        return self.get(identifier, crs=crs), tag
+
+    def drafts(self) -> EditedLayer:
+        """Return what a draft has to fit."""
+        return EditedLayer(self._known.fields, self.geometry_type, self.native)
+
+    def insert(self, draft: Draft) -> tuple[str, str]:
+        """Add an item, and return its id and entity tag."""
+        with _as_provider_error():
+            return self._editor.insert(draft)
+
+    def change(self, identifier: str, draft: Draft, expected: Expected) -> str:
+        """Write a draft into an item, and return its new entity tag."""
+        with _as_provider_error():
+            return self._editor.change(identifier, draft, expected)
+
+    def remove(self, identifier: str, expected: Expected) -> None:
+        """Delete an item."""
+        with _as_provider_error():
+            self._editor.remove(identifier, expected)
+
+    @property
+    def _editor(self) -> LayerEditor:
+        return LayerEditor(Path(self.data), self._known, lambda reader: self._filters(reader, ()))
 
     def get_domains(
         self,

@@ -19,11 +19,13 @@ from pygeoapi.provider.base import (
 from pyproj.exceptions import CRSError
 
 from plugins.crs import Box, Crs
+from plugins.editing import Draft, EditedLayer, Expected
 from plugins.features import Feature, ItemPage, ItemQuery, PageSummary, TileQuery
 from plugins.geojson import area_of
 from plugins.item_arguments import Coordinates, OnlyLanguage, Transformation
 from plugins.layer_provider import MOST_VALUES, LayerProvider
 from plugins.postgis_columns import Sql, json_schema
+from plugins.postgis_edit import TableEditor
 from plugins.postgis_facts import SECONDS_OF_LOOKING, LiveFacts, TableFacts, as_provider_error
 from plugins.postgis_filters import filters_of
 from plugins.postgis_page import PageOfTable
@@ -62,7 +64,8 @@ class PostgisProvider(LayerProvider):
         self.table: str = provider_def["table"]
         self._live = LiveFacts(provider_def)
         self._pinned: TableFacts | None = None
-        self.editable = False  # the handlers then refuse all writes
+        self.editable = False  # the handlers of pygeoapi then refuse all writes
+        self.edited = provider_def.get("editable") is True
 
     def now(self) -> Self:
         """Return a provider with the facts about the table as it is now."""
@@ -303,6 +306,39 @@ class PostgisProvider(LayerProvider):
         if not alike:
             raise ProviderItemNotFoundError(identifier)
         return alike[0]
+
+    def seen(self, identifier: str, *, crs: Crs) -> tuple[Feature, str]:
+        """Return an item and its entity tag, which is not newer than the item."""
+        tag = self._fitting(lambda: self._editor.tag(identifier))
+        return self.get(identifier, crs=crs), tag
+
+    def drafts(self) -> EditedLayer:
+        """Return what a draft has to fit."""
+        known = self._known
+        return EditedLayer(known.fields, known.table.shape, known.native)
+
+    def insert(self, draft: Draft) -> tuple[str, str]:
+        """Add an item, and return its id and entity tag."""
+        return self._changed(lambda: self._editor.insert(draft))
+
+    def change(self, identifier: str, draft: Draft, expected: Expected) -> str:
+        """Write a draft into an item, and return its new entity tag."""
+        return self._changed(lambda: self._editor.change(identifier, draft, expected))
+
+    def remove(self, identifier: str, expected: Expected) -> None:
+        """Delete an item."""
+        self._changed(lambda: self._editor.remove(identifier, expected))
+
+    def _changed[T](self, change: Callable[[], T]) -> T:
+        with as_provider_error():
+            try:
+                return change()
+            finally:
+                self._known.forget()
+
+    @property
+    def _editor(self) -> TableEditor:
+        return TableEditor(self._known)
 
     def get_domains(
         self,

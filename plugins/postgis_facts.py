@@ -77,6 +77,10 @@ class TableFacts:
         value: T = found[1]
         return value
 
+    def forget(self) -> None:
+        """Look for what is cached about the rows again."""
+        self._recent.clear()
+
     def extent(self) -> Bounds:
         """Return bounds that contain every item, with a margin: from the index or the statistics, else from the rows.
 

@@ -195,7 +195,8 @@ def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> tuple[str, ...
 async def _handle(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status is HTTPStatus.METHOD_NOT_ALLOWED:
-        problem.headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.scope))
+        allowed = ", ".join(allowed_methods(request.app.routes, request.scope))
+        problem.headers["Allow"] = problem.headers.get("Allow", allowed)
     return answer(request, problem)
 
 

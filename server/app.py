@@ -35,7 +35,7 @@ from routes.common import about, collections, landing
 from routes.coverages import coverage
 from routes.coverages import map as map_
 from routes.errors import HANDLERS
-from routes.features import items, vector_tiles
+from routes.features import edit, items, vector_tiles
 from routes.guard import GuardedRoute
 from routes.middleware.authentication import Authentication, Options
 from routes.middleware.bounds import Bounds, Failures
@@ -95,7 +95,7 @@ ROUTES: tuple[GuardedRoute, ...] = (
 )
 FOR_PEOPLE: tuple[GuardedRoute, ...] = (*login.routes, *account.routes, *api_keys.routes, *tokens.routes)
 """Served only if callers are known; an open server has nothing at these addresses."""
-_BROKER, _STAC_API, _PRODUCTS = "broker", "STAC API", "products"
+_BROKER, _STAC_API, _PRODUCTS, _EDITED = "broker", "STAC API", "products", "editable"
 OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {
     "tile": tiles.routes,
     "edr": edr.routes,
@@ -103,8 +103,9 @@ OF_KINDS: Mapping[str, Sequence[GuardedRoute]] = {
     _STAC_API: stac_api.SEARCH,
     _PRODUCTS: stac_api.OF_PRODUCTS,
     _BROKER: asyncapi.routes,
+    _EDITED: edit.routes,
 }
-"""Served only if a collection has a provider of the kind or is one of STAC, or if there are products or a broker."""
+"""Served only if a collection has a provider of the kind or is one of STAC, or by products, a broker or `editable`."""
 OF_AIRFLOW: tuple[GuardedRoute, ...] = (*airflow.routes,)
 """Served only if orders run on Airflow."""
 COUNTED_ROUTES: Sequence[str] = list(
@@ -169,6 +170,8 @@ def create_app(configuration: dict[str, Any], settings: Settings, counters: Shar
         translations[each] = translations[default].in_language(make_api(configuration, url, policy, each), each)
     kinds = {kind for each in found.values() for kind in ({STAC} if each.is_stac else each.kinds)}
     kinds |= set() if Broker.of(configuration) is None else {_BROKER}
+    edited = any(given.get("editable") is True for each in found.values() for given in each.configured["providers"])
+    kinds |= {_EDITED} if edited else set()
     kinds |= {_PRODUCTS} if catalogue.products else set()
     kinds |= {_STAC_API} if kinds & {STAC, _PRODUCTS} else set()
     slashed = [name for name in found if "/" in name]

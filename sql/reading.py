@@ -46,6 +46,8 @@ _RETRY_AFTER = 1.0
 _AWAY = ("08", "57P", "53300", "25P")
 """SQLSTATEs, or their beginnings, of a server that is gone, stops, starts or has no connection left."""
 _CANCELLED = "57014"
+_REFUSED = ("22", "23")
+"""Classes of SQLSTATEs of values: data exceptions, and violations of what a table demands."""
 _CHANGED = ("42P01", "42703", "42501", "42883", "42804", "3F000", "0A000")
 """SQLSTATEs of a table that is not, or no longer, as it was: no such table, column, privilege, operator, schema."""
 
@@ -64,6 +66,10 @@ class TableChanged(Exception):
 
 class StatementFailed(Exception):
     """PostgreSQL could not do what a statement says with the values that it met, such as a geometry."""
+
+
+class ValueRefused(StatementFailed):
+    """A value does not fit a column, or what the table demands of its rows."""
 
 
 _running: ContextVar[set[extensions.connection] | None] = ContextVar("running", default=None)
@@ -177,6 +183,19 @@ class ReadingPool:
                 yield rows
             lent.execute("commit")
 
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[str, Sequence[Any]], list[Row]]]:
+        """Yield what runs statements in one transaction that may write; an error undoes all of them."""
+        with self._lent() as lent:
+            lent.execute("begin read write")
+
+            def run(statement: str, values: Sequence[Any]) -> list[Row]:
+                cursor = lent.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+
+            yield run
+            lent.execute("commit")
+
     def close(self) -> None:
         """Close the idle connections."""
         with suppress(Empty):
@@ -282,4 +301,5 @@ def _translated() -> Iterator[None]:
             raise DatabaseAway("the database is away, refuses the login or has no connection left") from error
         if code.startswith(_CHANGED):
             raise TableChanged(f"a table, a column or a privilege is missing (SQLSTATE {code})") from error
-        raise StatementFailed(f"the database could not do it (SQLSTATE {code})") from error
+        failure = ValueRefused if code.startswith(_REFUSED) else StatementFailed
+        raise failure(f"the database could not do it (SQLSTATE {code})") from error

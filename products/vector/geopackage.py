@@ -242,6 +242,37 @@ def read_geopackage(
         yield Reader(source, layer or layer_of(source, table, key), connection, end)
 
 
+@contextmanager
+def change_geopackage(source: Path, layer: Layer) -> Iterator[Reader]:
+    """Open a layer for changes in one transaction, undone by an error; only one process changes a file at a time.
+
+    The triggers of the R-tree find the functions that they need. Raises BrokenSource.
+    """
+    address = f"{source.absolute().as_uri()}?mode=rw"
+    with readable(source), closing(sqlite3.connect(address, uri=True, timeout=_WAIT, autocommit=True)) as connection:
+        for name, place in _ENVELOPE.items():
+            connection.create_function(name, 1, partial(_side, place), deterministic=True)
+        connection.create_function("ST_IsEmpty", 1, lambda blob: _side(0, blob) is None, deterministic=True)
+        connection.execute("BEGIN IMMEDIATE")
+        yield Reader(source, layer, connection)
+        connection.execute(
+            "UPDATE gpkg_contents SET last_change = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE table_name = ?",
+            (layer.table,),
+        )
+        connection.execute("COMMIT")
+
+
+_WAIT = 5.0
+"""Seconds that a change waits for another one, and for readers."""
+_ENVELOPE = {"ST_MinX": 0, "ST_MinY": 1, "ST_MaxX": 2, "ST_MaxY": 3}
+
+
+def _side(place: int, blob: bytes | None) -> float | None:
+    """Return a side of the envelope of a geometry, None for an empty one."""
+    [geometry] = decode([blob])
+    return None if geometry is None or geometry.is_empty else float(geometry.bounds[place])
+
+
 @cached_by_file(most=1_024)
 def layer_of(source: Path, table: str | None = None, key: str | None = None) -> Layer:
     """Return the layer of `read_layer` in a GeoPackage; the file is opened only if it changed."""

@@ -6,6 +6,7 @@ from pygeoapi.api import landing_page
 from starlette.requests import Request
 from starlette.responses import Response
 
+from routes.features.edit import is_edited
 from routes.guard import NOTHING, GuardedRoute
 from routes.http.media_types import GEOJSON, OPENAPI
 from routes.pages.respond import OGC, both_forms, link, respond
@@ -152,13 +153,17 @@ CONFORMANCE = (
 )
 
 _OF_RECORDS = "record-core", "record-core-query-parameters", "json", "html", "oas30"
+_OF_EDITING = "create-replace-delete", "update", "optimistic-locking-etags", "features"
+CONFORMANCE_OF_EDITING = tuple(f"{_SPEC}/ogcapi-features-4/1.0/conf/{name}" for name in _OF_EDITING)
 CONFORMANCE_OF_RECORDS = tuple(f"{_SPEC}/ogcapi-records-1/1.0/conf/{name}" for name in _OF_RECORDS)
 
 
 def _conformance(resources: Resources) -> tuple[str, ...]:
     records = any(each.has_records for each in resources.listed_collections())
     broker = CONFORMANCE_OF_BROKER if resources.broker else ()
-    return CONFORMANCE + (CONFORMANCE_OF_RECORDS if records else ()) + broker
+    edited = any(is_edited(each) for each in resources.listed_collections())
+    more = (CONFORMANCE_OF_RECORDS if records else ()) + (CONFORMANCE_OF_EDITING if edited else ())
+    return CONFORMANCE + more + broker
 
 
 async def get_conformance(request: Request) -> Response:

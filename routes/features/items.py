@@ -17,12 +17,14 @@ from starlette.responses import JSONResponse, Response
 
 from auth.access import Action
 from plugins.crs import CRS84, Crs, forms_of, value_of
+from plugins.editing import EditableProvider
 from plugins.features import Counting, FeatureProvider, ItemPage, ItemQuery, PageSummary
 from products.limits import MAX_FEATURES
 from products.vector.cql import Filter, FilterError, matching_terms, read_json, read_text
 from products.vector.query import Selection, SortKey, Times
 from routes.features.cursor import CURSOR, Cursors
 from routes.features.download import AS_FILES, STREAMED, get_all
+from routes.features.edit import OnPosted, create_item, is_posted_item, read_item
 from routes.features.foreign import ITEM_FORMS, address_of, get_foreign_item, get_foreign_items, linked, shown_of
 from routes.features.forms import as_json_fg
 from routes.features.parameters import (
@@ -65,6 +67,7 @@ PAGE_FORMS = {**ITEM_FORMS, **STREAMED, **AS_FILES}
 """The media types of one item and of a page of items, by value of `f`."""
 _COLLECTION = ("collection", "application/json", "The collection")
 """Relation, media type and title of the link to an item's collection."""
+_NO_HEADERS: Mapping[str, str] = {}
 _SHOWN = 200
 """Characters of a filter that its refusal repeats."""
 _LIMITS = {"default_items": 10, "max_items": 10_000}
@@ -110,8 +113,11 @@ def get_items(request: Request) -> Response | Later:
 def post_items(request: Request) -> Response | Later:
     """Answer with a page of the items that the body, a filter in CQL2 JSON, selects; other parameters are in the query.
 
-    The body becomes the parameter `filter`, so that the links of the page are those of a request by GET.
+    The body becomes the parameter `filter`, so that the links of the page are those of a request by GET. A body of
+    GeoJSON is a new item of a collection that is edited.
     """
+    if is_posted_item(request):
+        return create_item(request)
     for name in (FILTER.name, FILTER_LANG.name):
         if name in request.query_params:
             raise bad_parameter(name, request.query_params[name], "allowed: the filter in the body")
@@ -124,6 +130,8 @@ async def _read_filter(request: Request) -> bytes:
     """Return the body of a search; records take none."""
     if collection_of(request).has_records:
         _refuse_post(request)
+    if is_posted_item(request):
+        return await read_item(request)
     return await read_json_body(request, 200_000, also=("application/query-cql-json",))
 
 
@@ -204,8 +212,13 @@ def get_item(request: Request) -> Response:
     form = negotiate(request, ITEM_FORMS)
     crs = read_crs(request, CRS, provider.systems, CRS84)
     item_id = request.path_params["item_id"]
+    headers: dict[str, str] = {}
     try:
-        item = provider.get(item_id, crs=crs)
+        if provider.edited and isinstance(provider, EditableProvider):
+            item, etag = provider.seen(item_id, crs=crs)
+            headers = {"Cache-Control": "no-cache", **({"ETag": etag} if form == "json" else {})}
+        else:
+            item = provider.get(item_id, crs=crs)
     except ProviderItemNotFoundError as error:
         raise Problem(
             HTTPStatus.NOT_FOUND,
@@ -216,9 +229,8 @@ def get_item(request: Request) -> Response:
     document = {**item, "links": [*both_forms(place, media_type=GEOJSON), _link_to(collection)]}
     if form == "jsonld":
         return _answer(geojson2jsonld(resources_of(request).api, document, collection.id, place), form, crs)
-    return _respond(
-        request, document, crs, page="item.html", shown={"collection": collection.title, "place": collection.url}
-    )
+    shown = {"collection": collection.title, "place": collection.url}
+    return _respond(request, document, crs, page="item.html", shown=shown, headers=headers)
 
 
 def _page_links(
@@ -247,9 +259,15 @@ def _names(page: ItemPage) -> list[str]:
 
 
 def _respond(
-    request: Request, document: Mapping[str, Any], crs: Crs, *, page: str, shown: Mapping[str, Any]
+    request: Request,
+    document: Mapping[str, Any],
+    crs: Crs,
+    *,
+    page: str,
+    shown: Mapping[str, Any],
+    headers: Mapping[str, str] = _NO_HEADERS,
 ) -> Response:
-    headers = {**_crs_header(crs), **_language_header(request)}
+    headers = {**headers, **_crs_header(crs), **_language_header(request)}
     return respond(request, document, page=page, media_type=GEOJSON, headers=headers, only_page=shown)
 
 
@@ -371,6 +389,7 @@ def _require(parameter: Parameter, text: str | None, name: str, fields: Iterable
 
 
 _READ = on_collection(Action.READ_ITEMS)
+_POST = OnPosted(Action.READ_ITEMS, "collection_id")
 _PLACE = "/collections/{collection_id}/items"
 _KINDS = "feature", "record"
 _NOT_POSTED = for_foreign(_refuse_post, *_KINDS)
@@ -378,7 +397,7 @@ _FOREIGN_ITEMS, _FOREIGN_ITEM = for_foreign(get_foreign_items, *_KINDS), for_for
 routes = [
     GuardedRoute(_PLACE, get_items, needs=_READ, threads="light", foreign=_FOREIGN_ITEMS),
     GuardedRoute(
-        _PLACE, post_items, needs=_READ, threads="light", body=_read_filter, foreign=_NOT_POSTED, methods=["POST"]
+        _PLACE, post_items, needs=_POST, threads="light", body=_read_filter, foreign=_NOT_POSTED, methods=["POST"]
     ),
     GuardedRoute(f"{_PLACE}/{{item_id:path}}", get_item, needs=_READ, threads="light", foreign=_FOREIGN_ITEM),
 ]

@@ -93,8 +93,11 @@ def get_tile(request: Request) -> Response | Later:
     identity = repr((_MADE_BY, configured, collection.versions(), at, seen))
     key = blake2b(identity.encode(), digest_size=12).hexdigest()
     validators = Validators(f'"{key}"', 0)
-    headers = {"Vary": "Accept", "Cache-Control": _CACHED, "ETag": validators.etag}
-    if (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
+    headers = {"Vary": "Accept", "Cache-Control": "no-cache" if provider.edited else _CACHED, "ETag": validators.etag}
+    live = provider.edited and collection.asks_database
+    if live:
+        del headers["ETag"]
+    elif (status := check_preconditions(request, validators)) is HTTPStatus.NOT_MODIFIED:
         return Response(status_code=status, headers=headers)
     detailed = place.matrix.scale_denominator <= _DETAILED
     crs, least = crs_of(int(place.tiles.crs)), 1 / EXTENT if detailed else _LEAST
@@ -104,7 +107,7 @@ def get_tile(request: Request) -> Response | Later:
         return answer(provider.tile(query))
     if not detailed and (stored := provider.stored_tile(query)) is not None:
         return answer(stored)
-    cache = None if detailed else resources_of(request).tile_cache
+    cache = None if detailed or live else resources_of(request).tile_cache
     if collection.asks_database:
         key += f"{int(time.time() // _CACHE_SECONDS):x}"
     content = None if cache is None else cache.get(key)

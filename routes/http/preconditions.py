@@ -37,6 +37,11 @@ def check_preconditions(request: Request, validators: Validators) -> HTTPStatus:
     return HTTPStatus.NOT_MODIFIED if current else HTTPStatus.OK
 
 
+def matches(request: Request, etag: str) -> bool:
+    """Return whether If-Match has the tag, or any."""
+    return _names(request.headers.getlist("if-match"), etag, weak=False)
+
+
 def range_applies(request: Request, validators: Validators) -> bool:
     """Return whether Range applies: the method is GET, and If-Range, if sent, matches this state (13.1.5)."""
     if request.method != "GET" or "range" not in request.headers:
