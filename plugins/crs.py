@@ -265,7 +265,8 @@ def forms_of(value: Any) -> Any:
     """Return a text composed and decomposed (Unicode's NFC and NFD), which count as the same; other values as is."""
     if not isinstance(value, str) or value.isascii():
         return value
-    return tuple(dict.fromkeys((value, normalize("NFC", value), normalize("NFD", value))))
+    forms = tuple(dict.fromkeys((value, normalize("NFC", value), normalize("NFD", value))))
+    return forms if len(forms) > 1 else value
 
 
 def interval_of(text: str) -> Interval:

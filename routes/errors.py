@@ -194,9 +194,9 @@ def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> tuple[str, ...
 
 async def _handle(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
-    if problem.status is HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(allowed_methods(request.app.routes, request.scope))
-        problem.headers["Allow"] = problem.headers.get("Allow", allowed)
+    says_itself = isinstance(error, Problem) and "Allow" in error.headers
+    if problem.status is HTTPStatus.METHOD_NOT_ALLOWED and not says_itself:
+        problem.headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.scope))
     return answer(request, problem)
 
 

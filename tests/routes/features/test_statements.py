@@ -52,7 +52,7 @@ HARMLESS: dict[str, Sequence[str]] = {
     "resulttype": ("hits", "results"),
     "skipGeometry": ("true",),
     "q": ("a", "a b,c", "it's"),
-    "name": ("a", "it's", "nothing"),
+    "name": ("a", "it's", "nothing", "\u00f3", "\u00f3o\u0301"),
     "size": ("1.5", "7"),
     "day": ("2020-01-31",),
     "filter": ("name = 'a'", "name LIKE 'a%'", "CASEI(name) = CASEI('a')", "name IN ('a', 'b')", "size > 1"),
