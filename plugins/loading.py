@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from pygeoapi.plugin import PLUGINS
 
-Kind = Literal["provider", "process", "pubsub"]
+Kind = Literal["provider", "process", "pubsub", "formatter"]
 
 _BASES: Mapping[Kind, str] = {
     "provider": "pygeoapi.provider.",
     "process": "pygeoapi.process.base.BaseProcessor",
     "pubsub": "pygeoapi.pubsub.base.BasePubSubClient",
+    "formatter": "pygeoapi.formatter.base.BaseFormatter",
 }
 """The base class of each kind; a name that ends with a full stop is any class below the package."""
 
@@ -36,6 +37,18 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
         a_base = f"a base class in {needed.rstrip('.')}" if needed.endswith(".") else needed
         raise WrongPlugin(f"{name}: is not a subclass of {a_base}")
     return found  # type: ignore[no-any-return]  # a class, as it has bases
+
+
+def formatter_fault(definition: Mapping[str, Any]) -> str | None:
+    """Return why a formatter cannot be made, None if it can."""
+    name = str(definition["name"])
+    try:
+        plugin_class("formatter", name)(dict(definition))
+    except WrongPlugin as error:
+        return str(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may fail in any way
+        return f"{name}: {reason_of(error)}"
+    return None
 
 
 def reason_of(error: BaseException) -> str:

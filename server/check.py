@@ -17,7 +17,7 @@ from orchestration.prebuilt.record import PREBUILT_FOLDER
 from orchestration.registry import Registry
 from plugins.cog import CogProvider
 from plugins.geopackage import GeoPackageProvider
-from plugins.loading import WrongPlugin, plugin_class
+from plugins.loading import WrongPlugin, formatter_fault, plugin_class
 from plugins.postgis import PostgisProvider
 from processes.loading import load_processes
 from products.catalogue import Catalogue, InvalidConfiguration, catalogue_of, read_configuration
@@ -291,6 +291,13 @@ def _of_plugins(configuration: Mapping[str, Any]) -> Iterator[str]:
                     if isinstance(provider, Mapping):
                         given = {**provider, "classes": catalogue.classes(str(name))}
                         yield from _of_provider(f"resources.{name}.providers[{number}]", given)
+                yield from _of_formatters(f"resources.{name}.formatters", resource.get("formatters"))
+
+
+def _of_formatters(place: str, formatters: Any) -> Iterator[str]:
+    for number, each in enumerate(formatters if isinstance(formatters, list) else ()):
+        if isinstance(each, Mapping) and "name" in each and (fault := formatter_fault(each)):
+            yield f"{place}[{number}].name: {fault}"
 
 
 def _of_broker(configuration: Mapping[str, Any]) -> Iterator[str]:

@@ -83,6 +83,7 @@ def _alone(api: API, collection: Collection) -> API:
 
     To describe one, pygeoapi looks at all collections, asks the network for the size of what a link encloses, and makes
     providers; of a collection that has none of ours it is asked as if for features, for which it makes none.
+    Formatters are left out, as the links are ours.
     """
     definitions = collection.configured["providers"]
     ours = [each for each in definitions if each["type"] not in collection.foreign]
@@ -90,7 +91,7 @@ def _alone(api: API, collection: Collection) -> API:
     alone = copy(api)
     alone.config = {
         **api.config,
-        "resources": {collection.id: {**collection.configured, "links": [], "providers": providers}},
+        "resources": {collection.id: {**collection.configured, "links": [], "formatters": [], "providers": providers}},
     }
     return alone
 

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.policy import refuse_restriction
+from plugins.loading import formatter_fault
 from routes.http.language import LANG, asked_languages
 from routes.http.problem import INVALID_PARAMETER, NOT_FOUND, Problem
 from routes.pygeoapi.ask import handler_of
@@ -119,8 +120,17 @@ def plain_providers(collection: Collection) -> list[Mapping[str, Any]]:
 
 def formatters_of(collection: Collection) -> dict[str, str]:
     """Return the media types of pygeoapi's formatters for the collection, by the values of `f`."""
-    formatters = get_dataset_formatters({**collection.configured, "providers": plain_providers(collection)})
+    formatters = get_dataset_formatters({**_without_faults(collection), "providers": plain_providers(collection)})
     return {each.f: each.mimetype for each in formatters.values()}
+
+
+def _without_faults(collection: Collection) -> dict[str, Any]:
+    """Return the entry of the collection without formatters that cannot be made, which `check` names."""
+    entry = dict(collection.configured)
+    if "formatters" in entry:
+        faults = collection.known.setdefault("formatters", [*map(formatter_fault, entry["formatters"])])
+        entry["formatters"] = [each for each, fault in zip(entry["formatters"], faults, strict=True) if fault is None]
+    return entry
 
 
 def allow(request: Request, *names: str, fields: Names[str] = (), extra: bool = False) -> None:
@@ -194,7 +204,7 @@ def _only(api: API, collections: Sequence[Collection]) -> API:
 
 
 def _as_configured(collection: Collection) -> dict[str, Any]:
-    configured = collection.configured
+    configured = _without_faults(collection)
     extents = configured.get("extents") or {}
     return {**configured, "extents": extents, "links": [], "providers": plain_providers(collection)}
 

@@ -219,6 +219,30 @@ def test_an_invalid_plugin_is_named_and_breaks_no_list(
     assert "cannot be read at present" in listed[1]["description"]
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("no.such.Formatter", "No module named 'no'"),
+        ("an_operators_broken_plugin.Formatter", "RuntimeError: the database is away"),
+        ("an_operators_plugin.Slow", "is not a subclass of pygeoapi.formatter.base.BaseFormatter"),
+        ("Nonsense", "there is no formatter Nonsense; allowed: a dotted name, or CSV"),
+    ],
+)
+def test_an_invalid_formatter_is_named_and_the_others_are_offered(
+    make_app: MakeApp, folder: Path, name: str, problem: str
+) -> None:
+    path = folder / "theirs.yml"
+    document = yaml.safe_load(path.read_text())
+    document["resources"]["lakes"]["formatters"] = [{"name": name}, {"name": "CSV", "geom": True}]
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert [each for each in find_problems(path) if each.startswith("resources.lakes.formatters[0].name: ")] != []
+    assert [each for each in find_problems(path) if problem in each] != []
+    with TestClient(make_app(read_configuration(path))) as client:
+        assert "Lake 0" in client.get("/collections/lakes/items?f=csv&limit=1").text
+        for at in ("/collections", "/collections/lakes", "/collections/lakes/items", "/openapi?f=json"):
+            assert client.get(at).status_code == 200, at
+
+
 def test_a_provider_without_a_schema_is_404(client: TestClient) -> None:
     paths = _get(client, "/openapi?f=json").json()["paths"]
     for name, status in {"drawn": 404, "tiled": 404, "retrieved": 200, "records": 200, "values": 200}.items():
