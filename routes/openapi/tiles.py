@@ -51,15 +51,15 @@ def tile_paths() -> Value:
         "/tileMatrixSets/{matrix_set}": _get(
             "getTileMatrixSet", "One tile matrix set", "server", [_SET, form("json")], (400, 404, 406)
         ),
-        "/map/tiles": _get("getTileSets", "The sets of map tiles", "server", [form("json")], _BROKEN),
+        "/map/tiles": _get("dataset.map.getTileSetsList", "The sets of map tiles", "server", [form("json")], _BROKEN),
         "/map/tiles/{matrix_set}": _get(
-            "getTileSet",
+            "dataset.map.getTileSet",
             "A set of map tiles",
             "server",
             [_SET, form("json", "tilejson"), *declared(COLLECTIONS)],
             _BROKEN,
         ),
-        "/map/tiles/{matrix_set}/{matrix}/{row}/{column}": {"get": _tile("getTile", "server", COLLECTIONS)},
+        "/map/tiles/{matrix_set}/{matrix}/{row}/{column}": {"get": _tile("dataset.map.getTile", "server", COLLECTIONS)},
         "/wmts": {"get": wmts},
         "/wmts/1.0.0/WMTSCapabilities.xml": {"get": capabilities},
     }
@@ -80,26 +80,26 @@ def tile_paths_of(collection_id: str) -> Value:
     )
 
     def get(name: str, summary: str, *parameters: Value) -> Value:
-        return _get(f"{name}.{collection_id}", summary, collection_id, list(parameters), _BROKEN)
+        return _get(f"{collection_id}.collection.{name}", summary, collection_id, list(parameters), _BROKEN)
 
     return {
-        f"{place}/map/tiles": get("getTileSets", "Its sets of map tiles", form("json")),
+        f"{place}/map/tiles": get("map.getTileSetsList", "Its sets of map tiles", form("json")),
         f"{place}/map/tiles/{{matrix_set}}": get(
-            "getTileSet", "A set of its map tiles", _SET, form("json", "tilejson")
+            "map.getTileSet", "A set of its map tiles", _SET, form("json", "tilejson")
         ),
         f"{place}/map/tiles/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}": {
-            "get": _tile(f"getTile.{collection_id}", collection_id)
+            "get": _tile(f"{collection_id}.collection.map.getTile", collection_id)
         },
         f"{place}/styles": get("getStyles", "Its styles", form("json")),
         f"{place}/styles/{{style}}": get("getStyle", "A style of it", STYLE, form("json")),
         f"{place}/styles/{{style}}/map/tiles": get(
-            "getStyledTileSets", "Its sets of map tiles in a style", STYLE, form("json")
+            "styledMap.getTileSetsList", "Its sets of map tiles in a style", STYLE, form("json")
         ),
         f"{place}/styles/{{style}}/map/tiles/{{matrix_set}}": get(
-            "getStyledTileSet", "A set of its map tiles in a style", STYLE, _SET, form("json", "tilejson")
+            "styledMap.getTileSet", "A set of its map tiles in a style", STYLE, _SET, form("json", "tilejson")
         ),
         f"{place}/styles/{{style}}/map/tiles/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}": {
-            "get": _tile(f"getStyledTile.{collection_id}", collection_id, before=[STYLE])
+            "get": _tile(f"{collection_id}.collection.styledMap.getTile", collection_id, before=[STYLE])
         },
         f"{place}/styles/{{style}}/legend": {"get": legend},
     }
@@ -110,10 +110,10 @@ def vector_tile_paths_of(collection_id: str) -> Value:
     place = f"/collections/{collection_id}/tiles"
 
     def get(name: str, summary: str, *parameters: Value) -> Value:
-        return _get(f"{name}.{collection_id}", summary, collection_id, list(parameters), _BROKEN)
+        return _get(f"{collection_id}.collection.vector.{name}", summary, collection_id, list(parameters), _BROKEN)
 
     tile = operation(
-        f"getVectorTile.{collection_id}",
+        f"{collection_id}.collection.vector.getTile",
         "A vector tile",
         tag=collection_id,
         parameters=[*_PLACE[:-1], path("column", "The column, from west.", _WHOLE), form(*VECTOR_FORMS)],
@@ -125,8 +125,8 @@ def vector_tile_paths_of(collection_id: str) -> Value:
         errors=(*_BROKEN, 412, 413),
     )
     return {
-        place: get("getVectorTileSets", "Its sets of vector tiles", form("json")),
-        f"{place}/{{matrix_set}}": get("getVectorTileSet", "A set of its vector tiles", _SET, form("json", "tilejson")),
+        place: get("getTileSetsList", "Its sets of vector tiles", form("json")),
+        f"{place}/{{matrix_set}}": get("getTileSet", "A set of its vector tiles", _SET, form("json", "tilejson")),
         f"{place}/{{matrix_set}}/{{matrix}}/{{row}}/{{column}}": {"get": tile},
     }
 
