@@ -89,6 +89,9 @@ class JobStore(JobChanges, Protocol):
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss an unfinished job, delete a finished or dismissed one; return the new state, None if unknown."""
 
+    def cancel(self, job_id: str) -> bool:
+        """Dismiss an unfinished job; False if it is finished or unknown, which changes nothing."""
+
     def update(self, job_id: str, update: BackendUpdate) -> Job | None:
         """Apply an update of an external back end; return the new state of the job, None if it is unknown.
 

@@ -189,6 +189,11 @@ class StoredJobs(OrdersStore):
             row = connection.execute(statements.DISMISS, {"id": job_id, "now": now()}).fetchone()
         return job_of(row) if row else None
 
+    def cancel(self, job_id: str) -> bool:
+        """Dismiss an unfinished job; False if it is finished or unknown, which changes nothing."""
+        with self._writing() as connection:
+            return connection.execute(statements.CANCEL, {"id": job_id, "now": now()}).rowcount == 1
+
     def update(self, job_id: str, update: BackendUpdate) -> Job | None:
         """Apply an update of an external back end; return the new state of the job. Raises UpdateRefused."""
         with self._writing() as connection:

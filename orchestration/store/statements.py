@@ -84,6 +84,9 @@ DISMISS = """update jobs set
     where id = :id and deleted is null
     returning *"""
 
+CANCEL = """update jobs set status = 'dismissed', message = '', finished = :now, updated = :now
+    where id = :id and finished is null and deleted is null"""
+
 FILES_TO_REMOVE = f"""select {LISTED} from jobs
     where files = 1
         and (files_until <= :now or deleted is not null or status in ('dismissed', 'failed') or backend = 1)

@@ -280,8 +280,9 @@ _DISMISSALS: Value = operation(
     errors=(400, 403, 404, 413, 415, 503),
     requestBody={
         "required": True,
-        "description": "Each field is the id of a job, with any value; `csrf` is the token of the page's session.",
-        "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object", "maxProperties": 101}}},
+        "description": "Each field is the id of a job, with any value; `csrf` is the token of the page's session; "
+        "with `unfinished` finished jobs stay.",
+        "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object", "maxProperties": 102}}},
     },
 )
 

@@ -40,6 +40,8 @@ _MOST_DETAILED = 100
 """Jobs of a page that are named by what was ordered; more are named by their process."""
 _MOST_AT_ONCE = 100
 """Jobs that one form ends."""
+_UNFINISHED = "unfinished"
+"""The field of a form that ends unfinished jobs alone."""
 _SINCE = {
     0: noted("today"),
     7: noted("the last 7 days"),
@@ -150,16 +152,18 @@ def order(request: Request) -> Response:
 async def dismiss_several(request: Request) -> Response:
     """Dismiss or delete the jobs whose ids are the names of a form's fields, as `dismiss` does one; all or none.
 
-    It leads to the job where that is still there, else to the list.
+    With the field `unfinished` those that have finished since the form was shown stay as they are. It leads to the job
+    where that is still there, else to the list.
     """
     allow_parameters(request, one_form=True)
-    form = await read_form(request, allowed=None, most=_MOST_AT_ONCE + 1)
+    form = await read_form(request, allowed=None, most=_MOST_AT_ONCE + 2)
     check_sender(request, form.pop(CSRF, ""))
     resources = resources_of(request)
+    end = resources.store.dismiss if form.pop(_UNFINISHED, None) is None else resources.store.cancel
     for job_id in form:
         await DISMISS_JOB.permitted(request, job_id)
     for job_id in form:
-        await resources.in_light(resources.store.dismiss, job_id)
+        await resources.in_light(end, job_id)
     left = [job_id for job_id in form if await resources.in_light(resources.store.get, job_id)]
     place = f"/{left[0]}" if len(form) == len(left) == 1 else ""
     address = in_same_language(request, f"{resources.url}/jobs{place}?f=html")

@@ -59,6 +59,16 @@ def test_an_order_is_cancelled_by_the_form_of_the_page(browser: Browser) -> None
     assert str(browser.http.get(f"/land/jobs/{first.id}").json()["status"]) == "dismissed"
 
 
+def test_an_order_that_is_finished_meanwhile_is_not_deleted_by_the_form(browser: Browser) -> None:
+    browser.sign_in(access=ADMIN)
+    first, failed = some_orders(store_of(browser))
+    page = browser.http.get("/land/operations", headers=PAGE).text
+    form = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', page))
+    assert browser.post("/jobs/dismissals", None, **form, **{first.id: "on", failed.id: "on"}).status_code == 303
+    assert browser.http.get(f"/land/jobs/{first.id}").json()["status"] == "dismissed"
+    assert browser.http.get(f"/land/jobs/{failed.id}").json()["status"] == "failed"
+
+
 def test_others_are_refused(browser: Browser) -> None:
     asked = browser.http.get("/land/operations", headers=PAGE)
     assert asked.status_code == 401
