@@ -33,11 +33,13 @@ export function drawing(map, element) {
   map.addInteraction(modify);
 
   let current = null;
+  const hint = Object.assign(document.createElement("p"), { className: "hint", ariaLive: "polite" });
   const picks = picking(map);
   const stop = () => {
     map.removeInteraction(current);
     picks.stop();
     picked.setAttribute("aria-pressed", "false");
+    hint.textContent = "";
   };
   const draw = (type, geometryFunction) => () => {
     stop();
@@ -65,6 +67,7 @@ export function drawing(map, element) {
     stop();
     if (!begins) return;
     picked.setAttribute("aria-pressed", "true");
+    hint.textContent = _("Click what you want, or move the map with the arrow keys and press Enter to pick what is under the cross.");
     picks.start(({ feature, key }) => {
       keep();
       const chosen = source.getFeatures();
@@ -78,7 +81,7 @@ export function drawing(map, element) {
     keep();
     change([]);
   });
-  element.before(tools);
+  element.before(tools, hint);
 
   const show = (text) => {
     const features = read(text);

@@ -7,6 +7,7 @@ import MousePosition from "ol/control/MousePosition.js";
 import ScaleLine from "ol/control/ScaleLine.js";
 import { defaults as controls } from "ol/control/defaults.js";
 import { disableCoordinateWarning, transformExtent } from "ol/proj.js";
+import { ask } from "./ask.js";
 import { baseLayer } from "./base.js";
 import { featureLayer, tilesOf, vectorOf } from "./layers.js";
 import { legend } from "./legend.js";
@@ -31,6 +32,8 @@ export function landMap(element) {
     ]),
   });
   element.tabIndex = 0;
+  element.role = "group";
+  element.ariaLabel = _("Map");
   showBox(map, boxOf(element) ?? [-25, 34, 45, 71]);
   const goes = keepView(map);
   map.set("shown", []);
@@ -98,8 +101,8 @@ function showOutline(map, text, goes) {
 
 async function documentOf(server, id) {
   const path = id.split("/").map(encodeURIComponent).join("/");
-  const answer = await fetch(`${server}/collections/${path}`, { headers: { Accept: "application/json", "Accept-Language": LANGUAGE } });
-  return answer.ok ? answer.json() : null;
+  const answer = await ask(`${server}/collections/${path}`, { headers: { Accept: "application/json", "Accept-Language": LANGUAGE } });
+  return answer && answer.json();
 }
 
 function around(boxes) {

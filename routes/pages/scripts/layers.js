@@ -9,6 +9,7 @@ import CircleStyle from "ol/style/Circle.js";
 import Fill from "ol/style/Fill.js";
 import Stroke from "ol/style/Stroke.js";
 import Style from "ol/style/Style.js";
+import { ask } from "./ask.js";
 
 const TILES = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map";
 const MOST = 500;
@@ -18,8 +19,8 @@ export async function tilesOf(document) {
   const link = document.links.find((each) => each.rel === TILES);
   if (!link) return null;
   const address = link.href.split("?")[0];
-  const answer = await fetch(`${address}/WebMercatorQuad?f=json`);
-  if (!answer.ok) return null;
+  const answer = await ask(`${address}/WebMercatorQuad?f=json`);
+  if (!answer) return null;
   const limits = new Map((await answer.json()).tileMatrixSetLimits.map((each) => [Number(each.tileMatrix), each]));
   const dense = devicePixelRatio > 1;
   const addressOf = (hidden) => ([z, x, y]) =>
@@ -50,8 +51,8 @@ export async function vectorOf(document, map) {
   const link = document.links.find((each) => each.rel === "items" && each.type === "application/geo+json");
   if (!link) return null;
   const address = link.href.split("?")[0];
-  const answer = await fetch(`${address}?limit=1`, { headers: { Accept: "application/geo+json" } });
-  if (!answer.ok) return null;
+  const answer = await ask(`${address}?limit=1`, { headers: { Accept: "application/geo+json" } });
+  if (!answer) return null;
   const layer = featureLayer();
   layer.setVisible(!((await answer.json()).numberMatched > MOST));
   const load = () => {
@@ -84,8 +85,8 @@ export function featureLayer() {
     asked.abort();
     asked = new AbortController();
     try {
-      const answer = await fetch(address, { headers: { Accept: "application/geo+json" }, signal: asked.signal });
-      if (!answer.ok) return;
+      const answer = await ask(address, { headers: { Accept: "application/geo+json" }, signal: asked.signal });
+      if (!answer) return;
       const read = new GeoJSON().readFeatures(await answer.json(), { featureProjection: "EPSG:3857" });
       source.clear(true);
       source.addFeatures(read);

@@ -1,4 +1,5 @@
 // What is beside the map: a switch and the opacity of each layer, and the classes of a coverage, each to hide or show.
+import { ask } from "./ask.js";
 import { _ } from "./words.js";
 
 /** Add the controls of the layers behind the map; under the pointer the class or the feature is named. */
@@ -29,8 +30,8 @@ function layerOf({ title, layer }) {
 
 async function addClasses(aside, shown, known) {
   const { legend: address, hide, layer, title } = shown;
-  const answer = await fetch(address, { headers: { Accept: "application/json" } });
-  if (!answer.ok) return;
+  const answer = await ask(address, { headers: { Accept: "application/json" } });
+  if (!answer) return;
   const { classes } = await answer.json();
   shown.classes = classes;
   known.push({ layer, colours: new Map(classes.map((each) => [each.colour.toLowerCase(), _(each.name)])) });

@@ -1,5 +1,6 @@
 // The places of a map by name: the features of its collections, and the countries of the base map.
 import GeoJSON from "ol/format/GeoJSON.js";
+import { ask } from "./ask.js";
 
 const MOST = 500;
 
@@ -10,8 +11,8 @@ export async function placesOf(shown, base) {
 }
 
 async function featuresOf(address) {
-  const answer = await fetch(`${address}?limit=${MOST}`, { headers: { Accept: "application/geo+json" } });
-  if (!answer.ok) return [];
+  const answer = await ask(`${address}?limit=${MOST}`, { headers: { Accept: "application/geo+json" } });
+  if (!answer) return [];
   const read = await answer.json();
   if (read.numberMatched > MOST) return [];
   return new GeoJSON().readFeatures(read, { featureProjection: "EPSG:3857" });

@@ -15,13 +15,13 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from playwright.sync_api import Browser, Page, Position, expect
+from playwright.sync_api import Browser, Locator, Page, Position, expect
 from shapely import unary_union
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from tests.browser import launched_chromium
-from tests.server.served import Served, end
+from tests.server.served import Served, end, eventually
 
 pytestmark = pytest.mark.long
 ORDER = "/processes/extract-product?f=html"
@@ -255,6 +255,46 @@ def test_a_click_picks_nothing_until_it_is_asked_for(page: Page) -> None:
     pick.click()
     parks.click("Ojcowski")
     expect(area).not_to_have_value("")
+
+
+def go_to(page: Page, control: Locator) -> None:
+    """Press the tabulator until the control has the focus."""
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if control.evaluate("(each) => each === document.activeElement"):
+            return
+    raise AssertionError("the tabulator does not reach the control")
+
+
+def test_an_order_is_made_with_the_keyboard_alone(page: Page) -> None:
+    """The park lies 128 pixels, a step of an arrow key, to the east of the middle of the map."""
+    items = page.request.get("/collections/parks/items?f=json").json()["features"]
+    [park] = [shape(each["geometry"]) for each in items if each["properties"]["name"].startswith("Ojcowski")]
+    inside = park.representative_point()
+    step = 128 * 360 / (256 * 2**11)
+    page.goto(f"{ORDER}#11/{inside.y:.5f}/{inside.x - step:.5f}")
+    area, land = page.locator("[data-area]"), page.locator(".land-map")
+    go_to(page, page.get_by_role("button", name="Pick from the map"))
+    page.keyboard.press("Enter")
+    expect(land).to_be_focused()
+    expect(page.get_by_text("Enter to pick what is under the cross")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    eventually(lambda: abs(float(page.evaluate("location.hash").split("/")[2]) - inside.x) < 0.001)
+    for _ in range(SECONDS // 250):
+        page.keyboard.press("Enter")
+        if area.input_value():
+            break
+        page.wait_for_timeout(250)
+    chosen = shape(json.loads(area.input_value()))
+    assert chosen.symmetric_difference(park).area < 1e-6
+    go_to(page, page.get_by_role("button", name="Order", exact=True))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/*")
+    page.wait_for_selector("text=Ready to download")
+    go_to(page, page.get_by_role("link", name=re.compile(r"\.zip$")))
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert zipfile.is_zipfile(download.value.path())
 
 
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
