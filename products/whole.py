@@ -126,12 +126,11 @@ def version_of(path: str | os.PathLike[str], beside: Sequence[str] = ("-wal",)) 
     keeps its write-ahead log, a server nothing. A raster of several files differs where one of them does.
     """
     name = os.fspath(path)
-    own = tuple(_version(f"{name}{ending}") for ending in ("", *beside))
-    if _PLAIN.fullmatch(name):
-        return own
-    if is_remote(name):
+    is_plain = _PLAIN.fullmatch(name)
+    if not is_plain and is_remote(name):
         return (remote_state(name),)
-    if is_one_file(name) or not own[0]:
+    own = tuple(_version(f"{name}{ending}") for ending in ("", *beside))
+    if is_plain or is_one_file(name) or not own[0]:
         return own
     return *own, *map(_version, files_of(name, own[0]))
 

@@ -230,7 +230,7 @@ def _sees(policy: Policy, identity: Identity, job: Job) -> bool:
 
 
 NOTHING = Nothing()
-SERVER = OnServer(Action.ADMINISTER)
+ADMINISTRATION = OnServer(Action.ADMINISTER)
 JOBS = OnJobs()
 READ_JOB = OnJob(Action.READ_OWN_JOBS, Action.READ_ALL_JOBS)
 UPDATE_JOB = OnJob(Action.ADMINISTER, Action.ADMINISTER)

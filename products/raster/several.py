@@ -30,12 +30,12 @@ def open_dataset(source: Path, overview: int | None = None) -> DatasetReader:
     if is_remote(source):
         opener = opener_of(str(source))
         return cast("DatasetReader", rasterio.open(opener.name, driver="GTiff", opener=opener, **level))
+    name = source
     if not is_one_file(source):
         check_local(source)
-    name, driver = source, driver_of(source)
-    if not is_one_file(source) and source.is_dir():
-        name = Path(_as_vrt(source.name, _states(source)).name)
-    return cast("DatasetReader", rasterio.open(name, driver=driver, **level))
+        if source.is_dir():
+            name = Path(_as_vrt(source.name, _states(source)).name)
+    return cast("DatasetReader", rasterio.open(name, driver=driver_of(source), **level))
 
 
 def _states(folder: Path) -> tuple[tuple[str, int, int], ...]:

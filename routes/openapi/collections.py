@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from products.sources import is_one_file
 from routes.common.collections import WITH_SCHEMA
 from routes.coverages.coverage import COVERAGE_FORMS
 from routes.coverages.map import STYLED_MAP_PARAMETERS
 from routes.coverages.wanted import COVERAGE_PARAMETERS
-from routes.features.edit import MERGE_PATCH, is_edited
+from routes.features.edit import is_edited
 from routes.features.foreign import FOREIGN_PARAMETERS, ITEM_FORMS, foreign_forms
 from routes.features.items import PAGE_FORMS, queryable
 from routes.features.parameters import ITEMS_PARAMETERS
 from routes.features.schemas import PROFILE
 from routes.http.media_types import COG, COVERAGE_JSON, GEOJSON, JSON_LD, SCHEMA
+from routes.openapi.editing import edit_operations
 from routes.openapi.operation import (
     BYTES,
     JSON,
@@ -119,39 +119,8 @@ def _feature_paths(collection: Collection, place: str) -> Value:
                 responses=_in_forms("feature", "The item.", ITEM_FORMS),
                 errors=_BROKEN,
             ),
-            **(_edits(collection_id) if is_edited(collection) else {}),
+            **(edit_operations(collection_id) if is_edited(collection) else {}),
         },
-    }
-
-
-def _edits(collection_id: str) -> Value:
-    """Return the operations that change an item."""
-    parameters = [path("item_id", "The item's identifier.")]
-    tag = {"ETag": {"description": "The state of the item.", "schema": {"type": "string"}}}
-    if_match = {"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}}
-    feature = {"required": True, "content": {GEOJSON: {"schema": ref("schemas", "feature")}}}
-    patch = {"required": True, "content": {MERGE_PATCH: {"schema": {"type": "object"}}}}
-
-    def edit(name: str, summary: str, **more: Any) -> Value:
-        done = {"204": {"description": "It is done.", **({"headers": tag} if more else {})}}
-        problem = content(ref("schemas", "problem"), "application/problem+json")
-        done["428"] = {"description": "If-Match is missing.", "content": problem}
-        errors = (*_BROKEN, 412, *((413, 415) if more else ()))
-        given = [*parameters, if_match]
-        return operation(
-            _name(name, collection_id),
-            summary,
-            tag=collection_id,
-            parameters=given,
-            responses=done,
-            errors=errors,
-            **more,
-        )
-
-    return {
-        "put": edit("replaceItem", "Replace an item", requestBody=feature),
-        "patch": edit("updateItem", "Change properties or the geometry of an item", requestBody=patch),
-        "delete": edit("deleteItem", "Delete an item"),
     }
 
 
@@ -189,9 +158,9 @@ def _posted(collection: Collection, parameters: list[Value], page: Value) -> Val
     collection_id = collection.id
     others = [each for each in parameters if each.get("name") not in {"filter", "filter-lang"}]
     cql2 = {"schema": {"type": "object", "example": {"op": "isNull", "args": [{"property": "geometry"}]}}}
-    content: Value = {JSON: cql2}  # generators know no `application/query-cql-json`
+    bodies: Value = {JSON: cql2}  # generators know no `application/query-cql-json`
     if is_edited(collection):
-        content[GEOJSON] = {"schema": ref("schemas", "feature")}
+        bodies[GEOJSON] = {"schema": ref("schemas", "feature")}
         place = {"description": "The address of the new item.", "schema": {"type": "string"}}
         page = {**page, "201": {"description": "The item is created.", "headers": {"Location": place}}}
     return operation(
@@ -199,7 +168,7 @@ def _posted(collection: Collection, parameters: list[Value], page: Value) -> Val
         "Those of its items that a filter in CQL2 JSON selects",
         tag=collection_id,
         parameters=others,
-        requestBody={"required": True, "content": content},
+        requestBody={"required": True, "content": bodies},
         responses=page,
         errors=(*_BROKEN, 413, 415),
     )

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from orchestration.job import UNFINISHED, Job, JobCursor, JobQuery, Status, instant, status_info
 from routes.accounts.person import session_of
-from routes.guard import SERVER, GuardedRoute
+from routes.guard import ADMINISTRATION, GuardedRoute
 from routes.operations.health import all_checks
 from routes.pages.render import translator_of
 from routes.pages.respond import respond
@@ -78,4 +78,4 @@ def _described(request: Request, unfinished: tuple[Job, ...], failed: tuple[Job,
     }
 
 
-routes = [GuardedRoute(_ADDRESS, get_overview, needs=SERVER, threads="light")]
+routes = [GuardedRoute(_ADDRESS, get_overview, needs=ADMINISTRATION, threads="light")]
